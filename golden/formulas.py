@@ -1,0 +1,173 @@
+"""The official formula of every op in plain PyTorch.
+
+Each takes the op's inputs by name and its attributes, computes in the dtype of its inputs, and gives its outputs by
+name. Evaluated in float32 it is what PyTorch says; in float64, the truth. Letters as in the op files.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+def embedding(tokens, w):
+    return {"y": F.embedding(tokens.long(), w)}
+
+
+def embedding_i8(tokens, w, scale):
+    return {"y": F.embedding(tokens.long(), w.to(scale.dtype)) * scale[tokens.long()][:, None]}
+
+
+def add(x, y):
+    return {"sum": x + y}
+
+
+def rms_norm(x, w=None, eps=1e-5):
+    y = x * (1 / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + eps))
+    return {"y": y if w is None else y * w}
+
+
+def linear(x, w, b=None):
+    return {"y": F.linear(x, w, b)}
+
+
+def linear_i8(x, w, xscale, wscale, b=None):
+    """Exact integer sums. In float32: one conversion and one multiplication by the rounded product of the scales."""
+    dtype, groups = xscale.dtype, wscale.shape[1]
+    y = None
+    for group, (xg, wg) in enumerate(zip(x.long().chunk(groups, 1), w.long().chunk(groups, 1))):
+        scale = (xscale.double()[:, None] * wscale.double()[None, :, group]).to(dtype)
+        part = (xg @ wg.t()).to(dtype) * scale
+        y = part if y is None else y + part
+    return {"y": y if b is None else y + b}
+
+
+def causal_conv1d(x, w, b=None, state=None, activation="silu"):
+    d, k = w.shape
+    past = torch.zeros(d, k - 1, dtype=x.dtype) if state is None else state
+    samples = torch.cat([past, x.t()], 1)
+    y = F.conv1d(samples[None], w[:, None], b, groups=d)[0].t()
+    return {"y": F.silu(y) if activation == "silu" else y, "state": samples[:, samples.shape[1] - (k - 1) :]}
+
+
+def softplus(x):
+    return {"y": F.softplus(x)}
+
+
+def silu(x):
+    return {"y": F.silu(x)}
+
+
+def neg_exp(x):
+    return {"y": -torch.exp(x)}
+
+
+def selective_scan(u, dt, A, B, C, D=None, z=None, state=None):
+    h = torch.zeros_like(A) if state is None else state
+    rows = []
+    for t in range(len(u)):
+        h = torch.exp(dt[t][:, None] * A) * h + dt[t][:, None] * B[t] * u[t][:, None]
+        rows.append((h * C[t]).sum(-1))
+    y = torch.stack(rows)
+    if D is not None:
+        y = y + D * u
+    return {"y": y if z is None else y * F.silu(z), "state": h}
+
+
+def character(q):
+    """The quadratic character mod a prime q, at 0 … q−1."""
+    squares = {a * a % q for a in range(1, q)}
+    return [0 if a == 0 else 1 if a in squares else -1 for a in range(q)]
+
+
+def paley_1(q):
+    chi = character(q)
+    rows = [[1] + [-1] * q] + [[1] + [chi[(i - j) % q] + (i == j) for j in range(q)] for i in range(q)]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def paley_2(q):
+    chi = character(q)
+    conference = [[0] + [1] * q] + [[1] + [chi[(i - j) % q] for j in range(q)] for i in range(q)]
+    C = torch.tensor(conference, dtype=torch.float64)
+    zero, one = (
+        torch.tensor([[1.0, -1.0], [-1.0, -1.0]]).double(),
+        torch.tensor([[1.0, 1.0], [1.0, -1.0]]).double(),
+    )
+    return torch.kron(C, one) + torch.kron((C == 0).double(), zero)
+
+
+H_2 = torch.tensor([[1.0, 1.0], [1.0, -1.0]]).double()
+BASES = {
+    1: torch.ones(1, 1).double(),
+    12: paley_2(5),
+    20: paley_1(19),
+    28: paley_2(13),
+    40: torch.kron(H_2, paley_1(19)),
+}
+
+
+def split(n):
+    """n = K · 2^k as (K, 2^k); 40 rather than 20 where both fit."""
+    for K in (12, 28, 40, 20, 1):
+        if n % K == 0 and (n // K) & (n // K - 1) == 0:
+            return K, n // K
+    raise ValueError(f"{n} is not K·2^k with K in {sorted(BASES)}")
+
+
+def hadamard(n):
+    """The orthonormal Q float64[n, n] = (M_K ⊗ H_2 ⊗ … ⊗ H_2) / √n, by Kronecker products."""
+    K, run = split(n)
+    H = BASES[K]
+    while run > 1:
+        H, run = torch.kron(H, H_2), run // 2
+    return H / math.sqrt(n)
+
+
+def fwht_dense(x, inverse=False):
+    Q = hadamard(x.shape[-1]).to(x.dtype)
+    return {"y": x @ (Q if inverse else Q.t())}
+
+
+def butterfly(x, stride):
+    a, b = x.unflatten(-1, (-1, 2, stride)).unbind(-2)
+    return torch.stack([a + b, a - b], -2).flatten(-3)
+
+
+def fwht_fast(x, inverse=False):
+    """Butterflies in ascending stride, M_K left to right, then one multiplication: an order, hence exact bits."""
+    n = x.shape[-1]
+    K, run = split(n)
+    y, stride = x, 1
+    while stride < run:
+        y, stride = butterfly(y, stride), 2 * stride
+    M = BASES[20 if K == 40 else K].to(x.dtype)
+    M = M.t() if inverse else M
+    rows = y.unflatten(-1, (-1, len(M), run))
+    mixed = M[:, :1] * rows[..., :1, :]
+    for j in range(1, len(M)):
+        mixed = mixed + M[:, j : j + 1] * rows[..., j : j + 1, :]
+    y = mixed.flatten(-3)
+    if K == 40:
+        y = butterfly(y, n // 2)
+    return {"y": y * torch.tensor(1 / math.sqrt(n), dtype=x.dtype)}
+
+
+def scale_channels(x, c, inverse=False):
+    return {"y": x / c if inverse else x * c}
+
+
+def absmax_scale(x):
+    return {"scale": x.abs().amax(-1).clamp(min=1e-5) / 127}
+
+
+def quantize(x, scale):
+    return {"q": torch.clamp(torch.round(x / scale[:, None]), -128, 127).to(torch.int8)}
+
+
+def dequantize(q, scale):
+    return {"x": scale[:, None] * q.to(scale.dtype)}
+
+
+def slice_(x, start=0, size=1):
+    return {"y": x[:, start : start + size]}

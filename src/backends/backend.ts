@@ -1,0 +1,22 @@
+/**
+ * What a backend is: kernels for ops, by the op's name. It knows ops and plans, and no model.
+ */
+import type { Program } from '../graph.ts';
+import type { AnyOp } from '../op.ts';
+import { type AnyKernel, type Executable, interpret, opsOf } from '../run.ts';
+
+export interface Backend {
+  readonly name: string;
+  /** The ops it has. One that is missing is unsupported, and said to be. */
+  kernelOf(op: AnyOp): AnyKernel | undefined;
+  /** Takes a whole plan, where it can run one better than op by op. */
+  prepare?(program: Program): Executable;
+}
+
+/** @throws Error listing the ops that the program needs and the backend lacks. */
+export function prepare(backend: Backend, program: Program): Executable {
+  if (backend.prepare) return backend.prepare(program);
+  const missing = [...opsOf(program)].filter(op => !backend.kernelOf(op)).map(op => op.name);
+  if (missing.length) throw new Error(`backend ${backend.name}: no kernel for ${missing.join(', ')}`);
+  return interpret(program, op => backend.kernelOf(op)!);
+}

@@ -1,0 +1,117 @@
+/** `quamba generate`: writes on from a prompt. */
+import { Command } from 'commander';
+import { bytesOf, hasher } from '../identity.ts';
+import { load } from '../load.ts';
+import {
+  backendOption,
+  count,
+  countOrZero,
+  fraction,
+  fractionOrZero,
+  integer,
+  jsonOption,
+  modelOption,
+  nonNegative,
+  positive,
+  printJson,
+  progressLine,
+  recipeNamed,
+  recipeOption,
+  tokenList,
+  UsageError,
+} from './terminal.ts';
+
+export const generateCommand = () =>
+  new Command('generate')
+    .description('Writes on from a prompt.')
+    .option('--prompt <text>', 'text to go on from')
+    .option('--tokens <ids>', 'token ids to go on from, such as 1,2,3, instead of a prompt', tokenList)
+    .option('--max-tokens <n>', 'how many tokens to write', countOrZero, 128)
+    .option('--temperature <t>', '0 takes the likeliest token each time', nonNegative, 0.8)
+    .option('--top-k <k>', 'draw from the k likeliest tokens only', count)
+    .option('--top-p <p>', 'draw from the likeliest tokens that together have probability p', fraction, 0.95)
+    .option('--min-p <p>', 'leave out tokens below p times the likeliest', fractionOrZero)
+    .option('--repetition-penalty <r>', 'above 1 makes repetition less likely', positive)
+    .option('--seed <n>', 'the same seed draws the same text, on every machine', integer, 1)
+    .option('--stop <text...>', 'stop before this text')
+    .addOption(modelOption())
+    .addOption(recipeOption('quamba, or what the model was quantized by'))
+    .addOption(backendOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  quamba generate --prompt "The old man looked out of the window and saw"
+  quamba generate --prompt "It was a dark night" --recipe naive-static --seed 7
+  quamba generate --tokens 510,1543,3081 --max-tokens 16 --temperature 0 --json`,
+    )
+    .action(generate);
+
+type Options = {
+  prompt?: string;
+  tokens?: number[];
+  maxTokens: number;
+  temperature: number;
+  topK?: number;
+  topP: number;
+  minP?: number;
+  repetitionPenalty?: number;
+  seed: number;
+  stop?: string[];
+  model: string;
+  recipe?: string;
+  backend: string;
+  json?: boolean;
+};
+
+async function generate(options: Options): Promise<void> {
+  const { prompt, tokens, model: path, recipe, backend, json = false, ...sampling } = options;
+  if ((prompt === undefined) === (tokens === undefined))
+    throw new UsageError('generate: give either --prompt TEXT or --tokens IDS');
+  const model = await load(path, {
+    recipe: recipe === undefined ? undefined : recipeNamed(recipe),
+    backend,
+    onProgress: progressLine('calibrating', json),
+  });
+  const hash = hasher();
+  const abort = new AbortController();
+  const interrupt = () => abort.abort();
+  process.once('SIGINT', interrupt);
+  const writing = model.generate(prompt ?? tokens!, {
+    ...sampling,
+    signal: abort.signal,
+    onLogits: logits => hash.update(bytesOf(logits)),
+  });
+  if (!json) process.stdout.write(prompt ?? model.tokenizer.decode(tokens!));
+  let next = await writing.next();
+  for (; !next.done; next = await writing.next()) if (!json) process.stdout.write(next.value.text);
+  process.off('SIGINT', interrupt);
+  model.dispose();
+
+  const { text, tokens: written, promptTokens, finishReason, promptSeconds, decodeSeconds } = next.value;
+  const rate = (n: number, seconds: number) => (seconds > 0 ? Number((n / seconds).toFixed(2)) : 0);
+  const tokensPerSecond = {
+    prefill: rate(promptTokens.length, promptSeconds),
+    decode: rate(Math.max(written.length - 1, 0), decodeSeconds),
+  };
+  const about = { recipe: model.info.recipe.name, backend: model.backend };
+  if (json)
+    printJson({
+      text,
+      tokens: [...written],
+      promptTokens: [...promptTokens],
+      finishReason,
+      ...about,
+      seed: options.seed,
+      logitsHash: hash.hex(),
+      tokensPerSecond,
+    });
+  else {
+    process.stdout.write('\n');
+    process.stderr.write(
+      `\n${about.recipe} on ${about.backend}: ${written.length} tokens, prefill ${tokensPerSecond.prefill}/s, decode ${tokensPerSecond.decode}/s\n`,
+    );
+  }
+  if (finishReason === 'aborted') process.exitCode = 130;
+}

@@ -1,0 +1,162 @@
+/** `quamba inspect`: what is in a model, and what a recipe makes of it. */
+import { Command } from 'commander';
+import { openFolder } from '../formats/disk.ts';
+import type { Program } from '../graph.ts';
+import { load } from '../load.ts';
+import { type PlanInfo, verifyPlan } from '../quant/checkpoint.ts';
+import { align, type Row, render, rows } from '../render.ts';
+import { BYTES, describe, sizeOf } from '../tensor.ts';
+import { diffLines } from './diff.ts';
+import {
+  bytes,
+  countOrZero,
+  jsonOption,
+  modelOption,
+  print,
+  printJson,
+  progressLine,
+  recipeNamed,
+  recipeOption,
+  UsageError,
+} from './terminal.ts';
+
+export const inspectCommand = () =>
+  new Command('inspect')
+    .description('Shows a model: its configuration, tensors, sizes, recipe and plan.')
+    .addOption(modelOption())
+    .addOption(recipeOption('quamba, or what the model was quantized by'))
+    .option('--plan', 'the plan as a table, one line a node')
+    .option('--diff <recipe>', 'the plan beside that of another recipe: - this one, + the other')
+    .option('--layer <n>', 'only the nodes of one layer', countOrZero)
+    .option('--tensors', 'every constant of the plan, with type, shape and size')
+    .option('--verify', 'check every byte of a quantized checkpoint')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  quamba inspect
+  quamba inspect --recipe quamba --plan --layer 0
+  quamba inspect --recipe naive-static --diff quamba --layer 0
+  quamba inspect --model my-quamba --tensors --json`,
+    )
+    .action(inspect);
+
+type Options = {
+  model: string;
+  recipe?: string;
+  plan?: boolean;
+  diff?: string;
+  layer?: number;
+  tensors?: boolean;
+  verify?: boolean;
+  json?: boolean;
+};
+
+async function inspect(options: Options): Promise<void> {
+  const { model: path, layer, json = false } = options;
+  if (options.verify) return verify(path, json);
+  const open = (recipe: string | undefined) =>
+    load(path, {
+      recipe: recipe === undefined ? undefined : recipeNamed(recipe),
+      onProgress: progressLine('calibrating', json),
+    });
+  const model = await open(options.recipe);
+  const { config, recipe, calibration, source } = model.info;
+  if (layer !== undefined && layer >= config.layers)
+    throw new UsageError(`inspect: --layer expected 0 … ${config.layers - 1}; got ${layer}`);
+
+  const shown: Record<string, unknown> = { model: path, recipe: recipe.name };
+  const texts: string[] = [];
+  if (options.plan) {
+    shown.plan = rows(model.plan).filter(inLayer(layer));
+    texts.push(table(model.plan, layer).join('\n'));
+  }
+  if (options.diff !== undefined) {
+    const other = await open(options.diff);
+    shown.diff = diffLines(table(model.plan, layer), table(other.plan, layer));
+    texts.push((shown.diff as string[]).join('\n'));
+  }
+  const tensors = tensorsOf(model.plan);
+  if (options.tensors) {
+    shown.tensors = tensors;
+    texts.push(align([['tensor', 'type', 'bytes'], ...tensors.map(t => [t.name, t.type, `${t.bytes}`])]));
+  }
+  if (texts.length === 0) {
+    const total = (numbers: number[]) => numbers.reduce((sum, n) => sum + n, 0);
+    Object.assign(shown, {
+      config,
+      scheme: recipe.scheme,
+      calibration,
+      parameters: total(tensors.map(t => t.parameters)),
+      bytes: total(tensors.map(t => t.bytes)),
+      stateBytes: total(Object.values(model.plan.graph.states).map(shape => BYTES.f32 * sizeOf(shape))),
+      nodes: rows(model.plan).length,
+      source,
+    });
+    texts.push(summary(shown as unknown as Summary));
+  }
+  if (json) printJson(shown);
+  else print(texts.join('\n\n'));
+}
+
+function verify(path: string, json: boolean): void {
+  const folder = openFolder(path);
+  const files = folder
+    .list()
+    .filter(name => name === 'model.safetensors' || /^plan\..*\.safetensors$/.test(name));
+  for (const file of files) {
+    let whole: boolean | string;
+    try {
+      whole = verifyPlan(folder.open(file));
+    } catch (error) {
+      whole = (error as Error).message;
+    }
+    if (json) printJson({ file, whole: whole === true });
+    else
+      print(`${file}: ${whole === true ? 'every byte is as it was saved' : whole || 'bytes have changed'}`);
+  }
+}
+
+const inLayer = (layer: number | undefined) => (row: Row) =>
+  layer === undefined || row.value.startsWith(`layers.${layer}.`);
+
+/** The lines of the plan's table; with a layer, those of that layer and the heading. */
+function table(plan: Program, layer: number | undefined): string[] {
+  const keep = inLayer(layer);
+  const all = rows(plan);
+  return render(plan)
+    .split('\n')
+    .filter((_, i) => i === 0 || keep(all[i - 1]));
+}
+
+function tensorsOf({ graph, weights }: Program) {
+  return graph.weights.map(name => {
+    const t = weights.read(name);
+    return { name, type: describe(t), parameters: t.data.length, bytes: t.data.length * BYTES[t.dtype] };
+  });
+}
+
+interface Summary extends PlanInfo {
+  readonly model: string;
+  readonly parameters: number;
+  readonly bytes: number;
+  readonly stateBytes: number;
+  readonly nodes: number;
+  readonly scheme: unknown;
+}
+
+function summary({ model, config, recipe, scheme, calibration, ...sizes }: Summary): string {
+  const from = calibration && `${calibration.samples} × ${calibration.window} tokens of ${calibration.text}`;
+  return align([
+    ['model', model],
+    ...Object.entries(config).map(([key, value]) => [`  ${key}`, String(value)]),
+    ['recipe', `${recipe}  ${JSON.stringify(scheme)}`],
+    ['calibrated on', from ?? 'nothing'],
+    ['parameters', sizes.parameters.toLocaleString('en')],
+    ['in memory', bytes(sizes.bytes)],
+    ['state', `${bytes(sizes.stateBytes)} for a text of any length`],
+    ['plan', `${sizes.nodes} nodes (--plan shows them)`],
+    ['source', `${sizes.source.slice(0, 16)}…  (identity of the float weights)`],
+  ]);
+}

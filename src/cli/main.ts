@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+/** The command line. Exit code 0; 1 when something failed; 2 for wrong usage. */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { evalCommand } from './eval.ts';
+import { generateCommand } from './generate.ts';
+import { inspectCommand } from './inspect.ts';
+import { quantizeCommand } from './quantize.ts';
+import { UsageError } from './terminal.ts';
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+
+const program = new Command('quamba')
+  .description('Quantized inference of Mamba, with the same bits everywhere.')
+  .version(version)
+  .showHelpAfterError('(--help shows the options)')
+  .addCommand(generateCommand())
+  .addCommand(quantizeCommand())
+  .addCommand(inspectCommand())
+  .addCommand(evalCommand())
+  .addHelpText(
+    'after',
+    '\nStart with:\n  quamba generate --prompt "The old man looked out of the window and saw"',
+  );
+for (const command of [program, ...program.commands])
+  command.exitOverride().showHelpAfterError('(--help shows the options)');
+
+// a reader that closes the pipe early (head) is no failure
+process.stdout.on('error', error => {
+  if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else {
+    process.stderr.write(`quamba: ${error instanceof Error ? error.message : error}\n`);
+    process.exitCode = error instanceof UsageError ? 2 : 1;
+  }
+}

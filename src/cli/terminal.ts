@@ -1,0 +1,101 @@
+/**
+ * What the commands share: reading option values, progress on stderr, and how an error ends the program.
+ */
+
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { InvalidArgumentError, Option } from 'commander';
+import { backends } from '../backends/index.ts';
+import { EMBEDDED_MODEL } from '../load.ts';
+import { recipe, recipes } from '../quant/recipes.ts';
+import { parseRecipe, type Recipe } from '../quant/scheme.ts';
+
+/** Wrong usage: exit code 2. Everything else that fails: 1. */
+export class UsageError extends Error {}
+
+/** A number that an option accepts, by a test and the words for it. */
+const numberOption = (expected: string, accepts: (n: number) => boolean) => (text: string) => {
+  const value = Number(text);
+  if (text.trim() === '' || !accepts(value))
+    throw new InvalidArgumentError(`expected ${expected}; got '${text}'`);
+  return value;
+};
+export const count = numberOption('a whole number >= 1', n => Number.isSafeInteger(n) && n >= 1);
+export const countOrZero = numberOption('a whole number >= 0', n => Number.isSafeInteger(n) && n >= 0);
+export const integer = numberOption('a whole number', Number.isSafeInteger);
+export const nonNegative = numberOption('a number >= 0', n => Number.isFinite(n) && n >= 0);
+export const positive = numberOption('a number > 0', n => Number.isFinite(n) && n > 0);
+export const fraction = numberOption('a number in (0, 1]', n => n > 0 && n <= 1);
+export const fractionOrZero = numberOption('a number in [0, 1]', n => n >= 0 && n <= 1);
+
+export const tokenList = (text: string): number[] =>
+  text.split(',').map(part => {
+    const token = Number(part);
+    if (part.trim() === '' || !Number.isSafeInteger(token) || token < 0)
+      throw new InvalidArgumentError(`expected token ids separated by commas; got '${part}'`);
+    return token;
+  });
+
+export const modelOption = () =>
+  new Option(
+    '--model <dir>',
+    'folder of the model: Hugging Face, state-spaces, or made by quamba quantize',
+  ).default(EMBEDDED_MODEL, 'the embedded mamba-books-15m');
+export const recipeOption = (otherwise: string) =>
+  new Option('--recipe <name>', `${Object.keys(recipes).join(', ')}, or a JSON file`).default(
+    undefined,
+    otherwise,
+  );
+export const backendOption = () =>
+  new Option('--backend <name>', 'what computes').choices(Object.keys(backends)).default('reference');
+export const jsonOption = () => new Option('--json', 'print one JSON object');
+
+/** A row of the table by its name, or a recipe of the user's in a JSON file. */
+export function recipeNamed(name: string): { readonly name: string; readonly scheme: Recipe } {
+  if (!name.endsWith('.json')) return { name, scheme: usage(() => recipe(name)) };
+  let text: string;
+  try {
+    text = readFileSync(name, 'utf8');
+  } catch (error) {
+    throw new UsageError(`--recipe ${name}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
+  }
+  return { name: basename(name, '.json'), scheme: usage(() => parseRecipe(JSON.parse(text), name)) };
+}
+
+/** Runs a check of what the user asked for; its failure is wrong usage. */
+export function usage<T>(check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+/** A progress line on stderr: rewritten in a terminal, one line every tenth elsewhere. Nothing when `quiet`. */
+export function progressLine(label: string, quiet = false): (done: number, total: number) => void {
+  const start = performance.now();
+  let tenth = -1;
+  return (done, total) => {
+    if (quiet) return;
+    const seconds = (performance.now() - start) / 1000;
+    const left = done > 0 ? Math.round((seconds / done) * (total - done)) : 0;
+    const line = `${label} ${done}/${total}, ${Math.round(seconds)} s, ${left} s left`;
+    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}${done === total ? '\n' : ''}`);
+    else if (Math.floor((10 * done) / total) > tenth) {
+      tenth = Math.floor((10 * done) / total);
+      process.stderr.write(`${line}\n`);
+    }
+  };
+}
+
+export const print = (text: string): void => void process.stdout.write(`${text}\n`);
+export const printJson = (value: unknown): void => print(JSON.stringify(value));
+
+/** 29806304 → `29.8 MB`. */
+export function bytes(size: number): string {
+  const units = ['B', 'kB', 'MB', 'GB'];
+  let unit = 0;
+  let value = size;
+  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
+  return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
+}

@@ -1,0 +1,60 @@
+/**
+ * Where bytes come from: a file on disk (disk.ts), or an array that is in memory already. Readers of formats see only
+ * these two interfaces, so they run in a page too.
+ */
+
+/** Bytes that are read in ranges, synchronously, so that a large file is never in memory whole. */
+export interface ByteSource {
+  /** How errors call it. */
+  readonly name: string;
+  /** In bytes. */
+  readonly size: number;
+  /** The bytes begin … end−1. Not to be written to: they may be the source's own. */
+  read(begin: number, end: number): Uint8Array;
+  /** Fills `target` with the bytes from `begin` on. */
+  readInto(target: Uint8Array, begin: number): void;
+  close(): void;
+}
+
+/** A flat set of files, such as the folder of a checkpoint. */
+export interface Folder {
+  readonly name: string;
+  /** The names of its files. */
+  list(): readonly string[];
+  open(file: string): ByteSource;
+}
+
+/** @throws RangeError when begin … end is not inside the source. */
+export function checkRange(name: string, size: number, begin: number, end: number): void {
+  if (
+    !(Number.isSafeInteger(begin) && Number.isSafeInteger(end) && 0 <= begin && begin <= end && end <= size)
+  )
+    throw new RangeError(`${name}: bytes ${begin} … ${end} are not inside its ${size} bytes`);
+}
+
+/** Bytes in memory (not copied). */
+export function fromBytes(name: string, bytes: Uint8Array): ByteSource {
+  const read = (begin: number, end: number): Uint8Array => {
+    checkRange(name, bytes.length, begin, end);
+    return bytes.subarray(begin, end);
+  };
+  return {
+    name,
+    size: bytes.length,
+    read,
+    readInto: (target, begin) => target.set(read(begin, begin + target.length)),
+    close() {},
+  };
+}
+
+/** Files in memory, by name. */
+export function folderOf(name: string, files: Readonly<Record<string, Uint8Array>>): Folder {
+  return {
+    name,
+    list: () => Object.keys(files),
+    open(file) {
+      if (!Object.hasOwn(files, file)) throw new Error(`${name}/${file}: no such file`);
+      return fromBytes(`${name}/${file}`, files[file]);
+    },
+  };
+}

@@ -1,0 +1,76 @@
+/**
+ * JSON that came from outside: read strictly, and shown in errors without printing all of it.
+ */
+import type { Folder } from './bytes.ts';
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** No JSON that we read is near this size; the limit keeps a wrong file from filling the memory. */
+const MOST_BYTES = 100_000_000;
+
+/** Parses the whole of a JSON file of the folder. */
+export function readJson(folder: Folder, file: string): unknown {
+  const source = folder.open(file);
+  try {
+    if (source.size > MOST_BYTES)
+      throw new Error(`${source.name}: expected JSON of at most ${MOST_BYTES} bytes; got ${source.size}`);
+    return parseJson(source.read(0, source.size), source.name);
+  } finally {
+    source.close();
+  }
+}
+
+/** @throws Error when the bytes are not UTF-8, not JSON, or name a key twice in one object. `what` begins the sentence. */
+export function parseJson(bytes: Uint8Array, what: string): unknown {
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new Error(`${what}: expected UTF-8 text; got bytes that are not`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${what}: expected JSON; ${error instanceof Error ? error.message : error}`);
+  }
+  const twice = repeatedKey(text);
+  if (twice !== undefined) throw new Error(`${what}: key ${show(twice)} stands twice in one object`);
+  return value;
+}
+
+/** JSON.parse keeps the last of two equal keys in silence. `text` is valid JSON. */
+function repeatedKey(text: string): string | undefined {
+  const open: Set<string>[] = []; // the keys so far of each object or array around position i
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i];
+    if (char === '{' || char === '[') open.push(new Set());
+    else if (char === '}' || char === ']') open.pop();
+    else if (char === '"') {
+      const start = i;
+      while (text[++i] !== '"') if (text[i] === '\\') i++;
+      let next = i + 1;
+      while (text[next] <= ' ') next++;
+      if (text[next] !== ':') continue;
+      const key: string = JSON.parse(text.slice(start, i + 1));
+      const keys = open.at(-1)!;
+      if (keys.has(key)) return key;
+      keys.add(key);
+    }
+  }
+  return undefined;
+}
+
+export const isObject = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** A value in a few words: `"silu"`, `[2, 1.5]`, `an object`. Never long, never deep. */
+export function show(value: unknown): string {
+  if (Array.isArray(value))
+    return value.length > 8
+      ? `an array of ${value.length}`
+      : `[${value.map(v => (Array.isArray(v) ? 'an array' : show(v))).join(', ')}]`;
+  if (typeof value === 'object' && value !== null) return 'an object';
+  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
+  return value === undefined ? 'nothing' : String(value);
+}

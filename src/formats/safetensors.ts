@@ -1,0 +1,309 @@
+/**
+ * Safetensors: a JSON header, then the tensors' bytes, little-endian and row-major.
+ *
+ *   u64 n │ n bytes of JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …} │ data
+ *
+ * The file is taken as hostile. Every number of the header is checked before it is used, and the tensors must cover the
+ * data exactly, without overlap or hole; so nothing is ever allocated that the file does not really hold.
+ *
+ * Source  https://github.com/huggingface/safetensors, README § Format
+ */
+import { type Data, sizeOf, type Tensor } from '../tensor.ts';
+import type { ByteSource } from './bytes.ts';
+import { narrowBF16, narrowF16, widenBF16, widenF16 } from './half.ts';
+import { isObject, parseJson, show } from './json.ts';
+
+export { fitsF16 } from './half.ts';
+
+/** Bytes for each value. A file may hold all of these; `read` knows those of `ARRAYS`. */
+// biome-ignore format: a table
+const WIDTHS = {
+  F64: 8, I64: 8, U64: 8, C64: 8,
+  F32: 4, I32: 4, U32: 4,
+  F16: 2, BF16: 2, I16: 2, U16: 2,
+  BOOL: 1, U8: 1, I8: 1, F8_E4M3: 1, F8_E5M2: 1, F8_E8M0: 1,
+  F6_E2M3: 0.75, F6_E3M2: 0.75, F4: 0.5,
+} as const;
+export type StoredDType = keyof typeof WIDTHS;
+
+/** What a stored dtype becomes in memory. */
+const ARRAYS = {
+  F32: Float32Array,
+  F16: Float32Array,
+  BF16: Float32Array,
+  I8: Int8Array,
+  I32: Int32Array,
+  I64: Int32Array,
+} as const;
+const DTYPES = { F32: 'f32', F16: 'f32', BF16: 'f32', I8: 'i8', I32: 'i32', I64: 'i32' } as const;
+type ReadableDType = keyof typeof ARRAYS;
+
+const MOST_HEADER_BYTES = 100_000_000; // the official limit
+/** Values converted at a time: the memory that a read or write needs besides the tensor. */
+const CHUNK = 1 << 16;
+
+export interface Entry {
+  readonly dtype: StoredDType;
+  readonly shape: readonly number[];
+  /** Where its bytes are in the file: begin … end−1. */
+  readonly begin: number;
+  readonly end: number;
+}
+
+export interface SafetensorsFile {
+  readonly name: string;
+  /** The texts of `__metadata__`. */
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tensors: ReadonlyMap<string, Entry>;
+  /**
+   * One tensor: F32, F16 and BF16 as f32, I8 as i8, I32 and I64 as i32.
+   *
+   * @throws Error when there is no such tensor; TypeError on another dtype; RangeError when a float is not finite (see
+   * `readSafetensors`) or an I64 does not fit.
+   */
+  read(name: string): Tensor;
+}
+
+/**
+ * Reads and checks the header; tensors are read when asked for. With `finite` (the default) a float tensor that holds
+ * NaN or an infinity is refused: as a weight it would turn every logit into NaN.
+ *
+ * @throws Error when the file is not a valid safetensors file.
+ */
+export function readSafetensors(source: ByteSource, { finite = true } = {}): SafetensorsFile {
+  const { name: file } = source;
+  const length = headerLength(source);
+  const dataStart = 8 + length;
+  const bytes = source.read(8, dataStart);
+  if (bytes[0] !== 0x7b) throw new Error(`${file}: header expected a JSON object, beginning with {`);
+  const { __metadata__: metadata = {}, ...rest } = parseJson(bytes, `${file}: header`) as Record<
+    string,
+    unknown
+  >;
+
+  if (!isObject(metadata) || !Object.values(metadata).every(text => typeof text === 'string'))
+    throw new Error(`${file}: __metadata__ expected an object of texts; got ${show(metadata)}`);
+  const tensors = new Map(
+    Object.entries(rest).map(([name, entry]) => [
+      name,
+      checkEntry(`${file}: tensor ${show(name)}`, entry, dataStart),
+    ]),
+  );
+  checkCover(file, tensors, dataStart, source.size);
+
+  return {
+    name: file,
+    metadata: metadata as Readonly<Record<string, string>>,
+    tensors,
+    read(name) {
+      const entry = tensors.get(name);
+      if (!entry) throw new Error(`${file}: no tensor ${show(name)}`);
+      return readTensor(source, `${file}: tensor ${show(name)}`, entry, finite);
+    },
+  };
+}
+
+function headerLength(source: ByteSource): number {
+  const { name: file, size } = source;
+  if (size < 8) throw new Error(`${file}: expected a safetensors file of at least 8 bytes; got ${size}`);
+  const head = source.read(0, 8);
+  const view = new DataView(head.buffer, head.byteOffset);
+  const length = view.getBigUint64(0, true);
+  if (length > MOST_HEADER_BYTES)
+    throw new Error(`${file}: header expected at most ${MOST_HEADER_BYTES} bytes; its length says ${length}`);
+  if (length > size - 8)
+    throw new Error(`${file}: header of ${length} bytes does not fit in a file of ${size}; is it cut off?`);
+  return Number(length);
+}
+
+const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+const areSizes = (value: unknown): value is number[] => Array.isArray(value) && value.every(isSize);
+
+function checkEntry(where: string, entry: unknown, dataStart: number): Entry {
+  if (!isObject(entry)) throw new Error(`${where} expected an object; got ${show(entry)}`);
+  const { dtype, shape, data_offsets: offsets } = entry;
+  if (typeof dtype !== 'string' || !Object.hasOwn(WIDTHS, dtype))
+    throw new Error(`${where}: dtype expected one of ${Object.keys(WIDTHS).join(', ')}; got ${show(dtype)}`);
+  if (!areSizes(shape))
+    throw new Error(`${where}: shape expected whole numbers from 0 on; got ${show(shape)}`);
+  if (!areSizes(offsets) || offsets.length !== 2 || offsets[0] > offsets[1])
+    throw new Error(
+      `${where}: data_offsets expected [begin, end] with 0 <= begin <= end; got ${show(offsets)}`,
+    );
+
+  const bytes = shape.reduce((size, extent) => size * extent, WIDTHS[dtype as StoredDType]);
+  const [begin, end] = offsets;
+  if (bytes !== end - begin)
+    throw new Error(
+      `${where}: ${dtype}${show(shape)} has ${bytes} bytes; data_offsets ${show(offsets)} say ${end - begin}`,
+    );
+  return { dtype: dtype as StoredDType, shape, begin: dataStart + begin, end: dataStart + end };
+}
+
+function checkCover(
+  file: string,
+  tensors: ReadonlyMap<string, Entry>,
+  dataStart: number,
+  size: number,
+): void {
+  let covered = dataStart;
+  for (const [name, { begin, end }] of [...tensors].sort(
+    ([, a], [, b]) => a.begin - b.begin || a.end - b.end,
+  )) {
+    if (begin !== covered)
+      throw new Error(
+        `${file}: tensor ${show(name)} begins at byte ${begin} of the file; ` +
+          `${begin < covered ? 'the tensor before it ends' : 'nothing covers the bytes from'} ${covered}`,
+      );
+    covered = end;
+  }
+  if (covered !== size)
+    throw new Error(`${file}: tensors end at byte ${covered}, the file at ${size}; is it cut off?`);
+}
+
+function readTensor(source: ByteSource, where: string, entry: Entry, finite: boolean): Tensor {
+  const { shape, begin, end } = entry;
+  if (!Object.hasOwn(ARRAYS, entry.dtype))
+    throw new TypeError(`${where}: expected one of ${Object.keys(ARRAYS).join(', ')}; got ${entry.dtype}`);
+  const dtype = entry.dtype as ReadableDType;
+  const width = WIDTHS[dtype];
+  const size = (end - begin) / width;
+  const data = allocate(where, () => new ARRAYS[dtype](size));
+  // Typed arrays have the machine's byte order; every engine that runs WebAssembly is little-endian, as the file is.
+  if (dtype === 'F32' || dtype === 'I8' || dtype === 'I32') source.readInto(bytesOf(data), begin);
+  else {
+    const chunk = new Uint8Array(Math.min(size, CHUNK) * width);
+    for (let at = 0; at < size; at += CHUNK) {
+      const count = Math.min(CHUNK, size - at);
+      source.readInto(chunk.subarray(0, count * width), begin + at * width);
+      if (dtype === 'I64')
+        narrowI64(where, new Int32Array(chunk.buffer, 0, 2 * count), data as Int32Array, at);
+      else {
+        const widen = dtype === 'F16' ? widenF16 : widenBF16;
+        widen(new Uint16Array(chunk.buffer, 0, count), bitsOf(data as Float32Array, at, count));
+      }
+    }
+  }
+  if (finite && data instanceof Float32Array) checkFinite(where, data);
+  return { dtype: DTYPES[dtype], shape, data } as Tensor;
+}
+
+function allocate<T>(where: string, make: () => T): T {
+  try {
+    return make();
+  } catch {
+    throw new RangeError(`${where}: does not fit in memory`);
+  }
+}
+
+/** Pairs of i32, low half first → i32. */
+function narrowI64(where: string, pairs: Int32Array, data: Int32Array, at: number): void {
+  for (let i = 0; i < pairs.length / 2; i++) {
+    const low = pairs[2 * i];
+    if (pairs[2 * i + 1] !== low >> 31)
+      throw new RangeError(`${where}: value at index ${at + i} does not fit in 32 bits`);
+    data[at + i] = low;
+  }
+}
+
+function checkFinite(where: string, data: Float32Array): void {
+  const bits = bitsOf(data);
+  for (let i = 0; i < bits.length; i++)
+    if ((bits[i] & 0x7f800000) === 0x7f800000)
+      throw new RangeError(`${where}: expected finite values; got ${data[i]} at index ${i}`);
+}
+
+const bytesOf = (data: Data): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+const bitsOf = (data: Float32Array, at = 0, count = data.length): Uint32Array =>
+  new Uint32Array(data.buffer, data.byteOffset + 4 * at, count);
+
+/** A tensor to write. `data` is read once, when its bytes are due: a getter may make it then. */
+export interface Writable {
+  readonly dtype: 'F32' | 'F16' | 'BF16' | 'I8' | 'I32';
+  readonly shape: readonly number[];
+  /** Float32Array for F32, F16 and BF16, Int8Array for I8, Int32Array for I32. */
+  readonly data: Data;
+}
+const WRITABLE: readonly string[] = ['F32', 'F16', 'BF16', 'I8', 'I32'] satisfies Writable['dtype'][];
+
+/**
+ * The file's bytes, piece by piece. Equal contents give equal bytes, whatever the order in which they came: wide dtypes
+ * first, so that every tensor is aligned, then by name; the header is padded to 8 bytes with spaces.
+ *
+ * @throws TypeError or RangeError when a name, shape or dtype cannot be written, at once; and when `data` does not fit its
+ * shape and dtype or holds a value that F16 or BF16 does not have (nothing is rounded here), when its turn comes.
+ */
+export function writeSafetensors(
+  tensors: Iterable<readonly [name: string, tensor: Writable]>,
+  metadata: Readonly<Record<string, string>> = {},
+): Iterable<Uint8Array> {
+  const sorted = [...tensors].sort(
+    ([a, { dtype: x }], [b, { dtype: y }]) => WIDTHS[y] - WIDTHS[x] || (a < b ? -1 : 1),
+  );
+  const header: Record<string, unknown> = Object.create(null);
+  const texts = Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1));
+  for (const [key, text] of texts)
+    if (typeof text !== 'string' || !isWellFormed(key + text))
+      throw new TypeError(`safetensors: metadata ${show(key)} expected Unicode text; got ${show(text)}`);
+  if (texts.length) header.__metadata__ = Object.fromEntries(texts);
+
+  let offset = 0;
+  for (const [name, { dtype, shape }] of sorted) {
+    const where = `safetensors: tensor ${show(name)}`;
+    if (name in header || name === '__metadata__') throw new RangeError(`${where}: name is taken`);
+    if (!isWellFormed(name)) throw new RangeError(`${where}: name expected Unicode text`);
+    if (!WRITABLE.includes(dtype))
+      throw new TypeError(`${where}: dtype expected one of ${WRITABLE.join(', ')}; got ${show(dtype)}`);
+    const bytes = shape.reduce((size, extent) => size * extent, WIDTHS[dtype]);
+    if (!areSizes(shape) || !Number.isSafeInteger(offset + bytes))
+      throw new RangeError(`${where}: shape expected whole numbers from 0 on; got ${show(shape)}`);
+    header[name] = { dtype, shape, data_offsets: [offset, (offset += bytes)] };
+  }
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  const padded = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20);
+  new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - 8), true);
+  padded.set(json, 8);
+  return pieces(padded, sorted);
+}
+
+function* pieces(
+  header: Uint8Array,
+  tensors: readonly (readonly [string, Writable])[],
+): Generator<Uint8Array, void, void> {
+  yield header;
+  for (const [name, tensor] of tensors) {
+    const { dtype, shape, data } = tensor;
+    const where = `safetensors: tensor ${show(name)}`;
+    if (!(data instanceof ARRAYS[dtype]))
+      throw new TypeError(
+        `${where}: ${dtype} expected a ${ARRAYS[dtype].name}; got ${data?.constructor.name}`,
+      );
+    if (data.length !== sizeOf(shape))
+      throw new RangeError(
+        `${where}: ${dtype}${show(shape)} has ${sizeOf(shape)} values; got ${data.length}`,
+      );
+    if (dtype === 'F16' || dtype === 'BF16') yield* narrowed(where, dtype, data as Float32Array);
+    else yield bytesOf(data);
+  }
+}
+
+function* narrowed(
+  where: string,
+  dtype: 'F16' | 'BF16',
+  data: Float32Array,
+): Generator<Uint8Array, void, void> {
+  const narrow = dtype === 'F16' ? narrowF16 : narrowBF16;
+  for (let at = 0; at < data.length; at += CHUNK) {
+    const bits = bitsOf(data, at, Math.min(CHUNK, data.length - at));
+    const halves = new Uint16Array(bits.length);
+    const bad = narrow(bits, halves);
+    if (bad >= 0)
+      throw new RangeError(
+        `${where}: ${dtype} does not have the value ${data[at + bad]} (index ${at + bad})`,
+      );
+    yield new Uint8Array(halves.buffer);
+  }
+}
+
+/** Whether the text has no lone surrogates, and so a form in UTF-8. */
+const isWellFormed = (text: string): boolean => !/\p{Surrogate}/u.test(text);

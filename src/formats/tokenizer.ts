@@ -1,0 +1,216 @@
+/**
+ * Text ↔ token ids, from a tokenizer.json with byte-level BPE (what published Mamba and Falcon-Mamba checkpoints have).
+ *
+ * A token is a few bytes, and a text is the UTF-8 decoding of the bytes of all its tokens: a character may lie across
+ * tokens, so only a decoder that remembers can show a text while it is being written (`stream`).
+ *
+ *   decode(ids) = utf8(bytes(id₀) · bytes(id₁) · …) = push(id₀) + push(id₁) + … + end()
+ */
+import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
+import { isObject, type JsonObject, show } from './json.ts';
+
+export interface Tokenizer {
+  /** Ids are 0 … vocabSize − 1. The model may have more rows than that (padding). */
+  readonly vocabSize: number;
+  /** The token that ends a text; undefined where the files name none. */
+  readonly eosTokenId?: number;
+  /**
+   * Adds no special tokens; those written out in the text (`<|endoftext|>`) become their ids.
+   *
+   * @throws TypeError for what is no string; RangeError for a lone surrogate (it has no UTF-8).
+   */
+  encode(text: string): Int32Array;
+  /**
+   * Bytes that are not UTF-8 come out as U+FFFD. No spaces are trimmed or tidied.
+   *
+   * @throws RangeError for an id outside 0 … vocabSize − 1.
+   */
+  decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
+  stream(options?: DecodeOptions): TokenStream;
+}
+
+export interface DecodeOptions {
+  /** Leave out special tokens such as `<|endoftext|>`. Default: true. */
+  readonly skipSpecial?: boolean;
+}
+
+export interface TokenStream {
+  /** The text that is certain now. A character is held back until its last byte has come. */
+  push(id: number): string;
+  /** What was held back: U+FFFD for a character that nothing completes. The stream may be used for a new text then. */
+  end(): string;
+}
+
+/**
+ * @param json the parsed tokenizer.json
+ * @param config the parsed tokenizer_config.json; only its eos_token is read
+ * @param file how errors call the tokenizer.json
+ * @throws Error naming the file and the field that is wrong.
+ */
+export function createTokenizer(json: unknown, config?: unknown, file = 'tokenizer.json'): Tokenizer {
+  const tokens = readVocabulary(json, file);
+  const vocabSize = ids(tokens).reduce((most, id) => Math.max(most, id), -1) + 1;
+  const eosTokenId = findEos(tokens, config, file);
+  const bpe = open(json as object, file);
+
+  const bytesOf = (id: number, position: number, skipSpecial: boolean): Uint8Array => {
+    if (!Number.isInteger(id) || id < 0 || id >= vocabSize)
+      throw new RangeError(`token ${id} is out of range 0 … ${vocabSize - 1} at position ${position}`);
+    const token = tokens.get(id);
+    return token === undefined || (skipSpecial && token.special) ? NOTHING : token.bytes;
+  };
+
+  return {
+    vocabSize,
+    eosTokenId,
+    encode(text) {
+      if (typeof text !== 'string') throw new TypeError(`encode: expected a text; got ${show(text)}`);
+      const at = text.search(/\p{Surrogate}/u);
+      if (at >= 0)
+        throw new RangeError(
+          `encode: the text has a lone surrogate (U+${text.charCodeAt(at).toString(16).toUpperCase()}) at index ${at}`,
+        );
+      return Int32Array.from(bpe.encode(text, { add_special_tokens: false }).ids);
+    },
+    decode(list, { skipSpecial = true } = {}) {
+      const parts = Array.from(list, (id, position) => bytesOf(id, position, skipSpecial));
+      const bytes = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
+      let at = 0;
+      for (const part of parts) {
+        bytes.set(part, at);
+        at += part.length;
+      }
+      return utf8().decode(bytes);
+    },
+    stream({ skipSpecial = true } = {}) {
+      const decoder = utf8();
+      let position = 0;
+      return {
+        push(id) {
+          const bytes = bytesOf(id, position, skipSpecial);
+          position++;
+          return decoder.decode(bytes, { stream: true });
+        },
+        end() {
+          position = 0;
+          return decoder.decode();
+        },
+      };
+    },
+  };
+}
+
+const NOTHING = new Uint8Array(0);
+/** A byte order mark inside a text is a character like any other. */
+const utf8 = () => new TextDecoder('utf-8', { ignoreBOM: true });
+
+interface Token {
+  readonly text: string;
+  readonly bytes: Uint8Array;
+  readonly special: boolean;
+}
+
+const ids = (tokens: ReadonlyMap<number, Token>): number[] => [...tokens.keys()];
+
+/**
+ * The character that stands for each byte in a byte-level vocabulary: itself where it can be printed, else one from
+ * U+0100 on, in order (Radford et al. 2019, GPT-2's `bytes_to_unicode`).
+ */
+const BYTE_OF = new Map<string, number>();
+{
+  let spare = 0x100;
+  for (let byte = 0; byte < 256; byte++) {
+    const printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
+    BYTE_OF.set(String.fromCharCode(printable ? byte : spare++), byte);
+  }
+}
+/** These stand in no UTF-8 text, so a vocabulary can do without them. */
+const neverInUtf8 = (byte: number): boolean => byte === 0xc0 || byte === 0xc1 || byte > 0xf4;
+
+/** A token that is not spelt in the alphabet of bytes stands for its own text. */
+function spelt(text: string): Uint8Array {
+  const bytes = Array.from(text, char => BYTE_OF.get(char));
+  return bytes.includes(undefined) ? new TextEncoder().encode(text) : Uint8Array.from(bytes as number[]);
+}
+
+/** Checks all that could make text vanish in silence, and gives the tokens by id. */
+function readVocabulary(json: unknown, file: string): Map<number, Token> {
+  const fail = (field: string, expected: string, got: unknown): never => {
+    throw new Error(`${file}: ${field} expected ${expected}; got ${show(got)}`);
+  };
+  if (!isObject(json)) throw new Error(`${file}: expected a tokenizer (a JSON object); got ${show(json)}`);
+  const { model, decoder, pre_tokenizer: cutter, added_tokens: added = [] } = json;
+  if (!isObject(model) || model.type !== 'BPE')
+    return fail('model.type', '"BPE"', isObject(model) ? model.type : model);
+  const { vocab, merges } = model;
+  if (!isObject(vocab)) return fail('model.vocab', 'an object', vocab);
+  if (!Array.isArray(merges)) return fail('model.merges', 'an array', merges);
+  if (!Array.isArray(added)) return fail('added_tokens', 'an array', added);
+  if (!byteLevel(decoder))
+    return fail('decoder.type', '"ByteLevel"', isObject(decoder) ? decoder.type : decoder);
+  if (!steps(cutter).some(byteLevel))
+    return fail('pre_tokenizer', 'a ByteLevel step', isObject(cutter) ? cutter.type : cutter);
+
+  const tokens = new Map<number, Token>();
+  for (const [text, id] of Object.entries(vocab)) {
+    const field = `model.vocab ${show(text)}`;
+    if (!isId(id)) return fail(field, ID, id);
+    const other = tokens.get(id);
+    if (other) return fail(field, `an id of its own (${show(other.text)} has it too)`, id);
+    tokens.set(id, { text, bytes: spelt(text), special: false });
+  }
+  for (const [char, byte] of BYTE_OF)
+    if (!Object.hasOwn(vocab, char) && !neverInUtf8(byte))
+      return fail('model.vocab', `a token ${show(char)} for byte ${byte}`, undefined);
+  for (const [i, merge] of merges.entries()) {
+    const pair: unknown[] = typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? merge : [];
+    if (pair.length !== 2 || ![...pair, pair.join('')].every(text => Object.hasOwn(vocab, text as string)))
+      return fail(`model.merges[${i}]`, 'two tokens that together are a token', merge);
+  }
+  for (const [i, token] of added.entries()) {
+    const { content, id, special }: JsonObject = isObject(token) ? token : {};
+    if (typeof content !== 'string' || content === '')
+      return fail(`added_tokens[${i}].content`, 'a text', content);
+    if (!isId(id)) return fail(`added_tokens[${i}].id`, ID, id);
+    tokens.set(id, { text: content, bytes: new TextEncoder().encode(content), special: special === true });
+  }
+  return tokens;
+}
+
+const byteLevel = (step: unknown): boolean => isObject(step) && step.type === 'ByteLevel';
+const steps = (cutter: unknown): unknown[] =>
+  isObject(cutter) && Array.isArray(cutter.pretokenizers) ? cutter.pretokenizers : [cutter];
+
+/** Far above any vocabulary; it keeps a wrong file from claiming 2⁵³ tokens. */
+const MOST_IDS = 2 ** 24;
+
+const ID = `an id from 0 to ${MOST_IDS - 1}`;
+const isId = (id: unknown): id is number =>
+  Number.isInteger(id) && (id as number) >= 0 && (id as number) < MOST_IDS;
+
+/** What tokenizer_config.json says (null: there is none); where it says nothing, the name that GPT-2's heirs share. */
+function findEos(tokens: ReadonlyMap<number, Token>, config: unknown, file: string): number | undefined {
+  const { eos_token: said }: JsonObject = isObject(config) ? config : {};
+  if (said === null) return undefined;
+  const text = isObject(said) ? said.content : said;
+  const id = ids(tokens).find(i => tokens.get(i)!.text === (text ?? '<|endoftext|>'));
+  if (id === undefined && text !== undefined)
+    throw new Error(
+      `${file}: the vocabulary has no token ${show(text)}, which tokenizer_config.json names as eos_token`,
+    );
+  return id;
+}
+
+function open(json: object, file: string): BpeTokenizer {
+  try {
+    // What the library reads from a tokenizer_config.json is for other models; ours is all in the tokenizer.json.
+    return new BpeTokenizer(
+      { normalizer: null, pre_tokenizer: null, post_processor: null, added_tokens: [], ...json },
+      {},
+    );
+  } catch (error) {
+    throw new Error(`${file}: cannot be used (${error instanceof Error ? error.message : error})`, {
+      cause: error,
+    });
+  }
+}

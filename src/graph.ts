@@ -1,0 +1,211 @@
+/**
+ * A model as data: a list of nodes, written as a function and traced into a list.
+ *
+ *   trace(model) → Graph      run it: run.ts      print it: render.ts      rewrite it: quant/
+ *
+ * A node is an op with the names of its inputs and outputs, or a *site*: a named activation point at which a recipe may
+ * act. A name (`Ref`) is a value of this graph, a weight (by its name in the checkpoint) or a state.
+ */
+import type { AnyOp, Attrs } from './op.ts';
+import { parse } from './op.ts';
+import type { DType, Tensor } from './tensor.ts';
+
+export type Ref = string;
+export type Refs = Readonly<Record<string, Ref>>;
+
+export interface OpNode {
+  readonly kind: 'op';
+  readonly op: AnyOp;
+  readonly in: Refs;
+  readonly attrs: Attrs;
+  readonly out: Refs;
+  /** What its weight `w` is to the model (`inProj`, `conv`, `head` …); '' where no recipe may touch it. */
+  readonly role: string;
+}
+/** The identity, until a recipe says otherwise. */
+export interface SiteNode {
+  readonly kind: 'site';
+  readonly site: string;
+  readonly in: Ref;
+  readonly out: Ref;
+}
+/** Several nodes that a backend may run as one. The body defines what it computes. */
+export interface FusedNode {
+  readonly kind: 'fused';
+  readonly name: string;
+  readonly body: readonly OpNode[];
+}
+export type Node = OpNode | SiteNode | FusedNode;
+
+export interface Graph {
+  readonly nodes: readonly Node[];
+  /** The one input, i32[l]. */
+  readonly input: Ref;
+  readonly result: Ref;
+  /** Values carried from call to call, f32, zeros at the start of a text. */
+  readonly states: Readonly<Record<Ref, readonly number[]>>;
+  /** The constants, by their names in the checkpoint. */
+  readonly weights: readonly Ref[];
+}
+
+/** Constants by name, read when asked for, so that nothing is in memory twice. */
+export interface Weights {
+  has(ref: Ref): boolean;
+  shape(ref: Ref): readonly number[];
+  read(ref: Ref): Tensor;
+}
+
+/** A graph and the constants that it names: the value that every stage of quantization takes and returns. */
+export interface Program {
+  readonly graph: Graph;
+  readonly weights: Weights;
+}
+
+export interface Builder {
+  /** A builder whose value, site and state names begin with `name.`. */
+  scope(name: string): Builder;
+  /** A constant, read under `role` by the next op. */
+  weight(name: string, role?: string): Ref;
+  state(name: string, shape: readonly number[]): Ref;
+  site(site: string, x: Ref): Ref;
+  /** Adds an op and returns its first output, called `name`. An output `state` updates the input `state` in place. */
+  op(name: string, op: AnyOp, inputs: Readonly<Record<string, Ref | undefined>>, attrs?: Attrs): Ref;
+}
+
+/** Runs `model` once on names instead of numbers and keeps what it did. */
+export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
+  const nodes: Node[] = [];
+  const states: Record<Ref, readonly number[]> = {};
+  const weights = new Map<Ref, string>();
+  const input = 'tokens';
+
+  const builder = (prefix: string): Builder => ({
+    scope: name => builder(`${prefix}${name}.`),
+    weight: (name, role = '') => {
+      weights.set(name, role);
+      return name;
+    },
+    state: (name, shape) => {
+      states[prefix + name] = shape;
+      return prefix + name;
+    },
+    site: (site, x) => {
+      nodes.push({ kind: 'site', site, in: x, out: prefix + site });
+      return prefix + site;
+    },
+    op: (name, op, inputs, attrs = {}) => {
+      const given = Object.entries(inputs).filter((entry): entry is [string, Ref] => entry[1] !== undefined);
+      nodes.push(opNode(op, Object.fromEntries(given), prefix + name, attrs, weights.get(inputs.w ?? '')));
+      return prefix + name;
+    },
+  });
+
+  const result = model(builder(''), input);
+  return { nodes, input, result, states, weights: [...weights.keys()] };
+}
+
+/** A node whose first output is `name`; an output `state` is the state that it read. */
+export function opNode(op: AnyOp, inputs: Refs, name: Ref, attrs: Attrs = {}, role = ''): OpNode {
+  const out = Object.keys(op.outputs).map(key => [key, key === 'state' ? inputs.state : name]);
+  return { kind: 'op', op, in: inputs, attrs, out: Object.fromEntries(out), role };
+}
+
+/** The op nodes of a plan in order, fused ones taken apart. */
+export const flatten = (nodes: readonly Node[]): readonly OpNode[] =>
+  nodes.flatMap(node => (node.kind === 'fused' ? node.body : node.kind === 'op' ? node : []));
+
+/** Every name a node reads. */
+export const reads = (node: Node): readonly Ref[] =>
+  node.kind === 'site'
+    ? [node.in]
+    : node.kind === 'op'
+      ? Object.values(node.in)
+      : [...new Set(node.body.flatMap(reads))].filter(
+          ref => !node.body.some(inner => valuesOf(inner).includes(ref)),
+        );
+
+/** Every name a node writes, states included. */
+export const writes = (node: Node): readonly Ref[] =>
+  node.kind === 'site'
+    ? [node.out]
+    : node.kind === 'op'
+      ? Object.values(node.out)
+      : node.body.flatMap(writes);
+
+/** The names that a node is first to write: all but the states. */
+const valuesOf = (node: OpNode): readonly Ref[] =>
+  Object.entries(node.out).flatMap(([key, ref]) => (key === 'state' ? [] : ref));
+
+/** The graph with other nodes, and the constants that these read. */
+export function withNodes(graph: Graph, nodes: readonly Node[], constants: Iterable<Ref>): Graph {
+  const read = new Set(nodes.flatMap(reads));
+  return { ...graph, nodes, weights: [...new Set(constants)].filter(ref => read.has(ref)) };
+}
+
+export interface LazyTensor {
+  readonly shape: readonly number[];
+  readonly read: () => Tensor;
+}
+
+/** `base` with more or other constants, each made when it is read. */
+export function overlay(base: Weights, more: Readonly<Record<Ref, LazyTensor>>): Weights {
+  return {
+    has: ref => ref in more || base.has(ref),
+    shape: ref => more[ref]?.shape ?? base.shape(ref),
+    read: ref => (ref in more ? more[ref].read() : base.read(ref)),
+  };
+}
+
+/** Constants that are in memory already. */
+export function weightsOf(tensors: ReadonlyMap<Ref, Tensor>): Weights {
+  const get = (ref: Ref): Tensor => {
+    const found = tensors.get(ref);
+    if (!found) throw new Error(`weight ${ref} is missing`);
+    return found;
+  };
+  return { has: ref => tensors.has(ref), shape: ref => get(ref).shape, read: get };
+}
+
+/** An axis of a value: a size, or `'l'`, the tokens of a call. */
+export type Extent = number | 'l';
+export interface ValueType {
+  readonly dtype: DType;
+  readonly shape: readonly Extent[];
+}
+
+/** The type of every value, before anything runs: what a table prints and what a backend sizes its memory by. */
+export function inferTypes({ graph, weights }: Program): ReadonlyMap<Ref, ValueType> {
+  const types = new Map<Ref, ValueType>([[graph.input, { dtype: 'i32', shape: ['l'] }]]);
+  for (const [ref, shape] of Object.entries(graph.states)) types.set(ref, { dtype: 'f32', shape });
+  const shapeOf = (ref: Ref): readonly Extent[] => types.get(ref)?.shape ?? weights.shape(ref);
+
+  const visit = (node: Node): void => {
+    if (node.kind === 'site') {
+      types.set(node.out, types.get(node.in)!);
+      return;
+    }
+    if (node.kind === 'fused') {
+      node.body.forEach(visit);
+      return;
+    }
+    const letters: Record<string, Extent> = {};
+    for (const [name, value] of Object.entries({ ...node.op.attrs, ...node.attrs }))
+      if (typeof value === 'number') letters[name] = value;
+    for (const [key, ref] of Object.entries(node.in)) {
+      const shape = shapeOf(ref);
+      for (const [i, axis] of parse(node.op.inputs[key]).axes.entries())
+        if (axis.letter) letters[axis.letter] ??= plus(shape[i], axis.minus);
+    }
+    for (const [key, ref] of Object.entries(node.out)) {
+      const { dtype, axes } = parse(node.op.outputs[key]);
+      types.set(ref, {
+        dtype,
+        shape: axes.map(axis => axis.size ?? plus(letters[axis.letter!], -axis.minus)),
+      });
+    }
+  };
+  graph.nodes.forEach(visit);
+  return types;
+}
+
+const plus = (extent: Extent, more: number): Extent => (extent === 'l' ? 'l' : extent + more);

@@ -1,0 +1,278 @@
+/**
+ * What an op is: a name, a formula, signatures, numbered constraints and a plain reference.
+ *
+ * The signatures do the validation, so that no op file contains any. `bind` solves their letters from the inputs that
+ * came, checks every rule, and its errors all have one form:
+ *
+ *     fwht C1: n must be m·2^k with m in {1, 12, 20, 28, 40}; got n=36
+ *     linear: w expected f32[o, i] with i=65; got f32[256, 64]
+ */
+import {
+  type Data,
+  type DType,
+  describe,
+  dtypeOf,
+  type Signature,
+  sizeOf,
+  type Tensor,
+  type TensorOf,
+  zeros,
+} from './tensor.ts';
+
+type Signatures = Readonly<Record<string, Signature>>;
+type Optional<S extends Signatures> = { [K in keyof S]: S[K] extends `${string}?` ? K : never }[keyof S];
+
+/** Tensors by name, typed by their signatures. */
+export type Tensors<S extends Signatures> = {
+  readonly [K in Exclude<keyof S, Optional<S>>]: TensorOf<S[K]>;
+} & {
+  readonly [K in Optional<S>]?: TensorOf<S[K]>;
+};
+/** What a caller may pass: tensors, or plain typed arrays whose shapes follow from the signature (see `bind`). */
+export type Inputs<S extends Signatures> = {
+  readonly [K in Exclude<keyof S, Optional<S>>]: TensorOf<S[K]> | TensorOf<S[K]>['data'];
+} & { readonly [K in Optional<S>]?: TensorOf<S[K]> | TensorOf<S[K]>['data'] };
+
+export type Attrs = Readonly<Record<string, number | boolean | string>>;
+/** The letters of the signatures with their values in one call, and the numeric attributes. */
+export type Dims = Readonly<Record<string, number>>;
+
+/** Writes every element of every output; reads inputs only; keeps nothing. */
+export type Kernel<I extends Signatures, O extends Signatures, A extends Attrs> = (
+  inputs: Tensors<I>,
+  attrs: A,
+  outputs: Tensors<O>,
+  dims: Dims,
+) => void;
+
+/** What a backend owes: the reference's bits, or a stated distance from them. */
+export type Bound =
+  | 'exact'
+  | { readonly ulp: number }
+  | { readonly peer: number }
+  | { readonly steps: number; readonly share: number };
+
+/** `C1: [text, holds]`: the text is completed by the values that `holds` looked at. */
+export type Constraint<A extends Attrs> = readonly [text: string, holds: (values: Dims & A) => boolean];
+
+export interface OpSpec<I extends Signatures, O extends Signatures, A extends Attrs> {
+  /** kebab-case; the file, the golden folder, the assembly file and the test address have the same. */
+  readonly name: string;
+  readonly formula: string;
+  readonly source: readonly string[];
+  readonly inputs: I;
+  readonly outputs: O;
+  /** The attributes with their defaults. */
+  readonly attrs?: A;
+  readonly constraints?: Readonly<Record<string, Constraint<A>>>;
+  readonly reference: Kernel<I, O, A>;
+  readonly bound: Bound;
+  /** Sizes and attributes around which tests walk. */
+  readonly sweep: Readonly<Record<string, readonly (number | boolean | string)[]>>;
+}
+
+/** An op can be called: `fwht({ x }, { inverse: true })` checks its inputs, runs the reference and returns its outputs. */
+export interface Op<
+  I extends Signatures = Signatures,
+  O extends Signatures = Signatures,
+  A extends Attrs = Attrs,
+> extends Required<Omit<OpSpec<I, O, A>, 'name'>> {
+  (inputs: Inputs<I>, attrs?: Partial<A>): Tensors<O>;
+  readonly name: string;
+}
+/** An op whose exact signatures do not matter. */
+// biome-ignore lint/suspicious/noExplicitAny: the reference's parameters are contravariant
+export type AnyOp = Op<any, any, any>;
+
+export function defineOp<
+  const I extends Signatures,
+  const O extends Signatures,
+  A extends Attrs = Readonly<Record<never, never>>,
+>(spec: OpSpec<I, O, A>): Op<I, O, A> {
+  const call = (inputs: Inputs<I>, attrs?: Partial<A>): Tensors<O> => {
+    const bound = bind(op, inputs as Loose, attrs as Partial<Attrs>);
+    spec.reference(
+      bound.inputs as Tensors<I>,
+      bound.attrs as unknown as A,
+      bound.outputs as Tensors<O>,
+      bound.dims,
+    );
+    return bound.outputs as Tensors<O>;
+  };
+  const { name, ...rest } = spec;
+  Object.defineProperty(call, 'name', { value: name });
+  const op = Object.freeze(Object.assign(call, { attrs: {} as A, constraints: {}, ...rest })) as Op<I, O, A>;
+  return op;
+}
+
+type Loose = Readonly<Record<string, Tensor | Data | undefined>>;
+
+/** One call with its letters solved and its outputs allocated (zeros). */
+export interface BoundCall {
+  readonly inputs: Readonly<Record<string, Tensor>>;
+  readonly outputs: Readonly<Record<string, Tensor>>;
+  readonly attrs: Attrs;
+  readonly dims: Dims;
+}
+
+/**
+ * Checks a call against the op's signatures and constraints, and allocates its outputs.
+ *
+ * A plain typed array takes its shape from the letters that are known. Where they do not determine it, its first axis
+ * is taken as 1: an array of n values is one row of `f32[l, n]`.
+ *
+ * @throws TypeError on a wrong name, dtype or rank; RangeError on a wrong size or a violated constraint.
+ */
+export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}): BoundCall {
+  const values = bindAttrs(op, attrs);
+  const dims: Record<string, number> = {};
+  for (const key in values) if (typeof values[key] === 'number') dims[key] = values[key];
+  const bound: Record<string, Tensor> = {};
+  const plain: string[] = [];
+
+  for (const key in inputs)
+    if (!(key in op.inputs))
+      throw new TypeError(`${op.name}: no input '${key}'; expected ${Object.keys(op.inputs).join(', ')}`);
+  for (const key in op.inputs) {
+    const signature = parse(op.inputs[key]);
+    const value = inputs[key];
+    if (value === undefined) {
+      if (!signature.optional) throw new TypeError(`${op.name}: input ${key} (${op.inputs[key]}) is missing`);
+    } else if (ArrayBuffer.isView(value)) {
+      if (dtypeOf(value as Data) !== signature.dtype)
+        throw new TypeError(
+          `${op.name}: ${key} expected ${signature.text}; got ${dtypeOf(value as Data)} values`,
+        );
+      plain.push(key);
+    } else {
+      unify(op, key, signature, value, dims);
+      bound[key] = value;
+    }
+  }
+  while (plain.length) {
+    const unknown = (key: string) =>
+      new Set(
+        parse(op.inputs[key]).axes.flatMap(a => (a.letter && dims[a.letter] === undefined ? a.letter : [])),
+      ).size;
+    const next = plain.reduce((best, key) => (unknown(key) < unknown(best) ? key : best));
+    plain.splice(plain.indexOf(next), 1);
+    bound[next] = shaped(op, next, inputs[next] as Data, dims);
+  }
+  checkConstraints(op, dims, values);
+
+  const outputs: Record<string, Tensor> = {};
+  for (const key in op.outputs) {
+    const { dtype, axes } = parse(op.outputs[key]);
+    outputs[key] = zeros(
+      dtype,
+      axes.map(a => extent(a, dims)!),
+    );
+  }
+  return { inputs: bound, outputs, attrs: values, dims };
+}
+
+function bindAttrs(op: AnyOp, attrs: Partial<Attrs>): Attrs {
+  const values: Record<string, number | boolean | string> = { ...op.attrs };
+  for (const key in attrs) {
+    const value = attrs[key];
+    if (value === undefined) continue;
+    if (!(key in values))
+      throw new TypeError(
+        `${op.name}: no attribute '${key}'; expected ${Object.keys(values).join(', ') || 'none'}`,
+      );
+    if (typeof value !== typeof values[key])
+      throw new TypeError(
+        `${op.name}: attribute ${key} expected a ${typeof values[key]}; got ${JSON.stringify(value)}`,
+      );
+    values[key] = value;
+  }
+  return values;
+}
+
+function unify(op: AnyOp, key: string, signature: Parsed, value: Tensor, dims: Record<string, number>): void {
+  const { dtype, axes } = signature;
+  if (value.dtype !== dtype || value.shape.length !== axes.length)
+    throw new TypeError(`${op.name}: ${key} expected ${signature.text}; got ${describe(value)}`);
+  for (const [i, axis] of axes.entries()) {
+    const expected = extent(axis, dims);
+    if (expected === undefined) dims[axis.letter!] = value.shape[i] + axis.minus;
+    else if (expected !== value.shape[i]) {
+      const known = axis.letter ? ` with ${axis.letter}=${dims[axis.letter]}` : '';
+      throw new RangeError(`${op.name}: ${key} expected ${signature.text}${known}; got ${describe(value)}`);
+    }
+  }
+  if (sizeOf(value.shape) !== value.data.length)
+    throw new RangeError(`${op.name}: ${key} says ${describe(value)} but holds ${value.data.length} values`);
+}
+
+function shaped(op: AnyOp, key: string, data: Data, dims: Record<string, number>): Tensor {
+  const { dtype, axes, text } = parse(op.inputs[key]);
+  const missing = axes.filter(a => extent(a, dims) === undefined);
+  for (const axis of missing.slice(0, -1)) dims[axis.letter!] = 1 + axis.minus;
+  const last = missing.at(-1);
+  if (last && extent(last, dims) === undefined) {
+    const rest = axes.filter(a => a !== last).reduce((size, a) => size * extent(a, dims)!, 1);
+    dims[last.letter!] = data.length / rest + last.minus;
+  }
+  const shape = axes.map(a => extent(a, dims)!);
+  if (sizeOf(shape) !== data.length || !shape.every(Number.isInteger)) {
+    const known = axes.flatMap(a =>
+      a.letter && Number.isInteger(dims[a.letter]) ? `${a.letter}=${dims[a.letter]}` : [],
+    );
+    throw new RangeError(
+      `${op.name}: ${key} expected ${text} with ${known.join(', ')}; got ${data.length} values`,
+    );
+  }
+  return { dtype, shape, data } as Tensor;
+}
+
+function checkConstraints(op: AnyOp, dims: Dims, attrs: Attrs): void {
+  const values = { ...attrs, ...dims };
+  for (const label in op.constraints) {
+    const [text, holds] = op.constraints[label] as Constraint<Attrs>;
+    if (holds(values as Dims & Attrs)) continue;
+    const seen = new Map<string, unknown>();
+    const watch = (all: Dims & Attrs, name: string) => {
+      seen.set(name, all[name]);
+      return all[name];
+    };
+    holds(new Proxy(values as Dims & Attrs, { get: watch }));
+    const got = [...seen].map(([k, v]) => `${k}=${v}`).join(', ');
+    throw new RangeError(`${op.name} ${label}: ${text}; got ${got}`);
+  }
+}
+
+interface Axis {
+  readonly letter?: string;
+  readonly minus: number;
+  readonly size?: number;
+}
+interface Parsed {
+  readonly text: string;
+  readonly dtype: DType;
+  readonly axes: readonly Axis[];
+  readonly optional: boolean;
+}
+const parsed = new Map<string, Parsed>();
+
+/** `'f32[d, k-1]?'` → its dtype and axes. */
+export function parse(signature: string): Parsed {
+  const known = parsed.get(signature);
+  if (known) return known;
+  const [, text, dtype, axes, optional] = /^((f32|i8|i32)\[([^\]]*)\])(\?)?$/.exec(signature) ?? [];
+  if (!text) throw new TypeError(`signature '${signature}' is not of the form f32[l, n]`);
+  const result = {
+    text,
+    dtype: dtype as DType,
+    axes: axes.split(',').map(axis => {
+      const [, size, letter, minus] = /^\s*(?:(\d+)|([a-z]+)(?:-(\d+))?)\s*$/.exec(axis) ?? [];
+      return size ? { size: Number(size), minus: 0 } : { letter, minus: Number(minus ?? 0) };
+    }),
+    optional: optional === '?',
+  };
+  parsed.set(signature, result);
+  return result;
+}
+
+const extent = (axis: Axis, dims: Dims): number | undefined =>
+  axis.size ?? (dims[axis.letter!] === undefined ? undefined : dims[axis.letter!] - axis.minus);

@@ -1,0 +1,257 @@
+/**
+ * From a folder of files to a model that writes: reads a checkpoint (Hugging Face, state-spaces, or one made by
+ * `quamba quantize`), applies a recipe, and gives sessions.
+ *
+ * Files it knows, all in one folder:
+ *   config.json, model.safetensors (or shards with their index), tokenizer.json, tokenizer_config.json
+ *   model.safetensors or plan.<recipe>.safetensors    a quantized checkpoint: loads as it is
+ *   stats.<recipe>.safetensors                        what calibration saw: quantizes without calibrating again
+ */
+import { type Backend, prepare } from './backends/backend.ts';
+import { backend as backendOf } from './backends/index.ts';
+import type { ByteSource, Folder } from './formats/bytes.ts';
+import { checkWeights, type MambaConfig, parseConfig } from './formats/config.ts';
+import { readJson } from './formats/json.ts';
+import { readSafetensors } from './formats/safetensors.ts';
+import { createTokenizer, type Tokenizer } from './formats/tokenizer.ts';
+import { openWeights } from './formats/weights.ts';
+import type { Program } from './graph.ts';
+import { identity } from './identity.ts';
+import { mamba } from './model/mamba.ts';
+import { calibrate, needsCalibration, type Progress } from './quant/calibrate.ts';
+import { type CalibrationInfo, isPlan, loadPlan, type PlanInfo } from './quant/checkpoint.ts';
+import type { Stats } from './quant/lower.ts';
+import { planOf, samplesOf } from './quant/pipeline.ts';
+import { DEFAULT_RECIPE, recipe as recipeOf } from './quant/recipes.ts';
+import type { Recipe } from './quant/scheme.ts';
+import { loadStats } from './quant/stats-file.ts';
+import { once } from './run.ts';
+import { createSession, type Session } from './session.ts';
+import { type GenerateOptions, generate } from './text/generate.ts';
+
+export const CALIBRATION_DEFAULTS = { samples: 128, window: 512 } as const;
+
+export interface CalibrationText {
+  /** How it is called in the checkpoint and in errors. */
+  readonly name: string;
+  read(): Promise<string>;
+}
+
+export interface ModelOptions {
+  /** A row of the recipe table, or a recipe of your own. Default: the plan's in a quantized checkpoint, else `quamba`. */
+  readonly recipe?: string | { readonly name: string; readonly scheme: Recipe };
+  /** Default: reference. */
+  readonly backend?: string | Backend;
+  /** The text that static scales are taken from, where the folder holds no statistics. */
+  readonly text?: CalibrationText;
+  /** How many samples of how many tokens. Given, they calibrate anew. Default: 128 × 512. */
+  readonly samples?: number;
+  readonly window?: number;
+  /** Calibrate even where the folder holds statistics or a plan. */
+  readonly recalibrate?: boolean;
+  readonly onProgress?: Progress;
+}
+
+export interface Model {
+  readonly name: string;
+  readonly backend: string;
+  readonly info: PlanInfo;
+  /** The fused plan, or the float graph where the recipe quantizes nothing. */
+  readonly plan: Program;
+  /** Where the folder has no tokenizer.json it knows ids only: every text is empty, and encoding one is an error. */
+  readonly tokenizer: Tokenizer;
+  session(): Session;
+  /** Writes on from a prompt (text, or token ids) in a new session. */
+  generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): ReturnType<typeof generate>;
+  dispose(): void;
+}
+
+/** A float checkpoint, its weights unread. */
+export interface FloatModel {
+  readonly config: MambaConfig;
+  readonly program: Program;
+  /** Names of tensors that the model does not use. */
+  readonly unused: readonly string[];
+  identity(): string;
+  /** Closes the files; weights that were not read yet cannot be any more. */
+  close(): void;
+}
+
+/** @throws Error naming the file and the field or tensor that is wrong. */
+export function openFloatModel(folder: Folder): FloatModel {
+  const source = openWeights(folder);
+  const { config, unused } = checkWeights(
+    parseConfig(readJson(folder, 'config.json'), `${folder.name}/config.json`),
+    source,
+  );
+  const graph = mamba(config);
+  return {
+    config,
+    program: { graph, weights: source },
+    unused,
+    identity: once(() => identity(source, graph.weights, config)),
+    close: () => source.close(),
+  };
+}
+
+/** @throws Error, RangeError or TypeError in one sentence that names what is wrong and where. */
+export async function openModel(folder: Folder, options: ModelOptions = {}): Promise<Model> {
+  const backend =
+    typeof options.backend === 'object' ? options.backend : backendOf(options.backend ?? 'reference');
+  const { plan, info, close } = readyPlan(folder, options) ?? (await makePlan(folder, options, backend));
+  const executable = prepare(backend, plan);
+  const vocabSize = info.config.vocabSize;
+  const runnable = {
+    program: plan,
+    executable,
+    vocabSize,
+    name: `${folder.name} as ${info.recipe.name}`,
+    identity: once(() => identity(plan.weights, plan.graph.weights, [info.recipe.scheme, info.source])),
+  };
+  const tokenizer = once(() => openTokenizer(folder, info.config));
+  return {
+    name: folder.name,
+    backend: backend.name,
+    info,
+    plan,
+    get tokenizer() {
+      return tokenizer();
+    },
+    session: () => createSession(runnable),
+    generate: (prompt, generateOptions) =>
+      generate(createSession(runnable), tokenizer(), prompt, generateOptions),
+    dispose() {
+      executable.dispose?.();
+      close();
+    },
+  };
+}
+
+function openTokenizer(folder: Folder, config: MambaConfig): Tokenizer {
+  const files = folder.list();
+  if (!files.includes('tokenizer.json')) return idsOnly(folder, config);
+  const about = files.includes('tokenizer_config.json')
+    ? readJson(folder, 'tokenizer_config.json')
+    : undefined;
+  return createTokenizer(readJson(folder, 'tokenizer.json'), about, `${folder.name}/tokenizer.json`);
+}
+
+/** What a model without tokenizer.json has: it can be fed ids and gives ids. */
+const idsOnly = (folder: Folder, { vocabSize, eosTokenId }: MambaConfig): Tokenizer => ({
+  vocabSize,
+  eosTokenId,
+  encode() {
+    throw new Error(`${folder.name}: has no tokenizer.json; give token ids instead of a text`);
+  },
+  decode: () => '',
+  stream: () => ({ push: () => '', end: () => '' }),
+});
+
+interface OpenPlan {
+  readonly plan: Program;
+  readonly info: PlanInfo;
+  close(): void;
+}
+
+/** Whether static scales are to be measured, whatever the folder holds. */
+const anew = ({ recalibrate, samples, window }: ModelOptions): boolean =>
+  recalibrate === true || samples !== undefined || window !== undefined;
+
+/** The plan that the folder holds ready, if it fits what was asked for. */
+function readyPlan(folder: Folder, options: ModelOptions): OpenPlan | undefined {
+  const files = folder.list();
+  const quantized = files.includes('model.safetensors') && using(folder, 'model.safetensors', isPlanFile);
+  const asked = options.recipe === undefined ? undefined : named(options.recipe);
+  const file = quantized ? 'model.safetensors' : `plan.${(asked ?? named(DEFAULT_RECIPE)).name}.safetensors`;
+  if (!files.includes(file) || (!quantized && anew(options))) return undefined;
+
+  const { plan, info } = using(folder, file, loadPlan);
+  checkSameModel(folder, info, file, quantized);
+  const scheme = (asked ?? info.recipe).scheme;
+  if (JSON.stringify(scheme) === JSON.stringify(info.recipe.scheme)) return { plan, info, close() {} };
+  if (!quantized) return undefined;
+  throw new Error(
+    `${folder.name}/${file}: is quantized by recipe ${info.recipe.name}; for ${asked?.name} give the folder of the float model`,
+  );
+}
+
+const isPlanFile = (source: ByteSource): boolean => isPlan(readSafetensors(source));
+
+function using<T>(folder: Folder, file: string, read: (source: ByteSource) => T): T {
+  const source = folder.open(file);
+  try {
+    return read(source);
+  } finally {
+    source.close();
+  }
+}
+
+/** A plan made for another model says so before it says anything else. `alone`: the float weights are not beside it. */
+function checkSameModel(folder: Folder, { config, source }: PlanInfo, file: string, alone: boolean): void {
+  const where = `${folder.name}/${file}`;
+  if (!folder.list().includes('config.json')) return;
+  const beside = parseConfig(readJson(folder, 'config.json'), `${folder.name}/config.json`);
+  for (const key of ['layers', 'dModel', 'dInner', 'dState', 'dConv', 'dtRank'] as const)
+    if (beside[key] !== config[key])
+      throw new Error(
+        `${where}: was made for a model with ${key} ${config[key]}; config.json says ${beside[key]}`,
+      );
+  if (alone) return;
+  const model = openFloatModel(folder);
+  const found = model.identity();
+  model.close();
+  if (found !== source)
+    throw new Error(
+      `${where}: was made for other weights (${source.slice(0, 12)}) than those beside it (${found.slice(0, 12)})`,
+    );
+}
+
+async function makePlan(folder: Folder, options: ModelOptions, backend: Backend): Promise<OpenPlan> {
+  const recipe = named(options.recipe ?? DEFAULT_RECIPE);
+  const model = openFloatModel(folder);
+  const needed = needsCalibration(model.program, recipe.scheme);
+  const found = needed ? await statsOf(folder, model, recipe, options, backend) : undefined;
+  const plan = planOf(model.program, recipe.scheme, found?.stats);
+  const info = {
+    config: model.config,
+    recipe,
+    source: model.identity(),
+    calibration: found?.calibration ?? null,
+  };
+  return { plan, info, close: model.close };
+}
+
+/** Statistics from the folder, or else from a calibration run. */
+async function statsOf(
+  folder: Folder,
+  { config, program, identity: source }: FloatModel,
+  recipe: { readonly name: string; readonly scheme: Recipe },
+  options: ModelOptions,
+  backend: Backend,
+): Promise<{ readonly stats: Stats; readonly calibration: CalibrationInfo }> {
+  const file = `stats.${recipe.name}.safetensors`;
+  if (!anew(options) && folder.list().includes(file))
+    return using(folder, file, found => loadStats(found, { recipe: recipe.scheme, source: source() }));
+  const { text, samples, window, onProgress } = options;
+  if (!text)
+    throw new Error(`${folder.name}: recipe ${recipe.name} needs a calibration text (it has static scales)`);
+  const calibration = {
+    text: text.name,
+    samples: samples ?? CALIBRATION_DEFAULTS.samples,
+    window: window ?? CALIBRATION_DEFAULTS.window,
+  };
+  const tokens = openTokenizer(folder, config).encode(await text.read());
+  const stats = calibrate(
+    program,
+    recipe.scheme,
+    samplesOf(tokens, calibration.samples, calibration.window),
+    {
+      prepare: part => prepare(backend, part),
+      onProgress,
+    },
+  );
+  return { stats, calibration };
+}
+
+const named = (recipe: NonNullable<ModelOptions['recipe']>) =>
+  typeof recipe === 'string' ? { name: recipe, scheme: recipeOf(recipe) as Recipe } : recipe;

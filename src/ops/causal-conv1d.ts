@@ -1,0 +1,47 @@
+/**
+ * Mixes each channel with its own last k inputs, then applies SiLU.
+ *
+ *   y[t, c] = silu( Σ_j w[c, j] · x[t − (k−1) + j, c] + b[c] )
+ *
+ *   state  x[−3] x[−2] x[−1] │ x[0]  x[1]  x[2] …          k = 4
+ *          ╰──── w0 w1 w2 ────── w3 ╯ → y[0]
+ *                 ╰──── w0 ───── w1 w2… w3 ╯ → y[1]
+ *
+ * Shapes   x f32[l, d], w f32[d, k], b f32[d] or absent → y f32[l, d]
+ * State    f32[d, k−1]: the last k−1 inputs of each channel, oldest first; zeros at the start of a text
+ * Numerics products in ascending j, summed from the first product, then + b, then silu of numerics.ts. Exact by this order
+ * Errors   C1 the activation is 'silu' or 'none'
+ * Source   Mamba §3.4 · Dao-AILab/causal-conv1d › causal_conv1d_ref. There the state holds k inputs; the oldest is
+ *          never read before it is overwritten, so ours holds k−1 (as ONNX CausalConvWithState does)
+ */
+import { defineOp } from '../op.ts';
+import { f, silu } from './numerics.ts';
+
+export const causalConv1d = defineOp({
+  name: 'causal-conv1d',
+  formula: 'y[t, c] = silu(Σ_j w[c, j] · x[t − (k−1) + j, c] + b[c])',
+  source: ['arXiv 2312.00752 §3.4', 'Dao-AILab/causal-conv1d › causal_conv1d_ref'],
+  inputs: { x: 'f32[l, d]', w: 'f32[d, k]', b: 'f32[d]?', state: 'f32[d, k-1]?' },
+  outputs: { y: 'f32[l, d]', state: 'f32[d, k-1]' },
+  attrs: { activation: 'silu' } as { readonly activation: string },
+  constraints: {
+    C1: ["activation must be 'silu' or 'none'", ({ activation }) => ['silu', 'none'].includes(activation)],
+  },
+  reference: ({ x, w, b, state: before }, { activation }, { y, state: after }, { l, d, k }) => {
+    const past = k - 1;
+    const window = new Float32Array(past + l); // one channel: its state, then its inputs
+    for (let c = 0; c < d; c++) {
+      if (before) window.set(before.data.subarray(c * past, (c + 1) * past));
+      for (let t = 0; t < l; t++) window[past + t] = x.data[t * d + c];
+      for (let t = 0; t < l; t++) {
+        let sum = f(w.data[c * k] * window[t]);
+        for (let j = 1; j < k; j++) sum = f(sum + f(w.data[c * k + j] * window[t + j]));
+        if (b) sum = f(sum + b.data[c]);
+        y.data[t * d + c] = activation === 'silu' ? silu(sum) : sum;
+      }
+      after.data.set(window.subarray(l), c * past);
+    }
+  },
+  bound: 'exact',
+  sweep: { l: [1, 2, 3, 4, 5, 17], d: [1, 15, 16, 17], k: [1, 2, 4] },
+});

@@ -1,0 +1,39 @@
+/**
+ * Rounds real values to int8 steps.
+ *
+ *   q = clamp( round(x / scale), −128, 127 )
+ *
+ *   x / scale   … −1.5  −0.5   0.5   1.5   2.5 …    ties go to the even neighbour,
+ *   q           … −2     0     0     2     2   …    so that rounding has no bias
+ *
+ * Shapes   x f32[l, n], scale f32[1] (static) or f32[l] (per token) → q i8[l, n]
+ * Numerics a real f32 division (not a multiplication by 1/scale), half to even, saturation. Exact
+ * Errors   C1, C2 no NaN in x
+ * Source   Quamba §3 eq. 1 · torch.round, torch.clamp. Different: the official Hadamard kernel does not saturate
+ */
+import { defineOp } from '../op.ts';
+import { f, roundEven } from './numerics.ts';
+
+/** One value in steps of `scale`, an integer in −128 … 127 (clamped first, which changes nothing: the bounds are integers). */
+export const quantizeValue = (x: number, scale: number): number =>
+  roundEven(Math.min(Math.max(f(x / scale), -128), 127));
+
+export const quantize = defineOp({
+  name: 'quantize',
+  formula: 'q = clamp(round(x / scale), −128, 127)',
+  source: ['arXiv 2410.13229 §3 eq. 1', 'torch.round, torch.clamp'],
+  inputs: { x: 'f32[l, n]', scale: 'f32[s]' },
+  outputs: { q: 'i8[l, n]' },
+  constraints: { C1: ['scale must have one value or one for each row', ({ s, l }) => s === 1 || s === l] },
+  reference: ({ x, scale }, _, { q }, { l, n, s }) => {
+    for (let t = 0; t < l; t++)
+      for (let j = 0; j < n; j++) {
+        const value = quantizeValue(x.data[t * n + j], scale.data[s === 1 ? 0 : t]);
+        if (Number.isNaN(value))
+          throw new RangeError(`quantize C2: x must not hold NaN; got NaN at [${t}, ${j}]`);
+        q.data[t * n + j] = value;
+      }
+  },
+  bound: 'exact',
+  sweep: { l: [1, 3], n: [1, 15, 16, 17, 768] },
+});

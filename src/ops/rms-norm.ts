@@ -1,0 +1,50 @@
+/**
+ * Divides each row by its root mean square, then scales each channel.
+ *
+ *   y = (x · r) · w,   r = 1 / √(mean(x²) + eps)
+ *
+ * Shapes   x f32[l, m], w f32[m] or absent (Falcon-Mamba's norms on dt, B, C have no weight) → y f32[l, m]
+ * Numerics the sum of squares runs in 32 lanes: lane j adds the elements k ≡ j (mod 32) in ascending k, then a binary
+ *          tree (j with j + 16, j + 8, …) adds the lanes. Mean by division, √ and 1/√ each correctly rounded.
+ *          Exact by this order
+ * Errors   C1 eps is positive, so that a row of zeros gives zeros
+ * Source   Zhang & Sennrich 2019 eq. 4 · state-spaces/mamba › RMSNorm
+ */
+import { defineOp } from '../op.ts';
+import { f } from './numerics.ts';
+
+const LANES = 32;
+
+/** Σ x[k]² over k = begin … end − 1, in lanes. */
+function sumOfSquares(x: Float32Array, begin: number, end: number): number {
+  const lanes = new Float32Array(LANES);
+  for (let k = begin; k < end; k++) {
+    const j = (k - begin) % LANES;
+    lanes[j] = f(lanes[j] + f(x[k] * x[k]));
+  }
+  for (let half = LANES / 2; half >= 1; half /= 2)
+    for (let j = 0; j < half; j++) lanes[j] = f(lanes[j] + lanes[j + half]);
+  return lanes[0];
+}
+
+export const rmsNorm = defineOp({
+  name: 'rms-norm',
+  formula: 'y = (x · r) · w, r = 1 / √(mean(x²) + eps)',
+  source: ['arXiv 1910.07467 eq. 4', 'state-spaces/mamba › RMSNorm'],
+  inputs: { x: 'f32[l, m]', w: 'f32[m]?' },
+  outputs: { y: 'f32[l, m]' },
+  attrs: { eps: 1e-5 } as { readonly eps: number },
+  constraints: { C1: ['eps must be positive', ({ eps }) => eps > 0] },
+  reference: ({ x, w }, { eps }, { y }, { l, m }) => {
+    for (let t = 0; t < l; t++) {
+      const mean = f(sumOfSquares(x.data, t * m, (t + 1) * m) / m);
+      const r = f(1 / f(Math.sqrt(f(mean + f(eps)))));
+      for (let j = 0; j < m; j++) {
+        const normed = f(x.data[t * m + j] * r);
+        y.data[t * m + j] = w ? f(normed * w.data[j]) : normed;
+      }
+    }
+  },
+  bound: 'exact',
+  sweep: { l: [1, 3], m: [1, 16, 31, 32, 33, 384, 768] },
+});

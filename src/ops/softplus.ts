@@ -1,0 +1,25 @@
+/**
+ * Applies softplus to every element. Mamba makes the step size Δ positive with it.
+ *
+ *   y = log(1 + eˣ)
+ *
+ * Shapes   x f32[l, n] → y f32[l, n]
+ * Numerics softplus of numerics.ts: at most 2 ulp from the truth; x itself above 20, so that it never overflows. Exact by its definition there
+ * Errors   none beyond the signature
+ * Source   torch.nn.functional.softplus (threshold 20)
+ */
+import { defineOp } from '../op.ts';
+import * as numerics from './numerics.ts';
+
+export const softplus = defineOp({
+  name: 'softplus',
+  formula: 'y = log(1 + eˣ)',
+  source: ['torch.nn.functional.softplus (threshold 20)'],
+  inputs: { x: 'f32[l, n]' },
+  outputs: { y: 'f32[l, n]' },
+  reference: ({ x }, _, { y }) => {
+    for (let i = 0; i < y.data.length; i++) y.data[i] = numerics.softplus(x.data[i]);
+  },
+  bound: 'exact',
+  sweep: { l: [1, 3], n: [1, 3, 4, 5, 768] },
+});

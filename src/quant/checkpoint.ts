@@ -1,0 +1,118 @@
+/**
+ * Quantized checkpoints: a plan as one safetensors file, so that it loads without calibrating again.
+ *
+ * The tensors are the plan's constants by name: I8 weights, F32 scales, what stays float as F16 where that is exact.
+ * The metadata holds, as JSON strings: `format` and `version`; `config` (of the model); `recipe` { name, scheme };
+ * `source` (identity of the float weights); `calibration` (what the ranges were taken from, or null); `graph` (the fused
+ * plan, see plan-json.ts); `identity` (of the plan's constants); `sha256` (of all their bytes, in the graph's order).
+ */
+import type { ByteSource } from '../formats/bytes.ts';
+import type { MambaConfig } from '../formats/config.ts';
+import { fitsF16, readSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.ts';
+import { type Program, type Weights, weightsOf } from '../graph.ts';
+import { bytesOf, hasher, identity } from '../identity.ts';
+import type { Tensor } from '../tensor.ts';
+import { graphFromJson, graphToJson } from './plan-json.ts';
+import { parseRecipe, type Recipe } from './scheme.ts';
+
+export const PLAN_FORMAT = { format: 'quamba-plan', version: '1' } as const;
+
+/** Where ranges came from. */
+export interface CalibrationInfo {
+  readonly text: string;
+  readonly samples: number;
+  readonly window: number;
+}
+
+/** What is known of a plan beside its graph and constants. */
+export interface PlanInfo {
+  readonly config: MambaConfig;
+  readonly recipe: { readonly name: string; readonly scheme: Recipe };
+  /** Identity of the float weights that it was made from. */
+  readonly source: string;
+  readonly calibration: CalibrationInfo | null;
+}
+
+/** The file of a plan, in pieces. */
+export function savePlan(plan: Program, info: PlanInfo): Iterable<Uint8Array> {
+  const { graph } = plan;
+  const weights = inMemory(plan);
+  const tensors = graph.weights.map(ref => {
+    const t = weights.read(ref);
+    const half = t.dtype === 'f32' && fitsF16(t.data as Float32Array);
+    return [
+      ref,
+      { ...t, dtype: t.dtype === 'i8' ? 'I8' : t.dtype === 'i32' ? 'I32' : half ? 'F16' : 'F32' },
+    ] as const;
+  });
+  return writeSafetensors(tensors, {
+    ...PLAN_FORMAT,
+    config: JSON.stringify(info.config),
+    recipe: JSON.stringify(info.recipe),
+    source: info.source,
+    calibration: JSON.stringify(info.calibration),
+    graph: JSON.stringify(graphToJson(graph)),
+    identity: identity(weights, graph.weights),
+    sha256: fullHash(graph.weights, weights),
+  });
+}
+
+/**
+ * Reads a plan. All of it is checked before anything is returned, but for `sha256` (see `verifyPlan`).
+ *
+ * @throws Error naming the file and the field, tensor or version that is wrong.
+ */
+export function loadPlan(source: ByteSource): { readonly plan: Program; readonly info: PlanInfo } {
+  const file = readSafetensors(source);
+  if (!isPlan(file))
+    throw new Error(
+      `${file.name}: is not a quantized checkpoint of quamba (no metadata format '${PLAN_FORMAT.format}')`,
+    );
+  const { version } = file.metadata;
+  if (version !== PLAN_FORMAT.version)
+    throw new Error(
+      `${file.name}: plan format version ${version} is not known; this quamba reads version ${PLAN_FORMAT.version}`,
+    );
+  const graph = graphFromJson(field(file, 'graph'), `${file.name}: graph`);
+  const recipe = field(file, 'recipe') as PlanInfo['recipe'];
+  parseRecipe(recipe?.scheme, `${file.name}: recipe.scheme`);
+  const weights = weightsOf(new Map(graph.weights.map(ref => [ref, file.read(ref)])));
+  if (identity(weights, graph.weights) !== file.metadata.identity)
+    throw new Error(
+      `${file.name}: its tensors are not those that its plan was saved with (identity differs)`,
+    );
+  const info = {
+    config: field(file, 'config') as MambaConfig,
+    recipe,
+    source: file.metadata.source ?? '',
+    calibration: field(file, 'calibration') as CalibrationInfo | null,
+  };
+  return { plan: { graph, weights }, info };
+}
+
+export const isPlan = (file: SafetensorsFile): boolean => file.metadata.format === PLAN_FORMAT.format;
+
+/** Whether every byte of a plan's constants is as it was saved: reads the whole file. */
+export function verifyPlan(source: ByteSource): boolean {
+  const { plan } = loadPlan(source);
+  return fullHash(plan.graph.weights, plan.weights) === readSafetensors(source).metadata.sha256;
+}
+
+function field(file: SafetensorsFile, key: string): unknown {
+  try {
+    return JSON.parse(file.metadata[key]);
+  } catch {
+    throw new Error(
+      `${file.name}: metadata ${key} expected JSON; got ${JSON.stringify(file.metadata[key])?.slice(0, 80)}`,
+    );
+  }
+}
+
+const inMemory = ({ graph, weights }: Program): Weights =>
+  weightsOf(new Map<string, Tensor>(graph.weights.map(ref => [ref, weights.read(ref)])));
+
+function fullHash(refs: readonly string[], weights: Weights): string {
+  const hash = hasher();
+  for (const ref of refs) hash.update(bytesOf(weights.read(ref)));
+  return hash.hex();
+}

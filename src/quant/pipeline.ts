@@ -1,0 +1,40 @@
+/**
+ * The arrows in one place:
+ *
+ *   program ─transform(recipe)─▶ program′ ─calibrate(samples)─▶ stats
+ *           ─transform, quantize(recipe, stats)─▶ plan ─fuse─▶ plan
+ */
+import type { Program } from '../graph.ts';
+import { fuse } from './fuse.ts';
+import { quantize, type Stats, transform } from './lower.ts';
+import type { Recipe } from './scheme.ts';
+
+/** The fused plan of a recipe. A recipe without static sites needs no statistics. */
+export function planOf(
+  program: Program,
+  recipe: Recipe,
+  stats: Stats = { channels: {}, ranges: {} },
+): Program {
+  return fuse(quantize(transform(program, recipe, stats.channels), recipe, stats.ranges));
+}
+
+/**
+ * Calibration samples: `count` windows of `window` tokens, spread evenly over a text, in its order.
+ *
+ * @throws RangeError where the text has fewer tokens than one window.
+ */
+export function samplesOf(tokens: Int32Array, count: number, window: number): readonly Int32Array[] {
+  if (!Number.isInteger(count) || count < 1)
+    throw new RangeError(`samples expected a whole number >= 1; got ${count}`);
+  if (!Number.isInteger(window) || window < 1)
+    throw new RangeError(`window expected a whole number >= 1; got ${window}`);
+  if (tokens.length < window)
+    throw new RangeError(
+      `calibration text expected at least ${window} tokens (one window); got ${tokens.length}`,
+    );
+  const stride = count === 1 ? 0 : (tokens.length - window) / (count - 1);
+  return Array.from({ length: count }, (_, i) => {
+    const start = Math.floor(i * stride);
+    return tokens.slice(start, start + window);
+  });
+}

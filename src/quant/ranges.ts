@@ -1,0 +1,82 @@
+/**
+ * Observers of activations: what a static scale is made from. Each sees one calibration sample at a time, in order.
+ */
+import { absmax } from '../ops/absmax-scale.ts';
+import { f } from '../ops/numerics.ts';
+import type { Range } from './scheme.ts';
+
+export interface RangeObserver {
+  /** Takes the values of one sample. */
+  observe(x: Float32Array): void;
+  /** The |x| that is to map to 127. */
+  range(): number;
+}
+
+export const observerOf = (range: Range): RangeObserver =>
+  range === 'absmax' ? absmaxObserver() : percentileObserver(range.percentile, range.ema);
+
+/** The largest |x| of all samples. */
+function absmaxObserver(): RangeObserver {
+  let max = 0;
+  return {
+    observe: x => {
+      max = Math.max(max, absmax(x));
+    },
+    range: () => max,
+  };
+}
+
+/**
+ * The p-quantile of |x| of each sample, averaged: m ← p₁, then m ← m + σ (p_i − m). The order of the samples matters.
+ *
+ * Source: Quamba §4.1 (percentile clipping of the scan's input).
+ */
+function percentileObserver(p: number, ema: number): RangeObserver {
+  let m: number | undefined;
+  return {
+    observe: x => {
+      const sample = quantileOfAbs(x, p);
+      m = m === undefined ? sample : f(m + f(f(ema) * f(sample - m)));
+    },
+    range: () => m ?? 0,
+  };
+}
+
+/**
+ * The p-quantile of |x|, 0 ≤ p ≤ 1, exact: linear interpolation between the two order statistics around position
+ * p · (n − 1), in f32 as torch.quantile computes it.
+ *
+ * @throws RangeError for no values.
+ */
+export function quantileOfAbs(x: Float32Array, p: number): number {
+  if (x.length === 0) throw new RangeError('quantile: expected at least one value; got none');
+  const position = f(f(p) * (x.length - 1));
+  const below = Math.floor(position);
+  const weight = f(position - below);
+  const [low, high] = orderStatistics(x, below, Math.min(below + 1, x.length - 1));
+  const difference = f(high - low);
+  return weight < 0.5 ? f(low + f(weight * difference)) : f(high - f(difference * f(1 - weight)));
+}
+
+/**
+ * The values of rank `low` and `high` (≥ low) in ascending |x|. The bits of a non-negative float sort like the float, so
+ * one count by the upper 16 bits finds the bucket of each rank and only that bucket is sorted.
+ */
+function orderStatistics(x: Float32Array, low: number, high: number): readonly [number, number] {
+  const bits = new Uint32Array(x.buffer, x.byteOffset, x.length);
+  const counts = new Uint32Array(1 << 15);
+  for (const b of bits) counts[(b & 0x7fffffff) >>> 16]++;
+
+  const ranked = (rank: number): number => {
+    let before = 0;
+    let bucket = 0;
+    while (before + counts[bucket] <= rank) before += counts[bucket++];
+    const values = new Float32Array(counts[bucket]);
+    let size = 0;
+    for (let i = 0; i < x.length; i++)
+      if ((bits[i] & 0x7fffffff) >>> 16 === bucket) values[size++] = Math.abs(x[i]);
+    return values.sort()[rank - before];
+  };
+  const first = ranked(low);
+  return [first, high === low ? first : ranked(high)];
+}

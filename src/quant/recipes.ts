@@ -1,0 +1,30 @@
+/**
+ * THE TABLE. A recipe is a row; read down a column and you read the ablation, across a row and you read the method.
+ * No other file asks for a recipe's name.
+ */
+import { a8, a8dynamic, clip, hadamard, type Recipe, smooth, w8, w8rows } from './scheme.ts';
+
+const scanIn = clip(0.99999);
+
+/* biome-ignore format: a table */
+export const recipes = {
+  'fp32':             {},
+  'naive-static':     { weights: w8, acts: a8 },
+  'dynamic':          { weights: w8, acts: a8dynamic },
+  'smoothquant':      { weights: w8, acts: a8, at: { blockIn: smooth(0.5), scanIn: smooth(0.5), dtLow: smooth(0.5), scanOut: smooth(0.5) } },
+  'quarot-style':     { weights: w8, acts: a8, at: { blockIn: hadamard, scanIn: hadamard, scanOut: hadamard } },
+  'percentile-only':  { weights: w8, acts: a8, at: { scanIn } },
+  'hadamard-only':    { weights: w8, acts: a8, at: { scanOut: hadamard } },
+  'quamba':           { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard } },
+  'quamba-int8-head': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { embedding: w8rows, head: w8rows } },
+} as const satisfies Record<string, Recipe>;
+
+export type RecipeName = keyof typeof recipes;
+export const DEFAULT_RECIPE: RecipeName = 'quamba';
+
+/** @throws RangeError listing the rows, where there is none of this name. */
+export function recipe(name: string): Recipe {
+  if (!Object.hasOwn(recipes, name))
+    throw new RangeError(`recipe '${name}' is not known; expected ${Object.keys(recipes).join(', ')}`);
+  return recipes[name as RecipeName];
+}

@@ -1,0 +1,149 @@
+/**
+ * The words of a recipe. For each site (activation) and each weight a recipe answers three independent questions:
+ *
+ *   in which basis?          none · hadamard · smooth(α)             transforms.ts
+ *   with which range?        absmax · percentile(p, ema)             ranges.ts
+ *   when, and how fine?      static · dynamic per token; bits; per tensor, row or group
+ *
+ * Everything is symmetric: real = q · scale, no zero point.
+ */
+import { blockRoles, blockSites, type Role, roles, type Site, sites } from '../model/mamba.ts';
+
+export type Basis = 'none' | 'hadamard' | { readonly smooth: number };
+/** `ema` is σ of m ← m + σ (p_i − m), the moving average over calibration samples. */
+export type Range = 'absmax' | { readonly percentile: number; readonly ema: number };
+
+export interface SiteScheme {
+  readonly basis: Basis;
+  readonly range: Range;
+  readonly when: 'static' | 'dynamic';
+  readonly bits: 8;
+}
+export interface WeightScheme {
+  readonly bits: 8;
+  readonly per: 'tensor' | 'row' | { readonly group: number };
+}
+
+export interface Recipe {
+  /** For the weights of the blocks: in_proj, conv1d, x_proj, dt_proj, out_proj. Absent: float. */
+  readonly weights?: WeightScheme;
+  /** For the sites of the blocks (the paper's nine). Absent: float. */
+  readonly acts?: SiteScheme;
+  /** Patches to single sites. */
+  readonly at?: { readonly [S in Site]?: Partial<SiteScheme> };
+  /** Schemes of single weights, by role. */
+  readonly weightsAt?: { readonly [R in Role]?: WeightScheme };
+}
+
+export const w8: WeightScheme = { bits: 8, per: 'tensor' };
+export const w8rows: WeightScheme = { bits: 8, per: 'row' };
+export const a8: SiteScheme = { basis: 'none', range: 'absmax', when: 'static', bits: 8 };
+export const a8dynamic: SiteScheme = { ...a8, when: 'dynamic' };
+
+/** Clips to the p-quantile of |x|, averaged over samples: the range that Quamba gives the scan's input. */
+export const clip = (p: number, ema = 0.01) => ({ range: { percentile: p, ema } }) as const;
+/** Rotates by the Hadamard matrix: the basis that Quamba gives the scan's output. */
+export const hadamard = { basis: 'hadamard' } as const;
+/** Divides each channel by maxᵅ|x| / max¹⁻ᵅ|W| (SmoothQuant). */
+export const smooth = (alpha: number) => ({ basis: { smooth: alpha } }) as const;
+
+export interface SiteAction {
+  readonly basis: Basis;
+  /** Absent: the site stays float. */
+  readonly quantize?: Omit<SiteScheme, 'basis'>;
+}
+
+/** What a recipe does at a site. A site that it leaves alone has basis `none` and is not quantized. */
+export function siteAction(recipe: Recipe, site: string): SiteAction {
+  const inBlock = (blockSites as readonly string[]).includes(site);
+  const {
+    basis = 'none',
+    range,
+    when,
+    bits,
+  } = { ...(inBlock ? recipe.acts : {}), ...recipe.at?.[site as Site] };
+  return bits && range && when ? { basis, quantize: { range, when, bits } } : { basis };
+}
+
+/** What a recipe does to the weights of a role; undefined where they stay float. */
+export function weightScheme(recipe: Recipe, role: string): WeightScheme | undefined {
+  const inBlock = (blockRoles as readonly string[]).includes(role);
+  return recipe.weightsAt?.[role as Role] ?? (inBlock ? recipe.weights : undefined);
+}
+
+/** The recipe with another p at every site that has a percentile range: p belongs to the model, not to the method. */
+export function withPercentile(recipe: Recipe, p: number): Recipe {
+  const patch = <S extends Partial<SiteScheme>>(scheme: S): S =>
+    typeof scheme.range === 'object' ? { ...scheme, range: { ...scheme.range, percentile: p } } : scheme;
+  return {
+    ...recipe,
+    ...(recipe.acts && { acts: patch(recipe.acts) }),
+    ...(recipe.at && {
+      at: Object.fromEntries(Object.entries(recipe.at).map(([site, scheme]) => [site, patch(scheme)])),
+    }),
+  };
+}
+
+/**
+ * Reads a recipe from JSON. Nothing unknown is passed over.
+ *
+ * @throws TypeError naming the field, its value and what was expected.
+ */
+export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
+  const recipe = record(json, where, ['weights', 'acts', 'at', 'weightsAt']);
+  if (recipe.weights !== undefined) parseWeights(recipe.weights, `${where}.weights`);
+  if (recipe.acts !== undefined) parseSite(recipe.acts, `${where}.acts`, true);
+  for (const [site, patch] of Object.entries(record(recipe.at ?? {}, `${where}.at`, sites)))
+    parseSite(patch, `${where}.at.${site}`, false);
+  for (const [role, scheme] of Object.entries(record(recipe.weightsAt ?? {}, `${where}.weightsAt`, roles)))
+    parseWeights(scheme, `${where}.weightsAt.${role}`);
+  return recipe as Recipe;
+}
+
+function parseSite(json: unknown, where: string, whole: boolean): void {
+  const scheme = record(json, where, ['basis', 'range', 'when', 'bits']);
+  for (const key of whole ? ['basis', 'range', 'when', 'bits'] : [])
+    if (scheme[key] === undefined) throw new TypeError(`${where}.${key} is missing`);
+  const { basis, range, when, bits } = scheme;
+  if (when !== undefined) oneOf(when, `${where}.when`, ['static', 'dynamic']);
+  if (bits !== undefined) oneOf(bits, `${where}.bits`, [8]);
+  if (typeof basis === 'object')
+    unit(record(basis, `${where}.basis`, ['smooth']).smooth, `${where}.basis.smooth`);
+  else if (basis !== undefined) oneOf(basis, `${where}.basis`, ['none', 'hadamard', '{ "smooth": α }']);
+  if (typeof range === 'object') {
+    const { percentile, ema } = record(range, `${where}.range`, ['percentile', 'ema']);
+    unit(percentile, `${where}.range.percentile`);
+    unit(ema, `${where}.range.ema`);
+  } else if (range !== undefined) oneOf(range, `${where}.range`, ['absmax', '{ "percentile": p, "ema": σ }']);
+}
+
+function parseWeights(json: unknown, where: string): void {
+  const { bits, per } = record(json, where, ['bits', 'per']);
+  oneOf(bits, `${where}.bits`, [8]);
+  if (typeof per !== 'object') {
+    oneOf(per, `${where}.per`, ['tensor', 'row', '{ "group": size }']);
+    return;
+  }
+  const { group } = record(per, `${where}.per`, ['group']);
+  if (!Number.isInteger(group) || (group as number) < 1)
+    fail(`${where}.per.group`, 'a positive integer', group);
+}
+
+function record(json: unknown, where: string, keys: readonly string[]): Record<string, unknown> {
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) fail(where, 'an object', json);
+  for (const key of Object.keys(json as object))
+    if (!keys.includes(key)) throw new TypeError(`${where}: no field '${key}'; expected ${keys.join(', ')}`);
+  return json as Record<string, unknown>;
+}
+
+function oneOf(value: unknown, where: string, values: readonly unknown[]): void {
+  if (!values.includes(value)) fail(where, values.join(' or '), value);
+}
+
+function unit(value: unknown, where: string): void {
+  if (typeof value !== 'number' || !(value > 0 && value <= 1)) fail(where, 'a number in (0, 1]', value);
+}
+
+function fail(where: string, expected: string, got: unknown): never {
+  throw new TypeError(`${where} expected ${expected}; got ${JSON.stringify(got)}`);
+}

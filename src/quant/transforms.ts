@@ -1,0 +1,89 @@
+/**
+ * The bases that a site may be quantized in. Each is an invertible map T of the channels with three faces:
+ *
+ *   apply   x → T x                at the site
+ *   fold    W → W T⁻¹              offline, into the weight of a linear that reads the site: (W T⁻¹)(T x) = W x
+ *   undo    T x → x                for any other reader
+ */
+import { type OpNode, opNode, type Ref } from '../graph.ts';
+import { fwht } from '../ops/fwht.ts';
+import { f } from '../ops/numerics.ts';
+import { scaleChannels } from '../ops/scale-channels.ts';
+import type { Tensor } from '../tensor.ts';
+import type { Basis } from './scheme.ts';
+
+export interface Transform {
+  /** How values in this basis are called: `layers.0.scanOut.rotated`. */
+  readonly word: string;
+  /** The constant that apply and undo read, if any, made from what calibration saw (see `smoothingFactors`). */
+  readonly needsFactors: boolean;
+  apply(x: Ref, name: Ref, factors: Ref): OpNode;
+  undo(x: Ref, name: Ref, factors: Ref): OpNode;
+  fold(w: Tensor<'f32'>, factors: Tensor<'f32'> | undefined): Tensor<'f32'>;
+}
+
+const rotate: Transform = {
+  word: 'rotated',
+  needsFactors: false,
+  apply: (x, name) => opNode(fwht, { x }, name, { inverse: false }),
+  undo: (x, name) => opNode(fwht, { x }, name, { inverse: true }),
+  fold: w => fwht({ x: w }, { inverse: false }).y, // row by row: (W Qᵀ)ᵢ = Q Wᵢ
+};
+
+const smoothen: Transform = {
+  word: 'smoothed',
+  needsFactors: true,
+  apply: (x, name, c) => opNode(scaleChannels, { x, c }, name, { inverse: true }),
+  undo: (x, name, c) => opNode(scaleChannels, { x, c }, name, { inverse: false }),
+  fold: (w, c) => scaleChannels({ x: w, c: c! }, { inverse: false }).y,
+};
+
+/** The transform of a basis; undefined for `none`. */
+export const transformOf = (basis: Basis): Transform | undefined =>
+  basis === 'none' ? undefined : basis === 'hadamard' ? rotate : smoothen;
+
+/**
+ * SmoothQuant's factors s_j = max|x_j|ᵅ / max|W_j|¹⁻ᵅ, at least 1e-5, from the largest |x| of each channel and the
+ * largest |W| of each column over the weights that read it.
+ *
+ * Source: arXiv 2211.10438 eq. 4.
+ */
+export function smoothingFactors(
+  channels: Float32Array,
+  weights: readonly Tensor<'f32'>[],
+  alpha: number,
+): Tensor<'f32'> {
+  const n = channels.length;
+  const columns = new Float32Array(n);
+  for (const { data } of weights)
+    for (let i = 0; i < data.length; i++) columns[i % n] = Math.max(columns[i % n], Math.abs(data[i]));
+  const floor = f(1e-5);
+  const data = channels.map((max, j) => {
+    const factor = f(power(Math.max(max, floor), alpha) / power(Math.max(columns[j], floor), 1 - alpha));
+    return Math.max(factor, floor);
+  });
+  return { dtype: 'f32', shape: [n], data };
+}
+
+/** xᵃ for 0 ≤ a ≤ 1 by the binary digits of a: products of repeated square roots, the same bits on every engine. */
+function power(x: number, a: number): number {
+  let result = 1;
+  let root = x;
+  for (let rest = a, digit = 0; rest > 0 && digit < 24; digit++) {
+    if (rest >= 1) {
+      result = f(result * root);
+      rest -= 1;
+    }
+    root = f(Math.sqrt(root));
+    rest *= 2;
+  }
+  return result;
+}
+
+/** The largest |x| of each column, joined with what was seen before. */
+export function channelAbsmax(x: Tensor<'f32'>, before?: Float32Array): Float32Array {
+  const n = x.shape[1];
+  const max = before ?? new Float32Array(n);
+  for (let i = 0; i < x.data.length; i++) max[i % n] = Math.max(max[i % n], Math.abs(x.data[i]));
+  return max;
+}

@@ -1,0 +1,116 @@
+/**
+ * Runs a program: one loop over its nodes. The same loop serves the float model, calibration and the integer plan.
+ */
+import {
+  flatten,
+  type LazyTensor,
+  type Node,
+  type OpNode,
+  overlay,
+  type Program,
+  type Ref,
+  reads,
+  withNodes,
+} from './graph.ts';
+import { type AnyOp, bind, type Kernel } from './op.ts';
+import { type Tensor, zeros } from './tensor.ts';
+
+/** Values carried between calls, by name. Their size does not depend on the length of the text. */
+export type State = Readonly<Record<Ref, Tensor<'f32'>>>;
+
+export type AnyKernel = Kernel<AnyOp['inputs'], AnyOp['outputs'], AnyOp['attrs']>;
+
+/** What sees an activation at a site: the site's word, the value's name, the value f32[l, n]. */
+export type Observer = (site: string, ref: Ref, x: Tensor<'f32'>) => void;
+
+export interface Executable {
+  /**
+   * Runs the tokens from `state` on, which stays as it is. Returns the logits f32[l, v] of every position, and the state
+   * after the last one.
+   */
+  feed(tokens: Int32Array, state: State, observe?: Observer): { logits: Tensor<'f32'>; state: State };
+  dispose?(): void;
+}
+
+/** The state at the start of a text: zeros. */
+export const initialState = ({ graph }: Program): State =>
+  Object.fromEntries(Object.entries(graph.states).map(([ref, shape]) => [ref, zeros('f32', shape)]));
+
+/** An executable that calls one kernel for each op, by `kernelOf`. */
+export function interpret(
+  program: Program,
+  kernelOf: (op: AnyOp) => AnyKernel = op => op.reference,
+): Executable {
+  const { graph, weights } = foldConstants(program);
+  const constants = new Map(graph.weights.map(ref => [ref, weights.read(ref)]));
+  const nodes = graph.nodes.flatMap((node): readonly Node[] => (node.kind === 'fused' ? node.body : [node]));
+  const lastRead = new Map(nodes.flatMap((node, i) => reads(node).map(ref => [ref, i] as const)));
+  lastRead.set(graph.result, nodes.length);
+
+  return {
+    feed(tokens, state, observe) {
+      const after: Record<Ref, Tensor<'f32'>> = { ...state };
+      const values = new Map<Ref, Tensor>([
+        [graph.input, { dtype: 'i32', shape: [tokens.length], data: tokens }],
+      ]);
+      const get = (ref: Ref): Tensor => values.get(ref) ?? constants.get(ref) ?? after[ref];
+      for (const [i, node] of nodes.entries()) {
+        if (node.kind === 'site') {
+          observe?.(node.site, node.out, get(node.in) as Tensor<'f32'>);
+          values.set(node.out, get(node.in));
+        } else if (node.kind === 'op') {
+          const outputs = runNode(node, kernelOf(node.op), get);
+          for (const [key, ref] of Object.entries(node.out))
+            if (key === 'state') after[ref] = outputs[key] as Tensor<'f32'>;
+            else values.set(ref, outputs[key]);
+        }
+        for (const ref of reads(node)) if (lastRead.get(ref) === i) values.delete(ref);
+      }
+      return { logits: values.get(graph.result) as Tensor<'f32'>, state: after };
+    },
+  };
+}
+
+function runNode(
+  node: OpNode,
+  kernel: AnyKernel,
+  get: (ref: Ref) => Tensor,
+): Readonly<Record<string, Tensor>> {
+  const inputs = Object.fromEntries(Object.entries(node.in).map(([key, ref]) => [key, get(ref)]));
+  const call = bind(node.op, inputs, node.attrs);
+  kernel(call.inputs, call.attrs, call.outputs, call.dims);
+  return call.outputs;
+}
+
+/** Takes out the nodes that read constants only (A = −exp(A_log), a dequantized weight): their results become constants. */
+export function foldConstants({ graph, weights }: Program): Program {
+  const constant = new Set(graph.weights);
+  const folded: Record<Ref, LazyTensor> = {};
+  const isConstant = (node: Node): node is OpNode =>
+    node.kind === 'op' && Object.values(node.in).every(ref => constant.has(ref));
+  const nodes = graph.nodes.filter(node => {
+    if (!isConstant(node)) return true;
+    const get = (ref: Ref): Tensor => folded[ref]?.read() ?? weights.read(ref);
+    const [[key, name]] = Object.entries(node.out);
+    const value = once(() => runNode(node, node.op.reference, get)[key]);
+    folded[name] = {
+      get shape() {
+        return value().shape;
+      },
+      read: value,
+    };
+    constant.add(name);
+    return false;
+  });
+  return { graph: withNodes(graph, nodes, constant), weights: overlay(weights, folded) };
+}
+
+/** `make` as a function that makes once. */
+export function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
+
+/** Every op that a program needs of a backend. */
+export const opsOf = ({ graph }: Program): ReadonlySet<AnyOp> =>
+  new Set(flatten(graph.nodes).map(node => node.op));

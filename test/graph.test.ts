@@ -1,0 +1,285 @@
+/** Graphs as data: traced, typed, run, folded, written as JSON and read back. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { prepare } from '../src/backends/backend.ts';
+import { reference } from '../src/backends/reference.ts';
+import {
+  flatten,
+  type Graph,
+  inferTypes,
+  type Node,
+  type Program,
+  reads,
+  trace,
+  weightsOf,
+  writes,
+} from '../src/graph.ts';
+import { mamba, sites } from '../src/model/mamba.ts';
+import { bind } from '../src/op.ts';
+import { ops } from '../src/ops/index.ts';
+import { graphFromJson, graphToJson } from '../src/quant/plan-json.ts';
+import { recipes } from '../src/quant/recipes.ts';
+import { render, rows } from '../src/render.ts';
+import { foldConstants, initialState, interpret, opsOf } from '../src/run.ts';
+import { describe as shown, type Tensor, tensor } from '../src/tensor.ts';
+import { planOfToy, random, sameBits, toy, toys } from './toy.ts';
+
+const plans = toys.flatMap(of => Object.values(recipes).map(recipe => planOfToy(of, recipe)));
+const programs = [...toys.map(of => of.program), ...plans];
+const { text } = toy;
+
+/** The plainest interpreter: every op by its reference, every value kept. */
+function valuesOf({ graph, weights }: Program, tokens: Int32Array): Map<string, Tensor> {
+  const values = new Map<string, Tensor>([[graph.input, tensor(tokens)]]);
+  for (const ref of graph.weights) values.set(ref, weights.read(ref));
+  for (const [ref, t] of Object.entries(initialState({ graph, weights }))) values.set(ref, t);
+  const run = (node: Node): void => {
+    if (node.kind === 'fused') node.body.forEach(run);
+    if (node.kind === 'site') values.set(node.out, values.get(node.in)!);
+    if (node.kind !== 'op') return;
+    const inputs = Object.fromEntries(Object.entries(node.in).map(([key, ref]) => [key, values.get(ref)!]));
+    const call = bind(node.op, inputs, node.attrs);
+    node.op.reference(call.inputs, call.attrs, call.outputs, call.dims);
+    for (const [key, ref] of Object.entries(node.out)) values.set(ref, call.outputs[key]);
+  };
+  graph.nodes.forEach(run);
+  return values;
+}
+
+describe('a program', () => {
+  it('has the types that inferTypes says, without running', () => {
+    for (const program of programs) {
+      const values = valuesOf(program, text);
+      for (const [ref, { dtype, shape }] of inferTypes(program)) {
+        const sized = shape.map(extent => (extent === 'l' ? text.length : extent));
+        expect(`${ref} ${shown(values.get(ref)!)}`).toBe(`${ref} ${shown({ dtype, shape: sized })}`);
+      }
+    }
+  });
+
+  it('gives the bits of the plainest interpreter', () => {
+    for (const program of programs) {
+      const values = valuesOf(program, text);
+      const { logits, state } = interpret(program).feed(text, initialState(program));
+      expect(sameBits(logits.data, values.get(program.graph.result)!.data)).toBe(true);
+      for (const [ref, t] of Object.entries(state))
+        expect(sameBits(t.data, values.get(ref)!.data)).toBe(true);
+    }
+  });
+
+  it('leaves the state that it is given as it is', () => {
+    for (const program of programs) {
+      const executable = interpret(program);
+      const { state } = executable.feed(text, initialState(program));
+      const before = Object.values(state).map(t => t.data.slice());
+      executable.feed(text, state);
+      Object.values(state).forEach((t, i) => {
+        expect(sameBits(t.data, before[i])).toBe(true);
+      });
+    }
+  });
+
+  it('reads only what is defined before, writes every value once, and all of its weights are read', () => {
+    for (const { graph } of programs) {
+      const defined = new Set([graph.input, ...graph.weights, ...Object.keys(graph.states)]);
+      for (const node of graph.nodes) {
+        for (const ref of reads(node)) expect(defined).toContain(ref);
+        for (const ref of writes(node)) {
+          expect(defined.has(ref) && !(ref in graph.states), `${ref} is written twice`).toBe(false);
+          defined.add(ref);
+        }
+      }
+      expect(defined).toContain(graph.result);
+      const read = new Set(graph.nodes.flatMap(reads));
+      expect(graph.weights.filter(ref => !read.has(ref))).toEqual([]);
+    }
+  });
+
+  it('computes nodes of constants once, and the same', () => {
+    for (const program of programs) {
+      const folded = foldConstants(program);
+      const constant = new Set(program.graph.weights);
+      const ofConstants = program.graph.nodes.filter(
+        node => node.kind === 'op' && reads(node).every(ref => constant.has(ref)),
+      );
+      expect(ofConstants.length).toBeGreaterThanOrEqual(2); // A of each layer
+      expect(folded.graph.nodes).toEqual(program.graph.nodes.filter(node => !ofConstants.includes(node)));
+      const values = valuesOf(program, text);
+      for (const node of ofConstants)
+        for (const ref of writes(node))
+          expect(sameBits(folded.weights.read(ref).data, values.get(ref)!.data)).toBe(true);
+      expect(folded.weights.read(writes(ofConstants[0])[0])).toBe(
+        folded.weights.read(writes(ofConstants[0])[0]),
+      );
+    }
+  });
+
+  it('shows every site in order, with its value', () => {
+    const { program } = toy;
+    const values = valuesOf(program, text);
+    const seen: string[] = [];
+    interpret(program).feed(text, initialState(program), (site, ref, x) => {
+      seen.push(ref);
+      expect(ref.endsWith(site)).toBe(true);
+      expect(sameBits(x.data, values.get(ref)!.data)).toBe(true);
+    });
+    expect(seen).toEqual(program.graph.nodes.flatMap(node => (node.kind === 'site' ? node.out : [])));
+    const named = seen.filter(ref => !ref.startsWith('layers.1.')).map(ref => ref.split('.').at(-1));
+    expect(named.sort()).toEqual([...sites].sort());
+  });
+
+  it('runs on a backend by kernels, and names the ops that the backend lacks', () => {
+    const [plan] = plans.slice(-1);
+    const bits = interpret(plan).feed(text, initialState(plan)).logits.data;
+    expect(sameBits(prepare(reference, plan).feed(text, initialState(plan)).logits.data, bits)).toBe(true);
+    const lacking = { name: 'half', kernelOf: (op: { name: string }) => (/i8|scan/.test(op.name) ? undefined : reference.kernelOf(op as never)) }; // biome-ignore format: one thing
+    const missing = [...opsOf(plan)].map(op => op.name).filter(name => /i8|scan/.test(name));
+    expect(missing.length).toBeGreaterThan(1);
+    expect(() => prepare(lacking, plan)).toThrow(
+      new Error(`backend half: no kernel for ${missing.join(', ')}`),
+    );
+  });
+});
+
+describe('trace', () => {
+  it('writes a function down as nodes', () => {
+    const graph = trace((g, tokens) => {
+      const x = g.op('x', ops.embedding, { tokens, w: g.weight('table', 'embedding') });
+      const inner = g.scope('inner');
+      const state = inner.state('past', [3, 1]);
+      const y = inner.op('y', ops.causalConv1d, {
+        x: inner.site('here', x),
+        w: g.weight('taps'),
+        state,
+        b: undefined,
+      });
+      return g.op('z', ops.silu, { x: y });
+    });
+    expect(graph).toEqual({
+      input: 'tokens',
+      result: 'z',
+      states: { 'inner.past': [3, 1] },
+      weights: ['table', 'taps'],
+      nodes: [
+        { kind: 'op', op: ops.embedding, in: { tokens: 'tokens', w: 'table' }, attrs: {}, out: { y: 'x' }, role: 'embedding' }, // biome-ignore format: a node
+        { kind: 'site', site: 'here', in: 'x', out: 'inner.here' },
+        { kind: 'op', op: ops.causalConv1d, in: { x: 'inner.here', w: 'taps', state: 'inner.past' }, attrs: {}, out: { y: 'inner.y', state: 'inner.past' }, role: '' }, // biome-ignore format: a node
+        { kind: 'op', op: ops.silu, in: { x: 'inner.y' }, attrs: {}, out: { y: 'z' }, role: '' },
+      ],
+    });
+  });
+
+  it('gives the same graph for the same config', () => {
+    for (const { config, program } of toys) expect(mamba(config)).toEqual(program.graph);
+  });
+
+  it('a weight that is missing is named', () => {
+    expect(() => weightsOf(new Map()).read('w')).toThrow(new Error('weight w is missing'));
+  });
+});
+
+describe('render', () => {
+  it('has a line for every node, its columns aligned, and brackets around what is fused', () => {
+    for (const plan of plans) {
+      const [head, ...lines] = render(plan).split('\n');
+      expect(lines.length).toBe(rows(plan).length);
+      expect(lines.length).toBe(flatten(plan.graph.nodes).length);
+      const column = head.indexOf('inputs');
+      for (const line of lines) expect(line.slice(column - 2, column)).toBe('  ');
+      const fused = plan.graph.nodes.filter(node => node.kind === 'fused').length;
+      expect(lines.filter(line => line.includes('┌')).length).toBe(fused);
+      expect(lines.filter(line => line.includes('└')).length).toBe(fused);
+    }
+  });
+});
+
+describe('the JSON of a plan', () => {
+  const json = (graph: Graph) => JSON.parse(JSON.stringify(graphToJson(graph)));
+  const plan = json(planOfToy(toy, recipes.quamba).graph);
+
+  it('comes back as the same graph', () => {
+    for (const { graph } of plans) expect(graphFromJson(json(graph), 'plan')).toEqual(graph);
+  });
+
+  it('has no sites', () => {
+    expect(() => graphToJson(toy.program.graph)).toThrow(
+      new Error('plan: layers.0.blockIn is a site; quantize the program first'),
+    );
+  });
+
+  /* biome-ignore format: a table */
+  const wrong: readonly [path: string, value: unknown, message: string][] = [
+    ['', 3, 'plan expected an object; got 3'],
+    ['input', undefined, 'plan.input expected a string; got undefined'],
+    ['result', 'nowhere', "plan.result: nothing defines 'nowhere'"],
+    ['states', [], 'plan.states expected an object; got []'],
+    ['states.layers/0/ssmState', [48, -4], 'plan.states.layers.0.ssmState expected positive integers; got [48,-4]'],
+    ['weights', {}, 'plan.weights expected an array; got {}'],
+    ['weights.0', 7, 'plan.weights[0] expected a string; got 7'],
+    ['nodes', null, 'plan.nodes expected an array; got null'],
+    ['nodes.0', 'add', 'plan.nodes[0] expected an object; got "add"'],
+    ['nodes.0.op', 'matmul', "plan.nodes[0].op: no op 'matmul'; this plan was made by another version of quamba"],
+    ['nodes.0.in.tokens', undefined, 'plan.nodes[0].in.tokens expected the name of a value; got undefined'],
+    ['nodes.0.in.tokens', 'words', "plan.nodes[0]: nothing defines 'words'"],
+    ['nodes.0.in.table', 'tokens', "plan.nodes[0].in: no 'table'; expected tokens, w"],
+    ['nodes.0.out', {}, 'plan.nodes[0].out.y expected the name of a value; got undefined'],
+    ['nodes.0.attrs', { eps: 1 }, 'plan.nodes[0].attrs.eps expected an attribute of embedding; got 1'],
+    ['nodes.0.role', 1, 'plan.nodes[0].role expected a string; got 1'],
+    ['nodes.1.fused', 1, 'plan.nodes[1].fused expected a string; got 1'],
+    ['nodes.1.body', [], 'plan.nodes[1].body expected at least one node; got []'],
+    ['nodes.1.body.0.attrs.eps', '1', 'plan.nodes[1].body[0].attrs.eps expected an attribute of rms-norm; got "1"'],
+  ];
+  it.each(wrong)('with %s as %j is refused by name', (path, value, message) => {
+    const broken = path === '' ? value : replaced(plan, path.split('.').map(step => step.replaceAll('/', '.')), value); // biome-ignore format: one thing
+    expect(() => graphFromJson(broken, 'plan')).toThrow(new TypeError(message));
+  });
+
+  it('changed anywhere is refused in a sentence, or is a graph', () => {
+    const places: string[][] = [];
+    const walk = (value: unknown, path: string[]) => {
+      places.push(path);
+      if (typeof value === 'object' && value !== null)
+        for (const [key, inner] of Object.entries(value)) walk(inner, [...path, key]);
+    };
+    walk(plan, []);
+    const next = random(23);
+    const other = fc.oneof(
+      fc.jsonValue({ maxDepth: 2 }),
+      fc.constant(undefined),
+      fc.nat().map(() => structuredClone(at(plan, places[Math.floor(next() * places.length)]))),
+    );
+    let refused = 0;
+    fc.assert(
+      fc.property(fc.nat(places.length - 1), other, (place, value) => {
+        const broken = places[place].length ? replaced(plan, places[place], value) : value;
+        let graph: Graph;
+        try {
+          graph = graphFromJson(broken, 'plan');
+        } catch (error) {
+          refused++;
+          expect(error).toBeInstanceOf(TypeError);
+          expect((error as Error).message).toMatch(
+            /^plan\S* expected .+; got .+|^plan\S*: (no op|no|nothing defines) '.*'/,
+          );
+          return;
+        }
+        expect(graphFromJson(json(graph), 'plan')).toEqual(graph);
+      }),
+      { numRuns: 600 },
+    );
+    expect(refused).toBeGreaterThan(300);
+  });
+});
+
+const at = (json: unknown, path: readonly string[]): unknown =>
+  path.reduce((value, key) => (value as Record<string, unknown>)[key], json);
+
+/** A copy of `json` with another value at `path`; undefined takes it out. */
+function replaced(json: unknown, path: readonly string[], value: unknown): unknown {
+  const copy = structuredClone(json);
+  const parent = at(copy, path.slice(0, -1)) as Record<string, unknown>;
+  if (value === undefined && Array.isArray(parent)) parent.splice(Number(path.at(-1)), 1);
+  else if (value === undefined) delete parent[path.at(-1)!];
+  else parent[path.at(-1)!] = value;
+  return copy;
+}
