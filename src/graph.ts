@@ -133,7 +133,7 @@ export const writes = (node: Node): readonly Ref[] =>
       : node.body.flatMap(writes);
 
 /** The names that a node is first to write: all but the states. */
-const valuesOf = (node: OpNode): readonly Ref[] =>
+export const valuesOf = (node: OpNode): readonly Ref[] =>
   Object.entries(node.out).flatMap(([key, ref]) => (key === 'state' ? [] : ref));
 
 /** The graph with other nodes, and the constants that these read. */

@@ -131,7 +131,7 @@ export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}): Boun
   const plain: string[] = [];
 
   for (const key in inputs)
-    if (!(key in op.inputs))
+    if (!Object.hasOwn(op.inputs, key))
       throw new TypeError(`${op.name}: no input '${key}'; expected ${Object.keys(op.inputs).join(', ')}`);
   for (const key in op.inputs) {
     const signature = parse(op.inputs[key]);
@@ -176,7 +176,7 @@ function bindAttrs(op: AnyOp, attrs: Partial<Attrs>): Attrs {
   for (const key in attrs) {
     const value = attrs[key];
     if (value === undefined) continue;
-    if (!(key in values))
+    if (!Object.hasOwn(values, key))
       throw new TypeError(
         `${op.name}: no attribute '${key}'; expected ${Object.keys(values).join(', ') || 'none'}`,
       );

@@ -233,6 +233,10 @@ async function statsOf(
   if (!anew(options) && folder.list().includes(file))
     return using(folder, file, found => loadStats(found, { recipe: recipe.scheme, source: source() }));
   const { text, samples, window, onProgress } = options;
+  if (!folder.list().includes('tokenizer.json'))
+    throw new Error(
+      `${folder.name}: recipe ${recipe.name} has static scales, and to calibrate them on a text takes a tokenizer.json; there is none`,
+    );
   if (!text)
     throw new Error(`${folder.name}: recipe ${recipe.name} needs a calibration text (it has static scales)`);
   const calibration = {

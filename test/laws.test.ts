@@ -4,9 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { factor } from '../src/ops/hadamard.ts';
 import { ops } from '../src/ops/index.ts';
 import { f } from '../src/ops/numerics.ts';
-import { quantizeWeight } from '../src/quant/lower.ts';
 import { observerOf, quantileOfAbs } from '../src/quant/ranges.ts';
 import { smoothingFactors, transformOf } from '../src/quant/transforms.ts';
+import { quantizeWeight } from '../src/quant/weights.ts';
 import { type Tensor, tensor } from '../src/tensor.ts';
 import { noise, random, sameBits } from './toy.ts';
 
@@ -25,15 +25,17 @@ const far = (a: ArrayLike<number>, b: ArrayLike<number>) =>
 describe('Hadamard', () => {
   const sizes = [1, 2, 4, 32, 12, 24, 96, 20, 40, 80, 160, 28, 56, 224];
 
-  /** Q · √n from its definition, entry by entry: (M_K ⊗ H_2^k)[i][j], and M_40 = [[M_20, M_20], [M_20, −M_20]]. */
+  /** Q · √n from its definition, entry by entry: (M_K ⊗ H_2^k)[i][j], where M_40 = [[M_20, M_20], [M_20, −M_20]]. */
   const entry = (n: number, i: number, j: number): number => {
-    const { outer, base, run } = factor(n)!;
+    const K = [40, 28, 20, 12, 1].find(size => n % size === 0 && Number.isInteger(Math.log2(n / size)))!;
+    const { base } = factor(K === 40 ? 20 : K)!;
+    const order = base.length;
+    const run = n / K;
     const parity = (bits: number): number => (bits === 0 ? 0 : (bits & 1) ^ parity(bits >> 1));
-    const part = base.length * run;
-    const half = outer === 2 && i >= part && j >= part ? -1 : 1;
-    const [row, column] = [i % part, j % part];
-    const walsh = parity((row % run) & (column % run)) ? -1 : 1; // H[i][j] = (−1)^popcount(i & j)
-    return half * walsh * base[Math.floor(row / run)][Math.floor(column / run)];
+    const walsh = parity((i % run) & (j % run)); // H[i][j] = (−1)^popcount(i & j)
+    const [row, column] = [Math.floor(i / run), Math.floor(j / run)];
+    const corner = K === 40 && row >= order && column >= order ? 1 : 0;
+    return (walsh ^ corner ? -1 : 1) * base[row % order][column % order];
   };
 
   it.each(sizes)('of size %d is (M_K ⊗ H)/√n, and its inverse is its transpose', n => {
@@ -306,7 +308,19 @@ describe('linear-i8', () => {
   it('is (Σ x w) · s by whole numbers, at the longest row too', () => {
     const long = 131071;
     const extreme = (value: number) => tensor(new Int8Array(long).fill(value), [1, long]);
-    const cases = [[x, w], [ints(2, 5120), ints(3, 5120)], [extreme(-128), extreme(-128)], [extreme(-128), extreme(127)]]; // biome-ignore format: a list
+    const positive = (rows: number) =>
+      tensor(
+        ints(rows, 20_000).data.map(q => (q & 127) | 64),
+        [rows, 20_000],
+      );
+    /* biome-ignore format: a table; the last sums are above 2²⁴, so that int32 → f32 rounds */
+    const cases = [
+      [x, w],
+      [ints(2, 5120), ints(3, 5120)],
+      [extreme(-128), extreme(-128)],
+      [extreme(-128), extreme(127)],
+      [positive(4), positive(4)],
+    ];
     for (const [a, m] of cases) {
       const { y } = ops.linearI8({ x: a, w: m, xscale, wscale: scales(1, 1) });
       const [size, outputs] = [a.shape[1], m.shape[0]];
@@ -448,7 +462,11 @@ describe('the small cases that freeze conventions', () => {
 
   it('absmax keeps the largest of all samples', () => {
     const observer = observerOf('absmax');
-    for (const sample of [[1, -3], [2, 0]]) observer.observe(Float32Array.from(sample)); // biome-ignore format: a list
+    for (const sample of [
+      [1, -3],
+      [2, 0],
+    ])
+      observer.observe(Float32Array.from(sample));
     expect(observer.range()).toBe(3);
   });
 

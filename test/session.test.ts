@@ -131,7 +131,12 @@ describe('a saved state', () => {
 
   it('is the same bytes every time, and a safetensors file of the states by name', () => {
     expect(session.snapshot()).toEqual(bytes);
-    expect(file.metadata).toMatchObject({ format: 'quamba-state', version: '1', model: 'toy as quamba', position: '20' }); // biome-ignore format: one thing
+    expect(file.metadata).toMatchObject({
+      format: 'quamba-state',
+      version: '1',
+      model: 'toy as quamba',
+      position: '20',
+    });
     expect(file.metadata.identity).toMatch(/^[0-9a-f]{64}$/);
     expect([...file.tensors.keys()].sort()).toEqual(
       [0, 1].flatMap(layer => [`layers.${layer}.convState`, `layers.${layer}.ssmState`]),
@@ -231,11 +236,15 @@ describe('a saved state', () => {
   it('with a NaN or an infinity in it is refused by name', () => {
     for (const value of [Number.NaN, Number.POSITIVE_INFINITY])
       expect(
-        refusedBy(rewritten((header, data) => {
-          const [begin] = header['layers.1.ssmState'].data_offsets as number[];
-          new DataView(data.buffer).setFloat32(begin + 4 * 7, value, true);
-        })),
-      ).toMatch(/^state: tensor "layers\.1\.ssmState": expected finite values; got (NaN|Infinity) at index 7$/); // biome-ignore format: one call
+        refusedBy(
+          rewritten((header, data) => {
+            const [begin] = header['layers.1.ssmState'].data_offsets as number[];
+            new DataView(data.buffer).setFloat32(begin + 4 * 7, value, true);
+          }),
+        ),
+      ).toMatch(
+        /^state: tensor "layers\.1\.ssmState": expected finite values; got (NaN|Infinity) at index 7$/,
+      );
   });
 
   it('cut off anywhere, or with bytes after it, is refused in a sentence', () => {

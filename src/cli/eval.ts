@@ -13,6 +13,7 @@ import {
   printJson,
   progressLine,
   recipeNamed,
+  two,
 } from './terminal.ts';
 
 export const evalCommand = () =>
@@ -25,7 +26,7 @@ export const evalCommand = () =>
       '--text <file>',
       'UTF-8 text, .txt or .txt.gz (default: 1 MB of books that the embedded model never saw)',
     )
-    .option('--window <n>', 'tokens in each window', count, 1024)
+    .option('--window <n>', 'tokens in each window', two, 1024)
     .option('--windows <n>', 'how many windows, from the beginning', count, 10)
     .addOption(modelOption())
     .addOption(backendOption())

@@ -69,6 +69,7 @@ async function generate(options: Options): Promise<void> {
   const { prompt, tokens, model: path, recipe, backend, json = false, ...sampling } = options;
   if ((prompt === undefined) === (tokens === undefined))
     throw new UsageError('generate: give either --prompt TEXT or --tokens IDS');
+  if (sampling.stop?.includes('')) throw new UsageError('generate: --stop expected a text; got an empty one');
   const model = await load(path, {
     recipe: recipe === undefined ? undefined : recipeNamed(recipe),
     backend,

@@ -1,9 +1,10 @@
 /** `quamba inspect`: what is in a model, and what a recipe makes of it. */
 import { Command } from 'commander';
 import { openFolder } from '../formats/disk.ts';
+import { readSafetensors } from '../formats/safetensors.ts';
 import type { Program } from '../graph.ts';
 import { load } from '../load.ts';
-import { type PlanInfo, verifyPlan } from '../quant/checkpoint.ts';
+import { isPlan, type PlanInfo, verifyPlan } from '../quant/checkpoint.ts';
 import { align, type Row, render, rows } from '../render.ts';
 import { BYTES, describe, sizeOf } from '../tensor.ts';
 import { diffLines } from './diff.ts';
@@ -100,22 +101,28 @@ async function inspect(options: Options): Promise<void> {
   else print(texts.join('\n\n'));
 }
 
+/** Checks the quantized checkpoints of a folder; one that has changed is a failure. */
 function verify(path: string, json: boolean): void {
   const folder = openFolder(path);
-  const files = folder
-    .list()
-    .filter(name => name === 'model.safetensors' || /^plan\..*\.safetensors$/.test(name));
-  for (const file of files) {
-    let whole: boolean | string;
+  const files = folder.list().filter(name => {
+    if (!/^(model|plan\..*)\.safetensors$/.test(name)) return false;
+    return name !== 'model.safetensors' || isPlan(readSafetensors(folder.open(name)));
+  });
+  if (files.length === 0) throw new Error(`${path}: holds no quantized checkpoint to verify`);
+  const results = files.map(file => {
     try {
-      whole = verifyPlan(folder.open(file));
+      return { file, whole: verifyPlan(folder.open(file)) };
     } catch (error) {
-      whole = (error as Error).message;
+      return { file, whole: false, error: (error as Error).message };
     }
-    if (json) printJson({ file, whole: whole === true });
-    else
-      print(`${file}: ${whole === true ? 'every byte is as it was saved' : whole || 'bytes have changed'}`);
-  }
+  });
+  if (json) printJson({ model: path, files: results });
+  else
+    for (const { file, whole, error } of results)
+      print(
+        `${file}: ${whole ? 'every byte is as it was saved' : (error ?? 'bytes have changed since it was saved')}`,
+      );
+  if (!results.every(({ whole }) => whole)) process.exitCode = 1;
 }
 
 const inLayer = (layer: number | undefined) => (row: Row) =>

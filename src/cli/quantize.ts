@@ -1,10 +1,11 @@
 /** `quamba quantize`: a quantized checkpoint, as a folder that every command takes as --model. */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../load.ts';
 import { savePlan } from '../quant/checkpoint.ts';
+import { DEFAULT_RECIPE } from '../quant/recipes.ts';
 import { withPercentile } from '../quant/scheme.ts';
 import {
   backendOption,
@@ -61,6 +62,33 @@ type Options = {
   json?: boolean;
 };
 
+function chosenRecipe({ recipe, percentile }: Options): ReturnType<typeof recipeNamed> {
+  const row = recipeNamed(recipe ?? DEFAULT_RECIPE);
+  if (percentile === undefined) return row;
+  const at = (p: number) => withPercentile(row.scheme, p);
+  if (JSON.stringify(at(0.5)) === JSON.stringify(at(1)))
+    throw new UsageError(
+      `quantize: --percentile ${percentile} changes nothing, recipe ${row.name} clips at no site`,
+    );
+  return { name: `${row.name} p=${percentile}`, scheme: at(percentile) };
+}
+
+/** Runs `fill` once the folder is there, so that a wrong path is known before an hour of calibration and not after it. */
+async function inNewFolder(path: string, fill: () => Promise<void>): Promise<void> {
+  let made: string | undefined;
+  try {
+    made = mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw new Error(`--out ${path}: cannot be made a folder (${(error as NodeJS.ErrnoException).code})`);
+  }
+  try {
+    await fill();
+  } catch (error) {
+    if (made) rmSync(made, { recursive: true });
+    throw error;
+  }
+}
+
 /** What goes along with the weights. */
 const COMPANIONS = ['config.json', 'tokenizer.json', 'tokenizer_config.json'];
 
@@ -68,31 +96,23 @@ async function quantize(options: Options): Promise<void> {
   const { out, model: path, text, samples, window, percentile, backend, json = false } = options;
   if (resolve(out) === resolve(path))
     throw new UsageError(`quantize: --out ${out} is the folder of the model itself`);
-  const row = recipeNamed(options.recipe ?? 'quamba');
-  const recipe = percentile === undefined ? row : { ...row, scheme: withPercentile(row.scheme, percentile) };
-  const anew = [text, samples, window, percentile].some(setting => setting !== undefined);
-  const model = await load(path, {
-    recipe,
-    backend,
-    samples,
-    window,
-    text: text === undefined ? CALIBRATION_TEXT : textFile(text),
-    recalibrate: anew,
-    onProgress: progressLine('calibrating', json),
-  });
-  const folder = openFolder(path);
-  mkdirSync(out, { recursive: true });
-  for (const file of COMPANIONS.filter(name => folder.list().includes(name)))
-    writeFileAtomic(join(out, file), [readFileSync(join(path, file))]);
+  const recipe = chosenRecipe(options);
   const target = join(out, 'model.safetensors');
-  let size = 0;
-  const counted = function* () {
-    for (const chunk of savePlan(model.plan, model.info)) {
-      size += chunk.length;
-      yield chunk;
-    }
-  };
-  writeFileAtomic(target, counted());
-  if (json) printJson({ out, recipe: recipe.name, bytes: size, calibration: model.info.calibration });
-  else print(`${target}: ${bytes(size)}, recipe ${recipe.name}`);
+  await inNewFolder(out, async () => {
+    const model = await load(path, {
+      recipe,
+      backend,
+      samples,
+      window,
+      text: text === undefined ? CALIBRATION_TEXT : textFile(text),
+      recalibrate: [text, samples, window, percentile].some(setting => setting !== undefined),
+      onProgress: progressLine('calibrating', json),
+    });
+    writeFileAtomic(target, savePlan(model.plan, model.info));
+    for (const file of COMPANIONS.filter(name => openFolder(path).list().includes(name)))
+      writeFileAtomic(join(out, file), [readFileSync(join(path, file))]);
+    const size = statSync(target).size;
+    if (json) printJson({ out, recipe: recipe.name, bytes: size, calibration: model.info.calibration });
+    else print(`${target}: ${bytes(size)}, recipe ${recipe.name}`);
+  });
 }

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import { backends } from '../backends/index.ts';
+import { parseJson } from '../formats/json.ts';
 import { EMBEDDED_MODEL } from '../load.ts';
 import { recipe, recipes } from '../quant/recipes.ts';
 import { parseRecipe, type Recipe } from '../quant/scheme.ts';
@@ -21,6 +22,7 @@ const numberOption = (expected: string, accepts: (n: number) => boolean) => (tex
   return value;
 };
 export const count = numberOption('a whole number >= 1', n => Number.isSafeInteger(n) && n >= 1);
+export const two = numberOption('a whole number >= 2', n => Number.isSafeInteger(n) && n >= 2);
 export const countOrZero = numberOption('a whole number >= 0', n => Number.isSafeInteger(n) && n >= 0);
 export const integer = numberOption('a whole number', Number.isSafeInteger);
 export const nonNegative = numberOption('a number >= 0', n => Number.isFinite(n) && n >= 0);
@@ -53,13 +55,13 @@ export const jsonOption = () => new Option('--json', 'print one JSON object');
 /** A row of the table by its name, or a recipe of the user's in a JSON file. */
 export function recipeNamed(name: string): { readonly name: string; readonly scheme: Recipe } {
   if (!name.endsWith('.json')) return { name, scheme: usage(() => recipe(name)) };
-  let text: string;
+  let file: Uint8Array;
   try {
-    text = readFileSync(name, 'utf8');
+    file = readFileSync(name);
   } catch (error) {
     throw new UsageError(`--recipe ${name}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
   }
-  return { name: basename(name, '.json'), scheme: usage(() => parseRecipe(JSON.parse(text), name)) };
+  return { name: basename(name, '.json'), scheme: usage(() => parseRecipe(parseJson(file, name), name)) };
 }
 
 /** Runs a check of what the user asked for; its failure is wrong usage. */

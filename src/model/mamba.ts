@@ -30,9 +30,9 @@ export const blockSites = [
   'gate', //     z           f32[l, d]   gate of the scan's output
   'scanIn', //   u           f32[l, d]   input of x_proj and of the scan: clipped by a percentile in Quamba
   'dtLow', //    dt, low     f32[l, r]   input of dt_proj
-  'dt', //       dt          f32[l, d]   before softplus
   'B', //                    f32[l, n]
   'C', //                    f32[l, n]
+  'dt', //       dt          f32[l, d]   before softplus
   'scanOut', //  y           f32[l, d]   input of out_proj: rotated by a Hadamard matrix in Quamba
 ] as const;
 /** And the one outside: the input of the head. */

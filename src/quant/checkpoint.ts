@@ -4,7 +4,8 @@
  * The tensors are the plan's constants by name: I8 weights, F32 scales, what stays float as F16 where that is exact.
  * The metadata holds, as JSON strings: `format` and `version`; `config` (of the model); `recipe` { name, scheme };
  * `source` (identity of the float weights); `calibration` (what the ranges were taken from, or null); `graph` (the fused
- * plan, see plan-json.ts); `identity` (of the plan's constants); `sha256` (of all their bytes, in the graph's order).
+ * plan, see plan-json.ts); `identity` (of the constants and these five texts); `sha256` (of all bytes of the constants, in
+ * the graph's order).
  */
 import type { ByteSource } from '../formats/bytes.ts';
 import type { MambaConfig } from '../formats/config.ts';
@@ -45,14 +46,17 @@ export function savePlan(plan: Program, info: PlanInfo): Iterable<Uint8Array> {
       { ...t, dtype: t.dtype === 'i8' ? 'I8' : t.dtype === 'i32' ? 'I32' : half ? 'F16' : 'F32' },
     ] as const;
   });
-  return writeSafetensors(tensors, {
-    ...PLAN_FORMAT,
+  const about = {
     config: JSON.stringify(info.config),
     recipe: JSON.stringify(info.recipe),
     source: info.source,
     calibration: JSON.stringify(info.calibration),
     graph: JSON.stringify(graphToJson(graph)),
-    identity: identity(weights, graph.weights),
+  };
+  return writeSafetensors(tensors, {
+    ...PLAN_FORMAT,
+    ...about,
+    identity: identity(weights, graph.weights, about),
     sha256: fullHash(graph.weights, weights),
   });
 }
@@ -76,19 +80,23 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
   const graph = graphFromJson(field(file, 'graph'), `${file.name}: graph`);
   const recipe = field(file, 'recipe') as PlanInfo['recipe'];
   parseRecipe(recipe?.scheme, `${file.name}: recipe.scheme`);
-  const weights = weightsOf(new Map(graph.weights.map(ref => [ref, file.read(ref)])));
-  if (identity(weights, graph.weights) !== file.metadata.identity)
-    throw new Error(
-      `${file.name}: its tensors are not those that its plan was saved with (identity differs)`,
-    );
   const info = {
     config: field(file, 'config') as MambaConfig,
     recipe,
-    source: file.metadata.source ?? '',
+    source: file.metadata.source,
     calibration: field(file, 'calibration') as CalibrationInfo | null,
   };
+  const missing = graph.weights.find(ref => !file.tensors.has(ref));
+  if (missing !== undefined) throw new Error(`${file.name}: tensor ${missing} of the plan is missing`);
+  const weights = weightsOf(new Map(graph.weights.map(ref => [ref, file.read(ref)])));
+  const about = Object.fromEntries(ABOUT.map(key => [key, file.metadata[key]]));
+  if (identity(weights, graph.weights, about) !== file.metadata.identity)
+    throw new Error(`${file.name}: has changed since it was saved (identity differs)`);
   return { plan: { graph, weights }, info };
 }
+
+/** The metadata that tells what a plan is, in the order in which its identity takes it. */
+const ABOUT = ['config', 'recipe', 'source', 'calibration', 'graph'] as const;
 
 export const isPlan = (file: SafetensorsFile): boolean => file.metadata.format === PLAN_FORMAT.format;
 

@@ -4,7 +4,16 @@
  *
  * Each pattern grows from an anchor op: backwards over producers that nobody else needs, forwards over readers.
  */
-import { type FusedNode, flatten, type Node, type OpNode, type Program, type Ref, reads } from '../graph.ts';
+import {
+  type FusedNode,
+  flatten,
+  type Node,
+  type OpNode,
+  type Program,
+  type Ref,
+  reads,
+  valuesOf,
+} from '../graph.ts';
 
 interface Pattern {
   readonly name: string;
@@ -29,7 +38,7 @@ const CONVERSIONS = ['quantize', 'dequantize'];
 export function fuse({ graph, weights }: Program): Program {
   const nodes = flatten(graph.nodes);
   const position = new Map(nodes.map((node, i) => [node, i]));
-  const producer = new Map(nodes.flatMap(node => values(node).map(ref => [ref, node] as const)));
+  const producer = new Map(nodes.flatMap(node => valuesOf(node).map(ref => [ref, node] as const)));
   const readers = new Map<Ref, OpNode[]>();
   for (const node of nodes)
     for (const ref of reads(node)) readers.set(ref, [...(readers.get(ref) ?? []), node]);
@@ -53,13 +62,13 @@ export function fuse({ graph, weights }: Program): Program {
     /** A producer may sink to the anchor when everyone else who reads it comes later. */
     const mayWait = (node: OpNode) =>
       !reads(node).every(ref => constants.has(ref)) && // a constant: computed once, when the plan is prepared
-      values(node).every(ref => readers.get(ref)!.every(reader => members.has(reader) || isLater(reader)));
+      valuesOf(node).every(ref => readers.get(ref)!.every(reader => members.has(reader) || isLater(reader)));
     /** A reader may rise to the anchor when it needs nothing else. */
     const mayComeEarly = (node: OpNode) =>
       reads(node).every(ref => constants.has(ref) || members.has(producer.get(ref)!));
     const visit = (node: OpNode): void => {
       for (const ref of reads(node)) join(producer.get(ref), before, mayWait);
-      for (const ref of values(node))
+      for (const ref of valuesOf(node))
         for (const reader of readers.get(ref) ?? []) join(reader, after, mayComeEarly);
     };
     visit(anchor);
@@ -84,6 +93,3 @@ export const unfuse = ({ graph, weights }: Program): Program => ({
   graph: { ...graph, nodes: flatten(graph.nodes) },
   weights,
 });
-
-const values = (node: OpNode): readonly Ref[] =>
-  Object.entries(node.out).flatMap(([key, ref]) => (key === 'state' ? [] : ref));

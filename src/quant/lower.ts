@@ -18,7 +18,7 @@ import {
   type SiteNode,
   withNodes,
 } from '../graph.ts';
-import { absmax, absmaxScale, scaleOf } from '../ops/absmax-scale.ts';
+import { absmaxScale, scaleOf } from '../ops/absmax-scale.ts';
 import { dequantize } from '../ops/dequantize.ts';
 import { embedding } from '../ops/embedding.ts';
 import { embeddingI8 } from '../ops/embedding-i8.ts';
@@ -27,8 +27,9 @@ import { linearI8 } from '../ops/linear-i8.ts';
 import { quantize as quantizeOp } from '../ops/quantize.ts';
 import { once } from '../run.ts';
 import { type Tensor, tensor } from '../tensor.ts';
-import { type Recipe, siteAction, type WeightScheme, weightScheme } from './scheme.ts';
+import { type Recipe, siteAction, weightScheme } from './scheme.ts';
 import { smoothingFactors, type Transform, transformOf } from './transforms.ts';
+import { integerWeights } from './weights.ts';
 
 /** What calibration saw. */
 export interface Stats {
@@ -114,87 +115,70 @@ function factorsOf(
 
 /** Rounds: sites and weights to int8 by the recipe's schemes, linears to linear-i8. Returns the plan: no site is left. */
 export function quantize(program: Program, recipe: Recipe, ranges: Stats['ranges'] = {}): Program {
-  const made: Record<Ref, LazyTensor> = {};
+  const weights = integerWeights(program.weights);
+  const scales: Record<Ref, LazyTensor> = {}; // of static sites
   const nodes: Node[] = [];
-  const alias = new Map<Ref, Ref>(); // a site that stays float is its input
-  const integers = new Map<Ref, Ref>(); // a quantized site → its scale
-  const pairs: Record<Ref, () => ReturnType<typeof quantizeWeight>> = {};
-
+  const alias = new Map<Ref, Ref>(); // a site that stays float → its input
+  const scaleOfSite = new Map<Ref, Ref>(); // a quantized site → its scale
   const emitted = new Set<Ref>();
-  const emitOnce = (node: OpNode, name: Ref): Ref => {
+
+  const emitOnce = (node: OpNode): Ref => {
+    const [name] = Object.values(node.out);
     if (!emitted.has(name)) nodes.push(node);
     emitted.add(name);
     return name;
   };
-  /** The names of a quantized weight: its integers, and its scales in the shape that the reader wants. */
-  const integerWeight = (ref: Ref, scheme: WeightScheme, key: string, shapeOf: (s: number[]) => number[]) => {
-    const q = `${ref}.${suffix(scheme)}`;
-    const scale = `${q}.${key}`;
-    const [rows, columns] = program.weights.shape(ref);
-    const shape = shapeOf(scaleShape(scheme, rows, columns));
-    const pair = (pairs[q] ??= once(() =>
-      quantizeWeight(program.weights.read(ref) as Tensor<'f32'>, scheme),
-    ));
-    made[q] = { shape: [rows, columns], read: () => pair().q };
-    made[scale] = { shape, read: () => tensor(pair().scale.data, shape) };
-    return { q, scale };
-  };
   const real = (ref: Ref): Ref => {
-    const scale = integers.get(ref);
-    return scale ? emitOnce(opNode(dequantize, { q: ref, scale }, `${ref}.real`), `${ref}.real`) : ref;
+    const scale = scaleOfSite.get(ref);
+    return scale ? emitOnce(opNode(dequantize, { q: ref, scale }, `${ref}.real`)) : ref;
+  };
+
+  const site = (node: SiteNode): void => {
+    const x = alias.get(node.in) ?? node.in;
+    const { quantize: scheme } = siteAction(recipe, node.site);
+    if (!scheme) {
+      alias.set(node.out, x);
+      return;
+    }
+    const scale = `${node.out}.scale`;
+    if (scheme.when === 'dynamic') nodes.push(opNode(absmaxScale, { x }, scale));
+    else scales[scale] = staticScale(node.out, ranges);
+    nodes.push(opNode(quantizeOp, { x, scale }, node.out));
+    scaleOfSite.set(node.out, scale);
+  };
+
+  /** A node on integers where its op has such a form, else with real inputs. */
+  const lowered = (node: OpNode): OpNode => {
+    const scheme = weightScheme(recipe, node.role);
+    const { x, w, b, tokens } = node.in;
+    const xscale = scaleOfSite.get(x);
+    if (scheme && xscale && isLinear(node)) {
+      const { q, scale } = weights.of(w, scheme, 'matrix');
+      const inputs = { x, xscale, w: q, wscale: scale, ...(b ? { b } : {}) };
+      return opNode(linearI8, inputs, node.out.y, {}, node.role);
+    }
+    if (scheme?.per === 'row' && node.op.name === embedding.name) {
+      const { q, scale } = weights.of(w, scheme, 'rows');
+      return opNode(embeddingI8, { tokens, w: q, scale }, node.out.y, {}, node.role);
+    }
+    let reader = node;
+    if (scheme) {
+      const integers = weights.of(w, scheme, 'rows');
+      reader = renamed(reader, w, emitOnce(opNode(dequantize, integers, `${integers.q}.real`)));
+    }
+    for (const ref of new Set(Object.values(node.in))) reader = renamed(reader, ref, real(ref));
+    return reader;
   };
 
   for (const node of program.graph.nodes) {
     if (node.kind === 'fused') throw new Error(`quantize: ${node.name} is fused already`);
-    if (node.kind === 'site') {
-      const x = alias.get(node.in) ?? node.in;
-      const { quantize: scheme } = siteAction(recipe, node.site);
-      if (!scheme) {
-        alias.set(node.out, x);
-        continue;
-      }
-      const scale = `${node.out}.scale`;
-      if (scheme.when === 'dynamic') nodes.push(opNode(absmaxScale, { x }, scale));
-      else made[scale] = staticScale(node.out, ranges);
-      nodes.push(opNode(quantizeOp, { x, scale }, node.out));
-      integers.set(node.out, scale);
-      continue;
-    }
-    let reader = node;
-    for (const [from, to] of alias) reader = renamed(reader, from, to);
-    const scheme = weightScheme(recipe, node.role);
-    const xscale = integers.get(reader.in.x);
-    if (scheme && xscale && isLinear(node)) {
-      const w = integerWeight(node.in.w, scheme, 'wscale', s => s);
-      const { b } = reader.in;
-      const inputs = { x: reader.in.x, xscale, w: w.q, wscale: w.scale, ...(b ? { b } : {}) };
-      nodes.push(opNode(linearI8, inputs, node.out.y, {}, node.role));
-      continue;
-    }
-    if (scheme && scheme.per === 'row' && node.op.name === embedding.name) {
-      const w = integerWeight(node.in.w, scheme, 'scale', ([rows]) => [rows]);
-      nodes.push(
-        opNode(embeddingI8, { tokens: node.in.tokens, w: w.q, scale: w.scale }, node.out.y, {}, node.role),
-      );
-      continue;
-    }
-    if (scheme) {
-      if (typeof scheme.per === 'object')
-        throw new Error(`quantize: ${node.in.w} is read by ${node.op.name}, which has no per-group form`);
-      const w = integerWeight(node.in.w, scheme, 'scale', ([rows]) => [rows]);
-      reader = renamed(
-        reader,
-        node.in.w,
-        emitOnce(opNode(dequantize, w, `${node.in.w}.real`), `${node.in.w}.real`),
-      );
-    }
-    for (const ref of new Set(Object.values(reader.in))) reader = renamed(reader, ref, real(ref));
-    nodes.push(reader);
+    if (node.kind === 'site') site(node);
+    else nodes.push(lowered([...alias].reduce((reader, [from, to]) => renamed(reader, from, to), node)));
   }
-  const result = alias.get(program.graph.result) ?? program.graph.result;
-  const constants = [...program.graph.weights, ...Object.keys(made)];
-  const graph = { ...withNodes(program.graph, nodes, constants), result };
-  return { graph, weights: overlay(program.weights, made) };
+  const made = { ...scales, ...weights.made };
+  const graph = withNodes(program.graph, nodes, [...program.graph.weights, ...Object.keys(made)]);
+  const result = alias.get(graph.result) ?? graph.result;
+  return { graph: { ...graph, result }, weights: overlay(program.weights, made) };
 }
 
 function staticScale(site: Ref, ranges: Stats['ranges']): LazyTensor {
@@ -202,36 +186,4 @@ function staticScale(site: Ref, ranges: Stats['ranges']): LazyTensor {
   if (range === undefined)
     throw new Error(`quantize: no range for ${site}; calibrate with this recipe first`);
   return { shape: [1], read: () => tensor(Float32Array.of(scaleOf(range))) };
-}
-
-/** `i8`, `i8-rows`, `i8-groups-of-128`: one weight may be read under two schemes. */
-const suffix = ({ per }: WeightScheme): string =>
-  per === 'tensor' ? 'i8' : per === 'row' ? 'i8-rows' : `i8-groups-of-${per.group}`;
-
-/** Scales [p, g]: one for the tensor, one for each row, or one for each row and group of columns. */
-function scaleShape({ per }: WeightScheme, rows: number, columns: number): [number, number] {
-  if (per === 'tensor') return [1, 1];
-  if (per === 'row') return [rows, 1];
-  if (columns % per.group !== 0)
-    throw new RangeError(`quantize: groups of ${per.group} do not divide ${columns} columns`);
-  return [rows, columns / per.group];
-}
-
-/**
- * A weight f32[o, i] as integers and scales f32[p, g]: absmax of each part / 127, no clipping.
- *
- * Source: Quamba §3.
- */
-export function quantizeWeight(
-  w: Tensor<'f32'>,
-  scheme: WeightScheme,
-): { q: Tensor<'i8'>; scale: Tensor<'f32'> } {
-  const [rows, columns] = w.shape;
-  const [p, g] = scaleShape(scheme, rows, columns);
-  const part = w.data.length / (p * g); // parts are contiguous: the tensor, a row, a group of a row
-  const parts = Array.from({ length: p * g }, (_, i) => w.data.subarray(i * part, (i + 1) * part));
-  const scale = Float32Array.from(parts, values => scaleOf(absmax(values)));
-  const x = tensor(w.data, [p * g, part]);
-  const { q } = quantizeOp({ x, scale });
-  return { q: { ...q, shape: w.shape }, scale: tensor(scale, [p, g]) };
 }

@@ -4,10 +4,15 @@
  *   { input, result, states: { ref: shape }, weights: [ref],
  *     nodes: [ { op, in: { name: ref }, out: { name: ref }, attrs?, role? } | { fused, body: [ … ] } ] }
  */
+import { show } from '../formats/json.ts';
 import type { Graph, Node, OpNode, Ref } from '../graph.ts';
 import { reads, writes } from '../graph.ts';
 import type { AnyOp, Attrs } from '../op.ts';
 import { ops } from '../ops/index.ts';
+import { sizeOf } from '../tensor.ts';
+
+/** More than any model has: a state of the largest Mamba holds 131072. What a file asks for beyond that is not allocated. */
+const MOST_STATE = 1 << 24;
 
 const byName = new Map<string, AnyOp>(Object.values(ops).map(op => [op.name, op as AnyOp]));
 
@@ -38,7 +43,7 @@ export function graphFromJson(json: unknown, where: string): Graph {
     states: Object.fromEntries(
       Object.entries(object(graph.states, `${where}.states`)).map(([ref, s]) => [
         ref,
-        shape(s, `${where}.states.${ref}`),
+        shape(s, `${where}.states[${show(ref)}]`),
       ]),
     ),
     weights: array(graph.weights, `${where}.weights`).map((ref, i) => string(ref, `${where}.weights[${i}]`)),
@@ -47,10 +52,11 @@ export function graphFromJson(json: unknown, where: string): Graph {
   const known = new Set<Ref>([result.input, ...Object.keys(result.states), ...result.weights]);
   for (const [i, node] of result.nodes.entries()) {
     const unknown = reads(node).find(ref => !known.has(ref));
-    if (unknown !== undefined) throw new TypeError(`${where}.nodes[${i}]: nothing defines '${unknown}'`);
+    if (unknown !== undefined) throw new TypeError(`${where}.nodes[${i}]: nothing defines ${show(unknown)}`);
     for (const ref of writes(node)) known.add(ref);
   }
-  if (!known.has(result.result)) throw new TypeError(`${where}.result: nothing defines '${result.result}'`);
+  if (!known.has(result.result))
+    throw new TypeError(`${where}.result: nothing defines ${show(result.result)}`);
   return result;
 }
 
@@ -68,7 +74,7 @@ function opFromJson(node: Record<string, unknown>, where: string): OpNode {
   const name = string(node.op, `${where}.op`);
   const op = byName.get(name);
   if (!op)
-    throw new TypeError(`${where}.op: no op '${name}'; this plan was made by another version of quamba`);
+    throw new TypeError(`${where}.op: no op ${show(name)}; this plan was made by another version of quamba`);
   const inputs = refs(node.in, `${where}.in`, Object.keys(op.inputs));
   for (const key in op.inputs)
     if (!op.inputs[key].endsWith('?') && !(key in inputs))
@@ -78,8 +84,8 @@ function opFromJson(node: Record<string, unknown>, where: string): OpNode {
     if (!(key in out)) fail(`${where}.out.${key}`, 'the name of a value', undefined);
   const attrs = object(node.attrs ?? {}, `${where}.attrs`);
   for (const key in attrs)
-    if (!(key in op.attrs) || typeof attrs[key] !== typeof op.attrs[key])
-      fail(`${where}.attrs.${key}`, `an attribute of ${name}`, attrs[key]);
+    if (!Object.hasOwn(op.attrs, key) || typeof attrs[key] !== typeof op.attrs[key])
+      fail(`${where}.attrs[${show(key)}]`, `an attribute of ${name}`, attrs[key]);
   return {
     kind: 'op',
     op,
@@ -93,7 +99,7 @@ function opFromJson(node: Record<string, unknown>, where: string): OpNode {
 function refs(json: unknown, where: string, keys: readonly string[]): Record<string, Ref> {
   const found = object(json, where);
   for (const key of Object.keys(found)) {
-    if (!keys.includes(key)) throw new TypeError(`${where}: no '${key}'; expected ${keys.join(', ')}`);
+    if (!keys.includes(key)) throw new TypeError(`${where}: no ${show(key)}; expected ${keys.join(', ')}`);
     string(found[key], `${where}.${key}`);
   }
   return found as Record<string, Ref>;
@@ -118,9 +124,10 @@ function shape(json: unknown, where: string): readonly number[] {
   const sizes = array(json, where);
   if (!sizes.every(size => Number.isSafeInteger(size) && (size as number) > 0))
     fail(where, 'positive integers', json);
+  if (sizeOf(sizes as number[]) > MOST_STATE) fail(where, `at most ${MOST_STATE} values`, json);
   return sizes as number[];
 }
 
 function fail(where: string, expected: string, got: unknown): never {
-  throw new TypeError(`${where} expected ${expected}; got ${JSON.stringify(got)?.slice(0, 80)}`);
+  throw new TypeError(`${where} expected ${expected}; got ${show(got)}`);
 }

@@ -7,6 +7,7 @@
  *
  * Everything is symmetric: real = q · scale, no zero point.
  */
+import { show } from '../formats/json.ts';
 import { blockRoles, blockSites, type Role, roles, type Site, sites } from '../model/mamba.ts';
 
 export type Basis = 'none' | 'hadamard' | { readonly smooth: number };
@@ -132,7 +133,8 @@ function parseWeights(json: unknown, where: string): void {
 function record(json: unknown, where: string, keys: readonly string[]): Record<string, unknown> {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) fail(where, 'an object', json);
   for (const key of Object.keys(json as object))
-    if (!keys.includes(key)) throw new TypeError(`${where}: no field '${key}'; expected ${keys.join(', ')}`);
+    if (!keys.includes(key))
+      throw new TypeError(`${where}: no field ${show(key)}; expected ${keys.join(', ')}`);
   return json as Record<string, unknown>;
 }
 
@@ -145,5 +147,5 @@ function unit(value: unknown, where: string): void {
 }
 
 function fail(where: string, expected: string, got: unknown): never {
-  throw new TypeError(`${where} expected ${expected}; got ${JSON.stringify(got)}`);
+  throw new TypeError(`${where} expected ${expected}; got ${show(got)}`);
 }

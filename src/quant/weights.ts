@@ -1,0 +1,67 @@
+/**
+ * Weights as integers: absmax of each part / 127, no clipping, rounded half to even.
+ *
+ * Source: Quamba §3.
+ */
+import type { LazyTensor, Ref, Weights } from '../graph.ts';
+import { absmax, scaleOf } from '../ops/absmax-scale.ts';
+import { quantize } from '../ops/quantize.ts';
+import { once } from '../run.ts';
+import { type Tensor, tensor } from '../tensor.ts';
+import type { WeightScheme } from './scheme.ts';
+
+export interface IntegerWeight {
+  readonly q: Tensor<'i8'>;
+  /** f32[p, g]: one for the tensor [1, 1], one for each row [o, 1], or one for each row and group of columns [o, g]. */
+  readonly scale: Tensor<'f32'>;
+}
+
+/** A weight f32[o, i] as integers and scales. */
+export function quantizeWeight(w: Tensor<'f32'>, scheme: WeightScheme): IntegerWeight {
+  const [p, g] = scaleShape(scheme, w.shape);
+  const size = w.data.length / (p * g); // parts are contiguous: the tensor, a row, a run of a row
+  const parts = Array.from({ length: p * g }, (_, i) => w.data.subarray(i * size, (i + 1) * size));
+  const scale = Float32Array.from(parts, values => scaleOf(absmax(values)));
+  const { q } = quantize({ x: tensor(w.data, [p * g, size]), scale });
+  return { q: { ...q, shape: w.shape }, scale: tensor(scale, [p, g]) };
+}
+
+function scaleShape({ per }: WeightScheme, [rows, columns]: readonly number[]): readonly [number, number] {
+  if (per === 'tensor') return [1, 1];
+  if (per === 'row') return [rows, 1];
+  if (columns % per.group !== 0)
+    throw new RangeError(`quantize: groups of ${per.group} do not divide ${columns} columns`);
+  return [rows, columns / per.group];
+}
+
+/** `i8`, `i8-rows`, `i8-groups-of-128`: one weight may be read under two schemes. */
+const suffix = ({ per }: WeightScheme): string =>
+  per === 'tensor' ? 'i8' : per === 'row' ? 'i8-rows' : `i8-groups-of-${per.group}`;
+
+/** The integer weights of a plan, each quantized once and when it is first read. */
+export function integerWeights(weights: Weights): {
+  /** The names of a weight's integers and of its scales: [p, g] for a matrix product, [1] or [o] for rows. */
+  of(ref: Ref, scheme: WeightScheme, as: 'matrix' | 'rows'): { readonly q: Ref; readonly scale: Ref };
+  readonly made: Readonly<Record<Ref, LazyTensor>>;
+} {
+  const made: Record<Ref, LazyTensor> = {};
+  const integers: Record<Ref, () => IntegerWeight> = {};
+  return {
+    made,
+    of(ref, scheme, as) {
+      if (as === 'rows' && typeof scheme.per === 'object')
+        throw new Error(`quantize: ${ref} has scales for groups of columns, which only a linear can read`);
+      const q = `${ref}.${suffix(scheme)}`;
+      const scale = `${q}.${as === 'matrix' ? 'wscale' : 'scale'}`;
+      const shape = weights.shape(ref);
+      const integer = (integers[q] ??= once(() =>
+        quantizeWeight(weights.read(ref) as Tensor<'f32'>, scheme),
+      ));
+      const [p, g] = scaleShape(scheme, shape);
+      const scales = as === 'matrix' ? [p, g] : [p];
+      made[q] = { shape, read: () => integer().q };
+      made[scale] = { shape: scales, read: () => tensor(integer().scale.data, scales) };
+      return { q, scale };
+    },
+  };
+}
