@@ -22,7 +22,7 @@ import { calibrate, needsCalibration, type Progress } from './quant/calibrate.ts
 import { type CalibrationInfo, isPlan, loadPlan, type PlanInfo } from './quant/checkpoint.ts';
 import type { Stats } from './quant/lower.ts';
 import { planOf, samplesOf } from './quant/pipeline.ts';
-import { DEFAULT_RECIPE, recipe as recipeOf } from './quant/recipes.ts';
+import { DEFAULT_RECIPE, FLOAT_RECIPE, recipe as recipeOf } from './quant/recipes.ts';
 import type { Recipe } from './quant/scheme.ts';
 import { loadStats } from './quant/stats-file.ts';
 import { once } from './run.ts';
@@ -38,7 +38,10 @@ export interface CalibrationText {
 }
 
 export interface ModelOptions {
-  /** A row of the recipe table, or a recipe of your own. Default: the plan's in a quantized checkpoint, else `quamba`. */
+  /**
+   * A row of the recipe table, or a recipe of your own. Default: the recipe of a quantized checkpoint; `quamba` where the
+   * folder holds its plan or statistics; else fp32, since calibrating takes long.
+   */
   readonly recipe?: string | { readonly name: string; readonly scheme: Recipe };
   /** Default: reference. */
   readonly backend?: string | Backend;
@@ -162,7 +165,7 @@ function readyPlan(folder: Folder, options: ModelOptions): OpenPlan | undefined 
   const files = folder.list();
   const quantized = files.includes('model.safetensors') && using(folder, 'model.safetensors', isPlanFile);
   const asked = options.recipe === undefined ? undefined : named(options.recipe);
-  const file = quantized ? 'model.safetensors' : `plan.${(asked ?? named(DEFAULT_RECIPE)).name}.safetensors`;
+  const file = quantized ? 'model.safetensors' : `plan.${(asked ?? defaultRecipe(folder)).name}.safetensors`;
   if (!files.includes(file) || (!quantized && anew(options))) return undefined;
 
   const { plan, info } = using(folder, file, loadPlan);
@@ -207,7 +210,7 @@ function checkSameModel(folder: Folder, { config, source }: PlanInfo, file: stri
 }
 
 async function makePlan(folder: Folder, options: ModelOptions, backend: Backend): Promise<OpenPlan> {
-  const recipe = named(options.recipe ?? DEFAULT_RECIPE);
+  const recipe = options.recipe === undefined ? defaultRecipe(folder) : named(options.recipe);
   const model = openFloatModel(folder);
   const needed = needsCalibration(model.program, recipe.scheme);
   const found = needed ? await statsOf(folder, model, recipe, options, backend) : undefined;
@@ -259,3 +262,9 @@ async function statsOf(
 
 const named = (recipe: NonNullable<ModelOptions['recipe']>) =>
   typeof recipe === 'string' ? { name: recipe, scheme: recipeOf(recipe) as Recipe } : recipe;
+
+/** What a float model is run as where nothing is said. */
+function defaultRecipe(folder: Folder): ReturnType<typeof named> {
+  const ready = ['plan', 'stats'].map(kind => `${kind}.${DEFAULT_RECIPE}.safetensors`);
+  return named(ready.some(file => folder.list().includes(file)) ? DEFAULT_RECIPE : FLOAT_RECIPE);
+}

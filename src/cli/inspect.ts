@@ -25,7 +25,7 @@ export const inspectCommand = () =>
   new Command('inspect')
     .description('Shows a model: its configuration, tensors, sizes, recipe and plan.')
     .addOption(modelOption())
-    .addOption(recipeOption('quamba, or what the model was quantized by'))
+    .addOption(recipeOption('what the model was quantized by, or quamba where it is ready, or fp32'))
     .option('--plan', 'the plan as a table, one line a node')
     .option('--diff <recipe>', 'the plan beside that of another recipe: - this one, + the other')
     .option('--layer <n>', 'only the nodes of one layer', countOrZero)

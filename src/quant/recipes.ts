@@ -20,7 +20,9 @@ export const recipes = {
 } as const satisfies Record<string, Recipe>;
 
 export type RecipeName = keyof typeof recipes;
+/** What a model is run as where nothing is said: the first where it is ready, else the second, which needs no calibration. */
 export const DEFAULT_RECIPE: RecipeName = 'quamba';
+export const FLOAT_RECIPE: RecipeName = 'fp32';
 
 /** @throws RangeError listing the rows, where there is none of this name. */
 export function recipe(name: string): Recipe {
