@@ -4,7 +4,7 @@
  *   load(path?, { recipe, backend })       a model: generate, session, plan                        load.ts, open-model.ts
  *   ops.fwht({ x }, { inverse: true })     every op alone, on tensors or plain typed arrays        ops/
  *   recipes                                the table of quantization recipes                       quant/recipes.ts
- *   trace → transform → calibrate → quantize → fuse → interpret                                    graph.ts, quant/, run.ts
+ *   trace → transform → calibrate → quantize → fuse → run                                          graph.ts, quant/, run.ts
  *
  * A tensor is { dtype, shape, data }. Errors are one sentence that names what was wrong, where, and what was expected.
  */
@@ -30,7 +30,7 @@ export { planOf, samplesOf } from './quant/pipeline.ts';
 export { type RecipeName, recipe, recipes } from './quant/recipes.ts';
 export { parseRecipe, type Recipe } from './quant/scheme.ts';
 export { render } from './render.ts';
-export { type Executable, initialState, interpret, type State } from './run.ts';
+export { type Executable, initialState, interpret, run, type State } from './run.ts';
 export type { Session } from './session.ts';
 export { type DType, type Tensor, tensor, zeros } from './tensor.ts';
 export { type GenerateOptions, generate } from './text/generate.ts';

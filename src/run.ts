@@ -36,6 +36,14 @@ export interface Executable {
 export const initialState = ({ graph }: Program): State =>
   Object.fromEntries(Object.entries(graph.states).map(([ref, shape]) => [ref, zeros('f32', shape)]));
 
+/** Runs a program once on the reference: tokens from a state on, by default from the start of a text. */
+export const run = (
+  program: Program,
+  tokens: Int32Array,
+  state: State = initialState(program),
+  observe?: Observer,
+): ReturnType<Executable['feed']> => interpret(program).feed(tokens, state, observe);
+
 /** An executable that calls one kernel for each op, by `kernelOf`. */
 export function interpret(
   program: Program,

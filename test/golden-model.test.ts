@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openFolder } from '../src/formats/disk.ts';
 import { openFloatModel } from '../src/open-model.ts';
-import { initialState, interpret } from '../src/run.ts';
+import { run } from '../src/run.ts';
 import type { Tensor } from '../src/tensor.ts';
 import { readGolden, readTensors, type Values } from './golden-files.ts';
 import { faults } from './golden-rule.ts';
@@ -26,7 +26,7 @@ describe(`models/${NAME}`, () => {
   beforeAll(() => {
     const { program } = openFloatModel(openFolder(modelFolder));
     const tokens = shipped.input_ids.data as Int32Array;
-    const { logits } = interpret(program).feed(tokens, initialState(program), (_, ref, x) => {
+    const { logits } = run(program, tokens, undefined, (_, ref, x) => {
       ours[ref] = x;
     });
     ours.logits = logits;
