@@ -17,6 +17,8 @@ if (time('node_modules/.package-lock.json') < time('package-lock.json'))
 // Folders count too: their time moves when a file goes away.
 const sources = [
   'src',
+  'assembly',
+  'asconfig.json',
   'scripts/build.mjs',
   'tsconfig.json',
   'tsconfig.build.json',

@@ -8,7 +8,7 @@
  *   stats.<recipe>.safetensors                        what calibration saw: quantizes without calibrating again
  */
 import { type Backend, prepare } from './backends/backend.ts';
-import { backend as backendOf } from './backends/index.ts';
+import { backend as backendOf, DEFAULT_BACKEND } from './backends/index.ts';
 import type { ByteSource, Folder } from './formats/bytes.ts';
 import { checkWeights, type MambaConfig, parseConfig } from './formats/config.ts';
 import { readJson } from './formats/json.ts';
@@ -43,7 +43,7 @@ export interface ModelOptions {
    * folder holds its plan or statistics; else fp32, since calibrating takes long.
    */
   readonly recipe?: string | { readonly name: string; readonly scheme: Recipe };
-  /** Default: reference. */
+  /** Default: wasm. The reference gives the same bits, slowly. */
   readonly backend?: string | Backend;
   /** The text that static scales are taken from, where the folder holds no statistics. */
   readonly text?: CalibrationText;
@@ -100,7 +100,7 @@ export function openFloatModel(folder: Folder): FloatModel {
 /** @throws Error, RangeError or TypeError in one sentence that names what is wrong and where. */
 export async function openModel(folder: Folder, options: ModelOptions = {}): Promise<Model> {
   const backend =
-    typeof options.backend === 'object' ? options.backend : backendOf(options.backend ?? 'reference');
+    typeof options.backend === 'object' ? options.backend : backendOf(options.backend ?? DEFAULT_BACKEND);
   const { plan, info, close } = readyPlan(folder, options) ?? (await makePlan(folder, options, backend));
   const executable = prepare(backend, plan);
   const vocabSize = info.config.vocabSize;

@@ -66,7 +66,7 @@ describe('--json', () => {
       promptTokens: [97, 98],
       finishReason: 'length',
       recipe: 'fp32',
-      backend: 'reference',
+      backend: 'wasm',
       seed: 1,
       logitsHash: expect.stringMatching(/^[0-9a-f]{64}$/),
     });
@@ -162,7 +162,7 @@ it('without --json stdout holds the prompt and the text, stderr the rest', async
   const { text } = await generate(...how);
   const plain = await quamba(here, 'generate', ...how);
   expect(plain.stdout).toBe(`ab${text}\n`);
-  expect(plain.stderr).toMatch(/^\nfp32 on reference: 6 tokens, prefill [\d.]+\/s, decode [\d.]+\/s\n$/);
+  expect(plain.stderr).toMatch(/^\nfp32 on wasm: 6 tokens, prefill [\d.]+\/s, decode [\d.]+\/s\n$/);
   expect(await printed(here, 'generate', ...how.slice(0, 4), '--tokens', '97,98', '--max-tokens', '6')).toBe(
     plain.stdout,
   );

@@ -1,8 +1,10 @@
 /** The backends, by name. */
 import type { Backend } from './backend.ts';
 import { reference } from './reference.ts';
+import { wasm } from './wasm/index.ts';
 
-export const backends: Readonly<Record<string, Backend>> = { reference };
+export const backends: Readonly<Record<string, Backend>> = { reference, wasm };
+export const DEFAULT_BACKEND = 'wasm';
 
 /** @throws RangeError listing the backends, where there is none of this name. */
 export function backend(name: string): Backend {

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
-import { backends } from '../backends/index.ts';
+import { backends, DEFAULT_BACKEND } from '../backends/index.ts';
 import { parseJson } from '../formats/json.ts';
 import { EMBEDDED_MODEL } from '../load.ts';
 import { recipe, recipes } from '../quant/recipes.ts';
@@ -49,7 +49,7 @@ export const recipeOption = (otherwise: string) =>
     otherwise,
   );
 export const backendOption = () =>
-  new Option('--backend <name>', 'what computes').choices(Object.keys(backends)).default('reference');
+  new Option('--backend <name>', 'what computes').choices(Object.keys(backends)).default(DEFAULT_BACKEND);
 export const jsonOption = () => new Option('--json', 'print one JSON object');
 
 /** A row of the table by its name, or a recipe of the user's in a JSON file. */

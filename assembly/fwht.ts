@@ -1,0 +1,85 @@
+// The reference's bits: the same butterflies in ascending stride, the same left-to-right sums of M_K, whose ±1 only flip
+// signs, and one product at the end. Inside a stage the elements are independent.
+import { add, mul, rowBytes, splat, sub } from './numerics';
+
+/**
+ * n = outer · K · run. signs: i32[K][K], the sign bits of M_K or of its transpose. scratch: K vectors.
+ */
+export function fwht(
+  rows: i32, x: usize, y: usize, n: i32, outer: i32, K: i32, run: i32, signs: usize, scratch: usize, norm: f32,
+): void {
+  const row = rowBytes(n), size = <usize>n << 2, part = size / outer;
+  memory.copy(y, x, row * rows);
+  for (let t = 0; t < rows; t++, y += row) {
+    if (run >= 4) {
+      inVectors(y, y + size);
+      for (let stride: usize = 16; stride < <usize>run << 2; stride <<= 1) butterflies(y, y + size, stride);
+    } else if (run == 2) narrowButterflies(y, y + size, 4);
+    for (let half = y; half < y + size; half += part)
+      if (K > 1 && run >= 4) mix(half, K, <usize>run << 2, signs, scratch);
+      else if (K > 1) narrowMix(half, K, <usize>run << 2, signs, scratch);
+    if (outer == 2 && (size & 31)) narrowButterflies(y, y + size, size >> 1);
+    else if (outer == 2) butterflies(y, y + size, size >> 1);
+    for (let i: usize = 0; i < row; i += 16) v128.store(y + i, mul(v128.load(y + i), splat(norm)));
+  }
+}
+
+/** Strides 1 and 2. */
+function inVectors(begin: usize, end: usize): void {
+  const odd = i32x4(0, 0x80000000, 0, 0x80000000), upper = i32x4(0, 0, 0x80000000, 0x80000000);
+  for (let i = begin; i < end; i += 16) {
+    let v = v128.load(i);
+    v = add(v128.shuffle<f32>(v, v, 0, 0, 2, 2), v128.xor(v128.shuffle<f32>(v, v, 1, 1, 3, 3), odd));
+    v = add(v128.shuffle<f32>(v, v, 0, 1, 0, 1), v128.xor(v128.shuffle<f32>(v, v, 2, 3, 2, 3), upper));
+    v128.store(i, v);
+  }
+}
+
+function butterflies(begin: usize, end: usize, stride: usize): void {
+  for (let block = begin; block < end; block += stride << 1)
+    for (let i = block; i < block + stride; i += 16) {
+      const a = v128.load(i), b = v128.load(i + stride);
+      v128.store(i, add(a, b));
+      v128.store(i + stride, sub(a, b));
+    }
+}
+
+/** Four columns at once: each of K values, `run` bytes apart, is multiplied by M_K. */
+function mix(at: usize, K: i32, run: usize, signs: usize, column: usize): void {
+  for (const end = at + run; at < end; at += 16) {
+    for (let j = 0; j < K; j++) v128.store(column + (<usize>j << 4), v128.load(at + run * j));
+    let sign = signs;
+    for (let i = 0; i < K; i++) {
+      let sum = v128.xor(v128.load(column), v128.load32_splat(sign));
+      sign += 4;
+      for (let j = 1; j < K; j++, sign += 4)
+        sum = add(sum, v128.xor(v128.load(column + (<usize>j << 4)), v128.load32_splat(sign)));
+      v128.store(at + run * i, sum);
+    }
+  }
+}
+
+// Runs of 1 and 2 are narrower than a vector: the same, one value at a time.
+
+function narrowButterflies(begin: usize, end: usize, stride: usize): void {
+  for (let block = begin; block < end; block += stride << 1)
+    for (let i = block; i < block + stride; i += 4) {
+      const a = load<f32>(i), b = load<f32>(i + stride);
+      store<f32>(i, a + b);
+      store<f32>(i + stride, a - b);
+    }
+}
+
+function narrowMix(at: usize, K: i32, run: usize, signs: usize, column: usize): void {
+  for (const end = at + run; at < end; at += 4) {
+    for (let j = 0; j < K; j++) store<f32>(column + (<usize>j << 2), load<f32>(at + run * j));
+    let sign = signs;
+    for (let i = 0; i < K; i++) {
+      let sum = signed(column, sign);
+      sign += 4;
+      for (let j = 1; j < K; j++, sign += 4) sum += signed(column + (<usize>j << 2), sign);
+      store<f32>(at + run * i, sum);
+    }
+  }
+}
+@inline function signed(value: usize, sign: usize): f32 { return reinterpret<f32>(load<i32>(value) ^ load<i32>(sign)); }
