@@ -6,6 +6,7 @@
  * Shapes   x f32[l, m], y f32[l, m] → sum f32[l, m]
  * Numerics exact: one f32 rounding of each sum. The residual stream is f32 throughout (residual_in_fp32)
  * Errors   none beyond the signature
+ * Example  add({ x: [1, 2], y: [0.5, -2] }).sum = [1.5, 0]
  * Source   state-spaces/mamba › Block.forward (add → norm → mixer; the same sums as norm → mixer → add)
  */
 import { defineOp } from '../op.ts';

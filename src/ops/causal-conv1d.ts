@@ -11,6 +11,8 @@
  * State    f32[d, k−1]: the last k−1 inputs of each channel, oldest first; zeros at the start of a text
  * Numerics products in ascending j, summed from the first product, then + b, then silu of numerics.ts. Exact by this order
  * Errors   C1 the activation is 'silu' or 'none'
+ * Example  causalConv1d({ x: [[1], [0], [2]], w: [[10, 1]] }, { activation: 'none' }).y = [[1], [10], [2]]
+ *          causalConv1d({ x: [[1], [0], [2]], w: [[10, 1]] }, { activation: 'none' }).state = [[2]]
  * Source   Mamba §3.4 · Dao-AILab/causal-conv1d › causal_conv1d_ref. There the state holds k inputs; the oldest is
  *          never read before it is overwritten, so ours holds k−1 (as ONNX CausalConvWithState does)
  */

@@ -6,7 +6,8 @@
  * Shapes   q i8[l, n], scale f32[1] (one for all) or f32[l] (one for each row) → x f32[l, n]
  * Numerics one f32 rounding of each product. Exact
  * Errors   C1
- * Source   Quamba §3 eq. 1
+ * Example  dequantize({ q: [-3, 0, 127], scale: [0.5] }).x = [-1.5, 0, 63.5]
+ * Source   Quamba (symmetric uniform quantization)
  */
 import { defineOp } from '../op.ts';
 import { f } from './numerics.ts';
@@ -14,7 +15,7 @@ import { f } from './numerics.ts';
 export const dequantize = defineOp({
   name: 'dequantize',
   formula: 'x = scale · q',
-  source: ['arXiv 2410.13229 §3 eq. 1'],
+  source: ['arXiv 2410.13229'],
   inputs: { q: 'i8[l, n]', scale: 'f32[s]' },
   outputs: { x: 'f32[l, n]' },
   constraints: { C1: ['scale must have one value or one for each row', ({ s, l }) => s === 1 || s === l] },

@@ -6,6 +6,7 @@
  * Shapes   tokens i32[l], w i8[v, m], scale f32[v] (one for each row) → y f32[l, m]
  * Numerics exact up to one f32 rounding of each product; equal to dequantize, then embedding
  * Errors   C1 every token lies in 0 … v−1
+ * Example  embeddingI8({ tokens: [1], w: [[1, 2], [3, 4]], scale: [1, 0.5] }).y = [[1.5, 2]]
  * Source   int8 row-wise embedding, as in the quamba-int8 presets that go beyond the paper
  */
 import { defineOp } from '../op.ts';

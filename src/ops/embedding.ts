@@ -6,6 +6,7 @@
  * Shapes   tokens i32[l], w f32[v, m] → y f32[l, m]
  * Numerics exact: a copy
  * Errors   C1 every token lies in 0 … v−1
+ * Example  embedding({ tokens: [1, 0, 1], w: [[1, 2], [3, 4]] }).y = [[3, 4], [1, 2], [3, 4]]
  * Source   torch.nn.functional.embedding
  */
 import { defineOp } from '../op.ts';

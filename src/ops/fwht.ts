@@ -15,7 +15,9 @@
  *          (M_40 = H_2 ⊗ M_20); last one multiplication by fround(1/√n). Exact by this order
  *          inverse applies Qᵀ: M_20 and M_40 are not symmetric, so Q is not its own inverse at 2.8b (d_inner 5120)
  * Errors   C1
- * Source   Quamba §4.2 · Dao-AILab/fast-hadamard-transform › hadamard_transform_ref. Different: it pads other sizes with
+ * Example  fwht({ x: [8, 0, 0, 0] }).y = [4, 4, 4, 4]        an outlier, spread
+ *          fwht({ x: [4, 4, 4, 4] }, { inverse: true }).y = [8, 0, 0, 0]
+ * Source   Quamba · Dao-AILab/fast-hadamard-transform › hadamard_transform_ref. Different: it pads other sizes with
  *          zeros, which is not orthonormal after cropping; we refuse them
  */
 import { defineOp } from '../op.ts';
@@ -53,7 +55,7 @@ function mix(row: Float32Array, base: Base, run: number, transpose: boolean): vo
 export const fwht = defineOp({
   name: 'fwht',
   formula: 'y = Q x, Q = (M_K ⊗ H_2^k) / √n',
-  source: ['arXiv 2410.13229 §4.2', 'Dao-AILab/fast-hadamard-transform › hadamard_transform_ref'],
+  source: ['arXiv 2410.13229', 'Dao-AILab/fast-hadamard-transform › hadamard_transform_ref'],
   inputs: { x: 'f32[l, n]' },
   outputs: { y: 'f32[l, n]' },
   attrs: { inverse: false } as { readonly inverse: boolean },

@@ -12,7 +12,8 @@
  *          fround(fround(acc) · m) with m = fround(s_x · s_w); groups are added in ascending order, then b. int32 → f32
  *          rounds half to even
  * Errors   C1 … C5
- * Source   Quamba §4 (W8A8, per tensor) · torch.nn.functional.linear on integers
+ * Example  linearI8({ x: [100, -50], xscale: [0.01], w: [[127, -128]], wscale: [[0.02]] }).y = [3.82]
+ * Source   Quamba (W8A8, per tensor) · torch.nn.functional.linear on integers
  */
 import { defineOp } from '../op.ts';
 import { f } from './numerics.ts';
@@ -27,7 +28,7 @@ function dot(x: Int8Array, a: number, w: Int8Array, b: number, size: number): nu
 export const linearI8 = defineOp({
   name: 'linear-i8',
   formula: 'y = (s_x · s_w) · (x Wᵀ) + b',
-  source: ['arXiv 2410.13229 §4', 'torch.nn.functional.linear on integers'],
+  source: ['arXiv 2410.13229', 'torch.nn.functional.linear on integers'],
   inputs: { x: 'i8[l, i]', xscale: 'f32[s]', w: 'i8[o, i]', wscale: 'f32[p, g]', b: 'f32[o]?' },
   outputs: { y: 'f32[l, o]' },
   constraints: {

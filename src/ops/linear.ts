@@ -7,6 +7,7 @@
  * Numerics the dot product runs in 4 lanes: lane j adds the products k ≡ j (mod 4) in ascending k (missing ones are
  *          not added), then (lane 0 + lane 2) + (lane 1 + lane 3), then b. No FMA. Exact by this order
  * Errors   none beyond the signature
+ * Example  linear({ x: [1, 2], w: [[1, 0], [0, 1], [1, 1]], b: [0, 0, 10] }).y = [1, 2, 13]
  * Source   torch.nn.functional.linear
  */
 import { defineOp } from '../op.ts';

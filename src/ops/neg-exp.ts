@@ -7,6 +7,7 @@
  * Numerics exp of numerics.ts, at most 2 ulp from the truth. Exact by its definition there. Its input is a constant, so
  *          it runs once, when a plan is prepared
  * Errors   none beyond the signature
+ * Example  negExp({ x: [0, 0.693147] }).y = [-1, -2]
  * Source   Mamba §3.6 · state-spaces/mamba › Mamba.forward, A = -torch.exp(self.A_log.float())
  */
 import { defineOp } from '../op.ts';

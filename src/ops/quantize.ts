@@ -9,7 +9,8 @@
  * Shapes   x f32[l, n], scale f32[1] (static) or f32[l] (per token) → q i8[l, n]
  * Numerics a real f32 division (not a multiplication by 1/scale), half to even, saturation. Exact
  * Errors   C1, C2 no NaN in x
- * Source   Quamba §3 eq. 1 · torch.round, torch.clamp. Different: the official Hadamard kernel does not saturate
+ * Example  quantize({ x: [0.5, 1.5, 2.5, -2.5, 300], scale: [1] }).q = [0, 2, 2, -2, 127]
+ * Source   Quamba (symmetric uniform quantization) · torch.round, torch.clamp. Different: the official Hadamard kernel does not saturate
  */
 import { defineOp } from '../op.ts';
 import { f, roundEven } from './numerics.ts';
@@ -21,7 +22,7 @@ export const quantizeValue = (x: number, scale: number): number =>
 export const quantize = defineOp({
   name: 'quantize',
   formula: 'q = clamp(round(x / scale), −128, 127)',
-  source: ['arXiv 2410.13229 §3 eq. 1', 'torch.round, torch.clamp'],
+  source: ['arXiv 2410.13229', 'torch.round, torch.clamp'],
   inputs: { x: 'f32[l, n]', scale: 'f32[s]' },
   outputs: { q: 'i8[l, n]' },
   constraints: { C1: ['scale must have one value or one for each row', ({ s, l }) => s === 1 || s === l] },

@@ -8,6 +8,7 @@
  *          tree (j with j + 16, j + 8, …) adds the lanes. Mean by division, √ and 1/√ each correctly rounded.
  *          Exact by this order
  * Errors   C1 eps is positive, so that a row of zeros gives zeros
+ * Example  rmsNorm({ x: [3, 4], w: [1, 2] }).y = [0.848528, 2.26274]
  * Source   Zhang & Sennrich 2019 eq. 4 · state-spaces/mamba › RMSNorm
  */
 import { defineOp } from '../op.ts';

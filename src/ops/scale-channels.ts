@@ -6,6 +6,7 @@
  * Shapes   x f32[l, n], c f32[n] → y f32[l, n]
  * Numerics one f32 rounding of each product or quotient. Exact by this definition
  * Errors   none beyond the signature
+ * Example  scaleChannels({ x: [8, 3], c: [4, 0.5] }, { inverse: true }).y = [2, 6]
  * Source   SmoothQuant (arXiv 2211.10438) eq. 3
  */
 import { defineOp } from '../op.ts';

@@ -15,6 +15,8 @@
  *          fround(fround(dt·u) · B). The sum over n runs in 4 lanes (n mod 4, ascending; then lane 0 + lane 2,
  *          lane 1 + lane 3, and their sum), then + fround(D·u), then × silu(z). Exact by this order
  * Errors   none beyond the signature
+ * Example  selectiveScan({ u: [1], dt: [0.693147], A: [[-1]], B: [1], C: [2], D: [10] }).y = [11.3863]
+ *          selectiveScan({ u: [1], dt: [0.693147], A: [[-1]], B: [1], C: [2], state: [[1]] }).state = [[1.19315]]
  * Source   Mamba alg. 2, eq. 2a, 2b and 4: A discretised by zero-order hold, B by Euler (dt·B) as the official code does
  *          · state-spaces/mamba › selective_scan_ref. Different: (dt·u)·B there is associated as (dt·B)·u
  */

@@ -6,6 +6,7 @@
  * Shapes   x f32[l, n] → y f32[l, size]
  * Numerics exact: a copy
  * Errors   C1 0 ≤ start, 1 ≤ size, start + size ≤ n
+ * Example  slice({ x: [[1, 2, 3], [4, 5, 6]] }, { start: 1, size: 2 }).y = [[2, 3], [5, 6]]
  * Source   torch.split
  */
 import { defineOp } from '../op.ts';

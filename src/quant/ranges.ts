@@ -29,7 +29,7 @@ function absmaxObserver(): RangeObserver {
 /**
  * The p-quantile of |x| of each sample, averaged: m ← p₁, then m ← m + σ (p_i − m). The order of the samples matters.
  *
- * Source: Quamba §4.1 (percentile clipping of the scan's input).
+ * Source: Quamba (percentile clipping of the scan's input).
  */
 function percentileObserver(p: number, ema: number): RangeObserver {
   let m: number | undefined;

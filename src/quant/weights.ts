@@ -1,7 +1,7 @@
 /**
  * Weights as integers: absmax of each part / 127, no clipping, rounded half to even.
  *
- * Source: Quamba §3.
+ * Source: Quamba.
  */
 import type { LazyTensor, Ref, Weights } from '../graph.ts';
 import { absmax, scaleOf } from '../ops/absmax-scale.ts';
