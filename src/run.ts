@@ -23,12 +23,18 @@ export type AnyKernel = Kernel<AnyOp['inputs'], AnyOp['outputs'], AnyOp['attrs']
 /** What sees an activation at a site: the site's word, the value's name, the value f32[l, n]. */
 export type Observer = (site: string, ref: Ref, x: Tensor<'f32'>) => void;
 
+export interface FeedOptions {
+  readonly observe?: Observer;
+  /** The caller will not look at `state` again, so that it need not be kept (a text in progress: each token saves a copy). */
+  readonly giveUp?: boolean;
+}
+
 export interface Executable {
   /**
-   * Runs the tokens from `state` on, which stays as it is. Returns the logits f32[l, v] of every position, and the state
-   * after the last one.
+   * Runs the tokens from `state` on, which stays as it is unless it is given up. Returns the logits f32[l, v] of every
+   * position, and the state after the last one.
    */
-  feed(tokens: Int32Array, state: State, observe?: Observer): { logits: Tensor<'f32'>; state: State };
+  feed(tokens: Int32Array, state: State, options?: FeedOptions): { logits: Tensor<'f32'>; state: State };
   dispose?(): void;
 }
 
@@ -41,8 +47,8 @@ export const run = (
   program: Program,
   tokens: Int32Array,
   state: State = initialState(program),
-  observe?: Observer,
-): ReturnType<Executable['feed']> => interpret(program).feed(tokens, state, observe);
+  options?: FeedOptions,
+): ReturnType<Executable['feed']> => interpret(program).feed(tokens, state, options);
 
 /** An executable that calls one kernel for each op, by `kernelOf`. */
 export function interpret(
@@ -56,7 +62,7 @@ export function interpret(
   lastRead.set(graph.result, nodes.length);
 
   return {
-    feed(tokens, state, observe) {
+    feed(tokens, state, { observe } = {}) {
       const after: Record<Ref, Tensor<'f32'>> = { ...state };
       const values = new Map<Ref, Tensor>([
         [graph.input, { dtype: 'i32', shape: [tokens.length], data: tokens }],

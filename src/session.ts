@@ -51,6 +51,7 @@ export function createSession(
 ): Session {
   const { program, executable, vocabSize } = runnable;
   let state = start?.state ?? initialState(program);
+  let shared = start !== undefined; // with the session that this one was forked from
   let position = start?.position ?? 0;
 
   return {
@@ -60,13 +61,15 @@ export function createSession(
     vocabSize,
     feed(tokens) {
       const ids = checkedTokens(tokens, vocabSize);
-      const result = executable.feed(ids, state);
+      const result = executable.feed(ids, state, { giveUp: !shared });
       state = result.state;
+      shared = false;
       position += ids.length;
       return result.logits;
     },
     reset() {
       state = initialState(program);
+      shared = false;
       position = 0;
     },
     snapshot() {
@@ -84,8 +87,12 @@ export function createSession(
     restore(bytes) {
       const restored = readState(bytes, runnable);
       ({ state, position } = restored);
+      shared = false;
     },
-    fork: () => createSession(runnable, { state, position }), // feeding makes a new state and leaves the old one as it is
+    fork() {
+      shared = true;
+      return createSession(runnable, { state, position });
+    },
   };
 }
 

@@ -26,8 +26,10 @@ describe(`models/${NAME}`, () => {
   beforeAll(() => {
     const { program } = openFloatModel(openFolder(modelFolder));
     const tokens = shipped.input_ids.data as Int32Array;
-    const { logits } = run(program, tokens, undefined, (_, ref, x) => {
-      ours[ref] = x;
+    const { logits } = run(program, tokens, undefined, {
+      observe: (_, ref, x) => {
+        ours[ref] = x;
+      },
     });
     ours.logits = logits;
   }, 120_000);

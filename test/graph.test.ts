@@ -118,10 +118,12 @@ describe('a program', () => {
     const { program } = toy;
     const values = valuesOf(program, text);
     const seen: string[] = [];
-    interpret(program).feed(text, initialState(program), (site, ref, x) => {
-      seen.push(ref);
-      expect(ref.endsWith(site)).toBe(true);
-      expect(sameBits(x.data, values.get(ref)!.data)).toBe(true);
+    interpret(program).feed(text, initialState(program), {
+      observe: (site, ref, x) => {
+        seen.push(ref);
+        expect(ref.endsWith(site)).toBe(true);
+        expect(sameBits(x.data, values.get(ref)!.data)).toBe(true);
+      },
     });
     expect(seen).toEqual(program.graph.nodes.flatMap(node => (node.kind === 'site' ? node.out : [])));
     const named = seen.filter(ref => !ref.startsWith('layers.1.')).map(ref => ref.split('.').at(-1));

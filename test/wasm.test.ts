@@ -21,8 +21,9 @@ import { planOf } from '../src/quant/pipeline.ts';
 import { recipes } from '../src/quant/recipes.ts';
 import { type Recipe, w8 } from '../src/quant/scheme.ts';
 import { type Executable, initialState, interpret } from '../src/run.ts';
+import { createSession } from '../src/session.ts';
 import { type Data, sizeOf, type Tensor, tensor, zeros } from '../src/tensor.ts';
-import { noise, planOfToy, random, statsOfToy, toy, toys } from './toy.ts';
+import { noise, planOfToy, random, runnableOf, statsOfToy, toy, toys } from './toy.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -289,7 +290,9 @@ describe('every recipe has the bits of the reference, in any cut', () => {
     const seen = (executable: Executable) => {
       const values: Data[] = [];
       const feed = () =>
-        executable.feed(Int32Array.of(1, 5, 7), initialState(program), (_, __, x) => values.push(x.data));
+        executable.feed(Int32Array.of(1, 5, 7), initialState(program), {
+          observe: (_, __, x) => values.push(x.data),
+        });
       return [feed().logits.data, ...values];
     };
     const expected = seen(interpret(program));
@@ -317,7 +320,9 @@ describe('calibration', () => {
       const text = long(config.vocabSize).subarray(0, length);
       const seen = (executable: Executable) => {
         const sites: [string, string, Tensor][] = [];
-        const { logits } = executable.feed(text, initialState(program), (...site) => sites.push(site));
+        const { logits } = executable.feed(text, initialState(program), {
+          observe: (...site) => sites.push(site),
+        });
         return { sites, logits };
       };
       const expected = seen(interpret(program));
@@ -394,6 +399,52 @@ describe('errors are those of the reference', () => {
     const executable = prepare(wasm, toy.program);
     executable.dispose!();
     expect(() => executable.feed(Int32Array.of(1), initialState(toy.program))).toThrow('disposed');
+  });
+});
+
+describe('sessions on one executable', () => {
+  const plan = planOfToy(toy, recipes.quamba);
+  const runnable = (executable: Executable) => ({
+    ...runnableOf(toy, recipes.quamba, 'toy'),
+    program: plan,
+    executable,
+  });
+
+  it('go on as on the reference, however they are fed, forked, saved and reset in turn', () => {
+    const executable = prepare(wasm, plan);
+    const token = fc.nat(toy.config.vocabSize - 1);
+    const step = fc.record({
+      which: fc.nat(9),
+      act: fc.constantFrom('feed', 'feed', 'feed', 'fork', 'save', 'restore', 'reset'),
+      tokens: fc.array(token, { minLength: 1, maxLength: 3 }),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 4, maxLength: 24 }), steps => {
+        const sides = [executable, interpret(plan)].map(side => [createSession(runnable(side))]);
+        const saved: Uint8Array[] = [];
+        for (const { which, act, tokens } of steps) {
+          const [mine, truth] = sides.map(sessions => sessions[which % sessions.length]);
+          if (act === 'feed') expect(mine.feed(tokens)).toEqual(truth.feed(tokens));
+          else if (act === 'fork') sides.forEach((list, i) => void list.push([mine, truth][i].fork()));
+          else if (act === 'save') {
+            saved.push(truth.snapshot());
+            expect(mine.snapshot()).toEqual(saved.at(-1));
+          } else if (act === 'restore' && saved.length)
+            for (const session of [mine, truth]) session.restore(saved[which % saved.length]);
+          else if (act === 'reset') for (const session of [mine, truth]) session.reset();
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('a state that was given up says so; one that was not stays', () => {
+    const executable = prepare(wasm, plan);
+    const { state: kept } = executable.feed(Int32Array.of(1, 2), initialState(plan));
+    const { state: given } = executable.feed(Int32Array.of(3), kept);
+    executable.feed(Int32Array.of(4), given, { giveUp: true });
+    expect(() => given['layers.0.ssmState']).toThrow('given up');
+    expect(kept).toEqual(interpret(plan).feed(Int32Array.of(1, 2), initialState(plan)).state);
   });
 });
 

@@ -4,7 +4,7 @@
  * A range is observed after the transform of its site: a scale taken before a rotation is wrong.
  */
 import type { Node, Program, Ref, SiteNode } from '../graph.ts';
-import { type Executable, initialState, interpret } from '../run.ts';
+import { type Executable, initialState, interpret, type Observer } from '../run.ts';
 import { type Stats, transform } from './lower.ts';
 import { observerOf } from './ranges.ts';
 import { type Recipe, siteAction } from './scheme.ts';
@@ -59,8 +59,9 @@ export function calibrate(
     const short = upTo(watched, sites.at(-1)!);
     const executable = prepare(short);
     const wanted = new Set(sites.map(site => site.out));
+    const observe: Observer = (_, ref, x) => wanted.has(ref) && see(ref, x);
     for (const [i, sample] of samples.entries()) {
-      executable.feed(sample, initialState(short), (_, ref, x) => wanted.has(ref) && see(ref, x));
+      executable.feed(sample, initialState(short), { observe, giveUp: true });
       onProgress?.(pass * samples.length + i + 1, passes * samples.length);
     }
     executable.dispose?.();

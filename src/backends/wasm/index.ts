@@ -30,11 +30,11 @@ function prepare(program: Program): Executable {
   const plan = { nodes, inputs: [input], results: [result], states: Object.keys(states), types, weights };
   let machine: Machine | undefined = load(plan);
   return {
-    feed(tokens, state, observe) {
+    feed(tokens, state, options) {
       if (!machine) throw new Error('feed: this model was disposed of');
       for (const { op, size } of tables) checkTokens(op, tokens, size);
       const inputs = new Map([[input, { dtype: 'i32', shape: [tokens.length], data: tokens } as const]]);
-      const { results, state: after } = machine.run(inputs, tokens.length, state, observe);
+      const { results, state: after } = machine.run(inputs, tokens.length, state, options);
       return { logits: results.get(result) as Tensor<'f32'>, state: after };
     },
     dispose() {

@@ -3,7 +3,7 @@
  * for each chunk of rows.
  */
 import type { Ref } from '../../graph.ts';
-import type { Observer, State } from '../../run.ts';
+import type { FeedOptions, Observer, State } from '../../run.ts';
 import { type Data, describe, type Tensor, zeros } from '../../tensor.ts';
 import { padded } from './memory.ts';
 import { grow, instantiate, type Kernels } from './module.ts';
@@ -14,12 +14,12 @@ import { assemble, type Layout, type PlacedState, type Plan } from './program.ts
 const CHUNK = 128;
 
 export interface Machine {
-  /** Runs `rows` rows of the inputs from `state` on, which stays as it is. Returns the results and the state after. */
+  /** Runs `rows` rows of the inputs from `state` on. Returns the results and the state after. */
   run(
     inputs: ReadonlyMap<Ref, Tensor>,
     rows: number,
     state: State,
-    observe?: Observer,
+    options?: FeedOptions,
   ): { readonly results: ReadonlyMap<Ref, Tensor>; readonly state: State };
 }
 
@@ -86,10 +86,28 @@ export function load(
     return value;
   };
 
-  return {
-    run(inputs, total, state, observe) {
-      const { rows: most } = observe ? makeRoom(total) : layout;
+  let held: Held | undefined;
+  const copyOut = (): State => {
+    const shapeOf = (ref: Ref) => plan.types.get(ref)!.shape as number[];
+    const copies = [...assembled.states].map(
+      ([ref, placed]) => [ref, readState(wasm.memory.buffer, placed, shapeOf(ref))] as const,
+    );
+    return Object.fromEntries(copies);
+  };
+  /** Brings a state into linear memory, where it mostly is already, and parts with the one that is there. */
+  const takeIn = (state: State, giveUp: boolean): void => {
+    const isThere = held?.state === state;
+    if (!(isThere && giveUp)) held?.keep();
+    if (!isThere)
       for (const [ref, placed] of assembled.states) writeState(wasm.memory.buffer, placed, state[ref]);
+    held?.leave();
+    held = undefined;
+  };
+
+  return {
+    run(inputs, total, state, { observe, giveUp = false } = {}) {
+      const { rows: most } = observe ? makeRoom(total) : layout;
+      takeIn(state, giveUp);
       const results = new Map(plan.results.map(ref => [ref, emptyOf(plan, ref, total)]));
       for (let begin = 0; begin < total; begin += most) {
         const count = Math.min(most, total - begin);
@@ -100,10 +118,38 @@ export function load(
         for (const [ref, tensor] of results)
           readRows(wasm.memory.buffer, layout.address(ref), tensor, begin, count);
       }
-      const after: Record<Ref, Tensor<'f32'>> = { ...state };
-      for (const [ref, placed] of assembled.states)
-        after[ref] = readState(wasm.memory.buffer, placed, plan.types.get(ref)!.shape as number[]);
-      return { results, state: after };
+      held = hold([...assembled.states.keys()], copyOut);
+      return { results, state: held.state };
+    },
+  };
+}
+
+/** The state that is in linear memory, as a value: copied out when somebody looks at it, or when told to. */
+interface Held {
+  readonly state: State;
+  keep(): void;
+  /** From now on something else is in linear memory. */
+  leave(): void;
+}
+
+function hold(refs: readonly Ref[], copyOut: () => State): Held {
+  let copy: State | undefined;
+  let here = true;
+  const keep = () => {
+    if (here) copy ??= copyOut();
+  };
+  const look = (ref: Ref) => {
+    keep();
+    if (!copy) throw new Error('state: was given up when it was fed on');
+    return copy[ref];
+  };
+  const properties = refs.map(ref => [ref, { enumerable: true, get: () => look(ref) }] as const);
+  const state: State = Object.defineProperties({}, Object.fromEntries(properties));
+  return {
+    state,
+    keep,
+    leave() {
+      here = false;
     },
   };
 }
