@@ -110,9 +110,13 @@ export function opNode(op: AnyOp, inputs: Refs, name: Ref, attrs: Attrs = {}, ro
   return { kind: 'op', op, in: inputs, attrs, out: Object.fromEntries(out), role };
 }
 
-/** The op nodes of a plan in order, fused ones taken apart. */
+/** The nodes in order, fused ones taken apart. */
+export const takeApart = (nodes: readonly Node[]): readonly (OpNode | SiteNode)[] =>
+  nodes.flatMap((node): readonly (OpNode | SiteNode)[] => (node.kind === 'fused' ? node.body : [node]));
+
+/** The op nodes in order, fused ones taken apart. */
 export const flatten = (nodes: readonly Node[]): readonly OpNode[] =>
-  nodes.flatMap(node => (node.kind === 'fused' ? node.body : node.kind === 'op' ? node : []));
+  takeApart(nodes).filter(node => node.kind === 'op');
 
 /** Every name a node reads. */
 export const reads = (node: Node): readonly Ref[] =>

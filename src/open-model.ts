@@ -9,10 +9,9 @@
  */
 import { type Backend, prepare } from './backends/backend.ts';
 import { backend as backendOf, DEFAULT_BACKEND } from './backends/index.ts';
-import type { ByteSource, Folder } from './formats/bytes.ts';
+import { type Folder, using } from './formats/bytes.ts';
 import { checkWeights, type MambaConfig, parseConfig } from './formats/config.ts';
 import { readJson } from './formats/json.ts';
-import { readSafetensors } from './formats/safetensors.ts';
 import { createTokenizer, type Tokenizer } from './formats/tokenizer.ts';
 import { openWeights } from './formats/weights.ts';
 import type { Program } from './graph.ts';
@@ -163,7 +162,7 @@ const anew = ({ recalibrate, samples, window }: ModelOptions): boolean =>
 /** The plan that the folder holds ready, if it fits what was asked for. */
 function readyPlan(folder: Folder, options: ModelOptions): OpenPlan | undefined {
   const files = folder.list();
-  const quantized = files.includes('model.safetensors') && using(folder, 'model.safetensors', isPlanFile);
+  const quantized = files.includes('model.safetensors') && using(folder, 'model.safetensors', isPlan);
   const asked = options.recipe === undefined ? undefined : named(options.recipe);
   const file = quantized ? 'model.safetensors' : `plan.${(asked ?? defaultRecipe(folder)).name}.safetensors`;
   if (!files.includes(file) || (!quantized && anew(options))) return undefined;
@@ -176,17 +175,6 @@ function readyPlan(folder: Folder, options: ModelOptions): OpenPlan | undefined 
   throw new Error(
     `${folder.name}/${file}: is quantized by recipe ${info.recipe.name}; for ${asked?.name} give the folder of the float model`,
   );
-}
-
-const isPlanFile = (source: ByteSource): boolean => isPlan(readSafetensors(source));
-
-function using<T>(folder: Folder, file: string, read: (source: ByteSource) => T): T {
-  const source = folder.open(file);
-  try {
-    return read(source);
-  } finally {
-    source.close();
-  }
 }
 
 /** A plan made for another model says so before it says anything else. `alone`: the float weights are not beside it. */

@@ -1,8 +1,8 @@
 /**
  * A program as an aligned table, one line a node: what `quamba inspect --plan` prints, and what tests keep snapshots of.
  */
-import { inferTypes, type Node, type OpNode, type Program, type Ref, type ValueType } from './graph.ts';
-import { sizeOf } from './tensor.ts';
+import { inferTypes, type Node, type OpNode, type Program, type Ref } from './graph.ts';
+import { describe, sizeOf } from './tensor.ts';
 
 /** One line of the table, as data. */
 export interface Row {
@@ -28,17 +28,17 @@ export function rows(program: Program): readonly Row[] {
         isScalar(ref) ? [[key, program.weights.read(ref).data[0]]] : [],
       ),
     );
-  const write = (t: ValueType | undefined) => (t ? `${t.dtype}[${t.shape.join(', ')}]` : '');
+  const typeOf = (ref: Ref) => describe(types.get(ref)!);
   const opRow = ({ op, in: inputs, attrs, out }: OpNode, fused?: Row['fused']): Row => {
     const [value] = Object.values(out);
-    const type = write(types.get(value));
+    const type = typeOf(value);
     const row = { value, type, op: op.name, inputs, scalars: scalarsOf(inputs), attrs };
     return fused ? { ...row, fused } : row;
   };
   return program.graph.nodes.flatMap((node: Node, i): readonly Row[] => {
     if (node.kind === 'op') return [opRow(node)];
     if (node.kind === 'fused') return node.body.map(inner => opRow(inner, { name: node.name, node: i }));
-    const type = write(types.get(node.out));
+    const type = typeOf(node.out);
     return [
       { value: node.out, type, op: `site ${node.site}`, inputs: { x: node.in }, scalars: {}, attrs: {} },
     ];

@@ -10,6 +10,7 @@ import {
   type Program,
   type Ref,
   reads,
+  takeApart,
   withNodes,
 } from './graph.ts';
 import { type AnyOp, bind, type Kernel } from './op.ts';
@@ -57,7 +58,7 @@ export function interpret(
 ): Executable {
   const { graph, weights } = foldConstants(program);
   const constants = new Map(graph.weights.map(ref => [ref, weights.read(ref)]));
-  const nodes = graph.nodes.flatMap((node): readonly Node[] => (node.kind === 'fused' ? node.body : [node]));
+  const nodes = takeApart(graph.nodes);
   const lastRead = new Map(nodes.flatMap((node, i) => reads(node).map(ref => [ref, i] as const)));
   lastRead.set(graph.result, nodes.length);
 
@@ -72,7 +73,7 @@ export function interpret(
         if (node.kind === 'site') {
           observe?.(node.site, node.out, get(node.in) as Tensor<'f32'>);
           values.set(node.out, get(node.in));
-        } else if (node.kind === 'op') {
+        } else {
           const outputs = runNode(node, kernelOf(node.op), get);
           for (const [key, ref] of Object.entries(node.out))
             if (key === 'state') after[ref] = outputs[key] as Tensor<'f32'>;

@@ -13,7 +13,7 @@ import {
   printJson,
   progressLine,
   recipeNamed,
-  two,
+  twoOrMore,
 } from './terminal.ts';
 
 export const evalCommand = () =>
@@ -26,7 +26,7 @@ export const evalCommand = () =>
       '--text <file>',
       'UTF-8 text, .txt or .txt.gz (default: 1 MB of books that the embedded model never saw)',
     )
-    .option('--window <n>', 'tokens in each window', two, 1024)
+    .option('--window <n>', 'tokens in each window', twoOrMore, 1024)
     .option('--windows <n>', 'how many windows, from the beginning', count, 10)
     .addOption(modelOption())
     .addOption(backendOption())
@@ -56,13 +56,14 @@ async function evaluate(options: Options): Promise<void> {
   const chosen = names.map(recipeNamed);
   const text = await textFile(options.text ?? `${EMBEDDED_MODEL}/validation.txt.gz`).read();
   const results = [];
+  let tokens: Int32Array | undefined; // of the text: the same for every recipe, and a second to make
   for (const recipe of chosen) {
     const model = await load(path, {
       recipe,
       backend,
       onProgress: progressLine(`${recipe.name}: calibrating`, json),
     });
-    const tokens = model.tokenizer.encode(text);
+    tokens ??= model.tokenizer.encode(text);
     const line = progressLine(recipe.name, json);
     const measured = perplexity(model.session(), tokens, { window, windows }, line);
     model.dispose();

@@ -35,7 +35,7 @@ export const generateCommand = () =>
     .option('--seed <n>', 'the same seed draws the same text, on every machine', integer, 1)
     .option('--stop <text...>', 'stop before this text')
     .addOption(modelOption())
-    .addOption(recipeOption('what the model was quantized by, or quamba where it is ready, or fp32'))
+    .addOption(recipeOption())
     .addOption(backendOption())
     .addOption(jsonOption())
     .addHelpText(

@@ -1,7 +1,7 @@
 /** `quamba inspect`: what is in a model, and what a recipe makes of it. */
 import { Command } from 'commander';
+import { using } from '../formats/bytes.ts';
 import { openFolder } from '../formats/disk.ts';
-import { readSafetensors } from '../formats/safetensors.ts';
 import type { Program } from '../graph.ts';
 import { load } from '../load.ts';
 import { isPlan, type PlanInfo, verifyPlan } from '../quant/checkpoint.ts';
@@ -25,7 +25,7 @@ export const inspectCommand = () =>
   new Command('inspect')
     .description('Shows a model: its configuration, tensors, sizes, recipe and plan.')
     .addOption(modelOption())
-    .addOption(recipeOption('what the model was quantized by, or quamba where it is ready, or fp32'))
+    .addOption(recipeOption())
     .option('--plan', 'the plan as a table, one line a node')
     .option('--diff <recipe>', 'the plan beside that of another recipe: - this one, + the other')
     .option('--layer <n>', 'only the nodes of one layer', countOrZero)
@@ -106,12 +106,12 @@ function verify(path: string, json: boolean): void {
   const folder = openFolder(path);
   const files = folder.list().filter(name => {
     if (!/^(model|plan\..*)\.safetensors$/.test(name)) return false;
-    return name !== 'model.safetensors' || isPlan(readSafetensors(folder.open(name)));
+    return name !== 'model.safetensors' || using(folder, name, isPlan);
   });
   if (files.length === 0) throw new Error(`${path}: holds no quantized checkpoint to verify`);
   const results = files.map(file => {
     try {
-      return { file, whole: verifyPlan(folder.open(file)) };
+      return { file, whole: using(folder, file, verifyPlan) };
     } catch (error) {
       return { file, whole: false, error: (error as Error).message };
     }

@@ -27,7 +27,7 @@ export const quantizeCommand = () =>
     .description('Applies a recipe to a float model and writes a quantized checkpoint.')
     .requiredOption('--out <dir>', 'folder to write: model.safetensors, config.json and the tokenizer')
     .addOption(modelOption())
-    .addOption(recipeOption('quamba'))
+    .addOption(recipeOption(DEFAULT_RECIPE))
     .option(
       '--text <file>',
       'calibration text, .txt or .txt.gz (default: public-domain prose of the package)',
@@ -109,7 +109,8 @@ async function quantize(options: Options): Promise<void> {
       onProgress: progressLine('calibrating', json),
     });
     writeFileAtomic(target, savePlan(model.plan, model.info));
-    for (const file of COMPANIONS.filter(name => openFolder(path).list().includes(name)))
+    const files = openFolder(path).list();
+    for (const file of COMPANIONS.filter(name => files.includes(name)))
       writeFileAtomic(join(out, file), [readFileSync(join(path, file))]);
     const size = statSync(target).size;
     if (json) printJson({ out, recipe: recipe.name, bytes: size, calibration: model.info.calibration });

@@ -22,7 +22,7 @@ const numberOption = (expected: string, accepts: (n: number) => boolean) => (tex
   return value;
 };
 export const count = numberOption('a whole number >= 1', n => Number.isSafeInteger(n) && n >= 1);
-export const two = numberOption('a whole number >= 2', n => Number.isSafeInteger(n) && n >= 2);
+export const twoOrMore = numberOption('a whole number >= 2', n => Number.isSafeInteger(n) && n >= 2);
 export const countOrZero = numberOption('a whole number >= 0', n => Number.isSafeInteger(n) && n >= 0);
 export const integer = numberOption('a whole number', Number.isSafeInteger);
 export const nonNegative = numberOption('a number >= 0', n => Number.isFinite(n) && n >= 0);
@@ -43,7 +43,9 @@ export const modelOption = () =>
     '--model <dir>',
     'folder of the model: Hugging Face, state-spaces, or made by quamba quantize',
   ).default(EMBEDDED_MODEL, 'the embedded mamba-books-15m');
-export const recipeOption = (otherwise: string) =>
+export const recipeOption = (
+  otherwise = 'what the model was quantized by, or quamba where it is ready, or fp32',
+) =>
   new Option('--recipe <name>', `${Object.keys(recipes).join(', ')}, or a JSON file`).default(
     undefined,
     otherwise,

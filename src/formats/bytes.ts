@@ -24,6 +24,16 @@ export interface Folder {
   open(file: string): ByteSource;
 }
 
+/** What `read` makes of a file of the folder, which is closed again. */
+export function using<T>(folder: Folder, file: string, read: (source: ByteSource) => T): T {
+  const source = folder.open(file);
+  try {
+    return read(source);
+  } finally {
+    source.close();
+  }
+}
+
 /** @throws RangeError when begin … end is not inside the source. */
 export function checkRange(name: string, size: number, begin: number, end: number): void {
   if (

@@ -1,7 +1,7 @@
 /**
  * JSON that came from outside: read strictly, and shown in errors without printing all of it.
  */
-import type { Folder } from './bytes.ts';
+import { type Folder, using } from './bytes.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -10,14 +10,11 @@ const MOST_BYTES = 100_000_000;
 
 /** Parses the whole of a JSON file of the folder. */
 export function readJson(folder: Folder, file: string): unknown {
-  const source = folder.open(file);
-  try {
+  return using(folder, file, source => {
     if (source.size > MOST_BYTES)
       throw new Error(`${source.name}: expected JSON of at most ${MOST_BYTES} bytes; got ${source.size}`);
     return parseJson(source.read(0, source.size), source.name);
-  } finally {
-    source.close();
-  }
+  });
 }
 
 /** @throws Error when the bytes are not UTF-8, not JSON, or name a key twice in one object. `what` begins the sentence. */
@@ -63,6 +60,11 @@ function repeatedKey(text: string): string | undefined {
 
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** The form of every complaint about a value of some JSON. */
+export function unexpected(where: string, expected: string, got: unknown): never {
+  throw new TypeError(`${where} expected ${expected}; got ${show(got)}`);
+}
 
 /** A value in a few words: `"silu"`, `[2, 1.5]`, `an object`. Never long, never deep. */
 export function show(value: unknown): string {

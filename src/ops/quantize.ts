@@ -10,7 +10,8 @@
  * Numerics a real f32 division (not a multiplication by 1/scale), half to even, saturation. Exact
  * Errors   C1, C2 no NaN in x
  * Example  quantize({ x: [0.5, 1.5, 2.5, -2.5, 300], scale: [1] }).q = [0, 2, 2, -2, 127]
- * Source   Quamba (symmetric uniform quantization) · torch.round, torch.clamp. Different: the official Hadamard kernel does not saturate
+ * Source   Quamba (symmetric uniform quantization) · torch.round, torch.clamp. Different: the official Hadamard kernel
+ *          does not saturate
  */
 import { defineOp } from '../op.ts';
 import { f, roundEven } from './numerics.ts';

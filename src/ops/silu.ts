@@ -4,7 +4,8 @@
  *   y = x / (1 + e⁻ˣ)
  *
  * Shapes   x f32[l, n] → y f32[l, n]
- * Numerics silu of numerics.ts: at most 2 ulp from the truth; −0 at −inf, x itself at +inf. Exact by its definition there
+ * Numerics silu of numerics.ts: at most 2 ulp from the truth; −0 at −inf, x itself at +inf.
+ *          Exact by its definition there
  * Errors   none beyond the signature
  * Example  silu({ x: [-1, 0, 1, 20] }).y = [-0.268941, 0, 0.731059, 20]
  * Source   torch.nn.functional.silu

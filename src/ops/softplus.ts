@@ -4,7 +4,8 @@
  *   y = log(1 + eˣ)
  *
  * Shapes   x f32[l, n] → y f32[l, n]
- * Numerics softplus of numerics.ts: at most 2 ulp from the truth; x itself above 20, so that it never overflows. Exact by its definition there
+ * Numerics softplus of numerics.ts: at most 2 ulp from the truth; x itself above 20, so that it never overflows.
+ *          Exact by its definition there
  * Errors   none beyond the signature
  * Example  softplus({ x: [-20, 0, 1, 25] }).y = [2.06115e-9, 0.693147, 1.31326, 25]
  * Source   torch.nn.functional.softplus (threshold 20)

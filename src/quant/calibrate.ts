@@ -3,7 +3,7 @@
  *
  * A range is observed after the transform of its site: a scale taken before a rotation is wrong.
  */
-import type { Node, Program, Ref, SiteNode } from '../graph.ts';
+import { type Node, type Program, type Ref, reads, type SiteNode, withNodes } from '../graph.ts';
 import { type Executable, initialState, interpret, type Observer } from '../run.ts';
 import { type Stats, transform } from './lower.ts';
 import { observerOf } from './ranges.ts';
@@ -84,8 +84,7 @@ type Seen = Parameters<typeof channelAbsmax>[0];
 /** The program as far as a site: the head is a fifth of the work and no site of a block needs it. */
 function upTo({ graph, weights }: Program, site: SiteNode): Program {
   const nodes = graph.nodes.slice(0, graph.nodes.indexOf(site) + 1);
-  const read = new Set(nodes.flatMap(node => (node.kind === 'op' ? Object.values(node.in) : [])));
-  const kept = graph.weights.filter(ref => read.has(ref));
+  const read = new Set(nodes.flatMap(reads));
   const states = Object.fromEntries(Object.entries(graph.states).filter(([ref]) => read.has(ref)));
-  return { graph: { ...graph, nodes, states, weights: kept, result: site.out }, weights };
+  return { graph: { ...withNodes(graph, nodes, graph.weights), states, result: site.out }, weights };
 }

@@ -68,7 +68,7 @@ export function savePlan(plan: Program, info: PlanInfo): Iterable<Uint8Array> {
  */
 export function loadPlan(source: ByteSource): { readonly plan: Program; readonly info: PlanInfo } {
   const file = readSafetensors(source);
-  if (!isPlan(file))
+  if (file.metadata.format !== PLAN_FORMAT.format)
     throw new Error(
       `${file.name}: is not a quantized checkpoint of quamba (no metadata format '${PLAN_FORMAT.format}')`,
     );
@@ -98,7 +98,8 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
 /** The metadata that tells what a plan is, in the order in which its identity takes it. */
 const ABOUT = ['config', 'recipe', 'source', 'calibration', 'graph'] as const;
 
-export const isPlan = (file: SafetensorsFile): boolean => file.metadata.format === PLAN_FORMAT.format;
+export const isPlan = (source: ByteSource): boolean =>
+  readSafetensors(source).metadata.format === PLAN_FORMAT.format;
 
 /** Whether every byte of a plan's constants is as it was saved: reads the whole file. */
 export function verifyPlan(source: ByteSource): boolean {

@@ -4,7 +4,7 @@
  *   { input, result, states: { ref: shape }, weights: [ref],
  *     nodes: [ { op, in: { name: ref }, out: { name: ref }, attrs?, role? } | { fused, body: [ … ] } ] }
  */
-import { show } from '../formats/json.ts';
+import { isObject, type JsonObject, show, unexpected } from '../formats/json.ts';
 import type { Graph, Node, OpNode, Ref } from '../graph.ts';
 import { reads, writes } from '../graph.ts';
 import type { AnyOp, Attrs } from '../op.ts';
@@ -66,11 +66,11 @@ function nodeFromJson(json: unknown, where: string): Node {
   const body = array(node.body, `${where}.body`).map((inner, i) =>
     opFromJson(object(inner, `${where}.body[${i}]`), `${where}.body[${i}]`),
   );
-  if (body.length === 0) fail(`${where}.body`, 'at least one node', body);
+  if (body.length === 0) unexpected(`${where}.body`, 'at least one node', body);
   return { kind: 'fused', name: string(node.fused, `${where}.fused`), body };
 }
 
-function opFromJson(node: Record<string, unknown>, where: string): OpNode {
+function opFromJson(node: JsonObject, where: string): OpNode {
   const name = string(node.op, `${where}.op`);
   const op = byName.get(name);
   if (!op)
@@ -78,14 +78,14 @@ function opFromJson(node: Record<string, unknown>, where: string): OpNode {
   const inputs = refs(node.in, `${where}.in`, Object.keys(op.inputs));
   for (const key in op.inputs)
     if (!op.inputs[key].endsWith('?') && !(key in inputs))
-      fail(`${where}.in.${key}`, 'the name of a value', undefined);
+      unexpected(`${where}.in.${key}`, 'the name of a value', undefined);
   const out = refs(node.out, `${where}.out`, Object.keys(op.outputs));
   for (const key in op.outputs)
-    if (!(key in out)) fail(`${where}.out.${key}`, 'the name of a value', undefined);
+    if (!(key in out)) unexpected(`${where}.out.${key}`, 'the name of a value', undefined);
   const attrs = object(node.attrs ?? {}, `${where}.attrs`);
   for (const key in attrs)
     if (!Object.hasOwn(op.attrs, key) || typeof attrs[key] !== typeof op.attrs[key])
-      fail(`${where}.attrs[${show(key)}]`, `an attribute of ${name}`, attrs[key]);
+      unexpected(`${where}.attrs[${show(key)}]`, `an attribute of ${name}`, attrs[key]);
   return {
     kind: 'op',
     op,
@@ -105,29 +105,22 @@ function refs(json: unknown, where: string, keys: readonly string[]): Record<str
   return found as Record<string, Ref>;
 }
 
-function object(json: unknown, where: string): Record<string, unknown> {
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) fail(where, 'an object', json);
-  return json as Record<string, unknown>;
+function object(json: unknown, where: string): JsonObject {
+  return isObject(json) ? json : unexpected(where, 'an object', json);
 }
 
 function array(json: unknown, where: string): readonly unknown[] {
-  if (!Array.isArray(json)) fail(where, 'an array', json);
-  return json as unknown[];
+  return Array.isArray(json) ? json : unexpected(where, 'an array', json);
 }
 
 function string(json: unknown, where: string): string {
-  if (typeof json !== 'string') fail(where, 'a string', json);
-  return json as string;
+  return typeof json === 'string' ? json : unexpected(where, 'a string', json);
 }
 
 function shape(json: unknown, where: string): readonly number[] {
   const sizes = array(json, where);
   if (!sizes.every(size => Number.isSafeInteger(size) && (size as number) > 0))
-    fail(where, 'positive integers', json);
-  if (sizeOf(sizes as number[]) > MOST_STATE) fail(where, `at most ${MOST_STATE} values`, json);
+    unexpected(where, 'positive integers', json);
+  if (sizeOf(sizes as number[]) > MOST_STATE) unexpected(where, `at most ${MOST_STATE} values`, json);
   return sizes as number[];
-}
-
-function fail(where: string, expected: string, got: unknown): never {
-  throw new TypeError(`${where} expected ${expected}; got ${show(got)}`);
 }

@@ -7,7 +7,7 @@
  *
  * Everything is symmetric: real = q · scale, no zero point.
  */
-import { show } from '../formats/json.ts';
+import { isObject, type JsonObject, show, unexpected } from '../formats/json.ts';
 import { blockRoles, blockSites, type Role, roles, type Site, sites } from '../model/mamba.ts';
 
 export type Basis = 'none' | 'hadamard' | { readonly smooth: number };
@@ -127,25 +127,21 @@ function parseWeights(json: unknown, where: string): void {
   }
   const { group } = record(per, `${where}.per`, ['group']);
   if (!Number.isInteger(group) || (group as number) < 1)
-    fail(`${where}.per.group`, 'a positive integer', group);
+    unexpected(`${where}.per.group`, 'a positive integer', group);
 }
 
-function record(json: unknown, where: string, keys: readonly string[]): Record<string, unknown> {
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) fail(where, 'an object', json);
-  for (const key of Object.keys(json as object))
+function record(json: unknown, where: string, keys: readonly string[]): JsonObject {
+  if (!isObject(json)) unexpected(where, 'an object', json);
+  for (const key of Object.keys(json))
     if (!keys.includes(key))
       throw new TypeError(`${where}: no field ${show(key)}; expected ${keys.join(', ')}`);
-  return json as Record<string, unknown>;
+  return json;
 }
 
 function oneOf(value: unknown, where: string, values: readonly unknown[]): void {
-  if (!values.includes(value)) fail(where, values.join(' or '), value);
+  if (!values.includes(value)) unexpected(where, values.join(' or '), value);
 }
 
 function unit(value: unknown, where: string): void {
-  if (typeof value !== 'number' || !(value > 0 && value <= 1)) fail(where, 'a number in (0, 1]', value);
-}
-
-function fail(where: string, expected: string, got: unknown): never {
-  throw new TypeError(`${where} expected ${expected}; got ${show(got)}`);
+  if (typeof value !== 'number' || !(value > 0 && value <= 1)) unexpected(where, 'a number in (0, 1]', value);
 }

@@ -2,7 +2,7 @@
  * WebAssembly with SIMD, one thread: the reference's bits at many times its speed. A plan becomes a table of instructions
  * (program.ts) in a memory of its own (machine.ts), and a loop inside WebAssembly runs it (assembly/execute.ts).
  */
-import { inferTypes, type Node, type Program } from '../../graph.ts';
+import { inferTypes, type Program, takeApart } from '../../graph.ts';
 import { checkTokens } from '../../ops/embedding.ts';
 import { type Executable, foldConstants } from '../../run.ts';
 import type { Tensor } from '../../tensor.ts';
@@ -20,7 +20,7 @@ export const wasm: Backend = {
 function prepare(program: Program): Executable {
   const { graph, weights } = foldConstants(program);
   const { input, result, states } = graph;
-  const nodes = graph.nodes.flatMap((node): readonly Node[] => (node.kind === 'fused' ? node.body : [node]));
+  const nodes = takeApart(graph.nodes);
   const types = inferTypes({ graph: { ...graph, nodes }, weights });
   const tables = nodes.flatMap(node =>
     node.kind === 'op' && node.in.tokens === input
