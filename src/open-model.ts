@@ -24,7 +24,7 @@ import { planOf, samplesOf } from './quant/pipeline.ts';
 import { DEFAULT_RECIPE, FLOAT_RECIPE, recipe as recipeOf } from './quant/recipes.ts';
 import type { Recipe } from './quant/scheme.ts';
 import { loadStats } from './quant/stats-file.ts';
-import { once } from './run.ts';
+import { type ExecutableInfo, once } from './run.ts';
 import { createSession, type Session } from './session.ts';
 import { type GenerateOptions, generate } from './text/generate.ts';
 
@@ -44,6 +44,8 @@ export interface ModelOptions {
   readonly recipe?: string | { readonly name: string; readonly scheme: Recipe };
   /** Default: wasm. The reference gives the same bits, slowly. */
   readonly backend?: string | Backend;
+  /** How many threads share the work, 1 by default. The bits do not depend on it. */
+  readonly threads?: number;
   /** The text that static scales are taken from, where the folder holds no statistics. */
   readonly text?: CalibrationText;
   /** How many samples of how many tokens. Given, they calibrate anew. Default: 128 × 512. */
@@ -57,6 +59,8 @@ export interface ModelOptions {
 export interface Model {
   readonly name: string;
   readonly backend: string;
+  /** What the backend says of itself: its kernels, threads and memory. */
+  readonly about?: ExecutableInfo;
   readonly info: PlanInfo;
   /** The fused plan, or the float graph where the recipe quantizes nothing. */
   readonly plan: Program;
@@ -101,7 +105,8 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
   const backend =
     typeof options.backend === 'object' ? options.backend : backendOf(options.backend ?? DEFAULT_BACKEND);
   const { plan, info, close } = readyPlan(folder, options) ?? (await makePlan(folder, options, backend));
-  const executable = prepare(backend, plan);
+  const executable = prepare(backend, plan, options);
+  await executable.ready;
   const vocabSize = info.config.vocabSize;
   const runnable = {
     program: plan,
@@ -114,6 +119,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
   return {
     name: folder.name,
     backend: backend.name,
+    about: executable.about,
     info,
     plan,
     get tokenizer() {
@@ -241,7 +247,7 @@ async function statsOf(
     recipe.scheme,
     samplesOf(tokens, calibration.samples, calibration.window),
     {
-      prepare: part => prepare(backend, part),
+      prepare: part => prepare(backend, part, options),
       onProgress,
     },
   );

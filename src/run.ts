@@ -36,7 +36,23 @@ export interface Executable {
    * position, and the state after the last one.
    */
   feed(tokens: Int32Array, state: State, options?: FeedOptions): { logits: Tensor<'f32'>; state: State };
+  /** What runs it, where the backend has something to say. */
+  readonly about?: ExecutableInfo;
+  /** Resolves when every thread that was asked for takes part. Until then fewer do, with the same bits. */
+  readonly ready?: Promise<void>;
+  /** Bytes per second that a plain read of `bytes` bytes of its memory reaches, with all its threads: the ceiling of decoding. */
+  readBandwidth?(bytes: number): number;
   dispose?(): void;
+}
+
+export interface ExecutableInfo {
+  /** The variant of the kernels, such as `simd` or `relaxed-simd`. */
+  readonly kernels: string;
+  readonly threads: number;
+  /** Of its own memory: weights, states, values. */
+  readonly memoryBytes: number;
+  /** What one token reads of the weights. */
+  readonly bytesPerToken: number;
 }
 
 /** The state at the start of a text: zeros. */

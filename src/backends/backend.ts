@@ -10,12 +10,17 @@ export interface Backend {
   /** The ops it has. One that is missing is unsupported, and said to be. */
   kernelOf(op: AnyOp): AnyKernel | undefined;
   /** Takes a whole plan, where it can run one better than op by op. */
-  prepare?(program: Program): Executable;
+  prepare?(program: Program, options?: PrepareOptions): Executable;
+}
+
+export interface PrepareOptions {
+  /** How many threads share the work, 1 by default. The bits do not depend on it. */
+  readonly threads?: number;
 }
 
 /** @throws Error listing the ops that the program needs and the backend lacks. */
-export function prepare(backend: Backend, program: Program): Executable {
-  if (backend.prepare) return backend.prepare(program);
+export function prepare(backend: Backend, program: Program, options?: PrepareOptions): Executable {
+  if (backend.prepare) return backend.prepare(program, options);
   const missing = [...opsOf(program)].filter(op => !backend.kernelOf(op)).map(op => op.name);
   if (missing.length) throw new Error(`backend ${backend.name}: no kernel for ${missing.join(', ')}`);
   return interpret(program, op => backend.kernelOf(op)!);

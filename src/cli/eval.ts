@@ -13,6 +13,7 @@ import {
   printJson,
   progressLine,
   recipeNamed,
+  threadsOption,
   twoOrMore,
 } from './terminal.ts';
 
@@ -30,6 +31,7 @@ export const evalCommand = () =>
     .option('--windows <n>', 'how many windows, from the beginning', count, 10)
     .addOption(modelOption())
     .addOption(backendOption())
+    .addOption(threadsOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -47,11 +49,12 @@ type Options = {
   windows: number;
   model: string;
   backend: string;
+  threads: number;
   json?: boolean;
 };
 
 async function evaluate(options: Options): Promise<void> {
-  const { window, windows, model: path, backend, json = false } = options;
+  const { window, windows, model: path, backend, threads, json = false } = options;
   const names = options.recipe === 'all' ? Object.keys(recipes) : options.recipe.split(',');
   const chosen = names.map(recipeNamed);
   const text = await textFile(options.text ?? `${EMBEDDED_MODEL}/validation.txt.gz`).read();
@@ -61,6 +64,7 @@ async function evaluate(options: Options): Promise<void> {
     const model = await load(path, {
       recipe,
       backend,
+      threads,
       onProgress: progressLine(`${recipe.name}: calibrating`, json),
     });
     tokens ??= model.tokenizer.encode(text);

@@ -17,6 +17,7 @@ import {
   progressLine,
   recipeNamed,
   recipeOption,
+  threadsOption,
   tokenList,
   UsageError,
 } from './terminal.ts';
@@ -37,6 +38,7 @@ export const generateCommand = () =>
     .addOption(modelOption())
     .addOption(recipeOption())
     .addOption(backendOption())
+    .addOption(threadsOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -62,17 +64,19 @@ type Options = {
   model: string;
   recipe?: string;
   backend: string;
+  threads: number;
   json?: boolean;
 };
 
 async function generate(options: Options): Promise<void> {
-  const { prompt, tokens, model: path, recipe, backend, json = false, ...sampling } = options;
+  const { prompt, tokens, model: path, recipe, backend, threads, json = false, ...sampling } = options;
   if ((prompt === undefined) === (tokens === undefined))
     throw new UsageError('generate: give either --prompt TEXT or --tokens IDS');
   if (sampling.stop?.includes('')) throw new UsageError('generate: --stop expected a text; got an empty one');
   const model = await load(path, {
     recipe: recipe === undefined ? undefined : recipeNamed(recipe),
     backend,
+    threads,
     onProgress: progressLine('calibrating', json),
   });
   const hash = hasher();

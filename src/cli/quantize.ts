@@ -19,6 +19,7 @@ import {
   progressLine,
   recipeNamed,
   recipeOption,
+  threadsOption,
   UsageError,
 } from './terminal.ts';
 
@@ -36,6 +37,7 @@ export const quantizeCommand = () =>
     .option('--window <n>', 'tokens in each sample (default: 512)', count)
     .option('--percentile <p>', 'p of the percentile ranges, instead of the 0.99999 of the table', fraction)
     .addOption(backendOption())
+    .addOption(threadsOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -59,6 +61,7 @@ type Options = {
   window?: number;
   percentile?: number;
   backend: string;
+  threads: number;
   json?: boolean;
 };
 
@@ -93,7 +96,7 @@ async function inNewFolder(path: string, fill: () => Promise<void>): Promise<voi
 const COMPANIONS = ['config.json', 'tokenizer.json', 'tokenizer_config.json'];
 
 async function quantize(options: Options): Promise<void> {
-  const { out, model: path, text, samples, window, percentile, backend, json = false } = options;
+  const { out, model: path, text, samples, window, percentile, backend, threads, json = false } = options;
   if (resolve(out) === resolve(path))
     throw new UsageError(`quantize: --out ${out} is the folder of the model itself`);
   const recipe = chosenRecipe(options);
@@ -102,6 +105,7 @@ async function quantize(options: Options): Promise<void> {
     const model = await load(path, {
       recipe,
       backend,
+      threads,
       samples,
       window,
       text: text === undefined ? CALIBRATION_TEXT : textFile(text),
@@ -109,6 +113,7 @@ async function quantize(options: Options): Promise<void> {
       onProgress: progressLine('calibrating', json),
     });
     writeFileAtomic(target, savePlan(model.plan, model.info));
+    model.dispose();
     const files = openFolder(path).list();
     for (const file of COMPANIONS.filter(name => files.includes(name)))
       writeFileAtomic(join(out, file), [readFileSync(join(path, file))]);

@@ -52,6 +52,10 @@ export const recipeOption = (
   );
 export const backendOption = () =>
   new Option('--backend <name>', 'what computes').choices(Object.keys(backends)).default(DEFAULT_BACKEND);
+export const threadsOption = () =>
+  new Option('--threads <n>', 'how many threads share the work; the bits do not depend on it')
+    .argParser(count)
+    .default(1);
 export const jsonOption = () => new Option('--json', 'print one JSON object');
 
 /** A row of the table by its name, or a recipe of the user's in a JSON file. */
