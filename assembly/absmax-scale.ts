@@ -1,9 +1,12 @@
 // The reference's bits: a maximum is the same in any order, and f32x4.max passes NaN on as Math.max does.
 import { lastLanes, rowBytes, zero } from './numerics';
+import { first, last } from './threads';
 
 export function absmaxScale(rows: i32, x: usize, scale: usize, n: i32): void {
   const row = rowBytes(n), mask = lastLanes(n);
-  for (let t = 0; t < rows; t++, x += row, scale += 4) {
+  x += row * first(rows);
+  scale += first(rows) << 2;
+  for (let t = first(rows), end = last(rows); t < end; t++, x += row, scale += 4) {
     let m = zero();
     for (let i: usize = 0; i < row - 16; i += 16) m = f32x4.max(m, f32x4.abs(v128.load(x + i)));
     m = f32x4.max(m, v128.and(f32x4.abs(v128.load(x + row - 16)), mask));

@@ -1,31 +1,68 @@
 // The reference's bits: the lanes of a vector are channels, and each adds its taps in ascending j, then b, then silu.
 //
-// Taps: [k][channels]. The window holds the state and the inputs, [k−1 + rows][channels]; the state is [channels][k−1].
+// Taps: [k][channels]. State: [k−1][channels], oldest first. Channels go in blocks, whose window of state and inputs,
+// [k−1 + rows][BLOCK], stays in the cache.
 import { add, mul, rowBytes, silu } from './numerics';
+import { quantizeRow } from './quantize';
+import { first, last, own } from './threads';
 
-/** b may be 0: none. scratch: the window. */
+/** Channels of a block, and their bytes. */
+const BLOCK = 64, WIDTH: usize = 256;
+
+/** b may be 0: none. */
 export function causalConv1d(
-  rows: i32, x: usize, w: usize, b: usize, state: usize, y: usize, scratch: usize, d: i32, k: i32, activated: i32,
+  rows: i32, x: usize, w: usize, b: usize, state: usize, y: usize, d: i32, k: i32, activated: i32,
 ): void {
-  const row = rowBytes(d), past = k - 1;
-  for (let j = 0; j < past; j++)
-    for (let c = 0; c < d; c++)
-      store<f32>(scratch + row * j + (<usize>c << 2), load<f32>(state + (<usize>(c * past + j) << 2)));
-  memory.copy(scratch + row * past, x, row * rows);
-  for (let t = 0; t < rows; t++, y += row) {
-    convolve(scratch + row * t, w, b, y, row, k);
-    if (activated) for (let i: usize = 0; i < row; i += 16) v128.store(y + i, silu(v128.load(y + i)));
+  const row = rowBytes(d), past = k - 1, blocks = (d + BLOCK - 1) / BLOCK;
+  for (let block = first(blocks), end = last(blocks); block < end; block++) {
+    const at = WIDTH * block, bytes = min(WIDTH, row - at);
+    for (let t = 0; t < past; t++) move(own() + WIDTH * t, state + row * t + at, bytes);
+    for (let t = 0; t < rows; t++) move(own() + WIDTH * (past + t), x + row * t + at, bytes);
+    for (let t = 0; t < rows; t++)
+      convolve(own() + WIDTH * t, w + at, b ? b + at : 0, y + row * t + at, bytes, row, k, activated);
+    for (let t = 0; t < past; t++) move(state + row * t + at, own() + WIDTH * (rows + t), bytes);
   }
-  scratch += row * rows;
-  for (let j = 0; j < past; j++)
-    for (let c = 0; c < d; c++)
-      store<f32>(state + (<usize>(c * past + j) << 2), load<f32>(scratch + row * j + (<usize>c << 2)));
 }
 
-function convolve(window: usize, w: usize, b: usize, y: usize, row: usize, k: i32): void {
-  for (let c: usize = 0; c < row; c += 16) {
+/** The same between dequantize and quantize: x and q are int8, with one scale each. */
+export function causalConv1dI8(
+  at: usize, rows: i32, x: usize, xscale: usize, w: usize, b: usize, state: usize, scale: usize, q: usize, d: i32, k: i32,
+  activated: i32,
+): void {
+  const row = rowBytes(d), past = k - 1, blocks = (d + BLOCK - 1) / BLOCK, y = own() + WIDTH * (past + rows);
+  const s = v128.load32_splat(xscale);
+  for (let block = first(blocks), end = last(blocks); block < end; block++) {
+    const c = BLOCK * block, n = min(BLOCK, d - c), from = WIDTH * block, bytes = min(WIDTH, row - from);
+    for (let t = 0; t < past; t++) move(own() + WIDTH * t, state + row * t + from, bytes);
+    for (let t = 0; t < rows; t++) real(x + (row >> 2) * t + c, s, own() + WIDTH * (past + t), bytes);
+    for (let t = 0; t < rows; t++) {
+      convolve(own() + WIDTH * t, w + from, b ? b + from : 0, y, bytes, row, k, activated);
+      quantizeRow(at, y, scale, q + (row >> 2) * t + c, n, t * d + c);
+    }
+    for (let t = 0; t < past; t++) move(state + row * t + from, own() + WIDTH * (rows + t), bytes);
+  }
+}
+
+/** A loop: a call of memory.copy takes longer than so few bytes (measured). */
+function move(to: usize, from: usize, bytes: usize): void {
+  for (let i: usize = 0; i < bytes; i += 16) v128.store(to + i, v128.load(from + i));
+}
+
+/** scale · q, as many as fill `bytes` bytes. */
+function real(q: usize, s: v128, x: usize, bytes: usize): void {
+  for (const end = x + bytes; x < end; x += 16, q += 4)
+    v128.store(x, mul(s, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(v128.load32_zero(q))))));
+}
+
+function convolve(window: usize, w: usize, b: usize, y: usize, bytes: usize, row: usize, k: i32, activated: i32): void {
+  for (let c: usize = 0; c < bytes; c += 16) {
     let sum = mul(v128.load(w + c), v128.load(window + c));
-    for (let j = 1; j < k; j++) sum = add(sum, mul(v128.load(w + c + row * j), v128.load(window + c + row * j)));
-    v128.store(y + c, b ? add(sum, v128.load(b + c)) : sum);
+    if (k == 4) { // unrolled: measured
+      sum = add(sum, mul(v128.load(w + c + row), v128.load(window + c, 256)));
+      sum = add(sum, mul(v128.load(w + c + row * 2), v128.load(window + c, 512)));
+      sum = add(sum, mul(v128.load(w + c + row * 3), v128.load(window + c, 768)));
+    } else for (let j = 1; j < k; j++) sum = add(sum, mul(v128.load(w + c + row * j), v128.load(window + c + WIDTH * j)));
+    if (b) sum = add(sum, v128.load(b + c));
+    v128.store(y + c, activated ? silu(sum) : sum);
   }
 }

@@ -1,17 +1,17 @@
-// The reference's bits: one f32 product for each element. The table lies in the tiles of linear-i8.ts.
+// The reference's bits: one f32 product for each element. The table lies in tiles-i8.ts's tiles, as a tied head reads it.
 import { mul, rowBytes } from './numerics';
+import { first, last } from './threads';
+import { HEAD, tileBytes, unbiased } from './tiles-i8';
 
 export function embeddingI8(rows: i32, tokens: usize, w: usize, scale: usize, y: usize, m: i32): void {
-  const row = rowBytes(m), tile = <usize>((m + 7) & ~7) << 2;
-  for (let t = 0; t < rows; t++, tokens += 4) {
-    const token = load<u32>(tokens), s = v128.load32_splat(scale + (token << 2));
-    let from = w + tile * (token >> 2) + ((token & 3) << 3);
-    for (const end = y + row; y < end; from += 32) {
-      const q = v128.load8x8_s(from);
+  const row = rowBytes(m);
+  y += row * first(rows);
+  for (let t = first(rows), stop = last(rows); t < stop; t++) {
+    const token = load<u32>(tokens + (<usize>t << 2)), s = v128.load32_splat(scale + (token << 2));
+    let from = w + tileBytes(m) * (token >> 4) + HEAD + ((token & 15) << 2);
+    for (const end = y + row; y < end; y += 16, from += 64) {
+      const q = i16x8.extend_low_i8x16_s(unbiased(v128.load32_zero(from)));
       v128.store(y, mul(s, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(q))));
-      if (y + 16 < end) v128.store(y, mul(s, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(q))), 16);
-      y += 32;
     }
-    if (row & 16) y -= 16;
   }
 }

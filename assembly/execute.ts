@@ -1,62 +1,93 @@
 // Runs a plan: a table of instructions, each an opcode of src/backends/wasm/opcodes.ts and its arguments (pointers, sizes,
 // the bits of an f32), in order. One call from JavaScript runs all layers for a chunk of rows.
 import * as op from '../src/backends/wasm/opcodes';
+import { FAILED, LOST } from '../src/backends/wasm/sync';
 import { absmaxScale } from './absmax-scale';
 import { add } from './add';
-import { causalConv1d } from './causal-conv1d';
+import { causalConv1d, causalConv1dI8 } from './causal-conv1d';
 import { dequantize } from './dequantize';
 import { embedding } from './embedding';
 import { embeddingI8 } from './embedding-i8';
-import { fwht } from './fwht';
-import { linear } from './linear';
-import { linearI8 } from './linear-i8';
+import { fwht, fwhtQuantize } from './fwht';
+import { linear, pack } from './linear';
+import { linearI8, packI8 } from './linear-i8';
 import { negExp } from './neg-exp';
 import { quantize } from './quantize';
-import { rmsNorm } from './rms-norm';
+import { read } from './read';
+import { addNormQuantize, rmsNorm } from './rms-norm';
 import { scaleChannels } from './scale-channels';
-import { selectiveScan } from './selective-scan';
+import { selectiveScan, selectiveScanI8 } from './selective-scan';
 import { silu } from './silu';
 import { slice } from './slice';
 import { softplus } from './softplus';
+import { meet } from './threads';
 
 @inline function i(at: usize, index: usize): i32 { return load<i32>(at + (index << 2)); }
 @inline function p(at: usize, index: usize): usize { return load<usize>(at + (index << 2)); }
 @inline function f(at: usize, index: usize): f32 { return load<f32>(at + (index << 2)); }
 
-/** Runs the instructions from `at` to `end` on `rows` rows. Returns 0, or where the instruction is that met a NaN. */
+/** Runs the instructions from `at` to `end` on `rows` rows. Returns 0, where the one is that met a NaN, or LOST. */
 export function execute(at: usize, end: usize, rows: i32): usize {
-  for (; at < end; at += op.INSTRUCTION_BYTES)
-    switch (i(at, 0)) {
-      case op.EMBEDDING: embedding(rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4)); break;
-      case op.EMBEDDING_I8: embeddingI8(rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), i(at, 5)); break;
-      case op.ADD: add(rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4)); break;
-      case op.RMS_NORM: rmsNorm(rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4), f(at, 5)); break;
-      case op.LINEAR: linear(rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), i(at, 6), i(at, 7)); break;
-      case op.LINEAR_I8:
-        linearI8(
-          rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), p(at, 8), i(at, 9), i(at, 10), i(at, 11),
-        );
-        break;
-      case op.CAUSAL_CONV1D:
-        causalConv1d(rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), i(at, 7), i(at, 8), i(at, 9));
-        break;
-      case op.SOFTPLUS: softplus(rows, p(at, 1), p(at, 2), i(at, 3)); break;
-      case op.SILU: silu(rows, p(at, 1), p(at, 2), i(at, 3)); break;
-      case op.NEG_EXP: negExp(rows, p(at, 1), p(at, 2), i(at, 3)); break;
-      case op.SELECTIVE_SCAN:
-        selectiveScan(
-          rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), p(at, 8), p(at, 9), i(at, 10), i(at, 11),
-        );
-        break;
-      case op.FWHT:
-        fwht(rows, p(at, 1), p(at, 2), i(at, 3), i(at, 4), i(at, 5), i(at, 6), p(at, 7), p(at, 8), f(at, 9));
-        break;
-      case op.SCALE_CHANNELS: scaleChannels(rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4), i(at, 5)); break;
-      case op.ABSMAX_SCALE: absmaxScale(rows, p(at, 1), p(at, 2), i(at, 3)); break;
-      case op.QUANTIZE: if (!quantize(rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), i(at, 5))) return at; break;
-      case op.DEQUANTIZE: dequantize(rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), i(at, 5)); break;
-      case op.SLICE: slice(rows, p(at, 1), p(at, 2), i(at, 3), i(at, 4), i(at, 5)); break;
-      default: unreachable();
-    }
+  for (; at < end; at += op.INSTRUCTION_BYTES) {
+    step(at, rows);
+    if (!meet()) return LOST;
+    const failed = load<usize>(FAILED);
+    if (failed) return meet() ? failed : LOST; // all have seen it before the next job clears it
+  }
   return 0;
+}
+
+function step(at: usize, rows: i32): void {
+  switch (i(at, 0)) {
+    case op.EMBEDDING: embedding(rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4)); break;
+    case op.EMBEDDING_I8: embeddingI8(rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), i(at, 5)); break;
+    case op.ADD: add(rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4)); break;
+    case op.RMS_NORM: rmsNorm(rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4), f(at, 5)); break;
+    case op.PACK: pack(rows, p(at, 1), p(at, 2), i(at, 3)); break;
+    case op.LINEAR: linear(rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), i(at, 5), i(at, 6)); break;
+    case op.PACK_I8: packI8(rows, p(at, 1), p(at, 2), i(at, 3), i(at, 4)); break;
+    case op.LINEAR_I8:
+      linearI8(
+        rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), i(at, 8), i(at, 9), i(at, 10),
+      );
+      break;
+    case op.CAUSAL_CONV1D:
+      causalConv1d(rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), i(at, 6), i(at, 7), i(at, 8));
+      break;
+    case op.SOFTPLUS: softplus(rows, p(at, 1), p(at, 2), i(at, 3)); break;
+    case op.SILU: silu(rows, p(at, 1), p(at, 2), i(at, 3)); break;
+    case op.NEG_EXP: negExp(rows, p(at, 1), p(at, 2), i(at, 3)); break;
+    case op.SELECTIVE_SCAN:
+      selectiveScan(
+        rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), p(at, 8), p(at, 9), i(at, 10), i(at, 11),
+      );
+      break;
+    case op.FWHT: fwht(rows, p(at, 1), p(at, 2), i(at, 3), i(at, 4), i(at, 5), i(at, 6), p(at, 7), f(at, 8)); break;
+    case op.SCALE_CHANNELS: scaleChannels(rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4), i(at, 5)); break;
+    case op.ABSMAX_SCALE: absmaxScale(rows, p(at, 1), p(at, 2), i(at, 3)); break;
+    case op.QUANTIZE: quantize(at, rows, p(at, 1) + p(at, 2), p(at, 3), p(at, 4), i(at, 5), p(at, 6), i(at, 7)); break;
+    case op.DEQUANTIZE: dequantize(rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), i(at, 5)); break;
+    case op.SLICE: slice(rows, p(at, 1), p(at, 2), i(at, 3), i(at, 4), i(at, 5)); break;
+    case op.ADD_NORM_QUANTIZE:
+      addNormQuantize(at, rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), i(at, 7), f(at, 8));
+      break;
+    case op.CAUSAL_CONV1D_I8:
+      causalConv1dI8(
+        at, rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), i(at, 8), i(at, 9), i(at, 10),
+      );
+      break;
+    case op.SELECTIVE_SCAN_I8:
+      selectiveScanI8(
+        rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), p(at, 8), p(at, 9), p(at, 10), p(at, 11),
+        p(at, 12), p(at, 13), p(at, 14), i(at, 15), i(at, 16),
+      );
+      break;
+    case op.FWHT_QUANTIZE:
+      fwhtQuantize(
+        at, rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4), i(at, 5), i(at, 6), i(at, 7), p(at, 8), f(at, 9),
+      );
+      break;
+    case op.READ: read(p(at, 1), i(at, 2)); break;
+    default: unreachable();
+  }
 }

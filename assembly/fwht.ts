@@ -1,27 +1,44 @@
 // The reference's bits: the same butterflies in ascending stride, the same left-to-right sums of M_K, whose ±1 only flip
 // signs, and one product at the end. Inside a stage the elements are independent.
 import { add, mul, rowBytes, splat, sub } from './numerics';
+import { quantizeRow } from './quantize';
+import { first, last, own } from './threads';
 
-/**
- * n = outer · K · run. signs: i32[K][K], the sign bits of M_K or of its transpose. scratch: K vectors.
- */
+/** n = outer · K · run. signs: i32[K][K], the sign bits of M_K or of its transpose. Own scratch: K vectors. */
 export function fwht(
-  rows: i32, x: usize, y: usize, n: i32, outer: i32, K: i32, run: i32, signs: usize, scratch: usize, norm: f32,
+  rows: i32, x: usize, y: usize, n: i32, outer: i32, K: i32, run: i32, signs: usize, norm: f32,
+): void {
+  const row = rowBytes(n);
+  for (let t = first(rows), end = last(rows); t < end; t++)
+    transform(x + row * t, y + row * t, n, outer, K, run, signs, own(), norm);
+}
+
+/** The same before quantize. Own scratch: a row, and K vectors. */
+export function fwhtQuantize(
+  at: usize, rows: i32, x: usize, scale: usize, q: usize, n: i32, outer: i32, K: i32, run: i32, signs: usize, norm: f32,
+): void {
+  const row = rowBytes(n);
+  for (let t = first(rows), end = last(rows); t < end; t++) {
+    transform(x + row * t, own(), n, outer, K, run, signs, own() + row, norm);
+    quantizeRow(at, own(), scale, q + (row >> 2) * t, n, t * n);
+  }
+}
+
+function transform(
+  x: usize, y: usize, n: i32, outer: i32, K: i32, run: i32, signs: usize, scratch: usize, norm: f32,
 ): void {
   const row = rowBytes(n), size = <usize>n << 2, part = size / outer;
-  memory.copy(y, x, row * rows);
-  for (let t = 0; t < rows; t++, y += row) {
-    if (run >= 4) {
-      inVectors(y, y + size);
-      for (let stride: usize = 16; stride < <usize>run << 2; stride <<= 1) butterflies(y, y + size, stride);
-    } else if (run == 2) narrowButterflies(y, y + size, 4);
-    for (let half = y; half < y + size; half += part)
-      if (K > 1 && run >= 4) mix(half, K, <usize>run << 2, signs, scratch);
-      else if (K > 1) narrowMix(half, K, <usize>run << 2, signs, scratch);
-    if (outer == 2 && (size & 31)) narrowButterflies(y, y + size, size >> 1);
-    else if (outer == 2) butterflies(y, y + size, size >> 1);
-    for (let i: usize = 0; i < row; i += 16) v128.store(y + i, mul(v128.load(y + i), splat(norm)));
-  }
+  for (let i: usize = 0; i < row; i += 16) v128.store(y + i, v128.load(x + i));
+  if (run >= 4) {
+    inVectors(y, y + size);
+    for (let stride: usize = 16; stride < <usize>run << 2; stride <<= 1) butterflies(y, y + size, stride);
+  } else if (run == 2) narrowButterflies(y, y + size, 4);
+  for (let half = y; half < y + size; half += part)
+    if (K > 1 && run >= 4) mix(half, K, <usize>run << 2, signs, scratch);
+    else if (K > 1) narrowMix(half, K, <usize>run << 2, signs, scratch);
+  if (outer == 2 && (size & 31)) narrowButterflies(y, y + size, size >> 1);
+  else if (outer == 2) butterflies(y, y + size, size >> 1);
+  for (let i: usize = 0; i < row; i += 16) v128.store(y + i, mul(v128.load(y + i), splat(norm)));
 }
 
 /** Strides 1 and 2. */

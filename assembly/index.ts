@@ -1,5 +1,6 @@
-// What JavaScript sees of the module: one function, and where memory is free.
-export { execute } from './execute';
+// What JavaScript sees of the module.
+export { arrive, run, serve } from './threads';
+export { dot, setOffset } from './tiles-i8';
 
 /** The first byte that holds none of the module's own constants. */
 export const heapBase: usize = __heap_base;

@@ -1,114 +1,243 @@
 // The reference's bits: int32 sums are exact in any order; then for each group, in ascending order, the same two products
 // and one sum in f32, and last the bias.
 //
-// Weights: tiles of 4 rows, [o/4][groups][run/8][4 rows][8 k] with k padded by zeros, one stream that is read front to
-// back; scales [groups][o]. Rows of x are widened to i16 and go in pairs, [rows/2][groups][run/8][2][8].
-import { add, mul, rowBytes, splat, zero } from './numerics';
+// First x is packed as the product reads it (tiles-i8.ts tells how), then every thread takes its tiles of 16 rows of w: one
+// row of x at a time in decode, four in prefill.
+import { add, mul, rowBytes, zero } from './numerics';
+import { first, last, own } from './threads';
+import { even, HEAD, k16, odd, some, tileBytes, withOffset } from './tiles-i8';
 
-const SUMS = memory.data(32, 16);
+/** The bytes of a packed group of one row of x: its correction, then the values. */
+@inline function rowGroup(run: i32): usize { return 16 + ((<usize>k16(run)) << 1); }
+/** Of four rows. */
+@inline function fourGroup(run: i32): usize { return (<usize>k16(run)) << 3; }
 
-/** `each`: 4 where every row has its own xscale, 0 where all share one. b may be 0: none. scratch: the rows of x, and four of w, in i16. */
-export function linearI8(
-  rows: i32, x: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize, y: usize,
-  scratch: usize, i: i32, groups: i32, o: i32,
-): void {
-  const xrow = <usize>((i + 3) & ~3), run = i / groups, tile = <usize>((run + 7) & ~7) << 2, out = rowBytes(o);
-  const pair = tile * groups; // as many bytes as a tile: 4 rows of i8, 2 rows of i16
-  const pairs = rows >> 1, panel = scratch + pair * pairs;
-  for (let p = 0; p < pairs; p++, x += xrow << 1) {
-    widen(x, scratch + pair * p, run, groups, 32);
-    widen(x + xrow, scratch + pair * p + 16, run, groups, 32);
+/** x i8[rows, i] → packed: [groups] of one row, or [rows/4][groups] of four. */
+export function packI8(rows: i32, x: usize, packed: usize, i: i32, groups: i32): void {
+  const row = <usize>((i + 3) & ~3), run = i / groups;
+  if (rows == 1) {
+    if (first(1) == last(1)) return;
+    for (let g = 0; g < groups; g++, x += run, packed += rowGroup(run)) packRow(x, packed, run);
+    return;
   }
-  for (let n: usize = 0; pairs && n < out; n += 16) {
-    const bias = b ? v128.load(b + n) : zero();
-    widenTiles(w + (n >> 4) * pair, panel, pair);
-    for (let p = 0; p < pairs; p++)
-      two(
-        scratch + pair * p, xscale + each * 2 * p, each, panel, wscale + n, tile, groups, out,
-        y + n + (out << 1) * p, b != 0, bias,
-      );
+  const fours = (rows + 3) >> 2, bytes = fourGroup(run) * groups;
+  for (let four = first(fours), end = last(fours); four < end; four++)
+    for (let g = 0; g < groups; g++) {
+      const at = x + row * (four << 2) + g * run;
+      const rest = rows - (four << 2); // the rows that are missing repeat the last one
+      packFour(at, row * min(1, rest - 1), row * min(2, rest - 1), row * min(3, rest - 1), packed + bytes * four + fourGroup(run) * g, run);
+    }
+}
+
+function packRow(x: usize, to: usize, run: i32): void {
+  let sum = zero();
+  const correction = to;
+  to += 16;
+  for (let k = 0; k < run; k += 16) {
+    const v = some(v128.load(x + k), run - k);
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      v128.store(to, withOffset(v));
+      to += 16;
+    } else {
+      const e = even(v);
+      const d = i16x8.sub(i16x8.sub(odd(v), i16x8.splat(128)), i16x8.shl(e, 8));
+      sum = i32x4.add(sum, i32x4.extadd_pairwise_i16x8_s(e));
+      v128.store(to, v128.shuffle<i32>(e, d, 0, 4, 1, 5));
+      v128.store(to, v128.shuffle<i32>(e, d, 2, 6, 3, 7), 16);
+      to += 32;
+    }
   }
-  if (rows & 1) {
-    widen(x, scratch, run, groups, 16);
-    y += out * (rows - 1);
-    const s = v128.load32_splat(xscale + each * (rows - 1));
-    for (let n: usize = 0; n < out; n += 16, w += pair) {
-      const sum = one(scratch, s, w, wscale + n, tile, groups, out);
-      v128.store(y + n, b ? add(sum, v128.load(b + n)) : sum);
+  sum = i32x4.add(sum, v128.shuffle<i32>(sum, sum, 2, 3, 0, 1));
+  sum = i32x4.add(sum, v128.shuffle<i32>(sum, sum, 1, 0, 3, 2));
+  v128.store(correction, i32x4.neg(i32x4.shl(sum, 7)));
+}
+
+/** Four rows, `b`, `c`, `d` bytes behind the first: for each 4 k the even pairs of all, then the odd ones. */
+function packFour(x: usize, b: usize, c: usize, d: usize, to: usize, run: i32): void {
+  for (let k = 0; k < run; k += 16, x += 16) {
+    const rest = run - k;
+    const v0 = some(v128.load(x), rest), v1 = some(v128.load(x + b), rest);
+    const v2 = some(v128.load(x + c), rest), v3 = some(v128.load(x + d), rest);
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      transpose(withOffset(v0), withOffset(v1), withOffset(v2), withOffset(v3), to, 16);
+      to += 64;
+    } else {
+      transpose(even(v0), even(v1), even(v2), even(v3), to, 32);
+      transpose(odd(v0), odd(v1), odd(v2), odd(v3), to + 16, 32);
+      to += 128;
     }
   }
 }
 
-/** A row as i16, in steps of `step` bytes. What stands in a group's padding is multiplied by the weights' zeros. */
-function widen(x: usize, to: usize, run: i32, groups: i32, step: usize): void {
-  for (let group = 0; group < groups; group++, x += run)
-    for (let k = 0; k < run; k += 8, to += step) v128.store(to, v128.load8x8_s(x + k));
+@inline function transpose(a: v128, b: v128, c: v128, d: v128, to: usize, step: usize): void {
+  const ab = v128.shuffle<i32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
+  const AB = v128.shuffle<i32>(a, b, 2, 6, 3, 7), CD = v128.shuffle<i32>(c, d, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<i64>(ab, cd, 0, 2));
+  v128.store(to + step, v128.shuffle<i64>(ab, cd, 1, 3));
+  v128.store(to + step * 2, v128.shuffle<i64>(AB, CD, 0, 2));
+  v128.store(to + step * 3, v128.shuffle<i64>(AB, CD, 1, 3));
 }
 
-/** Four rows of w as i16: what many rows of x read is widened once. */
-function widenTiles(w: usize, to: usize, bytes: usize): void {
-  for (const end = w + bytes; w < end; w += 8, to += 16) v128.store(to, v128.load8x8_s(w));
-}
-
-function two(
-  x: usize, xscale: usize, each: i32, w: usize, wscale: usize, tile: usize, groups: i32, out: usize,
-  y: usize, biased: bool, bias: v128,
+/** `each`: 4 where every row has its own xscale, 0 where all share one. b may be 0: none. wscale: [groups][o]. */
+export function linearI8(
+  rows: i32, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize, y: usize,
+  i: i32, groups: i32, o: i32,
 ): void {
-  const sx = v128.load32_splat(xscale), sy = v128.load32_splat(xscale + each);
-  let s = splat(0), t = splat(0);
-  for (let group = 0; group < groups; group++, x += tile, w += tile << 1, wscale += out) {
-    dotTwo(x, w, tile);
-    const scale = v128.load(wscale);
-    const p = mul(v128.load(SUMS), mul(sx, scale)), q = mul(v128.load(SUMS, 16), mul(sy, scale));
-    s = group ? add(s, p) : p;
-    t = group ? add(t, q) : q;
-  }
-  v128.store(y, biased ? add(s, bias) : s);
-  v128.store(y + out, biased ? add(t, bias) : t);
+  const tiles = (o + 15) >> 4, from = first(tiles), to = last(tiles), run = i / groups;
+  w += tileBytes(run) * groups * from;
+  if (rows == 1) gemv(packed, xscale, w, wscale, b, y, run, groups, o, from, to);
+  else gemm(rows, packed, xscale, each, w, wscale, b, y, run, groups, o, from, to);
 }
 
-/** Two rows of x, four of w (widened): their sums to SUMS, in f32. */
-function dotTwo(x: usize, w: usize, tile: usize): void {
-  let a0 = zero(), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-  for (const end = x + tile; x < end; x += 32, w += 64) {
-    const p = v128.load(x), q = v128.load(x, 16);
-    let r = v128.load(w);
-    a0 = i32x4.add(a0, i32x4.dot_i16x8_s(p, r)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(q, r));
-    r = v128.load(w, 16);
-    a1 = i32x4.add(a1, i32x4.dot_i16x8_s(p, r)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(q, r));
-    r = v128.load(w, 32);
-    a2 = i32x4.add(a2, i32x4.dot_i16x8_s(p, r)); b2 = i32x4.add(b2, i32x4.dot_i16x8_s(q, r));
-    r = v128.load(w, 48);
-    a3 = i32x4.add(a3, i32x4.dot_i16x8_s(p, r)); b3 = i32x4.add(b3, i32x4.dot_i16x8_s(q, r));
-  }
-  v128.store(SUMS, f32x4.convert_i32x4_s(sumLanes(a0, a1, a2, a3)));
-  v128.store(SUMS, f32x4.convert_i32x4_s(sumLanes(b0, b1, b2, b3)), 16);
+function gemv(
+  packed: usize, xscale: usize, w: usize, wscale: usize, b: usize, y: usize, run: i32, groups: i32, o: i32, from: i32, to: i32,
+): void {
+  const k4 = (run + 3) >> 2, out = rowBytes(o), sums = own();
+  for (let tile = from; tile < to; tile++)
+    for (let g = 0; g < groups; g++, w += tileBytes(run)) {
+      sixteen(w, packed + rowGroup(run) * g, k4, sums);
+      const n = <usize>tile << 6;
+      finish(sums, 0, xscale, wscale + out * g, g + 1 == groups ? b : 0, y, n, min<usize>(n + 64, out), g > 0);
+    }
 }
 
-function one(x: usize, sx: v128, w: usize, wscale: usize, tile: usize, groups: i32, out: usize): v128 {
-  let sum = splat(0);
-  for (let group = 0; group < groups; group++, x += tile >> 1, w += tile, wscale += out) {
-    const part = mul(dotOne(x, w, tile), mul(sx, v128.load(wscale)));
-    sum = group ? add(sum, part) : part;
-  }
-  return sum;
+/** Four k of 16 rows: `at` is a cache line of w. */
+@inline function times(sum: v128, w: usize, x0: v128, x1: v128): v128 {
+  const v = v128.load(w);
+  if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(v, x0, sum);
+  return i32x4.add(i32x4.add(sum, i32x4.dot_i16x8_s(v, x0)), i32x4.dot_i16x8_s(odd(v), x1));
 }
 
-/** One row of x, four of w: their sums in f32. */
-function dotOne(x: usize, w: usize, tile: usize): v128 {
-  let a0 = zero(), a1 = a0, a2 = a0, a3 = a0;
-  for (const end = w + tile; w < end; x += 16, w += 32) {
-    const p = v128.load(x);
-    a0 = i32x4.add(a0, i32x4.dot_i16x8_s(p, v128.load8x8_s(w)));
-    a1 = i32x4.add(a1, i32x4.dot_i16x8_s(p, v128.load8x8_s(w, 8)));
-    a2 = i32x4.add(a2, i32x4.dot_i16x8_s(p, v128.load8x8_s(w, 16)));
-    a3 = i32x4.add(a3, i32x4.dot_i16x8_s(p, v128.load8x8_s(w, 24)));
+/** Sixteen rows of w by one row of x, as i32. Steps of 8 k, then the 4 that may be left. */
+function sixteen(w: usize, x: usize, k4: i32, sums: usize): void {
+  const STEP: usize = ASC_FEATURE_RELAXED_SIMD ? 4 : 8; // bytes of x for 4 k
+  const correction = v128.load(x);
+  let a = i32x4.add(v128.load(w), correction), b = i32x4.add(v128.load(w, 16), correction);
+  let c = i32x4.add(v128.load(w, 32), correction), d = i32x4.add(v128.load(w, 48), correction);
+  x += 16;
+  w += HEAD;
+  for (const end = w + (<usize>(k4 & ~1) << 6); w < end; w += 128, x += STEP * 2) {
+    const p = v128.load32_splat(x), q = ASC_FEATURE_RELAXED_SIMD ? p : v128.load32_splat(x, 4);
+    a = times(a, w, p, q); b = times(b, w + 16, p, q); c = times(c, w + 32, p, q); d = times(d, w + 48, p, q);
+    const r = v128.load32_splat(x + STEP), s = ASC_FEATURE_RELAXED_SIMD ? r : v128.load32_splat(x + STEP, 4);
+    a = times(a, w + 64, r, s); b = times(b, w + 80, r, s); c = times(c, w + 96, r, s); d = times(d, w + 112, r, s);
   }
-  return f32x4.convert_i32x4_s(sumLanes(a0, a1, a2, a3));
+  if (k4 & 1) {
+    const p = v128.load32_splat(x), q = ASC_FEATURE_RELAXED_SIMD ? p : v128.load32_splat(x, 4);
+    a = times(a, w, p, q); b = times(b, w + 16, p, q); c = times(c, w + 32, p, q); d = times(d, w + 48, p, q);
+  }
+  v128.store(sums, a); v128.store(sums, b, 16); v128.store(sums, c, 32); v128.store(sums, d, 48);
 }
 
-@inline function sumLanes(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = i32x4.add(v128.shuffle<i32>(a, b, 0, 4, 1, 5), v128.shuffle<i32>(a, b, 2, 6, 3, 7));
-  const cd = i32x4.add(v128.shuffle<i32>(c, d, 0, 4, 1, 5), v128.shuffle<i32>(c, d, 2, 6, 3, 7));
-  return i32x4.add(v128.shuffle<i32>(ab, cd, 0, 1, 4, 5), v128.shuffle<i32>(ab, cd, 2, 3, 6, 7));
+/** int32 sums to f32, times the scales: 4 rows of w at a time, from byte n of y to `end`. `more`: onto what is there. */
+@inline function finish(
+  sums: usize, gap: usize, xscale: usize, wscale: usize, b: usize, y: usize, n: usize, end: usize, more: bool,
+): void {
+  const s = v128.load32_splat(xscale);
+  for (let i = 0; n < end; n += 16, i++) {
+    let sum = mul(f32x4.convert_i32x4_s(v128.load(sums + (<usize>i << 4) + (i & 2 ? gap : 0))), mul(s, v128.load(wscale + n)));
+    if (more) sum = add(v128.load(y + n), sum);
+    v128.store(y + n, b ? add(sum, v128.load(b + n)) : sum);
+  }
+}
+
+/** The k of w that are widened at once: what 8 rows take of them stays in the first cache. */
+const WIDE = 1280;
+
+/** Own scratch: the sums of a tile, i32 [2][rows/4][4][8], and 16 rows of w as i16. */
+function gemm(
+  rows: i32, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize, y: usize, run: i32, groups: i32, o: i32,
+  from: i32, to: i32,
+): void {
+  const fours = (rows + 3) >> 2, half = <usize>fours << 7, panel = own() + (half << 1);
+  const four = fourGroup(run) * groups, out = rowBytes(o);
+  for (let tile = from; tile < to; tile++)
+    for (let g = 0; g < groups; g++, w += tileBytes(run)) {
+      const x = packed + fourGroup(run) * g;
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        start(w, fours, half);
+        for (let f = 0; f < fours; f++) {
+          eightRelaxed(w + HEAD, x + four * f, own() + (<usize>f << 7), (run + 3) >> 2);
+          eightRelaxed(w + HEAD + 32, x + four * f, own() + half + (<usize>f << 7), (run + 3) >> 2);
+        }
+      } else {
+        memory.fill(own(), 0, half << 1);
+        for (let k = 0; k < run; k += WIDE) {
+          const k4 = (min(WIDE, run - k) + 3) >> 2;
+          widen(w + HEAD + (<usize>k << 4), panel, k4);
+          for (let h: usize = 0; h < 2; h++)
+            for (let f = 0; f < fours; f++)
+              eight(panel + h * (<usize>k4 << 6), x + four * f + (<usize>k << 3), own() + half * h + (<usize>f << 7), k4);
+        }
+      }
+      const n = <usize>tile << 6, end = min<usize>(n + 64, out);
+      for (let t = 0; t < rows; t++)
+        finish(own() + (<usize>t << 5), half - 32, xscale + each * t, wscale + out * g, g + 1 == groups ? b : 0, y + out * t, n, end, g > 0);
+    }
+}
+
+/** 16 rows of w as i16, first 8 and then 8: for each 4 k the even pairs of the eight, then the odd ones. */
+function widen(w: usize, panel: usize, k4: i32): void {
+  const bias = i16x8.splat(128), low = i16x8.splat(0xff);
+  let second = panel + (<usize>k4 << 6);
+  for (const end = w + (<usize>k4 << 6); w < end; w += 64, panel += 64, second += 64) {
+    const a = v128.load(w), b = v128.load(w, 16), c = v128.load(w, 32), d = v128.load(w, 48);
+    v128.store(panel, i16x8.sub(v128.and(a, low), bias)); v128.store(panel, i16x8.sub(v128.and(b, low), bias), 16);
+    v128.store(panel, odd(a), 32); v128.store(panel, odd(b), 48);
+    v128.store(second, i16x8.sub(v128.and(c, low), bias)); v128.store(second, i16x8.sub(v128.and(d, low), bias), 16);
+    v128.store(second, odd(c), 32); v128.store(second, odd(d), 48);
+  }
+}
+
+/** Eight rows of w by four of x, onto their sums: a function of its own and short, so that V8 compiles it well. */
+function eight(w: usize, x: usize, sums: usize, k4: i32): void {
+  let a = v128.load(sums), A = v128.load(sums, 16), b = v128.load(sums, 32), B = v128.load(sums, 48);
+  let c = v128.load(sums, 64), C = v128.load(sums, 80), d = v128.load(sums, 96), D = v128.load(sums, 112);
+  const end = w + (<usize>k4 << 6);
+  do {
+    const p = v128.load(w), q = v128.load(w, 16);
+    let s = v128.load32_splat(x);
+    a = i32x4.add(a, i32x4.dot_i16x8_s(p, s)); A = i32x4.add(A, i32x4.dot_i16x8_s(q, s));
+    s = v128.load32_splat(x, 4);
+    b = i32x4.add(b, i32x4.dot_i16x8_s(p, s)); B = i32x4.add(B, i32x4.dot_i16x8_s(q, s));
+    s = v128.load32_splat(x, 8);
+    c = i32x4.add(c, i32x4.dot_i16x8_s(p, s)); C = i32x4.add(C, i32x4.dot_i16x8_s(q, s));
+    s = v128.load32_splat(x, 12);
+    d = i32x4.add(d, i32x4.dot_i16x8_s(p, s)); D = i32x4.add(D, i32x4.dot_i16x8_s(q, s));
+    w += 32;
+    x += 16;
+  } while (w < end);
+  v128.store(sums, a); v128.store(sums, A, 16); v128.store(sums, b, 32); v128.store(sums, B, 48);
+  v128.store(sums, c, 64); v128.store(sums, C, 80); v128.store(sums, d, 96); v128.store(sums, D, 112);
+}
+
+/** The sums of a tile begin with the rows' i32, for every row of x. */
+function start(w: usize, fours: i32, half: usize): void {
+  const a = v128.load(w), b = v128.load(w, 16), c = v128.load(w, 32), d = v128.load(w, 48);
+  for (let sums = own(), end = sums + half; sums < end; sums += 32) {
+    v128.store(sums, a); v128.store(sums, b, 16);
+    v128.store(sums + half, c); v128.store(sums + half, d, 16);
+  }
+}
+
+function eightRelaxed(w: usize, x: usize, sums: usize, k4: i32): void {
+  if (!ASC_FEATURE_RELAXED_SIMD) return;
+  let a = v128.load(sums), A = v128.load(sums, 16), b = v128.load(sums, 32), B = v128.load(sums, 48);
+  let c = v128.load(sums, 64), C = v128.load(sums, 80), d = v128.load(sums, 96), D = v128.load(sums, 112);
+  const end = w + (<usize>k4 << 6);
+  do {
+    const p = v128.load(w), q = v128.load(w, 16);
+    let s = v128.load32_splat(x);
+    a = i32x4.relaxed_dot_i8x16_i7x16_add_s(p, s, a); A = i32x4.relaxed_dot_i8x16_i7x16_add_s(q, s, A);
+    s = v128.load32_splat(x, 4);
+    b = i32x4.relaxed_dot_i8x16_i7x16_add_s(p, s, b); B = i32x4.relaxed_dot_i8x16_i7x16_add_s(q, s, B);
+    s = v128.load32_splat(x, 8);
+    c = i32x4.relaxed_dot_i8x16_i7x16_add_s(p, s, c); C = i32x4.relaxed_dot_i8x16_i7x16_add_s(q, s, C);
+    s = v128.load32_splat(x, 12);
+    d = i32x4.relaxed_dot_i8x16_i7x16_add_s(p, s, d); D = i32x4.relaxed_dot_i8x16_i7x16_add_s(q, s, D);
+    w += 64;
+    x += 16;
+  } while (w < end);
+  v128.store(sums, a); v128.store(sums, A, 16); v128.store(sums, b, 32); v128.store(sums, B, 48);
+  v128.store(sums, c, 64); v128.store(sums, C, 80); v128.store(sums, d, 96); v128.store(sums, D, 112);
 }

@@ -3,26 +3,16 @@
 // a sum that starts at +0 is never −0.
 //
 // Weights: tiles of 4 rows, [o/4][i/4][4 rows][4 k], one stream that is read front to back. Rows of x go in pairs,
-// [rows/2][i/4][2][4], so that a load of weights serves two of them.
+// [rows/2][i/4][2][4], so that a load of weights serves two of them; the last row of an odd number goes alone.
 import { add, lastLanes, mul, rowBytes, splat, sumLanes, zero } from './numerics';
+import { first, last } from './threads';
 
-/** b may be 0: none. scratch: the rows of x, padded. */
-export function linear(rows: i32, x: usize, w: usize, b: usize, y: usize, scratch: usize, i: i32, o: i32): void {
-  const row = rowBytes(i), pairs = rows >> 1;
-  for (let p = 0; p < pairs; p++) {
-    copyRow(x + (row << 1) * p, scratch + (row << 1) * p, row, 32, lastLanes(i));
-    copyRow(x + (row << 1) * p + row, scratch + (row << 1) * p + 16, row, 32, lastLanes(i));
-  }
-  if (pairs) linearPairs(scratch, w, b, y, pairs, row, o);
-  if (rows & 1) {
-    x += row * (rows - 1);
-    y += rowBytes(o) * (rows - 1);
-    if (i & 3) {
-      copyRow(x, scratch, row, 16, lastLanes(i));
-      x = scratch;
-    }
-    linearOne(x, w, b, y, row, o);
-  }
+/** x f32[rows, i] → packed, with zeros in the padding. */
+export function pack(rows: i32, x: usize, packed: usize, i: i32): void {
+  const row = rowBytes(i);
+  for (let t = first(rows), end = last(rows); t < end; t++)
+    if (t == rows - 1 && rows & 1) copyRow(x + row * t, packed + row * t, row, 16, lastLanes(i));
+    else copyRow(x + row * t, packed + row * (t & ~1) + ((t & 1) << 4), row, 32, lastLanes(i));
 }
 
 /** A row with zeros in its padding, in steps of `step` bytes. */
@@ -32,16 +22,23 @@ function copyRow(x: usize, to: usize, row: usize, step: usize, last: v128): void
   v128.store(to, v128.and(v128.load(x), last));
 }
 
-function linearPairs(x: usize, w: usize, b: usize, y: usize, pairs: i32, row: usize, o: i32): void {
-  const out = rowBytes(o);
-  for (let n: usize = 0; n < out; n += 16, w += row << 2) {
+/** b may be 0: none. */
+export function linear(rows: i32, packed: usize, w: usize, b: usize, y: usize, i: i32, o: i32): void {
+  const row = rowBytes(i), out = rowBytes(o), tiles = (o + 3) >> 2;
+  const from = <usize>first(tiles) << 4, to = <usize>last(tiles) << 4, pairs = rows >> 1;
+  w += (row << 2) * (from >> 4);
+  for (let n = from; n < to; n += 16, w += row << 2) {
     const bias = b ? v128.load(b + n) : zero();
-    for (let p = 0; p < pairs; p++) tile(x + (row << 1) * p, w, row, y + n + (out << 1) * p, out, b != 0, bias);
+    for (let p = 0; p < pairs; p++) two(packed + (row << 1) * p, w, row, y + n + (out << 1) * p, out, b != 0, bias);
+    if (rows & 1) {
+      const sum = one(packed + (row << 1) * pairs, w, row);
+      v128.store(y + n + (out << 1) * pairs, b ? add(sum, bias) : sum);
+    }
   }
 }
 
 /** Two rows of x, four of w. */
-function tile(x: usize, w: usize, row: usize, y: usize, out: usize, biased: bool, bias: v128): void {
+function two(x: usize, w: usize, row: usize, y: usize, out: usize, biased: bool, bias: v128): void {
   let a0 = splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
   const end = x + (row << 1);
   for (; x < end; x += 32, w += 64) {
@@ -60,16 +57,8 @@ function tile(x: usize, w: usize, row: usize, y: usize, out: usize, biased: bool
   v128.store(y + out, biased ? add(t, bias) : t);
 }
 
-function linearOne(x: usize, w: usize, b: usize, y: usize, row: usize, o: i32): void {
-  const out = rowBytes(o);
-  for (let n: usize = 0; n < out; n += 16, w += row << 2) {
-    const s = dotTile(x, w, row);
-    v128.store(y + n, b ? add(s, v128.load(b + n)) : s);
-  }
-}
-
 /** One row of x, four of w. */
-function dotTile(x: usize, w: usize, row: usize): v128 {
+function one(x: usize, w: usize, row: usize): v128 {
   let a0 = splat(0), a1 = a0, a2 = a0, a3 = a0;
   for (const end = x + row; x < end; x += 16, w += 64) {
     const p = v128.load(x);

@@ -1,22 +1,45 @@
 // The reference's bits: a real division, the clamp, and the same addition of 1.5 · 2²³, which rounds half to even.
 import { add, lastLanes, magic, rowBytes, splat, zero } from './numerics';
+import { fail, first, last } from './threads';
 
-/** `each`: 4 where every row has its own scale, 0 where all share one. False where x holds a NaN. */
-export function quantize(rows: i32, x: usize, scale: usize, each: i32, q: usize, n: i32): bool {
-  const row = rowBytes(n), mask = lastLanes(n), low = splat(-128), high = splat(127);
+/** `stride`: bytes from one row of x to the next. `each`: 4 where every row has its own scale, 0 where all share one. */
+export function quantize(at: usize, rows: i32, x: usize, stride: usize, scale: usize, each: i32, q: usize, n: i32): void {
+  const row = rowBytes(n) >> 2;
+  for (let t = first(rows), end = last(rows); t < end; t++)
+    quantizeRow(at, x + stride * t, scale + each * t, q + row * t, n, t * n);
+}
+
+/** n values, the first of which is number `index` of the tensor. A NaN fails the instruction `at`. */
+export function quantizeRow(at: usize, x: usize, scale: usize, q: usize, n: i32, index: i32): void {
+  const s = v128.load32_splat(scale);
   let nan = zero();
-  for (let t = 0; t < rows; t++, scale += each) {
-    const s = v128.load32_splat(scale);
-    let steps = zero(), unequal = zero();
-    for (const end = x + row; x < end; x += 16, q += 4) {
-      nan = v128.or(nan, unequal);
-      steps = f32x4.div(v128.load(x), s);
-      unequal = f32x4.ne(steps, steps);
-      const wide = i32x4.sub(add(f32x4.pmin(f32x4.pmax(steps, low), high), magic()), magic());
-      const half = i16x8.narrow_i32x4_s(wide, wide);
-      store<i32>(q, i32x4.extract_lane(i8x16.narrow_i16x8_s(half, half), 0));
-    }
-    nan = v128.or(nan, v128.and(unequal, mask));
+  const begin = x, end = x + (<usize>n << 2);
+  for (; x + 64 <= end; x += 64, q += 16) {
+    const a = f32x4.div(v128.load(x), s), b = f32x4.div(v128.load(x, 16), s);
+    const c = f32x4.div(v128.load(x, 32), s), d = f32x4.div(v128.load(x, 48), s);
+    nan = v128.or(nan, v128.or(v128.or(f32x4.ne(a, a), f32x4.ne(b, b)), v128.or(f32x4.ne(c, c), f32x4.ne(d, d))));
+    v128.store(q, i8x16.narrow_i16x8_s(
+      i16x8.narrow_i32x4_s(rounded(a), rounded(b)), i16x8.narrow_i32x4_s(rounded(c), rounded(d)),
+    ));
   }
-  return !v128.any_true(nan);
+  for (; x < end; x += 16, q += 4) {
+    const a = f32x4.div(v128.load(x), s);
+    nan = v128.or(nan, x + 16 > end ? v128.and(f32x4.ne(a, a), lastLanes(n)) : f32x4.ne(a, a));
+    const half = i16x8.narrow_i32x4_s(rounded(a), rounded(a));
+    store<i32>(q, i32x4.extract_lane(i8x16.narrow_i16x8_s(half, half), 0));
+  }
+  if (v128.any_true(nan)) reportNaN(at, begin, load<f32>(scale), index);
+}
+
+function reportNaN(at: usize, x: usize, scale: f32, index: i32): void {
+  while (load<f32>(x) / scale == load<f32>(x) / scale) {
+    x += 4;
+    index++;
+  }
+  fail(at, index);
+}
+
+/** The nearest integer, ties to even, within int8. */
+@inline function rounded(steps: v128): v128 {
+  return i32x4.sub(add(f32x4.pmin(f32x4.pmax(steps, splat(-128)), splat(127)), magic()), magic());
 }

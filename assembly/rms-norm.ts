@@ -1,26 +1,58 @@
 // The reference's bits: 32 lanes are 8 vectors, each adds its squares in ascending k, and the same tree adds the lanes.
 import { add, lastLanes, mul, rowBytes, splat } from './numerics';
+import { quantizeRow } from './quantize';
+import { first, last, own } from './threads';
 
-const LANES = memory.data(128, 16);
-
+/** w may be 0: none. Own scratch: the lanes. */
 export function rmsNorm(rows: i32, x: usize, w: usize, y: usize, m: i32, eps: f32): void {
   const row = rowBytes(m);
-  for (let t = 0; t < rows; t++, x += row, y += row) {
-    const r = splat(<f32>1 / sqrt<f32>(sumOfSquares(x, row, lastLanes(m)) / <f32>m + eps));
-    if (w) for (let k: usize = 0; k < row; k += 16) v128.store(y + k, mul(mul(v128.load(x + k), r), v128.load(w + k)));
-    else for (let k: usize = 0; k < row; k += 16) v128.store(y + k, mul(v128.load(x + k), r));
+  for (let t = first(rows), end = last(rows); t < end; t++) norm(x + row * t, w, y + row * t, m, eps);
+}
+
+/** The same between add and quantize: sum = x + y where y is given (else 0), and q = its norm in int8. Own scratch: a row more. */
+export function addNormQuantize(
+  at: usize, rows: i32, x: usize, y: usize, sum: usize, w: usize, scale: usize, q: usize, m: i32, eps: f32,
+): void {
+  const row = rowBytes(m), normed = own() + 128;
+  for (let t = first(rows), end = last(rows); t < end; t++) {
+    let from = x + row * t;
+    if (y) {
+      for (let k: usize = 0; k < row; k += 16)
+        v128.store(sum + row * t + k, add(v128.load(from + k), v128.load(y + row * t + k)));
+      from = sum + row * t;
+    }
+    norm(from, w, normed, m, eps);
+    quantizeRow(at, normed, scale, q + (row >> 2) * t, m, t * m);
   }
 }
 
+function norm(x: usize, w: usize, y: usize, m: i32, eps: f32): void {
+  const row = rowBytes(m), r = splat(<f32>1 / sqrt<f32>(sumOfSquares(x, row, lastLanes(m)) / <f32>m + eps));
+  if (w) for (let k: usize = 0; k < row; k += 16) v128.store(y + k, mul(mul(v128.load(x + k), r), v128.load(w + k)));
+  else for (let k: usize = 0; k < row; k += 16) v128.store(y + k, mul(v128.load(x + k), r));
+}
+
+@inline function square(sum: v128, x: usize): v128 {
+  const v = v128.load(x);
+  return add(sum, mul(v, v));
+}
+
 function sumOfSquares(x: usize, row: usize, last: v128): f32 {
-  memory.fill(LANES, 0, 128);
-  for (let k: usize = 0; k < row; k += 16) {
+  const lanes = own();
+  let a = splat(0), b = a, c = a, d = a, e = a, f = a, g = a, h = a, k: usize = 0;
+  for (; k + 128 < row; k += 128) {
+    const at = x + k;
+    a = square(a, at); b = square(b, at + 16); c = square(c, at + 32); d = square(d, at + 48);
+    e = square(e, at + 64); f = square(f, at + 80); g = square(g, at + 96); h = square(h, at + 112);
+  }
+  v128.store(lanes, a); v128.store(lanes, b, 16); v128.store(lanes, c, 32); v128.store(lanes, d, 48);
+  v128.store(lanes, e, 64); v128.store(lanes, f, 80); v128.store(lanes, g, 96); v128.store(lanes, h, 112);
+  for (let lane = lanes; k < row; k += 16, lane += 16) {
     let v = v128.load(x + k);
     if (k == row - 16) v = v128.and(v, last); // + 0 changes no sum of squares
-    const lane = LANES + (k & 112);
     v128.store(lane, add(v128.load(lane), mul(v, v)));
   }
   for (let half: usize = 64; half >= 16; half >>= 1)
-    for (let j = LANES; j < LANES + half; j += 16) v128.store(j, add(v128.load(j), v128.load(j + half)));
-  return (load<f32>(LANES) + load<f32>(LANES, 8)) + (load<f32>(LANES, 4) + load<f32>(LANES, 12));
+    for (let j = lanes; j < lanes + half; j += 16) v128.store(j, add(v128.load(j), v128.load(j + half)));
+  return (load<f32>(lanes) + load<f32>(lanes, 8)) + (load<f32>(lanes, 4) + load<f32>(lanes, 12));
 }

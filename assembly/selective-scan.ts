@@ -1,99 +1,133 @@
-// The reference's bits: the four lanes of the sum over n are the four lanes of a vector, each adds its terms in ascending
-// n, and sumLanes adds the lanes in the reference's order. Padded states add +0, which changes no lane.
+// The reference's bits: the lanes of a vector are channels. Each channel's four lanes of the sum over n are four vectors,
+// each adds its terms in ascending n, and the vectors are added in the reference's order.
 //
-// a = A · log2 e and h: [channels][n], rows padded to whole vectors. Four channels go together, so that their sums are
-// one vector of y.
+// h: [d/4][n][4 channels]. a: [d/4][1 + n][4 channels], A · log2 e behind the largest |a| of each channel. Channels go in
+// blocks that stay in the cache while the rows pass.
 import * as v from './numerics';
-import { add, coefficient, lastLanes, magic, mul, rowBytes, splat, sub, sumLanes } from './numerics';
+import { add, coefficient, magic, mul, rowBytes, splat, sub } from './numerics';
+import { first, last, own } from './threads';
 
-const SUMS = memory.data(64, 16);
-const INPUT = memory.data(16, 16);
+/** Four channels each. */
+const BLOCK = 16;
 
 /** D and z may be 0: none. */
 export function selectiveScan(
   rows: i32, u: usize, dt: usize, a: usize, B: usize, C: usize, D: usize, z: usize, h: usize, y: usize, d: i32, n: i32,
 ): void {
-  const row = rowBytes(d), states = rowBytes(n), last = lastLanes(n);
-  for (let t = 0; t < rows; t++, B += states, C += states) {
-    if (z) for (let c: usize = 0; c < row; c += 16) v128.store(y + c, v.silu(v128.load(z + c)));
-    for (let c: usize = 0; c < row; c += 16) {
-      const input = v128.load(u + c), at = (c >> 2) * states;
-      v128.store(INPUT, mul(v128.load(dt + c), input));
-      if (n == 16) scan16(dt + c, a + at, h + at, B, C);
-      else scan(dt + c, a + at, h + at, B, C, states, last);
-      let sum = sumLanes(v128.load(SUMS), v128.load(SUMS, 16), v128.load(SUMS, 32), v128.load(SUMS, 48));
-      if (D) sum = add(sum, mul(v128.load(D + c), input));
-      v128.store(y + c, z ? mul(sum, v128.load(y + c)) : sum);
-    }
-    u += row; dt += row; y += row;
-    if (z) z += row;
-  }
+  const row = rowBytes(d), states = rowBytes(n), fours = (d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
+  for (let block = first(blocks), end = last(blocks); block < end; block++)
+    for (let t = 0; t < rows; t++)
+      for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
+        const c = <usize>four << 4, at = row * t + c, input = v128.load(u + at), step = v128.load(dt + at);
+        let sum = scan(
+          step, mul(step, input), a + ((<usize>n + 1) << 4) * four, h + (<usize>n << 4) * four, B + states * t, C + states * t, n,
+        );
+        if (D) sum = add(sum, mul(v128.load(D + c), input));
+        v128.store(y + at, z ? mul(sum, v.silu(v128.load(z + at))) : sum);
+      }
 }
 
-/** Four channels, any n. */
-function scan(dt: usize, a: usize, h: usize, B: usize, C: usize, states: usize, last: v128): void {
-  for (let i: usize = 0; i < 4; i++) {
-    const step = v128.load32_splat(dt + (i << 2)), u = v128.load32_splat(INPUT + (i << 2));
-    let sum = splat(0);
-    for (let s: usize = 0; s < states; s += 16, a += 16, h += 16) {
-      const next = add(mul(v.exp2(mul(step, v128.load(a))), v128.load(h)), mul(u, v128.load(B + s)));
-      v128.store(h, next);
-      const term = mul(next, v128.load(C + s));
-      sum = add(sum, s == states - 16 ? v128.and(term, last) : term);
-    }
-    v128.store(SUMS + (i << 4), sum);
-  }
+/**
+ * The same behind dequantize and softplus: u, dt, B, C and z are int8, with one scale each. softplus(dt) and silu(z) of 256
+ * values each are tables, f32[256] from −128 on. z may be 0: none.
+ */
+export function selectiveScanI8(
+  rows: i32, u: usize, uscale: usize, dt: usize, steps: usize, a: usize, B: usize, Bscale: usize, C: usize, Cscale: usize,
+  D: usize, z: usize, gates: usize, h: usize, y: usize, d: i32, n: i32,
+): void {
+  const row = rowBytes(d), states = rowBytes(n), fours = (d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
+  const s = v128.load32_splat(uscale);
+  const realB = own() + (<usize>n << 4), realC = realB + states * rows;
+  if (first(blocks) == last(blocks)) return;
+  real(B, v128.load32_splat(Bscale), realB, states * rows);
+  real(C, v128.load32_splat(Cscale), realC, states * rows);
+  for (let block = first(blocks), end = last(blocks); block < end; block++)
+    for (let t = 0; t < rows; t++)
+      for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
+        const c = <usize>four << 2, at = (row >> 2) * t + c;
+        const input = mul(s, integers(u + at)), step = look(dt + at, steps);
+        let sum = scan(
+          step, mul(step, input), a + ((<usize>n + 1) << 4) * four, h + (<usize>n << 4) * four, realB + states * t, realC + states * t, n,
+        );
+        if (D) sum = add(sum, mul(v128.load(D + (c << 2)), input));
+        v128.store(y + (at << 2), z ? mul(sum, look(z + at, gates)) : sum);
+      }
 }
 
-/** dt·a of which 2 to the power is no denormal and no infinity: here a sum of exponents is the product by 2ⁿ. */
-const ORDINARY = 0x42fa0000; // the bits of 125
+@inline function integers(q: usize): v128 {
+  return f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(v128.load32_zero(q))));
+}
 
-/** Four channels, n = 16: four chains of exp2 side by side, because V8 does not interleave them (measured: 2 ×). */
-function scan16(dt: usize, a: usize, h: usize, B: usize, C: usize): void {
-  for (let i: usize = 0; i < 4; i++, a += 64, h += 64) {
-    const step = v128.load32_splat(dt + (i << 2)), u = v128.load32_splat(INPUT + (i << 2));
-    const x0 = mul(step, v128.load(a)), x1 = mul(step, v128.load(a, 16));
-    const x2 = mul(step, v128.load(a, 32)), x3 = mul(step, v128.load(a, 48));
-    const largest = i32x4.max_u(
-      i32x4.max_u(f32x4.abs(x0), f32x4.abs(x1)), i32x4.max_u(f32x4.abs(x2), f32x4.abs(x3)), // NaN is above all numbers
-    );
-    let p0 = coefficient(0), p1 = p0, p2 = p0, p3 = p0;
-    if (v128.any_true(i32x4.gt_s(largest, i32x4.splat(ORDINARY)))) {
-      p0 = v.exp2(x0);
-      p1 = v.exp2(x1);
-      p2 = v.exp2(x2);
-      p3 = v.exp2(x3);
-    } else {
-      const shift = magic();
-      const m0 = add(x0, shift), m1 = add(x1, shift), m2 = add(x2, shift), m3 = add(x3, shift);
-      const r0 = sub(x0, sub(m0, shift)), r1 = sub(x1, sub(m1, shift));
-      const r2 = sub(x2, sub(m2, shift)), r3 = sub(x3, sub(m3, shift));
-      let k = coefficient(1);
-      p0 = add(mul(p0, r0), k); p1 = add(mul(p1, r1), k); p2 = add(mul(p2, r2), k); p3 = add(mul(p3, r3), k);
-      k = coefficient(2);
-      p0 = add(mul(p0, r0), k); p1 = add(mul(p1, r1), k); p2 = add(mul(p2, r2), k); p3 = add(mul(p3, r3), k);
-      k = coefficient(3);
-      p0 = add(mul(p0, r0), k); p1 = add(mul(p1, r1), k); p2 = add(mul(p2, r2), k); p3 = add(mul(p3, r3), k);
-      k = coefficient(4);
-      p0 = add(mul(p0, r0), k); p1 = add(mul(p1, r1), k); p2 = add(mul(p2, r2), k); p3 = add(mul(p3, r3), k);
-      k = coefficient(5);
-      p0 = add(mul(p0, r0), k); p1 = add(mul(p1, r1), k); p2 = add(mul(p2, r2), k); p3 = add(mul(p3, r3), k);
-      k = coefficient(6);
-      p0 = add(mul(p0, r0), k); p1 = add(mul(p1, r1), k); p2 = add(mul(p2, r2), k); p3 = add(mul(p3, r3), k);
-      p0 = i32x4.add(p0, i32x4.shl(m0, 23));
-      p1 = i32x4.add(p1, i32x4.shl(m1, 23));
-      p2 = i32x4.add(p2, i32x4.shl(m2, 23));
-      p3 = i32x4.add(p3, i32x4.shl(m3, 23));
-    }
-    p0 = add(mul(p0, v128.load(h)), mul(u, v128.load(B)));
-    p1 = add(mul(p1, v128.load(h, 16)), mul(u, v128.load(B, 16)));
-    p2 = add(mul(p2, v128.load(h, 32)), mul(u, v128.load(B, 32)));
-    p3 = add(mul(p3, v128.load(h, 48)), mul(u, v128.load(B, 48)));
-    v128.store(h, p0); v128.store(h, p1, 16); v128.store(h, p2, 32); v128.store(h, p3, 48);
-    let sum = add(splat(0), mul(p0, v128.load(C)));
-    sum = add(sum, mul(p1, v128.load(C, 16)));
-    sum = add(sum, mul(p2, v128.load(C, 32)));
-    sum = add(sum, mul(p3, v128.load(C, 48)));
-    v128.store(SUMS + (i << 4), sum);
+function real(q: usize, s: v128, x: usize, bytes: usize): void {
+  for (const end = x + bytes; x < end; x += 16, q += 4) v128.store(x, mul(s, integers(q)));
+}
+
+/** The table's values of four int8. */
+@inline function look(q: usize, table: usize): v128 {
+  const mid = table + 512;
+  let x = v128.load32_zero(mid + (<isize>load<i8>(q) << 2));
+  x = v128.load32_lane(mid + (<isize>load<i8>(q, 1) << 2), x, 1);
+  x = v128.load32_lane(mid + (<isize>load<i8>(q, 2) << 2), x, 2);
+  return v128.load32_lane(mid + (<isize>load<i8>(q, 3) << 2), x, 3);
+}
+
+/** Where |dt·a| is at most this, 2 to its power is no denormal and no infinity: a sum of exponents is the product by 2ⁿ. */
+const ORDINARY: f32 = 125;
+
+/** Four channels. Own scratch: their n decays. */
+function scan(step: v128, input: v128, a: usize, h: usize, B: usize, C: usize, n: i32): v128 {
+  const bounded = f32x4.le(mul(f32x4.abs(step), v128.load(a)), splat(ORDINARY)); // rounding is monotone; false for NaN
+  a += 16;
+  if (i32x4.all_true(bounded) && !(n & 3)) for (let s = 0, to = own(); s < n; s += 4, a += 64, to += 64) decay4(step, a, to);
+  else for (let s = 0, to = own(); s < n; s++, a += 16, to += 16) v128.store(to, v.exp2(mul(step, v128.load(a))));
+  let s0 = splat(0), s1 = s0, s2 = s0, s3 = s0, s = 0, decay = own();
+  for (; s + 4 <= n; s += 4, decay += 64, h += 64, B += 16, C += 16) {
+    let p = add(mul(v128.load(decay), v128.load(h)), mul(input, v128.load32_splat(B)));
+    v128.store(h, p);
+    s0 = add(s0, mul(p, v128.load32_splat(C)));
+    p = add(mul(v128.load(decay, 16), v128.load(h, 16)), mul(input, v128.load32_splat(B, 4)));
+    v128.store(h, p, 16);
+    s1 = add(s1, mul(p, v128.load32_splat(C, 4)));
+    p = add(mul(v128.load(decay, 32), v128.load(h, 32)), mul(input, v128.load32_splat(B, 8)));
+    v128.store(h, p, 32);
+    s2 = add(s2, mul(p, v128.load32_splat(C, 8)));
+    p = add(mul(v128.load(decay, 48), v128.load(h, 48)), mul(input, v128.load32_splat(B, 12)));
+    v128.store(h, p, 48);
+    s3 = add(s3, mul(p, v128.load32_splat(C, 12)));
   }
+  for (; s < n; s++, decay += 16, h += 16, B += 4, C += 4) {
+    const p = add(mul(v128.load(decay), v128.load(h)), mul(input, v128.load32_splat(B)));
+    v128.store(h, p);
+    const term = mul(p, v128.load32_splat(C));
+    if ((s & 3) == 0) s0 = add(s0, term);
+    else if ((s & 3) == 1) s1 = add(s1, term);
+    else s2 = add(s2, term);
+  }
+  return add(add(s0, s2), add(s1, s3));
+}
+
+/** exp2 of four ordinary vectors, side by side, because V8 does not interleave them (measured: 2 ×). */
+@inline function decay4(step: v128, a: usize, to: usize): void {
+  const shift = magic();
+  const x0 = mul(step, v128.load(a)), x1 = mul(step, v128.load(a, 16));
+  const x2 = mul(step, v128.load(a, 32)), x3 = mul(step, v128.load(a, 48));
+  const m0 = add(x0, shift), m1 = add(x1, shift), m2 = add(x2, shift), m3 = add(x3, shift);
+  const r0 = sub(x0, sub(m0, shift)), r1 = sub(x1, sub(m1, shift));
+  const r2 = sub(x2, sub(m2, shift)), r3 = sub(x3, sub(m3, shift));
+  let p0 = coefficient(0), p1 = p0, p2 = p0, p3 = p0, k = coefficient(1);
+  p0 = add(mul(p0, r0), k); p1 = add(mul(p1, r1), k); p2 = add(mul(p2, r2), k); p3 = add(mul(p3, r3), k);
+  k = coefficient(2);
+  p0 = add(mul(p0, r0), k); p1 = add(mul(p1, r1), k); p2 = add(mul(p2, r2), k); p3 = add(mul(p3, r3), k);
+  k = coefficient(3);
+  p0 = add(mul(p0, r0), k); p1 = add(mul(p1, r1), k); p2 = add(mul(p2, r2), k); p3 = add(mul(p3, r3), k);
+  k = coefficient(4);
+  p0 = add(mul(p0, r0), k); p1 = add(mul(p1, r1), k); p2 = add(mul(p2, r2), k); p3 = add(mul(p3, r3), k);
+  k = coefficient(5);
+  p0 = add(mul(p0, r0), k); p1 = add(mul(p1, r1), k); p2 = add(mul(p2, r2), k); p3 = add(mul(p3, r3), k);
+  k = coefficient(6);
+  p0 = add(mul(p0, r0), k); p1 = add(mul(p1, r1), k); p2 = add(mul(p2, r2), k); p3 = add(mul(p3, r3), k);
+  v128.store(to, i32x4.add(p0, i32x4.shl(m0, 23)));
+  v128.store(to, i32x4.add(p1, i32x4.shl(m1, 23)), 16);
+  v128.store(to, i32x4.add(p2, i32x4.shl(m2, 23)), 32);
+  v128.store(to, i32x4.add(p3, i32x4.shl(m3, 23)), 48);
 }

@@ -1,19 +1,26 @@
 // Compiles assembly and src to dist, from nothing, so that no file of an older build stays.
-import { execSync } from 'node:child_process';
+import { exec, execSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 
 const begin = new Date();
 const bin = 'dist/cli/main.js';
 const kernels = 'dist/backends/wasm/kernels';
+const { targets } = JSON.parse(readFileSync('asconfig.json', 'utf8'));
 
 rmSync('dist', { recursive: true, force: true });
-mkdirSync('dist/backends/wasm', { recursive: true });
+mkdirSync(kernels, { recursive: true });
 try {
-  execSync('asc --config asconfig.json --target release', { stdio: 'inherit' });
+  await Promise.all(Object.keys(targets).map(assemble));
   // As text, so that it loads in the same way, and at once, in Node, in a bundle and in a page.
-  const base64 = readFileSync(`${kernels}.wasm`).toString('base64');
-  writeFileSync(`${kernels}.js`, `export const KERNELS =\n  '${base64}';\n`);
-  writeFileSync(`${kernels}.d.ts`, '/** kernels.wasm in base64. */\nexport declare const KERNELS: string;\n');
+  const texts = Object.entries(targets).map(
+    ([target, { outFile }]) => `  '${target}':\n    '${readFileSync(outFile).toString('base64')}',\n`,
+  );
+  writeFileSync(`${kernels}.js`, `export const KERNELS = {\n${texts.join('')}};\n`);
+  const names = Object.keys(targets).map(target => `'${target}'`);
+  writeFileSync(
+    `${kernels}.d.ts`,
+    `/** The wasm files of kernels/ in base64. */\nexport declare const KERNELS: Readonly<Record<${names.join(' | ')}, string>>;\n`,
+  );
   execSync('tsc -p tsconfig.build.json --noEmitOnError', { stdio: 'inherit' });
 } catch {
   process.exit(1);
@@ -21,3 +28,14 @@ try {
 if (existsSync(bin)) chmodSync(bin, 0o755);
 // dist is as old as the sources it was read from: a file saved while tsc ran makes the next build.
 utimesSync('dist', begin, begin);
+
+/** Compiles one variant of the kernels; what it complains of goes to stderr. */
+function assemble(target) {
+  return new Promise((resolve, reject) => {
+    exec(`asc --config asconfig.json --target ${target}`, (error, _, stderr) => {
+      process.stderr.write(stderr);
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}

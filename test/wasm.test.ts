@@ -474,37 +474,41 @@ describe('the sources', () => {
   it('have one assembly file for each op, which says why its bits are the reference’s', () => {
     const stems = readdirSync(join(root, 'assembly')).map(file => file.replace(/\.ts$/, ''));
     const names: string[] = Object.values(ops).map(op => op.name);
-    expect(stems.sort()).toEqual([...names, 'execute', 'index', 'numerics'].sort());
+    expect(stems.sort()).toEqual([...names, 'execute', 'index', 'numerics', 'read', 'threads', 'tiles-i8'].sort());
     for (const name of names)
       expect(readFileSync(join(root, `assembly/${name}.ts`), 'utf8')).toMatch(/^\/\/ The reference's bits: /);
     expect(Object.keys(instructions).sort()).toEqual(names.sort());
   });
 });
 
-describe('the built module', () => {
-  const file = join(root, 'dist/backends/wasm/kernels.wasm');
-  it('is small', () => expect(statSync(file).size).toBeLessThan(100_000));
+describe('the built modules', async () => {
+  const { targets } = JSON.parse(readFileSync(join(root, 'asconfig.json'), 'utf8'));
+  const { KERNELS } = await import('#kernels');
+  const modules = Object.entries(targets as Record<string, { outFile: string }>);
 
-  it('computes in SIMD, without FMA', () => {
+  it.each(modules)('%s is small, SIMD, without FMA, and what the package loads', (name, { outFile }) => {
+    const file = join(root, outFile);
+    expect(statSync(file).size).toBeLessThan(100_000);
     const text = execFileSync(process.execPath, [join(root, 'node_modules/binaryen/bin/wasm-dis'), file], {
       encoding: 'utf8',
     });
     const count = (opcode: string) => text.split(`(${opcode}`).length - 1;
+    const isRelaxed = name.startsWith('relaxed');
     const least = {
-      'i32x4.dot_i16x8_s': 12,
-      'v128.load8x8_s': 8,
+      'i32x4.dot_i16x8_s': isRelaxed ? 0 : 26,
+      'i32x4.relaxed_dot_i8x16_i7x16_add_s': isRelaxed ? 17 : 0,
+      'v128.load32_splat': 25,
       'f32x4.mul': 100,
       'f32x4.add': 100,
       'f32x4.div': 5,
       'f32x4.pmax': 5,
+      'i32.atomic.rmw.add': name.endsWith('threads') ? 4 : 0,
     };
     for (const [opcode, least_] of Object.entries(least))
       expect(count(opcode), opcode).toBeGreaterThanOrEqual(least_);
-    expect(text).not.toMatch(/relaxed|madd/);
-  });
-
-  it('is what the package loads', async () => {
-    const { KERNELS } = await import('#kernels');
-    expect(Buffer.from(KERNELS, 'base64').equals(readFileSync(file))).toBe(true);
+    expect(text).not.toMatch(/relaxed_(?!dot_i8x16_i7x16_add_s)|madd/);
+    if (!isRelaxed) expect(text).not.toMatch(/relaxed/);
+    if (!name.endsWith('threads')) expect(text).not.toMatch(/atomic/);
+    expect(Buffer.from(KERNELS[name as keyof typeof KERNELS], 'base64').equals(readFileSync(file))).toBe(true);
   });
 });

@@ -1,44 +1,63 @@
 /**
- * WebAssembly with SIMD, one thread: the reference's bits at many times its speed. A plan becomes a table of instructions
- * (program.ts) in a memory of its own (machine.ts), and a loop inside WebAssembly runs it (assembly/execute.ts).
+ * WebAssembly with SIMD: the reference's bits at many times its speed. A plan becomes a table of instructions (program.ts) in
+ * a memory of its own (machine.ts), and a loop inside WebAssembly runs it (assembly/execute.ts), on one thread or on many
+ * (threads.ts).
  */
-import { inferTypes, type Program, takeApart } from '../../graph.ts';
+import { inferTypes, type Program } from '../../graph.ts';
 import { checkTokens } from '../../ops/embedding.ts';
 import { type Executable, foldConstants } from '../../run.ts';
 import type { Tensor } from '../../tensor.ts';
-import type { Backend } from '../backend.ts';
+import type { Backend, PrepareOptions } from '../backend.ts';
 import { instructions } from './instructions.ts';
+import { type VariantName, variantOf } from './variants.ts';
 import { load, type Machine } from './machine.ts';
 import { kernelOf } from './single.ts';
+import { noThreads } from './threads.ts';
 
-export const wasm: Backend = {
+/** The backend with the best kernels that this engine computes right, or with those of one name. */
+export const wasmBackend = (name?: VariantName): Backend => ({
   name: 'wasm',
-  kernelOf: op => (Object.hasOwn(instructions, op.name) ? kernelOf(op) : undefined),
-  prepare,
-};
+  kernelOf: op => (Object.hasOwn(instructions, op.name) ? kernelOf(op, variantOf(name)) : undefined),
+  prepare: (program, options) => prepare(program, name, options),
+});
 
-function prepare(program: Program): Executable {
+export const wasm: Backend = wasmBackend();
+
+function prepare(program: Program, name?: VariantName, { threads = 1, patience }: WasmOptions = {}): Executable {
   const { graph, weights } = foldConstants(program);
-  const { input, result, states } = graph;
-  const nodes = takeApart(graph.nodes);
-  const types = inferTypes({ graph: { ...graph, nodes }, weights });
+  const { input, result, states, nodes } = graph;
+  const types = inferTypes({ graph, weights });
   const tables = nodes.flatMap(node =>
     node.kind === 'op' && node.in.tokens === input
       ? [{ op: node.op.name, size: weights.shape(node.in.w)[0] }]
       : [],
   );
   const plan = { nodes, inputs: [input], results: [result], states: Object.keys(states), types, weights };
-  let machine: Machine | undefined = load(plan);
+  const crew = noThreads() ? 1 : threads;
+  let machine: Machine | undefined = load(plan, variantOf(name), { threads: crew, patience });
+  const { about, ready } = machine;
+  const running = (): Machine => {
+    if (!machine) throw new Error('feed: this model was disposed of');
+    return machine;
+  };
   return {
+    about,
+    ready,
     feed(tokens, state, options) {
-      if (!machine) throw new Error('feed: this model was disposed of');
       for (const { op, size } of tables) checkTokens(op, tokens, size);
       const inputs = new Map([[input, { dtype: 'i32', shape: [tokens.length], data: tokens } as const]]);
-      const { results, state: after } = machine.run(inputs, tokens.length, state, options);
+      const { results, state: after } = running().run(inputs, tokens.length, state, options);
       return { logits: results.get(result) as Tensor<'f32'>, state: after };
     },
+    readBandwidth: bytes => running().readBandwidth(bytes),
     dispose() {
+      machine?.dispose();
       machine = undefined;
     },
   };
+}
+
+/** @internal How long a thread is waited for, in seconds: for tests. */
+interface WasmOptions extends PrepareOptions {
+  readonly patience?: number;
 }

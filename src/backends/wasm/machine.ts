@@ -3,15 +3,20 @@
  * for each chunk of rows.
  */
 import type { Ref } from '../../graph.ts';
-import type { FeedOptions, Observer, State } from '../../run.ts';
+import type { ExecutableInfo, FeedOptions, Observer, State } from '../../run.ts';
 import { type Data, describe, type Tensor, zeros } from '../../tensor.ts';
+import { BASE, grow, instantiate, type Kernels, type Variant } from './variants.ts';
 import { padded } from './memory.ts';
-import { grow, instantiate, type Kernels } from './module.ts';
-import { INSTRUCTION_BYTES } from './opcodes.ts';
-import { assemble, type Layout, type PlacedState, type Plan } from './program.ts';
+import { INSTRUCTION_BYTES, READ } from './opcodes.ts';
+import { assemble, type Layout, type Plan } from './program.ts';
+import { FAILED_INDEX, LOST } from './sync.ts';
+import { type Crew, gather } from './threads.ts';
 
 /** Rows in one go: enough that a tile of weights serves many, few enough that they stay in the cache. */
 const CHUNK = 128;
+
+/** Seconds after which a thread that does not come back is given up: far more than any instruction takes. */
+const PATIENCE = 30;
 
 export interface Machine {
   /** Runs `rows` rows of the inputs from `state` on. Returns the results and the state after. */
@@ -21,16 +26,28 @@ export interface Machine {
     state: State,
     options?: FeedOptions,
   ): { readonly results: ReadonlyMap<Ref, Tensor>; readonly state: State };
+  readonly about: ExecutableInfo;
+  readonly ready?: Promise<void>;
+  readBandwidth(bytes: number): number;
+  dispose(): void;
+}
+
+export interface MachineOptions {
+  readonly rows?: number;
+  readonly kernels?: Kernels;
+  readonly threads?: number;
+  readonly patience?: number;
 }
 
 /** Packs a plan into `kernels`, or into a new instance of just the size that it needs for `rows` rows at once. */
 export function load(
   plan: Plan,
-  { rows = CHUNK, kernels }: { rows?: number; kernels?: Kernels } = {},
+  variant: Variant,
+  { rows = CHUNK, kernels, threads = 1, patience = PATIENCE }: MachineOptions = {},
 ): Machine {
-  const assembled = assemble(plan);
+  const assembled = assemble(plan, variant.tiles, threads);
   let layout = assembled.layout(rows);
-  const wasm = kernels ?? instantiate(layout.end);
+  const wasm = kernels ?? instantiate(variant, layout.end, threads > 1);
   grow(wasm, layout.end);
   const end = assembled.at + assembled.instructions.length * INSTRUCTION_BYTES;
 
@@ -38,26 +55,26 @@ export function load(
     const tensor = read?.();
     if (tensor && tensor.dtype !== packing.dtype)
       throw new TypeError(`backend wasm: ${ref} expected ${packing.dtype}; got ${describe(tensor)}`);
-    new Uint8Array(wasm.memory.buffer, at, packing.bytes).fill(0);
+    if (kernels) new Uint8Array(wasm.memory.buffer, at, packing.bytes).fill(0);
     packing.write(wasm.memory.buffer, at, tensor?.data ?? NOTHING);
   }
   const writeTable = () =>
     new Int32Array(wasm.memory.buffer, assembled.at, layout.table.length).set(layout.table);
   writeTable();
+  const crew: Crew | undefined = threads > 1 ? gather(wasm, variant, threads, patience) : undefined;
 
   /** Runs the instructions from the address `at` to `to` on rows begin … begin + count − 1. */
   const execute = (at: number, to: number, count: number, begin: number): void => {
-    const failed = wasm.execute(at, to, count) >>> 0;
-    if (failed) throw nanIn((failed - assembled.at) / INSTRUCTION_BYTES, count, begin);
+    crew?.check();
+    const failed = wasm.run(at, to, count, crew?.size() ?? 1, layout.own, layout.ownBytes) >>> 0;
+    if (failed === LOST) throw new Error('backend wasm: a thread did not come back');
+    if (failed) throw nanIn((failed - assembled.at) / INSTRUCTION_BYTES, begin);
   };
-  const nanIn = (index: number, count: number, begin: number): RangeError => {
-    const { node } = assembled.instructions[index];
-    const [n] = plan.types.get(node.in.x)!.shape.slice(1) as number[];
-    const x = zeros('f32', [count, n]);
-    readRows(wasm.memory.buffer, layout.address(node.in.x), x, 0, count);
-    const i = x.data.findIndex(Number.isNaN);
+  const nanIn = (index: number, begin: number): RangeError => {
+    const n = assembled.instructions[index].quantized!;
+    const [i] = new Int32Array(wasm.memory.buffer, FAILED_INDEX, 1);
     return new RangeError(
-      `${node.op.name} C2: x must not hold NaN; got NaN at [${begin + Math.floor(i / n)}, ${i % n}]`,
+      `quantize C2: x must not hold NaN; got NaN at [${begin + Math.floor(i / n)}, ${i % n}]`,
     );
   };
 
@@ -88,9 +105,8 @@ export function load(
 
   let held: Held | undefined;
   const copyOut = (): State => {
-    const shapeOf = (ref: Ref) => plan.types.get(ref)!.shape as number[];
     const copies = [...assembled.states].map(
-      ([ref, placed]) => [ref, readState(wasm.memory.buffer, placed, shapeOf(ref))] as const,
+      ([ref, { at, packing }]) => [ref, packing.read(wasm.memory.buffer, at)] as const,
     );
     return Object.fromEntries(copies);
   };
@@ -99,7 +115,8 @@ export function load(
     const isThere = held?.state === state;
     if (!(isThere && giveUp)) held?.keep();
     if (!isThere)
-      for (const [ref, placed] of assembled.states) writeState(wasm.memory.buffer, placed, state[ref]);
+      for (const [ref, { at, packing }] of assembled.states)
+        packing.write(wasm.memory.buffer, at, state[ref]);
     held?.leave();
     held = undefined;
   };
@@ -121,6 +138,23 @@ export function load(
       held = hold([...assembled.states.keys()], copyOut);
       return { results, state: held.state };
     },
+    about: {
+      kernels: variant.name,
+      threads,
+      get memoryBytes() {
+        return wasm.memory.buffer.byteLength;
+      },
+      bytesPerToken: assembled.bytesPerToken,
+    },
+    ready: crew?.ready,
+    readBandwidth(bytes) {
+      const size = Math.min(bytes, wasm.memory.buffer.byteLength - BASE);
+      new Int32Array(wasm.memory.buffer, end, 3).set([READ, BASE, Math.floor(size / 64)]);
+      const start = performance.now();
+      execute(end, end + INSTRUCTION_BYTES, 1, 0);
+      return size / ((performance.now() - start) / 1000);
+    },
+    dispose: () => crew?.dismiss(),
   };
 }
 
@@ -162,19 +196,19 @@ const emptyOf = ({ types }: Plan, ref: Ref, rows: number): Tensor => {
 };
 
 /** A view of linear memory in the dtype of a tensor. */
-const view = (memory: ArrayBuffer, at: number, { data }: Tensor, size: number): Data =>
+const view = (memory: ArrayBufferLike, at: number, { data }: Tensor, size: number): Data =>
   new (data.constructor as Float32ArrayConstructor)(memory, at, size);
 
 /** Values of a tensor from one row to the next, and in linear memory. */
 const strides = ({ shape }: Tensor): readonly [number, number] =>
   shape.length === 1 ? [1, 1] : [shape[1], padded(shape[1])];
 
-function writeRows(memory: ArrayBuffer, at: number, from: Tensor, begin: number, count: number): void {
+function writeRows(memory: ArrayBufferLike, at: number, from: Tensor, begin: number, count: number): void {
   const [n, stride] = strides(from);
   copyRows(from.data.subarray(begin * n), n, view(memory, at, from, count * stride), stride, n, count);
 }
 
-function readRows(memory: ArrayBuffer, at: number, to: Tensor, begin: number, count: number): void {
+function readRows(memory: ArrayBufferLike, at: number, to: Tensor, begin: number, count: number): void {
   const [n, stride] = strides(to);
   copyRows(view(memory, at, to, count * stride), stride, to.data.subarray(begin * n), n, n, count);
 }
@@ -184,21 +218,4 @@ function copyRows(from: Data, fromStride: number, to: Data, toStride: number, n:
   else
     for (let row = 0; row < rows; row++)
       to.set(from.subarray(row * fromStride, row * fromStride + n), row * toStride);
-}
-
-function writeState(memory: ArrayBuffer, { at, padding }: PlacedState, state: Tensor): void {
-  const to = new Float32Array(memory, at, padding.rows * padding.stride);
-  const [rows, n] = state.shape;
-  copyRows(state.data, n, to, padding.stride, n, rows);
-}
-
-function readState(
-  memory: ArrayBuffer,
-  { at, padding }: PlacedState,
-  shape: readonly number[],
-): Tensor<'f32'> {
-  const state = zeros('f32', shape);
-  const from = new Float32Array(memory, at, padding.rows * padding.stride);
-  copyRows(from, padding.stride, state.data, shape[1], shape[1], shape[0]);
-  return state;
 }

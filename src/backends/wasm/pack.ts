@@ -2,7 +2,9 @@
  * How constants lie in linear memory: in the order in which their kernel reads them, with padding that changes no sum.
  */
 import type { Base } from '../../ops/hadamard.ts';
-import type { DType, Tensor } from '../../tensor.ts';
+import { silu, softplus } from '../../ops/numerics.ts';
+import { type DType, type Tensor, zeros } from '../../tensor.ts';
+import type { TileFormat } from './variants.ts';
 import { padded } from './memory.ts';
 
 /** A way to lay out a constant of a known shape. Equal keys of one constant are one copy. */
@@ -12,10 +14,17 @@ export interface Packing {
   readonly dtype: DType;
   readonly bytes: number;
   /** Writes it at the byte `at` of a memory that holds zeros there. */
-  write(memory: ArrayBuffer, at: number, data: Tensor['data']): void;
+  write(memory: ArrayBufferLike, at: number, data: Tensor['data']): void;
 }
 
-const f32 = (memory: ArrayBuffer, at: number, size: number) => new Float32Array(memory, at, size);
+/** A state f32[rows, columns], packed and unpacked again. */
+export interface StatePacking {
+  readonly bytes: number;
+  write(memory: ArrayBufferLike, at: number, state: Tensor): void;
+  read(memory: ArrayBufferLike, at: number): Tensor<'f32'>;
+}
+
+const f32 = (memory: ArrayBufferLike, at: number, size: number) => new Float32Array(memory, at, size);
 const f = Math.fround;
 
 /** f32[n] with zeros behind it. */
@@ -43,23 +52,47 @@ export function tiles([rows, columns]: readonly number[]): Packing {
   };
 }
 
-/** i8[o, i] in groups of columns as [o/4][groups][run/8][4 rows][8 columns]. */
+/** i8[o, i] in groups of columns, in the tiles of assembly/tiles-i8.ts: each group of 16 rows behind one i32 for each row. */
 export const tilesI8 =
-  (groups = 1) =>
+  (format: TileFormat, groups = 1) =>
   ([rows, columns]: readonly number[]): Packing => {
     const run = columns / groups;
-    const wide = Math.ceil(run / 8) * 8;
-    const size = padded(rows) * groups * wide;
+    const tiles = Math.ceil(rows / 16);
+    const head = 64;
+    const size = head + Math.ceil(run / 4) * 64;
+    const bias = format.bias ? 0x80 : 0;
+    /** What a row's i32 makes good: see assembly/tiles-i8.ts. */
+    const correction = format.bias
+      ? (_even: number, odd: number) => 128 * odd
+      : (even: number, odd: number) => -format.offset * (even + odd);
     return {
       key: `tiles-i8-${groups}`,
       dtype: 'i8',
-      bytes: size,
+      bytes: tiles * groups * size,
       write(memory, at, data) {
-        const to = new Int8Array(memory, at, size);
-        for (let row = 0, from = 0; row < rows; row++)
+        const to = new Int8Array(memory, at, tiles * groups * size);
+        const heads = new Int32Array(memory, at, (tiles * groups * size) / 4);
+        for (let tile = 0; tile < tiles; tile++)
           for (let group = 0; group < groups; group++) {
-            const base = ((row >> 2) * groups + group) * 4 * wide + (row & 3) * 8;
-            for (let k = 0; k < run; k++) to[base + (k >> 3) * 32 + (k & 7)] = data[from++];
+            const begin = (tile * groups + group) * size;
+            if (bias)
+              for (let i = begin + head; i < begin + size; i += 2) to[i] = bias; // a weight of zero
+            for (let row = 16 * tile; row < Math.min(rows, 16 * tile + 16); row++) {
+              const base = begin + head + (row & 15) * 4;
+              const from = row * columns + group * run;
+              let even = 0;
+              let odd = 0;
+              for (let k = 0; k < run; k += 2) {
+                const w = data[from + k];
+                const next = k + 1 < run ? data[from + k + 1] : 0;
+                const place = base + (k >> 2) * 64 + (k & 2);
+                to[place] = w ^ bias;
+                to[place + 1] = next;
+                even += w;
+                odd += next;
+              }
+              heads[begin / 4 + (row & 15)] = correction(even, odd);
+            }
           }
       },
     };
@@ -91,19 +124,76 @@ export const taps = ([d, k]: readonly number[]): Packing => ({
   },
 });
 
+/** The state of a convolution, f32[d, past] as [past][d]: oldest first. */
+export const pastInputs = (d: number, past: number): StatePacking => ({
+  bytes: past * padded(d) * 4,
+  write(memory, at, { data }) {
+    const to = f32(memory, at, past * padded(d));
+    for (let j = 0; j < past; j++) for (let c = 0; c < d; c++) to[j * padded(d) + c] = data[c * past + j];
+  },
+  read(memory, at) {
+    const from = f32(memory, at, past * padded(d));
+    const state = zeros('f32', [d, past]);
+    for (let j = 0; j < past; j++)
+      for (let c = 0; c < d; c++) state.data[c * past + j] = from[j * padded(d) + c];
+    return state;
+  },
+});
+
+/** The state of the scan, f32[d, n] as [d/4][n][4 channels]. */
+export const channelLanes = (d: number, n: number): StatePacking => ({
+  bytes: padded(d) * n * 4,
+  write(memory, at, { data }) {
+    const to = f32(memory, at, padded(d) * n);
+    for (let c = 0; c < d; c++)
+      for (let s = 0; s < n; s++) to[((c >> 2) * n + s) * 4 + (c & 3)] = data[c * n + s];
+  },
+  read(memory, at) {
+    const from = f32(memory, at, padded(d) * n);
+    const state = zeros('f32', [d, n]);
+    for (let c = 0; c < d; c++)
+      for (let s = 0; s < n; s++) state.data[c * n + s] = from[((c >> 2) * n + s) * 4 + (c & 3)];
+    return state;
+  },
+});
+
 const LOG2E = f(Math.LOG2E);
 
-/** A f32[d, n] of the scan as [d][n], times log2 e: exp(dt·A) is computed as exp2. */
+/**
+ * A f32[d, n] of the scan times log2 e (exp(dt·A) is computed as exp2), as [d/4][1 + n][4 channels]: before the n values
+ * of each channel the largest |value|, NaN if one is.
+ */
 export const decays = ([d, n]: readonly number[]): Packing => ({
   key: 'decays',
   dtype: 'f32',
-  bytes: padded(d) * padded(n) * 4,
+  bytes: padded(d) * (1 + n) * 4,
   write(memory, at, data) {
-    const to = f32(memory, at, padded(d) * padded(n));
-    for (let c = 0; c < d; c++)
-      for (let s = 0; s < n; s++) to[c * padded(n) + s] = f(data[c * n + s] * LOG2E);
+    const to = f32(memory, at, padded(d) * (1 + n));
+    for (let c = 0; c < d; c++) {
+      const base = (c >> 2) * (1 + n) * 4 + (c & 3);
+      for (let s = 0; s < n; s++) {
+        const a = f(data[c * n + s] * LOG2E);
+        to[base + (1 + s) * 4] = a;
+        to[base] = Math.max(to[base], Math.abs(a));
+      }
+    }
   },
 });
+
+/** A function of all 256 values that an int8 of one scale can be, from −128 on: f32[256]. */
+const table =
+  (key: string, of: (x: number) => number) =>
+  (_: readonly number[]): Packing => ({
+    key,
+    dtype: 'f32',
+    bytes: 1024,
+    write(memory, at, [scale]) {
+      const to = f32(memory, at, 256);
+      for (let q = -128; q < 128; q++) to[q + 128] = of(f(scale * q));
+    },
+  });
+export const softplusTable = table('softplus-table', softplus);
+export const siluTable = table('silu-table', silu);
 
 /** The sign bits of M_K, or of its transpose. */
 export const signs = (base: Base, transpose: boolean): Packing => ({

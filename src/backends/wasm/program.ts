@@ -1,27 +1,20 @@
 /**
  * A plan as a table of instructions, and the place of everything that they read and write:
  *
- *   BASE │ weights │ states │ table │ values, by lifetime │ scratch │
- *        ╰─── do not depend on how many rows ───╯╰── laid out anew for `rows` ──╯
+ *   BASE │ weights │ states │ table │ values, by lifetime │ scratch │ own scratch of each thread │
+ *        ╰─── do not depend on how many rows ───╯╰──────────── laid out anew for `rows` ─────────╯
  */
-import {
-  type Node,
-  type OpNode,
-  type Ref,
-  reads,
-  type ValueType,
-  valuesOf,
-  type Weights,
-} from '../../graph.ts';
+import { type Node, type OpNode, type Ref, reads, type ValueType, type Weights } from '../../graph.ts';
 import { type AnyOp, bind, parse } from '../../op.ts';
 import { type DType, sizeOf, type Tensor } from '../../tensor.ts';
-import { type Call, instructions, type Operand, type StatePadding } from './instructions.ts';
+import { fused } from './fused.ts';
+import { type Call, type Instruction, instructions, type Operand } from './instructions.ts';
+import { BASE, type TileFormat } from './variants.ts';
 import { aligned, arrange, type Lifetime, rowBytes } from './memory.ts';
-import { BASE } from './module.ts';
-import { INSTRUCTION_BYTES } from './opcodes.ts';
-import { type Packing, vector } from './pack.ts';
+import * as code from './opcodes.ts';
+import { type Packing, type StatePacking, vector } from './pack.ts';
 
-/** What is to be run: nodes (not fused), and the types of the values between them. */
+/** What is to be run, and the types of the values between the nodes. */
 export interface Plan {
   readonly nodes: readonly Node[];
   readonly inputs: readonly Ref[];
@@ -31,10 +24,6 @@ export interface Plan {
   readonly weights: Weights;
 }
 
-export interface Instruction {
-  readonly node: OpNode;
-  readonly operands: readonly Operand[];
-}
 /** A site, to be looked at after so many instructions. */
 export interface Stop {
   readonly site: string;
@@ -49,12 +38,15 @@ export interface PlacedWeight {
 }
 export interface PlacedState {
   readonly at: number;
-  readonly padding: StatePadding;
+  readonly packing: StatePacking;
 }
 /** The table for a number of rows, and where the values are. */
 export interface Layout {
   readonly rows: number;
   readonly table: Int32Array;
+  /** The first thread's own scratch, and the bytes from one thread's to the next's. */
+  readonly own: number;
+  readonly ownBytes: number;
   readonly end: number;
   address(ref: Ref): number;
 }
@@ -63,46 +55,68 @@ export interface Assembled {
   readonly stops: readonly Stop[];
   readonly weights: readonly PlacedWeight[];
   readonly states: ReadonlyMap<Ref, PlacedState>;
-  /** The address of the table. */
+  /** The address of the table. Behind its last instruction there is room for one more. */
   readonly at: number;
+  /** Of the weights that one token reads: all but tables, of which it reads a row. */
+  readonly bytesPerToken: number;
   layout(rows: number): Layout;
 }
 
 /** @throws Error for an op that has no kernel; what `bind` throws for one whose inputs do not fit. */
-export function assemble(plan: Plan): Assembled {
+export function assemble(plan: Plan, tiles: TileFormat, threads: number): Assembled {
   const list: Instruction[] = [];
   const stops: Stop[] = [];
   const origin = new Map<Ref, Ref>(); // a site → the value that it shows
   const root = (ref: Ref): Ref => origin.get(ref) ?? ref;
-  for (const node of plan.nodes) {
-    if (node.kind === 'fused') throw new Error(`backend wasm: ${node.name} is to be taken apart first`);
+  const callOf = (node: OpNode): Call => callOn(node, plan, tiles, root);
+  const readers = new Map<Ref, Set<Node>>();
+  for (const node of plan.nodes)
+    for (const ref of reads(node)) readers.set(ref, (readers.get(ref) ?? new Set()).add(node));
+
+  const unfused = (node: OpNode): readonly Instruction[] => {
+    if (!Object.hasOwn(instructions, node.op.name))
+      throw new Error(`backend wasm: no kernel for ${node.op.name}`);
+    return instructions[node.op.name](callOf(node));
+  };
+  for (const node of plan.nodes)
     if (node.kind === 'site') {
       origin.set(node.out, root(node.in));
       stops.push({ site: node.site, ref: node.out, after: list.length });
-    } else list.push({ node, operands: operandsOf(node, plan, root) });
-  }
+    } else if (node.kind === 'op') list.push(...unfused(node));
+    else {
+      const isOutput = (ref: Ref) => plan.results.includes(ref) || readers.has(ref);
+      list.push(...(fused[node.name]?.({ nodes: node.body, callOf, isOutput }) ?? node.body.flatMap(unfused)));
+    }
 
-  const operands = list.flatMap(instruction => instruction.operands);
   const weights = new Map<string, PlacedWeight>();
   const states = new Map<Ref, PlacedState>();
   let top = BASE;
+  let bytesPerToken = 0;
   const take = (bytes: number): number => {
     const at = top;
     top += aligned(bytes);
     return at;
   };
-  for (const operand of operands) {
-    if (typeof operand === 'number') continue;
-    if (operand.kind === 'weight' && !weights.has(keyOf(operand))) {
+  const streamed = new Set<string>();
+  for (const { code: does, operands } of list)
+    for (const operand of operands) {
+      if (typeof operand === 'number') continue;
+      if (operand.kind === 'state' && !states.has(operand.ref)) {
+        const { ref, packing } = operand;
+        states.set(ref, { at: take(packing.bytes), packing });
+      }
+      if (operand.kind !== 'weight') continue;
+      const key = keyOf(operand);
       const { ref, packing } = operand;
-      const read = ref ? () => plan.weights.read(ref) : undefined;
-      weights.set(keyOf(operand), { ref, at: take(packing.bytes), packing, read });
-    } else if (operand.kind === 'state' && !states.has(operand.ref)) {
-      const { ref, padding } = operand;
-      states.set(ref, { at: take(padding.rows * padding.stride * 4), padding });
+      if (!weights.has(key)) {
+        const read = ref ? () => plan.weights.read(ref) : undefined;
+        weights.set(key, { ref, at: take(packing.bytes), packing, read });
+      }
+      if (does === code.EMBEDDING || does === code.EMBEDDING_I8 || streamed.has(key)) continue;
+      streamed.add(key);
+      bytesPerToken += packing.bytes;
     }
-  }
-  const at = take(list.length * INSTRUCTION_BYTES);
+  const at = take((list.length + 1) * code.INSTRUCTION_BYTES);
   const lifetimes = lifetimesOf(plan, list, stops, root);
 
   const layout = (rows: number): Layout => {
@@ -120,26 +134,38 @@ export function assemble(plan: Plan): Assembled {
       if (operand.kind === 'weight') return weights.get(keyOf(operand))!.at;
       return operand.kind === 'state' ? states.get(operand.ref)!.at : scratch;
     };
-    const table = new Int32Array((list.length * INSTRUCTION_BYTES) / 4);
+    const words = code.INSTRUCTION_BYTES / 4;
+    const table = new Int32Array(list.length * words);
     for (const [i, instruction] of list.entries())
-      table.set(instruction.operands.map(resolve), (i * INSTRUCTION_BYTES) / 4);
-    const needs = operands.map(o => (typeof o === 'object' && o.kind === 'scratch' ? o.bytes(rows) : 0));
-    const most = needs.reduce((a, b) => Math.max(a, b), 0);
+      table.set([instruction.code, ...instruction.operands.map(resolve)], i * words);
+    const most = (needs: readonly number[]) => aligned(needs.reduce((a, b) => Math.max(a, b), 0)) + aligned(1);
+    const shared = list
+      .flatMap(({ operands }) => operands)
+      .map(operand => (typeof operand === 'object' && operand.kind === 'scratch' ? operand.bytes(rows) : 0));
+    const own = scratch + most(shared);
+    const ownBytes = most(list.map(instruction => instruction.own?.(rows) ?? 0));
     return {
       rows,
       table,
-      end: scratch + aligned(most) + aligned(1),
+      own,
+      ownBytes,
+      end: own + threads * ownBytes,
       address: ref => addresses.get(root(ref))!,
     };
   };
-  return { instructions: list, stops, weights: [...weights.values()], states, at, layout };
+  return { instructions: list, stops, weights: [...weights.values()], states, at, bytesPerToken, layout };
 }
 
 const keyOf = ({ ref, packing }: { readonly ref: Ref; readonly packing: Packing }) => `${packing.key} ${ref}`;
 
-function operandsOf(node: OpNode, { types, weights }: Plan, root: (ref: Ref) => Ref): readonly Operand[] {
+/** What the instructions of a node may ask of it. */
+function callOn(
+  node: OpNode,
+  { types, weights }: Plan,
+  tiles: TileFormat,
+  root: (ref: Ref) => Ref,
+): Call {
   const { op } = node;
-  if (!Object.hasOwn(instructions, op.name)) throw new Error(`backend wasm: no kernel for ${op.name}`);
   const isValue = (ref: Ref) => types.get(ref)?.shape[0] === 'l';
   const shapeOf = (ref: Ref) => types.get(ref)?.shape.map(n => (n === 'l' ? 1 : n)) ?? weights.shape(ref);
   const shapes = Object.entries(node.in).map(
@@ -159,9 +185,10 @@ function operandsOf(node: OpNode, { types, weights }: Plan, root: (ref: Ref) => 
     if (!isValue(ref)) throw new Error(`backend wasm: ${op.name} expected ${key} of each token; got ${ref}`);
     return { kind: 'value', ref: root(ref) };
   };
-  return instructions[op.name]({
+  return {
     dims,
     attrs,
+    tiles,
     value,
     weight,
     table: packing => ({ kind: 'weight', ref: '', packing }),
@@ -169,8 +196,8 @@ function operandsOf(node: OpNode, { types, weights }: Plan, root: (ref: Ref) => 
       const isOwn = isValue(node.in[key]);
       return [isOwn ? value(key) : weight(key, vector), isOwn ? 4 : 0];
     },
-    state: padding => ({ kind: 'state', ref: node.in.state, padding }),
-  });
+    state: packing => ({ kind: 'state', ref: node.in.state, packing }),
+  };
 }
 
 /** What `bind` looks at, without the data: a value of one row, or a constant that is not read yet. */
@@ -181,23 +208,23 @@ const standIn = (op: AnyOp, key: string, shape: readonly number[], dtype?: DType
     data: { length: sizeOf(shape) },
   }) as unknown as Tensor;
 
-/** From the instruction that writes a value (−1 for an input) to the last one that reads it. */
+/** From the first instruction that names a value (−1 for an input), which writes it, to the last one. */
 function lifetimesOf(
-  { inputs, results, types }: Plan,
+  { inputs, results }: Plan,
   list: readonly Instruction[],
   stops: readonly Stop[],
   root: (ref: Ref) => Ref,
 ): ReadonlyMap<Ref, { readonly from: number; readonly to: number }> {
   const lifetimes = new Map(inputs.map(ref => [ref, { from: -1, to: -1 }]));
   const needed = (ref: Ref, at: number) => {
-    const lifetime = lifetimes.get(root(ref));
+    const lifetime = lifetimes.get(ref);
     if (lifetime) lifetime.to = Math.max(lifetime.to, at);
+    else lifetimes.set(ref, { from: at, to: at });
   };
-  for (const [i, { node }] of list.entries()) {
-    for (const ref of reads(node)) needed(ref, i);
-    for (const ref of valuesOf(node)) if (types.has(ref)) lifetimes.set(ref, { from: i, to: i });
-  }
-  for (const { ref, after } of stops) needed(ref, after - 1);
-  for (const ref of results) needed(ref, list.length);
+  for (const [i, { operands }] of list.entries())
+    for (const operand of operands)
+      if (typeof operand === 'object' && operand.kind === 'value') needed(operand.ref, i);
+  for (const { ref, after } of stops) needed(root(ref), after - 1);
+  for (const ref of results) needed(root(ref), list.length);
   return lifetimes;
 }

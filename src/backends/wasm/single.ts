@@ -5,17 +5,23 @@ import { checkTokens } from '../../ops/embedding.ts';
 import type { AnyKernel, State } from '../../run.ts';
 import { type Tensor, zeros } from '../../tensor.ts';
 import { load } from './machine.ts';
-import { BASE, instantiate, type Kernels } from './module.ts';
+import { BASE, instantiate, type Kernels, type Variant } from './variants.ts';
 
 type Named = Readonly<Record<string, Tensor>>;
 
-/** All single ops share one instance; nothing of a call stays in it. */
-let shared: Kernels | undefined;
+/** All single ops of a variant share one instance; nothing of a call stays in it. */
+const shared = new Map<Variant, Kernels>();
+
+function instanceOf(variant: Variant): Kernels {
+  const kernels = shared.get(variant) ?? instantiate(variant, BASE);
+  shared.set(variant, kernels);
+  return kernels;
+}
 
 const STATE = 'after.state';
 
 /** Packs, copies in, runs and copies out at every call: for the laws and for ops on their own, not for speed. */
-export function kernelOf(op: AnyOp): AnyKernel {
+export function kernelOf(op: AnyOp, variant: Variant): AnyKernel {
   return (given, attrs, made, dims) => {
     const inputs = Object.entries(given as Named).filter(([, tensor]) => tensor !== undefined);
     const outputs = made as Named;
@@ -51,7 +57,8 @@ export function kernelOf(op: AnyOp): AnyKernel {
         types,
         weights: weightsOf(constants),
       },
-      { kernels: (shared ??= instantiate(BASE)) },
+      variant,
+      { kernels: instanceOf(variant) },
     );
     const { results, state } = machine.run(values, dims.l, states as State);
     for (const [key, tensor] of Object.entries(outputs))

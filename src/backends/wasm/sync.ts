@@ -1,0 +1,40 @@
+/**
+ * Where threads meet: words at the beginning of what the kernels leave free of linear memory, written by threads.ts and by
+ * assembly/threads.ts, which imports this file. What different threads write lies on different cache lines.
+ */
+export const SYNC = 65536;
+export const SYNC_BYTES = 1024;
+
+/** How many threads have come to the barrier. */
+export const ARRIVED = SYNC;
+/** How many barriers everybody has passed. */
+export const GENERATION = SYNC + 128;
+/** How many threads sleep. */
+export const SLEEPERS = SYNC + 256;
+
+/** How many jobs there have been. */
+export const JOB = SYNC + 384;
+/** The job: instructions from `AT` to `END` on `ROWS` rows, for `THREADS` threads. */
+export const AT = SYNC + 388;
+export const END = SYNC + 392;
+export const ROWS = SYNC + 396;
+export const THREADS = SYNC + 400;
+/** The first thread's own scratch, and the bytes from one thread's to the next's. */
+export const OWN = SYNC + 404;
+export const OWN_BYTES = SYNC + 408;
+
+/** How many threads have come, besides the first. */
+export const CREW = SYNC + 512;
+/** Not 0: everybody goes home. */
+export const QUIT = SYNC + 516;
+/** For how many seconds a thread waits for the others before it gives them up. */
+export const PATIENCE = SYNC + 520;
+/** Whether the first thread may sleep: that of a page may not. */
+export const MAY_SLEEP = SYNC + 524;
+
+/** The instruction that met a NaN, or 0; and where the NaN is, counted in row-major order. */
+export const FAILED = SYNC + 640;
+export const FAILED_INDEX = SYNC + 644;
+
+/** What `run` returns when a thread did not come back. */
+export const LOST = 1;
