@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { evalCommand } from './eval.ts';
+import { exportCommand } from './export.ts';
 import { generateCommand } from './generate.ts';
 import { inspectCommand } from './inspect.ts';
 import { quantizeCommand } from './quantize.ts';
@@ -18,6 +19,7 @@ const program = new Command('quamba')
   .addCommand(quantizeCommand())
   .addCommand(inspectCommand())
   .addCommand(evalCommand())
+  .addCommand(exportCommand())
   .addHelpText(
     'after',
     '\nStart with:\n  quamba generate --prompt "The old man looked out of the window and saw"',

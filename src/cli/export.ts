@@ -1,0 +1,86 @@
+/** `quamba export`: a float model in the file format of another engine. */
+import { statSync } from 'node:fs';
+import { basename, dirname, resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import { type Folder, using } from '../formats/bytes.ts';
+import { openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { writeGguf } from '../formats/gguf.ts';
+import { placeholderVocabulary, vocabularyOf } from '../formats/gguf-vocabulary.ts';
+import { readJson } from '../formats/json.ts';
+import { createTokenizer } from '../formats/tokenizer.ts';
+import { ggufOf, type Storage, storage } from '../model/gguf.ts';
+import { type FloatModel, openFloatModel } from '../open-model.ts';
+import { isPlan } from '../quant/checkpoint.ts';
+import { bytes, jsonOption, modelOption, print, printJson, progressLine, UsageError } from './terminal.ts';
+
+export const exportCommand = () =>
+  new Command('export')
+    .description('Writes a float model as a file that another engine loads: GGUF, for llama.cpp.')
+    .requiredOption('--out <file>', 'file to write')
+    .addOption(modelOption())
+    .addOption(new Option('--format <name>', 'file format').choices(['gguf']).default('gguf'))
+    .addOption(
+      new Option('--type <name>', 'how matrices are stored; vectors, the convolution, A and D stay f32')
+        .choices(Object.keys(storage))
+        .default('f32'),
+    )
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+f32 loses nothing, f16 rounds, q8_0 keeps 8 bits and a scale for 32 values. The tokenizer.json goes into the file; a folder
+without one gets a vocabulary in which the text [17] is token 17.
+
+Examples:
+  quamba export --type q8_0 --out mamba-books-15m.gguf
+  quamba export --format gguf --type f16 --model mamba-130m-hf --out mamba-130m.gguf`,
+    )
+    .action(exportModel);
+
+type Options = { out: string; model: string; format: 'gguf'; type: Storage; json?: boolean };
+
+function exportModel({ out, model: path, format, type, json = false }: Options): void {
+  const folder = openFolder(path);
+  if (dirname(resolve(out)) === resolve(path) && SOURCES.test(basename(out)))
+    throw new UsageError(`export: --out ${out} is a file of the model itself`);
+  if (folder.list().includes('model.safetensors') && using(folder, 'model.safetensors', isPlan))
+    throw new Error(`${path}: is quantized already; export takes the folder of the float model`);
+  const model = openFloatModel(folder);
+  try {
+    const { metadata, tensors } = ggufOf(
+      model.config,
+      model.program.weights,
+      type,
+      basename(resolve(path)),
+      `${path}/config.json`,
+    );
+    const vocabulary = vocabularyFor(folder, model);
+    const gguf = { metadata: { ...metadata, ...vocabulary.keys }, tensors };
+    writeFileAtomic(out, writeGguf(gguf, progressLine('writing tensor', json)));
+    const size = statSync(out).size;
+    const count = Object.keys(tensors).length;
+    if (json) printJson({ out, format, type, bytes: size, tensors: count, vocabulary: vocabulary.source });
+    else print(`${out}: ${bytes(size)}, ${count} tensors, ${type}, vocabulary of ${vocabulary.source}`);
+  } finally {
+    model.close();
+  }
+}
+
+/** What a model folder is made of. */
+const SOURCES = /\.(?:safetensors|json)$/;
+
+function vocabularyFor(folder: Folder, { config }: FloatModel) {
+  const rows = config.vocabSize;
+  // the config of a Mamba that names no end of text has 0 (transformers, MambaConfig)
+  const { eosTokenId = 0 } = config;
+  const files = folder.list();
+  if (!files.includes('tokenizer.json'))
+    return { source: 'placeholders', keys: placeholderVocabulary({ rows, eosTokenId }) };
+  const file = `${folder.name}/tokenizer.json`;
+  const json = readJson(folder, 'tokenizer.json');
+  const about = files.includes('tokenizer_config.json')
+    ? readJson(folder, 'tokenizer_config.json')
+    : undefined;
+  const end = createTokenizer(json, about, file).eosTokenId ?? eosTokenId;
+  return { source: 'tokenizer.json', keys: vocabularyOf(json, file, { rows, eosTokenId: end }) };
+}
