@@ -31,7 +31,9 @@ function transform(
   for (let i: usize = 0; i < row; i += 16) v128.store(y + i, v128.load(x + i));
   if (run >= 4) {
     inVectors(y, y + size);
-    for (let stride: usize = 16; stride < <usize>run << 2; stride <<= 1) butterflies(y, y + size, stride);
+    let stride: usize = 16;
+    for (; stride << 1 < <usize>run << 2; stride <<= 2) twoStages(y, y + size, stride);
+    if (stride < <usize>run << 2) butterflies(y, y + size, stride);
   } else if (run == 2) narrowButterflies(y, y + size, 4);
   for (let half = y; half < y + size; half += part)
     if (K > 1 && run >= 4) mix(half, K, <usize>run << 2, signs, scratch);
@@ -61,20 +63,37 @@ function butterflies(begin: usize, end: usize, stride: usize): void {
     }
 }
 
-/** Four columns at once: each of K values, `run` bytes apart, is multiplied by M_K. */
+/** The butterflies of `stride` and of its double, with half the loads and stores. */
+function twoStages(begin: usize, end: usize, stride: usize): void {
+  for (let block = begin; block < end; block += stride << 2)
+    for (let i = block; i < block + stride; i += 16) {
+      const a = v128.load(i), b = v128.load(i + stride), c = v128.load(i + stride * 2), d = v128.load(i + stride * 3);
+      const p = add(a, b), q = sub(a, b), r = add(c, d), s = sub(c, d);
+      v128.store(i, add(p, r));
+      v128.store(i + stride, add(q, s));
+      v128.store(i + stride * 2, sub(p, r));
+      v128.store(i + stride * 3, sub(q, s));
+    }
+}
+
+/** Four columns at once: each of K values (a multiple of 4), `run` bytes apart, is multiplied by M_K. */
 function mix(at: usize, K: i32, run: usize, signs: usize, column: usize): void {
+  const bytes = <usize>K << 4;
   for (const end = at + run; at < end; at += 16) {
-    for (let j = 0; j < K; j++) v128.store(column + (<usize>j << 4), v128.load(at + run * j));
-    let sign = signs;
-    for (let i = 0; i < K; i++) {
-      let sum = v128.xor(v128.load(column), v128.load32_splat(sign));
-      sign += 4;
-      for (let j = 1; j < K; j++, sign += 4)
-        sum = add(sum, v128.xor(v128.load(column + (<usize>j << 4)), v128.load32_splat(sign)));
-      v128.store(at + run * i, sum);
+    for (let j: usize = 0, from = at; j < bytes; j += 16, from += run) v128.store(column + j, v128.load(from));
+    for (let i = 0, sign = signs, to = at; i < K; i++, to += run) {
+      let sum = term(column, sign);
+      sum = add(add(add(sum, term(column + 16, sign + 4)), term(column + 32, sign + 8)), term(column + 48, sign + 12));
+      sign += 16;
+      for (let from = column + 64; from < column + bytes; from += 64, sign += 16) {
+        sum = add(add(sum, term(from, sign)), term(from + 16, sign + 4));
+        sum = add(add(sum, term(from + 32, sign + 8)), term(from + 48, sign + 12));
+      }
+      v128.store(to, sum);
     }
   }
 }
+@inline function term(x: usize, sign: usize): v128 { return v128.xor(v128.load(x), v128.load32_splat(sign)); }
 
 // Runs of 1 and 2 are narrower than a vector: the same, one value at a time.
 

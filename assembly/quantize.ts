@@ -1,5 +1,5 @@
 // The reference's bits: a real division, the clamp, and the same addition of 1.5 · 2²³, which rounds half to even.
-import { add, lastLanes, magic, rowBytes, splat, zero } from './numerics';
+import { add, highestI8, lastLanes, lowestI8, magic, rowBytes, zero } from './numerics';
 import { fail, first, last } from './threads';
 
 /** `stride`: bytes from one row of x to the next. `each`: 4 where every row has its own scale, 0 where all share one. */
@@ -41,5 +41,5 @@ function reportNaN(at: usize, x: usize, scale: f32, index: i32): void {
 
 /** The nearest integer, ties to even, within int8. */
 @inline function rounded(steps: v128): v128 {
-  return i32x4.sub(add(f32x4.pmin(f32x4.pmax(steps, splat(-128)), splat(127)), magic()), magic());
+  return i32x4.sub(add(f32x4.pmin(f32x4.pmax(steps, lowestI8()), highestI8()), magic()), magic());
 }

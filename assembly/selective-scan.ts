@@ -4,7 +4,7 @@
 // h: [d/4][n][4 channels]. a: [d/4][1 + n][4 channels], A · log2 e behind the largest |a| of each channel. Channels go in
 // blocks that stay in the cache while the rows pass.
 import * as v from './numerics';
-import { add, coefficient, magic, mul, rowBytes, splat, sub } from './numerics';
+import { add, coefficient, magic, mul, ordinary, rowBytes, splat, sub } from './numerics';
 import { first, last, own } from './threads';
 
 /** Four channels each. */
@@ -71,12 +71,9 @@ function real(q: usize, s: v128, x: usize, bytes: usize): void {
   return v128.load32_lane(mid + (<isize>load<i8>(q, 3) << 2), x, 3);
 }
 
-/** Where |dt·a| is at most this, 2 to its power is no denormal and no infinity: a sum of exponents is the product by 2ⁿ. */
-const ORDINARY: f32 = 125;
-
 /** Four channels. Own scratch: their n decays. */
 function scan(step: v128, input: v128, a: usize, h: usize, B: usize, C: usize, n: i32): v128 {
-  const bounded = f32x4.le(mul(f32x4.abs(step), v128.load(a)), splat(ORDINARY)); // rounding is monotone; false for NaN
+  const bounded = f32x4.le(mul(f32x4.abs(step), v128.load(a)), ordinary()); // rounding is monotone; false for NaN
   a += 16;
   if (i32x4.all_true(bounded) && !(n & 3)) for (let s = 0, to = own(); s < n; s += 4, a += 64, to += 64) decay4(step, a, to);
   else for (let s = 0, to = own(); s < n; s++, a += 16, to += 16) v128.store(to, v.exp2(mul(step, v128.load(a))));

@@ -13,9 +13,9 @@ import {
   instructions,
   quantizeFrom,
 } from './instructions.ts';
+import { padded } from './memory.ts';
 import * as code from './opcodes.ts';
 import { channelLanes, decays, pastInputs, siluTable, softplusTable, taps, vector } from './pack.ts';
-import { padded } from './memory.ts';
 
 /** A fused node's body. */
 export interface Body {

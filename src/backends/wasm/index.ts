@@ -9,10 +9,10 @@ import { type Executable, foldConstants } from '../../run.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Backend, PrepareOptions } from '../backend.ts';
 import { instructions } from './instructions.ts';
-import { type VariantName, variantOf } from './variants.ts';
 import { load, type Machine } from './machine.ts';
 import { kernelOf } from './single.ts';
 import { noThreads } from './threads.ts';
+import { type VariantName, variantOf } from './variants.ts';
 
 /** The backend with the best kernels that this engine computes right, or with those of one name. */
 export const wasmBackend = (name?: VariantName): Backend => ({
@@ -23,7 +23,11 @@ export const wasmBackend = (name?: VariantName): Backend => ({
 
 export const wasm: Backend = wasmBackend();
 
-function prepare(program: Program, name?: VariantName, { threads = 1, patience }: WasmOptions = {}): Executable {
+function prepare(
+  program: Program,
+  name?: VariantName,
+  { threads = 1, patience }: WasmOptions = {},
+): Executable {
   const { graph, weights } = foldConstants(program);
   const { input, result, states, nodes } = graph;
   const types = inferTypes({ graph, weights });

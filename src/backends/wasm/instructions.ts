@@ -5,7 +5,6 @@
 import type { Ref } from '../../graph.ts';
 import type { Attrs, Dims } from '../../op.ts';
 import { factor } from '../../ops/hadamard.ts';
-import type { TileFormat } from './variants.ts';
 import { padded } from './memory.ts';
 import * as code from './opcodes.ts';
 import {
@@ -21,6 +20,7 @@ import {
   tilesI8,
   vector,
 } from './pack.ts';
+import type { TileFormat } from './variants.ts';
 
 /** An argument: a number, or something whose address is known when everything has its place. */
 export type Operand =
@@ -141,11 +141,9 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
 
 /** A quantize node that reads columns from `start` on of rows of `width`. */
 export const quantizeFrom = (x: Operand, start: number, width: number, call: Call): Instruction =>
-  does(
-    code.QUANTIZE,
-    [x, start * 4, rowBytes(width), ...call.scale('scale'), call.value('q'), call.dims.n],
-    { quantized: call.dims.n },
-  );
+  does(code.QUANTIZE, [x, start * 4, rowBytes(width), ...call.scale('scale'), call.value('q'), call.dims.n], {
+    quantized: call.dims.n,
+  });
 
 /** The bits of an f32, as an i32. */
 export const bits = (value: number): number => new Int32Array(Float32Array.of(value).buffer)[0];

@@ -5,12 +5,12 @@
 import type { Ref } from '../../graph.ts';
 import type { ExecutableInfo, FeedOptions, Observer, State } from '../../run.ts';
 import { type Data, describe, type Tensor, zeros } from '../../tensor.ts';
-import { BASE, grow, instantiate, type Kernels, type Variant } from './variants.ts';
 import { padded } from './memory.ts';
 import { INSTRUCTION_BYTES, READ } from './opcodes.ts';
 import { assemble, type Layout, type Plan } from './program.ts';
 import { FAILED_INDEX, LOST } from './sync.ts';
 import { type Crew, gather } from './threads.ts';
+import { BASE, grow, instantiate, type Kernels, type Variant } from './variants.ts';
 
 /** Rows in one go: enough that a tile of weights serves many, few enough that they stay in the cache. */
 const CHUNK = 128;

@@ -4,8 +4,8 @@
 import type { Base } from '../../ops/hadamard.ts';
 import { silu, softplus } from '../../ops/numerics.ts';
 import { type DType, type Tensor, zeros } from '../../tensor.ts';
-import type { TileFormat } from './variants.ts';
 import { padded } from './memory.ts';
+import type { TileFormat } from './variants.ts';
 
 /** A way to lay out a constant of a known shape. Equal keys of one constant are one copy. */
 export interface Packing {
@@ -75,8 +75,7 @@ export const tilesI8 =
         for (let tile = 0; tile < tiles; tile++)
           for (let group = 0; group < groups; group++) {
             const begin = (tile * groups + group) * size;
-            if (bias)
-              for (let i = begin + head; i < begin + size; i += 2) to[i] = bias; // a weight of zero
+            if (bias) for (let i = begin + head; i < begin + size; i += 2) to[i] = bias; // a weight of zero
             for (let row = 16 * tile; row < Math.min(rows, 16 * tile + 16); row++) {
               const base = begin + head + (row & 15) * 4;
               const from = row * columns + group * run;

@@ -9,10 +9,10 @@ import { type AnyOp, bind, parse } from '../../op.ts';
 import { type DType, sizeOf, type Tensor } from '../../tensor.ts';
 import { fused } from './fused.ts';
 import { type Call, type Instruction, instructions, type Operand } from './instructions.ts';
-import { BASE, type TileFormat } from './variants.ts';
 import { aligned, arrange, type Lifetime, rowBytes } from './memory.ts';
 import * as code from './opcodes.ts';
 import { type Packing, type StatePacking, vector } from './pack.ts';
+import { BASE, type TileFormat } from './variants.ts';
 
 /** What is to be run, and the types of the values between the nodes. */
 export interface Plan {
@@ -85,7 +85,9 @@ export function assemble(plan: Plan, tiles: TileFormat, threads: number): Assemb
     } else if (node.kind === 'op') list.push(...unfused(node));
     else {
       const isOutput = (ref: Ref) => plan.results.includes(ref) || readers.has(ref);
-      list.push(...(fused[node.name]?.({ nodes: node.body, callOf, isOutput }) ?? node.body.flatMap(unfused)));
+      list.push(
+        ...(fused[node.name]?.({ nodes: node.body, callOf, isOutput }) ?? node.body.flatMap(unfused)),
+      );
     }
 
   const weights = new Map<string, PlacedWeight>();
@@ -138,7 +140,8 @@ export function assemble(plan: Plan, tiles: TileFormat, threads: number): Assemb
     const table = new Int32Array(list.length * words);
     for (const [i, instruction] of list.entries())
       table.set([instruction.code, ...instruction.operands.map(resolve)], i * words);
-    const most = (needs: readonly number[]) => aligned(needs.reduce((a, b) => Math.max(a, b), 0)) + aligned(1);
+    const most = (needs: readonly number[]) =>
+      aligned(needs.reduce((a, b) => Math.max(a, b), 0)) + aligned(1);
     const shared = list
       .flatMap(({ operands }) => operands)
       .map(operand => (typeof operand === 'object' && operand.kind === 'scratch' ? operand.bytes(rows) : 0));
@@ -159,12 +162,7 @@ export function assemble(plan: Plan, tiles: TileFormat, threads: number): Assemb
 const keyOf = ({ ref, packing }: { readonly ref: Ref; readonly packing: Packing }) => `${packing.key} ${ref}`;
 
 /** What the instructions of a node may ask of it. */
-function callOn(
-  node: OpNode,
-  { types, weights }: Plan,
-  tiles: TileFormat,
-  root: (ref: Ref) => Ref,
-): Call {
+function callOn(node: OpNode, { types, weights }: Plan, tiles: TileFormat, root: (ref: Ref) => Ref): Call {
   const { op } = node;
   const isValue = (ref: Ref) => types.get(ref)?.shape[0] === 'l';
   const shapeOf = (ref: Ref) => types.get(ref)?.shape.map(n => (n === 'l' ? 1 : n)) ?? weights.shape(ref);

@@ -2,8 +2,9 @@
  * The threads beside the first: workers, each with an instance of the kernels over one shared memory, in which they find
  * their work (assembly/threads.ts). Node's workers and a page's are the same to everybody else.
  */
-import { type Kernels, moduleOf, type Variant } from './variants.ts';
+
 import { CREW, JOB, MAY_SLEEP, PATIENCE, QUIT } from './sync.ts';
+import { type Kernels, moduleOf, type Variant } from './variants.ts';
 
 export interface Crew {
   /** Resolves when all have come; rejects when one cannot. */

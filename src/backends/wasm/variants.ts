@@ -54,9 +54,7 @@ export function moduleOf(name: VariantName, threads: boolean): WebAssembly.Modul
 /** A new instance over a new memory of at least `bytes`, shared if it is for threads. */
 export function instantiate({ name, tiles }: Variant, bytes: number, threads = false): Kernels {
   const memory = new WebAssembly.Memory(
-    threads
-      ? { initial: pages(bytes), maximum: MOST_PAGES, shared: true }
-      : { initial: pages(bytes) },
+    threads ? { initial: pages(bytes), maximum: MOST_PAGES, shared: true } : { initial: pages(bytes) },
   );
   const kernels = instanceOf(name, memory, threads);
   if (!tiles.bias) kernels.setOffset(tiles.offset);
