@@ -1,0 +1,56 @@
+/** quamba itself, from dist. Static scales are taken from random tokens, since a model of random weights has no text. */
+import {
+  backends,
+  calibrate,
+  initialState,
+  planOf,
+  prepare,
+  recipe as recipeNamed,
+} from '../../../dist/index.js';
+
+const CALIBRATION = { windows: 4, tokens: 64 };
+
+export async function open({ recipe, model, threads }) {
+  const backend = backends.wasm;
+  const scheme = recipeNamed(recipe);
+  const { vocabSize } = model.config;
+  const next = random(1);
+  const samples = Array.from({ length: CALIBRATION.windows }, () =>
+    Int32Array.from({ length: CALIBRATION.tokens }, () => Math.floor(next() * vocabSize)),
+  );
+  const stats = calibrate(model.program, scheme, samples, {
+    prepare: part => prepare(backend, part, { threads }),
+  });
+  const plan = planOf(model.program, scheme, stats);
+  const executable = prepare(backend, plan, { threads });
+  await executable.ready;
+  let state = initialState(plan);
+  const feed = ids => {
+    const result = executable.feed(Int32Array.from(ids), state, { giveUp: true });
+    state = result.state;
+    return result.logits.data;
+  };
+  return {
+    about: executable.about?.kernels,
+    reset: () => {
+      state = initialState(plan);
+    },
+    prefill: feed,
+    decode(ids) {
+      for (const id of ids) feed([id]);
+    },
+    logits: ids => ({ positions: Array.from(ids.keys()), data: feed(ids) }),
+    close: () => executable.dispose?.(),
+  };
+}
+
+/** Uniform numbers in [0, 1), the same for the same seed (mulberry32). */
+function random(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
