@@ -32,7 +32,8 @@ export function execute(at: usize, end: usize, rows: i32): usize {
     step(at, rows);
     if (!meet()) return LOST;
     const failed = load<usize>(FAILED);
-    if (failed) return meet() ? failed : LOST; // all have seen it before the next job clears it
+    // a faster thread may have failed in the next instruction already; all must have seen it before the next job clears it
+    if (failed && failed <= at) return meet() ? failed : LOST;
   }
   return 0;
 }

@@ -60,7 +60,7 @@ export function meet(): bool {
 export function fail(at: usize, index: i32): void {
   if (!ASC_FEATURE_THREADS) {
     store<usize>(FAILED, at);
-    store<i32>(FAILED_INDEX, index);
+    store<i32>(FAILED_INDEX, min(index, load<i32>(FAILED_INDEX)));
     return;
   }
   atomic.store<usize>(FAILED, at);

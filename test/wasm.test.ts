@@ -9,10 +9,9 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Backend, prepare } from '../src/backends/backend.ts';
-import { wasm, wasmBackend } from '../src/backends/wasm/index.ts';
+import { wasm } from '../src/backends/wasm/index.ts';
 import { instructions } from '../src/backends/wasm/instructions.ts';
 import { arrange } from '../src/backends/wasm/memory.ts';
-import { trials } from '../src/backends/wasm/variants.ts';
 import { trace, weightsOf } from '../src/graph.ts';
 import { type AnyOp, bind, parse } from '../src/op.ts';
 import { factor } from '../src/ops/hadamard.ts';
@@ -24,17 +23,10 @@ import { type Recipe, w8 } from '../src/quant/scheme.ts';
 import { type Executable, initialState, interpret } from '../src/run.ts';
 import { createSession } from '../src/session.ts';
 import { type Data, sizeOf, type Tensor, tensor, zeros } from '../src/tensor.ts';
+import { cut, difference, long, run, variants } from './feeds.ts';
 import { noise, planOfToy, random, runnableOf, statsOfToy, toy, toys } from './toy.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-
-/** Where two arrays differ first, in words; '' where nowhere. */
-function difference(actual: Data, expected: Data): string {
-  if (actual.length !== expected.length) return `${actual.length} values; expected ${expected.length}`;
-  for (let i = 0; i < actual.length; i++)
-    if (!Object.is(actual[i], expected[i])) return `[${i}] is ${actual[i]}; expected ${expected[i]}`;
-  return '';
-}
 
 type Values = 'plain' | 'wild';
 type Choice = Readonly<Record<string, number | boolean | string>>;
@@ -123,11 +115,6 @@ function complete(op: AnyOp, choice: Choice): Choice | undefined {
   return op === ops.fwht && !factor(all.n as number) ? undefined : all;
 }
 
-/** The backend with each variant of the kernels that this engine computes right. */
-const variants = trials().flatMap(({ name, variant }) =>
-  variant ? [[name, wasmBackend(name)] as const] : [],
-);
-
 function check(backend: Backend, op: AnyOp, choice: Choice, values: Values, next: () => number): void {
   const all = complete(op, choice);
   if (!all) return;
@@ -202,29 +189,6 @@ describe.each(variants)('%s: every op has the bits of the reference', (_, backen
     expect(difference(call.outputs.state.data, ops.selectiveScan(inputs).state.data)).toBe('');
   });
 });
-
-/** What a text gives, and the sites that were seen on the way. */
-function run(executable: Executable, program: Parameters<typeof interpret>[0], cuts: readonly Int32Array[]) {
-  let state = initialState(program);
-  const logits: number[] = [];
-  for (const tokens of cuts) {
-    const result = executable.feed(tokens, state);
-    logits.push(...result.logits.data);
-    state = result.state;
-  }
-  return { logits: Float32Array.from(logits), state };
-}
-
-const cut = (text: Int32Array, sizes: readonly number[]): Int32Array[] => {
-  let at = 0;
-  return sizes.map(size => text.subarray(at, (at += size)));
-};
-
-/** Longer than two chunks. */
-const long = (vocabSize: number): Int32Array => {
-  const next = random(9);
-  return Int32Array.from({ length: 300 }, () => Math.floor(next() * vocabSize));
-};
 
 describe.each(variants)('%s: every recipe has the bits of the reference, in any cut', (_, backend) => {
   const rows: [string, Recipe][] = [

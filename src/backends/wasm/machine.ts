@@ -67,7 +67,10 @@ export function load(
   const execute = (at: number, to: number, count: number, begin: number): void => {
     crew?.check();
     const failed = wasm.run(at, to, count, crew?.size() ?? 1, layout.own, layout.ownBytes) >>> 0;
-    if (failed === LOST) throw new Error('backend wasm: a thread did not come back');
+    if (failed === LOST) {
+      crew?.giveUp();
+      crew?.check();
+    }
     if (failed) throw nanIn((failed - assembled.at) / INSTRUCTION_BYTES, begin);
   };
   const nanIn = (index: number, begin: number): RangeError => {

@@ -11,8 +11,10 @@ export interface Crew {
   readonly ready: Promise<void>;
   /** How many have come, the first thread included. */
   size(): number;
-  /** @throws Error where a thread has died. */
+  /** @throws Error where a thread has died, or was given up. */
   check(): void;
+  /** One did not come back: the others are out of step with the first, and all go home. */
+  giveUp(): void;
   /** Sends all home. */
   dismiss(): void;
 }
@@ -89,6 +91,13 @@ export function gather(kernels: Kernels, variant: Variant, threads: number, pati
         }),
       ),
   );
+  const dismiss = () => {
+    dismissed = true;
+    Atomics.store(words, QUIT / 4, 1);
+    Atomics.add(words, JOB / 4, 1);
+    Atomics.notify(words, JOB / 4);
+    for (const worker of workers) worker.end();
+  };
   const ready = Promise.all(arrivals).then(() => {});
   ready.catch(() => {}); // `check` tells of it, even where nobody awaits
   return {
@@ -97,13 +106,11 @@ export function gather(kernels: Kernels, variant: Variant, threads: number, pati
     check() {
       if (died !== undefined) throw new Error(`backend wasm: a thread died: ${died}`);
     },
-    dismiss() {
-      dismissed = true;
-      Atomics.store(words, QUIT / 4, 1);
-      Atomics.add(words, JOB / 4, 1);
-      Atomics.notify(words, JOB / 4);
-      for (const worker of workers) worker.end();
+    giveUp() {
+      died ??= 'it did not come back';
+      dismiss();
     },
+    dismiss,
   };
 }
 
