@@ -223,21 +223,44 @@ describe('the vocabulary', () => {
   });
 
   it('names the way in which Falcon cuts a text', () => {
-    const cut = (...types: string[]) => ({
-      ...bytes,
-      pre_tokenizer: { type: 'Sequence', pretokenizers: types.map(type => ({ type })) },
-    });
-    const keys = keysOf(cut('Punctuation', 'ByteLevel', 'Digits', 'Split'));
+    const pretokenizers = [
+      { type: 'Punctuation', behavior: 'Contiguous' },
+      { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+      { type: 'Digits', individual_digits: false },
+      { type: 'Split', pattern: { Regex: '[0-9][0-9][0-9]' }, behavior: 'Isolated', invert: false },
+    ];
+    const keys = keysOf({ ...bytes, pre_tokenizer: { type: 'Sequence', pretokenizers } });
     expect(keys['tokenizer.ggml.pre']).toEqual(['string', 'falcon']);
-    expect(thrown(() => keysOf(cut('Digits', 'ByteLevel'))).message).toMatch(
-      /^toy\/tokenizer.json: pre_tokenizer expected one that llama.cpp has \(.*\); got \{"type":"Digits"\}, /,
-    );
   });
 
-  it.each([{ use_regex: false }, { add_prefix_space: true }])('refuses a ByteLevel with %j', change => {
-    const pre_tokenizer = { ...(bytes.pre_tokenizer as object), ...change };
-    expect(thrown(() => keysOf({ ...bytes, pre_tokenizer })).message).toMatch(/pre_tokenizer expected/);
-  });
+  it.each<[string, object]>([
+    ['ByteLevel use_regex=false', { type: 'ByteLevel', use_regex: false }],
+    ['ByteLevel add_prefix_space=true', { type: 'ByteLevel', add_prefix_space: true }],
+    [
+      'Digits individual_digits=true, ByteLevel',
+      {
+        type: 'Sequence',
+        pretokenizers: [{ type: 'Digits', individual_digits: true }, { type: 'ByteLevel' }],
+      },
+    ],
+    [
+      'Punctuation, ByteLevel, Digits, Split [0-9]',
+      {
+        type: 'Sequence',
+        pretokenizers: [
+          { type: 'Punctuation' },
+          { type: 'ByteLevel' },
+          { type: 'Digits' },
+          { type: 'Split', pattern: { Regex: '[0-9]' } },
+        ],
+      },
+    ],
+  ])('refuses the cut of %s', (words, pre_tokenizer) =>
+    expect(thrown(() => keysOf({ ...bytes, pre_tokenizer })).message).toBe(
+      'toy/tokenizer.json: pre_tokenizer expected one that llama.cpp has ' +
+        `(ByteLevel; or Punctuation, ByteLevel, Digits, Split [0-9][0-9][0-9]); got ${words}`,
+    ),
+  );
 
   it('refuses more ids than the model has rows', () =>
     expect(thrown(() => keysOf(bytes, 200)).message).toMatch(

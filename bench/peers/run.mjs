@@ -178,10 +178,15 @@ function statistics(values) {
   return { median: sorted[sorted.length >> 1], least: sorted[0], most: sorted.at(-1) };
 }
 
+/** Runs a command of quamba's; a failure is what it said. */
 function quamba(...args) {
-  return execFileSync(process.execPath, [here('../../dist/cli/main.js'), ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  try {
+    execFileSync(process.execPath, [here('../../dist/cli/main.js'), ...args], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+  } catch (error) {
+    throw new Error(`quamba ${args[0]} failed: ${String(error.stderr).trim().split('\n')[0]}`);
+  }
 }
 
 function randomCheckpoint() {

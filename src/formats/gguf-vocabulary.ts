@@ -3,6 +3,7 @@
  *
  * llama.cpp takes the number of rows of the embedding from the list of tokens, so ids that the tokenizer does not have
  * (padding) get a placeholder. A text is cut into words before the merges by a rule that llama.cpp knows by name (`pre`).
+ * It does not normalize texts: where the tokenizer does (NFC, in GPT-NeoX's), a text that is not normal gets other tokens.
  */
 import type { GgufValue } from './gguf.ts';
 import { isObject, type JsonObject, show } from './json.ts';
@@ -85,22 +86,24 @@ function keys(
 /** llama.cpp's names for the ways of cutting a text that Mamba checkpoints have. */
 const CUTTERS: Readonly<Record<string, string>> = {
   ByteLevel: 'gpt-2',
-  'Punctuation, ByteLevel, Digits, Split': 'falcon',
+  'Punctuation, ByteLevel, Digits, Split [0-9][0-9][0-9]': 'falcon',
 };
 
 function cutterName(cutter: unknown, file: string): string {
   const list = isObject(cutter) && Array.isArray(cutter.pretokenizers) ? cutter.pretokenizers : [cutter];
-  const steps = list as JsonObject[];
-  const name = CUTTERS[steps.map(({ type }) => type).join(', ')];
-  const byteLevel = steps.find(({ type }) => type === 'ByteLevel');
-  const whole = byteLevel?.use_regex !== false && byteLevel?.add_prefix_space !== true;
-  if (name === undefined || !whole)
-    throw new Error(
-      `${file}: pre_tokenizer expected one that llama.cpp has (${Object.keys(CUTTERS).join('; or ')}, without prefix space); ` +
-        `got ${steps
-          .map(step => JSON.stringify(step))
-          .join(', ')
-          .slice(0, 200)}`,
-    );
-  return name;
+  const found = (list as JsonObject[]).map(inWords).join(', ');
+  if (Object.hasOwn(CUTTERS, found)) return CUTTERS[found];
+  throw new Error(
+    `${file}: pre_tokenizer expected one that llama.cpp has (${Object.keys(CUTTERS).join('; or ')}); got ${found}`,
+  );
+}
+
+/** A step by its type, and by what makes it cut in another way than a step of its type usually does. */
+function inWords({ type, pattern, ...options }: JsonObject): string {
+  const regex = isObject(pattern) ? [pattern.Regex ?? pattern.String] : [];
+  const unusual = { use_regex: false, add_prefix_space: true, individual_digits: true, invert: true };
+  const differs = Object.entries(unusual).flatMap(([key, value]) =>
+    options[key] === value ? [`${key}=${value}`] : [],
+  );
+  return [type, ...regex, ...differs].join(' ');
 }
