@@ -28,12 +28,14 @@ export interface FeedOptions {
   readonly observe?: Observer;
   /** The caller will not look at `state` again, so that it need not be kept (a text in progress: each token saves a copy). */
   readonly giveUp?: boolean;
+  /** `last`: only the logits after the last token, f32[1, v], which is what writing on from a prompt needs. Default: all. */
+  readonly logits?: 'all' | 'last';
 }
 
 export interface Executable {
   /**
    * Runs the tokens from `state` on, which stays as it is unless it is given up. Returns the logits f32[l, v] of every
-   * position, and the state after the last one.
+   * position (or of the last one), and the state after the last one.
    */
   feed(tokens: Int32Array, state: State, options?: FeedOptions): { logits: Tensor<'f32'>; state: State };
   /** What runs it, where the backend has something to say. */
@@ -79,7 +81,7 @@ export function interpret(
   lastRead.set(graph.result, nodes.length);
 
   return {
-    feed(tokens, state, { observe } = {}) {
+    feed(tokens, state, { observe, logits: wanted } = {}) {
       const after: Record<Ref, Tensor<'f32'>> = { ...state };
       const values = new Map<Ref, Tensor>([
         [graph.input, { dtype: 'i32', shape: [tokens.length], data: tokens }],
@@ -97,10 +99,17 @@ export function interpret(
         }
         for (const ref of reads(node)) if (lastRead.get(ref) === i) values.delete(ref);
       }
-      return { logits: values.get(graph.result) as Tensor<'f32'>, state: after };
+      const logits = values.get(graph.result) as Tensor<'f32'>;
+      return { logits: wanted === 'last' ? lastRow(logits) : logits, state: after };
     },
   };
 }
+
+const lastRow = ({ dtype, shape: [l, v], data }: Tensor<'f32'>): Tensor<'f32'> => ({
+  dtype,
+  shape: [1, v],
+  data: data.slice((l - 1) * v),
+});
 
 function runNode(
   node: OpNode,

@@ -5,7 +5,7 @@
 import { fromBytes } from './formats/bytes.ts';
 import { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
 import type { Program } from './graph.ts';
-import { type Executable, initialState, type State } from './run.ts';
+import { type Executable, type FeedOptions, initialState, type State } from './run.ts';
 import { describe, type Tensor } from './tensor.ts';
 
 export interface Session {
@@ -13,11 +13,11 @@ export interface Session {
   readonly position: number;
   readonly vocabSize: number;
   /**
-   * Feeds tokens and returns the logits f32[l, v] of every one of them.
+   * Feeds tokens and returns the logits f32[l, v] of every one of them; or f32[1, v] of the last one, which is faster.
    *
    * @throws RangeError for no tokens, or one that is not in the vocabulary; the session is then as it was.
    */
-  feed(tokens: ArrayLike<number>): Tensor<'f32'>;
+  feed(tokens: ArrayLike<number>, options?: Pick<FeedOptions, 'logits'>): Tensor<'f32'>;
   /** Back to the start of a text. */
   reset(): void;
   /** The state as bytes: a safetensors file, see `STATE_FORMAT`. */
@@ -59,9 +59,9 @@ export function createSession(
       return position;
     },
     vocabSize,
-    feed(tokens) {
+    feed(tokens, { logits } = {}) {
       const ids = checkedTokens(tokens, vocabSize);
-      const result = executable.feed(ids, state, { giveUp: !shared });
+      const result = executable.feed(ids, state, { giveUp: !shared, logits });
       state = result.state;
       shared = false;
       position += ids.length;

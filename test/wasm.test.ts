@@ -207,6 +207,16 @@ describe.each(variants)('%s: every recipe has the bits of the reference, in any 
         for (const ref in expected.state)
           expect(difference(actual.state[ref].data, expected.state[ref].data), `${sizes}: ${ref}`).toBe('');
       }
+      for (const e of [executable, interpret(plan)])
+        for (const length of [300, 256, 5, 1]) {
+          const { vocabSize: v } = of.config;
+          const all = e.feed(text.subarray(0, length), initialState(plan));
+          const last = e.feed(text.subarray(0, length), initialState(plan), { logits: 'last' });
+          expect(last.logits.shape).toEqual([1, v]);
+          expect(difference(last.logits.data, all.logits.data.subarray(-v)), `last of ${length}`).toBe('');
+          for (const ref in all.state)
+            expect(difference(last.state[ref].data, all.state[ref].data), `last of ${length}: ${ref}`).toBe('');
+        }
     });
 
   it('a model of odd sizes', () => {

@@ -86,7 +86,7 @@ async function generate(options: Options): Promise<void> {
   const writing = model.generate(prompt ?? tokens!, {
     ...sampling,
     signal: abort.signal,
-    onLogits: logits => hash.update(bytesOf(logits)),
+    onLogits: json ? logits => hash.update(bytesOf(logits)) : undefined,
   });
   if (!json) process.stdout.write(prompt ?? model.tokenizer.decode(tokens!));
   let next = await writing.next();

@@ -100,7 +100,7 @@ async function* write(
   };
   /** The logits f32[v] after the last of these tokens. */
   const feed = (phase: keyof typeof seconds, part: ArrayLike<number>): Float32Array => {
-    const logits = timed(phase, () => session.feed(part));
+    const logits = timed(phase, () => session.feed(part, { logits: onLogits ? 'all' : 'last' }));
     onLogits?.(logits);
     const last = (logits.shape[0] - 1) * logits.shape[1];
     return logits.data.subarray(last, last + drawable);

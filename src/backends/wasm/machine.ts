@@ -5,7 +5,7 @@
 import type { Ref } from '../../graph.ts';
 import type { ExecutableInfo, FeedOptions, Observer, State } from '../../run.ts';
 import { type Data, describe, type Tensor, zeros } from '../../tensor.ts';
-import { padded } from './memory.ts';
+import { padded, rowBytes } from './memory.ts';
 import { INSTRUCTION_BYTES, READ } from './opcodes.ts';
 import { assemble, type Layout, type Plan } from './program.ts';
 import { FAILED_INDEX, LOST } from './sync.ts';
@@ -100,6 +100,15 @@ export function load(
     }
     execute(at, end, count, 0);
   };
+  const tail = assembled.at + assembled.tail.begin * INSTRUCTION_BYTES;
+  /** Brings the last of `count` rows of values to where the first one is. */
+  const toFirstRow = (refs: readonly Ref[], count: number): void => {
+    for (const ref of refs) {
+      const at = layout.address(ref);
+      const row = rowBytes(plan.types.get(ref)!);
+      new Uint8Array(wasm.memory.buffer).copyWithin(at, at + row * (count - 1), at + row * count);
+    }
+  };
   const readValue = (ref: Ref, count: number): Tensor => {
     const value = emptyOf(plan, ref, count);
     readRows(wasm.memory.buffer, layout.address(ref), value, 0, count);
@@ -125,18 +134,22 @@ export function load(
   };
 
   return {
-    run(inputs, total, state, { observe, giveUp = false } = {}) {
+    run(inputs, total, state, { observe, giveUp = false, logits } = {}) {
+      const last = logits === 'last';
       const { rows: most } = observe ? makeRoom(total) : layout;
       takeIn(state, giveUp);
-      const results = new Map(plan.results.map(ref => [ref, emptyOf(plan, ref, total)]));
+      const results = new Map(plan.results.map(ref => [ref, emptyOf(plan, ref, last ? 1 : total)]));
       for (let begin = 0; begin < total; begin += most) {
         const count = Math.min(most, total - begin);
         for (const [ref, tensor] of inputs)
           writeRows(wasm.memory.buffer, layout.address(ref), tensor, begin, count);
         if (observe) show(observe, count);
-        else execute(assembled.at, end, count, begin);
+        else execute(assembled.at, last ? tail : end, count, begin);
+        if (last && begin + count < total) continue;
+        if (last) toFirstRow(observe ? plan.results : assembled.tail.values, count);
+        if (last && !observe) execute(tail, end, 1, total - 1);
         for (const [ref, tensor] of results)
-          readRows(wasm.memory.buffer, layout.address(ref), tensor, begin, count);
+          readRows(wasm.memory.buffer, layout.address(ref), tensor, last ? 0 : begin, last ? 1 : count);
       }
       held = hold([...assembled.states.keys()], copyOut);
       return { results, state: held.state };

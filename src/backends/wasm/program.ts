@@ -57,6 +57,8 @@ export interface Assembled {
   readonly states: ReadonlyMap<Ref, PlacedState>;
   /** The address of the table. Behind its last instruction there is room for one more. */
   readonly at: number;
+  /** What comes after the last state needs no more than the last row of these values for the last row of the results. */
+  readonly tail: { readonly begin: number; readonly values: readonly Ref[] };
   /** Of the weights that one token reads: all but tables, of which it reads a row. */
   readonly bytesPerToken: number;
   layout(rows: number): Layout;
@@ -120,6 +122,11 @@ export function assemble(plan: Plan, tiles: TileFormat, threads: number): Assemb
     }
   const at = take((list.length + 1) * code.INSTRUCTION_BYTES);
   const lifetimes = lifetimesOf(plan, list, stops, root);
+  const hasState = ({ operands }: Instruction) =>
+    operands.some(operand => typeof operand === 'object' && operand.kind === 'state');
+  const begin = list.findLastIndex(hasState) + 1;
+  const values = [...lifetimes].flatMap(([ref, { from, to }]) => (from < begin && to >= begin ? ref : []));
+  const tail = { begin, values };
 
   const layout = (rows: number): Layout => {
     const refs = [...lifetimes.keys()];
@@ -156,7 +163,16 @@ export function assemble(plan: Plan, tiles: TileFormat, threads: number): Assemb
       address: ref => addresses.get(root(ref))!,
     };
   };
-  return { instructions: list, stops, weights: [...weights.values()], states, at, bytesPerToken, layout };
+  return {
+    instructions: list,
+    stops,
+    weights: [...weights.values()],
+    states,
+    at,
+    tail,
+    bytesPerToken,
+    layout,
+  };
 }
 
 const keyOf = ({ ref, packing }: { readonly ref: Ref; readonly packing: Packing }) => `${packing.key} ${ref}`;
