@@ -7,7 +7,7 @@
  * A recipe takes about two minutes.
  */
 import { prepare } from '../dist/backends/backend.js';
-import { backend, DEFAULT_BACKEND } from '../dist/backends/index.js';
+import { backend, defaultBackend } from '../dist/backends/index.js';
 import { openFolder, writeFileAtomic } from '../dist/formats/disk.js';
 import { CALIBRATION_TEXT, EMBEDDED_MODEL } from '../dist/load.js';
 import { CALIBRATION_DEFAULTS, openFloatModel, openModel } from '../dist/open-model.js';
@@ -29,7 +29,7 @@ const source = identity();
 for (const name of chosen.filter(row => needsCalibration(program, recipe(row)))) {
   const scheme = recipe(name);
   const stats = calibrate(program, scheme, samplesOf(tokens, samples, window), {
-    prepare: part => prepare(backend(DEFAULT_BACKEND), part),
+    prepare: part => prepare(backend(defaultBackend()), part),
     onProgress: (done, total) => console.log(`${name}: ${done}/${total}`),
   });
   const file = kind => `${EMBEDDED_MODEL}/${kind}.${name}.safetensors`;

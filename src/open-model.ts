@@ -8,7 +8,7 @@
  *   stats.<recipe>.safetensors                        what calibration saw: quantizes without calibrating again
  */
 import { type Backend, prepare } from './backends/backend.ts';
-import { backend as backendOf, DEFAULT_BACKEND } from './backends/index.ts';
+import { backend as backendOf, defaultBackend } from './backends/index.ts';
 import { type Folder, using } from './formats/bytes.ts';
 import { checkWeights, type MambaConfig, parseConfig } from './formats/config.ts';
 import { readJson } from './formats/json.ts';
@@ -42,7 +42,7 @@ export interface ModelOptions {
    * folder holds its plan or statistics; else fp32, since calibrating takes long.
    */
   readonly recipe?: string | { readonly name: string; readonly scheme: Recipe };
-  /** Default: wasm. The reference gives the same bits, slowly. */
+  /** Default: wasm, where the engine can run it. The reference gives the same bits, slowly. */
   readonly backend?: string | Backend;
   /** How many threads share the work, 1 by default. The bits do not depend on it. */
   readonly threads?: number;
@@ -103,7 +103,7 @@ export function openFloatModel(folder: Folder): FloatModel {
 /** @throws Error, RangeError or TypeError in one sentence that names what is wrong and where. */
 export async function openModel(folder: Folder, options: ModelOptions = {}): Promise<Model> {
   const backend =
-    typeof options.backend === 'object' ? options.backend : backendOf(options.backend ?? DEFAULT_BACKEND);
+    typeof options.backend === 'object' ? options.backend : backendOf(options.backend ?? defaultBackend());
   const { plan, info, close } = readyPlan(folder, options) ?? (await makePlan(folder, options, backend));
   const executable = prepare(backend, plan, options);
   await executable.ready;

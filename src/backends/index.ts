@@ -2,9 +2,11 @@
 import type { Backend } from './backend.ts';
 import { reference } from './reference.ts';
 import { wasm } from './wasm/index.ts';
+import { best } from './wasm/variants.ts';
 
 export const backends: Readonly<Record<string, Backend>> = { reference, wasm };
-export const DEFAULT_BACKEND = 'wasm';
+/** wasm, where this engine can run it. */
+export const defaultBackend = (): string => (best() ? 'wasm' : 'reference');
 
 /** @throws RangeError listing the backends, where there is none of this name. */
 export function backend(name: string): Backend {

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
-import { backends, DEFAULT_BACKEND } from '../backends/index.ts';
+import { backends, defaultBackend } from '../backends/index.ts';
 import { parseJson } from '../formats/json.ts';
 import { EMBEDDED_MODEL } from '../load.ts';
 import { recipe, recipes } from '../quant/recipes.ts';
@@ -51,7 +51,7 @@ export const recipeOption = (
     otherwise,
   );
 export const backendOption = () =>
-  new Option('--backend <name>', 'what computes').choices(Object.keys(backends)).default(DEFAULT_BACKEND);
+  new Option('--backend <name>', 'what computes').choices(Object.keys(backends)).default(defaultBackend());
 export const threadsOption = () =>
   new Option('--threads <n>', 'how many threads share the work; the bits do not depend on it')
     .argParser(count)

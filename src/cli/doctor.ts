@@ -1,0 +1,90 @@
+/** `quamba doctor`: what quamba runs on here, what it chose, and why. */
+import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
+import { Command } from 'commander';
+import { defaultBackend } from '../backends/index.ts';
+import { noThreads } from '../backends/wasm/threads.ts';
+import { trials } from '../backends/wasm/variants.ts';
+import { load } from '../load.ts';
+import { align } from '../render.ts';
+import { bytes, jsonOption, print, printJson } from './terminal.ts';
+
+export const doctorCommand = () =>
+  new Command('doctor')
+    .description(
+      'Tells what quamba runs on here: engine, kernels, threads, memory, and whether the bits are right.',
+    )
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  quamba doctor
+  quamba doctor --json`,
+    )
+    .action(doctor);
+
+/** Enough to pass through prefill and decode. */
+const TOKENS = [510, 1543, 3081, 7, 99, 1000];
+
+/** The logits of a few tokens of the embedded model. */
+async function logits(backend: string, threads: number): Promise<Float32Array> {
+  const model = await load(undefined, { backend, threads });
+  try {
+    const session = model.session();
+    session.feed(TOKENS.slice(0, -1));
+    return session.feed(TOKENS.slice(-1)).data;
+  } finally {
+    model.dispose();
+  }
+}
+
+async function doctor({ json = false }: { json?: boolean }): Promise<void> {
+  const kernels = trials().map(({ name, variant, why }) => ({ name, usable: variant !== undefined, why }));
+  const chosen = kernels.find(({ usable }) => usable)?.name ?? null;
+  const backend = defaultBackend();
+  const without = noThreads();
+  const most = without ? 1 : availableParallelism();
+  const expected = await logits('reference', 1);
+  const sameBits: Record<string, boolean> = {};
+  if (backend !== 'reference')
+    for (const threads of new Set([1, Math.min(2, most)])) {
+      const actual = await logits(backend, threads);
+      sameBits[threads] = expected.every((x, i) => Object.is(x, actual[i]));
+    }
+  const report = {
+    node: process.version,
+    engine: process.versions.v8,
+    platform: `${process.platform} ${process.arch}`,
+    cpu: cpus()[0]?.model ?? 'unknown',
+    backend,
+    kernels: { chosen, tried: kernels },
+    threads: {
+      most,
+      shared: without === undefined,
+      why: without ?? 'SharedArrayBuffer and workers are there',
+    },
+    memory: { total: totalmem(), free: freemem(), most: 2 ** 32 },
+    sameBits,
+  };
+  const wrong = Object.values(sameBits).includes(false);
+  if (wrong) process.exitCode = 1;
+  if (json) return printJson(report);
+  const rows = [
+    ['node', `${report.node} (V8 ${report.engine}) on ${report.platform}, ${report.cpu}`],
+    ['backend', backend],
+    ...kernels.map(({ name, usable, why }) => [
+      name,
+      `${name === chosen ? 'chosen' : usable ? 'not needed' : 'not used'}: ${why}`,
+    ]),
+    ['threads', `${without ? '1' : `1 to ${most} (--threads)`}: ${report.threads.why}`],
+    [
+      'memory',
+      `${bytes(totalmem())}, free ${bytes(freemem())}; one model holds at most ${bytes(report.memory.most)}`,
+    ],
+    ...Object.entries(sameBits).map(([threads, same]) => [
+      'bits',
+      `the reference's on ${threads} thread${threads === '1' ? '' : 's'}: ${same ? 'yes' : 'NO'}`,
+    ]),
+  ];
+  print(align(rows));
+}
