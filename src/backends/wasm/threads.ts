@@ -114,7 +114,17 @@ export function gather(kernels: Kernels, variant: Variant, threads: number, pati
   };
 }
 
-type NodeWorkers = Pick<typeof import('node:worker_threads'), 'Worker'>;
+/** What is needed of Node's module of workers, spelt out so that a page's types need not know Node. */
+interface NodeWorkers {
+  readonly Worker: new (source: string, options: { eval: true; workerData: unknown }) => NodeWorker;
+}
+interface NodeWorker {
+  once(event: 'message', on: () => void): void;
+  once(event: 'error', on: (reason: unknown) => void): void;
+  once(event: 'exit', on: (code: number) => void): void;
+  unref(): void;
+  terminate(): unknown;
+}
 
 /** Node's workers, without an import that a bundle for a page would stumble over. */
 function nodeWorkers(): NodeWorkers | undefined {
@@ -129,7 +139,7 @@ function start(assignment: Assignment): Thread {
     return {
       listen({ message, error }) {
         worker.once('message', message);
-        worker.once('error', reason => error(String(reason?.message ?? reason)));
+        worker.once('error', reason => error(reason instanceof Error ? reason.message : String(reason)));
         worker.once('exit', exitCode => error(`it ended with code ${exitCode}`));
       },
       release: () => worker.unref(),
