@@ -4,7 +4,7 @@ import { add, mul, rowBytes, splat, sub } from './numerics';
 import { quantizeRow } from './quantize';
 import { first, last, own } from './threads';
 
-/** n = outer · K · run. signs: i32[K][K], the sign bits of M_K or of its transpose. Own scratch: K vectors. */
+/** n = outer · K · run. signs: i32[K][K], the sign bits of M_K or of its transpose. Own scratch: 2K vectors. */
 export function fwht(
   rows: i32, x: usize, y: usize, n: i32, outer: i32, K: i32, run: i32, signs: usize, norm: f32,
 ): void {
@@ -13,7 +13,7 @@ export function fwht(
     transform(x + row * t, y + row * t, n, outer, K, run, signs, own(), norm);
 }
 
-/** The same before quantize. Own scratch: a row, and K vectors. */
+/** The same before quantize. Own scratch: a row, and 2K vectors. */
 export function fwhtQuantize(
   at: usize, rows: i32, x: usize, scale: usize, q: usize, n: i32, outer: i32, K: i32, run: i32, signs: usize, norm: f32,
 ): void {
@@ -36,7 +36,7 @@ function transform(
     if (stride < <usize>run << 2) butterflies(y, y + size, stride);
   } else if (run == 2) narrowButterflies(y, y + size, 4);
   for (let half = y; half < y + size; half += part)
-    if (K > 1 && run >= 4) mix(half, K, <usize>run << 2, signs, scratch);
+    if (K > 1 && run >= 8) mix(half, K, <usize>run << 2, signs, scratch);
     else if (K > 1) narrowMix(half, K, <usize>run << 2, signs, scratch);
   if (outer == 2 && (size & 31)) narrowButterflies(y, y + size, size >> 1);
   else if (outer == 2) butterflies(y, y + size, size >> 1);
@@ -76,26 +76,39 @@ function twoStages(begin: usize, end: usize, stride: usize): void {
     }
 }
 
-/** Four columns at once: each of K values (a multiple of 4), `run` bytes apart, is multiplied by M_K. */
-function mix(at: usize, K: i32, run: usize, signs: usize, column: usize): void {
-  const bytes = <usize>K << 4;
-  for (const end = at + run; at < end; at += 16) {
-    for (let j: usize = 0, from = at; j < bytes; j += 16, from += run) v128.store(column + j, v128.load(from));
-    for (let i = 0, sign = signs, to = at; i < K; i++, to += run) {
-      let sum = term(column, sign);
-      sum = add(add(add(sum, term(column + 16, sign + 4)), term(column + 32, sign + 8)), term(column + 48, sign + 12));
-      sign += 16;
-      for (let from = column + 64; from < column + bytes; from += 64, sign += 16) {
-        sum = add(add(sum, term(from, sign)), term(from + 16, sign + 4));
-        sum = add(add(sum, term(from + 32, sign + 8)), term(from + 48, sign + 12));
-      }
-      v128.store(to, sum);
+/** Eight columns at once: each of K values (a multiple of 4), `run` bytes apart, is multiplied by M_K. */
+function mix(at: usize, K: i32, run: usize, signs: usize, columns: usize): void {
+  const bytes = <usize>K << 5;
+  for (const end = at + run; at < end; at += 32) {
+    for (let j: usize = 0, from = at; j < bytes; j += 32, from += run) {
+      v128.store(columns + j, v128.load(from));
+      v128.store(columns + j, v128.load(from, 16), 16);
     }
+    for (let sign = signs, to = at; to < at + run * K; sign += bytes >> 2, to += run << 1)
+      rows2(columns, bytes, sign, to, to + run);
   }
 }
-@inline function term(x: usize, sign: usize): v128 { return v128.xor(v128.load(x), v128.load32_splat(sign)); }
 
-// Runs of 1 and 2 are narrower than a vector: the same, one value at a time.
+/** Two rows of M_K by eight columns: every load serves two of four sums. */
+function rows2(x: usize, bytes: usize, sign: usize, to: usize, next: usize): void {
+  const row = bytes >> 3;
+  let s = v128.load32_splat(sign), t = v128.load32_splat(sign + row);
+  let p = v128.load(x), q = v128.load(x, 16);
+  let a = v128.xor(p, s), b = v128.xor(q, s), c = v128.xor(p, t), d = v128.xor(q, t);
+  const end = x + bytes;
+  for (x += 32, sign += 4; x < end; x += 32, sign += 4) {
+    s = v128.load32_splat(sign);
+    t = v128.load32_splat(sign + row);
+    p = v128.load(x);
+    q = v128.load(x, 16);
+    a = add(a, v128.xor(p, s)); b = add(b, v128.xor(q, s));
+    c = add(c, v128.xor(p, t)); d = add(d, v128.xor(q, t));
+  }
+  v128.store(to, a); v128.store(to, b, 16);
+  v128.store(next, c); v128.store(next, d, 16);
+}
+
+// Runs below 8 are too narrow for that: the same, one value at a time.
 
 function narrowButterflies(begin: usize, end: usize, stride: usize): void {
   for (let block = begin; block < end; block += stride << 1)

@@ -7,7 +7,7 @@ import {
   bits,
   type Call,
   convWindow,
-  hadamardColumn,
+  hadamardColumns,
   hadamardOperands,
   type Instruction,
   instructions,
@@ -146,7 +146,7 @@ export const fused: Readonly<Record<string, Rule>> = {
       {
         code: code.FWHT_QUANTIZE,
         operands: [call.value('x'), scale('scale')[0], value('q'), ...hadamardOperands(call)],
-        own: () => padded(call.dims.n) * 4 + hadamardColumn(call.dims.n),
+        own: () => padded(call.dims.n) * 4 + hadamardColumns(call.dims.n),
         quantized: call.dims.n,
       },
     ];

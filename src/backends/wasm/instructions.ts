@@ -77,7 +77,8 @@ export const hadamardOperands = ({ dims: { n }, attrs, table }: Call): readonly 
   const { outer, base, run } = factor(n)!;
   return [n, outer, base.length, run, table(signs(base, attrs.inverse === true)), bits(1 / Math.sqrt(n))];
 };
-export const hadamardColumn = (n: number) => factor(n)!.base.length * 16;
+/** The bytes of eight columns of K values. */
+export const hadamardColumns = (n: number) => factor(n)!.base.length * 32;
 
 /* biome-ignore format: a table */
 export const instructions: Readonly<Record<string, (call: Call) => readonly Instruction[]>> = {
@@ -124,7 +125,7 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
     ], { own: () => n * 16 }),
   ],
   fwht: call => [
-    does(code.FWHT, [call.value('x'), call.value('y'), ...hadamardOperands(call)], { own: () => hadamardColumn(call.dims.n) }),
+    does(code.FWHT, [call.value('x'), call.value('y'), ...hadamardOperands(call)], { own: () => hadamardColumns(call.dims.n) }),
   ],
   'scale-channels': ({ value, weight, dims: { n }, attrs }) => [
     does(code.SCALE_CHANNELS, [value('x'), weight('c', vector), value('y'), n, attrs.inverse ? 1 : 0]),
