@@ -116,6 +116,7 @@ export function load(
   };
 
   let held: Held | undefined;
+  const stateRefs = new Set(assembled.states.keys());
   const copyOut = (): State => {
     const copies = [...assembled.states].map(
       ([ref, { at, packing }]) => [ref, packing.read(wasm.memory.buffer, at)] as const,
@@ -151,7 +152,7 @@ export function load(
         for (const [ref, tensor] of results)
           readRows(wasm.memory.buffer, layout.address(ref), tensor, last ? 0 : begin, last ? 1 : count);
       }
-      held = hold([...assembled.states.keys()], copyOut);
+      held = hold(stateRefs, copyOut);
       return { results, state: held.state };
     },
     about: {
@@ -182,7 +183,7 @@ interface Held {
   leave(): void;
 }
 
-function hold(refs: readonly Ref[], copyOut: () => State): Held {
+function hold(refs: ReadonlySet<Ref>, copyOut: () => State): Held {
   let copy: State | undefined;
   let here = true;
   const keep = () => {
@@ -193,8 +194,18 @@ function hold(refs: readonly Ref[], copyOut: () => State): Held {
     if (!copy) throw new Error('state: was given up when it was fed on');
     return copy[ref];
   };
-  const properties = refs.map(ref => [ref, { enumerable: true, get: () => look(ref) }] as const);
-  const state: State = Object.defineProperties({}, Object.fromEntries(properties));
+  const has = (ref: PropertyKey): ref is Ref => refs.has(ref as Ref);
+  // a property for every state would take longer to make than a token of a small model (measured)
+  const state: State = new Proxy<State>(
+    {},
+    {
+      get: (_, ref) => (has(ref) ? look(ref) : undefined),
+      has: (_, ref) => has(ref),
+      ownKeys: () => [...refs],
+      getOwnPropertyDescriptor: (_, ref) =>
+        has(ref) ? { value: look(ref), enumerable: true, configurable: true } : undefined,
+    },
+  );
   return {
     state,
     keep,
