@@ -5,6 +5,7 @@ import { FAILED, LOST } from '../src/backends/wasm/sync';
 import { absmaxScale } from './absmax-scale';
 import { add } from './add';
 import { causalConv1d, causalConv1dI8 } from './causal-conv1d';
+import { multiply, read } from './ceilings';
 import { dequantize } from './dequantize';
 import { embedding } from './embedding';
 import { embeddingI8 } from './embedding-i8';
@@ -13,7 +14,6 @@ import { linear, pack } from './linear';
 import { linearI8, packI8 } from './linear-i8';
 import { negExp } from './neg-exp';
 import { quantize } from './quantize';
-import { read } from './read';
 import { addNormQuantize, rmsNorm } from './rms-norm';
 import { scaleChannels } from './scale-channels';
 import { selectiveScan, selectiveScanI8 } from './selective-scan';
@@ -89,6 +89,7 @@ function step(at: usize, rows: i32): void {
       );
       break;
     case op.READ: read(p(at, 1), i(at, 2)); break;
+    case op.MULTIPLY: multiply(i(at, 1)); break;
     default: unreachable();
   }
 }

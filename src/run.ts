@@ -44,6 +44,8 @@ export interface Executable {
   readonly ready?: Promise<void>;
   /** Bytes per second that a plain read of `bytes` bytes of its memory reaches, with all its threads: the ceiling of decoding. */
   readBandwidth?(bytes: number): number;
+  /** Multiply-adds of int8 per second that its instructions reach in registers, with all its threads: the ceiling of prefill. */
+  multiplyRate?(): number;
   dispose?(): void;
 }
 

@@ -54,6 +54,7 @@ function prepare(
       return { logits: results.get(result) as Tensor<'f32'>, state: after };
     },
     readBandwidth: bytes => running().readBandwidth(bytes),
+    multiplyRate: () => running().multiplyRate(),
     dispose() {
       machine?.dispose();
       machine = undefined;

@@ -6,7 +6,7 @@ import type { Ref } from '../../graph.ts';
 import type { ExecutableInfo, FeedOptions, Observer, State } from '../../run.ts';
 import { type Data, describe, type Tensor, zeros } from '../../tensor.ts';
 import { padded, rowBytes } from './memory.ts';
-import { INSTRUCTION_BYTES, READ } from './opcodes.ts';
+import { INSTRUCTION_BYTES, MULTIPLY, READ } from './opcodes.ts';
 import { assemble, type Layout, type Plan } from './program.ts';
 import { FAILED_INDEX, LOST } from './sync.ts';
 import { type Crew, gather } from './threads.ts';
@@ -29,6 +29,7 @@ export interface Machine {
   readonly about: ExecutableInfo;
   readonly ready?: Promise<void>;
   readBandwidth(bytes: number): number;
+  multiplyRate(): number;
   dispose(): void;
 }
 
@@ -134,6 +135,14 @@ export function load(
     held = undefined;
   };
 
+  /** Seconds that one instruction takes that is not the plan's. */
+  const timed = (...words: readonly number[]): number => {
+    new Int32Array(wasm.memory.buffer, end, words.length).set(words);
+    const start = performance.now();
+    execute(end, end + INSTRUCTION_BYTES, 1, 0);
+    return (performance.now() - start) / 1000;
+  };
+
   return {
     run(inputs, total, state, { observe, giveUp = false, logits } = {}) {
       const last = logits === 'last';
@@ -166,10 +175,12 @@ export function load(
     ready: crew?.ready,
     readBandwidth(bytes) {
       const size = Math.min(bytes, wasm.memory.buffer.byteLength - BASE);
-      new Int32Array(wasm.memory.buffer, end, 3).set([READ, BASE, Math.floor(size / 64)]);
-      const start = performance.now();
-      execute(end, end + INSTRUCTION_BYTES, 1, 0);
-      return size / ((performance.now() - start) / 1000);
+      return size / timed(READ, BASE, Math.floor(size / 64));
+    },
+    multiplyRate() {
+      const rounds = 1000;
+      const products = rounds * 8000 * (variant.tiles.bias ? 8 : 16);
+      return (products * (crew?.size() ?? 1)) / timed(MULTIPLY, rounds);
     },
     dispose: () => crew?.dismiss(),
   };

@@ -23,6 +23,7 @@ export const CAUSAL_CONV1D_I8 = 21;
 export const SELECTIVE_SCAN_I8 = 22;
 export const FWHT_QUANTIZE = 23;
 export const READ = 24;
+export const MULTIPLY = 25;
 
 /** An instruction is an opcode and up to 19 arguments, each an i32. */
 export const INSTRUCTION_BYTES = 80;

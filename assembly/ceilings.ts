@@ -1,0 +1,41 @@
+// What the machine could do at best: read memory and do nothing else, multiply in registers and do nothing else.
+// In rounds, each a call of its own: V8 would leave one long loop in its first, slow code.
+import { zero } from './numerics';
+import { first, last, own } from './threads';
+
+export function read(at: usize, lines: i32): void {
+  let from = at + (<usize>first(lines) << 6);
+  for (const end = at + (<usize>last(lines) << 6); from < end; from += 65536) readSome(from, min(from + 65536, end));
+}
+
+function readSome(from: usize, end: usize): void {
+  let a = zero(), b = a, c = a, d = a;
+  for (; from < end; from += 64) {
+    a = v128.or(a, v128.load(from)); b = v128.or(b, v128.load(from, 16));
+    c = v128.or(c, v128.load(from, 32)); d = v128.or(d, v128.load(from, 48));
+  }
+  v128.store(own(), v128.or(v128.or(a, b), v128.or(c, d)));
+}
+
+/** Every thread: `rounds` times 8 · STEPS products of vectors, each added to a sum. */
+export function multiply(rounds: i32): void {
+  for (let i = 0; i < rounds; i++) multiplySome(own());
+}
+
+const STEPS = 1000;
+
+@inline function product(sum: v128, w: v128, x: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, sum);
+  return i32x4.add(sum, i32x4.dot_i16x8_s(w, x));
+}
+
+function multiplySome(at: usize): void {
+  const p = v128.load(at), q = v128.load(at, 16);
+  let x = v128.load(at, 32), a = zero(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
+  for (let i = 0; i < STEPS; i++) {
+    a = product(a, p, x); b = product(b, q, x); c = product(c, p, x); d = product(d, q, x);
+    x = i32x4.add(x, p); // else the products would be the same each time
+    e = product(e, p, x); f = product(f, q, x); g = product(g, p, x); h = product(h, q, x);
+  }
+  v128.store(at, v128.xor(v128.xor(v128.xor(a, b), v128.xor(c, d)), v128.xor(v128.xor(e, f), v128.xor(g, h))), 48);
+}
