@@ -153,7 +153,7 @@ export function assemble(plan: Plan, tiles: TileFormat, threads: number): Assemb
       .flatMap(({ operands }) => operands)
       .map(operand => (typeof operand === 'object' && operand.kind === 'scratch' ? operand.bytes(rows) : 0));
     const own = scratch + most(shared);
-    const ownBytes = most(list.map(instruction => instruction.own?.(rows) ?? 0));
+    const ownBytes = most([OWN_LEAST, ...list.map(instruction => instruction.own?.(rows) ?? 0)]);
     return {
       rows,
       table,
@@ -174,6 +174,9 @@ export function assemble(plan: Plan, tiles: TileFormat, threads: number): Assemb
     layout,
   };
 }
+
+/** What the kernels of ceilings.ts take of own scratch. */
+const OWN_LEAST = 96;
 
 const keyOf = ({ ref, packing }: { readonly ref: Ref; readonly packing: Packing }) => `${packing.key} ${ref}`;
 
