@@ -1,0 +1,35 @@
+// What anyone's page would do: fetches a model's files, opens it, feeds it. ../page.test.ts calls the three functions.
+import { folderOf } from '/dist/formats/bytes.js';
+import { bytesOf, hasher } from '/dist/identity.js';
+import { openModel } from '/dist/open-model.js';
+
+const FOLDER = '/models/mamba-books-15m';
+const FILES = [
+  'config.json',
+  'model.safetensors',
+  'plan.quamba.safetensors',
+  'stats.quamba-int8-head.safetensors',
+  'tokenizer.json',
+  'tokenizer_config.json',
+];
+
+const fetched = async file => [file, await (await fetch(`${FOLDER}/${file}`)).bytes()];
+const folder = Promise.all(FILES.map(fetched)).then(files => folderOf('books', Object.fromEntries(files)));
+
+let model;
+
+globalThis.start = async (recipe, threads) => {
+  model = await openModel(await folder, { recipe, threads });
+  return { backend: model.backend, about: { ...model.about } };
+};
+
+globalThis.write = (text, firstCut) => {
+  const session = model.session();
+  const tokens = [...model.tokenizer.encode(text)];
+  const hash = hasher();
+  for (const cut of [tokens.slice(0, firstCut), tokens.slice(firstCut)])
+    hash.update(bytesOf(session.feed(cut)));
+  return { tokens, bits: hash.hex() };
+};
+
+globalThis.stop = () => model.dispose();
