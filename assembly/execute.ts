@@ -30,12 +30,34 @@ import { meet } from './threads';
 export function execute(at: usize, end: usize, rows: i32): usize {
   for (; at < end; at += op.INSTRUCTION_BYTES) {
     step(at, rows);
+    const next = at + op.INSTRUCTION_BYTES;
+    if (rows == 1 && next < end && takesRows(i(at, 0)) && takesRows(i(next, 0))) continue; // one thread does both
     if (!meet()) return LOST;
     const failed = load<usize>(FAILED);
     // a faster thread may have failed in the next instruction already; all must have seen it before the next job clears it
     if (failed && failed <= at) return meet() ? failed : LOST;
   }
   return 0;
+}
+
+/** Whether threads share an instruction by rows; else by channels, outputs or places. */
+function takesRows(code: i32): bool {
+  switch (code) {
+    case op.EMBEDDING:
+    case op.EMBEDDING_I8:
+    case op.RMS_NORM:
+    case op.PACK:
+    case op.PACK_I8:
+    case op.FWHT:
+    case op.SCALE_CHANNELS:
+    case op.ABSMAX_SCALE:
+    case op.QUANTIZE:
+    case op.DEQUANTIZE:
+    case op.SLICE:
+    case op.ADD_NORM_QUANTIZE:
+    case op.FWHT_QUANTIZE: return true;
+    default: return false;
+  }
 }
 
 function step(at: usize, rows: i32): void {
