@@ -4,7 +4,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
 import type { Weights } from './graph.ts';
-import type { Tensor } from './tensor.ts';
+import { type Tensor, zeros } from './tensor.ts';
 
 /** Values of each tensor that take part in an identity. */
 const SAMPLE = 4096;
@@ -25,11 +25,16 @@ export function identity(weights: Weights, refs: Iterable<string>, about: unknow
   for (const ref of [...refs].sort()) {
     const t = weights.read(ref);
     hash.update(encoder.encode(`\n${ref} ${t.dtype}[${t.shape}] `));
-    const step = Math.max(1, Math.floor(t.data.length / SAMPLE));
-    const sample = t.data.filter((_: number, i: number) => i % step === 0) as Tensor['data'];
-    hash.update(bytesOf({ ...t, data: sample } as Tensor));
+    hash.update(bytesOf({ ...t, data: sampleOf(t) } as Tensor));
   }
   return bytesToHex(hash.digest());
+}
+
+function sampleOf({ dtype, data }: Tensor): Tensor['data'] {
+  const step = Math.max(1, Math.floor(data.length / SAMPLE));
+  const sample = zeros(dtype, [Math.ceil(data.length / step)]).data;
+  for (let i = 0; i < sample.length; i++) sample[i] = data[i * step];
+  return sample;
 }
 
 /** sha256 of all bytes, piece by piece: of logits, of a file's tensors. */

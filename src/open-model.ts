@@ -173,14 +173,23 @@ function readyPlan(folder: Folder, options: ModelOptions): OpenPlan | undefined 
   const file = quantized ? 'model.safetensors' : `plan.${(asked ?? defaultRecipe(folder)).name}.safetensors`;
   if (!files.includes(file) || (!quantized && anew(options))) return undefined;
 
-  const { plan, info } = using(folder, file, loadPlan);
-  checkSameModel(folder, info, file, quantized);
-  const scheme = (asked ?? info.recipe).scheme;
-  if (JSON.stringify(scheme) === JSON.stringify(info.recipe.scheme)) return { plan, info, close() {} };
-  if (!quantized) return undefined;
-  throw new Error(
-    `${folder.name}/${file}: is quantized by recipe ${info.recipe.name}; for ${asked?.name} give the folder of the float model`,
-  );
+  const source = folder.open(file);
+  try {
+    const { plan, info } = loadPlan(source);
+    checkSameModel(folder, info, file, quantized);
+    const scheme = (asked ?? info.recipe).scheme;
+    if (JSON.stringify(scheme) === JSON.stringify(info.recipe.scheme))
+      return { plan, info, close: () => source.close() };
+    if (quantized)
+      throw new Error(
+        `${folder.name}/${file}: is quantized by recipe ${info.recipe.name}; for ${asked?.name} give the folder of the float model`,
+      );
+  } catch (error) {
+    source.close();
+    throw error;
+  }
+  source.close();
+  return undefined;
 }
 
 /** A plan made for another model says so before it says anything else. `alone`: the float weights are not beside it. */

@@ -62,7 +62,8 @@ export function savePlan(plan: Program, info: PlanInfo): Iterable<Uint8Array> {
 }
 
 /**
- * Reads a plan. All of it is checked before anything is returned, but for `sha256` (see `verifyPlan`).
+ * Reads a plan. All of it is checked before anything is returned, but for `sha256` (see `verifyPlan`). Weights are read from
+ * the source when they are asked for, so that a large one is never in memory whole: it must stay open as long.
  *
  * @throws Error naming the file and the field, tensor or version that is wrong.
  */
@@ -88,7 +89,11 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
   };
   const missing = graph.weights.find(ref => !file.tensors.has(ref));
   if (missing !== undefined) throw new Error(`${file.name}: tensor ${missing} of the plan is missing`);
-  const weights = weightsOf(new Map(graph.weights.map(ref => [ref, file.read(ref)])));
+  const weights: Weights = {
+    has: ref => file.tensors.has(ref),
+    shape: ref => file.tensors.get(ref)!.shape,
+    read: ref => file.read(ref),
+  };
   const about = Object.fromEntries(ABOUT.map(key => [key, file.metadata[key]]));
   if (identity(weights, graph.weights, about) !== file.metadata.identity)
     throw new Error(`${file.name}: has changed since it was saved (identity differs)`);

@@ -6,7 +6,6 @@
 import type { LazyTensor, Ref, Weights } from '../graph.ts';
 import { absmax, scaleOf } from '../ops/absmax-scale.ts';
 import { quantize } from '../ops/quantize.ts';
-import { once } from '../run.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import type { WeightScheme } from './scheme.ts';
 
@@ -38,14 +37,17 @@ function scaleShape({ per }: WeightScheme, [rows, columns]: readonly number[]): 
 const suffix = ({ per }: WeightScheme): string =>
   per === 'tensor' ? 'i8' : per === 'row' ? 'i8-rows' : `i8-groups-of-${per.group}`;
 
-/** The integer weights of a plan, each quantized once and when it is first read. */
+/**
+ * The integer weights of a plan, each quantized when it is read. Nothing but the scales is kept, so that a backend that takes
+ * one weight after the other never has two of them in memory; it reads the integers first, and then has the scale for free.
+ */
 export function integerWeights(weights: Weights): {
   /** The names of a weight's integers and of its scales: [p, g] for a matrix product, [1] or [o] for rows. */
   of(ref: Ref, scheme: WeightScheme, as: 'matrix' | 'rows'): { readonly q: Ref; readonly scale: Ref };
   readonly made: Readonly<Record<Ref, LazyTensor>>;
 } {
   const made: Record<Ref, LazyTensor> = {};
-  const integers: Record<Ref, () => IntegerWeight> = {};
+  const known = new Map<Ref, Tensor<'f32'>>(); // scales, by their integers
   return {
     made,
     of(ref, scheme, as) {
@@ -54,13 +56,18 @@ export function integerWeights(weights: Weights): {
       const q = `${ref}.${suffix(scheme)}`;
       const scale = `${q}.${as === 'matrix' ? 'wscale' : 'scale'}`;
       const shape = weights.shape(ref);
-      const integer = (integers[q] ??= once(() =>
-        quantizeWeight(weights.read(ref) as Tensor<'f32'>, scheme),
-      ));
+      const integers = (): IntegerWeight => {
+        const integer = quantizeWeight(weights.read(ref) as Tensor<'f32'>, scheme);
+        known.set(q, integer.scale);
+        return integer;
+      };
       const [p, g] = scaleShape(scheme, shape);
       const scales = as === 'matrix' ? [p, g] : [p];
-      made[q] = { shape, read: () => integer().q };
-      made[scale] = { shape: scales, read: () => tensor(integer().scale.data, scales) };
+      made[q] = { shape, read: () => integers().q };
+      made[scale] = {
+        shape: scales,
+        read: () => tensor((known.get(q) ?? integers().scale).data, scales),
+      };
       return { q, scale };
     },
   };
