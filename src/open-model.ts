@@ -24,7 +24,7 @@ import { planOf, samplesOf } from './quant/pipeline.ts';
 import { DEFAULT_RECIPE, FLOAT_RECIPE, recipe as recipeOf } from './quant/recipes.ts';
 import type { Recipe } from './quant/scheme.ts';
 import { loadStats } from './quant/stats-file.ts';
-import { type ExecutableInfo, once } from './run.ts';
+import { type Executable, once } from './run.ts';
 import { createSession, type Session } from './session.ts';
 import { type GenerateOptions, generate } from './text/generate.ts';
 
@@ -59,8 +59,8 @@ export interface ModelOptions {
 export interface Model {
   readonly name: string;
   readonly backend: string;
-  /** What the backend says of itself: its kernels, threads and memory. */
-  readonly about?: ExecutableInfo;
+  /** What runs the plan; `executable.about` tells its kernels, threads and memory. */
+  readonly executable: Executable;
   readonly info: PlanInfo;
   /** The fused plan, or the float graph where the recipe quantizes nothing. */
   readonly plan: Program;
@@ -119,7 +119,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
   return {
     name: folder.name,
     backend: backend.name,
-    about: executable.about,
+    executable,
     info,
     plan,
     get tokenizer() {

@@ -2,6 +2,7 @@
 /** The command line. Exit code 0; 1 when something failed; 2 for wrong usage. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { benchCommand } from './bench.ts';
 import { doctorCommand } from './doctor.ts';
 import { evalCommand } from './eval.ts';
 import { exportCommand } from './export.ts';
@@ -21,6 +22,7 @@ const program = new Command('quamba')
   .addCommand(inspectCommand())
   .addCommand(evalCommand())
   .addCommand(doctorCommand())
+  .addCommand(benchCommand())
   .addCommand(exportCommand())
   .addHelpText(
     'after',

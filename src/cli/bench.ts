@@ -1,0 +1,250 @@
+/** `quamba bench`: tokens per second, and what they could be at best, of a folder's model or of random weights by shape. */
+import { existsSync, mkdirSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { Command, Option } from 'commander';
+import { prepare } from '../backends/backend.ts';
+import { backend as backendOf } from '../backends/index.ts';
+import { writeFileAtomic } from '../formats/disk.ts';
+import { writeSafetensors } from '../formats/safetensors.ts';
+import type { Program } from '../graph.ts';
+import { load } from '../load.ts';
+import { randomModel } from '../model/random-model.ts';
+import { configJson, type ShapeName, shapes } from '../model/shapes.ts';
+import { planOf } from '../quant/pipeline.ts';
+import { align } from '../render.ts';
+import { type Executable, initialState, type State } from '../run.ts';
+import {
+  backendOption,
+  bytes,
+  count,
+  integer,
+  jsonOption,
+  print,
+  printJson,
+  progressLine,
+  recipeNamed,
+  recipeOption,
+  threadsOption,
+  UsageError,
+} from './terminal.ts';
+
+export const benchCommand = () =>
+  new Command('bench')
+    .description(
+      'Measures tokens per second, prefill and decode, beside what reading the weights alone would take.',
+    )
+    .addOption(new Option('--shape <name>', 'random weights in this shape').choices(Object.keys(shapes)))
+    .option('--model <dir>', 'or the model of a folder')
+    .addOption(recipeOption('quamba-int8-head for a shape, what load() takes for a folder'))
+    .addOption(backendOption())
+    .addOption(threadsOption())
+    .option('--prompt-length <n>', 'tokens fed at once', count, 128)
+    .option('--generate <n>', 'tokens fed one by one', count, 64)
+    .option('--rounds <n>', 'medians are over so many rounds, after one to warm up', count, 5)
+    .option('--seed <n>', 'of the random weights', integer, 1)
+    .option('--write-checkpoint <dir>', 'only write the random float weights, as a Hugging Face folder')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Random weights are the same on every machine (src/model/random-model.ts). Their static scales are constants for each site,
+since the float weights of the largest shapes do not fit into a memory to calibrate them. loadSeconds is from nothing to the
+first token: with --shape it holds the drawing and quantizing of the weights, with --model the reading of the files.
+
+Examples:
+  quamba bench --shape mamba-130m
+  quamba bench --shape mamba-2.8b --threads 2 --generate 8 --rounds 3 --json
+  quamba bench --shape mamba-130m --write-checkpoint mamba-130m-random
+  quamba bench --model mamba-130m-quamba`,
+    )
+    .action(bench);
+
+type Options = {
+  shape?: ShapeName;
+  model?: string;
+  recipe?: string;
+  backend: string;
+  threads: number;
+  promptLength: number;
+  generate: number;
+  rounds: number;
+  seed: number;
+  writeCheckpoint?: string;
+  json?: boolean;
+};
+
+/** Of a shape where no recipe is named: the one that reads the fewest bytes for a token. */
+const SHAPE_RECIPE = 'quamba-int8-head';
+
+async function bench(options: Options): Promise<void> {
+  const { shape, model, writeCheckpoint, seed, json = false } = options;
+  if ((shape === undefined) === (model === undefined))
+    throw new UsageError('bench: give either --shape NAME or --model DIR');
+  if (writeCheckpoint !== undefined) {
+    if (shape === undefined) throw new UsageError('bench: --write-checkpoint takes a --shape');
+    return write(shape, seed, writeCheckpoint, json);
+  }
+  const start = performance.now();
+  const { plan, executable, vocabSize, about, close } = await open(options);
+  const ids = Int32Array.from(
+    { length: Math.max(options.promptLength, options.generate) },
+    (_, i) => ((i * 7 + 3) % 256) % vocabSize,
+  );
+  executable.feed(ids.subarray(0, 1), initialState(plan));
+  const loadSeconds = (performance.now() - start) / 1000;
+  const measured = measure(plan, executable, ids, options);
+  const running = executable.about;
+  const report = {
+    ...about,
+    backend: options.backend,
+    threads: running?.threads ?? 1,
+    promptLength: options.promptLength,
+    generate: options.generate,
+    rounds: options.rounds,
+    ...measured,
+    bytesPerToken: running?.bytesPerToken ?? null,
+    loadSeconds,
+    peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+    kernels: running?.kernels ?? null,
+    node: process.version,
+    cpu: cpus()[0]?.model ?? 'unknown',
+    date: new Date().toISOString().slice(0, 10),
+  };
+  executable.dispose?.();
+  close();
+  if (json) printJson(report);
+  else print(table(report));
+}
+
+interface Opened {
+  readonly plan: Program;
+  readonly executable: Executable;
+  readonly vocabSize: number;
+  readonly about: Readonly<Record<string, unknown>>;
+  close(): void;
+}
+
+async function open({ shape, model: path, recipe, backend, threads, seed }: Options): Promise<Opened> {
+  if (shape === undefined) {
+    const model = await load(path, {
+      recipe: recipe === undefined ? undefined : recipeNamed(recipe),
+      backend,
+      threads,
+    });
+    const { plan, executable, info } = model;
+    const about = { model: path, recipe: info.recipe.name };
+    return { plan, executable, vocabSize: info.config.vocabSize, about, close: () => model.dispose() };
+  }
+  const { name, scheme } = recipeNamed(recipe ?? SHAPE_RECIPE);
+  const { program, ranges } = randomModel(shapes[shape], seed);
+  const plan = planOf(program, scheme, { channels: {}, ranges });
+  const executable = prepare(backendOf(backend), plan, { threads });
+  await executable.ready;
+  const about = { shape, seed, recipe: name };
+  return { plan, executable, vocabSize: shapes[shape].vocabSize, about, close() {} };
+}
+
+/** Rates of each round, and their medians. What a busy moment of the machine slows, it slows alike. */
+function measure(
+  plan: Program,
+  executable: Executable,
+  ids: Int32Array,
+  { promptLength, generate, rounds, json }: Options,
+) {
+  const { bytesPerToken } = executable.about ?? {};
+  const prefill: number[] = [];
+  const decode: number[] = [];
+  const read: number[] = [];
+  const progress = progressLine('round', json);
+  for (let round = 0; round <= rounds; round++) {
+    let state: State = initialState(plan);
+    const feed = (tokens: Int32Array) => {
+      state = executable.feed(tokens, state, { giveUp: true, logits: 'last' }).state;
+    };
+    const whole = rate(promptLength, () => feed(ids.subarray(0, promptLength)));
+    const single = rate(generate, () => {
+      for (let i = 0; i < generate; i++) feed(ids.subarray(i, i + 1));
+    });
+    if (round > 0) {
+      prefill.push(whole);
+      decode.push(single);
+    }
+    if (bytesPerToken && executable.readBandwidth)
+      for (let i = 0; i < 3; i++) {
+        const bandwidth = executable.readBandwidth(bytesPerToken);
+        if (round > 0) read.push(bandwidth);
+      }
+    progress(round, rounds);
+  }
+  const decodeTokensPerSecond = median(decode)!;
+  const readBandwidth = median(read);
+  return {
+    prefillTokensPerSecond: median(prefill)!,
+    decodeTokensPerSecond,
+    readBandwidth,
+    readShare: readBandwidth && (decodeTokensPerSecond * bytesPerToken!) / readBandwidth,
+  };
+}
+
+function rate(tokens: number, work: () => void): number {
+  const start = performance.now();
+  work();
+  return tokens / ((performance.now() - start) / 1000);
+}
+
+const median = (values: readonly number[]): number | null =>
+  values.length ? values.toSorted((a, b) => a - b)[values.length >> 1] : null;
+
+function table(report: Readonly<Record<string, unknown>>): string {
+  const { shape, model, recipe, backend, kernels, threads, node, cpu } = report;
+  const number = (key: string) => report[key] as number | null;
+  const perSecond = (key: string) => `${number(key)!.toFixed(1)} tokens/s`;
+  const rows = [
+    ['model', `${shape ?? model}, ${recipe}`],
+    ['runs on', `${backend}${kernels ? ` (${kernels})` : ''}, ${threads} threads, Node ${node}, ${cpu}`],
+    [`prefill, ${report.promptLength} tokens`, perSecond('prefillTokensPerSecond')],
+    [`decode, ${report.generate} tokens`, perSecond('decodeTokensPerSecond')],
+  ];
+  if (number('readBandwidth'))
+    rows.push(
+      ['read for each token', bytes(number('bytesPerToken')!)],
+      ['a plain read of them', `${bytes(number('readBandwidth')!)}/s`],
+      ['decode reads at', `${(100 * number('readShare')!).toFixed(0)} % of it`],
+    );
+  rows.push(
+    ['load to first token', `${number('loadSeconds')!.toFixed(2)} s`],
+    ['peak memory', bytes(number('peakMemoryBytes')!)],
+  );
+  return align(rows);
+}
+
+/** The random float weights as a folder that every tool reads. */
+function write(shape: ShapeName, seed: number, path: string, json: boolean): void {
+  const target = join(path, 'model.safetensors');
+  if (existsSync(target)) throw new Error(`${target}: is there already`);
+  const { program } = randomModel(shapes[shape], seed);
+  const { graph, weights } = program;
+  mkdirSync(path, { recursive: true });
+  const progress = progressLine('writing tensor', json);
+  let written = 0;
+  const tensors = graph.weights.map(
+    ref =>
+      [
+        ref,
+        {
+          dtype: 'F32',
+          shape: weights.shape(ref),
+          get data() {
+            progress(++written, graph.weights.length);
+            return weights.read(ref).data;
+          },
+        },
+      ] as const,
+  );
+  writeFileAtomic(target, writeSafetensors(tensors, { format: 'pt' }));
+  const config = `${JSON.stringify(configJson(shapes[shape]), null, 2)}\n`;
+  writeFileAtomic(join(path, 'config.json'), [new TextEncoder().encode(config)]);
+  if (json) printJson({ out: path, shape, seed });
+  else print(`${path}: ${shape} with random weights, seed ${seed}`);
+}
