@@ -1,0 +1,134 @@
+// The wasm tests, and the hashes of logits, under other releases of Node, whose engines compile WebAssembly otherwise.
+// Each comes from npm, as a package of one binary, and goes away again. Usage: node scripts/nodes.mjs [major …]
+// The last line is `N passed, N failed`; exits with 1 on any failure, and where nothing ran.
+import { exec, execFile } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { counts } from './report.mjs';
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)));
+
+const MAJORS = ['20', '22', '24', '26'];
+const TESTS = ['test/wasm.test.ts', 'test/wasm-threads.test.ts', 'test/cli-doctor.test.ts'];
+const RECIPES = ['fp32', 'quamba', 'quamba-int8-head'];
+const THREADS = ['1', '2'];
+const GENERATE = '--tokens 510,1543,3081 --max-tokens 12 --temperature 0'.split(' ');
+
+const windows = process.platform === 'win32';
+const PACKAGE = `node-${windows ? 'win' : process.platform}-${process.arch}`;
+
+const work = mkdtempSync(join(tmpdir(), 'quamba-nodes-'));
+process.on('exit', () => rmSync(work, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+
+const asked = process.argv.slice(2);
+const current = process.versions.node.split('.')[0];
+const others = asked.length > 0 ? asked : MAJORS.filter(major => major !== current);
+
+const total = { passed: 0, failed: 0 };
+const add = ({ passed, failed }) => {
+  total.passed += passed;
+  total.failed += failed;
+};
+
+const nodes = [{ name: `node ${process.version} (this one)`, binary: process.execPath }];
+for (const major of others) {
+  const binary = await fetched(major);
+  if (!binary) continue;
+  const node = { name: `node ${(await run(binary, '--version')).stdout.trim()}`, binary };
+  const found = await tested(node, major);
+  console.log(`${node.name} · ${await kernels(node)} · ${say(found)}`);
+  add(found);
+  nodes.push(node);
+}
+for (const recipe of nodes.length > 1 ? RECIPES : []) add(await compared(recipe));
+console.log(say(total));
+process.exit(total.passed > 0 && total.failed === 0 ? 0 : 1);
+
+/** The binary of the newest release of a major version; undefined, and a line that says why, where it cannot be had. */
+async function fetched(major) {
+  const wanted = `${PACKAGE}@${major}`;
+  const folder = mkdtempSync(join(work, `${major}-`));
+  try {
+    const { stdout } = await promisify(exec)(`npm pack --silent --loglevel=error ${wanted}`, { cwd: folder });
+    await promisify(execFile)('tar', ['-xzf', stdout.trim()], { cwd: folder });
+    return join(folder, 'package', 'bin', windows ? 'node.exe' : 'node');
+  } catch ({ stderr, message }) {
+    const code = /\bnpm error code (\w+)/.exec(stderr)?.[1];
+    const why = {
+      E404: `npm has no package ${PACKAGE}`,
+      ETARGET: `npm has no release ${wanted}`,
+    }[code];
+    console.log(`node ${major} · skipped: ${why ?? `${wanted} could not be fetched (${code ?? message})`}`);
+    return undefined;
+  }
+}
+
+/** What the tests find under a Node. No report, as where vitest itself does not run there, is a failure. */
+async function tested({ binary }, major) {
+  const report = join(work, `${major}.json`);
+  const options = ['--reporter=dot', '--reporter=json', `--outputFile.json=${report}`];
+  const { stdout, stderr } = await run(binary, 'node_modules/vitest/vitest.mjs', 'run', ...TESTS, ...options);
+  const found = counts(report);
+  if (found.passed + found.failed > 0 && found.failed === 0) return found;
+  console.error(`${stdout}${stderr}`.trim());
+  return { ...found, failed: Math.max(found.failed, 1) };
+}
+
+/** The kernels that a Node's doctor chose, and why it did not choose others, whose tests then do not run. */
+async function kernels({ binary }) {
+  const { stdout } = await run(binary, 'dist/cli/main.js', 'doctor', '--json');
+  const { kernels } = parsed(stdout) ?? {};
+  if (!kernels) return 'doctor gave no answer';
+  const left = kernels.tried
+    .filter(({ usable }) => !usable)
+    .map(({ name, why }) => `${name} skipped: ${why}`);
+  return [`${kernels.chosen ?? 'no'} kernels`, ...left].join(' · ');
+}
+
+/** Every Node, on every number of threads, against the reference on this one. */
+async function compared(recipe) {
+  const expected = await hash(nodes[0], recipe, 'reference', '1');
+  const found = { passed: 0, failed: 0 };
+  for (const node of nodes)
+    for (const threads of THREADS) {
+      const actual = await hash(node, recipe, 'wasm', threads);
+      const same = actual !== undefined && actual === expected;
+      found[same ? 'passed' : 'failed']++;
+      if (!same)
+        console.log(
+          `${recipe} · ${node.name} with --threads ${threads}: logitsHash ${actual}; expected ${expected}`,
+        );
+    }
+  console.log(`${recipe} · logitsHash ${expected?.slice(0, 12)} · ${say(found)}`);
+  return found;
+}
+
+async function hash({ binary }, recipe, backend, threads) {
+  const options = ['--recipe', recipe, '--backend', backend, '--threads', threads, '--json'];
+  const { stdout, stderr } = await run(binary, 'dist/cli/main.js', 'generate', ...GENERATE, ...options);
+  if (stderr) console.error(stderr.trim());
+  return parsed(stdout)?.logitsHash;
+}
+
+/** What a program prints, however it ends. */
+function run(binary, ...args) {
+  return new Promise(resolve =>
+    execFile(binary, args, { maxBuffer: 1 << 28 }, (_, stdout, stderr) => resolve({ stdout, stderr })),
+  );
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function say({ passed, failed, skipped }) {
+  return `${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`;
+}
