@@ -1,0 +1,325 @@
+/**
+ * Every op alone, on every backend, at the sizes of the public Mamba checkpoints: microseconds for one call on 1 row (decode)
+ * and on 64 (prefill).
+ *
+ *   npm run build && node bench/ops.mjs --help
+ *
+ * What is timed. `wasm`: one call into WebAssembly that runs the op's instructions on values and weights which lie packed in
+ * its memory already, as they do when a plan runs; nothing is copied in or out. `reference`: the op's own function on arrays
+ * that are there already. The weights of one op mostly stay in the cache from call to call; those of a whole model do not:
+ * that is what `quamba bench` measures. `call` is a wasm call that does nothing worth speaking of, to be taken off the rest.
+ */
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { Bench } from 'tinybench';
+import { load } from '../dist/backends/wasm/machine.js';
+import { variantOf } from '../dist/backends/wasm/variants.js';
+import { inferTypes, opNode, reads, weightsOf } from '../dist/graph.js';
+import { randomModel } from '../dist/model/random-model.js';
+import { shapes } from '../dist/model/shapes.js';
+import { bind, parse } from '../dist/op.js';
+import { ops } from '../dist/ops/index.js';
+import { patterns } from '../dist/quant/fuse.js';
+import { planOf } from '../dist/quant/pipeline.js';
+import { recipe } from '../dist/quant/recipes.js';
+import { align } from '../dist/render.js';
+import { foldConstants } from '../dist/run.js';
+import { zeros } from '../dist/tensor.js';
+
+const HELP = `node bench/ops.mjs [options]
+
+  --shape a,b      shapes: ${Object.keys(shapes).join(', ')} (default: all)
+  --only a,b       ops by name (default: all): ${Object.values(ops)
+    .map(op => op.name)
+    .join(', ')},
+                   or of the fused nodes of a plan: ${patterns.map(({ name }) => name).join(', ')}
+  --rows 1,64      tokens in a call
+  --threads N      of wasm (default 1)
+  --time MS        for each measurement (default 100)
+  --no-reference   wasm only
+  --json           print JSON instead of the tables
+
+Examples:
+  node bench/ops.mjs --shape mamba-130m
+  node bench/ops.mjs --shape mamba-130m,mamba-2.8b --only linear-i8,selective-scan --rows 1 --json`;
+
+/** The reference is left out where it takes longer, in milliseconds. */
+const PATIENCE = 1000;
+
+/** Every op with the letters of its signatures at the sizes of a model, and what it is there for. */
+/* biome-ignore format: a table */
+function cases({ dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, vocabSize: v }) {
+  const matrices = [
+    ['in_proj', { i: m, o: 2 * d }], ['x_proj', { i: d, o: r + 2 * n }], ['dt_proj', { i: r, o: d }],
+    ['out_proj', { i: d, o: m }], ['head', { i: m, o: v }],
+  ];
+  return [
+    ['embedding', 'embedding', { v, m }],
+    ['embedding-i8', 'embedding', { v, m }],
+    ['add', 'residual', { m }],
+    ['rms-norm', 'block', { m }],
+    ...matrices.map(([what, dims]) => ['linear', what, dims]),
+    ...matrices.map(([what, dims]) => ['linear-i8', what, { ...dims, p: what === 'head' ? v : 1, g: 1 }]),
+    ['slice', 'x of xz', { n: 2 * d }, { start: 0, size: d }],
+    ['causal-conv1d', 'conv', { d, k }],
+    ['softplus', 'dt', { n: d }],
+    ['silu', 'z', { n: d }],
+    ['neg-exp', 'A', { n: d }],
+    ['selective-scan', 'scan', { d, n }],
+    ['fwht', 'y', { n: d }],
+    ['scale-channels', 'y', { n: d }],
+    ['absmax-scale', 'y', { n: d }],
+    ['quantize', 'y', { n: d }],
+    ['dequantize', 'y', { n: d }],
+  ].map(([name, what, dims, attrs = {}]) => ({ op: Object.values(ops).find(op => op.name === name), what, dims, attrs }));
+}
+
+/** Values between −1 and 1, or small integers, or tokens: no op's speed depends on more. */
+function filled(dtype, shape, most) {
+  const t = zeros(dtype, shape);
+  const { data } = t;
+  const begin = Math.min(data.length, 4099);
+  for (let i = 0, x = 1; i < begin; i++) {
+    x = (Math.imul(x, 1664525) + 1013904223) | 0;
+    data[i] = dtype === 'f32' ? x / 2 ** 31 : dtype === 'i8' ? x >> 25 : (x >>> 8) % most;
+  }
+  for (let size = begin; size < data.length; size *= 2) data.copyWithin(size, 0, size);
+  return t;
+}
+
+/** The tensors of one call, by the op's signatures. */
+function inputsOf(op, dims, rows) {
+  const values = { s: 1, l: rows, ...dims };
+  return Object.entries(op.inputs).map(([key, signature]) => {
+    const { dtype, axes } = parse(signature);
+    const shape = axes.map(({ letter, minus, size }) => size ?? values[letter] - minus);
+    const t = filled(dtype, shape, dims.v);
+    if (key.endsWith('scale') || key === 'c') t.data.fill(1 / 64); // scales are positive
+    return [key, t, axes[0].letter === 'l'];
+  });
+}
+
+/** What reference's kernel does in one call. */
+function referenceCall(op, dims, attrs, rows) {
+  const inputs = inputsOf(op, dims, rows).map(([key, t]) => [key, t]);
+  const call = bind(op, Object.fromEntries(inputs), attrs);
+  return () => op.reference(call.inputs, call.attrs, call.outputs, call.dims);
+}
+
+/** One node in a wasm machine of its own; `values` are what it reads of each row, or what it changes. */
+async function machineCall(node, { types, values, states, weights }, rows, threads) {
+  const plan = {
+    nodes: [node],
+    inputs: [...values.keys()],
+    results: [],
+    states: Object.keys(states),
+    types,
+    weights,
+  };
+  const machine = load(plan, variantOf(), { rows, threads });
+  await machine.ready;
+  let { state } = machine.run(values, rows, states, { giveUp: true });
+  return {
+    // without inputs: what the first call copied in is still there
+    run() {
+      state = machine.run(NOTHING, rows, state, { giveUp: true }).state;
+    },
+    dispose: () => machine.dispose(),
+  };
+}
+const NOTHING = new Map();
+
+/** An op alone as `machineCall` takes it. */
+function single(op, dims, attrs, rows) {
+  const inputs = inputsOf(op, dims, rows);
+  const refs = Object.fromEntries(inputs.map(([key]) => [key, key]));
+  const types = new Map();
+  const type = (ref, { dtype, shape }, isRows) =>
+    types.set(ref, { dtype, shape: isRows ? ['l', ...shape.slice(1)] : shape });
+  for (const [key, t, isRows] of inputs) if (isRows || key === 'state') type(key, t, isRows);
+  const out = Object.keys(op.outputs).map(key => [key, key === 'state' ? key : `after.${key}`]);
+  const node = { ...opNode(op, refs, '', attrs), out: Object.fromEntries(out) };
+  const made = bind(op, Object.fromEntries(inputs.map(([key, t]) => [key, t])), attrs).outputs;
+  for (const [key, ref] of out) if (key !== 'state') type(ref, made[key], true);
+  const named = keep => new Map(inputs.filter(keep).map(([key, t]) => [key, t]));
+  return {
+    node,
+    types,
+    values: named(([, , isRows]) => isRows),
+    states: Object.fromEntries(named(([key]) => key === 'state')),
+    weights: weightsOf(named(([key, , isRows]) => !isRows && key !== 'state')),
+  };
+}
+
+/** The fused nodes of the first layer's plan, each as `machineCall` takes it. */
+function fusedNodes(config, rows) {
+  const { program, ranges } = randomModel({ ...config, layers: 1 }, 1);
+  const folded = foldConstants(planOf(program, recipe('quamba-int8-head'), { channels: {}, ranges }));
+  const types = inferTypes(folded);
+  return folded.graph.nodes
+    .filter(node => node.kind === 'fused')
+    .map(node => {
+      const ofRows = reads(node).filter(ref => types.get(ref)?.shape[0] === 'l');
+      const states = reads(node).filter(ref => ref in folded.graph.states);
+      const concrete = ref => types.get(ref).shape.map(extent => (extent === 'l' ? rows : extent));
+      const tensors = refs => refs.map(ref => [ref, filled(types.get(ref).dtype, concrete(ref))]);
+      const values = new Map(tensors(ofRows));
+      const last = Object.values(node.body.at(-1).out)[0];
+      const what = node.body.find(({ role }) => role)?.role ?? last.replace('layers.0.', '');
+      return {
+        node,
+        what,
+        types,
+        values,
+        states: Object.fromEntries(tensors(states)),
+        weights: folded.weights,
+      };
+    });
+}
+
+/** Microseconds of a call, the median. */
+async function time(run) {
+  const bench = new Bench({
+    time: options.time,
+    iterations: 3,
+    warmupTime: options.time / 4,
+    warmupIterations: 2,
+  });
+  bench.add('op', run, { async: false });
+  const [task] = await bench.run();
+  if (task.result.error) throw task.result.error;
+  return task.result.latency.p50 * 1000;
+}
+
+async function timeMachine(one, rows) {
+  const { run, dispose } = await machineCall(one.node, one, rows, options.threads);
+  const us = await time(run);
+  dispose();
+  return us;
+}
+
+/** The reference, where a call is not too long by what one row took. */
+async function timeReference({ op, dims, attrs }, rows) {
+  if (!options.reference) return undefined;
+  const one = referenceCall(op, dims, attrs, 1);
+  one();
+  const start = performance.now();
+  one();
+  if ((performance.now() - start) * rows > PATIENCE) return undefined;
+  return time(referenceCall(op, dims, attrs, rows));
+}
+
+/** The rows of a shape: { l, op, what, dims?, reference?, wasm } in microseconds, and what a matrix product reaches. */
+async function measure(shape) {
+  const config = shapes[shape];
+  const rows = [];
+  const add = row => {
+    rows.push({ shape, ...row });
+    say(`${shape}, ${row.l} rows: ${row.op} ${row.what}`);
+  };
+  const wanted = name => options.only === undefined || options.only.includes(name);
+  for (const l of options.rows) {
+    add({ l, op: 'call', what: '', wasm: await timeMachine(single(ops.add, { m: 1 }, {}, l), l) });
+    for (const one of cases(config)) {
+      const { op, what, dims, attrs } = one;
+      if (!wanted(op.name)) continue;
+      const reference = await timeReference(one, l);
+      const wasm = await timeMachine(single(op, dims, attrs, l), l);
+      const products = dims.o && { billionProductsPerSecond: (l * dims.i * dims.o) / wasm / 1e3 };
+      add({ l, op: op.name, what, dims, reference, wasm, ...products });
+    }
+    for (const one of fusedNodes(config, l)) {
+      if (!wanted(one.node.name)) continue;
+      add({ l, op: one.node.name, what: one.what, wasm: await timeMachine(one, l) });
+    }
+  }
+  return rows;
+}
+
+function table(rows) {
+  const head = ['op', 'for', 'sizes', 'reference', 'wasm', 'times', '10⁹ products/s'];
+  const cell = (value, digits) => (value === undefined ? '' : value.toFixed(digits));
+  return align([
+    head,
+    ...rows.map(({ op, what, dims, reference, wasm, billionProductsPerSecond }) => [
+      op,
+      what,
+      Object.entries(dims ?? {})
+        .map(([letter, size]) => `${letter}=${size}`)
+        .join(' '),
+      cell(reference, 1),
+      cell(wasm, 1),
+      cell(reference && reference / wasm, 1),
+      cell(billionProductsPerSecond, 1),
+    ]),
+  ]);
+}
+
+function readOptions() {
+  const fail = sentence => {
+    console.error(`ops: ${sentence}\n(--help shows the options)`);
+    process.exit(2);
+  };
+  const count = (name, text) =>
+    /^[1-9]\d*$/.test(text) ? Number(text) : fail(`--${name} expected a whole number >= 1; got '${text}'`);
+  let values;
+  try {
+    ({ values } = parseArgs({
+      options: {
+        shape: { type: 'string', default: Object.keys(shapes).join(',') },
+        only: { type: 'string' },
+        rows: { type: 'string', default: '1,64' },
+        threads: { type: 'string', default: '1' },
+        time: { type: 'string', default: '100' },
+        'no-reference': { type: 'boolean', default: false },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    }));
+  } catch (error) {
+    fail(error.message);
+  }
+  if (values.help) {
+    console.log(HELP);
+    process.exit(0);
+  }
+  const several = (name, known) => {
+    const words = values[name].split(',');
+    const unknown = words.find(word => !known.includes(word));
+    return unknown === undefined
+      ? words
+      : fail(`--${name} expected of ${known.join(', ')}; got '${unknown}'`);
+  };
+  const names = [...Object.values(ops).map(op => op.name), ...patterns.map(({ name }) => name)];
+  return {
+    shapes: several('shape', Object.keys(shapes)),
+    only: values.only === undefined ? undefined : several('only', names),
+    rows: values.rows.split(',').map(text => count('rows', text)),
+    threads: count('threads', values.threads),
+    time: count('time', values.time),
+    reference: !values['no-reference'],
+    json: values.json,
+  };
+}
+
+const say = text => console.error(`ops: ${text}`);
+
+const options = readOptions();
+const machine = {
+  cpu: cpus()[0]?.model.trim() ?? 'unknown',
+  node: process.version,
+  kernels: variantOf().name,
+  threads: options.threads,
+  date: new Date().toISOString().slice(0, 10),
+};
+const rows = [];
+for (const shape of options.shapes) rows.push(...(await measure(shape)));
+if (options.json) console.log(JSON.stringify({ ...machine, unit: 'microseconds', rows }));
+else {
+  console.log(
+    `${machine.cpu}, Node ${machine.node}, ${machine.kernels}, threads ${machine.threads}; microseconds, medians`,
+  );
+  for (const shape of options.shapes)
+    for (const l of options.rows)
+      console.log(`\n${shape}, l = ${l}\n${table(rows.filter(row => row.shape === shape && row.l === l))}`);
+}
