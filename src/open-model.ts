@@ -106,7 +106,13 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     typeof options.backend === 'object' ? options.backend : backendOf(options.backend ?? defaultBackend());
   const { plan, info, close } = readyPlan(folder, options) ?? (await makePlan(folder, options, backend));
   const executable = prepare(backend, plan, options);
-  await executable.ready;
+  try {
+    await executable.ready;
+  } catch (error) {
+    executable.dispose?.();
+    close();
+    throw error;
+  }
   const vocabSize = info.config.vocabSize;
   const runnable = {
     program: plan,

@@ -33,6 +33,9 @@ function fnv1a(text: string): number {
   return hash;
 }
 
+/** 2³² / φ as an int32: as a larger number each addition would be one of floats. */
+const GOLDEN = 0x9e3779b9 | 0;
+
 /** The standard deviation of the sum of four bytes. */
 const SPREAD_OF_BYTES = 147.8;
 
@@ -47,7 +50,7 @@ export function draw(
   const data = new Float32Array(sizeOf(shape));
   const key = mix(seed) ^ fnv1a(name);
   const step = f(spread / SPREAD_OF_BYTES);
-  for (let i = 0, counter = key; i < data.length; i++, counter = (counter + 0x9e3779b9) | 0) {
+  for (let i = 0, counter = key; i < data.length; i++, counter = (counter + GOLDEN) | 0) {
     const h = mix(counter);
     const sum = (h & 255) + ((h >> 8) & 255) + ((h >> 16) & 255) + (h >>> 24) - 510;
     data[i] = f(mean + f(step * sum));
@@ -56,10 +59,23 @@ export function draw(
 }
 
 /** log 1 … log 16, the rows of A_log at initialization, as literals because Math.log differs between engines. */
-/* biome-ignore lint/suspicious/noApproximativeNumericConstant: a table */
 const LOGS = [
-  0, 0.6931472, 1.0986123, 1.3862944, 1.609438, 1.7917595, 1.9459101, 2.0794415, 2.1972246, 2.3025851,
-  2.3978953, 2.4849067, 2.5649493, 2.6390574, 2.7080502, 2.7725887,
+  0,
+  Math.LN2,
+  1.0986123,
+  1.3862944,
+  1.609438,
+  1.7917595,
+  1.9459101,
+  2.0794415,
+  2.1972246,
+  Math.LN10,
+  2.3978953,
+  2.4849067,
+  2.5649493,
+  2.6390574,
+  2.7080502,
+  2.7725887,
 ];
 
 type Maker = (name: string, seed: number, shape: readonly number[]) => Float32Array;

@@ -20,7 +20,7 @@ let model;
 
 globalThis.start = async (recipe, threads) => {
   model = await openModel(await folder, { recipe, threads });
-  return { backend: model.backend, about: { ...model.about } };
+  return { backend: model.backend, about: { ...model.executable.about } };
 };
 
 globalThis.write = (text, firstCut) => {
