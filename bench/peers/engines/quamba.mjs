@@ -10,7 +10,7 @@ import {
 
 const CALIBRATION = { windows: 4, tokens: 64 };
 
-export async function open({ recipe, model, threads }) {
+export async function open({ recipe, model, threads, all }) {
   const backend = backends.wasm;
   const scheme = recipeNamed(recipe);
   const { vocabSize } = model.config;
@@ -25,8 +25,8 @@ export async function open({ recipe, model, threads }) {
   const executable = prepare(backend, plan, { threads });
   await executable.ready;
   let state = initialState(plan);
-  const feed = ids => {
-    const result = executable.feed(Int32Array.from(ids), state, { giveUp: true });
+  const feed = (ids, logits) => {
+    const result = executable.feed(Int32Array.from(ids), state, { giveUp: true, logits });
     state = result.state;
     return result.logits.data;
   };
@@ -35,7 +35,7 @@ export async function open({ recipe, model, threads }) {
     reset: () => {
       state = initialState(plan);
     },
-    prefill: feed,
+    prefill: ids => feed(ids, all ? 'all' : 'last'),
     decode(ids) {
       for (const id of ids) feed([id]);
     },
