@@ -1,0 +1,147 @@
+/**
+ * The int8 product at the sizes of the public checkpoints, beside the same machine's ceilings in the same round: products
+ * in registers for prefill, a plain read of the same bytes for decode. One thread and two; medians of interleaved rounds.
+ *
+ *   npm run build && node bench/ceilings.mjs [--rounds 9] [--rows 128] [--json]
+ */
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { wasm } from '../dist/backends/wasm/index.js';
+import { initialState, ops, prepare, trace } from '../dist/index.js';
+import { shapes } from '../dist/model/shapes.js';
+import { align } from '../dist/render.js';
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '9' },
+    rows: { type: 'string', default: '128' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const rounds = Number(values.rounds);
+const rows = Number(values.rows);
+
+/** Matrices of one size, each read once: enough that together they do not stay in a cache. */
+const COLD_BYTES = 160e6;
+
+/** A plan of nothing but int8 products: tokens → rows of a small table → every matrix in turn. */
+function products(inputs, outputs) {
+  const matrices = Math.max(2, Math.ceil(COLD_BYTES / (inputs * outputs)));
+  const graph = trace((g, tokens) => {
+    const x = g.op('x', ops.embedding, { tokens, w: g.weight('table') });
+    const q = g.op('q', ops.quantize, { x, scale: g.weight('scale') });
+    let y;
+    for (let i = 0; i < matrices; i++)
+      y = g.op(`y${i}`, ops.linearI8, {
+        x: q,
+        xscale: g.weight('scale'),
+        w: g.weight(`w${i}`),
+        wscale: g.weight('wscale'),
+      });
+    return g.op('first', ops.slice, { x: y }, { start: 0, size: 1 });
+  });
+  const shapeOf = ref =>
+    ref === 'table' ? [16, inputs] : ref === 'scale' ? [1] : ref === 'wscale' ? [1, 1] : [outputs, inputs];
+  const weights = {
+    has: () => true,
+    shape: shapeOf,
+    read(ref) {
+      const shape = shapeOf(ref);
+      const size = shape.reduce((a, b) => a * b, 1);
+      if (!/^w\d/.test(ref))
+        return { dtype: 'f32', shape, data: Float32Array.from({ length: size }, (_, i) => (1 + (i % 251)) / 100) };
+      return { dtype: 'i8', shape, data: Int8Array.from({ length: size }, (_, i) => (i * 37) % 256) };
+    },
+  };
+  return { program: { graph, weights }, matrices };
+}
+
+const table = [];
+for (const [shape, { dModel, dInner }] of Object.entries(shapes)) {
+  const { program, matrices } = products(dModel, 2 * dInner);
+  const work = dModel * 2 * dInner * matrices;
+  const runs = [];
+  for (const threads of [1, 2]) {
+    const executable = prepare(wasm, program, { threads });
+    await executable.ready;
+    runs.push({ threads, executable, gemm: [], gemv: [], multiply: [], read: [] });
+  }
+  const ids = Int32Array.from({ length: rows }, (_, i) => i % 16);
+  for (let round = -2; round < rounds; round++)
+    for (const { executable, gemm, gemv, multiply, read } of runs) {
+      const state = initialState(program);
+      const prefill = rows * work * rate(() => executable.feed(ids, state));
+      const decode = work * rate(() => executable.feed(ids.subarray(0, 1), state));
+      const registers = executable.multiplyRate();
+      const bandwidth = executable.readBandwidth(work);
+      if (round < 0) continue;
+      gemm.push(prefill);
+      gemv.push(decode);
+      multiply.push(registers);
+      read.push(bandwidth);
+    }
+  const [one] = runs.map(({ gemm }) => median(gemm));
+  for (const { threads, executable, gemm, gemv, multiply, read } of runs) {
+    table.push({
+      shape,
+      matrix: `${2 * dInner} × ${dModel}`,
+      kernels: executable.about.kernels,
+      threads,
+      gemmGopsPerThread: (2 * median(gemm)) / threads / 1e9,
+      ofRegisters: median(gemm) / median(multiply),
+      againstOneThread: median(gemm) / one,
+      gemvBytesPerSecond: median(gemv),
+      ofPlainRead: median(gemv) / median(read),
+    });
+    executable.dispose();
+  }
+}
+
+const about = {
+  node: process.version,
+  cpu: cpus()[0].model.trim(),
+  rows,
+  rounds,
+  date: new Date().toISOString().slice(0, 10),
+};
+if (values.json) console.log(JSON.stringify({ ...about, table }));
+else {
+  console.log(`${about.cpu}, Node ${about.node}, ${about.date}; ${rows} rows, medians of ${rounds} rounds\n`);
+  console.log(
+    align([
+      [
+        'shape',
+        'matrix',
+        'kernels',
+        'threads',
+        'GEMM GOP/s a thread',
+        'of registers',
+        'against 1 thread',
+        'GEMV GB/s',
+        'of a plain read',
+      ],
+      ...table.map(row => [
+        row.shape,
+        row.matrix,
+        row.kernels,
+        `${row.threads}`,
+        row.gemmGopsPerThread.toFixed(1),
+        row.ofRegisters.toFixed(2),
+        `${row.againstOneThread.toFixed(2)} ×`,
+        (row.gemvBytesPerSecond / 1e9).toFixed(1),
+        row.ofPlainRead.toFixed(2),
+      ]),
+    ]),
+  );
+}
+
+/** How often in a second. */
+function rate(work) {
+  const start = performance.now();
+  work();
+  return 1000 / (performance.now() - start);
+}
+
+function median(values) {
+  return values.toSorted((a, b) => a - b)[values.length >> 1];
+}
