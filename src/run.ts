@@ -3,6 +3,7 @@
  */
 import {
   flatten,
+  inferTypes,
   type LazyTensor,
   type Node,
   type OpNode,
@@ -124,22 +125,24 @@ function runNode(
   return call.outputs;
 }
 
-/** Takes out the nodes that read constants only (A = −exp(A_log), a dequantized weight): their results become constants. */
-export function foldConstants({ graph, weights }: Program): Program {
+/**
+ * Takes out the nodes that read constants only (A = −exp(A_log), a dequantized weight): their results become constants, made
+ * when they are read and not kept.
+ */
+export function foldConstants(program: Program): Program {
+  const { graph, weights } = program;
+  const types = inferTypes(program);
   const constant = new Set(graph.weights);
   const folded: Record<Ref, LazyTensor> = {};
   const isConstant = (node: Node): node is OpNode =>
     node.kind === 'op' && Object.values(node.in).every(ref => constant.has(ref));
+  const get = (ref: Ref): Tensor => folded[ref]?.read() ?? weights.read(ref);
   const nodes = graph.nodes.filter(node => {
     if (!isConstant(node)) return true;
-    const get = (ref: Ref): Tensor => folded[ref]?.read() ?? weights.read(ref);
     const [[key, name]] = Object.entries(node.out);
-    const value = once(() => runNode(node, node.op.reference, get)[key]);
     folded[name] = {
-      get shape() {
-        return value().shape;
-      },
-      read: value,
+      shape: types.get(name)!.shape as readonly number[],
+      read: () => runNode(node, node.op.reference, get)[key],
     };
     constant.add(name);
     return false;
