@@ -20,6 +20,7 @@ import { shapes } from '../dist/model/shapes.js';
 import { bind, parse } from '../dist/op.js';
 import { ops } from '../dist/ops/index.js';
 import { patterns } from '../dist/quant/fuse.js';
+import { nominalRanges } from '../dist/quant/nominal-ranges.js';
 import { planOf } from '../dist/quant/pipeline.js';
 import { recipe } from '../dist/quant/recipes.js';
 import { align } from '../dist/render.js';
@@ -153,8 +154,10 @@ function single(op, dims, attrs, rows) {
 
 /** The fused nodes of the first layer's plan, each as `machineCall` takes it. */
 function fusedNodes(config, rows) {
-  const { program, ranges } = randomModel({ ...config, layers: 1 }, 1);
-  const folded = foldConstants(planOf(program, recipe('quamba-int8-head'), { channels: {}, ranges }));
+  const program = randomModel({ ...config, layers: 1 }, 1);
+  const scheme = recipe('quamba-int8-head');
+  const ranges = nominalRanges(program.graph, scheme);
+  const folded = foldConstants(planOf(program, scheme, { channels: {}, ranges }));
   const types = inferTypes(folded);
   return folded.graph.nodes
     .filter(node => node.kind === 'fused')

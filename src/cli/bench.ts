@@ -1,5 +1,5 @@
 /** `quamba bench`: tokens per second, and what they could be at best, of a folder's model or of random weights by shape. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
@@ -11,6 +11,7 @@ import type { Program } from '../graph.ts';
 import { load } from '../load.ts';
 import { randomModel } from '../model/random-model.ts';
 import { configJson, type ShapeName, shapes } from '../model/shapes.ts';
+import { nominalRanges } from '../quant/nominal-ranges.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { align } from '../render.ts';
 import { type Executable, initialState, type State } from '../run.ts';
@@ -27,6 +28,7 @@ import {
   recipeOption,
   threadsOption,
   UsageError,
+  usage,
 } from './terminal.ts';
 
 export const benchCommand = () =>
@@ -44,21 +46,32 @@ export const benchCommand = () =>
     .option('--rounds <n>', 'medians are over so many rounds, after one to warm up', count, 5)
     .option('--seed <n>', 'of the random weights', integer, 1)
     .option('--write-checkpoint <dir>', 'only write the random float weights, as a Hugging Face folder')
+    .addOption(
+      new Option('--type <name>', 'of the checkpoint: the same values, in 4 or 2 bytes')
+        .choices(Object.keys(TYPES))
+        .default('f32'),
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',
       `
-Random weights are the same on every machine (src/model/random-model.ts). Their static scales are constants for each site,
-since the float weights of the largest shapes do not fit into a memory to calibrate them. loadSeconds is from nothing to the
+Random weights are the same on every machine (src/model/random-model.ts). Their static scales are constants for each kind of
+site (src/quant/nominal-ranges.ts), since the float weights of the largest shapes do not fit into a memory to calibrate them. loadSeconds is from nothing to the
 first token: with --shape it holds the drawing and quantizing of the weights, with --model the reading of the files.
 
 Examples:
   quamba bench --shape mamba-130m
   quamba bench --shape mamba-2.8b --threads 2 --generate 8 --rounds 3 --json
-  quamba bench --shape mamba-130m --write-checkpoint mamba-130m-random
+  quamba bench --shape mamba-130m --write-checkpoint mamba-130m-random --type f16
   quamba bench --model mamba-130m-quamba`,
     )
     .action(bench);
+
+/** How a checkpoint is stored, and what its config.json calls it. */
+const TYPES = {
+  f32: { dtype: 'F32', torch: 'float32' },
+  f16: { dtype: 'F16', torch: 'float16' },
+} as const;
 
 type Options = {
   shape?: ShapeName;
@@ -71,6 +84,7 @@ type Options = {
   rounds: number;
   seed: number;
   writeCheckpoint?: string;
+  type: keyof typeof TYPES;
   json?: boolean;
 };
 
@@ -78,30 +92,42 @@ type Options = {
 const SHAPE_RECIPE = 'quamba-int8-head';
 
 async function bench(options: Options): Promise<void> {
-  const { shape, model, writeCheckpoint, seed, json = false } = options;
+  const { shape, model, writeCheckpoint, json = false } = options;
   if ((shape === undefined) === (model === undefined))
     throw new UsageError('bench: give either --shape NAME or --model DIR');
   if (writeCheckpoint !== undefined) {
     if (shape === undefined) throw new UsageError('bench: --write-checkpoint takes a --shape');
-    return write(shape, seed, writeCheckpoint, json);
+    return write(writeCheckpoint, shape, options);
   }
   const start = performance.now();
-  const { plan, executable, vocabSize, about, close } = await open(options);
+  const opened = await open(options);
+  try {
+    const report = reportOf(opened, start, options);
+    if (json) printJson(report);
+    else print(table(report));
+  } finally {
+    opened.close();
+  }
+}
+
+/** What is printed. `start`: when loading began, in milliseconds. */
+function reportOf({ plan, executable, vocabSize, about }: Opened, start: number, options: Options) {
+  const { backend, promptLength, generate, rounds } = options;
   const ids = Int32Array.from(
-    { length: Math.max(options.promptLength, options.generate) },
+    { length: Math.max(promptLength, generate) },
     (_, i) => ((i * 7 + 3) % 256) % vocabSize,
   );
   executable.feed(ids.subarray(0, 1), initialState(plan));
   const loadSeconds = (performance.now() - start) / 1000;
   const measured = measure(plan, executable, ids, options);
   const running = executable.about;
-  const report = {
+  return {
     ...about,
-    backend: options.backend,
+    backend,
     threads: running?.threads ?? 1,
-    promptLength: options.promptLength,
-    generate: options.generate,
-    rounds: options.rounds,
+    promptLength,
+    generate,
+    rounds,
     ...measured,
     bytesPerToken: running?.bytesPerToken ?? null,
     loadSeconds,
@@ -111,10 +137,6 @@ async function bench(options: Options): Promise<void> {
     cpu: cpus()[0]?.model ?? 'unknown',
     date: new Date().toISOString().slice(0, 10),
   };
-  executable.dispose?.();
-  close();
-  if (json) printJson(report);
-  else print(table(report));
 }
 
 interface Opened {
@@ -137,12 +159,19 @@ async function open({ shape, model: path, recipe, backend, threads, seed }: Opti
     return { plan, executable, vocabSize: info.config.vocabSize, about, close: () => model.dispose() };
   }
   const { name, scheme } = recipeNamed(recipe ?? SHAPE_RECIPE);
-  const { program, ranges } = randomModel(shapes[shape], seed);
+  const program = randomModel(shapes[shape], seed);
+  const ranges = usage(() => nominalRanges(program.graph, scheme));
   const plan = planOf(program, scheme, { channels: {}, ranges });
   const executable = prepare(backendOf(backend), plan, { threads });
   await executable.ready;
   const about = { shape, seed, recipe: name };
-  return { plan, executable, vocabSize: shapes[shape].vocabSize, about, close() {} };
+  return {
+    plan,
+    executable,
+    vocabSize: shapes[shape].vocabSize,
+    about,
+    close: () => executable.dispose?.(),
+  };
 }
 
 /** Rates of each round, and their medians. What a busy moment of the machine slows, it slows alike. */
@@ -219,32 +248,33 @@ function table(report: Readonly<Record<string, unknown>>): string {
   return align(rows);
 }
 
-/** The random float weights as a folder that every tool reads. */
-function write(shape: ShapeName, seed: number, path: string, json: boolean): void {
+/** The random float weights as a folder that every tool reads, one tensor in memory at a time. */
+function write(path: string, shape: ShapeName, { seed, type, json = false }: Options): void {
+  const config = join(path, 'config.json');
   const target = join(path, 'model.safetensors');
-  if (existsSync(target)) throw new Error(`${target}: is there already`);
-  const { program } = randomModel(shapes[shape], seed);
-  const { graph, weights } = program;
+  for (const file of [config, target]) if (existsSync(file)) throw new Error(`${file}: is there already`);
+  const { dtype, torch } = TYPES[type];
+  const { graph, weights } = randomModel(shapes[shape], seed);
   mkdirSync(path, { recursive: true });
   const progress = progressLine('writing tensor', json);
   let written = 0;
-  const tensors = graph.weights.map(
-    ref =>
-      [
-        ref,
-        {
-          dtype: 'F32',
-          shape: weights.shape(ref),
-          get data() {
-            progress(++written, graph.weights.length);
-            return weights.read(ref).data;
-          },
-        },
-      ] as const,
-  );
+  const tensors = graph.weights.map(ref => {
+    const [rows, columns] = weights.shape(ref);
+    const stored = ref.endsWith('conv1d.weight') ? [rows, 1, columns] : weights.shape(ref);
+    const lazy = {
+      dtype,
+      shape: stored,
+      get data() {
+        progress(++written, graph.weights.length);
+        return weights.read(ref).data;
+      },
+    };
+    return [ref, lazy] as const;
+  });
   writeFileAtomic(target, writeSafetensors(tensors, { format: 'pt' }));
-  const config = `${JSON.stringify(configJson(shapes[shape]), null, 2)}\n`;
-  writeFileAtomic(join(path, 'config.json'), [new TextEncoder().encode(config)]);
-  if (json) printJson({ out: path, shape, seed });
-  else print(`${path}: ${shape} with random weights, seed ${seed}`);
+  const about = `${JSON.stringify(configJson(shapes[shape], torch), null, 2)}\n`;
+  writeFileAtomic(config, [new TextEncoder().encode(about)]);
+  const size = statSync(target).size;
+  if (json) printJson({ out: path, shape, seed, type, bytes: size });
+  else print(`${path}: ${shape} with random weights, seed ${seed}, ${type}, ${bytes(size)}`);
 }

@@ -2,21 +2,63 @@
  * A model with random weights, the same on every machine, of which nothing is in memory until it is read: for benches by
  * shape.
  *
- * Value i of the tensor `name` under `seed` is made of one hash of 32 bits, by integer operations alone:
+ * Value i of the tensor `name` under `seed` is made by integer operations alone, of one hash of 32 bits:
  *
- *   h = mix(key + 0x9e3779b9 · i),  key = mix(seed) xor FNV-1a(name),  mix: xor-shift-multiply, below
- *   z = (the sum of the four bytes of h − 510) / 147.8     near normal, mean 0, variance 1, |z| ≤ 3.46
- *   value = mean + spread · z                              one rounding to f32 each
+ *   key, stride = the first two i32 (little-endian) of SHA-256("<seed> <name>"); stride made odd
+ *   h = mix(key + stride · i)                              mix: xor-shift-multiply, below
+ *   value = mean + step · (the sum of the four bytes of h − 510)
  *
- * Means and spreads are those of a trained model, roughly: matrices have variance 1 / fan-in; softplus(dt) lies about 0.01.
+ * The sum is near normal with standard deviation 147.8. `step` is spread / 147.8, rounded to a power of two or to 1.5 times
+ * one, so that every value is one that F16 has: nothing rounds, and a checkpoint in F16 is the same model.
  *
- * Source  mix: Chris Wellons, hash-prospector, "triple32" family with two rounds · FNV-1a: Fowler, Noll, Vo
+ * Means and spreads are those of a trained model, roughly: matrices have variance 1 / fan-in, and softplus(dt) lies between
+ * 0.001 and 0.1.
+ *
+ * Source  mix: C. Wellons, hash-prospector, issue 19 (16 21f0aaad 15 735a2d97 15)
  */
+import { sha256 } from '@noble/hashes/sha2.js';
 import type { MambaConfig } from '../formats/config.ts';
 import type { Program, Weights } from '../graph.ts';
-import { f } from '../ops/numerics.ts';
 import { sizeOf, tensor } from '../tensor.ts';
-import { mamba, type Site } from './mamba.ts';
+import { mamba } from './mamba.ts';
+
+/** Values of one call of `fill`: a loop that runs once and long is not optimized as well as a function that is called often. */
+const BLOCK = 4096;
+
+/** f32[...shape], drawn for `name` with about this mean and standard deviation. */
+export function draw(
+  name: string,
+  seed: number,
+  shape: readonly number[],
+  spread: number,
+  mean = 0,
+): Float32Array {
+  const digest = new DataView(sha256(new TextEncoder().encode(`${seed} ${name}`)).buffer);
+  const key = digest.getInt32(0, true);
+  const stride = digest.getInt32(4, true) | 1;
+  const data = new Float32Array(sizeOf(shape));
+  for (let at = 0; at < data.length; at += BLOCK)
+    fill(data, at, Math.min(at + BLOCK, data.length), key, stride, mean, stepOf(spread));
+  return data;
+}
+
+function fill(
+  data: Float32Array,
+  begin: number,
+  end: number,
+  key: number,
+  stride: number,
+  mean: number,
+  step: number,
+): void {
+  let counter = (key + Math.imul(stride, begin)) | 0;
+  for (let i = begin; i < end; i++) {
+    const h = mix(counter);
+    const pairs = (h & 0xff00ff) + ((h >>> 8) & 0xff00ff);
+    data[i] = mean + step * ((pairs & 0xffff) + (pairs >>> 16) - 510);
+    counter = (counter + stride) | 0;
+  }
+}
 
 function mix(h: number): number {
   let x = h;
@@ -27,55 +69,25 @@ function mix(h: number): number {
   return x ^ (x >>> 15);
 }
 
-function fnv1a(text: string): number {
-  let hash = 0x811c9dc5;
-  for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x01000193);
-  return hash;
-}
-
-/** 2³² / φ as an int32: as a larger number each addition would be one of floats. */
-const GOLDEN = 0x9e3779b9 | 0;
-
 /** The standard deviation of the sum of four bytes. */
 const SPREAD_OF_BYTES = 147.8;
 
-/** f32[...shape], drawn for `name`: mean + spread · z. */
-export function draw(
-  name: string,
-  seed: number,
-  shape: readonly number[],
-  spread: number,
-  mean = 0,
-): Float32Array {
-  const data = new Float32Array(sizeOf(shape));
-  const key = mix(seed) ^ fnv1a(name);
-  const step = f(spread / SPREAD_OF_BYTES);
-  for (let i = 0, counter = key; i < data.length; i++, counter = (counter + GOLDEN) | 0) {
-    const h = mix(counter);
-    const sum = (h & 255) + ((h >> 8) & 255) + ((h >> 16) & 255) + (h >>> 24) - 510;
-    data[i] = f(mean + f(step * sum));
-  }
-  return data;
+/** 2ⁱ or 1.5 · 2ⁱ, the nearest by ratio. A sum of at most 510 then has no more than the 11 digits of F16. */
+function stepOf(spread: number): number {
+  const wanted = spread / SPREAD_OF_BYTES;
+  let step = 1;
+  while (step > wanted) step /= 2;
+  while (2 * step <= wanted) step *= 2;
+  const between = [step, 1.5 * step, 2 * step];
+  return between.reduce((best, s) =>
+    Math.max(s / wanted, wanted / s) < Math.max(best / wanted, wanted / best) ? s : best,
+  );
 }
 
-/** log 1 … log 16, the rows of A_log at initialization, as literals because Math.log differs between engines. */
+/** log 1 … log 16, the rows of A_log at initialization, to F16's 11 digits: literals, because Math.log differs between engines. */
 const LOGS = [
-  0,
-  Math.LN2,
-  1.0986123,
-  1.3862944,
-  1.609438,
-  1.7917595,
-  1.9459101,
-  2.0794415,
-  2.1972246,
-  Math.LN10,
-  2.3978953,
-  2.4849067,
-  2.5649493,
-  2.6390574,
-  2.7080502,
-  2.7725887,
+  0, 0.693359375, 1.0986328125, 1.38671875, 1.609375, 1.7919921875, 1.9462890625, 2.080078125, 2.197265625,
+  2.302734375, 2.3984375, 2.484375, 2.564453125, 2.638671875, 2.708984375, 2.7734375,
 ];
 
 type Maker = (name: string, seed: number, shape: readonly number[]) => Float32Array;
@@ -88,6 +100,7 @@ const constant =
   (_, __, shape) =>
     new Float32Array(sizeOf(shape)).fill(value);
 const fanIn = ([, columns]: readonly number[]) => 1 / Math.sqrt(columns);
+const quarter = (shape: readonly number[]) => fanIn(shape) / 4;
 
 /** How each kind of weight is made, by the end of its name. */
 const makers: readonly (readonly [end: string, maker: Maker])[] = [
@@ -98,35 +111,19 @@ const makers: readonly (readonly [end: string, maker: Maker])[] = [
   ['conv1d.weight', normal(fanIn)],
   ['conv1d.bias', normal(() => 0.1)],
   ['x_proj.weight', normal(fanIn)],
-  ['dt_proj.weight', normal(fanIn)],
-  ['dt_proj.bias', normal(() => 1, -4.5)],
+  ['dt_proj.weight', normal(quarter)], // dt is mostly its bias
+  ['dt_proj.bias', normal(() => 0.6, -4.5)],
   ['A_log', (_, __, shape) => Float32Array.from({ length: sizeOf(shape) }, (___, i) => LOGS[i % shape[1]])],
   ['D', constant(1)],
   ['out_proj.weight', normal(fanIn)],
 ];
 
-/** About the largest |x| that each site sees (measured on mamba-130m's shape): what static scales are taken from. */
-const RANGES: Readonly<Record<Site, number>> = {
-  blockIn: 5.5,
-  convIn: 5.5,
-  gate: 5.5,
-  scanIn: 6,
-  dtLow: 3.5,
-  B: 3,
-  C: 3,
-  dt: 10,
-  scanOut: 4,
-  headIn: 5,
-};
-
-export interface RandomModel {
-  readonly program: Program;
-  /** For the static sites, by their names. */
-  readonly ranges: Readonly<Record<string, number>>;
-}
-
-/** Plain Mamba with tied embeddings, no biases on its matrices, and a state of at most 16. */
-export function randomModel(config: MambaConfig, seed: number): RandomModel {
+/**
+ * The float program of a shape: plain Mamba with tied embeddings, no biases on its matrices, and a state of at most 16.
+ *
+ * @throws RangeError for any other.
+ */
+export function randomModel(config: MambaConfig, seed: number): Program {
   const { dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, vocabSize: v } = config;
   if (!config.tieEmbeddings || config.useBias || config.architecture !== 'mamba' || n > LOGS.length)
     throw new RangeError('random model: expected plain Mamba, tied, without biases, dState at most 16');
@@ -154,8 +151,5 @@ export function randomModel(config: MambaConfig, seed: number): RandomModel {
       return tensor(maker(ref, seed, sizes[end]), sizes[end]);
     },
   };
-  const ranges = graph.nodes.flatMap(node =>
-    node.kind === 'site' ? [[node.out, RANGES[node.site as Site]] as const] : [],
-  );
-  return { program: { graph, weights }, ranges: Object.fromEntries(ranges) };
+  return { graph, weights };
 }

@@ -29,7 +29,7 @@ export const shapes = {
 export type ShapeName = keyof typeof shapes;
 
 /** A config.json that Hugging Face's MambaConfig, and `parseConfig`, read as this shape. */
-export const configJson = (config: MambaConfig): object => ({
+export const configJson = (config: MambaConfig, dtype: 'float32' | 'float16' = 'float32'): object => ({
   architectures: ['MambaForCausalLM'],
   model_type: 'mamba',
   hidden_size: config.dModel,
@@ -50,5 +50,5 @@ export const configJson = (config: MambaConfig): object => ({
   bos_token_id: 0,
   eos_token_id: 0,
   pad_token_id: 0,
-  torch_dtype: 'float32',
+  torch_dtype: dtype,
 });

@@ -1,0 +1,44 @@
+/**
+ * Static ranges for random weights (model/random-model.ts) without calibration: a constant for each kind of site. Their
+ * activations are alike in every layer and at every size, since each layer begins with a norm and matrices have variance
+ * 1 / fan-in; and the float weights of the largest shapes do not fit into a memory that could calibrate them.
+ *
+ * The constants are the medians over the layers of mamba-130m's shape of what calibration finds (3 × 96 tokens), rounded.
+ */
+import type { Graph, Ref } from '../graph.ts';
+import type { Site } from '../model/mamba.ts';
+import { type Recipe, siteAction } from './scheme.ts';
+
+/** The |x| that is to map to 127: of x itself, and of its rotation, whose large values are spread over all channels. */
+/* biome-ignore format: a table */
+const RANGES: Readonly<Record<Site, { readonly none: number; readonly hadamard?: number }>> = {
+  blockIn: { none: 4.5, hadamard: 4.5 },
+  convIn:  { none: 5 },
+  gate:    { none: 5 },
+  scanIn:  { none: 7, hadamard: 10 },
+  dtLow:   { none: 3.25 },
+  B:       { none: 3 },
+  C:       { none: 3 },
+  dt:      { none: 7 },
+  scanOut: { none: 15, hadamard: 3.5 },
+  headIn:  { none: 4.5 },
+};
+
+/**
+ * The range of every site of a graph, for a recipe.
+ *
+ * @throws RangeError where the recipe puts a site into a basis whose range is not known, such as one made from statistics.
+ */
+export function nominalRanges(graph: Graph, recipe: Recipe): Readonly<Record<Ref, number>> {
+  const ranges = graph.nodes.flatMap(node => {
+    if (node.kind !== 'site') return [];
+    const { basis } = siteAction(recipe, node.site);
+    const range = typeof basis === 'object' ? undefined : RANGES[node.site as Site][basis];
+    if (range === undefined)
+      throw new RangeError(
+        `random weights: no range is known for site ${node.site} in basis ${JSON.stringify(basis)}; recipes for them leave it, or rotate blockIn, scanIn or scanOut`,
+      );
+    return [[node.out, range] as const];
+  });
+  return Object.fromEntries(ranges);
+}
