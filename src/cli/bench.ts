@@ -1,16 +1,14 @@
 /** `quamba bench`: tokens per second, and what they could be at best, of a folder's model or of random weights by shape. */
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { prepare } from '../backends/backend.ts';
 import { backend as backendOf } from '../backends/index.ts';
-import { writeFileAtomic } from '../formats/disk.ts';
-import { writeSafetensors } from '../formats/safetensors.ts';
 import type { Program } from '../graph.ts';
 import { load } from '../load.ts';
 import { randomModel } from '../model/random-model.ts';
-import { configJson, type ShapeName, shapes } from '../model/shapes.ts';
+import { type ShapeName, shapes } from '../model/shapes.ts';
 import { nominalRanges } from '../quant/nominal-ranges.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { align } from '../render.ts';
@@ -30,6 +28,7 @@ import {
   UsageError,
   usage,
 } from './terminal.ts';
+import { TYPES, writeCheckpoint } from './write-checkpoint.ts';
 
 export const benchCommand = () =>
   new Command('bench')
@@ -66,12 +65,6 @@ Examples:
   quamba bench --model mamba-130m-quamba`,
     )
     .action(bench);
-
-/** How a checkpoint is stored, and what its config.json calls it. */
-const TYPES = {
-  f32: { dtype: 'F32', torch: 'float32' },
-  f16: { dtype: 'F16', torch: 'float16' },
-} as const;
 
 type Options = {
   shape?: ShapeName;
@@ -248,33 +241,9 @@ function table(report: Readonly<Record<string, unknown>>): string {
   return align(rows);
 }
 
-/** The random float weights as a folder that every tool reads, one tensor in memory at a time. */
 function write(path: string, shape: ShapeName, { seed, type, json = false }: Options): void {
-  const config = join(path, 'config.json');
-  const target = join(path, 'model.safetensors');
-  for (const file of [config, target]) if (existsSync(file)) throw new Error(`${file}: is there already`);
-  const { dtype, torch } = TYPES[type];
-  const { graph, weights } = randomModel(shapes[shape], seed);
-  mkdirSync(path, { recursive: true });
-  const progress = progressLine('writing tensor', json);
-  let written = 0;
-  const tensors = graph.weights.map(ref => {
-    const [rows, columns] = weights.shape(ref);
-    const stored = ref.endsWith('conv1d.weight') ? [rows, 1, columns] : weights.shape(ref);
-    const lazy = {
-      dtype,
-      shape: stored,
-      get data() {
-        progress(++written, graph.weights.length);
-        return weights.read(ref).data;
-      },
-    };
-    return [ref, lazy] as const;
-  });
-  writeFileAtomic(target, writeSafetensors(tensors, { format: 'pt' }));
-  const about = `${JSON.stringify(configJson(shapes[shape], torch), null, 2)}\n`;
-  writeFileAtomic(config, [new TextEncoder().encode(about)]);
-  const size = statSync(target).size;
+  writeCheckpoint(path, shapes[shape], { seed, type, onProgress: progressLine('writing tensor', json) });
+  const size = statSync(join(path, 'model.safetensors')).size;
   if (json) printJson({ out: path, shape, seed, type, bytes: size });
   else print(`${path}: ${shape} with random weights, seed ${seed}, ${type}, ${bytes(size)}`);
 }
