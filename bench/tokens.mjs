@@ -2,34 +2,40 @@
  * Tokens for each second on the embedded model, every backend and recipe: medians of interleaved rounds, so that a busy
  * moment of the machine falls on all alike.
  *
- *   npm run build && node bench/tokens.mjs [rounds]
+ *   npm run build && node bench/tokens.mjs --help
  */
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
 import { backends, load } from '../dist/index.js';
+import { align } from '../dist/render.js';
 
-const rounds = Number(process.argv[2] ?? 5);
+const HELP = `node bench/tokens.mjs [options]
+
+  --rounds N       rounds, interleaved; medians are printed (default 5)
+  --threads 1,2    of wasm: a row for each (default 1)
+  --json           print JSON instead of the table
+
+Examples:
+  node bench/tokens.mjs
+  node bench/tokens.mjs --threads 1,2 --rounds 9 --json`;
+
 const recipes = ['fp32', 'quamba'];
 /** Tokens of one measurement: the reference is some thirty times slower. */
 const sizes = { reference: { prefill: 32, decode: 16 }, wasm: { prefill: 512, decode: 128 } };
+const TEXT = 'The old man looked out of the window and saw a ship upon the sea. '.repeat(32);
 
+const options = readOptions();
 const rows = [];
 for (const recipe of recipes)
-  for (const backend of Object.keys(backends)) {
-    const start = performance.now();
-    const model = await load(undefined, { recipe, backend });
-    const session = model.session();
-    const text = model.tokenizer.encode(
-      'The old man looked out of the window and saw a ship upon the sea. '.repeat(32),
-    );
-    session.feed(text.slice(0, 1));
-    const seconds = (performance.now() - start) / 1000;
-    rows.push({ recipe, backend, session, text, seconds, prefill: [], decode: [] });
-  }
+  for (const backend of Object.keys(backends))
+    for (const threads of backend === 'wasm' ? options.threads : [1])
+      rows.push(await open(recipe, backend, threads));
 
-for (let round = -1; round < rounds; round++)
+for (let round = -1; round < options.rounds; round++)
   for (const { backend, session, text, prefill, decode } of rows) {
     const { prefill: many, decode: steps } = sizes[backend];
     session.reset();
-    const whole = rate(many, () => session.feed(text.slice(0, many)));
+    const whole = rate(many, () => session.feed(text.slice(0, many), { logits: 'last' }));
     const single = rate(steps, () => {
       for (let i = 0; i < steps; i++) session.feed([text[i]]);
     });
@@ -38,11 +44,47 @@ for (let round = -1; round < rounds; round++)
     decode.push(single);
   }
 
-for (const { recipe, backend, seconds, prefill, decode } of rows)
+const report = {
+  cpu: cpus()[0]?.model.trim() ?? 'unknown',
+  node: process.version,
+  date: new Date().toISOString().slice(0, 10),
+  rounds: options.rounds,
+  rows: rows.map(({ recipe, backend, threads, seconds, prefill, decode }) => ({
+    recipe,
+    backend,
+    threads,
+    prefillTokensPerSecond: median(prefill),
+    decodeTokensPerSecond: median(decode),
+    firstTokenSeconds: seconds,
+  })),
+};
+if (options.json) console.log(JSON.stringify(report));
+else
   console.log(
-    `${recipe.padEnd(8)} ${backend.padEnd(10)} prefill ${median(prefill).padStart(7)} decode ${median(decode).padStart(7)} ` +
-      `tokens/s; first token after ${seconds.toFixed(2)} s`,
+    align([
+      ['recipe', 'backend', 'threads', 'prefill/s', 'decode/s', 'first token after'],
+      ...report.rows.map(row => [
+        row.recipe,
+        row.backend,
+        `${row.threads}`,
+        row.prefillTokensPerSecond.toFixed(1),
+        row.decodeTokensPerSecond.toFixed(1),
+        `${row.firstTokenSeconds.toFixed(2)} s`,
+      ]),
+    ]),
   );
+for (const { model } of rows) model.dispose();
+
+/** Loads the model and feeds it a token. */
+async function open(recipe, backend, threads) {
+  const start = performance.now();
+  const model = await load(undefined, { recipe, backend, threads });
+  const session = model.session();
+  const text = model.tokenizer.encode(TEXT);
+  session.feed(text.slice(0, 1));
+  const seconds = (performance.now() - start) / 1000;
+  return { recipe, backend, threads, model, session, text, seconds, prefill: [], decode: [] };
+}
 
 function rate(tokens, work) {
   const start = performance.now();
@@ -51,5 +93,36 @@ function rate(tokens, work) {
 }
 
 function median(values) {
-  return values.sort((a, b) => a - b)[values.length >> 1].toFixed(1);
+  return values.toSorted((a, b) => a - b)[values.length >> 1];
+}
+
+function readOptions() {
+  const fail = sentence => {
+    console.error(`tokens: ${sentence}\n(--help shows the options)`);
+    process.exit(2);
+  };
+  const count = (name, text) =>
+    /^[1-9]\d*$/.test(text) ? Number(text) : fail(`--${name} expected a whole number >= 1; got '${text}'`);
+  let values;
+  try {
+    ({ values } = parseArgs({
+      options: {
+        rounds: { type: 'string', default: '5' },
+        threads: { type: 'string', default: '1' },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    }));
+  } catch (error) {
+    fail(error.message);
+  }
+  if (values.help) {
+    console.log(HELP);
+    process.exit(0);
+  }
+  return {
+    rounds: count('rounds', values.rounds),
+    threads: values.threads.split(',').map(text => count('threads', text)),
+    json: values.json,
+  };
 }
