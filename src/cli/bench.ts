@@ -55,8 +55,9 @@ export const benchCommand = () =>
       'after',
       `
 Random weights are the same on every machine (src/model/random-model.ts). Their static scales are constants for each kind of
-site (src/quant/nominal-ranges.ts), since the float weights of the largest shapes do not fit into a memory to calibrate them. loadSeconds is from nothing to the
-first token: with --shape it holds the drawing and quantizing of the weights, with --model the reading of the files.
+site (src/quant/nominal-ranges.ts), since the float weights of the largest shapes do not fit into a memory to calibrate them.
+loadSeconds is from nothing to the first token: with --shape it holds the drawing and quantizing of the weights, with --model
+the reading of the files. Prefill asks for the logits of the last token only, as generate does.
 
 Examples:
   quamba bench --shape mamba-130m
@@ -224,7 +225,10 @@ function table(report: Readonly<Record<string, unknown>>): string {
   const perSecond = (key: string) => `${number(key)!.toFixed(1)} tokens/s`;
   const rows = [
     ['model', `${shape ?? model}, ${recipe}`],
-    ['runs on', `${backend}${kernels ? ` (${kernels})` : ''}, ${threads} threads, Node ${node}, ${cpu}`],
+    [
+      'runs on',
+      `${backend}${kernels ? ` (${kernels})` : ''}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, Node ${node}, ${cpu}`,
+    ],
     [`prefill, ${report.promptLength} tokens`, perSecond('prefillTokensPerSecond')],
     [`decode, ${report.generate} tokens`, perSecond('decodeTokensPerSecond')],
   ];
