@@ -20,7 +20,7 @@ import { selectiveScan, selectiveScanI8 } from './selective-scan';
 import { silu } from './silu';
 import { slice } from './slice';
 import { softplus } from './softplus';
-import { meet } from './threads';
+import { alone, crew, finish, settle, take } from './threads';
 
 @inline function i(at: usize, index: usize): i32 { return load<i32>(at + (index << 2)); }
 @inline function p(at: usize, index: usize): usize { return load<usize>(at + (index << 2)); }
@@ -28,14 +28,24 @@ import { meet } from './threads';
 
 /** Runs the instructions from `at` to `end` on `rows` rows. Returns 0, where the one is that met a NaN, or LOST. */
 export function execute(at: usize, end: usize, rows: i32): usize {
-  for (; at < end; at += op.INSTRUCTION_BYTES) {
-    step(at, rows);
-    const next = at + op.INSTRUCTION_BYTES;
-    if (rows == 1 && next < end && takesRows(i(at, 0)) && takesRows(i(next, 0))) continue; // one thread does both
-    if (!meet()) return LOST;
+  while (at < end) {
+    let next = at + op.INSTRUCTION_BYTES;
+    if (alone()) step(at, rows);
+    else {
+      let all = crew();
+      if (rows == 1 && takesRows(i(at, 0))) { // one thread does this one, and those behind it that are like it
+        all = 1;
+        while (next < end && takesRows(i(next, 0))) next += op.INSTRUCTION_BYTES;
+      }
+      while (take(at, all)) {
+        for (let each = at; each < next; each += op.INSTRUCTION_BYTES) step(each, rows);
+        finish(at, all);
+      }
+      if (!settle(at, all)) return LOST;
+    }
     const failed = load<usize>(FAILED);
-    // a faster thread may have failed in the next instruction already; all must have seen it before the next job clears it
-    if (failed && failed <= at) return meet() ? failed : LOST;
+    if (failed && failed < next) return failed; // a faster thread may have failed further on already
+    at = next;
   }
   return 0;
 }

@@ -97,7 +97,7 @@ function gemv(
     for (let g = 0; g < groups; g++, w += tileBytes(run)) {
       sixteen(w, packed + rowGroup(run) * g, k4, sums);
       const n = <usize>tile << 6;
-      finish(sums, 0, xscale, wscale + out * g, g + 1 == groups ? b : 0, y, n, min<usize>(n + 64, out), g > 0);
+      store16(sums, 0, xscale, wscale + out * g, g + 1 == groups ? b : 0, y, n, min<usize>(n + 64, out), g > 0);
     }
 }
 
@@ -129,7 +129,7 @@ function sixteen(w: usize, x: usize, k4: i32, sums: usize): void {
 }
 
 /** int32 sums to f32, times the scales: 4 rows of w at a time, from byte n of y to `end`. `more`: onto what is there. */
-@inline function finish(
+@inline function store16(
   sums: usize, gap: usize, xscale: usize, wscale: usize, b: usize, y: usize, n: usize, end: usize, more: bool,
 ): void {
   const s = v128.load32_splat(xscale);
@@ -171,7 +171,7 @@ function gemm(
       }
       const n = <usize>tile << 6, end = min<usize>(n + 64, out);
       for (let t = 0; t < rows; t++)
-        finish(own() + (<usize>t << 5), half - 32, xscale + each * t, wscale + out * g, g + 1 == groups ? b : 0, y + out * t, n, end, g > 0);
+        store16(own() + (<usize>t << 5), half - 32, xscale + each * t, wscale + out * g, g + 1 == groups ? b : 0, y + out * t, n, end, g > 0);
     }
 }
 

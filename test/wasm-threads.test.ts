@@ -5,6 +5,8 @@ import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type PrepareOptions, prepare } from '../src/backends/backend.ts';
 import { wasm } from '../src/backends/wasm/index.ts';
+import { CLAIMED } from '../src/backends/wasm/opcodes.ts';
+import { AT, JOB } from '../src/backends/wasm/sync.ts';
 import { load } from '../src/load.ts';
 import { recipes } from '../src/quant/recipes.ts';
 import type { Recipe } from '../src/quant/scheme.ts';
@@ -97,36 +99,52 @@ it('a NaN is where the reference says, whoever meets it', async () => {
 describe('a thread that dies', () => {
   const plan = planOfToy(toy, recipes.quamba);
   const text = toy.text;
-  /** An executable, and its workers. */
+  /** An executable, its workers, and the memory that they share. */
   async function withWorkers(patience: number) {
     const workers: Worker[] = [];
+    let memory: WebAssembly.Memory | undefined;
     class Seen extends Worker {
-      constructor(...args: ConstructorParameters<typeof Worker>) {
-        super(...args);
+      constructor(source: string, settings: { workerData: { memory: WebAssembly.Memory } }) {
+        super(source, settings);
         workers.push(this);
+        memory = settings.workerData.memory;
       }
     }
     vi.spyOn(process, 'getBuiltinModule').mockReturnValue({ Worker: Seen } as never);
     const executable = await started(wasm, plan, options(3, patience));
     expect(workers.length).toBe(2);
-    return { executable, workers };
+    return { executable, workers, memory: memory! };
   }
-  const feed = (executable: Executable) => executable.feed(text, initialState(plan));
+  const feed = (executable: Executable) => executable.feed(text, initialState(plan)).logits;
+  const expected = interpret(plan).feed(text, initialState(plan)).logits;
 
-  it('between feeds is an error of the next one', async () => {
+  it('is an error of the next feed', async () => {
     const { executable, workers } = await withWorkers(30);
     feed(executable);
     await workers[1].terminate();
     expect(() => feed(executable)).toThrow('backend wasm: a thread died: it ended with code 1');
   });
 
-  it('in the middle of a feed is an error, not a hang', async () => {
+  it('while tokens are fed leaves the bits as they are', async () => {
     const { executable, workers } = await withWorkers(1);
-    void workers[0].terminate();
-    const until = () => {
-      for (let i = 0; i < 1e6; i++) feed(executable); // it dies somewhere in here
-    };
-    expect(until).toThrow('backend wasm: a thread died: it did not come back');
+    const gone = workers[0].terminate();
+    try {
+      for (let i = 0; i < 50; i++) expect(difference(feed(executable).data, expected.data)).toBe('');
+    } catch (error) {
+      expect((error as Error).message).toContain('a thread died'); // it had taken a part of the work
+    }
+    await gone;
+    expect(() => feed(executable)).toThrow('backend wasm: a thread died');
+  });
+
+  it('with a part of the work in its hands is an error, not a hang', async () => {
+    const { executable, memory } = await withWorkers(1);
+    feed(executable);
+    const words = new Int32Array(memory.buffer);
+    const [at, job] = [words[AT / 4], words[JOB / 4]];
+    // a part of the next job's first instruction is taken, by nobody
+    new BigInt64Array(memory.buffer)[(at + CLAIMED) / 8] = (BigInt(job + 1) << 32n) | 1n;
+    expect(() => feed(executable)).toThrow('backend wasm: a thread died: it did not come back');
     expect(() => feed(executable)).toThrow('backend wasm: a thread died'); // and stays one
   });
 

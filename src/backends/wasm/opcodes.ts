@@ -25,5 +25,7 @@ export const FWHT_QUANTIZE = 23;
 export const READ = 24;
 export const MULTIPLY = 25;
 
-/** An instruction is an opcode and up to 19 arguments, each an i32. */
-export const INSTRUCTION_BYTES = 80;
+/** An instruction is an opcode and up to 19 arguments, each an i32; then the two i64 by which threads share it. */
+export const INSTRUCTION_BYTES = 96;
+export const CLAIMED = 80;
+export const DONE = 88;

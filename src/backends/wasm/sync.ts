@@ -5,10 +5,8 @@
 export const SYNC = 65536;
 export const SYNC_BYTES = 1024;
 
-/** How many threads have come to the barrier. */
-export const ARRIVED = SYNC;
-/** How many barriers everybody has passed. */
-export const GENERATION = SYNC + 128;
+/** Changes when those who sleep over an instruction are to look again. */
+export const BELL = SYNC + 128;
 /** How many threads sleep. */
 export const SLEEPERS = SYNC + 256;
 
