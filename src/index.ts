@@ -1,7 +1,7 @@
 /**
  * quamba: quantized inference of Mamba, with the same bits everywhere.
  *
- *   load(path?, { recipe, backend })       a model: generate, session, plan                        load.ts, open-model.ts
+ *   load(path?, { recipe, threads })       a model: generate, session, plan                        load.ts, open-model.ts
  *   ops.fwht({ x }, { inverse: true })     every op alone, on tensors or plain typed arrays        ops/
  *   recipes                                the table of quantization recipes                       quant/recipes.ts
  *   trace → transform → calibrate → quantize → fuse → run                                          graph.ts, quant/, run.ts

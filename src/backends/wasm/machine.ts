@@ -6,7 +6,7 @@ import type { Ref } from '../../graph.ts';
 import type { ExecutableInfo, FeedOptions, Observer, State } from '../../run.ts';
 import { type Data, describe, type Tensor, zeros } from '../../tensor.ts';
 import { padded, rowBytes } from './memory.ts';
-import { INSTRUCTION_BYTES, MULTIPLY, READ } from './opcodes.ts';
+import { CLAIMED, INSTRUCTION_BYTES, MULTIPLY, READ } from './opcodes.ts';
 import { assemble, type Layout, type Plan } from './program.ts';
 import { FAILED_INDEX, LOST } from './sync.ts';
 import { type Crew, gather } from './threads.ts';
@@ -59,8 +59,12 @@ export function load(
     if (kernels) new Uint8Array(wasm.memory.buffer, at, packing.bytes).fill(0);
     packing.write(wasm.memory.buffer, at, tensor?.data ?? NOTHING);
   }
-  const writeTable = () =>
-    new Int32Array(wasm.memory.buffer, assembled.at, layout.table.length).set(layout.table);
+  /** All but the counters of each instruction: a late thread must find those of its job as it left them. */
+  const writeTable = () => {
+    const words = new Int32Array(wasm.memory.buffer, assembled.at, layout.table.length);
+    for (let at = 0; at < words.length; at += INSTRUCTION_BYTES / 4)
+      words.set(layout.table.subarray(at, at + CLAIMED / 4), at);
+  };
   writeTable();
   const crew: Crew | undefined = threads > 1 ? gather(wasm, variant, threads, patience) : undefined;
 
