@@ -49,7 +49,11 @@ function products(inputs, outputs) {
       const shape = shapeOf(ref);
       const size = shape.reduce((a, b) => a * b, 1);
       if (!/^w\d/.test(ref))
-        return { dtype: 'f32', shape, data: Float32Array.from({ length: size }, (_, i) => (1 + (i % 251)) / 100) };
+        return {
+          dtype: 'f32',
+          shape,
+          data: Float32Array.from({ length: size }, (_, i) => (1 + (i % 251)) / 100),
+        };
       return { dtype: 'i8', shape, data: Int8Array.from({ length: size }, (_, i) => (i * 37) % 256) };
     },
   };
