@@ -2,6 +2,7 @@
 // In rounds, each a call of its own: V8 would leave one long loop in its first, slow code.
 import { zero } from './numerics';
 import { first, last, own } from './threads';
+import { product } from './tiles-i8';
 
 export function read(at: usize, lines: i32): void {
   let from = at + (<usize>first(lines) << 6);
@@ -23,11 +24,6 @@ export function multiply(rounds: i32): void {
 }
 
 const STEPS = 1000;
-
-@inline function product(sum: v128, w: v128, x: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, sum);
-  return i32x4.add(sum, i32x4.dot_i16x8_s(w, x));
-}
 
 function multiplySome(at: usize): void {
   let p = v128.load(at), q = v128.load(at, 16), a = zero(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;

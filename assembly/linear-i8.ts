@@ -5,7 +5,7 @@
 // row of x at a time in decode, four in prefill.
 import { add, mul, rowBytes, zero } from './numerics';
 import { first, last, own } from './threads';
-import { even, HEAD, k16, odd, some, tileBytes, withOffset } from './tiles-i8';
+import { even, HEAD, k16, odd, product, some, tileBytes, withOffset } from './tiles-i8';
 
 /** The bytes of a packed group of one row of x: its correction, then the values. */
 @inline function rowGroup(run: i32): usize { return 16 + ((<usize>k16(run)) << 1); }
@@ -103,7 +103,7 @@ function gemv(
 
 /** Four k of four rows: `v` is a quarter of a cache line of w. */
 @inline function times(sum: v128, v: v128, x0: v128, x1: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(v, x0, sum);
+  if (ASC_FEATURE_RELAXED_SIMD) return product(sum, v, x0);
   return i32x4.add(sum, i32x4.add(i32x4.dot_i16x8_s(v, x0), i32x4.dot_i16x8_s(odd(v), x1))); // one add a step waits: measured
 }
 
@@ -156,8 +156,8 @@ function gemm(
       if (ASC_FEATURE_RELAXED_SIMD) {
         start(w, fours, half);
         for (let f = 0; f < fours; f++) {
-          eightRelaxed(w + HEAD, x + four * f, own() + (<usize>f << 7), (run + 3) >> 2);
-          eightRelaxed(w + HEAD + 32, x + four * f, own() + half + (<usize>f << 7), (run + 3) >> 2);
+          eight(w + HEAD, x + four * f, own() + (<usize>f << 7), (run + 3) >> 2);
+          eight(w + HEAD + 32, x + four * f, own() + half + (<usize>f << 7), (run + 3) >> 2);
         }
       } else {
         memory.fill(own(), 0, half << 1);
@@ -188,6 +188,9 @@ function widen(w: usize, panel: usize, k4: i32): void {
   }
 }
 
+/** The bytes of w that one step of `eight` reads: two k as i16, or four as they are. */
+const STRIDE: usize = ASC_FEATURE_RELAXED_SIMD ? 64 : 32;
+
 /** Eight rows of w by four of x, onto their sums: a function of its own and short, so that V8 compiles it well. */
 function eight(w: usize, x: usize, sums: usize, k4: i32): void {
   let a = v128.load(sums), A = v128.load(sums, 16), b = v128.load(sums, 32), B = v128.load(sums, 48);
@@ -196,14 +199,14 @@ function eight(w: usize, x: usize, sums: usize, k4: i32): void {
   do {
     const p = v128.load(w), q = v128.load(w, 16);
     let s = v128.load32_splat(x);
-    a = i32x4.add(a, i32x4.dot_i16x8_s(p, s)); A = i32x4.add(A, i32x4.dot_i16x8_s(q, s));
+    a = product(a, p, s); A = product(A, q, s);
     s = v128.load32_splat(x, 4);
-    b = i32x4.add(b, i32x4.dot_i16x8_s(p, s)); B = i32x4.add(B, i32x4.dot_i16x8_s(q, s));
+    b = product(b, p, s); B = product(B, q, s);
     s = v128.load32_splat(x, 8);
-    c = i32x4.add(c, i32x4.dot_i16x8_s(p, s)); C = i32x4.add(C, i32x4.dot_i16x8_s(q, s));
+    c = product(c, p, s); C = product(C, q, s);
     s = v128.load32_splat(x, 12);
-    d = i32x4.add(d, i32x4.dot_i16x8_s(p, s)); D = i32x4.add(D, i32x4.dot_i16x8_s(q, s));
-    w += 32;
+    d = product(d, p, s); D = product(D, q, s);
+    w += STRIDE;
     x += 16;
   } while (w < end);
   v128.store(sums, a); v128.store(sums, A, 16); v128.store(sums, b, 32); v128.store(sums, B, 48);
@@ -217,26 +220,4 @@ function start(w: usize, fours: i32, half: usize): void {
     v128.store(sums, a); v128.store(sums, b, 16);
     v128.store(sums + half, c); v128.store(sums + half, d, 16);
   }
-}
-
-function eightRelaxed(w: usize, x: usize, sums: usize, k4: i32): void {
-  if (!ASC_FEATURE_RELAXED_SIMD) return;
-  let a = v128.load(sums), A = v128.load(sums, 16), b = v128.load(sums, 32), B = v128.load(sums, 48);
-  let c = v128.load(sums, 64), C = v128.load(sums, 80), d = v128.load(sums, 96), D = v128.load(sums, 112);
-  const end = w + (<usize>k4 << 6);
-  do {
-    const p = v128.load(w), q = v128.load(w, 16);
-    let s = v128.load32_splat(x);
-    a = i32x4.relaxed_dot_i8x16_i7x16_add_s(p, s, a); A = i32x4.relaxed_dot_i8x16_i7x16_add_s(q, s, A);
-    s = v128.load32_splat(x, 4);
-    b = i32x4.relaxed_dot_i8x16_i7x16_add_s(p, s, b); B = i32x4.relaxed_dot_i8x16_i7x16_add_s(q, s, B);
-    s = v128.load32_splat(x, 8);
-    c = i32x4.relaxed_dot_i8x16_i7x16_add_s(p, s, c); C = i32x4.relaxed_dot_i8x16_i7x16_add_s(q, s, C);
-    s = v128.load32_splat(x, 12);
-    d = i32x4.relaxed_dot_i8x16_i7x16_add_s(p, s, d); D = i32x4.relaxed_dot_i8x16_i7x16_add_s(q, s, D);
-    w += 64;
-    x += 16;
-  } while (w < end);
-  v128.store(sums, a); v128.store(sums, A, 16); v128.store(sums, b, 32); v128.store(sums, B, 48);
-  v128.store(sums, c, 64); v128.store(sums, C, 80); v128.store(sums, d, 96); v128.store(sums, D, 112);
 }

@@ -37,8 +37,14 @@ let offset = zero();
 export function setOffset(value: i32): void { offset = i8x16.splat(<i8>value); }
 @inline export function withOffset(x: v128): v128 { return v128.xor(x, offset); }
 
+/** Adds the products of pairs of i16, or of fours of bytes. */
+@inline export function product(sum: v128, w: v128, x: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, sum);
+  return i32x4.add(sum, i32x4.dot_i16x8_s(w, x));
+}
+
 /** One product of the engine, for the known answers at the start: the sum of four a·b. */
 export function dot(a: i32, b: i32): i32 {
   if (!ASC_FEATURE_RELAXED_SIMD) return 0;
-  return i32x4.extract_lane(i32x4.relaxed_dot_i8x16_i7x16_add_s(i32x4.splat(a), i32x4.splat(b), zero()), 0);
+  return i32x4.extract_lane(product(zero(), i32x4.splat(a), i32x4.splat(b)), 0);
 }
