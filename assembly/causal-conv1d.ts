@@ -2,6 +2,7 @@
 //
 // Taps: [k][channels]. State: [k−1][channels], oldest first. Channels go in blocks, whose window of state and inputs,
 // [k−1 + rows][BLOCK], stays in the cache.
+import { real } from './dequantize';
 import { add, mul, rowBytes, silu } from './numerics';
 import { quantizeRow } from './quantize';
 import { first, last, own } from './threads';
@@ -30,11 +31,10 @@ export function causalConv1dI8(
   activated: i32,
 ): void {
   const row = rowBytes(d), past = k - 1, blocks = (d + BLOCK - 1) / BLOCK, y = own() + WIDTH * (past + rows);
-  const s = v128.load32_splat(xscale);
   for (let block = first(blocks), end = last(blocks); block < end; block++) {
     const c = BLOCK * block, n = min(BLOCK, d - c), from = WIDTH * block, bytes = min(WIDTH, row - from);
     for (let t = 0; t < past; t++) move(own() + WIDTH * t, state + row * t + from, bytes);
-    for (let t = 0; t < rows; t++) real(x + (row >> 2) * t + c, s, own() + WIDTH * (past + t), bytes);
+    for (let t = 0; t < rows; t++) real(x + (row >> 2) * t + c, xscale, own() + WIDTH * (past + t), bytes);
     for (let t = 0; t < rows; t++) {
       convolve(own() + WIDTH * t, w + from, b ? b + from : 0, y, bytes, row, k, activated);
       quantizeRow(at, y, scale, q + (row >> 2) * t + c, n, t * d + c);
@@ -46,12 +46,6 @@ export function causalConv1dI8(
 /** A loop: a call of memory.copy takes longer than so few bytes (measured). */
 function move(to: usize, from: usize, bytes: usize): void {
   for (let i: usize = 0; i < bytes; i += 16) v128.store(to + i, v128.load(from + i));
-}
-
-/** scale · q, as many as fill `bytes` bytes. */
-function real(q: usize, s: v128, x: usize, bytes: usize): void {
-  for (const end = x + bytes; x < end; x += 16, q += 4)
-    v128.store(x, mul(s, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(v128.load32_zero(q))))));
 }
 
 function convolve(window: usize, w: usize, b: usize, y: usize, bytes: usize, row: usize, k: i32, activated: i32): void {

@@ -1,5 +1,5 @@
 // The reference's bits: one f32 product for each element. The table lies in tiles-i8.ts's tiles, as a tied head reads it.
-import { mul, rowBytes } from './numerics';
+import { integers, mul, rowBytes } from './numerics';
 import { first, last } from './threads';
 import { HEAD, tileBytes, unbiased } from './tiles-i8';
 
@@ -10,8 +10,7 @@ export function embeddingI8(rows: i32, tokens: usize, w: usize, scale: usize, y:
     const token = load<u32>(tokens + (<usize>t << 2)), s = v128.load32_splat(scale + (token << 2));
     let from = w + tileBytes(m) * (token >> 4) + HEAD + ((token & 15) << 2);
     for (const end = y + row; y < end; y += 16, from += 64) {
-      const q = i16x8.extend_low_i8x16_s(unbiased(v128.load32_zero(from)));
-      v128.store(y, mul(s, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(q))));
+      v128.store(y, mul(s, integers(unbiased(v128.load32_zero(from)))));
     }
   }
 }

@@ -9,6 +9,11 @@
 @inline export function splat(x: f32): v128 { return f32x4.splat(x); }
 @inline export function zero(): v128 { return i32x4.splat(0); }
 
+/** The first four int8 of a vector, as f32. */
+@inline export function integers(q: v128): v128 {
+  return f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(q)));
+}
+
 /** The bytes of a row of n values of 4 bytes, padded to whole vectors. What the padding holds is never looked at. */
 @inline export function rowBytes(n: i32): usize { return <usize>((n + 3) & ~3) << 2; }
 

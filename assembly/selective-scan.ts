@@ -3,8 +3,9 @@
 //
 // h: [d/4][n][4 channels]. a: [d/4][1 + n][4 channels], A · log2 e behind the largest |a| of each channel. Channels go in
 // blocks that stay in the cache while the rows pass.
+import { real } from './dequantize';
 import * as v from './numerics';
-import { add, coefficient, magic, mul, ordinary, rowBytes, splat, sub } from './numerics';
+import { add, coefficient, integers, magic, mul, ordinary, rowBytes, splat, sub } from './numerics';
 import { first, last, own } from './threads';
 
 /** Four channels each. */
@@ -39,27 +40,19 @@ export function selectiveScanI8(
   const s = v128.load32_splat(uscale);
   const realB = own() + (<usize>n << 4), realC = realB + states * rows;
   if (first(blocks) == last(blocks)) return;
-  real(B, v128.load32_splat(Bscale), realB, states * rows);
-  real(C, v128.load32_splat(Cscale), realC, states * rows);
+  real(B, Bscale, realB, states * rows);
+  real(C, Cscale, realC, states * rows);
   for (let block = first(blocks), end = last(blocks); block < end; block++)
     for (let t = 0; t < rows; t++)
       for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
         const c = <usize>four << 2, at = (row >> 2) * t + c;
-        const input = mul(s, integers(u + at)), step = look(dt + at, steps);
+        const input = mul(s, integers(v128.load32_zero(u + at))), step = look(dt + at, steps);
         let sum = scan(
           step, mul(step, input), a + ((<usize>n + 1) << 4) * four, h + (<usize>n << 4) * four, realB + states * t, realC + states * t, n,
         );
         if (D) sum = add(sum, mul(v128.load(D + (c << 2)), input));
         v128.store(y + (at << 2), z ? mul(sum, look(z + at, gates)) : sum);
       }
-}
-
-@inline function integers(q: usize): v128 {
-  return f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(v128.load32_zero(q))));
-}
-
-function real(q: usize, s: v128, x: usize, bytes: usize): void {
-  for (const end = x + bytes; x < end; x += 16, q += 4) v128.store(x, mul(s, integers(q)));
 }
 
 /** The table's values of four int8. */
