@@ -1,10 +1,9 @@
 /** `quamba bench`: tokens per second, and what they could be at best, of a folder's model or of random weights by shape. */
 import { statSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { prepare } from '../backends/backend.ts';
-import { backend as backendOf } from '../backends/index.ts';
+import { backend as backendOf, defaultBackend } from '../backends/index.ts';
 import type { Program } from '../graph.ts';
 import { load } from '../load.ts';
 import { randomModel } from '../model/random-model.ts';
@@ -13,6 +12,7 @@ import { nominalRanges } from '../quant/nominal-ranges.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { align } from '../render.ts';
 import { type Executable, initialState, type State } from '../run.ts';
+import { machine, median, rate } from './measure.ts';
 import {
   backendOption,
   bytes,
@@ -71,7 +71,7 @@ type Options = {
   shape?: ShapeName;
   model?: string;
   recipe?: string;
-  backend: string;
+  backend?: string;
   threads: number;
   promptLength: number;
   generate: number;
@@ -106,7 +106,7 @@ async function bench(options: Options): Promise<void> {
 
 /** What is printed. `start`: when loading began, in milliseconds. */
 function reportOf({ plan, executable, vocabSize, about }: Opened, start: number, options: Options) {
-  const { backend, promptLength, generate, rounds } = options;
+  const { backend = defaultBackend(), promptLength, generate, rounds } = options;
   const ids = Int32Array.from(
     { length: Math.max(promptLength, generate) },
     (_, i) => ((i * 7 + 3) % 256) % vocabSize,
@@ -127,9 +127,7 @@ function reportOf({ plan, executable, vocabSize, about }: Opened, start: number,
     loadSeconds,
     peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
     kernels: running?.kernels ?? null,
-    node: process.version,
-    cpu: cpus()[0]?.model ?? 'unknown',
-    date: new Date().toISOString().slice(0, 10),
+    ...machine(),
   };
 }
 
@@ -156,7 +154,7 @@ async function open({ shape, model: path, recipe, backend, threads, seed }: Opti
   const program = randomModel(shapes[shape], seed);
   const ranges = usage(() => nominalRanges(program.graph, scheme));
   const plan = planOf(program, scheme, { channels: {}, ranges });
-  const executable = prepare(backendOf(backend), plan, { threads });
+  const executable = prepare(backendOf(backend ?? defaultBackend()), plan, { threads });
   await executable.ready;
   const about = { shape, seed, recipe: name };
   return {
@@ -200,24 +198,15 @@ function measure(
       }
     progress(round, rounds);
   }
-  const decodeTokensPerSecond = median(decode)!;
-  const readBandwidth = median(read);
+  const decodeTokensPerSecond = median(decode);
+  const readBandwidth = read.length ? median(read) : null;
   return {
-    prefillTokensPerSecond: median(prefill)!,
+    prefillTokensPerSecond: median(prefill),
     decodeTokensPerSecond,
     readBandwidth,
     readShare: readBandwidth && (decodeTokensPerSecond * bytesPerToken!) / readBandwidth,
   };
 }
-
-function rate(tokens: number, work: () => void): number {
-  const start = performance.now();
-  work();
-  return tokens / ((performance.now() - start) / 1000);
-}
-
-const median = (values: readonly number[]): number | null =>
-  values.length ? values.toSorted((a, b) => a - b)[values.length >> 1] : null;
 
 function table(report: Readonly<Record<string, unknown>>): string {
   const { shape, model, recipe, backend, kernels, threads, node, cpu } = report;

@@ -1,5 +1,6 @@
 /** `quamba eval`: perplexity of recipes on a text. */
 import { Command } from 'commander';
+import { defaultBackend } from '../backends/index.ts';
 import { perplexity } from '../eval/perplexity.ts';
 import { EMBEDDED_MODEL, load, textFile } from '../load.ts';
 import { recipes } from '../quant/recipes.ts';
@@ -48,13 +49,13 @@ type Options = {
   window: number;
   windows: number;
   model: string;
-  backend: string;
+  backend?: string;
   threads: number;
   json?: boolean;
 };
 
 async function evaluate(options: Options): Promise<void> {
-  const { window, windows, model: path, backend, threads, json = false } = options;
+  const { window, windows, model: path, backend = defaultBackend(), threads, json = false } = options;
   const names = options.recipe === 'all' ? Object.keys(recipes) : options.recipe.split(',');
   const chosen = names.map(recipeNamed);
   const text = await textFile(options.text ?? `${EMBEDDED_MODEL}/validation.txt.gz`).read();

@@ -63,7 +63,7 @@ type Options = {
   stop?: string[];
   model: string;
   recipe?: string;
-  backend: string;
+  backend?: string;
   threads: number;
   json?: boolean;
 };

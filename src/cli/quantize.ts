@@ -60,7 +60,7 @@ type Options = {
   samples?: number;
   window?: number;
   percentile?: number;
-  backend: string;
+  backend?: string;
   threads: number;
   json?: boolean;
 };

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
-import { backends, defaultBackend } from '../backends/index.ts';
+import { backends } from '../backends/index.ts';
 import { parseJson } from '../formats/json.ts';
 import { EMBEDDED_MODEL } from '../load.ts';
 import { recipe, recipes } from '../quant/recipes.ts';
@@ -51,7 +51,9 @@ export const recipeOption = (
     otherwise,
   );
 export const backendOption = () =>
-  new Option('--backend <name>', 'what computes').choices(Object.keys(backends)).default(defaultBackend());
+  new Option('--backend <name>', 'what computes')
+    .choices(Object.keys(backends))
+    .default(undefined, 'wasm, or reference where the engine has no SIMD'); // to find out takes compiling
 export const threadsOption = () =>
   new Option('--threads <n>', 'how many threads share the work; the bits do not depend on it')
     .argParser(count)
