@@ -2,24 +2,30 @@
  * The int8 product at the sizes of the public checkpoints, beside the same machine's ceilings in the same round: products
  * in registers for prefill, a plain read of the same bytes for decode. One thread and two; medians of interleaved rounds.
  *
- *   npm run build && node bench/ceilings.mjs [--rounds 9] [--rows 128] [--json]
+ *   npm run build && node bench/ceilings.mjs --help
  */
-import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
 import { wasm } from '../dist/backends/wasm/index.js';
+import { machine, median, rate } from '../dist/cli/measure.js';
 import { initialState, ops, prepare, trace } from '../dist/index.js';
 import { shapes } from '../dist/model/shapes.js';
 import { align } from '../dist/render.js';
+import { readOptions } from './options.mjs';
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '9' },
-    rows: { type: 'string', default: '128' },
-    json: { type: 'boolean', default: false },
-  },
+const HELP = `node bench/ceilings.mjs [options]
+
+  --rounds N   rounds, interleaved; medians are printed (default 9)
+  --rows N     tokens at once in prefill (default 128)
+  --json       print JSON instead of the table
+
+Examples:
+  node bench/ceilings.mjs --rounds 5`;
+
+const { values, count } = readOptions('ceilings', HELP, {
+  rounds: { type: 'string', default: '9' },
+  rows: { type: 'string', default: '128' },
 });
-const rounds = Number(values.rounds);
-const rows = Number(values.rows);
+const rounds = count('rounds');
+const rows = count('rows');
 
 /** Matrices of one size, each read once: enough that together they do not stay in a cache. */
 const COLD_BYTES = 160e6;
@@ -74,8 +80,8 @@ for (const [shape, { dModel, dInner }] of Object.entries(shapes)) {
   for (let round = -2; round < rounds; round++)
     for (const { executable, gemm, gemv, multiply, read } of runs) {
       const state = initialState(program);
-      const prefill = rows * work * rate(() => executable.feed(ids, state));
-      const decode = work * rate(() => executable.feed(ids.subarray(0, 1), state));
+      const prefill = rate(rows * work, () => executable.feed(ids, state));
+      const decode = rate(work, () => executable.feed(ids.subarray(0, 1), state));
       const registers = executable.multiplyRate();
       const bandwidth = executable.readBandwidth(work);
       if (round < 0) continue;
@@ -101,13 +107,7 @@ for (const [shape, { dModel, dInner }] of Object.entries(shapes)) {
   }
 }
 
-const about = {
-  node: process.version,
-  cpu: cpus()[0].model.trim(),
-  rows,
-  rounds,
-  date: new Date().toISOString().slice(0, 10),
-};
+const about = { ...machine(), rows, rounds };
 if (values.json) console.log(JSON.stringify({ ...about, table }));
 else {
   console.log(`${about.cpu}, Node ${about.node}, ${about.date}; ${rows} rows, medians of ${rounds} rounds\n`);
@@ -137,15 +137,4 @@ else {
       ]),
     ]),
   );
-}
-
-/** How often in a second. */
-function rate(work) {
-  const start = performance.now();
-  work();
-  return 1000 / (performance.now() - start);
-}
-
-function median(values) {
-  return values.toSorted((a, b) => a - b)[values.length >> 1];
 }

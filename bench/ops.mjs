@@ -9,11 +9,10 @@
  * that are there already. The weights of one op mostly stay in the cache from call to call; those of a whole model do not:
  * that is what `quamba bench` measures. `call` is a wasm call that does nothing worth speaking of, to be taken off the rest.
  */
-import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
 import { Bench } from 'tinybench';
 import { load } from '../dist/backends/wasm/machine.js';
 import { variantOf } from '../dist/backends/wasm/variants.js';
+import { machine } from '../dist/cli/measure.js';
 import { inferTypes, opNode, reads, weightsOf } from '../dist/graph.js';
 import { randomModel } from '../dist/model/random-model.js';
 import { shapes } from '../dist/model/shapes.js';
@@ -26,6 +25,7 @@ import { recipe } from '../dist/quant/recipes.js';
 import { align } from '../dist/render.js';
 import { foldConstants } from '../dist/run.js';
 import { zeros } from '../dist/tensor.js';
+import { readOptions } from './options.mjs';
 
 const HELP = `node bench/ops.mjs [options]
 
@@ -258,34 +258,15 @@ function table(rows) {
   ]);
 }
 
-function readOptions() {
-  const fail = sentence => {
-    console.error(`ops: ${sentence}\n(--help shows the options)`);
-    process.exit(2);
-  };
-  const count = (name, text) =>
-    /^[1-9]\d*$/.test(text) ? Number(text) : fail(`--${name} expected a whole number >= 1; got '${text}'`);
-  let values;
-  try {
-    ({ values } = parseArgs({
-      options: {
-        shape: { type: 'string', default: Object.keys(shapes).join(',') },
-        only: { type: 'string' },
-        rows: { type: 'string', default: '1,64' },
-        threads: { type: 'string', default: '1' },
-        time: { type: 'string', default: '100' },
-        'no-reference': { type: 'boolean', default: false },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
-    }));
-  } catch (error) {
-    fail(error.message);
-  }
-  if (values.help) {
-    console.log(HELP);
-    process.exit(0);
-  }
+function optionsGiven() {
+  const { values, fail, count, counts } = readOptions('ops', HELP, {
+    shape: { type: 'string', default: Object.keys(shapes).join(',') },
+    only: { type: 'string' },
+    rows: { type: 'string', default: '1,64' },
+    threads: { type: 'string', default: '1' },
+    time: { type: 'string', default: '100' },
+    'no-reference': { type: 'boolean', default: false },
+  });
   const several = (name, known) => {
     const words = values[name].split(',');
     const unknown = words.find(word => !known.includes(word));
@@ -297,9 +278,9 @@ function readOptions() {
   return {
     shapes: several('shape', Object.keys(shapes)),
     only: values.only === undefined ? undefined : several('only', names),
-    rows: values.rows.split(',').map(text => count('rows', text)),
-    threads: count('threads', values.threads),
-    time: count('time', values.time),
+    rows: counts('rows'),
+    threads: count('threads'),
+    time: count('time'),
     reference: !values['no-reference'],
     json: values.json,
   };
@@ -307,20 +288,14 @@ function readOptions() {
 
 const say = text => console.error(`ops: ${text}`);
 
-const options = readOptions();
-const machine = {
-  cpu: cpus()[0]?.model.trim() ?? 'unknown',
-  node: process.version,
-  kernels: variantOf().name,
-  threads: options.threads,
-  date: new Date().toISOString().slice(0, 10),
-};
+const options = optionsGiven();
+const about = { ...machine(), kernels: variantOf().name, threads: options.threads };
 const rows = [];
 for (const shape of options.shapes) rows.push(...(await measure(shape)));
-if (options.json) console.log(JSON.stringify({ ...machine, unit: 'microseconds', rows }));
+if (options.json) console.log(JSON.stringify({ ...about, unit: 'microseconds', rows }));
 else {
   console.log(
-    `${machine.cpu}, Node ${machine.node}, ${machine.kernels}, threads ${machine.threads}; microseconds, medians`,
+    `${about.cpu}, Node ${about.node}, ${about.kernels}, threads ${about.threads}; microseconds, medians`,
   );
   for (const shape of options.shapes)
     for (const l of options.rows)

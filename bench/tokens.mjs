@@ -4,10 +4,10 @@
  *
  *   npm run build && node bench/tokens.mjs --help
  */
-import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
+import { machine, median, rate } from '../dist/cli/measure.js';
 import { backends, load } from '../dist/index.js';
 import { align } from '../dist/render.js';
+import { readOptions } from './options.mjs';
 
 const HELP = `node bench/tokens.mjs [options]
 
@@ -24,14 +24,18 @@ const recipes = ['fp32', 'quamba'];
 const sizes = { reference: { prefill: 32, decode: 16 }, wasm: { prefill: 512, decode: 128 } };
 const TEXT = 'The old man looked out of the window and saw a ship upon the sea. '.repeat(32);
 
-const options = readOptions();
+const { values, count, counts } = readOptions('tokens', HELP, {
+  rounds: { type: 'string', default: '5' },
+  threads: { type: 'string', default: '1' },
+});
+const rounds = count('rounds');
 const rows = [];
 for (const recipe of recipes)
   for (const backend of Object.keys(backends))
-    for (const threads of backend === 'wasm' ? options.threads : [1])
+    for (const threads of backend === 'wasm' ? counts('threads') : [1])
       rows.push(await open(recipe, backend, threads));
 
-for (let round = -1; round < options.rounds; round++)
+for (let round = -1; round < rounds; round++)
   for (const { backend, session, text, prefill, decode } of rows) {
     const { prefill: many, decode: steps } = sizes[backend];
     session.reset();
@@ -45,10 +49,8 @@ for (let round = -1; round < options.rounds; round++)
   }
 
 const report = {
-  cpu: cpus()[0]?.model.trim() ?? 'unknown',
-  node: process.version,
-  date: new Date().toISOString().slice(0, 10),
-  rounds: options.rounds,
+  ...machine(),
+  rounds,
   rows: rows.map(({ recipe, backend, threads, seconds, prefill, decode }) => ({
     recipe,
     backend,
@@ -58,7 +60,7 @@ const report = {
     firstTokenSeconds: seconds,
   })),
 };
-if (options.json) console.log(JSON.stringify(report));
+if (values.json) console.log(JSON.stringify(report));
 else
   console.log(
     align([
@@ -84,45 +86,4 @@ async function open(recipe, backend, threads) {
   session.feed(text.slice(0, 1));
   const seconds = (performance.now() - start) / 1000;
   return { recipe, backend, threads, model, session, text, seconds, prefill: [], decode: [] };
-}
-
-function rate(tokens, work) {
-  const start = performance.now();
-  work();
-  return tokens / ((performance.now() - start) / 1000);
-}
-
-function median(values) {
-  return values.toSorted((a, b) => a - b)[values.length >> 1];
-}
-
-function readOptions() {
-  const fail = sentence => {
-    console.error(`tokens: ${sentence}\n(--help shows the options)`);
-    process.exit(2);
-  };
-  const count = (name, text) =>
-    /^[1-9]\d*$/.test(text) ? Number(text) : fail(`--${name} expected a whole number >= 1; got '${text}'`);
-  let values;
-  try {
-    ({ values } = parseArgs({
-      options: {
-        rounds: { type: 'string', default: '5' },
-        threads: { type: 'string', default: '1' },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
-    }));
-  } catch (error) {
-    fail(error.message);
-  }
-  if (values.help) {
-    console.log(HELP);
-    process.exit(0);
-  }
-  return {
-    rounds: count('rounds', values.rounds),
-    threads: values.threads.split(',').map(text => count('threads', text)),
-    json: values.json,
-  };
 }

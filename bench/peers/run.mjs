@@ -8,8 +8,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { machine } from '../../dist/cli/measure.js';
 import { openFloatModel, openFolder } from '../../dist/index.js';
+import { readOptions } from '../options.mjs';
 import { forward } from './float64.mjs';
 import { writeOnnx } from './onnx.mjs';
 import { DEFAULT, PEERS } from './peers.mjs';
@@ -35,42 +36,18 @@ Examples:
   node bench/peers/run.mjs --only quamba,llama-q8 --threads 2 --rounds 3
   node bench/peers/run.mjs --out bench/results/peers-my-machine.md`;
 
-function readOptions() {
-  const fail = sentence => {
-    console.error(`peers: ${sentence}\n(--help shows the options)`);
-    process.exit(2);
-  };
-  const count = (name, text) =>
-    /^[1-9]\d*$/.test(text) ? Number(text) : fail(`--${name} expected a whole number >= 1; got '${text}'`);
-  let values;
-  try {
-    ({ values } = parseArgs({
-      options: {
-        model: { type: 'string' },
-        only: { type: 'string', default: DEFAULT.join(',') },
-        rounds: { type: 'string', default: '5' },
-        threads: { type: 'string', default: '1' },
-        json: { type: 'boolean', default: false },
-        out: { type: 'string' },
-        help: { type: 'boolean', default: false },
-      },
-    }));
-  } catch (error) {
-    fail(error.message);
-  }
-  if (values.help) {
-    console.log(HELP);
-    process.exit(0);
-  }
+function optionsGiven() {
+  const { values, fail, count } = readOptions('peers', HELP, {
+    model: { type: 'string' },
+    only: { type: 'string', default: DEFAULT.join(',') },
+    rounds: { type: 'string', default: '5' },
+    threads: { type: 'string', default: '1' },
+    out: { type: 'string' },
+  });
   const only = values.only.split(',');
   const unknown = only.find(name => !Object.hasOwn(PEERS, name));
   if (unknown !== undefined) fail(`--only expected of ${Object.keys(PEERS).join(', ')}; got '${unknown}'`);
-  return {
-    ...values,
-    only,
-    rounds: count('rounds', values.rounds),
-    threads: count('threads', values.threads),
-  };
+  return { ...values, only, rounds: count('rounds'), threads: count('threads') };
 }
 
 async function bench() {
@@ -127,10 +104,11 @@ async function bench() {
   }
   for (const peer of running.values()) await peer.call('close').catch(() => {});
   const { layers, dModel, vocabSize } = model.config;
+  const { cpu, node, date } = machine();
   return {
-    machine: `${cpus()[0].model.trim()}, ${cpus().length} CPUs`,
-    node: process.version,
-    date: new Date().toISOString().slice(0, 10),
+    machine: `${cpu}, ${cpus().length} CPUs`,
+    node,
+    date,
     threads: options.threads,
     rounds: options.rounds,
     prompt: PROMPT,
@@ -216,7 +194,7 @@ function versionOf(name) {
   }
 }
 
-const options = readOptions();
+const options = optionsGiven();
 const work = mkdtempSync(join(tmpdir(), 'quamba-peers-'));
 const running = new Map();
 const written = new Set();

@@ -7,6 +7,7 @@ import {
   prepare,
   recipe as recipeNamed,
 } from '../../../dist/index.js';
+import { random } from '../../../dist/text/random.js';
 
 const CALIBRATION = { windows: 4, tokens: 64 };
 
@@ -41,16 +42,5 @@ export async function open({ recipe, model, threads, all }) {
     },
     logits: ids => ({ positions: Array.from(ids.keys()), data: feed(ids) }),
     close: () => executable.dispose?.(),
-  };
-}
-
-/** Uniform numbers in [0, 1), the same for the same seed (mulberry32). */
-function random(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
 }
