@@ -1,6 +1,6 @@
 /**
- * The wasm backend against the reference: zero differing bits, for every op at every size around the tiles, and for every
- * recipe as a whole plan. Two NaNs count as the same.
+ * The wasm backend against the reference: zero differing bits, also where the conformance suite does not go (its cases are in
+ * conformance.test.ts). Two NaNs count as the same.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
@@ -8,13 +8,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Backend, prepare } from '../src/backends/backend.ts';
+import { prepare } from '../src/backends/backend.ts';
 import { wasm } from '../src/backends/wasm/index.ts';
 import { instructions } from '../src/backends/wasm/instructions.ts';
 import { arrange } from '../src/backends/wasm/memory.ts';
+import { sweepOf } from '../src/conformance/cases-sweep.ts';
+import { attrsOf, gauss, inputOf } from '../src/conformance/inputs.ts';
+import { called, expectedOf } from '../src/conformance/judge.ts';
 import { trace, weightsOf } from '../src/graph.ts';
-import { type AnyOp, bind, parse } from '../src/op.ts';
-import { factor } from '../src/ops/hadamard.ts';
+import { type AnyOp, bind } from '../src/op.ts';
 import { ops } from '../src/ops/index.ts';
 import { calibrate } from '../src/quant/calibrate.ts';
 import { planOf } from '../src/quant/pipeline.ts';
@@ -28,198 +30,69 @@ import { noise, planOfToy, random, runnableOf, statsOfToy, toy, toys } from './t
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-type Values = 'plain' | 'wild';
-type Choice = Readonly<Record<string, number | boolean | string>>;
-
-/** Ordinary values, or all that an f32 can be: zeros of both signs, denormals, huge ones, infinities, NaN. */
-function float(next: () => number, values: Values): number {
-  const gauss = 2 * (next() + next() + next() - 1.5);
-  if (values === 'plain') return gauss;
+/** All that an f32 can be: zeros of both signs, denormals, huge ones, infinities, NaN. */
+function wild(next: () => number): number {
   const kind = next();
   if (kind < 0.04)
     return [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN][Math.floor(3 * next())];
   if (kind < 0.14) return next() < 0.5 ? 0 : -0;
-  return gauss * [1e-41, 1e38, 20, 50, 1][Math.floor(5 * next())];
+  return 2 * gauss(next) * [1e-41, 1e38, 20, 50, 1][Math.floor(5 * next())];
 }
 
-/** The inputs of a call of the sizes `choice`. */
-function inputsOf(op: AnyOp, choice: Choice, values: Values, next: () => number): Record<string, Tensor> {
-  const inputs: Record<string, Tensor> = {};
-  for (const [key, signature] of Object.entries(op.inputs)) {
-    const { dtype, axes, optional } = parse(signature as string);
-    if (optional && next() < 0.5) continue;
-    const shape = axes.map(axis => axis.size ?? (choice[axis.letter!] as number) - axis.minus);
-    const made = zeros(dtype, shape);
-    const finite = op === ops.quantize; // NaN has a test of its own
-    for (let i = 0; i < made.data.length; i++)
-      if (dtype === 'i32') made.data[i] = Math.floor(next() * (choice.v as number));
-      else if (dtype === 'i8') made.data[i] = next() < 0.1 ? -128 : Math.floor(next() * 256) - 128;
-      else if (finite)
-        made.data[i] = key === 'scale' ? [1 / 64, 0.013, 3][Math.floor(3 * next())] : quantizable(next);
-      else made.data[i] = float(next, values);
-    inputs[key] = made;
-  }
-  return inputs;
-}
-/** Ties, values beyond the range, infinities, and others. */
-const quantizable = (next: () => number): number =>
-  next() < 0.3
-    ? (Math.floor(next() * 300) - 150 + 0.5) / 64
-    : next() < 0.02
-      ? Number.NEGATIVE_INFINITY
-      : 2 * float(next, 'plain');
-
-/** Every choice of one value for each letter and attribute. */
-const choices = (sweep: Readonly<Record<string, readonly unknown[]>>): Choice[] =>
-  Object.entries(sweep).reduce<Choice[]>(
-    (all, [key, list]) => all.flatMap(choice => list.map(value => ({ ...choice, [key]: value }) as Choice)),
-    [{}],
-  );
-
-/** Sizes beyond an op's own sweep: the tiles of its kernel, and more rows than one chunk. */
-const beyond: Readonly<Record<string, Readonly<Record<string, readonly unknown[]>>>> = {
-  linear: { l: [3, 127, 128, 129, 257], i: [2, 7, 8, 9], o: [1, 3, 4, 5] },
-  'linear-i8': {
-    l: [3, 128, 129],
-    i: [6, 24, 48, 54],
-    o: [1, 3, 4, 5, 15, 16, 17, 33],
-    g: [1, 2, 3, 6],
-    s: ['l', 1],
-    p: ['o', 1],
-  },
-  'causal-conv1d': {
-    l: [127, 128, 131, 300],
-    d: [1, 3, 4, 5, 63, 64, 65],
-    k: [1, 2, 3, 4, 5],
-    activation: ['silu', 'none'],
-  },
-  'selective-scan': { l: [127, 129, 257], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
-  quantize: { l: [2, 129], n: [2, 3, 5, 15, 16, 17, 33], s: ['l'] },
-  dequantize: { l: [2, 129], n: [2, 3, 5], s: ['l'] },
-  fwht: { l: [2, 130], n: [4, 8, 16, 32, 48, 96, 192, 384, 40, 160, 320, 112, 28], inverse: [false, true] },
-  'rms-norm': { l: [2, 130], m: [2, 3, 5, 32, 33, 34, 63, 64, 65, 161], eps: [1e-5, 1e-6] },
-  slice: { l: [2, 130], n: [11], start: [0, 1, 2, 3, 4], size: [1, 2, 3, 4, 5, 6] },
-  embedding: { l: [130], v: [5, 9], m: [2, 3, 4, 6, 12] },
-  'embedding-i8': { l: [130], v: [5, 9, 16, 17, 40], m: [2, 3, 4, 6, 12, 13] },
-};
-
-/** A choice with its letters filled in, or nothing where it breaks a constraint. */
-function complete(op: AnyOp, choice: Choice): Choice | undefined {
-  const all: Record<string, number | boolean | string> = { s: 1, p: 1, g: 1, ...choice };
-  for (const key of ['s', 'p']) if (typeof all[key] === 'string') all[key] = all[all[key] as string];
-  if (
-    op === ops.linearI8 &&
-    ((all.i as number) % (all.g as number) !== 0 || ((all.g as number) > 1 && all.p === 1 && all.o !== 1))
-  )
-    return undefined;
-  return op === ops.fwht && !factor(all.n as number) ? undefined : all;
-}
-
-function check(backend: Backend, op: AnyOp, choice: Choice, values: Values, next: () => number): void {
-  const all = complete(op, choice);
-  if (!all) return;
-  const attrs = Object.fromEntries(
-    Object.keys(op.attrs).flatMap(key => (key in all ? [[key, all[key]]] : [])),
-  );
-  const inputs = inputsOf(op, all, values, next);
-  const before = Object.fromEntries(Object.entries(inputs).map(([key, { data }]) => [key, data.slice()]));
-  const expected = bind(op, inputs, attrs);
-  op.reference(expected.inputs, expected.attrs, expected.outputs, expected.dims);
-  const actual = bind(op, inputs, attrs);
-  for (const { data } of Object.values(actual.outputs)) data.fill(77); // a kernel writes every element
-  backend.kernelOf(op)!(actual.inputs, actual.attrs, actual.outputs, actual.dims);
-  const call = `${op.name} ${JSON.stringify(choice)} ${Object.keys(inputs)} ${values}`;
-  for (const key in expected.outputs)
-    expect(difference(actual.outputs[key].data, expected.outputs[key].data), `${call}: ${key}`).toBe('');
-  for (const key in before)
-    expect(difference(inputs[key].data, before[key]), `${call}: input ${key}`).toBe('');
-}
-
-describe.each(variants)('%s: every op has the bits of the reference', (_, backend) => {
-  it.each(Object.values(ops).map(op => [op.name, op as AnyOp] as const))('%s', (name, op) => {
+/** The ordinary values are in conformance.test.ts, where a NaN never passes. */
+describe.each(variants)('%s: every op has the bits of the reference for any floats', (_, backend) => {
+  const rows = Object.values(ops).filter(op => op !== ops.quantize); // NaN has a test of its own
+  it.each(rows.map(op => [op.name, op as AnyOp] as const))('%s', (name, op) => {
     const next = random(name.length);
-    for (const sizes of [op.sweep, beyond[name] ?? { l: [2, 129, 260], n: [2, 6, 7], m: [2, 6, 7] }])
-      for (const choice of choices(sizes))
-        for (const values of ['plain', 'wild'] as const) check(backend, op, choice, values, next);
-  });
-
-  it('linear-i8 at its largest sums', () => {
-    const full = (rows: number, value: number) =>
-      tensor(new Int8Array(rows * 5120).fill(value), [rows, 5120]);
-    const one = tensor(Float32Array.of(1));
-    for (const [x, w] of [
-      [-128, -128],
-      [-128, 127],
-      [127, 127],
-    ]) {
-      const call = () =>
-        bind(ops.linearI8, { x: full(3, x), xscale: one, w: full(5, w), wscale: tensor(one.data, [1, 1]) });
-      const { inputs, attrs, outputs, dims } = call();
-      backend.kernelOf(ops.linearI8)!(inputs, attrs, outputs, dims);
-      expect(new Set(outputs.y.data)).toEqual(new Set([Math.fround(5120 * x * w)]));
+    for (const [words, { choice, absent }] of sweepOf(op)) {
+      const given = Object.keys(op.inputs).filter(key => !absent.includes(key));
+      const inputs = Object.fromEntries(given.map(key => [key, inputOf(op, key, choice, next, wild)]));
+      const call = bind(op, inputs, attrsOf(op, choice));
+      const expected = expectedOf(op, call);
+      const { outputs } = called(backend, op, call);
+      for (const key in expected)
+        expect(difference(outputs[key].data, expected[key].data), `${words}: ${key}`).toBe('');
     }
-  });
-
-  it.each(['silu', 'softplus', 'negExp'] as const)('%s over the whole range of float32', key => {
-    const op: AnyOp = ops[key];
-    const bits = Uint32Array.from({ length: 1 << 18 }, (_, i) => i * 16411); // odd: every exponent, changing mantissas
-    const x = new Float32Array(bits.buffer);
-    const { inputs, attrs, outputs, dims } = bind(op, { x });
-    backend.kernelOf(op)!(inputs, attrs, outputs, dims);
-    expect(difference(outputs.y.data, op({ x }).y!.data)).toBe('');
-  });
-
-  it('exp2 over the whole range of float32, by way of the scan', () => {
-    const [d, n] = [1 << 13, 16];
-    const A = tensor(new Float32Array(Uint32Array.from({ length: d * n }, (_, i) => i * 32771).buffer), [
-      d,
-      n,
-    ]);
-    const ones = (shape: number[]) => tensor(new Float32Array(sizeOf(shape)).fill(1), shape);
-    const inputs = {
-      u: zeros('f32', [1, d]),
-      dt: ones([1, d]),
-      A,
-      B: zeros('f32', [1, n]),
-      C: ones([1, n]),
-      state: ones([d, n]),
-    };
-    const call = bind(ops.selectiveScan, inputs);
-    backend.kernelOf(ops.selectiveScan)!(call.inputs, call.attrs, call.outputs, call.dims);
-    expect(difference(call.outputs.state.data, ops.selectiveScan(inputs).state.data)).toBe('');
   });
 });
 
-describe.each(variants)('%s: every recipe has the bits of the reference, in any cut', (_, backend) => {
-  const rows: [string, Recipe][] = [
-    ...Object.entries(recipes),
-    ['groups', { ...recipes.dynamic, weights: { bits: 8, per: { group: 2 } }, weightsAt: { conv: w8 } }],
-  ];
-  for (const of of toys)
-    it.each(rows)(`${of.name} %s`, (__, recipe) => {
-      const plan = planOfToy(of, recipe);
-      const text = long(of.config.vocabSize);
-      const expected = run(interpret(plan), plan, [text]);
-      const executable = prepare(backend, plan);
-      for (const sizes of [[300], [128, 128, 44], [1, 1, 1, 125, 129, 43]]) {
-        const actual = run(executable, plan, cut(text, sizes));
-        expect(difference(actual.logits, expected.logits), `${sizes}: logits`).toBe('');
-        for (const ref in expected.state)
-          expect(difference(actual.state[ref].data, expected.state[ref].data), `${sizes}: ${ref}`).toBe('');
-      }
-      for (const e of [executable, interpret(plan)])
+describe.each(variants)('%s: whole plans', (_, backend) => {
+  const groups: Recipe = {
+    ...recipes.dynamic,
+    weights: { bits: 8, per: { group: 2 } },
+    weightsAt: { conv: w8 },
+  };
+
+  it.each(toys.map(of => [of.name, of] as const))('%s with scales for groups, in any cut', (__, of) => {
+    const plan = planOfToy(of, groups);
+    const text = long(of.config.vocabSize);
+    const expected = run(interpret(plan), plan, [text]);
+    const executable = prepare(backend, plan);
+    for (const sizes of [[300], [128, 128, 44], [1, 1, 1, 125, 129, 43]]) {
+      const actual = run(executable, plan, cut(text, sizes));
+      expect(difference(actual.logits, expected.logits), `${sizes}: logits`).toBe('');
+      for (const ref in expected.state)
+        expect(difference(actual.state[ref].data, expected.state[ref].data), `${sizes}: ${ref}`).toBe('');
+    }
+  });
+
+  it.each([...Object.entries(recipes), ['groups', groups]] as [string, Recipe][])(
+    '%s: the last logits alone',
+    (__, recipe) => {
+      const plan = planOfToy(toy, recipe);
+      const { vocabSize: v } = toy.config;
+      const text = long(v);
+      for (const e of [prepare(backend, plan), interpret(plan)])
         for (const length of [300, 256, 5, 1]) {
-          const { vocabSize: v } = of.config;
           const all = e.feed(text.subarray(0, length), initialState(plan));
           const last = e.feed(text.subarray(0, length), initialState(plan), { logits: 'last' });
           expect(last.logits.shape).toEqual([1, v]);
-          expect(difference(last.logits.data, all.logits.data.subarray(-v)), `last of ${length}`).toBe('');
+          expect(difference(last.logits.data, all.logits.data.subarray(-v)), `${length}`).toBe('');
           for (const ref in all.state)
-            expect(difference(last.state[ref].data, all.state[ref].data), `last of ${length}: ${ref}`).toBe(
-              '',
-            );
+            expect(difference(last.state[ref].data, all.state[ref].data), `${length}: ${ref}`).toBe('');
         }
-    });
+    },
+  );
 
   it('a model of odd sizes', () => {
     const sizes = { m: 7, d: 13, v: 11, n: 5, k: 3 };
@@ -281,18 +154,6 @@ describe.each(variants)('%s: every recipe has the bits of the reference, in any 
     for (const [i, values] of seen(prepare(backend, program)).entries())
       expect(difference(values, expected[i])).toBe('');
     expect(expected.length).toBe(2);
-  });
-
-  it('the state that is fed stays as it is, and texts do not mix', () => {
-    const plan = planOfToy(toy, recipes.quamba);
-    const executable = prepare(backend, plan);
-    const first = executable.feed(toy.text, initialState(plan));
-    const kept = Object.values(first.state).map(({ data }) => data.slice());
-    const again = executable.feed(toy.text, first.state).logits;
-    executable.feed(toy.text.slice().reverse(), initialState(plan));
-    for (const [i, { data }] of Object.values(first.state).entries())
-      expect(difference(data, kept[i])).toBe('');
-    expect(difference(executable.feed(toy.text, first.state).logits.data, again.data)).toBe('');
   });
 });
 

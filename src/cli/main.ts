@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { benchCommand } from './bench.ts';
+import { conformCommand } from './conform.ts';
 import { doctorCommand } from './doctor.ts';
 import { evalCommand } from './eval.ts';
 import { exportCommand } from './export.ts';
@@ -23,6 +24,7 @@ const program = new Command('quamba')
   .addCommand(evalCommand())
   .addCommand(doctorCommand())
   .addCommand(benchCommand())
+  .addCommand(conformCommand())
   .addCommand(exportCommand())
   .addHelpText(
     'after',

@@ -4,7 +4,8 @@
  *   scale[t] = max( max_j |x[t, j]|, 1e-5 ) / 127
  *
  * Shapes   x f32[l, n] → scale f32[l], one for each token (so that feeding in chunks gives the same scales as at once)
- * Numerics one f32 division; the floor keeps a row of zeros from dividing by zero. Exact
+ * Numerics scale = fround(max / 127), where max is at least fround(1e-5) = 3727c5ac, so that quantize never divides by zero.
+ *          Exact. A NaN in a row makes its scale NaN, an infinity makes it infinite
  * Errors   none beyond the signature
  * Example  absmaxScale({ x: [[0.5, -2], [0, 0]] }).scale = [0.015748, 7.87402e-8]
  * Source   Quamba (symmetric uniform quantization) · per token as in LLM.int8 and SmoothQuant

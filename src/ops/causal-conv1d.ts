@@ -8,8 +8,11 @@
  *                 ╰──── w0 ───── w1 w2… w3 ╯ → y[1]
  *
  * Shapes   x f32[l, d], w f32[d, k], b f32[d] or absent → y f32[l, d]
- * State    f32[d, k−1]: the last k−1 inputs of each channel, oldest first; zeros at the start of a text
- * Numerics products in ascending j, summed from the first product, then + b, then silu of numerics.ts. Exact by this order
+ * State    f32[d, k−1]: the last k−1 inputs of each channel, oldest first; zeros at the start of a text. After fewer than
+ *          k−1 tokens it still holds the newest of the state before
+ * Numerics all k products, those with zeros too, each rounded once, in ascending j: the sum is the first product, then
+ *          sum = fround(sum + product); then fround(sum + b) where there is a b; then silu of numerics.ts, unless the
+ *          activation is 'none'. Exact by this order
  * Errors   C1 the activation is 'silu' or 'none'
  * Example  causalConv1d({ x: [[1], [0], [2]], w: [[10, 1]] }, { activation: 'none' }).y = [[1], [10], [2]]
  *          causalConv1d({ x: [[1], [0], [2]], w: [[10, 1]] }, { activation: 'none' }).state = [[2]]

@@ -10,10 +10,16 @@
  * cost but the transform.
  *
  * Shapes   x f32[l, n] → y f32[l, n]
- * Numerics natural (Sylvester) order. Butterflies in ascending stride; then M_K, each output summed left to right with
- *          its first term as it is; for n = 40·2^k M_20 in each half, then one butterfly across the halves
- *          (M_40 = H_2 ⊗ M_20); last one multiplication by fround(1/√n). Exact by this order
- *          inverse applies Qᵀ: M_20 and M_40 are not symmetric, so Q is not its own inverse at 2.8b (d_inner 5120)
+ * Numerics natural (Sylvester) order: element i·2^k + c is row i of M_K and column c of H. Every sum and difference is
+ *          rounded once, in this order:
+ *            butterflies  inside each run of 2^k elements, stride 1, 2, 4, … 2^(k−1):  a, b ← fround(a + b), fround(a − b)
+ *            M_K          for each column c, x_j its value in run j:  y_i = (± x_0) ± x_1 … ± x_(K−1), left to right, with
+ *                         the signs of row i
+ *            halves       for n = 40·2^k only, where M_20 was applied in each half on its own, to its 20 runs of 2^k
+ *                         (M_40 = H_2 ⊗ M_20): one more butterfly, stride n/2
+ *            scale        each element times fround(1/√n), the root and the quotient in f64
+ *          20·2^k with k ≥ 1 counts as 40·2^(k−1). inverse applies Qᵀ: the same steps with M_Kᵀ. M_20 and M_40 are not
+ *          symmetric, so Q is not its own inverse at 2.8b (d_inner 5120). Exact by this order
  * Errors   C1
  * Example  fwht({ x: [8, 0, 0, 0] }).y = [4, 4, 4, 4]        an outlier, spread
  *          fwht({ x: [4, 4, 4, 4] }, { inverse: true }).y = [8, 0, 0, 0]

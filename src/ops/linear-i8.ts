@@ -8,9 +8,9 @@
  *   per group    wscale f32[o, g]   one for each output and each run of i/g inputs
  *
  * Shapes   x i8[l, i], xscale f32[1] (static) or f32[l] (per token), w i8[o, i], b f32[o] or absent → y f32[l, o]
- * Numerics the int32 sums are exact in any order (|q| ≤ 128, so i ≤ 131071 cannot overflow). For each group
- *          fround(fround(acc) · m) with m = fround(s_x · s_w); groups are added in ascending order, then b. int32 → f32
- *          rounds half to even
+ * Numerics the int32 sums are exact in any order (|q| ≤ 128, so i ≤ 131071 cannot overflow). A group is i/g inputs in a
+ *          row, and for each fround(fround(acc) · m) with m = fround(s_x · s_w). The sum is that of the first group, the
+ *          others are added in ascending order, then b. int32 → f32 rounds half to even. Exact
  * Errors   C1 … C5
  * Example  linearI8({ x: [100, -50], xscale: [0.01], w: [[127, -128]], wscale: [[0.02]] }).y = [3.82]
  * Source   Quamba (W8A8, per tensor) · torch.nn.functional.linear on integers

@@ -4,8 +4,9 @@
  *   y = x Wᵀ + b
  *
  * Shapes   x f32[l, i], w f32[o, i], b f32[o] or absent → y f32[l, o]
- * Numerics the dot product runs in 4 lanes: lane j adds the products k ≡ j (mod 4) in ascending k (missing ones are
- *          not added), then (lane 0 + lane 2) + (lane 1 + lane 3), then b. No FMA. Exact by this order
+ * Numerics the dot product runs in 4 lanes that start at +0: lane j adds the products k ≡ j (mod 4) in ascending k, each
+ *          product and each sum rounded once (missing ones are not added), then (lane 0 + lane 2) + (lane 1 + lane 3),
+ *          then b. No FMA. Exact by this order
  * Errors   none beyond the signature
  * Example  linear({ x: [1, 2], w: [[1, 0], [0, 1], [1, 1]], b: [0, 0, 10] }).y = [1, 2, 13]
  * Source   torch.nn.functional.linear

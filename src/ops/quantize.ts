@@ -7,8 +7,9 @@
  *   q           … −2     0     0     2     2   …    so that rounding has no bias
  *
  * Shapes   x f32[l, n], scale f32[1] (static) or f32[l] (per token) → q i8[l, n]
- * Numerics a real f32 division (not a multiplication by 1/scale), half to even, saturation. Exact
- * Errors   C1, C2 no NaN in x
+ * Numerics r = fround(x / scale), a real f32 division (not a multiplication by 1/scale); then r to the nearest integer,
+ *          ties to the even one; then the clamp, which saturates infinities too. −0 gives 0. Exact
+ * Errors   C1, C2 x must not hold NaN (a backend may leave it unspecified what it gives for one)
  * Example  quantize({ x: [0.5, 1.5, 2.5, -2.5, 300], scale: [1] }).q = [0, 2, 2, -2, 127]
  * Source   Quamba (symmetric uniform quantization) · torch.round, torch.clamp. Different: the official Hadamard kernel
  *          does not saturate

@@ -4,8 +4,12 @@
  *   y = (x · r) · w,   r = 1 / √(mean(x²) + eps)
  *
  * Shapes   x f32[l, m], w f32[m] or absent (Falcon-Mamba's norms on dt, B, C have no weight) → y f32[l, m]
- * Numerics the sum of squares runs in 32 lanes: lane j adds the elements k ≡ j (mod 32) in ascending k, then a binary
- *          tree (j with j + 16, j + 8, …) adds the lanes. Mean by division, √ and 1/√ each correctly rounded.
+ * Numerics the sum of squares runs in 32 lanes that start at +0, also where m < 32: lane j adds the squares k ≡ j (mod 32)
+ *          in ascending k, then a binary tree (j with j + 16, then j + 8, … j + 1) adds the lanes. Every square and sum is
+ *          rounded once, and so is each step after:
+ *            mean = fround(sum / m)
+ *            r    = fround(1 / fround(√ fround(mean + fround(eps))))
+ *            y    = fround(fround(x · r) · w), or fround(x · r) without w
  *          Exact by this order
  * Errors   C1 eps is positive, so that a row of zeros gives zeros
  * Example  rmsNorm({ x: [3, 4], w: [1, 2] }).y = [0.848528, 2.26274]

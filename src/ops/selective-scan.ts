@@ -8,12 +8,19 @@
  *                 ╲   │                │
  *   h[t−1] ──×exp(dt·A)──(+)── h[t] ──(·)──(+ D·u)──(× silu z)── y[t]
  *
- * Shapes   u, dt, z f32[l, d]; A f32[d, n]; B, C f32[l, n]; D f32[d]; D and z may be absent → y f32[l, d]
- *          dt is after softplus; A = −exp(A_log)
+ * Shapes   u, dt, z f32[l, d]; A f32[d, n]; B, C f32[l, n]; D f32[d]; D and z may be absent → y f32[l, d].
+ *          dt is after softplus, A is −exp(A_log)
  * State    h f32[d, n], carried from token to token for the whole text; zeros at its start
- * Numerics exp(dt·A) is exp2(dt · a) with a = fround(A · log2 e), by numerics.ts. Then h = fround(decay · h) +
- *          fround(fround(dt·u) · B). The sum over n runs in 4 lanes (n mod 4, ascending; then lane 0 + lane 2,
- *          lane 1 + lane 3, and their sum), then + fround(D·u), then × silu(z). Exact by this order
+ * Numerics the sum over the states s = 0 … n−1 runs in 4 lanes that start at +0. exp2 and silu are those of numerics.ts.
+ *          For each token t and channel c, t ascending:
+ *            a     = fround(A[c, s] · log2 e)                log2 e as f32: 3fb8aa3b
+ *            decay = exp2(fround(dt · a))
+ *            h[s]  = fround(fround(decay · h[s]) + fround(fround(dt · u) · B[s]))
+ *            lane  = fround(lane + fround(h[s] · C[s]))      lane s mod 4, s ascending
+ *            sum   = fround(fround(lane 0 + lane 2) + fround(lane 1 + lane 3))
+ *            sum   = fround(sum + fround(D · u))             where there is a D
+ *            y     = fround(sum · silu(z))                   where there is a z, else sum
+ *          Exact by this order
  * Errors   none beyond the signature
  * Example  selectiveScan({ u: [1], dt: [0.693147], A: [[-1]], B: [1], C: [2], D: [10] }).y = [11.3863]
  *          selectiveScan({ u: [1], dt: [0.693147], A: [[-1]], B: [1], C: [2], state: [[1]] }).state = [[1.19315]]

@@ -1,0 +1,121 @@
+/**
+ * The calls of the suite as plain files, for those who compare without Node: safetensors beside JSON. The layout is in
+ * docs/conformance-protocol.md.
+ */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { Backend } from '../backends/backend.ts';
+import type { Case, Vectors } from '../conformance/case.ts';
+import { called, opNamed } from '../conformance/judge.ts';
+import { type About, type Result, toJson } from '../conformance/report.ts';
+import { writeFileAtomic } from '../formats/disk.ts';
+import { type Writable, writeSafetensors } from '../formats/safetensors.ts';
+import type { Tensor } from '../tensor.ts';
+import { UsageError } from './terminal.ts';
+
+const STORED = { f32: 'F32', i8: 'I8', i32: 'I32' } as const;
+
+const stored = (prefix: string, tensors: Readonly<Record<string, Tensor>>): (readonly [string, Writable])[] =>
+  Object.entries(tensors).map(([name, { dtype, shape, data }]) => [
+    `${prefix}.${name}`,
+    { dtype: STORED[dtype], shape, data },
+  ]);
+
+/** The bounds as f32, rounded up, so that what is within them here is within them there. */
+function roundedUp(bounds: Float64Array): Float32Array {
+  const rounded = Float32Array.from(bounds);
+  const bits = new Uint32Array(rounded.buffer);
+  for (let i = 0; i < bounds.length; i++) if (rounded[i] < bounds[i]) bits[i]++;
+  return rounded;
+}
+
+function write(
+  path: string,
+  about: Record<string, string>,
+  vectors: Vectors,
+  got: Record<string, Tensor> = {},
+) {
+  const { op, call, expected, tolerances } = vectors;
+  const bounds = Object.entries(tolerances).map(([name, { bounds: data }]): readonly [string, Writable] => [
+    `bound.${name}`,
+    { dtype: 'F32', shape: expected[name].shape, data: roundedUp(data) },
+  ]);
+  const tensors = [
+    ...stored('in', call.inputs),
+    ...stored('out', expected),
+    ...bounds,
+    ...stored('got', got),
+  ];
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileAtomic(path, writeSafetensors(tensors, { ...about, op, attrs: JSON.stringify(call.attrs) }));
+}
+
+const writeJson = (path: string, value: unknown): void =>
+  writeFileAtomic(path, [new TextEncoder().encode(`${toJson(value, 1)}\n`)]);
+
+/**
+ * Writes the calls of all cases that have one: a file each, and index.json. The folder appears when it is whole.
+ *
+ * @throws UsageError where the folder holds something already.
+ */
+export function emit(
+  folder: string,
+  cases: readonly Case[],
+  about: object,
+  onCase: (done: number, total: number) => void,
+): number {
+  if (existsSync(folder) && readdirSync(folder).length > 0)
+    throw new UsageError(`--emit ${folder}: expected a folder that is empty or not there`);
+  const temporary = join(dirname(resolve(folder)), `.${basename(folder)}.${process.pid}.tmp`);
+  try {
+    const calls = cases.filter(c => c.vectors);
+    const entries = calls.map(({ address, says, quick, vectors }, i) => {
+      const made = vectors!();
+      const file = `${address}.safetensors`;
+      write(join(temporary, file), { address, says }, made);
+      onCase(i + 1, calls.length);
+      const outputs = Object.entries(made.expected).map(([name]) => {
+        const { formula, bias, share } = made.tolerances[name] ?? { formula: 'the same values', bias: 0 };
+        return [name, { formula, bias, share }] as const;
+      });
+      return {
+        address,
+        says,
+        op: made.op,
+        attrs: made.call.attrs,
+        quick,
+        file,
+        inputs: Object.keys(made.call.inputs),
+        outputs: Object.fromEntries(outputs),
+      };
+    });
+    mkdirSync(temporary, { recursive: true });
+    writeJson(join(temporary, 'index.json'), { ...about, cases: entries });
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(temporary, folder);
+    return entries.length;
+  } catch (error) {
+    rmSync(temporary, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** Writes what a failing case was made of and what the backend gave, once more; of a whole model, the verdict alone. */
+export function dump(folder: string, backend: Backend, failed: Case, result: Result, about: About): void {
+  const base = join(folder, failed.address);
+  mkdirSync(dirname(base), { recursive: true });
+  writeJson(`${base}.json`, { ...about, ...result });
+  const vectors = attempt(() => failed.vectors?.());
+  if (!vectors) return;
+  const got = attempt(() => called(backend, opNamed(vectors.op)!, vectors.call).outputs);
+  write(`${base}.safetensors`, { address: failed.address, says: failed.says }, vectors, got);
+}
+
+/** What fails here has failed before, and the verdict says why. */
+function attempt<T>(make: () => T): T | undefined {
+  try {
+    return make();
+  } catch {
+    return undefined;
+  }
+}

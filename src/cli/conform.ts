@@ -1,0 +1,241 @@
+/** `quamba conform`: whether a backend computes Quamba, op by op and whole. */
+import { readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { best } from '../backends/wasm/variants.ts';
+import { brokenBackends } from '../conformance/broken/index.ts';
+import type { Case, Profile } from '../conformance/case.ts';
+import {
+  type About,
+  conclusion,
+  isFailure,
+  type Report,
+  renderJson,
+  renderText,
+  runAll,
+  shellWord,
+} from '../conformance/report.ts';
+import { renderHtml } from '../conformance/report-html.ts';
+import { renderJUnit } from '../conformance/report-junit.ts';
+import { renderMarkdown } from '../conformance/report-markdown.ts';
+import { conformance } from '../conformance/suite.ts';
+import { writeFileAtomic } from '../formats/disk.ts';
+import { align } from '../render.ts';
+import { openBackend } from './conform-backend.ts';
+import { dump, emit } from './conform-files.ts';
+import { embeddedModels, goldens, goldensHash } from './conform-sources.ts';
+import { integer, jsonOption, positive, print, printJson, progressLine, UsageError } from './terminal.ts';
+
+const threadCounts = (text: string): number[] =>
+  text.split(',').map(part => {
+    const n = Number(part);
+    if (!Number.isSafeInteger(n) || n < 1)
+      throw new InvalidArgumentError(
+        `expected thread counts separated by commas, such as 1,2; got '${text}'`,
+      );
+    return n;
+  });
+const collect = (text: string, before: readonly string[] = []): string[] => [...before, text];
+
+export const conformCommand = () =>
+  new Command('conform')
+    .description('Judges a backend: runs the conformance suite against it and reports case by case.')
+    .option(
+      '--backend <name>',
+      'wasm, reference, ./module.mjs, exec:COMMAND (docs/conformance-protocol.md), or broken:NAME',
+      'wasm',
+    )
+    .addOption(
+      new Option(
+        '--profile <name>',
+        "exact: the reference's bits; tolerant: within bounds derived from the work",
+      )
+        .choices(['exact', 'tolerant'])
+        .default('exact'),
+    )
+    .option('--quick', 'the cases that are quick, instead of all')
+    .option(
+      '--threads <counts>',
+      'thread counts of whole models, for a backend that has threads',
+      threadCounts,
+      [1, 2],
+    )
+    .option('--seed <n>', 'of the values in sweeps', integer, 1)
+    .option(
+      '--filter <text>',
+      'only addresses that hold this text, or match it where it has a *; repeatable',
+      collect,
+    )
+    .option('--case <address>', 'one case')
+    .option('--list', 'print the cases instead of running them')
+    .option('--list-broken', 'print the planted bugs, each a backend broken:NAME')
+    .option('--xfails <file>', 'cases that are expected to fail: an address and the reason in each line')
+    .option('--timeout <seconds>', 'that exec:COMMAND may take for one call', positive, 30)
+    .option('--dump <dir>', 'write what failing cases were made of: inputs, expected, got, bounds')
+    .option('--emit <dir>', 'write the calls of all ops as safetensors and JSON, instead of running them')
+    .addOption(jsonOption())
+    .option('--junit <file>', 'write the report as JUnit XML')
+    .option('--html <file>', 'write the report as a page')
+    .option('--md <file>', 'write the report as Markdown')
+    .addHelpText(
+      'after',
+      `
+Exit code 0 where all that was judged passed; 1 where something failed or nothing was judged; 2 where nothing could run.
+What a backend does not have is unsupported, and no pass.
+
+Examples:
+  quamba conform --backend wasm --quick
+  quamba conform --backend ./mine.mjs --filter 'op/quantize/*' --html report.html
+  quamba conform --backend "exec:python3 backend.py" --profile tolerant
+  quamba conform --backend exec:./backend --case op/quantize/golden/ties --dump failing
+  quamba conform --emit vectors`,
+    )
+    .action(conform);
+
+type Options = {
+  backend: string;
+  profile: Profile;
+  quick?: boolean;
+  threads: number[];
+  seed: number;
+  filter?: string[];
+  case?: string;
+  list?: boolean;
+  listBroken?: boolean;
+  xfails?: string;
+  timeout: number;
+  dump?: string;
+  emit?: string;
+  json?: boolean;
+  junit?: string;
+  html?: string;
+  md?: string;
+};
+
+async function conform(options: Options): Promise<void> {
+  if (options.listBroken) return listBroken(options);
+  const { backend, dispose } = await openBackend(options.backend, 1000 * options.timeout);
+  try {
+    const { profile, seed, threads, json = false } = options;
+    const all = conformance(backend, {
+      profile,
+      seed,
+      threads,
+      goldens: goldens(),
+      models: embeddedModels(),
+    });
+    const cases = select(all, options);
+    if (options.list) return list(cases, json);
+    if (options.emit !== undefined) return emitTo(options.emit, cases, options);
+    const xfails = options.xfails === undefined ? undefined : readXfails(options.xfails, all);
+    const about = aboutOf(options);
+    const line = progressLine(backend.name, json);
+    const byAddress = new Map(cases.map(c => [c.address, c]));
+    const run = runAll(
+      cases,
+      (result, done) => {
+        line(done, cases.length);
+        if (options.dump !== undefined && isFailure(result))
+          dump(options.dump, backend, byAddress.get(result.address)!, result, about);
+      },
+      xfails,
+    );
+    give({ ...about, ...run }, options);
+  } finally {
+    dispose();
+  }
+}
+
+/** Prints and writes every form of the report that was asked for. */
+function give(report: Report, { json, junit, html, md }: Options): void {
+  const forms = [
+    [junit, renderJUnit],
+    [html, renderHtml],
+    [md, renderMarkdown],
+  ] as const;
+  for (const [path, renderAs] of forms)
+    if (path !== undefined) writeFileAtomic(path, [new TextEncoder().encode(renderAs(report))]);
+  print(json ? renderJson(report) : renderText(report));
+  if (!conclusion(report).ok) process.exitCode = 1;
+}
+
+function select(all: readonly Case[], { quick, filter, case: address }: Options): readonly Case[] {
+  if (address !== undefined) {
+    const found = all.filter(c => c.address === address);
+    if (found.length === 0)
+      throw new UsageError(`--case ${address}: there is no such case; --list shows them`);
+    return found;
+  }
+  const matches = (filter ?? ['']).map(matcher);
+  return all.filter(c => (!quick || c.quick) && matches.some(match => match(c.address)));
+}
+
+/** A text with a star is the whole of an address (`op/fwht/*`), one without a part of it. */
+function matcher(filter: string): (address: string) => boolean {
+  if (!filter.includes('*')) return address => address.includes(filter);
+  const pattern = filter
+    .split('*')
+    .map(text => text.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'))
+    .join('.*');
+  return address => new RegExp(`^${pattern}$`).test(address);
+}
+
+function list(cases: readonly Case[], json: boolean): void {
+  if (json)
+    printJson({ cases: cases.map(({ address, says, ops, quick }) => ({ address, says, ops, quick })) });
+  else print(align([['address', 'what it shows'], ...cases.map(({ address, says }) => [address, says])]));
+}
+
+function listBroken({ json }: Options): void {
+  const named = brokenBackends.map(({ name, says }) => ({ name, says }));
+  if (json) printJson({ broken: named });
+  else print(align([['name', 'what is wrong'], ...named.map(({ name, says }) => [name, says])]));
+}
+
+function emitTo(folder: string, cases: readonly Case[], options: Options): void {
+  const { suite, goldens: hash } = environmentOf();
+  const about = { suite, goldens: hash, seed: options.seed };
+  const written = emit(folder, cases, about, progressLine('writing call', options.json));
+  if (options.json) printJson({ folder, cases: written });
+  else print(`${folder}: ${written} calls, and index.json`);
+}
+
+/** Lines of an address and a reason; empty ones and those that begin with # are remarks. */
+function readXfails(path: string, all: readonly Case[]): ReadonlyMap<string, string> {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new UsageError(`--xfails ${path}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
+  }
+  const known = new Set(all.map(({ address }) => address));
+  return new Map(
+    text.split(/\r?\n/).flatMap((line, i) => {
+      const [, address, reason] = /^\s*([^\s#]\S*)\s*(.*?)\s*$/.exec(line) ?? [];
+      if (address === undefined) return [];
+      const where = `${path}:${i + 1}`;
+      if (!known.has(address)) throw new UsageError(`${where}: there is no case ${address}`);
+      if (reason === '') throw new UsageError(`${where}: ${address} expected a reason after the address`);
+      return [[address, reason] as const];
+    }),
+  );
+}
+
+function aboutOf({ backend, profile, seed, threads }: Options): About {
+  const replay = ['quamba', 'conform', '--backend', backend, '--profile', profile];
+  if (seed !== 1) replay.push('--seed', String(seed));
+  if (String(threads) !== '1,2') replay.push('--threads', String(threads));
+  return { backend, profile, replay: replay.map(shellWord).join(' '), environment: environmentOf() };
+}
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+
+const environmentOf = () => ({
+  suite: version,
+  goldens: goldensHash().slice(0, 16),
+  node: process.version,
+  engine: `V8 ${process.versions.v8}`,
+  platform: `${process.platform} ${process.arch}`,
+  cpu: cpus()[0]?.model.trim() ?? 'unknown',
+  kernels: best()?.name ?? 'none',
+});

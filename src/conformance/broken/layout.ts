@@ -1,0 +1,206 @@
+/** Bugs of layout and formula: the right numbers in the wrong place, and terms lost or misplaced. */
+import { causalConv1d } from '../../ops/causal-conv1d.ts';
+import { dequantize } from '../../ops/dequantize.ts';
+import { embedding } from '../../ops/embedding.ts';
+import { embeddingI8 } from '../../ops/embedding-i8.ts';
+import { fwht } from '../../ops/fwht.ts';
+import { factor } from '../../ops/hadamard.ts';
+import { linear } from '../../ops/linear.ts';
+import { linearI8 } from '../../ops/linear-i8.ts';
+import { f } from '../../ops/numerics.ts';
+import { scaleChannels } from '../../ops/scale-channels.ts';
+import { slice } from '../../ops/slice.ts';
+import type { Tensor } from '../../tensor.ts';
+import { type Broken, inKernel, tolerated } from './row.ts';
+
+/** What is read where a matrix is taken to lie in memory column by column. */
+function transposed<T extends Tensor>(matrix: T): T {
+  const [rows, columns] = matrix.shape;
+  const data = matrix.data.slice();
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++) data[i * columns + j] = matrix.data[j * rows + i];
+  return { ...matrix, data };
+}
+
+/** Each row backwards. */
+const reversed = <T extends Tensor>(matrix: T): T => {
+  const [rows, columns] = matrix.shape;
+  const data = matrix.data.slice();
+  for (let i = 0; i < rows; i++) data.subarray(i * columns, (i + 1) * columns).reverse();
+  return { ...matrix, data };
+};
+
+/** Moves the elements of each row of n = K · run from place i · run + c to c · K + i. */
+function interleaved<T extends Tensor<'f32'>>(x: T, n: number, run: number): T {
+  const data = x.data.slice();
+  const K = n / run;
+  for (let row = 0; row < data.length; row += n)
+    for (let at = 0; at < n; at++) data[row + at] = x.data[row + (at % K) * run + Math.floor(at / K)];
+  return { ...x, data };
+}
+
+export const layoutBugs: readonly Broken[] = [
+  inKernel(
+    'conv-flipped',
+    'The taps run backwards: a convolution where a correlation is meant.',
+    causalConv1d,
+    (inputs, ...rest) => causalConv1d.reference({ ...inputs, w: reversed(inputs.w) }, ...rest),
+  ),
+  inKernel(
+    'conv-bias-after-silu',
+    'The bias is added to the activation.',
+    causalConv1d,
+    (inputs, attrs, outputs, dims) => {
+      const { b, ...rest } = inputs;
+      causalConv1d.reference(rest, attrs, outputs, dims);
+      const { data } = outputs.y;
+      if (b) for (const [i, y] of data.entries()) data[i] = f(y + b.data[i % dims.d]);
+    },
+  ),
+  inKernel('conv-always-silu', "The activation 'none' is ignored.", causalConv1d, (inputs, _, ...rest) =>
+    causalConv1d.reference(inputs, { activation: 'silu' }, ...rest),
+  ),
+  inKernel('linear-transposed', 'The weight is read as [i, o].', linear, (inputs, ...rest) =>
+    linear.reference({ ...inputs, w: transposed(inputs.w) }, ...rest),
+  ),
+  inKernel('linear-i8-transposed', 'The weight is read as [i, o].', linearI8, (inputs, ...rest) =>
+    linearI8.reference({ ...inputs, w: transposed(inputs.w) }, ...rest),
+  ),
+  inKernel(
+    'linear-i8-group-scales-transposed',
+    'The scales of the groups are read as [g, o].',
+    linearI8,
+    (inputs, ...rest) => linearI8.reference({ ...inputs, wscale: transposed(inputs.wscale) }, ...rest),
+  ),
+  inKernel(
+    'linear-i8-one-group',
+    'The scale of the first group serves all.',
+    linearI8,
+    (inputs, attrs, outputs, dims) => {
+      const { wscale } = inputs;
+      const data = wscale.data.map((_, i) => wscale.data[i - (i % dims.g)]);
+      linearI8.reference({ ...inputs, wscale: { ...wscale, data } }, attrs, outputs, dims);
+    },
+  ),
+  inKernel(
+    'linear-i8-bias-before-scale',
+    'The bias is added to the integers, as if it were in steps.',
+    linearI8,
+    (inputs, attrs, outputs, dims) => {
+      const { b, ...rest } = inputs;
+      linearI8.reference(rest, attrs, outputs, dims);
+      const { xscale, wscale } = inputs;
+      const { l, o, s, p, g } = dims;
+      if (!b) return;
+      for (let at = 0; at < l * o; at++) {
+        const scale = f(
+          xscale.data[s === 1 ? 0 : Math.floor(at / o)] * wscale.data[p === 1 ? 0 : (at % o) * g],
+        );
+        outputs.y.data[at] = f(outputs.y.data[at] + f(Math.round(b.data[at % o]) * scale));
+      }
+    },
+  ),
+  inKernel('slice-from-zero', 'The start is ignored.', slice, (inputs, attrs, ...rest) =>
+    slice.reference(inputs, { ...attrs, start: 0 }, ...rest),
+  ),
+  inKernel(
+    'slice-own-stride',
+    'Rows are taken to be as long as the slice.',
+    slice,
+    ({ x }, { start }, { y }) => {
+      for (const i of y.data.keys()) y.data[i] = x.data[start + i];
+    },
+  ),
+  inKernel(
+    'embedding-next-row',
+    'Rows are counted from 1.',
+    embedding,
+    ({ tokens, w }, attrs, outputs, dims) =>
+      embedding.reference(
+        { tokens: { ...tokens, data: tokens.data.map(token => Math.max(token - 1, 0)) }, w },
+        attrs,
+        outputs,
+        dims,
+      ),
+  ),
+  inKernel(
+    'embedding-i8-first-scale',
+    'Every row has the scale of the first.',
+    embeddingI8,
+    (inputs, ...rest) => {
+      const { scale } = inputs;
+      embeddingI8.reference(
+        { ...inputs, scale: { ...scale, data: scale.data.map(() => scale.data[0]) } },
+        ...rest,
+      );
+    },
+  ),
+  inKernel(
+    'dequantize-unsigned',
+    'The codes are read as 0 … 255.',
+    dequantize,
+    ({ q, scale }, _, { x }, { n, s }) => {
+      for (const [i, code] of q.data.entries())
+        x.data[i] = f(scale.data[s === 1 ? 0 : Math.floor(i / n)] * (code & 255));
+    },
+  ),
+  inKernel(
+    'scale-channels-never-divides',
+    'The inverse multiplies too.',
+    scaleChannels,
+    (inputs, _, ...rest) => scaleChannels.reference(inputs, { inverse: false }, ...rest),
+  ),
+  tolerated(
+    'two roundings in place of one, less than a division may cost',
+    inKernel(
+      'scale-channels-by-reciprocal',
+      'The inverse multiplies by 1 / c.',
+      scaleChannels,
+      (inputs, { inverse }, ...rest) => {
+        const { x, c } = inputs;
+        const by = inverse ? { ...c, data: c.data.map(value => f(1 / value)) } : c;
+        scaleChannels.reference({ x, c: by }, { inverse: false }, ...rest);
+      },
+    ),
+  ),
+
+  inKernel('fwht-not-normalised', 'The factor 1/√n is left out.', fwht, (inputs, attrs, outputs, dims) => {
+    fwht.reference(inputs, attrs, outputs, dims);
+    const { data } = outputs.y;
+    for (const [i, y] of data.entries()) data[i] = f(y * Math.sqrt(dims.n));
+  }),
+  inKernel(
+    'fwht-inverse-is-forward',
+    'The inverse is taken for the transform itself: right but where M_20 is in it.',
+    fwht,
+    (inputs, _, ...rest) => fwht.reference(inputs, { inverse: false }, ...rest),
+  ),
+  inKernel(
+    'fwht-inverse-of-40',
+    'At 40·2^k, k ≥ 0, the inverse is taken for the transform: right at 20.',
+    fwht,
+    (inputs, { inverse }, outputs, dims) =>
+      fwht.reference(inputs, { inverse: inverse && factor(dims.n)!.outer === 1 }, outputs, dims),
+  ),
+  inKernel(
+    'fwht-rows-slow-fast',
+    'H_2^k ⊗ M_K in place of M_K ⊗ H_2^k: the K rows run fastest.',
+    fwht,
+    ({ x }, attrs, { y }, dims) => {
+      const { n } = dims;
+      const run = factor(n)!.run * factor(n)!.outer;
+      fwht.reference({ x: interleaved(x, n, n / run) }, attrs, { y }, dims);
+      y.data.set(interleaved(y, n, run).data);
+    },
+  ),
+  inKernel(
+    'fwht-power-of-two-only',
+    'M_K is left out: each run of 2^k is transformed by itself.',
+    fwht,
+    (inputs, attrs, outputs, dims) => {
+      const { n, l } = dims;
+      const size = factor(n)!.run;
+      fwht.reference(inputs, attrs, outputs, { l: (l * n) / size, n: size });
+    },
+  ),
+];

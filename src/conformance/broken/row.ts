@@ -1,0 +1,64 @@
+/** A planted bug, and how one is written: the reference with one kernel replaced. */
+import type { Backend } from '../../backends/backend.ts';
+import { reference } from '../../backends/reference.ts';
+import type { AnyOp, Attrs, Kernel, Op } from '../../op.ts';
+import type { AnyKernel } from '../../run.ts';
+import type { Signature, Tensor } from '../../tensor.ts';
+
+export interface Broken {
+  /** Of the kind `conv-flipped`. */
+  readonly name: string;
+  /** What is wrong, in one sentence. */
+  readonly says: string;
+  /** The op whose kernel is wrong; absent where it is many, or the whole executable. */
+  readonly op?: string;
+  /** Why the tolerant profile lets it pass, where it does: it is wrong by less than its bound. */
+  readonly tolerated?: string;
+  readonly backend: Backend;
+}
+
+type Signatures = Readonly<Record<string, Signature>>;
+
+/** The tensors of a call that are there, whatever the op. */
+export const tensorsOf = (named: Readonly<Record<string, Tensor | undefined>>): readonly Tensor[] =>
+  Object.values(named).filter(tensor => tensor !== undefined);
+
+/** The row of a bug in the kernel of one op. */
+export const inKernel = <I extends Signatures, O extends Signatures, A extends Attrs>(
+  name: string,
+  says: string,
+  op: Op<I, O, A>,
+  kernel: Kernel<I, O, A>,
+): Broken => ({
+  name,
+  says,
+  op: op.name,
+  backend: {
+    name: `broken:${name}`,
+    kernelOf: (asked: AnyOp) => (asked.name === op.name ? (kernel as AnyKernel) : reference.kernelOf(asked)),
+  },
+});
+
+/** The row of a bug that every kernel has: `wrong` makes it of the right one. */
+export const inEveryKernel = (
+  name: string,
+  says: string,
+  wrong: (right: AnyKernel) => AnyKernel,
+): Broken => ({
+  name,
+  says,
+  backend: { name: `broken:${name}`, kernelOf: op => wrong(op.reference) },
+});
+
+/** The row of a bug in the way a plan is run. */
+export const inExecutable = (
+  name: string,
+  says: string,
+  prepare: NonNullable<Backend['prepare']>,
+): Broken => ({
+  name,
+  says,
+  backend: { ...reference, name: `broken:${name}`, prepare },
+});
+
+export const tolerated = (reason: string, row: Broken): Broken => ({ ...row, tolerated: reason });

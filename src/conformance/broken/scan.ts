@@ -1,0 +1,155 @@
+/** Bugs of the selective scan. */
+import { exp, f, silu } from '../../ops/numerics.ts';
+import { selectiveScan } from '../../ops/selective-scan.ts';
+import { zeros } from '../../tensor.ts';
+import { toF16 } from './accumulation.ts';
+import { type Broken, inKernel, tolerated } from './row.ts';
+
+interface Step {
+  readonly h: number;
+  readonly dt: number;
+  readonly a: number;
+  readonly u: number;
+  readonly b: number;
+}
+
+/** The scan with another step of h, another sum over n, or both; each as plain as it can be. */
+const scanning = (
+  name: string,
+  says: string,
+  next: (step: Step) => number,
+  add: (sum: number, h: number, c: number) => number = (sum, h, c) => f(sum + f(h * c)),
+): Broken =>
+  inKernel(name, says, selectiveScan, (inputs, _, { y, state: { data: h } }, { l, d, n }) => {
+    const { u, dt, A, B, C, D, z, state } = inputs;
+    h.set(state ? state.data : new Float32Array(d * n));
+    for (let t = 0; t < l; t++)
+      for (let c = 0; c < d; c++) {
+        const at = t * d + c;
+        let sum = 0;
+        for (let s = 0; s < n; s++) {
+          const i = c * n + s;
+          h[i] = next({ h: h[i], dt: dt.data[at], a: A.data[i], u: u.data[at], b: B.data[t * n + s] });
+          sum = add(sum, h[i], C.data[t * n + s]);
+        }
+        if (D) sum = f(sum + f(D.data[c] * u.data[at]));
+        y.data[at] = z ? f(sum * silu(z.data[at])) : sum;
+      }
+  });
+
+const decayed = ({ h, dt, a }: Step): number => f(exp(f(dt * a)) * h);
+const plain = (step: Step): number => f(decayed(step) + f(f(step.dt * step.u) * step.b));
+
+export const scanBugs: readonly Broken[] = [
+  inKernel('scan-b-and-c-swapped', 'B and C change places.', selectiveScan, (inputs, ...rest) =>
+    selectiveScan.reference({ ...inputs, B: inputs.C, C: inputs.B }, ...rest),
+  ),
+  inKernel('scan-no-skip', 'D · u is left out.', selectiveScan, ({ D: _, ...inputs }, ...rest) =>
+    selectiveScan.reference(inputs, ...rest),
+  ),
+  inKernel('scan-no-gate', 'silu(z) is left out.', selectiveScan, ({ z: _, ...inputs }, ...rest) =>
+    selectiveScan.reference(inputs, ...rest),
+  ),
+  inKernel(
+    'scan-gate-before-skip',
+    'The gate multiplies the sum over n, and D · u is added behind it.',
+    selectiveScan,
+    (inputs, attrs, outputs, dims) => {
+      const { D, z, ...rest } = inputs;
+      selectiveScan.reference(rest, attrs, outputs, dims);
+      for (const [i, sum] of outputs.y.data.entries()) {
+        const gated = z ? f(sum * silu(z.data[i])) : sum;
+        outputs.y.data[i] = D ? f(gated + f(D.data[i % dims.d] * inputs.u.data[i])) : gated;
+      }
+    },
+  ),
+  inKernel(
+    'scan-state-ignored',
+    'The scan starts at zeros, whatever state is given.',
+    selectiveScan,
+    ({ state: _, ...inputs }, ...rest) => selectiveScan.reference(inputs, ...rest),
+  ),
+  inKernel(
+    'scan-state-not-written',
+    'The state after the tokens is the one before them.',
+    selectiveScan,
+    (inputs, attrs, outputs, dims) => {
+      selectiveScan.reference(inputs, attrs, outputs, dims);
+      outputs.state.data.set(inputs.state?.data ?? new Float32Array(outputs.state.data.length));
+    },
+  ),
+  inKernel(
+    'scan-state-one-step-early',
+    'The state is the one before the last token.',
+    selectiveScan,
+    (inputs, attrs, outputs, dims) => {
+      selectiveScan.reference(inputs, attrs, outputs, dims);
+      const last = zeros('f32', outputs.y.shape);
+      const l = dims.l - 1;
+      selectiveScan.reference(inputs, attrs, { y: last, state: outputs.state }, { ...dims, l });
+    },
+  ),
+  inKernel(
+    'scan-reads-before-it-updates',
+    'y is read from h of the step before.',
+    selectiveScan,
+    (inputs, attrs, outputs, dims) => {
+      const { u, C, D, z, state } = inputs;
+      const { l, d, n } = dims;
+      selectiveScan.reference(inputs, attrs, outputs, dims);
+      let h = state ?? zeros('f32', [d, n]);
+      for (let t = 0; t < l; t++) {
+        for (let c = 0; c < d; c++) {
+          let sum = D ? f(D.data[c] * u.data[t * d + c]) : 0;
+          for (let s = 0; s < n; s++) sum = f(sum + f(h.data[c * n + s] * C.data[t * n + s]));
+          outputs.y.data[t * d + c] = z ? f(sum * silu(z.data[t * d + c])) : sum;
+        }
+        const after = zeros('f32', [d, n]);
+        const spare = zeros('f32', outputs.y.shape);
+        selectiveScan.reference(inputs, attrs, { y: spare, state: after }, { ...dims, l: t + 1 });
+        h = after;
+      }
+    },
+  ),
+  inKernel(
+    'scan-state-of-first-channel',
+    'Every channel starts from the state of the first.',
+    selectiveScan,
+    (inputs, attrs, outputs, dims) => {
+      const { state, ...rest } = inputs;
+      if (!state) return selectiveScan.reference(rest, attrs, outputs, dims);
+      const data = state.data.map((_, i) => state.data[i % dims.n]);
+      selectiveScan.reference({ ...rest, state: { ...state, data } }, attrs, outputs, dims);
+    },
+  ),
+  scanning(
+    'scan-exact-hold-of-b',
+    'B is discretised as A is, by (exp(dt·A) − 1) / A, in place of dt · B.',
+    step => {
+      const gain = step.a === 0 ? step.dt : f(f(exp(f(step.dt * step.a)) - 1) / step.a);
+      return f(decayed(step) + f(f(gain * step.u) * step.b));
+    },
+  ),
+  scanning('scan-linear-decay', '1 + dt·A in place of exp(dt·A): right for small steps.', step =>
+    f(f(f(1 + f(step.dt * step.a)) * step.h) + f(f(step.dt * step.u) * step.b)),
+  ),
+  scanning('scan-f16-state', 'h is kept in f16.', step => toF16(plain(step))),
+  scanning('scan-f16-sum', 'The sum over n is kept in f16.', plain, (sum, h, c) => toF16(sum + f(h * c))),
+  tolerated(
+    'the order of a sum, and an exp as good as the reference’s',
+    scanning(
+      'scan-one-lane',
+      'One ascending sum over n, and exp of dt·A in place of exp2 of dt·(A log₂ e).',
+      plain,
+    ),
+  ),
+  tolerated(
+    'fewer roundings than the reference has',
+    scanning(
+      'scan-fma',
+      'Fused multiply-adds: one rounding for a product and its sum.',
+      step => f(exp(f(step.dt * step.a)) * step.h + f(f(step.dt * step.u) * step.b)),
+      (sum, h, c) => f(sum + h * c),
+    ),
+  ),
+];

@@ -1,0 +1,37 @@
+/**
+ * quamba/conformance: the suite as values, for a runner of your own.
+ *
+ *   import { conformance } from 'quamba/conformance';
+ *   for (const c of conformance(backend)) test(c.address, () => assert.equal(c.run().outcome, 'pass'));
+ */
+export { broken, brokenBackends } from './broken/index.ts';
+export {
+  type Case,
+  type Mismatch,
+  type Outcome,
+  type Profile,
+  type Tolerance,
+  Unsupported,
+  type Vectors,
+  type Verdict,
+} from './case.ts';
+export {
+  type About,
+  conclusion,
+  countsOf,
+  type Report,
+  type Result,
+  renderJson,
+  renderText,
+  runAll,
+} from './report.ts';
+export { renderHtml } from './report-html.ts';
+export { renderJUnit } from './report-junit.ts';
+export { renderMarkdown } from './report-markdown.ts';
+export {
+  type ConformanceOptions,
+  conformance,
+  type Golden,
+  type Goldens,
+  type ModelUnderTest,
+} from './suite.ts';

@@ -1,0 +1,213 @@
+/** Runs whole programs on a backend and on the reference, and judges how far apart they come out. */
+import { type Backend, prepare } from '../backends/backend.ts';
+import { flatten, inferTypes, type Program } from '../graph.ts';
+import { quantize } from '../ops/quantize.ts';
+import { selectiveScan } from '../ops/selective-scan.ts';
+import { planOf } from '../quant/pipeline.ts';
+import type { Recipe } from '../quant/scheme.ts';
+import { type Executable, initialState, interpret, opsOf, type State } from '../run.ts';
+import { type Data, type Tensor, tensor } from '../tensor.ts';
+import type { Profile, Tolerance } from './case.ts';
+import { compare } from './compare.ts';
+import { U } from './doubt.ts';
+import { type Finding, worstOf } from './judge.ts';
+
+/** The result of a text and the states after it, by name. */
+export type Outcomes = Readonly<Record<string, Tensor>>;
+
+export const cut = (text: Int32Array, sizes: readonly number[]): Int32Array[] => {
+  let at = 0;
+  return sizes.map(size => text.slice(at, (at += size)));
+};
+
+/** What a text gives, fed in cuts from a state on. */
+export function fed(
+  executable: Executable,
+  cuts: readonly Int32Array[],
+  start: State,
+): { readonly outcomes: Outcomes; readonly state: State } {
+  let state = start;
+  const rows: Tensor<'f32'>[] = [];
+  for (const tokens of cuts) {
+    const result = executable.feed(tokens, state);
+    rows.push(result.logits);
+    state = result.state;
+  }
+  return { outcomes: { logits: joined(rows), ...state }, state };
+}
+
+/** Rows under rows. */
+export function joined(rows: readonly Tensor<'f32'>[]): Tensor<'f32'> {
+  const data = new Float32Array(rows.reduce((size, row) => size + row.data.length, 0));
+  let at = 0;
+  for (const row of rows) {
+    data.set(row.data, at);
+    at += row.data.length;
+  }
+  const length = rows.reduce((sum, { shape }) => sum + shape[0], 0);
+  return tensor(data, [length, ...rows[0].shape.slice(1)]);
+}
+
+const known = new WeakMap<Program, Map<string, Outcomes>>();
+
+/** What the reference gives for a text from its start: once for each program and text. */
+export function expectedFrom(program: Program, text: Int32Array): Outcomes {
+  const ofProgram = known.get(program) ?? new Map<string, Outcomes>();
+  known.set(program, ofProgram);
+  const key = text.join();
+  const outcomes = ofProgram.get(key) ?? fed(interpret(program), [text], initialState(program)).outcomes;
+  ofProgram.set(key, outcomes);
+  return outcomes;
+}
+
+/** `use` of an executable, whose memory and threads are given back afterwards. */
+export function withExecutable<T>(
+  backend: Backend,
+  program: Program,
+  use: (executable: Executable) => T,
+  threads?: number,
+): T {
+  const executable = prepare(backend, program, threads === undefined ? {} : { threads });
+  try {
+    return use(executable);
+  } finally {
+    executable.dispose?.();
+  }
+}
+
+/** The ops of a recipe's plan, by name: its shape does not depend on what calibration finds. */
+export function opNamesOf(program: Program, recipe: Recipe): readonly string[] {
+  const sites = program.graph.nodes.flatMap(node => (node.kind === 'site' ? [node.out] : []));
+  const each = <T>(value: T) => Object.fromEntries(sites.map(site => [site, value]));
+  const plan = planOf(program, recipe, { channels: each(new Float32Array()), ranges: each(1) });
+  return [...opsOf(plan)].map(op => op.name);
+}
+
+/** A plan, and the float program that it is made of. */
+export interface PlanUnderTest {
+  readonly plan: Program;
+  readonly float: Program;
+}
+
+/** The most that a backend may add to the distance of an integer plan from its float model. */
+const ADDED = 1 / 4;
+
+/**
+ * Whether what a backend made of a text is near enough to what the reference makes of it.
+ *
+ * A plan that rounds to integers is chaotic: where one code falls to the other side of a tie, everything after it moves by as
+ * much as quantization itself does. So a tolerant backend is held to the distance from the float model instead: to what
+ * quantization costs, and at most a quarter more.
+ */
+export function judgeOutcomes(
+  profile: Profile,
+  { plan, float }: PlanUnderTest,
+  text: Int32Array,
+  got: Outcomes,
+): Finding {
+  const whole = expectedFrom(plan, text);
+  const expected = Object.fromEntries(
+    Object.keys(got).flatMap(name => (whole[name] ? [[name, whole[name]]] : [])),
+  );
+  const exact = compare(expected, got, 'exact');
+  if (profile === 'exact' || !exact.mismatch) return exact;
+  const unfit = compare(expected, got, 'tolerant', anything(expected));
+  if (unfit.mismatch) return unfit;
+  const rounds = [...opsOf(plan)].some(op => op.name === quantize.name);
+  const truth = rounds ? expectedFrom(float, text) : undefined;
+  return worstOf(
+    Object.keys(expected).map(name =>
+      truth
+        ? judgeCost(name, expected[name], got[name], truth[name], plan, text.length)
+        : judgeNear(name, expected[name], got[name], plan, text.length),
+    ),
+  );
+}
+
+/** Whatever it is, as long as it is there, has its shape and holds no NaN. */
+const anything = (expected: Outcomes): Readonly<Record<string, Tolerance>> =>
+  Object.fromEntries(
+    Object.entries(expected).map(([name, { data }]) => [
+      name,
+      within('a number', data.length, Number.POSITIVE_INFINITY),
+    ]),
+  );
+const within = (formula: string, size: number, bound: number): Tolerance => ({
+  formula,
+  bounds: new Float64Array(size).fill(bound),
+  bias: Number.POSITIVE_INFINITY,
+});
+
+/** ‖got − expected‖ ≤ 4 u √N ‖expected‖, for a float program of which N roundings come one after another. */
+export function judgeNear(
+  name: string,
+  expected: Tensor,
+  got: Tensor,
+  program: Program,
+  length: number,
+): Finding {
+  const { limit, says } = roundingLimit(expected, program, length);
+  const off = distance(got.data, expected.data);
+  return judged(name, expected, got, off, limit, `‖got − expected‖ ≤ ${says}`);
+}
+
+function judgeCost(
+  name: string,
+  expected: Tensor,
+  got: Tensor,
+  truth: Tensor,
+  program: Program,
+  length: number,
+): Finding {
+  const { limit, says } = roundingLimit(expected, program, length);
+  const cost = distance(expected.data, truth.data);
+  const off = distance(got.data, truth.data);
+  const formula = `‖got − float‖ ≤ ${1 + ADDED} ‖expected − float‖ + ${says}`;
+  return judged(name, expected, got, off, (1 + ADDED) * cost + limit, formula);
+}
+
+/** Roundings are as good as independent, so that N of them add up as √N; 4 is far out in the tail. */
+function roundingLimit(expected: Tensor, program: Program, length: number) {
+  const count = roundingsOf(program, length);
+  const norm = distance(expected.data, new Float32Array(expected.data.length));
+  return { limit: 4 * U * Math.sqrt(count) * norm, says: `4 u √${count} ‖expected‖` };
+}
+
+/** How many roundings lie behind a result: for each node the length of its sum, and 8 for what comes after it. */
+function roundingsOf({ graph, weights }: Program, length: number): number {
+  const types = inferTypes({ graph, weights });
+  const sizes = flatten(graph.nodes).map(({ op, in: inputs }) => {
+    const [first] = Object.values(inputs);
+    const width = (types.get(inputs.x ?? first)?.shape ?? weights.shape(inputs.x ?? first)).at(-1);
+    return 8 + (op.name === selectiveScan.name ? length : typeof width === 'number' ? width : 0);
+  });
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** ‖a − b‖ */
+function distance(a: Data, b: Data): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += (a[i] - b[i]) ** 2;
+  return Math.sqrt(sum);
+}
+
+function judged(
+  name: string,
+  expected: Tensor,
+  got: Tensor,
+  off: number,
+  limit: number,
+  formula: string,
+): Finding {
+  const worst = off === 0 ? 0 : off / limit;
+  if (worst <= 1) return { worst };
+  const errors = Array.from(got.data, (x, i) => Math.abs(x - expected.data[i]));
+  const furthest = errors.indexOf(errors.reduce((most, error) => Math.max(most, error)));
+  const only = within(formula, got.data.length, Number.POSITIVE_INFINITY);
+  only.bounds[furthest] = 0;
+  const { mismatch } = compare({ [name]: expected }, { [name]: got }, 'tolerant', { [name]: only });
+  return {
+    worst,
+    mismatch: mismatch && { ...mismatch, bound: limit, formula: `${formula}; got ${off.toPrecision(4)}` },
+  };
+}

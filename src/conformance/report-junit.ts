@@ -1,0 +1,100 @@
+/**
+ * A report as JUnit XML, which continuous integration reads. A suite is an op or a part of the conformance suite. What is
+ * unsupported, skipped or expected to fail is `skipped` there, with the reason: JUnit knows no other word.
+ */
+import {
+  conclusion,
+  explain,
+  groupBy,
+  isExpectedFailure,
+  placeOf,
+  type Report,
+  type Result,
+  replayOf,
+} from './report.ts';
+
+export function renderJUnit(report: Report): string {
+  const { results, milliseconds, backend, profile } = report;
+  const suites = [...groupBy(results, ({ address }) => placeOf(address).row)].map(([row, group]) =>
+    suite(
+      row,
+      seconds(group.reduce((sum, { milliseconds: ms }) => sum + ms, 0)),
+      group.map(result => testcase(report, result)),
+      report,
+    ),
+  );
+  const { ok, says } = conclusion(report);
+  if (!ok && !suites.some(text => /<(?:failure|error) /.test(text)))
+    suites.push(
+      suite(
+        'run',
+        '0.000',
+        [
+          element(
+            'testcase',
+            { classname: 'quamba.run', name: 'judged', time: '0.000' },
+            element('error', { message: says, type: 'empty' }),
+          ),
+        ],
+        report,
+      ),
+    );
+  const all = suites.join('\n');
+  const about = { name: `quamba conform ${backend} ${profile}`, ...tally(all), time: seconds(milliseconds) };
+  return `<?xml version="1.0" encoding="UTF-8"?>\n${element('testsuites', about, `\n${all}\n`)}\n`;
+}
+
+function suite(name: string, time: string, cases: readonly string[], { environment }: Report): string {
+  const properties = Object.entries(environment).map(([key, value]) =>
+    element('property', { name: key, value }),
+  );
+  const body = ['', element('properties', {}, properties.join('')), ...cases, ''].join('\n');
+  return element('testsuite', { name, ...tally(body), time }, body);
+}
+
+function testcase(report: Report, result: Result): string {
+  const { address, outcome, reason = '', milliseconds, xfail } = result;
+  const about = { classname: `quamba.${placeOf(address).row}`, name: address, time: seconds(milliseconds) };
+  const lines = [result.says, ...explain(result), replayOf(report, result)].join('\n');
+  if (isExpectedFailure(result))
+    return element('testcase', about, element('skipped', { message: `expected to fail: ${xfail}` }));
+  if (outcome === 'pass') return element('testcase', about);
+  if (outcome === 'fail')
+    return element(
+      'testcase',
+      about,
+      element('failure', { message: reason, type: 'mismatch' }, escapeXml(lines)),
+    );
+  if (outcome === 'error')
+    return element('testcase', about, element('error', { message: reason, type: 'error' }, escapeXml(lines)));
+  return element('testcase', about, element('skipped', { message: `${outcome}: ${reason}` }));
+}
+
+const tally = (xml: string) => {
+  const count = (name: string) => String(xml.split(`<${name} `).length - 1);
+  return {
+    tests: count('testcase'),
+    failures: count('failure'),
+    errors: count('error'),
+    skipped: count('skipped'),
+  };
+};
+
+const seconds = (milliseconds: number): string => (milliseconds / 1000).toFixed(3);
+
+function element(name: string, attributes: Readonly<Record<string, string>>, body = ''): string {
+  const written = Object.entries(attributes).map(([key, value]) => ` ${key}="${escapeXml(value)}"`);
+  const start = `<${name}${written.join('')}`;
+  return body === '' ? `${start}/>` : `${start}>${body}</${name}>`;
+}
+
+/** For text and attributes. Characters that XML cannot hold at all become a question mark. */
+export const escapeXml = (text: string): string =>
+  text
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what must go
+    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '?')
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;')
+    .replaceAll('\n', '&#10;');
