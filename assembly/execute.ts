@@ -11,7 +11,7 @@ import { embedding } from './embedding';
 import { embeddingI8 } from './embedding-i8';
 import { fwht, fwhtQuantize } from './fwht';
 import { linear, pack } from './linear';
-import { linearI8, packI8 } from './linear-i8';
+import { linearI8, linearI8Quantize, packI8 } from './linear-i8';
 import { negExp } from './neg-exp';
 import { quantize } from './quantize';
 import { addNormQuantize, rmsNorm } from './rms-norm';
@@ -30,6 +30,10 @@ import { alone, crew, finish, settle, take } from './threads';
 export function execute(at: usize, end: usize, rows: i32): usize {
   while (at < end) {
     let next = at + op.INSTRUCTION_BYTES;
+    if (rows == 1 && i(at, 0) == op.PACK_I8) { // the product does it
+      at = next;
+      continue;
+    }
     if (alone()) step(at, rows);
     else {
       let all = crew();
@@ -57,7 +61,6 @@ function takesRows(code: i32): bool {
     case op.EMBEDDING_I8:
     case op.RMS_NORM:
     case op.PACK:
-    case op.PACK_I8:
     case op.FWHT:
     case op.SCALE_CHANNELS:
     case op.ABSMAX_SCALE:
@@ -81,7 +84,13 @@ function step(at: usize, rows: i32): void {
     case op.PACK_I8: packI8(rows, p(at, 1), p(at, 2), i(at, 3), i(at, 4)); break;
     case op.LINEAR_I8:
       linearI8(
-        rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), i(at, 8), i(at, 9), i(at, 10),
+        rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4), p(at, 5), p(at, 6), p(at, 7), i(at, 8), i(at, 9), i(at, 10), p(at, 11),
+      );
+      break;
+    case op.LINEAR_I8_QUANTIZE:
+      linearI8Quantize(
+        at, rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4), p(at, 5), p(at, 6), p(at, 7), i(at, 8), i(at, 9), i(at, 10),
+        at + (11 << 2),
       );
       break;
     case op.CAUSAL_CONV1D:

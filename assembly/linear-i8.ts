@@ -2,24 +2,25 @@
 // and one sum in f32, and last the bias.
 //
 // First x is packed as the product reads it (tiles-i8.ts tells how), then every thread takes its tiles of 16 rows of w: one
-// row of x at a time in decode, four in prefill.
+// row of x at a time in decode, four in prefill. A single row each of them packs for itself: sooner done than waited for.
 import { add, mul, rowBytes, zero } from './numerics';
+import { quantizeRow } from './quantize';
 import { first, last, own } from './threads';
 import { even, HEAD, k16, odd, product, some, tileBytes, withOffset } from './tiles-i8';
+
+// Own scratch. Of one row: the sums of a tile, the tile of y, the packed row. Of more: the sums i32 [2][rows/4][4][8], 16 rows
+// of w as i16, the tile of each row of y.
+@inline function tileOf(fours: i32, rows: i32): usize { return own() + (rows == 1 ? 64 : (<usize>fours << 8) + (WIDE << 5)); }
+@inline function packedRow(): usize { return own() + 128; }
 
 /** The bytes of a packed group of one row of x: its correction, then the values. */
 @inline function rowGroup(run: i32): usize { return 16 + ((<usize>k16(run)) << 1); }
 /** Of four rows. */
 @inline function fourGroup(run: i32): usize { return (<usize>k16(run)) << 3; }
 
-/** x i8[rows, i] → packed: [groups] of one row, or [rows/4][groups] of four. */
+/** x i8[rows, i] → packed: [rows/4][groups] of four rows. */
 export function packI8(rows: i32, x: usize, packed: usize, i: i32, groups: i32): void {
   const row = <usize>((i + 3) & ~3), run = i / groups;
-  if (rows == 1) {
-    if (first(1) == last(1)) return;
-    for (let g = 0; g < groups; g++, x += run, packed += rowGroup(run)) packRow(x, packed, run);
-    return;
-  }
   const fours = (rows + 3) >> 2, bytes = fourGroup(run) * groups;
   for (let four = first(fours), end = last(fours); four < end; four++)
     for (let g = 0; g < groups; g++) {
@@ -78,27 +79,71 @@ function packFour(x: usize, b: usize, c: usize, d: usize, to: usize, run: i32): 
   v128.store(to + step * 3, v128.shuffle<i64>(AB, CD, 1, 3));
 }
 
-/** `each`: 4 where every row has its own xscale, 0 where all share one. b may be 0: none. wscale: [groups][o]. */
+/**
+ * A single row is read from x, more from what packI8 made of it. `each`: 4 where every row has its own xscale, 0 where all share
+ * one. b may be 0: none. wscale: [groups][o].
+ */
 export function linearI8(
-  rows: i32, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize, y: usize,
-  i: i32, groups: i32, o: i32,
+  rows: i32, x: usize, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize,
+  i: i32, groups: i32, o: i32, y: usize,
 ): void {
-  const tiles = (o + 15) >> 4, from = first(tiles), to = last(tiles), run = i / groups;
-  w += tileBytes(run) * groups * from;
-  if (rows == 1) gemv(packed, xscale, w, wscale, b, y, run, groups, o, from, to);
-  else gemm(rows, packed, xscale, each, w, wscale, b, y, run, groups, o, from, to);
+  linear(0, rows, x, packed, xscale, each, w, wscale, b, y, i, groups, o, 0);
 }
 
-function gemv(
-  packed: usize, xscale: usize, w: usize, wscale: usize, b: usize, y: usize, run: i32, groups: i32, o: i32, from: i32, to: i32,
+/**
+ * The same before quantize, for which the columns go in segments, each with a scale and a tensor of its own: [end, scale, q],
+ * three i32, one behind the other. All ends but the last are multiples of 4.
+ */
+export function linearI8Quantize(
+  at: usize, rows: i32, x: usize, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize,
+  i: i32, groups: i32, o: i32, segments: usize,
 ): void {
-  const k4 = (run + 3) >> 2, out = rowBytes(o), sums = own();
-  for (let tile = from; tile < to; tile++)
+  linear(at, rows, x, packed, xscale, each, w, wscale, b, 0, i, groups, o, segments);
+}
+
+function linear(
+  at: usize, rows: i32, x: usize, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize, y: usize,
+  i: i32, groups: i32, o: i32, segments: usize,
+): void {
+  const tiles = (o + 15) >> 4, from = first(tiles), to = last(tiles), run = i / groups, out = rowBytes(o);
+  const fours = (rows + 3) >> 2, half = <usize>fours << 7, values = tileOf(fours, rows);
+  const step: usize = segments ? 64 : out;
+  w += tileBytes(run) * groups * from;
+  if (rows == 1 && from < to)
+    for (let g = 0; g < groups; g++) packRow(x + run * g, packedRow() + rowGroup(run) * g, run);
+  for (let tile = from; tile < to; tile++) {
+    const n = <usize>tile << 6, columns = min(16, o - (tile << 4)), bytes = rowBytes(columns);
+    const tileOfY = segments ? values : y + n;
     for (let g = 0; g < groups; g++, w += tileBytes(run)) {
-      sixteen(w, packed + rowGroup(run) * g, k4, sums);
-      const n = <usize>tile << 6;
-      store16(sums, 0, xscale, wscale + out * g, g + 1 == groups ? b : 0, y, n, min<usize>(n + 64, out), g > 0);
+      const scales = wscale + out * g + n, bias = b != 0 && g + 1 == groups ? b + n : 0;
+      if (rows == 1) {
+        sixteen(w, packedRow() + rowGroup(run) * g, (run + 3) >> 2, own());
+        store16(own(), 0, xscale, scales, bias, tileOfY, bytes, g > 0);
+      } else {
+        multiply(w, packed + fourGroup(run) * g, fourGroup(run) * groups, fours, run);
+        for (let t = 0; t < rows; t++)
+          store16(own() + (<usize>t << 5), half - 32, xscale + each * t, scales, bias, tileOfY + step * t, bytes, g > 0);
+      }
     }
+    if (segments) for (let t = 0; t < rows; t++) quantizeTile(at, segments, values + step * t, tile << 4, columns, t, rows, o);
+  }
+}
+
+/** Columns of row t, each to its segment. What fails says [segment][row][column]. */
+function quantizeTile(
+  at: usize, segment: usize, values: usize, column: i32, columns: i32, t: i32, rows: i32, o: i32,
+): void {
+  let begin = 0, index = t;
+  for (const end = column + columns; column < end; segment += 12, index += rows) {
+    const most = load<i32>(segment), width = (most - begin + 3) & ~3;
+    if (column < most) {
+      const n = min(most, end) - column, c = column - begin;
+      quantizeRow(at, values, load<usize>(segment, 4), load<usize>(segment, 8) + width * t + c, n, index * o + c);
+      values += <usize>n << 2;
+      column += n;
+    }
+    begin = most;
+  }
 }
 
 /** Four k of four rows: `v` is a quarter of a cache line of w. */
@@ -128,13 +173,13 @@ function sixteen(w: usize, x: usize, k4: i32, sums: usize): void {
   v128.store(sums, a); v128.store(sums, b, 16); v128.store(sums, c, 32); v128.store(sums, d, 48);
 }
 
-/** int32 sums to f32, times the scales: 4 rows of w at a time, from byte n of y to `end`. `more`: onto what is there. */
+/** int32 sums to f32, times the scales: `bytes` of a tile of y. `more`: onto what is there. b may be 0: none. */
 @inline function store16(
-  sums: usize, gap: usize, xscale: usize, wscale: usize, b: usize, y: usize, n: usize, end: usize, more: bool,
+  sums: usize, gap: usize, xscale: usize, wscale: usize, b: usize, y: usize, bytes: usize, more: bool,
 ): void {
   const s = v128.load32_splat(xscale);
-  for (let i = 0; n < end; n += 16, i++) {
-    let sum = mul(f32x4.convert_i32x4_s(v128.load(sums + (<usize>i << 4) + (i & 2 ? gap : 0))), mul(s, v128.load(wscale + n)));
+  for (let n: usize = 0; n < bytes; n += 16) {
+    let sum = mul(f32x4.convert_i32x4_s(v128.load(sums + n + (n & 32 ? gap : 0))), mul(s, v128.load(wscale + n)));
     if (more) sum = add(v128.load(y + n), sum);
     v128.store(y + n, b ? add(sum, v128.load(b + n)) : sum);
   }
@@ -143,36 +188,25 @@ function sixteen(w: usize, x: usize, k4: i32, sums: usize): void {
 /** The k of w that are widened at once: what 8 rows take of them stays in the first cache. */
 const WIDE = 1280;
 
-/** Own scratch: the sums of a tile, i32 [2][rows/4][4][8], and 16 rows of w as i16. */
-function gemm(
-  rows: i32, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize, y: usize, run: i32, groups: i32, o: i32,
-  from: i32, to: i32,
-): void {
-  const fours = (rows + 3) >> 2, half = <usize>fours << 7, panel = own() + (half << 1);
-  const four = fourGroup(run) * groups, out = rowBytes(o);
-  for (let tile = from; tile < to; tile++)
-    for (let g = 0; g < groups; g++, w += tileBytes(run)) {
-      const x = packed + fourGroup(run) * g;
-      if (ASC_FEATURE_RELAXED_SIMD) {
-        start(w, fours, half);
-        for (let f = 0; f < fours; f++) {
-          eight(w + HEAD, x + four * f, own() + (<usize>f << 7), (run + 3) >> 2);
-          eight(w + HEAD + 32, x + four * f, own() + half + (<usize>f << 7), (run + 3) >> 2);
-        }
-      } else {
-        memory.fill(own(), 0, half << 1);
-        for (let k = 0; k < run; k += WIDE) {
-          const k4 = (min(WIDE, run - k) + 3) >> 2;
-          widen(w + HEAD + (<usize>k << 4), panel, k4);
-          for (let h: usize = 0; h < 2; h++)
-            for (let f = 0; f < fours; f++)
-              eight(panel + h * (<usize>k4 << 6), x + four * f + (<usize>k << 3), own() + half * h + (<usize>f << 7), k4);
-        }
-      }
-      const n = <usize>tile << 6, end = min<usize>(n + 64, out);
-      for (let t = 0; t < rows; t++)
-        store16(own() + (<usize>t << 5), half - 32, xscale + each * t, wscale + out * g, g + 1 == groups ? b : 0, y + out * t, n, end, g > 0);
+/** The sums of a tile for all rows of x, of which every four are `four` bytes. */
+function multiply(w: usize, x: usize, four: usize, fours: i32, run: i32): void {
+  const half = <usize>fours << 7, panel = own() + (half << 1);
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    start(w, fours, half);
+    for (let f = 0; f < fours; f++) {
+      eight(w + HEAD, x + four * f, own() + (<usize>f << 7), (run + 3) >> 2);
+      eight(w + HEAD + 32, x + four * f, own() + half + (<usize>f << 7), (run + 3) >> 2);
     }
+  } else {
+    memory.fill(own(), 0, half << 1);
+    for (let k = 0; k < run; k += WIDE) {
+      const k4 = (min(WIDE, run - k) + 3) >> 2;
+      widen(w + HEAD + (<usize>k << 4), panel, k4);
+      for (let h: usize = 0; h < 2; h++)
+        for (let f = 0; f < fours; f++)
+          eight(panel + h * (<usize>k4 << 6), x + four * f + (<usize>k << 3), own() + half * h + (<usize>f << 7), k4);
+    }
+  }
 }
 
 /** 16 rows of w as i16, first 8 and then 8: for each 4 k the even pairs of the eight, then the odd ones. */

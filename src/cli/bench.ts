@@ -166,6 +166,9 @@ async function open({ shape, model: path, recipe, backend, threads, seed }: Opti
   };
 }
 
+/** Plain reads in a round, between tokens: each a pass over the same bytes, so that they find the caches alike. */
+const READS = 8;
+
 /** Rates of each round, and their medians. What a busy moment of the machine slows, it slows alike. */
 function measure(
   plan: Program,
@@ -173,38 +176,34 @@ function measure(
   ids: Int32Array,
   { promptLength, generate, rounds, json }: Options,
 ) {
-  const { bytesPerToken } = executable.about ?? {};
-  const prefill: number[] = [];
-  const decode: number[] = [];
-  const read: number[] = [];
+  const { bytesPerToken = 0 } = executable.about ?? {};
+  const seen: { prefill: number; decode: number; read: number }[] = [];
   const progress = progressLine('round', json);
   for (let round = 0; round <= rounds; round++) {
     let state: State = initialState(plan);
     const feed = (tokens: Int32Array) => {
       state = executable.feed(tokens, state, { giveUp: true, logits: 'last' }).state;
     };
-    const whole = rate(promptLength, () => feed(ids.subarray(0, promptLength)));
-    const single = rate(generate, () => {
-      for (let i = 0; i < generate; i++) feed(ids.subarray(i, i + 1));
-    });
-    if (round > 0) {
-      prefill.push(whole);
-      decode.push(single);
+    const prefill = rate(promptLength, () => feed(ids.subarray(0, promptLength)));
+    let seconds = 0;
+    let reads = 0;
+    let readSeconds = 0;
+    for (let i = 0; i < generate; i++) {
+      seconds += 1 / rate(1, () => feed(ids.subarray(i, i + 1)));
+      if (i % Math.ceil(generate / READS) || !executable.readBandwidth) continue;
+      readSeconds += bytesPerToken / executable.readBandwidth(bytesPerToken);
+      reads++;
     }
-    if (bytesPerToken && executable.readBandwidth)
-      for (let i = 0; i < 3; i++) {
-        const bandwidth = executable.readBandwidth(bytesPerToken);
-        if (round > 0) read.push(bandwidth);
-      }
+    if (round > 0)
+      seen.push({ prefill, decode: generate / seconds, read: (bytesPerToken * reads) / readSeconds });
     progress(round, rounds);
   }
-  const decodeTokensPerSecond = median(decode);
-  const readBandwidth = read.length ? median(read) : null;
+  const canRead = executable.readBandwidth !== undefined;
   return {
-    prefillTokensPerSecond: median(prefill),
-    decodeTokensPerSecond,
-    readBandwidth,
-    readShare: readBandwidth && (decodeTokensPerSecond * bytesPerToken!) / readBandwidth,
+    prefillTokensPerSecond: median(seen.map(({ prefill }) => prefill)),
+    decodeTokensPerSecond: median(seen.map(({ decode }) => decode)),
+    readBandwidth: canRead ? median(seen.map(({ read }) => read)) : null,
+    readShare: canRead ? median(seen.map(({ decode, read }) => (decode * bytesPerToken) / read)) : null,
   };
 }
 

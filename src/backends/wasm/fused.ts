@@ -11,11 +11,40 @@ import {
   hadamardOperands,
   type Instruction,
   instructions,
+  linearI8,
+  type Operand,
   quantizeFrom,
 } from './instructions.ts';
 import { padded } from './memory.ts';
 import * as code from './opcodes.ts';
 import { channelLanes, decays, pastInputs, siluTable, softplusTable, taps, vector } from './pack.ts';
+
+/** What an instruction has room for. */
+const MOST_SEGMENTS = 6;
+
+/**
+ * The quantize nodes that take all columns of a product, in their order: end, scale and q of each. Undefined where
+ * something else reads the product too, or where the kernel's conditions do not hold.
+ */
+function segmentsOf(linear: OpNode, body: Body): readonly Operand[] | undefined {
+  const { dims } = body.callOf(linear);
+  const slices = new Map(body.nodes.flatMap(node => (node.op.name === 'slice' ? [[node.out.y, node]] : [])));
+  const segments: Operand[] = [];
+  let begin = 0;
+  for (const node of body.nodes) {
+    if (node === linear || slices.has(node.out.y)) continue;
+    if (node.op.name !== 'quantize' || !isStatic(node, body)) return undefined;
+    const slice = slices.get(node.in.x);
+    const { start, size } = slice ? body.callOf(slice).attrs : { start: 0, size: dims.o };
+    if ((slice ?? node).in.x !== linear.out.y || start !== begin || begin % 4) return undefined;
+    begin += size as number;
+    const { scale, value } = body.callOf(node);
+    segments.push(begin, scale('scale')[0], value('q'));
+  }
+  const values = [linear.out.y, ...slices.keys()];
+  const isWhole = begin === dims.o && segments.length <= 3 * MOST_SEGMENTS;
+  return isWhole && !values.some(ref => body.isOutput(ref)) ? segments : undefined;
+}
 
 /** A fused node's body. */
 export interface Body {
@@ -54,6 +83,8 @@ export const fused: Readonly<Record<string, Rule>> = {
 
   'gemm-i8-quantize'(body) {
     const linear = the('linear-i8', body)!;
+    const segments = segmentsOf(linear, body);
+    if (segments) return linearI8(body.callOf(linear), code.LINEAR_I8_QUANTIZE, segments);
     /** A slice that only quantize nodes read is not copied: they read its columns where they are. */
     const seenThrough = (node: OpNode) =>
       node.op.name === 'slice' &&

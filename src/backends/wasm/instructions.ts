@@ -99,16 +99,7 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
       does(code.LINEAR, [packed, weight('w', tiles), weight('b', vector), value('y'), i, o]),
     ];
   },
-  'linear-i8': ({ value, weight, scale, tiles: format, dims: { i, o, g } }) => {
-    const packed = scratch(rows => g * (16 + fours(rows) * 8 * wide(i / g)));
-    return [
-      does(code.PACK_I8, [value('x'), packed, i, g]),
-      does(code.LINEAR_I8, [
-        packed, ...scale('xscale'), weight('w', tilesI8(format, g)), weight('wscale', scales(o)), weight('b', vector),
-        value('y'), i, g, o,
-      ], { own: rows => fours(rows) * 256 + 32 * Math.min(1280, wide(i / g)) }),
-    ];
-  },
+  'linear-i8': call => linearI8(call, code.LINEAR_I8, [call.value('y')]),
   'causal-conv1d': ({ value, weight, state, dims: { d, k }, attrs }) => [
     does(code.CAUSAL_CONV1D, [
       value('x'), weight('w', taps), weight('b', vector), state(pastInputs(d, k - 1)), value('y'), d, k,
@@ -139,6 +130,24 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
     does(code.SLICE, [value('x'), value('y'), n, attrs.start as number, attrs.size as number]),
   ],
 };
+
+/** The int8 product into y, or into the segments of its columns: end, scale and q of each. */
+export function linearI8(
+  { value, weight, scale, tiles: format, dims: { i, o, g } }: Call,
+  opcode: number,
+  to: readonly Operand[],
+): readonly Instruction[] {
+  const packed = scratch(rows => g * fours(rows) * 8 * wide(i / g));
+  const packedRow = g * (16 + 2 * wide(i / g));
+  const weights = [weight('w', tilesI8(format, g)), weight('wscale', scales(o)), weight('b', vector)];
+  const own = (rows: number) => Math.max(128 + packedRow, fours(rows) * 256 + rows * 64 + PANEL);
+  return [
+    does(code.PACK_I8, [value('x'), packed, i, g]),
+    does(opcode, [value('x'), packed, ...scale('xscale'), ...weights, i, g, o, ...to], { own, quantized: o }),
+  ];
+}
+/** Bytes of 16 rows of w as i16, of as many columns as are widened at once. */
+const PANEL = 32 * 1280;
 
 /** A quantize node that reads columns from `start` on of rows of `width`. */
 export const quantizeFrom = (x: Operand, start: number, width: number, call: Call): Instruction =>

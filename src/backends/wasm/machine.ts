@@ -76,13 +76,13 @@ export function load(
       crew?.giveUp();
       crew?.check();
     }
-    if (failed) throw nanIn((failed - assembled.at) / INSTRUCTION_BYTES, begin);
+    if (failed) throw nanIn((failed - assembled.at) / INSTRUCTION_BYTES, begin, count);
   };
-  const nanIn = (index: number, begin: number): RangeError => {
+  const nanIn = (index: number, begin: number, count: number): RangeError => {
     const n = assembled.instructions[index].quantized!;
     const [i] = new Int32Array(wasm.memory.buffer, FAILED_INDEX, 1);
     return new RangeError(
-      `quantize C2: x must not hold NaN; got NaN at [${begin + Math.floor(i / n)}, ${i % n}]`,
+      `quantize C2: x must not hold NaN; got NaN at [${begin + (Math.floor(i / n) % count)}, ${i % n}]`,
     );
   };
 

@@ -22,10 +22,11 @@ export const ADD_NORM_QUANTIZE = 20;
 export const CAUSAL_CONV1D_I8 = 21;
 export const SELECTIVE_SCAN_I8 = 22;
 export const FWHT_QUANTIZE = 23;
-export const READ = 24;
-export const MULTIPLY = 25;
+export const LINEAR_I8_QUANTIZE = 24;
+export const READ = 25;
+export const MULTIPLY = 26;
 
-/** An instruction is an opcode and up to 19 arguments, each an i32; then the two i64 by which threads share it. */
-export const INSTRUCTION_BYTES = 96;
-export const CLAIMED = 80;
-export const DONE = 88;
+/** An instruction is an opcode and up to 27 arguments, each an i32; then the two i64 by which threads share it. */
+export const INSTRUCTION_BYTES = 128;
+export const CLAIMED = 112;
+export const DONE = 120;
