@@ -13,18 +13,22 @@ export const isSought = (op, { address, ops, quick }) =>
 /** `golden`, `sweep`, `edge` … of an op's cases, else the family. */
 const kindOf = address => address.split('/')[address.startsWith('op/') ? 2 : 0];
 
-function examples(addresses) {
-  const kinds = new Map(addresses.toReversed().map(address => [kindOf(address), address]));
-  return [...kinds.values()].reverse().slice(0, SHOWN);
+/** The first of each kind that `holds`. */
+export function examples(addresses, holds) {
+  const kinds = [...new Set(addresses.map(kindOf))];
+  const first = kind => addresses.find(address => kindOf(address) === kind && holds(address));
+  return kinds
+    .map(first)
+    .filter(address => address)
+    .slice(0, SHOWN);
 }
 
-function cell({ addresses, of }, tolerated) {
+function cell({ addresses, named, of }, tolerated) {
   if (addresses.length === 0) return tolerated ? `passes ${of}: ${tolerated}` : `**not caught** by ${of}`;
-  const named = examples(addresses).map(address => `\`${address}\``);
-  return `${addresses.length} of ${of}: ${named.join(', ')}`;
+  return `${addresses.length} of ${of}: ${named.map(address => `\`${address}\``).join(', ')}`;
 }
 
-/** `rows`: the planted bugs, each with what its two profiles caught: the addresses, `of` how many. */
+/** `rows`: the planted bugs, each with what its two profiles caught: the addresses, those to be named, and `of` how many. */
 export function page(rows) {
   const caughtIn = profile => rows.filter(row => row[profile].addresses.length).length;
   const table = rows.map(
