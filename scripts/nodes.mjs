@@ -1,4 +1,4 @@
-// The wasm tests, and the hashes of logits, under other releases of Node, whose engines compile WebAssembly otherwise.
+// The wasm tests, the conformance suite, and the hashes of logits, under other releases of Node, whose engines compile WebAssembly otherwise.
 // Each comes from npm, as a package of one binary, and goes away again. Usage: node scripts/nodes.mjs [major …]
 // The last line is `N passed, N failed`; exits with 1 on any failure, and where nothing ran.
 import { exec, execFile } from 'node:child_process';
@@ -42,6 +42,9 @@ for (const major of others) {
   const found = await tested(node, major);
   console.log(`${node.name} · ${await kernels(node)} · ${say(found)}`);
   add(found);
+  const judged = await conformed(node);
+  console.log(`${node.name} · conformance · ${say(judged)}`);
+  add(judged);
   nodes.push(node);
 }
 for (const recipe of nodes.length > 1 ? RECIPES : []) add(await compared(recipe));
@@ -76,6 +79,15 @@ async function tested({ binary }, major) {
   if (found.passed + found.failed > 0 && found.failed === 0) return found;
   console.error(`${stdout}${stderr}`.trim());
   return { ...found, failed: Math.max(found.failed, 1) };
+}
+
+/** What the whole conformance suite says of the kernels that a Node chooses. */
+async function conformed({ binary }) {
+  const { stdout, stderr } = await run(binary, 'dist/cli/main.js', 'conform', '--backend', 'wasm', '--json');
+  const report = parsed(stdout);
+  if (report?.ok) return { passed: report.passed, failed: 0 };
+  console.error(report?.says ?? stderr.trim());
+  return { passed: report?.passed ?? 0, failed: Math.max(1, (report?.failed ?? 0) + (report?.errors ?? 0)) };
 }
 
 /** The kernels that a Node's doctor chose, and why it did not choose others, whose tests then do not run. */

@@ -27,7 +27,7 @@ interface Rule {
 /** All files below a folder but what is installed, built or git's. */
 function walk(folder: string): string[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap(entry => {
-    if (/^(node_modules|dist|\.git)$/.test(entry.name)) return [];
+    if (/^(node_modules|dist|build|\.git)$/.test(entry.name)) return [];
     const path = posix.join(folder, entry.name);
     return entry.isDirectory() ? walk(path) : entry.isFile() ? [path] : [];
   });
@@ -95,7 +95,7 @@ const OP_HELPERS = ['numerics', 'hadamard', 'index'];
 const opFile = (path: string) =>
   /^src\/ops\/[^/]+\.ts$/.test(path) && !OP_HELPERS.includes(basename(path, '.ts'));
 
-const NODE_FILES = /^src\/(?:formats\/disk\.ts|load\.ts|cli\/.*)$/;
+const NODE_FILES = /^src\/(?:formats\/disk\.ts|load\.ts|backends\/cuda\/library\.ts|cli\/.*)$/;
 const recipeFile = 'src/quant/recipes.ts';
 const allRecipes: string[] = exists(recipeFile)
   ? Object.keys((await load(recipeFile)).recipes as object)
@@ -130,7 +130,7 @@ const rules: Rule[] = [
     ],
   },
   {
-    says: 'only disk.ts, load.ts and the cli know Node',
+    says: 'only disk.ts, load.ts, the loader of the CUDA library and the cli know Node',
     applies: path => isSource(path) && !NODE_FILES.test(path),
     breaches: ({ path, text }) =>
       imports(text)

@@ -1,0 +1,68 @@
+// One call of an op: what the caller gave, checked against the op's signature, with its letters solved. The errors are those
+// of src/op.ts.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "quamba.h"
+
+namespace quamba {
+
+/** Thrown inside the library, and turned into a status at its edge. */
+struct Failure : std::runtime_error {
+  Failure(quamba_status status, const std::string& text, int64_t index = -1)
+      : std::runtime_error(text), status(status), index(index) {}
+  quamba_status status;
+  int64_t index;
+};
+
+struct Axis {
+  std::string letter;
+  int minus;
+};
+/** `w f32[o, i]?` of a signature. */
+struct Parameter {
+  std::string name, text;
+  int32_t dtype;
+  std::vector<Axis> axes;
+  bool optional;
+};
+/** `name(inputs; attributes) -> outputs`, taken apart. */
+struct Signature {
+  explicit Signature(const std::string& text);
+  std::string name;
+  std::vector<Parameter> inputs, outputs;
+  std::vector<std::string> attributes;
+};
+
+class Call {
+ public:
+  Call(const Signature& signature, const quamba_tensor* inputs, int32_t inputCount, const quamba_attribute* attributes,
+       int32_t attributeCount, const quamba_tensor* outputs, int32_t outputCount);
+
+  /** The value of a letter. */
+  int dim(const std::string& letter) const { return static_cast<int>(dims.at(letter)); }
+  double number(const std::string& name, double otherwise) const;
+  std::string text(const std::string& name, const std::string& otherwise) const;
+  /** An input in host memory; null where it is left out. */
+  const quamba_tensor* host(const std::string& name) const;
+
+  /** Fails with `label: text; got …` where a constraint does not hold. `letters`: what the text is about. */
+  void require(bool holds, const std::string& label, const std::string& text, const std::vector<std::string>& letters) const;
+
+  std::string name;
+  std::map<std::string, const quamba_tensor*> inputs, outputs;
+
+ private:
+  std::map<std::string, int64_t> dims;
+  std::map<std::string, const quamba_attribute*> attributes;
+};
+
+int64_t sizeOf(const quamba_tensor& tensor);
+size_t bytesOf(const quamba_tensor& tensor);
+
+}  // namespace quamba

@@ -1,0 +1,76 @@
+// The ops in which every output has one thread and no sum: add, dequantize, embedding, embedding-i8, neg-exp,
+// scale-channels, silu, slice, softplus.
+#pragma once
+
+#include "launch.cuh"
+#include "numerics.cuh"
+
+namespace quamba {
+
+inline void add(cudaStream_t stream, const float* x, const float* y, float* sum, int l, int m) {
+  each(stream, l, m, [=] __device__(int t, int j) {
+    const size_t at = static_cast<size_t>(t) * m + j;
+    sum[at] = add(x[at], y[at]);
+  });
+}
+
+/** One scale for all, or one for each row. */
+inline void dequantize(cudaStream_t stream, const int8_t* q, const float* scale, bool eachRow, float* x, int l, int n) {
+  each(stream, l, n, [=] __device__(int t, int j) {
+    const size_t at = static_cast<size_t>(t) * n + j;
+    x[at] = mul(scale[eachRow ? t : 0], static_cast<float>(q[at]));
+  });
+}
+
+/** The tokens have been checked. */
+inline void embedding(cudaStream_t stream, const int32_t* tokens, const float* w, float* y, int l, int m) {
+  each(stream, l, m, [=] __device__(int t, int j) {
+    y[static_cast<size_t>(t) * m + j] = w[static_cast<size_t>(tokens[t]) * m + j];
+  });
+}
+
+/** The tokens have been checked. */
+inline void embeddingI8(
+    cudaStream_t stream, const int32_t* tokens, const int8_t* w, const float* scale, float* y, int l, int m) {
+  each(stream, l, m, [=] __device__(int t, int j) {
+    const int token = tokens[t];
+    y[static_cast<size_t>(t) * m + j] = mul(scale[token], static_cast<float>(w[static_cast<size_t>(token) * m + j]));
+  });
+}
+
+inline void negExp(cudaStream_t stream, const float* x, float* y, int l, int n) {
+  each(stream, l, n, [=] __device__(int t, int j) {
+    const size_t at = static_cast<size_t>(t) * n + j;
+    y[at] = -exp(x[at]);
+  });
+}
+
+inline void scaleChannels(
+    cudaStream_t stream, const float* x, const float* c, bool inverse, float* y, int l, int n) {
+  each(stream, l, n, [=] __device__(int t, int j) {
+    const size_t at = static_cast<size_t>(t) * n + j;
+    y[at] = inverse ? divide(x[at], c[j]) : mul(x[at], c[j]);
+  });
+}
+
+inline void silu(cudaStream_t stream, const float* x, float* y, int l, int n) {
+  each(stream, l, n, [=] __device__(int t, int j) {
+    const size_t at = static_cast<size_t>(t) * n + j;
+    y[at] = silu(x[at]);
+  });
+}
+
+inline void slice(cudaStream_t stream, const float* x, float* y, int l, int n, int start, int size) {
+  each(stream, l, size, [=] __device__(int t, int j) {
+    y[static_cast<size_t>(t) * size + j] = x[static_cast<size_t>(t) * n + start + j];
+  });
+}
+
+inline void softplus(cudaStream_t stream, const float* x, float* y, int l, int n) {
+  each(stream, l, n, [=] __device__(int t, int j) {
+    const size_t at = static_cast<size_t>(t) * n + j;
+    y[at] = softplus(x[at]);
+  });
+}
+
+}  // namespace quamba

@@ -1,0 +1,151 @@
+// Every op in one list, as in src/ops/index.ts.
+#include "ops.h"
+
+#include "absmax-scale.cuh"
+#include "causal-conv1d.cuh"
+#include "elementwise.cuh"
+#include "fwht.cuh"
+#include "linear-i8.cuh"
+#include "linear.cuh"
+#include "quantize.cuh"
+#include "rms-norm.cuh"
+#include "selective-scan.cuh"
+
+namespace quamba {
+
+namespace {
+
+void none(const Call&) {}
+
+void oneOrEachRow(const Call& call) {
+  call.require(call.dim("s") == 1 || call.dim("s") == call.dim("l"), "C1", "scale must have one value or one for each row",
+               {"s", "l"});
+}
+
+void tokensInTable(const Call& call) {
+  const auto* tokens = static_cast<const int32_t*>(call.host("tokens")->data);
+  const int v = call.dim("v");
+  for (int t = 0; t < call.dim("l"); t++)
+    if (tokens[t] < 0 || tokens[t] >= v)
+      throw Failure(QUAMBA_BAD_VALUE,
+                    call.name + " C1: every token must lie in 0 … " + std::to_string(v - 1) + "; got " +
+                        std::to_string(tokens[t]) + " at position " + std::to_string(t),
+                    t);
+}
+
+}  // namespace
+
+const Op OPS[] = {
+    {"absmax-scale(x f32[l, n]) -> scale f32[l]", none,
+     [](const Call& call, const Resident& on) {
+       absmaxScale(on.stream, on.in<float>("x"), on.out<float>("scale"), call.dim("l"), call.dim("n"));
+     }},
+    {"add(x f32[l, m], y f32[l, m]) -> sum f32[l, m]", none,
+     [](const Call& call, const Resident& on) {
+       add(on.stream, on.in<float>("x"), on.in<float>("y"), on.out<float>("sum"), call.dim("l"), call.dim("m"));
+     }},
+    {"causal-conv1d(x f32[l, d], w f32[d, k], b f32[d]?, state f32[d, k-1]?; activation) -> y f32[l, d], state f32[d, k-1]",
+     [](const Call& call) {
+       const std::string activation = call.text("activation", "silu");
+       call.require(activation == "silu" || activation == "none", "C1", "activation must be 'silu' or 'none'", {"activation"});
+     },
+     [](const Call& call, const Resident& on) {
+       causalConv1d(on.stream, on.in<float>("x"), on.in<float>("w"), on.in<float>("b"), on.in<float>("state"),
+                    on.out<float>("y"), on.out<float>("state"), call.dim("l"), call.dim("d"), call.dim("k"),
+                    call.text("activation", "silu") == "silu");
+     }},
+    {"dequantize(q i8[l, n], scale f32[s]) -> x f32[l, n]", oneOrEachRow,
+     [](const Call& call, const Resident& on) {
+       dequantize(on.stream, on.in<int8_t>("q"), on.in<float>("scale"), call.dim("s") != 1, on.out<float>("x"),
+                  call.dim("l"), call.dim("n"));
+     }},
+    {"embedding(tokens i32[l], w f32[v, m]) -> y f32[l, m]", tokensInTable,
+     [](const Call& call, const Resident& on) {
+       embedding(on.stream, on.in<int32_t>("tokens"), on.in<float>("w"), on.out<float>("y"), call.dim("l"), call.dim("m"));
+     }},
+    {"embedding-i8(tokens i32[l], w i8[v, m], scale f32[v]) -> y f32[l, m]", tokensInTable,
+     [](const Call& call, const Resident& on) {
+       embeddingI8(on.stream, on.in<int32_t>("tokens"), on.in<int8_t>("w"), on.in<float>("scale"), on.out<float>("y"),
+                   call.dim("l"), call.dim("m"));
+     }},
+    {"fwht(x f32[l, n]; inverse) -> y f32[l, n]",
+     [](const Call& call) {
+       call.require(factor(call.dim("n")).K > 0, "C1", "n must be m·2^k with m in {1, 12, 20, 28, 40}", {"n"});
+     },
+     [](const Call& call, const Resident& on) {
+       fwht(on.stream, on.in<float>("x"), on.out<float>("y"), call.dim("l"), call.dim("n"), call.number("inverse", 0) != 0);
+     }},
+    {"linear(x f32[l, i], w f32[o, i], b f32[o]?) -> y f32[l, o]", none,
+     [](const Call& call, const Resident& on) {
+       linear(on.stream, on.in<float>("x"), on.in<float>("w"), on.in<float>("b"), on.out<float>("y"), call.dim("l"),
+              call.dim("i"), call.dim("o"));
+     }},
+    {"linear-i8(x i8[l, i], xscale f32[s], w i8[o, i], wscale f32[p, g], b f32[o]?) -> y f32[l, o]",
+     [](const Call& call) {
+       const int l = call.dim("l"), i = call.dim("i"), o = call.dim("o"), s = call.dim("s"), p = call.dim("p");
+       const int g = call.dim("g");
+       call.require(s == 1 || s == l, "C1", "xscale must have one value or one for each token", {"s", "l"});
+       call.require(p == 1 || p == o, "C2", "wscale must have one row or one for each output", {"p", "o"});
+       call.require(g > 0 && i % g == 0, "C3", "the groups g must divide i", {"g", "i"});
+       call.require(g == 1 || p == o, "C4", "more than one group needs one row of scales for each output", {"g", "p", "o"});
+       call.require(i <= 131071, "C5", "i must be at most 131071, so that the int32 sum cannot overflow", {"i"});
+     },
+     [](const Call& call, const Resident& on) {
+       linearI8(on.stream, {on.in<int8_t>("x"), on.in<float>("xscale"), on.in<int8_t>("w"), on.in<float>("wscale"),
+                            on.in<float>("b"), on.out<float>("y"), call.dim("l"), call.dim("i"), call.dim("o"),
+                            call.dim("g"), call.dim("s") != 1, call.dim("p") != 1});
+     }},
+    {"neg-exp(x f32[l, n]) -> y f32[l, n]", none,
+     [](const Call& call, const Resident& on) {
+       negExp(on.stream, on.in<float>("x"), on.out<float>("y"), call.dim("l"), call.dim("n"));
+     }},
+    {"quantize(x f32[l, n], scale f32[s]) -> q i8[l, n]", oneOrEachRow,
+     [](const Call& call, const Resident& on) {
+       quantize(on.stream, on.in<float>("x"), on.in<float>("scale"), call.dim("s") != 1, on.out<int8_t>("q"), call.dim("l"),
+                call.dim("n"), on.nan);
+     }},
+    {"rms-norm(x f32[l, m], w f32[m]?; eps) -> y f32[l, m]",
+     [](const Call& call) { call.require(call.number("eps", 1e-5) > 0, "C1", "eps must be positive", {"eps"}); },
+     [](const Call& call, const Resident& on) {
+       rmsNorm(on.stream, on.in<float>("x"), on.in<float>("w"), on.out<float>("y"), call.dim("l"), call.dim("m"),
+               static_cast<float>(call.number("eps", 1e-5)));
+     }},
+    {"scale-channels(x f32[l, n], c f32[n]; inverse) -> y f32[l, n]", none,
+     [](const Call& call, const Resident& on) {
+       scaleChannels(on.stream, on.in<float>("x"), on.in<float>("c"), call.number("inverse", 0) != 0, on.out<float>("y"),
+                     call.dim("l"), call.dim("n"));
+     }},
+    {"selective-scan(u f32[l, d], dt f32[l, d], A f32[d, n], B f32[l, n], C f32[l, n], D f32[d]?, z f32[l, d]?, "
+     "state f32[d, n]?) -> y f32[l, d], state f32[d, n]",
+     none,
+     [](const Call& call, const Resident& on) {
+       Scan scan{};
+       scan.u = on.in<float>("u"), scan.dt = on.in<float>("dt"), scan.A = on.in<float>("A");
+       scan.B = on.in<float>("B"), scan.C = on.in<float>("C"), scan.D = on.in<float>("D"), scan.z = on.in<float>("z");
+       scan.before = on.in<float>("state"), scan.y = on.out<float>("y"), scan.after = on.out<float>("state");
+       scan.l = call.dim("l"), scan.d = call.dim("d"), scan.n = call.dim("n");
+       selectiveScan(on.stream, scan);
+     }},
+    {"silu(x f32[l, n]) -> y f32[l, n]", none,
+     [](const Call& call, const Resident& on) {
+       silu(on.stream, on.in<float>("x"), on.out<float>("y"), call.dim("l"), call.dim("n"));
+     }},
+    {"slice(x f32[l, n]; start, size) -> y f32[l, size]",
+     [](const Call& call) {
+       const double start = call.number("start", 0);
+       call.require(start >= 0 && call.dim("size") >= 1 && start + call.dim("size") <= call.dim("n"), "C1",
+                    "start + size must be at most n, start at least 0, size at least 1", {"start", "size", "n"});
+     },
+     [](const Call& call, const Resident& on) {
+       slice(on.stream, on.in<float>("x"), on.out<float>("y"), call.dim("l"), call.dim("n"),
+             static_cast<int>(call.number("start", 0)), call.dim("size"));
+     }},
+    {"softplus(x f32[l, n]) -> y f32[l, n]", none,
+     [](const Call& call, const Resident& on) {
+       softplus(on.stream, on.in<float>("x"), on.out<float>("y"), call.dim("l"), call.dim("n"));
+     }},
+};
+
+const int OP_COUNT = sizeof OPS / sizeof *OPS;
+
+}  // namespace quamba

@@ -1,0 +1,45 @@
+/** What cuda/include/quamba.h says, in the words of this side. A test compares the two. */
+import { type AnyOp, parse } from '../../op.ts';
+import type { DType } from '../../tensor.ts';
+
+export const ABI = 1;
+
+export const STATUS = {
+  OK: 0,
+  NO_DRIVER: 1,
+  NO_DEVICE: 2,
+  WRONG_DEVICE: 3,
+  UNKNOWN_OP: 4,
+  WRONG_CALL: 5,
+  BAD_VALUE: 6,
+  OUT_OF_MEMORY: 7,
+  CUDA_ERROR: 8,
+} as const;
+
+export const DTYPES: Readonly<Record<DType, number>> = { f32: 0, i8: 1, i32: 2 };
+
+export const MAX_RANK = 4;
+
+/** The functions of the library. */
+export const FUNCTIONS = [
+  'quamba_abi',
+  'quamba_built_for',
+  'quamba_error',
+  'quamba_error_index',
+  'quamba_device',
+  'quamba_op_signature',
+  'quamba_op',
+] as const;
+
+/** An op as the library lists it: `rms-norm(x f32[l, m], w f32[m]?; eps) -> y f32[l, m]`. */
+export function signatureOf(op: AnyOp): string {
+  const list = (signatures: Readonly<Record<string, string>>) =>
+    Object.entries(signatures)
+      .map(([key, signature]) => {
+        const { text, optional } = parse(signature);
+        return `${key} ${text}${optional ? '?' : ''}`;
+      })
+      .join(', ');
+  const attributes = Object.keys(op.attrs).join(', ');
+  return `${op.name}(${list(op.inputs)}${attributes && `; ${attributes}`}) -> ${list(op.outputs)}`;
+}
