@@ -12,17 +12,22 @@ import { parseArgs } from 'node:util';
 import { prepare } from '../dist/backends/backend.js';
 import { cuda } from '../dist/backends/cuda/index.js';
 import { wasm } from '../dist/backends/wasm/index.js';
+import { choices, pointsOf } from '../dist/conformance/cases-sweep.js';
+import { attrsOf, gauss, inputOf, ordinaryCall, wild } from '../dist/conformance/inputs.js';
+import { called, expectedOf } from '../dist/conformance/judge.js';
+import { cut, expectedFrom, fed } from '../dist/conformance/plan.js';
+import { toys } from '../dist/conformance/toy.js';
 import { openFile } from '../dist/formats/disk.js';
 import { randomModel } from '../dist/model/random-model.js';
-import { bind, parse } from '../dist/op.js';
-import { factor } from '../dist/ops/hadamard.js';
+import { bind } from '../dist/op.js';
 import { ops } from '../dist/ops/index.js';
 import { calibrate, needsCalibration } from '../dist/quant/calibrate.js';
 import { loadPlan } from '../dist/quant/checkpoint.js';
 import { planOf } from '../dist/quant/pipeline.js';
 import { recipes } from '../dist/quant/recipes.js';
-import { initialState, interpret } from '../dist/run.js';
+import { initialState } from '../dist/run.js';
 import { sizeOf, tensor, zeros } from '../dist/tensor.js';
+import { random } from '../dist/text/random.js';
 
 const { values: options } = parseArgs({
   options: { brief: { type: 'boolean', default: false }, only: { type: 'string' } },
@@ -73,6 +78,7 @@ const BEYOND = {
   embedding: { l: [130], v: [5, 9], m: [2, 3, 257] },
   'embedding-i8': { l: [130], v: [5, 9, 40], m: [2, 3, 257] },
 };
+const FLOATS = { plain: gauss, wild };
 const ROWS = { l: [2, 130], n: [2, 6, 255, 257], m: [2, 6, 255, 257] };
 
 /** The rows of mamba-130m: m 768, d 1536, n 16, k 4, r 48; and rows too long for shared memory. */
@@ -112,8 +118,10 @@ for (const op of Object.values(ops)) {
   const sweeps = [op.sweep, ...(options.brief ? [] : [BEYOND[op.name] ?? ROWS, LARGE[op.name]].flat())];
   const next = random(op.name.length);
   section(op.name, check => {
-    for (const choice of sweeps.flatMap(choices))
-      for (const values of ['plain', 'wild']) compareCall(op, choice, values, next, check);
+    if (!backend.kernelOf(op)) throw new Error(`the library has no ${op.name} of this signature`);
+    for (const [words, point] of pointsOf(op, sweeps.flatMap(choices)))
+      for (const values of Object.keys(FLOATS))
+        compare(`${words} ${values}`, op, callOf(op, point, values, next), check);
   });
 }
 if (!options.brief && !wanted) {
@@ -153,93 +161,18 @@ function section(title, run) {
   for (const failure of failures.slice(0, 5)) console.log(`  ${failure}`);
 }
 
-function compareCall(op, choice, values, next, check) {
-  const all = complete(op, choice);
-  if (!all) return;
-  const attrs = Object.fromEntries(
-    Object.keys(op.attrs).flatMap(key => (key in all ? [[key, all[key]]] : [])),
-  );
-  const inputs = inputsOf(op, all, values, next);
-  const expected = bind(op, inputs, attrs);
-  op.reference(expected.inputs, expected.attrs, expected.outputs, expected.dims);
-  const actual = bind(op, inputs, attrs);
-  for (const { data } of Object.values(actual.outputs)) data.fill(77); // a kernel writes every element
-  run(op, actual);
-  for (const key in expected.outputs)
-    check(
-      `${JSON.stringify(choice)} ${Object.keys(inputs)} ${values}: ${key}`,
-      difference(actual.outputs[key].data, expected.outputs[key].data),
-    );
+/** A quantize has values of its own, without a NaN, which is an error. */
+function callOf(op, { choice, absent }, values, next) {
+  if (op === ops.quantize) return ordinaryCall(op, choice, absent, 1 + Object.keys(FLOATS).indexOf(values));
+  const given = Object.keys(op.inputs).filter(key => !absent.includes(key));
+  const inputs = given.map(key => [key, inputOf(op, key, choice, next, FLOATS[values])]);
+  return bind(op, Object.fromEntries(inputs), attrsOf(op, choice));
 }
 
-function run(op, { inputs, attrs, outputs, dims }) {
-  const kernel = backend.kernelOf(op);
-  if (!kernel) throw new Error(`the library has no ${op.name} of this signature`);
-  kernel(inputs, attrs, outputs, dims);
-}
-
-/** Every choice of one value for each letter and attribute. */
-function choices(sweep) {
-  return Object.entries(sweep).reduce(
-    (all, [key, list]) => all.flatMap(choice => list.map(value => ({ ...choice, [key]: value }))),
-    [{}],
-  );
-}
-
-/** A choice with its letters filled in, or nothing where it breaks a constraint. */
-function complete(op, choice) {
-  const all = { s: 1, p: 1, g: 1, ...choice };
-  for (const key of ['s', 'p']) if (typeof all[key] === 'string') all[key] = all[all[key]];
-  const grouped = op === ops.linearI8 && (all.i % all.g !== 0 || (all.g > 1 && all.p !== all.o));
-  return grouped || (op === ops.fwht && !factor(all.n)) ? undefined : all;
-}
-
-function inputsOf(op, choice, values, next) {
-  const inputs = {};
-  for (const [key, signature] of Object.entries(op.inputs)) {
-    const { dtype, axes, optional } = parse(signature);
-    if (optional && next() < 0.5) continue;
-    const made = zeros(
-      dtype,
-      axes.map(axis => axis.size ?? choice[axis.letter] - axis.minus),
-    );
-    const { data } = made;
-    for (let i = 0; i < data.length; i++)
-      if (dtype === 'i32') data[i] = Math.floor(next() * choice.v);
-      else if (dtype === 'i8') data[i] = next() < 0.1 ? -128 : Math.floor(next() * 256) - 128;
-      else if (op === ops.quantize)
-        data[i] = key === 'scale' ? [1 / 64, 0.013, 3][Math.floor(3 * next())] : quantizable(next);
-      else data[i] = float(next, values);
-    inputs[key] = made;
-  }
-  return inputs;
-}
-
-/** Ordinary values, or all that an f32 can be. */
-function float(next, values) {
-  const gauss = 2 * (next() + next() + next() - 1.5);
-  if (values === 'plain') return gauss;
-  const kind = next();
-  if (kind < 0.04) return [Infinity, -Infinity, NaN][Math.floor(3 * next())];
-  if (kind < 0.14) return next() < 0.5 ? 0 : -0;
-  return gauss * [1e-41, 1e38, 20, 50, 1][Math.floor(5 * next())];
-}
-
-/** Ties, values beyond the range, infinities; no NaN, which is an error. */
-function quantizable(next) {
-  if (next() < 0.3) return (Math.floor(next() * 300) - 150 + 0.5) / 64;
-  return next() < 0.02 ? -Infinity : 2 * float(next, 'plain');
-}
-
-/** Uniform numbers in [0, 1), the same for the same seed (mulberry32). */
-function random(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
+function compare(what, op, call, check) {
+  const expected = expectedOf(op, call);
+  const { outputs } = called(backend, op, call);
+  for (const key in expected) check(`${what}: ${key}`, difference(outputs[key].data, expected[key].data));
 }
 
 /** Where two arrays differ first, in words; '' where nowhere. */
@@ -261,8 +194,7 @@ function largestSums(check) {
     for (const rows of [3, 70]) {
       const scales = { xscale: one, wscale: tensor(one.data, [1, 1]) };
       const call = bind(ops.linearI8, { x: full(rows, x), w: full(5, w), ...scales });
-      run(ops.linearI8, call);
-      const { data } = call.outputs.y;
+      const { data } = called(backend, ops.linearI8, call).outputs.y;
       check(`${x} · ${w}`, difference(data, new Float32Array(data.length).fill(5120 * x * w)));
     }
 }
@@ -270,9 +202,7 @@ function largestSums(check) {
 /** An odd step: every exponent, changing mantissas. */
 function overAllFloats(op, check) {
   const x = new Float32Array(Uint32Array.from({ length: 1 << 22 }, (_, i) => i * 1021).buffer);
-  const call = bind(op, { x });
-  run(op, call);
-  check(op.name, difference(call.outputs.y.data, op({ x }).y.data));
+  compare(op.name, op, bind(op, { x }), check);
 }
 
 function exp2OverAllFloats(check) {
@@ -286,9 +216,7 @@ function exp2OverAllFloats(check) {
     C: ones([1, n]),
     state: ones([d, n]),
   };
-  const call = bind(ops.selectiveScan, inputs);
-  run(ops.selectiveScan, call);
-  check('state', difference(call.outputs.state.data, ops.selectiveScan(inputs).state.data));
+  compare('exp2', ops.selectiveScan, bind(ops.selectiveScan, inputs), check);
 }
 
 /** They are those of the reference. */
@@ -301,9 +229,9 @@ function errors(check) {
       return `${error.name}: ${error.message}`;
     }
   };
-  const compare = (op, inputs) => {
+  const refused = (op, inputs) => {
     const expected = message(() => op(inputs));
-    const actual = message(() => run(op, bind(op, inputs)));
+    const actual = message(() => called(backend, op, bind(op, inputs)));
     check(op.name, actual === expected ? '' : `'${actual}'; expected '${expected}'`);
   };
   for (const [rows, n, at] of [
@@ -313,30 +241,16 @@ function errors(check) {
   ]) {
     const x = tensor(new Float32Array(rows * n).fill(1), [rows, n]);
     x.data.fill(NaN, at); // the first of many is named
-    compare(ops.quantize, { x, scale: Float32Array.of(1) });
+    refused(ops.quantize, { x, scale: Float32Array.of(1) });
   }
-  compare(ops.quantize, { x: Float32Array.of(1, 0), scale: Float32Array.of(0) });
+  refused(ops.quantize, { x: Float32Array.of(1, 0), scale: Float32Array.of(0) });
   for (const token of [-1, 4])
-    compare(ops.embedding, { tokens: Int32Array.of(1, token), w: zeros('f32', [4, 2]) });
+    refused(ops.embedding, { tokens: Int32Array.of(1, token), w: zeros('f32', [4, 2]) });
 }
 
 /** Sizes that reach M_12, M_20, M_40 and M_28, and one layer as wide as mamba-130m. */
 function plans(check) {
-  const plain = {
-    architecture: 'mamba',
-    layers: 2,
-    dModel: 24,
-    dInner: 48,
-    dState: 4,
-    dConv: 4,
-    dtRank: 2,
-    vocabSize: 32,
-    normEps: 1e-5,
-    tieEmbeddings: true,
-    useBias: false,
-    useConvBias: true,
-    naming: 'hf',
-  };
+  const [{ config: plain }] = toys();
   const models = {
     '24 wide': plain,
     '20 wide': { ...plain, dModel: 20, dInner: 40 },
@@ -363,11 +277,8 @@ function plans(check) {
         ? calibrate(program, recipe, samples, { prepare: part => prepare(wasm, part) })
         : { channels: {}, ranges: {} };
       const plan = planOf(program, recipe, stats);
-      const expected = fed(interpret(plan), plan, tokens, [tokens.length]);
-      for (const cuts of wide ? [[40], [1, 38, 1]] : [[90], [1, 1, 1, 70, 17]]) {
-        const actual = fed(prepare(backend, plan), plan, tokens, cuts);
-        compareFed(`${name} ${row} ${cuts}`, actual, expected, check);
-      }
+      for (const cuts of wide ? [[40], [1, 38, 1]] : [[90], [1, 1, 1, 70, 17]])
+        compareFed(`${name} ${row} ${cuts}`, backend, plan, tokens, cuts, check);
     }
   }
 }
@@ -376,29 +287,13 @@ function embedded(check) {
   const path = new URL('../models/mamba-books-15m/plan.quamba.safetensors', import.meta.url);
   const { plan } = loadPlan(openFile(fileURLToPath(path)));
   const tokens = Int32Array.from({ length: 24 }, (_, i) => 300 + 37 * i);
-  const expected = fed(interpret(plan), plan, tokens, [24]);
-  compareFed('wasm', fed(prepare(wasm, plan), plan, tokens, [24]), expected, check);
-  compareFed('cuda', fed(prepare(backend, plan), plan, tokens, [20, 1, 3]), expected, check);
+  compareFed('wasm', wasm, plan, tokens, [24], check);
+  compareFed('cuda', backend, plan, tokens, [20, 1, 3], check);
 }
 
-/** The logits and the state after a text that is fed in cuts. */
-function fed(executable, plan, tokens, cuts) {
-  let state = initialState(plan);
-  let at = 0;
-  let logits;
-  for (const size of cuts) {
-    const result = executable.feed(tokens.subarray(at, at + size), state);
-    const [, v] = result.logits.shape;
-    logits ??= new Float32Array(tokens.length * v);
-    logits.set(result.logits.data, at * v);
-    at += size;
-    state = result.state;
-  }
-  return { logits, state };
-}
-
-function compareFed(what, actual, expected, check) {
-  check(`${what}: logits`, difference(actual.logits, expected.logits));
-  for (const ref in expected.state)
-    check(`${what}: ${ref}`, difference(actual.state[ref].data, expected.state[ref].data));
+/** The logits, and the state after a text that is fed in cuts. */
+function compareFed(what, by, plan, tokens, cuts, check) {
+  const { outcomes } = fed(prepare(by, plan), cut(tokens, cuts), initialState(plan));
+  for (const [name, { data }] of Object.entries(expectedFrom(plan, tokens)))
+    check(`${what}: ${name}`, difference(outcomes[name].data, data));
 }

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { brokenBackends } from '../src/conformance/broken/index.ts';
+import type { Counts } from '../src/conformance/report.ts';
 import { openFile } from '../src/formats/disk.ts';
 import { readSafetensors } from '../src/formats/safetensors.ts';
 import { ops } from '../src/ops/index.ts';
@@ -35,15 +36,9 @@ const mine = (...args: string[]) => conform('--backend', './mine.mjs', ...args);
 const ADD = ['--filter', 'op/add/golden/'];
 const QUANTIZE = ['--filter', 'op/quantize/golden/'];
 
-interface Report {
+interface Report extends Counts {
   readonly ok: boolean;
   readonly says: string;
-  readonly passed: number;
-  readonly failed: number;
-  readonly unsupported: number;
-  readonly skipped: number;
-  readonly errors: number;
-  readonly expectedFailures: number;
   readonly backend: string;
   readonly profile: string;
   readonly environment: Readonly<Record<string, string>>;

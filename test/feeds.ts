@@ -1,10 +1,13 @@
 /** Feeding whole texts to executables, and comparing bits. */
 import { wasmBackend } from '../src/backends/wasm/index.ts';
 import { trials } from '../src/backends/wasm/variants.ts';
+import { fed } from '../src/conformance/plan.ts';
 import type { Program } from '../src/graph.ts';
 import { type Executable, initialState, type State } from '../src/run.ts';
 import type { Data } from '../src/tensor.ts';
 import { random } from './toy.ts';
+
+export { cut } from '../src/conformance/plan.ts';
 
 /** The backend with each variant of the kernels that this engine computes right. */
 export const variants = trials().flatMap(({ name, variant }) =>
@@ -19,26 +22,15 @@ export function difference(actual: Data, expected: Data): string {
   return '';
 }
 
-/** What a text gives, fed in cuts. */
+/** What a text gives from its start, fed in cuts. */
 export function run(
   executable: Executable,
   program: Program,
   cuts: readonly Int32Array[],
-): { readonly logits: Float32Array; readonly state: State } {
-  let state = initialState(program);
-  const logits: number[] = [];
-  for (const tokens of cuts) {
-    const result = executable.feed(tokens, state);
-    logits.push(...result.logits.data);
-    state = result.state;
-  }
-  return { logits: Float32Array.from(logits), state };
+): { readonly logits: Data; readonly state: State } {
+  const { outcomes, state } = fed(executable, cuts, initialState(program));
+  return { logits: outcomes.logits.data, state };
 }
-
-export const cut = (text: Int32Array, sizes: readonly number[]): Int32Array[] => {
-  let at = 0;
-  return sizes.map(size => text.subarray(at, (at += size)));
-};
 
 /** Longer than two chunks. */
 export const long = (vocabSize: number): Int32Array => {

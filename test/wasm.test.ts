@@ -13,7 +13,7 @@ import { wasm } from '../src/backends/wasm/index.ts';
 import { instructions } from '../src/backends/wasm/instructions.ts';
 import { arrange } from '../src/backends/wasm/memory.ts';
 import { sweepOf } from '../src/conformance/cases-sweep.ts';
-import { attrsOf, gauss, inputOf } from '../src/conformance/inputs.ts';
+import { attrsOf, inputOf, wild } from '../src/conformance/inputs.ts';
 import { called, expectedOf } from '../src/conformance/judge.ts';
 import { trace, weightsOf } from '../src/graph.ts';
 import { type AnyOp, bind } from '../src/op.ts';
@@ -29,15 +29,6 @@ import { cut, difference, long, run, variants } from './feeds.ts';
 import { noise, planOfToy, random, runnableOf, statsOfToy, toy, toys } from './toy.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-
-/** All that an f32 can be: zeros of both signs, denormals, huge ones, infinities, NaN. */
-function wild(next: () => number): number {
-  const kind = next();
-  if (kind < 0.04)
-    return [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN][Math.floor(3 * next())];
-  if (kind < 0.14) return next() < 0.5 ? 0 : -0;
-  return 2 * gauss(next) * [1e-41, 1e38, 20, 50, 1][Math.floor(5 * next())];
-}
 
 /** The ordinary values are in conformance.test.ts, where a NaN never passes. */
 describe.each(variants)('%s: every op has the bits of the reference for any floats', (_, backend) => {

@@ -41,7 +41,7 @@ const TILES: Readonly<Record<string, Sizes>> = {
 const MOST = 80;
 
 /** Every choice of one value for each letter and attribute. */
-const choices = (sizes: Sizes): Choice[] =>
+export const choices = (sizes: Sizes): Choice[] =>
   Object.entries(sizes).reduce<Choice[]>(
     (all, [key, list]) => all.flatMap(choice => list.map(value => ({ ...choice, [key]: value }))),
     [{}],
@@ -75,18 +75,24 @@ export interface Point {
   readonly absent: readonly string[];
 }
 
-/** The points of an op, by the words of their addresses. Every optional input is there at half of them. */
-export function sweepOf(op: AnyOp): ReadonlyMap<string, Point> {
+/** The points of an op at given choices, by the words of their addresses. Every optional input is there at half of them. */
+export function pointsOf(op: AnyOp, all: readonly Choice[]): ReadonlyMap<string, Point> {
   const optional = Object.keys(op.inputs).filter(key => (op.inputs[key] as string).endsWith('?'));
   const next = random(op.name.length);
-  const all = [...choices(op.sweep), ...some(choices(TILES[op.name] ?? USUAL).map(solved))];
-  const points = all.map(choice => ({ choice, absent: optional.filter(() => next() < 0.5) }));
+  const points = all.map(choice => ({
+    choice: solved(choice),
+    absent: optional.filter(() => next() < 0.5),
+  }));
   return new Map(
     points.flatMap(({ choice, absent }) =>
       isAllowed(op, choice) ? [[inWords(choice, absent), { choice, absent }] as const] : [],
     ),
   );
 }
+
+/** Those that the suite visits. */
+export const sweepOf = (op: AnyOp): ReadonlyMap<string, Point> =>
+  pointsOf(op, [...choices(op.sweep), ...some(choices(TILES[op.name] ?? USUAL))]);
 
 export const sweepCases = (subject: Subject): Case[] =>
   Object.values(ops).flatMap((op: AnyOp) =>

@@ -39,6 +39,12 @@ const INEXACT = both([
   ...[4, 12, 13, 11].map(more => 2 ** 26 + more),
 ]);
 
+/** The same row of x at each scale. */
+const atEach = (scales: readonly number[], x: readonly number[]) => {
+  const rows = scales.flatMap(() => x);
+  return { inputs: { x: f32(rows, scales.length, x.length), scale: f32(scales, scales.length) } };
+};
+
 /** One row of x and one of w, filled. */
 const filled = (x: number, w: number, size: number) => () => ({
   inputs: {
@@ -97,16 +103,7 @@ export const integerEdges: readonly Edge[] = [
     () => {
       const x = both([0, 1e-45, 3e-45, 1e-41, 1.1754942e-38, 1.17549435e-38, 5e-39]);
       const scales = [1, 1e-30, 1e-40, 3e-45, 1e-45];
-      return {
-        inputs: {
-          x: f32(
-            scales.flatMap(() => x),
-            scales.length,
-            x.length,
-          ),
-          scale: f32(scales, scales.length),
-        },
-      };
+      return atEach(scales, x);
     },
   ],
   [
@@ -129,16 +126,7 @@ export const integerEdges: readonly Edge[] = [
       ];
       const x = both([...ends.flatMap(around), ...beyond]);
       const scales = [1, 0.5, 1e-20];
-      return {
-        inputs: {
-          x: f32(
-            scales.flatMap(() => x),
-            scales.length,
-            x.length,
-          ),
-          scale: f32(scales, scales.length),
-        },
-      };
+      return atEach(scales, x);
     },
   ],
   [

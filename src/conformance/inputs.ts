@@ -9,6 +9,15 @@ export type Choice = Readonly<Record<string, number | boolean | string>>;
 /** Near normal, with a standard deviation of 1. */
 export const gauss = (next: () => number): number => 2 * (next() + next() + next() - 1.5);
 
+/** All that an f32 can be: zeros of both signs, denormals, huge ones, infinities, NaN. */
+export function wild(next: () => number): number {
+  const kind = next();
+  if (kind < 0.04)
+    return [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN][Math.floor(3 * next())];
+  if (kind < 0.14) return next() < 0.5 ? 0 : -0;
+  return 2 * gauss(next) * [1e-41, 1e38, 20, 50, 1][Math.floor(5 * next())];
+}
+
 type Maker = (next: () => number) => number;
 
 /** A few that lie on a tie of a scale of 1/64, beyond the range, or infinitely far. */
