@@ -7,8 +7,9 @@
 namespace quamba {
 
 /** The inputs of a convolution behind its state: x[t, c] for t ≥ 0, the state for −(k−1) ≤ t < 0. */
+template <class X>
 struct Window {
-  const float* x;
+  X x;                 // x[i] is a float
   const float* state;  // may be null: zeros
   int d, past;
 
@@ -19,25 +20,29 @@ struct Window {
 };
 
 /** One output before its activation. w: the k taps of channel c. b may be null: none. */
-__device__ inline float convolve(const Window& window, const float* w, const float* b, int t, int c) {
+template <class X>
+__device__ float convolve(const Window<X>& window, const float* w, const float* b, int t, int c) {
   float sum = mul(w[0], window.at(t - window.past, c));
   for (int j = 1; j <= window.past; j++) sum = add(sum, mul(w[j], window.at(t - window.past + j, c)));
   return b ? add(sum, b[c]) : sum;
 }
 
-/** `after` is another memory than the state before. */
+/** The state of channel c after l tokens. `after` may be the state before: no place is read once it has been written. */
+template <class X>
+__device__ void shiftState(const Window<X>& window, float* after, int l, int c) {
+  for (int j = 0; j < window.past; j++) after[static_cast<size_t>(c) * window.past + j] = window.at(l - window.past + j, c);
+}
+
+/** `after` may be the state before. */
 inline void causalConv1d(
     cudaStream_t stream, const float* x, const float* w, const float* b, const float* before, float* y, float* after, int l,
     int d, int k, bool activated) {
-  const int past = k - 1;
-  const Window window{x, before, d, past};
+  const Window<const float*> window{x, before, d, k - 1};
   each(stream, l, d, [=] __device__(int t, int c) {
     const float sum = convolve(window, w + static_cast<size_t>(c) * k, b, t, c);
     y[static_cast<size_t>(t) * d + c] = activated ? silu(sum) : sum;
   });
-  each(stream, past, d, [=] __device__(int j, int c) {
-    after[static_cast<size_t>(c) * past + j] = window.at(l - past + j, c);
-  });
+  each(stream, 1, d, [=] __device__(int, int c) { shiftState(window, after, l, c); });
 }
 
 }  // namespace quamba

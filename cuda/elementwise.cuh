@@ -22,10 +22,11 @@ inline void dequantize(cudaStream_t stream, const int8_t* q, const float* scale,
   });
 }
 
-/** The tokens have been checked. */
-inline void embedding(cudaStream_t stream, const int32_t* tokens, const float* w, float* y, int l, int m) {
+/** The tokens have been checked. W: float, or __half for values that are f16 in any case. */
+template <class W>
+void embedding(cudaStream_t stream, const int32_t* tokens, const W* w, float* y, int l, int m) {
   each(stream, l, m, [=] __device__(int t, int j) {
-    y[static_cast<size_t>(t) * m + j] = w[static_cast<size_t>(tokens[t]) * m + j];
+    y[static_cast<size_t>(t) * m + j] = widen(w[static_cast<size_t>(tokens[t]) * m + j]);
   });
 }
 

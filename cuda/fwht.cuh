@@ -79,7 +79,7 @@ __device__ inline void transform(const float* x, float* row, int n, Factors fact
 }
 
 /** A block a row, which lies in shared memory, or in y where it is too long for that. */
-__global__ void __launch_bounds__(1024)
+static __global__ void __launch_bounds__(1024)
     fwhtKernel(const float* x, float* y, int l, int n, Factors factors, bool inverse, float norm, bool fits) {
   extern __shared__ float shared[];
   for (int t = blockIdx.x; t < l; t += gridDim.x) {
@@ -91,13 +91,19 @@ __global__ void __launch_bounds__(1024)
   }
 }
 
-inline void fwht(cudaStream_t stream, const float* x, float* y, int l, int n, bool inverse) {
+inline float fwhtNorm(int n) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(n))); }
+
+inline int fwhtThreads(int n) {
   int threads = 32;
   while (threads < 1024 && 4 * threads < n) threads *= 2;
+  return threads;
+}
+
+inline void fwht(cudaStream_t stream, const float* x, float* y, int l, int n, bool inverse) {
   const size_t bytes = sizeof(float) * static_cast<size_t>(n);
   const bool fits = bytes <= SHARED_BYTES;
-  const float norm = static_cast<float>(1.0 / std::sqrt(static_cast<double>(n)));
-  fwhtKernel<<<blocksFor(l, 1), threads, fits ? bytes : 0, stream>>>(x, y, l, n, factor(n), inverse, norm, fits);
+  const unsigned blocks = blocksFor(l, 1);
+  fwhtKernel<<<blocks, fwhtThreads(n), fits ? bytes : 0, stream>>>(x, y, l, n, factor(n), inverse, fwhtNorm(n), fits);
 }
 
 }  // namespace quamba

@@ -4,6 +4,7 @@
 
 #include "launch.cuh"
 #include "numerics.cuh"
+#include "ptx.cuh"
 
 namespace quamba {
 
@@ -81,13 +82,6 @@ __device__ inline void loadTileI8(int8_t (*tile)[TILE_STRIDE], const int8_t* fro
   }
 }
 
-/** acc += a (16 rows × 32) · b (32 × 8 columns), the parts of each thread as PTX lays them out. */
-__device__ inline void multiply(int (&acc)[4], const int (&a)[4], const int (&b)[2]) {
-  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+r"(acc[0]), "+r"(acc[1]), "+r"(acc[2]), "+r"(acc[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
 /** i is a multiple of 16; a group is all of it, or a multiple of TILE. */
 __global__ void __launch_bounds__(TILE_THREADS) linearI8Tiles(LinearI8 a) {
   __shared__ __align__(16) int8_t xs[TILE][TILE_STRIDE];
@@ -98,7 +92,7 @@ __global__ void __launch_bounds__(TILE_THREADS) linearI8Tiles(LinearI8 a) {
   // Element e of acc[m][n] is that of this token and this output.
   const auto token = [&](int t, int m, int e) { return t + warpT + 16 * m + part + 8 * (e / 2); };
   const auto output = [&](int row, int n, int e) { return row + warpO + 8 * n + 2 * four + e % 2; };
-  const auto word = [](const int8_t* at) { return *reinterpret_cast<const int*>(at); };
+  const auto word = [](const int8_t* at) { return *reinterpret_cast<const uint32_t*>(at); };
 
   for (int row = blockIdx.x * TILE; row < a.o; row += gridDim.x * TILE)
     for (int t = blockIdx.y * TILE; t < a.l; t += gridDim.y * TILE) {
@@ -121,7 +115,7 @@ __global__ void __launch_bounds__(TILE_THREADS) linearI8Tiles(LinearI8 a) {
         __syncthreads();
 #pragma unroll
         for (int c = 0; c < TILE; c += 32) {
-          int left[M][4], right[N][2];
+          uint32_t left[M][4], right[N][2];
 #pragma unroll
           for (int m = 0; m < M; m++)
 #pragma unroll
@@ -134,7 +128,7 @@ __global__ void __launch_bounds__(TILE_THREADS) linearI8Tiles(LinearI8 a) {
 #pragma unroll
           for (int m = 0; m < M; m++)
 #pragma unroll
-            for (int n = 0; n < N; n++) multiply(acc[m][n], left[m], right[n]);
+            for (int n = 0; n < N; n++) mmaI8(acc[m][n], left[m], right[n]);
         }
         const int end = k + TILE;
         if (end >= a.i || end % run == 0)

@@ -14,18 +14,18 @@ constexpr int LINEAR_STEP = 128;
 constexpr int LINEAR_PAD = 4;
 
 /** [rows][LINEAR_STEP] of a matrix with `all` rows of i values, from (row, k) on; zeros outside. By a whole block. */
-template <int THREADS, int ROWS, int STRIDE>
-__device__ void loadTile(float (&tile)[ROWS][STRIDE], const float* from, int row, int all, int k, int i) {
+template <int THREADS, int ROWS, int STRIDE, class T>
+__device__ void loadTile(float (&tile)[ROWS][STRIDE], const T* from, int row, int all, int k, int i) {
 #pragma unroll 16
   for (int e = threadIdx.x; e < ROWS * LINEAR_STEP; e += THREADS) {
     const int r = e / LINEAR_STEP, c = e % LINEAR_STEP;
-    tile[r][c] = row + r < all && k + c < i ? from[static_cast<size_t>(row + r) * i + k + c] : 0.0f;
+    tile[r][c] = row + r < all && k + c < i ? widen(from[static_cast<size_t>(row + r) * i + k + c]) : 0.0f;
   }
 }
 
 /** A thread has one lane of TOKENS × OUTPUTS dot products; a block has OUTPUTS · 8 · WARPS outputs. b may be null: none. */
-template <int TOKENS, int OUTPUTS, int WARPS>
-__global__ void linearKernel(const float* x, const float* w, const float* b, float* y, int l, int i, int o) {
+template <int TOKENS, int OUTPUTS, int WARPS, class W>
+__global__ void linearKernel(const float* x, const W* w, const float* b, float* y, int l, int i, int o) {
   constexpr int QUADS = 8 * WARPS, WIDTH = QUADS * OUTPUTS;
   __shared__ float weights[WIDTH][LINEAR_STEP + LINEAR_PAD];
   __shared__ float inputs[TOKENS][LINEAR_STEP];
@@ -55,15 +55,17 @@ __global__ void linearKernel(const float* x, const float* w, const float* b, flo
     }
 }
 
-template <int TOKENS, int OUTPUTS, int WARPS>
-void launchLinear(cudaStream_t stream, const float* x, const float* w, const float* b, float* y, int l, int i, int o) {
+template <int TOKENS, int OUTPUTS, int WARPS, class W>
+void launchLinear(cudaStream_t stream, const float* x, const W* w, const float* b, float* y, int l, int i, int o) {
   const dim3 grid(blocksFor(o, 8 * WARPS * OUTPUTS), blocksFor(l, TOKENS));
-  linearKernel<TOKENS, OUTPUTS, WARPS><<<grid, 32 * WARPS, 0, stream>>>(x, w, b, y, l, i, o);
+  linearKernel<TOKENS, OUTPUTS, WARPS, W><<<grid, 32 * WARPS, 0, stream>>>(x, w, b, y, l, i, o);
 }
 
-inline void linear(cudaStream_t stream, const float* x, const float* w, const float* b, float* y, int l, int i, int o) {
-  if (l == 1) launchLinear<1, 1, 2>(stream, x, w, b, y, l, i, o);
-  else launchLinear<8, 2, 4>(stream, x, w, b, y, l, i, o);
+/** W: float, or __half for values that are f16 in any case. */
+template <class W>
+void linear(cudaStream_t stream, const float* x, const W* w, const float* b, float* y, int l, int i, int o) {
+  if (l == 1) launchLinear<1, 1, 2, W>(stream, x, w, b, y, l, i, o);
+  else launchLinear<8, 2, 4, W>(stream, x, w, b, y, l, i, o);
 }
 
 }  // namespace quamba

@@ -4,6 +4,8 @@
 // Where the reference multiplies by 2ⁿ in one rounding, two multiplications by powers of two do: the first is exact.
 #pragma once
 
+#include <cuda_fp16.h>
+
 #include <cstdint>
 
 namespace quamba {
@@ -13,6 +15,9 @@ __device__ inline float sub(float a, float b) { return __fsub_rn(a, b); }
 __device__ inline float mul(float a, float b) { return __fmul_rn(a, b); }
 __device__ inline float divide(float a, float b) { return __fdiv_rn(a, b); }
 __device__ inline float root(float a) { return __fsqrt_rn(a); }
+
+__device__ inline float widen(float x) { return x; }
+__device__ inline float widen(__half x) { return __half2float(x); }
 
 /** max and min that keep a NaN of x, which fmaxf and fminf do not. */
 __device__ inline float atLeast(float x, float low) { return x < low ? low : x; }

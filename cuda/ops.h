@@ -3,30 +3,15 @@
 
 #include <cuda_runtime_api.h>
 
+#include "buffer.h"
 #include "call.h"
 #include "nan-place.h"
 
 namespace quamba {
 
-/** Fails where CUDA did. */
-void check(cudaError_t error);
-
-/** Memory of the GPU for one tensor. */
-class Buffer {
- public:
-  explicit Buffer(size_t bytes) { check(cudaMalloc(&memory, bytes > 0 ? bytes : 1)); }
-  ~Buffer() { cudaFree(memory); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  void* get() const { return memory; }
-
- private:
-  void* memory = nullptr;
-};
-
 /** The tensors of a call in memory of the GPU, by the name of the input or output. */
 struct Resident {
-  std::map<std::string, Buffer> inputs, outputs;
+  std::map<std::string, void*> inputs, outputs;
   /** Where a kernel notes the first NaN that it was to quantize. */
   NanPlace* nan;
   cudaStream_t stream;
@@ -35,11 +20,11 @@ struct Resident {
   template <class T>
   const T* in(const char* name) const {
     const auto at = inputs.find(name);
-    return at == inputs.end() ? nullptr : static_cast<const T*>(at->second.get());
+    return at == inputs.end() ? nullptr : static_cast<const T*>(at->second);
   }
   template <class T>
   T* out(const char* name) const {
-    return static_cast<T*>(outputs.at(name).get());
+    return static_cast<T*>(outputs.at(name));
   }
 };
 

@@ -5,6 +5,9 @@
 #include <exception>
 #include <new>
 
+#include "bandwidth.h"
+#include "checkpoint.h"
+#include "context.h"
 #include "ops.h"
 
 namespace quamba {
@@ -83,19 +86,10 @@ cudaDeviceProp usableDevice() {
   return device;
 }
 
-const std::vector<Signature>& signatures() {
-  static const std::vector<Signature> all = [] {
-    std::vector<Signature> list;
-    for (int i = 0; i < OP_COUNT; i++) list.emplace_back(OPS[i].text);
-    return list;
-  }();
-  return all;
-}
-
-int indexOf(const std::string& name) {
-  for (int i = 0; i < OP_COUNT; i++)
-    if (signatures()[i].name == name) return i;
-  throw Failure(QUAMBA_UNKNOWN_OP, "no op '" + name + "'");
+/** The device, once it has proved to be usable. */
+const cudaDeviceProp& device() {
+  static const cudaDeviceProp found = usableDevice();
+  return found;
 }
 
 void reportNaN(const Call& call, NanPlace place) {
@@ -107,17 +101,18 @@ void reportNaN(const Call& call, NanPlace place) {
 }
 
 void runOnDevice(const Op& op, const Call& call) {
-  static const cudaDeviceProp device = usableDevice();  // once it has succeeded
-  static_cast<void>(device);
+  device();
+  std::map<std::string, Buffer> inputs, outputs;
   Resident on{};
   for (const auto& [name, t] : call.inputs) {
-    const Buffer& buffer = on.inputs.try_emplace(name, bytesOf(*t)).first->second;
+    const Buffer& buffer = inputs.try_emplace(name, bytesOf(*t)).first->second;
     check(cudaMemcpyAsync(buffer.get(), t->data, bytesOf(*t), cudaMemcpyHostToDevice, on.stream));
+    on.inputs[name] = buffer.get();
   }
-  for (const auto& [name, t] : call.outputs) on.outputs.try_emplace(name, bytesOf(*t));
+  for (const auto& [name, t] : call.outputs) on.outputs[name] = outputs.try_emplace(name, bytesOf(*t)).first->second.get();
   NanPlace nan = NO_NAN;
   const Buffer place(sizeof nan);
-  on.nan = static_cast<NanPlace*>(place.get());
+  on.nan = place.get<NanPlace>();
   check(cudaMemcpyAsync(on.nan, &nan, sizeof nan, cudaMemcpyHostToDevice, on.stream));
   op.run(call, on);
   check(cudaGetLastError());
@@ -125,8 +120,21 @@ void runOnDevice(const Op& op, const Call& call) {
   check(cudaStreamSynchronize(on.stream));
   if (nan != NO_NAN) reportNaN(call, nan);
   for (const auto& [name, t] : call.outputs)
-    check(cudaMemcpy(t->data, on.outputs.at(name).get(), bytesOf(*t), cudaMemcpyDeviceToHost));
+    check(cudaMemcpy(t->data, on.outputs.at(name), bytesOf(*t), cudaMemcpyDeviceToHost));
 }
+
+quamba_context* opened(const std::string& graph, const quamba_tensor* weights, int32_t count, const quamba_options* options) {
+  device();
+  const quamba_options defaults{};
+  return reinterpret_cast<quamba_context*>(new Context(graph, weights, count, options ? *options : defaults));
+}
+
+Context& contextOf(quamba_context* context) {
+  if (!context) throw Failure(QUAMBA_WRONG_CALL, "context is NULL");
+  return *reinterpret_cast<Context*>(context);
+}
+
+const Context& contextOf(const quamba_context* context) { return contextOf(const_cast<quamba_context*>(context)); }
 
 }  // namespace
 
@@ -144,12 +152,12 @@ int64_t quamba_error_index(void) { return lastIndex; }
 
 quamba_status quamba_device(quamba_device_info* info) {
   return guarded([&] {
-    const cudaDeviceProp device = usableDevice();
+    const cudaDeviceProp& found = device();
     std::memset(info, 0, sizeof *info);
-    std::strncpy(info->name, device.name, sizeof info->name - 1);
-    info->sm = device.major * 10 + device.minor;
-    info->multiprocessors = device.multiProcessorCount;
-    info->memory = device.totalGlobalMem;
+    std::strncpy(info->name, found.name, sizeof info->name - 1);
+    info->sm = found.major * 10 + found.minor;
+    info->multiprocessors = found.multiProcessorCount;
+    info->memory = found.totalGlobalMem;
   });
 }
 
@@ -159,9 +167,59 @@ quamba_status quamba_op(
     const char* name, const quamba_tensor* inputs, int32_t input_count, const quamba_attribute* attributes,
     int32_t attribute_count, const quamba_tensor* outputs, int32_t output_count) {
   return guarded([&] {
-    const int index = indexOf(name ? name : "");
-    const Call call(signatures()[index], inputs, input_count, attributes, attribute_count, outputs, output_count);
+    const int index = opNamed(name ? name : "");
+    const Call call(signatureOf(index), inputs, input_count, attributes, attribute_count, outputs, output_count);
     OPS[index].constraints(call);
     runOnDevice(OPS[index], call);
+  });
+}
+
+quamba_status quamba_open(
+    const char* graph, const quamba_tensor* weights, int32_t weight_count, const quamba_options* options,
+    quamba_context** context) {
+  return guarded([&] { *context = opened(graph ? graph : "", weights, weight_count, options); });
+}
+
+quamba_status quamba_open_checkpoint(
+    const void* bytes, uint64_t size, const quamba_options* options, quamba_context** context) {
+  return guarded([&] {
+    const Checkpoint checkpoint = readCheckpoint(bytes, size);
+    const auto& tensors = checkpoint.tensors;
+    *context = opened(checkpoint.graph, tensors.data(), static_cast<int32_t>(tensors.size()), options);
+  });
+}
+
+void quamba_close(quamba_context* context) { delete reinterpret_cast<Context*>(context); }
+
+quamba_status quamba_context_describe(const quamba_context* context, quamba_context_info* info) {
+  return guarded([&] { *info = contextOf(context).info(); });
+}
+
+quamba_status quamba_feed(quamba_context* context, const int32_t* tokens, int32_t length, int32_t which, float* logits) {
+  return guarded([&] { contextOf(context).feed(tokens, length, which == QUAMBA_LAST, logits); });
+}
+
+quamba_status quamba_wait(quamba_context* context) {
+  return guarded([&] { contextOf(context).wait(); });
+}
+
+quamba_status quamba_state_tensor(const quamba_context* context, int32_t index, quamba_tensor* tensor) {
+  return guarded([&] { *tensor = contextOf(context).state(index); });
+}
+
+quamba_status quamba_get_state(quamba_context* context, int32_t sequence, const quamba_tensor* tensors, int32_t count) {
+  return guarded([&] { contextOf(context).getState(sequence, tensors, count); });
+}
+
+quamba_status quamba_set_state(quamba_context* context, int32_t sequence, const quamba_tensor* tensors, int32_t count) {
+  return guarded([&] { contextOf(context).setState(sequence, tensors, count); });
+}
+
+quamba_status quamba_bandwidth(uint64_t bytes, double* read, double* copy) {
+  return guarded([&] {
+    device();
+    const Bandwidth measured = measureBandwidth(bytes);
+    *read = measured.read;
+    *copy = measured.copy;
   });
 }

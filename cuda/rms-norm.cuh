@@ -25,7 +25,7 @@ __device__ inline float normed(float x, float r, const float* w, int j) {
 constexpr int NORM_THREADS = 256;
 
 /** A block a row, which all read into shared memory (if it fits), one warp sums, and all write. w may be null: none. */
-__global__ void rmsNormKernel(const float* x, const float* w, float* y, int l, int m, float eps, bool fits) {
+static __global__ void rmsNormKernel(const float* x, const float* w, float* y, int l, int m, float eps, bool fits) {
   extern __shared__ float staged[];
   __shared__ float shared;
   for (int t = blockIdx.x; t < l; t += gridDim.x) {

@@ -16,6 +16,22 @@ struct Scan {
   int tile;  // tokens that are read together
 };
 
+/** Where |x| is at most this, 2ˣ is a normal number. */
+constexpr float NORMAL = 125.0f;
+/** exp2 there: p · 2ⁿ is a sum of exponents. The same bits as exp2 for each of these 2.2 · 10⁹ floats. */
+__device__ inline float exp2Normal(float x) {
+  const float shifted = add(x, MAGIC);
+  const float r = sub(x, sub(shifted, MAGIC));
+  float p = 0.000155947587f;
+  p = add(mul(p, r), 0.00134066745f);
+  p = add(mul(p, r), 0.00961769261f);
+  p = add(mul(p, r), 0.0555031047f);
+  p = add(mul(p, r), 0.240226528f);
+  p = add(mul(p, r), 0.693147215f);
+  p = add(mul(p, r), 1.0f);
+  return __int_as_float(__float_as_int(p) + static_cast<int>(static_cast<unsigned>(__float_as_int(shifted)) << 23));
+}
+
 /** One state of one channel goes on by a token; returns its lane's sum with C·h. a = A · log2 e. */
 __device__ inline float advance(float& h, float a, float step, float input, float B, float C, float sum) {
   h = add(mul(exp2(mul(step, a)), h), mul(input, B));

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
+import { requireCuda } from './backends/cuda/index.ts';
 import { openFolder } from './formats/disk.ts';
 import { type CalibrationText, type Model, type ModelOptions, openModel } from './open-model.ts';
 
@@ -42,8 +43,11 @@ export const CALIBRATION_TEXT = textFile(`${EMBEDDED_MODEL}/calibration.txt.gz`)
  *   const model = await load();
  *   for await (const { text } of model.generate('The old man')) process.stdout.write(text);
  *
- * @throws Error in one sentence that names the file and what is wrong with it.
+ * `backend: 'cuda'` is the GPU (docs/cuda.md).
+ *
+ * @throws Error in one sentence that names the file and what is wrong with it, or why there is no such backend.
  */
 export async function load(path: string = EMBEDDED_MODEL, options: ModelOptions = {}): Promise<Model> {
-  return openModel(openFolder(path), { text: CALIBRATION_TEXT, ...options });
+  const backend = options.backend === 'cuda' ? requireCuda().backend : options.backend;
+  return openModel(openFolder(path), { text: CALIBRATION_TEXT, ...options, backend });
 }

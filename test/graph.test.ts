@@ -17,7 +17,7 @@ import {
 import { mamba, sites } from '../src/model/mamba.ts';
 import { bind } from '../src/op.ts';
 import { ops } from '../src/ops/index.ts';
-import { graphFromJson, graphToJson } from '../src/quant/plan-json.ts';
+import { graphFromJson, graphToJson } from '../src/plan-json.ts';
 import { recipes } from '../src/quant/recipes.ts';
 import { render, rows } from '../src/render.ts';
 import { foldConstants, initialState, interpret, opsOf } from '../src/run.ts';

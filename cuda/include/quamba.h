@@ -1,9 +1,9 @@
 /*
- * quamba on CUDA: the ops of src/ops with the reference's bits, for C, Python and Node.
+ * quamba on CUDA: plans of quantized Mamba, and the ops of src/ops, with the reference's bits, for C, Python and Node.
  *
  * C99. Every function that can fail returns a quamba_status; quamba_error() then says in one sentence what was wrong.
  * Nothing is thrown across this boundary. The GPU is the first that the driver shows (CUDA_VISIBLE_DEVICES chooses it).
- * Calls may come from several threads.
+ * Calls may come from several threads, those of one context from one at a time.
  */
 #ifndef QUAMBA_H
 #define QUAMBA_H
@@ -23,7 +23,7 @@ extern "C" {
 #endif
 
 /** Grows with every change of this file that an older caller would stumble over. */
-#define QUAMBA_ABI 1
+#define QUAMBA_ABI 2
 
 typedef enum quamba_status {
   QUAMBA_OK = 0,
@@ -91,6 +91,87 @@ QUAMBA_API quamba_status quamba_op(
     const quamba_tensor *inputs, int32_t input_count,
     const quamba_attribute *attributes, int32_t attribute_count,
     const quamba_tensor *outputs, int32_t output_count);
+
+/** A plan with its constants and states in memory of the GPU. */
+typedef struct quamba_context quamba_context;
+
+typedef enum quamba_precision {
+  QUAMBA_EXACT = 0, /* the plan as it is, with the reference's bits */
+  QUAMBA_F16 = 1    /* a float plan (recipe fp32) with its matrices and activations in f16 and its sums in f32: what W8A8 is measured against. Not the reference's bits */
+} quamba_precision;
+
+/** How one token of one sequence runs. */
+typedef enum quamba_decode {
+  QUAMBA_DECODE_BEST = 0,       /* the fastest that the plan's shape and the GPU allow */
+  QUAMBA_DECODE_NODES = 1,      /* a launch for each node of the plan */
+  QUAMBA_DECODE_GRAPH = 2,      /* the launches as one CUDA graph */
+  QUAMBA_DECODE_PERSISTENT = 3  /* one cooperative kernel */
+} quamba_decode;
+
+/** Zeros are the defaults. */
+typedef struct quamba_options {
+  int32_t sequences; /* independent texts that are fed side by side; 1 by default */
+  int32_t chunk;     /* rows (tokens of all sequences) computed at once, at most; 1024 by default */
+  int32_t precision; /* a quamba_precision */
+  int32_t decode;    /* a quamba_decode; another than BEST fails where it cannot run */
+} quamba_options;
+
+typedef struct quamba_context_info {
+  int32_t sequences;
+  int32_t chunk;
+  int32_t vocabulary;     /* values of a row of logits */
+  int32_t states;         /* states of a sequence, see quamba_state_tensor */
+  int32_t decode;         /* the quamba_decode that a single token runs as */
+  int32_t launches;       /* kernels that a single token takes */
+  uint64_t memory;        /* bytes of the GPU that it holds */
+  uint64_t bytes_per_token; /* what one token reads of the constants, and reads and writes of the state */
+} quamba_context_info;
+
+/**
+ * Uploads a plan. `graph`: its JSON, as the metadata `graph` of a quantized checkpoint has it. `weights`: the constants that the
+ * graph names, f32 or i8, in any order; they are copied, and not needed any more when it returns.
+ */
+QUAMBA_API quamba_status quamba_open(
+    const char *graph, const quamba_tensor *weights, int32_t weight_count, const quamba_options *options,
+    quamba_context **context);
+
+/** Uploads the plan of a quantized checkpoint: the bytes of the file that `quamba quantize` writes. */
+QUAMBA_API quamba_status quamba_open_checkpoint(
+    const void *bytes, uint64_t size, const quamba_options *options, quamba_context **context);
+
+/** Frees it. NULL is nothing. */
+QUAMBA_API void quamba_close(quamba_context *context);
+
+QUAMBA_API quamba_status quamba_context_describe(const quamba_context *context, quamba_context_info *info);
+
+/** Which rows of logits come back. */
+typedef enum quamba_logits { QUAMBA_ALL = 0, QUAMBA_LAST = 1 } quamba_logits;
+
+/**
+ * Feeds tokens i32[sequences, length] from the present state on, which becomes that after the last token. logits:
+ * f32[sequences, length, vocabulary], or f32[sequences, vocabulary] for the last token of each, and the call waits for them; where
+ * it is NULL the logits stay on the GPU and the call returns as soon as the work is queued (quamba_wait waits). After a
+ * failure the state is unspecified: set it before feeding on.
+ */
+QUAMBA_API quamba_status quamba_feed(
+    quamba_context *context, const int32_t *tokens, int32_t length, int32_t which, float *logits);
+
+/** Waits for all that is queued; fails where a NaN was to be quantized since the last wait. */
+QUAMBA_API quamba_status quamba_wait(quamba_context *context);
+
+/** Describes the state `index` of a sequence: name, dtype f32, shape; data is NULL. Names live as long as the context. */
+QUAMBA_API quamba_status quamba_state_tensor(const quamba_context *context, int32_t index, quamba_tensor *tensor);
+
+/** Copies every state of a sequence out of the GPU: tensors by name, f32, all of them. */
+QUAMBA_API quamba_status quamba_get_state(
+    quamba_context *context, int32_t sequence, const quamba_tensor *tensors, int32_t count);
+
+/** Copies them in. Those that are not given become zeros, as at the start of a text. */
+QUAMBA_API quamba_status quamba_set_state(
+    quamba_context *context, int32_t sequence, const quamba_tensor *tensors, int32_t count);
+
+/** Bytes per second that a plain read of `bytes` of memory of the GPU reaches, and that a copy (read and written) of them does. */
+QUAMBA_API quamba_status quamba_bandwidth(uint64_t bytes, double *read, double *copy);
 
 #ifdef __cplusplus
 }

@@ -2,16 +2,14 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
-import { prepare } from '../backends/backend.ts';
+import { DECODES, PRECISIONS } from '../backends/cuda/abi.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
 import type { Program } from '../graph.ts';
-import { load } from '../load.ts';
-import { randomModel } from '../model/random-model.ts';
 import { type ShapeName, shapes } from '../model/shapes.ts';
-import { nominalRanges } from '../quant/nominal-ranges.ts';
-import { planOf } from '../quant/pipeline.ts';
 import { align } from '../render.ts';
 import { type Executable, initialState, type State } from '../run.ts';
+import { benchCuda, type CudaBenchOptions } from './bench-cuda.ts';
+import { type BenchOptions, type Opened, open } from './bench-model.ts';
 import { machine, median, rate } from './measure.ts';
 import {
   backendOption,
@@ -22,11 +20,9 @@ import {
   print,
   printJson,
   progressLine,
-  recipeNamed,
   recipeOption,
   threadsOption,
   UsageError,
-  usage,
 } from './terminal.ts';
 import { TYPES, writeCheckpoint } from './write-checkpoint.ts';
 
@@ -40,6 +36,17 @@ export const benchCommand = () =>
     .addOption(recipeOption('quamba-int8-head for a shape, what load() takes for a folder'))
     .addOption(backendOption())
     .addOption(threadsOption())
+    .addOption(
+      new Option('--precision <name>', 'cuda only; f16 is a float plan in f16, what int8 is measured against')
+        .choices(Object.keys(PRECISIONS))
+        .default(undefined, 'exact'),
+    )
+    .addOption(
+      new Option('--decode <name>', 'cuda only: how a token runs')
+        .choices(Object.keys(DECODES))
+        .default(undefined, 'best'),
+    )
+    .addOption(new Option('--batch <n>', 'cuda only: sequences side by side').argParser(count))
     .option('--prompt-length <n>', 'tokens fed at once', count, 128)
     .option('--generate <n>', 'tokens fed one by one', count, 64)
     .option('--rounds <n>', 'medians are over so many rounds, after one to warm up', count, 5)
@@ -59,31 +66,19 @@ site (src/quant/nominal-ranges.ts), since the float weights of the largest shape
 loadSeconds is from nothing to the first token: with --shape it holds the drawing and quantizing of the weights, with --model
 the reading of the files. Prefill asks for the logits of the last token only, as generate does.
 
+--backend cuda measures as the paper does: the time to the first token, to each further one, to the last one.
+
 Examples:
   quamba bench --shape mamba-130m
   quamba bench --shape mamba-2.8b --threads 2 --generate 8 --rounds 3 --json
   quamba bench --shape mamba-130m --write-checkpoint mamba-130m-random --type f16
-  quamba bench --model mamba-130m-quamba`,
+  quamba bench --model mamba-130m-quamba
+  quamba bench --shape mamba-2.8b --backend cuda --prompt-length 1024
+  quamba bench --shape mamba-2.8b --backend cuda --precision f16`,
     )
     .action(bench);
 
-type Options = {
-  shape?: ShapeName;
-  model?: string;
-  recipe?: string;
-  backend?: string;
-  threads: number;
-  promptLength: number;
-  generate: number;
-  rounds: number;
-  seed: number;
-  writeCheckpoint?: string;
-  type: keyof typeof TYPES;
-  json?: boolean;
-};
-
-/** Of a shape where no recipe is named: the one that reads the fewest bytes for a token. */
-const SHAPE_RECIPE = 'quamba-int8-head';
+type Options = BenchOptions & CudaBenchOptions;
 
 async function bench(options: Options): Promise<void> {
   const { shape, model, writeCheckpoint, json = false } = options;
@@ -93,8 +88,11 @@ async function bench(options: Options): Promise<void> {
     if (shape === undefined) throw new UsageError('bench: --write-checkpoint takes a --shape');
     return write(writeCheckpoint, shape, options);
   }
+  const onlyCuda = (['precision', 'decode', 'batch'] as const).find(key => options[key] !== undefined);
+  if (options.backend === 'cuda') return benchCuda(options);
+  if (onlyCuda !== undefined) throw new UsageError(`bench: --${onlyCuda} is for --backend cuda`);
   const start = performance.now();
-  const opened = await open(options);
+  const opened = await open(options, backendOf(options.backend ?? defaultBackend()));
   try {
     const report = reportOf(opened, start, options);
     if (json) printJson(report);
@@ -128,41 +126,6 @@ function reportOf({ plan, executable, vocabSize, about }: Opened, start: number,
     peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
     kernels: running?.kernels ?? null,
     ...machine(),
-  };
-}
-
-interface Opened {
-  readonly plan: Program;
-  readonly executable: Executable;
-  readonly vocabSize: number;
-  readonly about: Readonly<Record<string, unknown>>;
-  close(): void;
-}
-
-async function open({ shape, model: path, recipe, backend, threads, seed }: Options): Promise<Opened> {
-  if (shape === undefined) {
-    const model = await load(path, {
-      recipe: recipe === undefined ? undefined : recipeNamed(recipe),
-      backend,
-      threads,
-    });
-    const { plan, executable, info } = model;
-    const about = { model: path, recipe: info.recipe.name };
-    return { plan, executable, vocabSize: info.config.vocabSize, about, close: () => model.dispose() };
-  }
-  const { name, scheme } = recipeNamed(recipe ?? SHAPE_RECIPE);
-  const program = randomModel(shapes[shape], seed);
-  const ranges = usage(() => nominalRanges(program.graph, scheme));
-  const plan = planOf(program, scheme, { channels: {}, ranges });
-  const executable = prepare(backendOf(backend ?? defaultBackend()), plan, { threads });
-  await executable.ready;
-  const about = { shape, seed, recipe: name };
-  return {
-    plan,
-    executable,
-    vocabSize: shapes[shape].vocabSize,
-    about,
-    close: () => executable.dispose?.(),
   };
 }
 

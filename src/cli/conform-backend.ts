@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Backend } from '../backends/backend.ts';
+import { requireCuda } from '../backends/cuda/index.ts';
 import { backend } from '../backends/index.ts';
 import { broken } from '../conformance/broken/index.ts';
 import { isObject } from '../formats/json.ts';
@@ -10,12 +11,14 @@ import { UsageError, usage } from './terminal.ts';
 
 export interface OpenBackend {
   readonly backend: Backend;
+  /** What it runs on, where that is not this machine's processor. */
+  readonly device?: string;
   /** Ends what was started for it. */
   dispose(): void;
 }
 
 /**
- * `wasm`, `./mine.mjs`, `exec:COMMAND` or `broken:NAME`. `timeout`: milliseconds that a command may take for one call.
+ * `wasm`, `cuda`, `./mine.mjs`, `exec:COMMAND` or `broken:NAME`. `timeout`: milliseconds that a command may take for one call.
  *
  * @throws UsageError where there is no such backend, or it does not start.
  */
@@ -24,6 +27,10 @@ export async function openBackend(name: string, timeout: number): Promise<OpenBa
   if (kind === 'exec') {
     const made = usage(() => execBackend(rest, { timeout }));
     return { backend: made, dispose: made.dispose };
+  }
+  if (name === 'cuda') {
+    const { backend, about } = usage(requireCuda);
+    return { backend, device: `${about.device.name}, sm_${about.device.sm}`, dispose: () => {} };
   }
   const made =
     kind === 'broken'

@@ -42,7 +42,7 @@ export const conformCommand = () =>
     .description('Judges a backend: runs the conformance suite against it and reports case by case.')
     .option(
       '--backend <name>',
-      'wasm, reference, ./module.mjs, exec:COMMAND (docs/conformance-protocol.md), or broken:NAME',
+      'wasm, reference, cuda, ./module.mjs, exec:COMMAND (docs/conformance-protocol.md), or broken:NAME',
       'wasm',
     )
     .addOption(
@@ -114,7 +114,7 @@ type Options = {
 
 async function conform(options: Options): Promise<void> {
   if (options.listBroken) return listBroken(options);
-  const { backend, dispose } = await openBackend(options.backend, 1000 * options.timeout);
+  const { backend, device, dispose } = await openBackend(options.backend, 1000 * options.timeout);
   try {
     const { profile, seed, threads, json = false } = options;
     const all = conformance(backend, {
@@ -128,7 +128,7 @@ async function conform(options: Options): Promise<void> {
     if (options.list) return list(cases, json);
     if (options.emit !== undefined) return emitTo(options.emit, cases, options);
     const xfails = options.xfails === undefined ? undefined : readXfails(options.xfails, all);
-    const about = aboutOf(options);
+    const about = aboutOf(options, device);
     const line = progressLine(backend.name, json);
     const byAddress = new Map(cases.map(c => [c.address, c]));
     const run = runAll(
@@ -221,21 +221,21 @@ function readXfails(path: string, all: readonly Case[]): ReadonlyMap<string, str
   );
 }
 
-function aboutOf({ backend, profile, seed, threads }: Options): About {
+function aboutOf({ backend, profile, seed, threads }: Options, device?: string): About {
   const replay = ['quamba', 'conform', '--backend', backend, '--profile', profile];
   if (seed !== 1) replay.push('--seed', String(seed));
   if (String(threads) !== '1,2') replay.push('--threads', String(threads));
-  return { backend, profile, replay: replay.map(shellWord).join(' '), environment: environmentOf() };
+  return { backend, profile, replay: replay.map(shellWord).join(' '), environment: environmentOf(device) };
 }
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
-const environmentOf = () => ({
+const environmentOf = (kernels = best()?.name ?? 'none') => ({
   suite: version,
   goldens: goldensHash().slice(0, 16),
   node: process.version,
   engine: `V8 ${process.versions.v8}`,
   platform: `${process.platform} ${process.arch}`,
   cpu: cpus()[0]?.model.trim() ?? 'unknown',
-  kernels: best()?.name ?? 'none',
+  kernels,
 });

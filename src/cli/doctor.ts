@@ -1,6 +1,8 @@
 /** `quamba doctor`: what quamba runs on here, what it chose, and why. */
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { Command } from 'commander';
+import type { Backend } from '../backends/backend.ts';
+import { type CudaInfo, cuda } from '../backends/cuda/index.ts';
 import { defaultBackend } from '../backends/index.ts';
 import { noThreads } from '../backends/wasm/threads.ts';
 import { trials } from '../backends/wasm/variants.ts';
@@ -27,7 +29,7 @@ Examples:
 const TOKENS = [510, 1543, 3081, 7, 99, 1000];
 
 /** The logits of a few tokens of the embedded model. */
-async function logits(backend: string, threads: number): Promise<Float32Array> {
+async function logits(backend: string | Backend, threads = 1): Promise<Float32Array> {
   const model = await load(undefined, { backend, threads });
   try {
     const session = model.session();
@@ -44,13 +46,14 @@ async function doctor({ json = false }: { json?: boolean }): Promise<void> {
   const backend = defaultBackend();
   const without = noThreads();
   const most = without ? 1 : availableParallelism();
-  const expected = await logits('reference', 1);
+  const gpu = cuda();
+  const expected = await logits('reference');
+  const same = (actual: Float32Array) => expected.every((x, i) => Object.is(x, actual[i]));
   const sameBits: Record<string, boolean> = {};
   if (backend !== 'reference')
-    for (const threads of new Set([1, Math.min(2, most)])) {
-      const actual = await logits(backend, threads);
-      sameBits[threads] = expected.every((x, i) => Object.is(x, actual[i]));
-    }
+    for (const threads of new Set([1, Math.min(2, most)]))
+      sameBits[threads] = same(await logits(backend, threads));
+  if ('backend' in gpu) sameBits.cuda = same(await logits(gpu.backend));
   const report = {
     node: process.version,
     engine: process.versions.v8,
@@ -64,6 +67,7 @@ async function doctor({ json = false }: { json?: boolean }): Promise<void> {
       why: without ?? 'SharedArrayBuffer and workers are there',
     },
     memory: { total: totalmem(), free: freemem(), most: 2 ** 32 },
+    cuda: 'why' in gpu ? { why: gpu.why } : gpu.about,
     sameBits,
   };
   const wrong = Object.values(sameBits).includes(false);
@@ -81,10 +85,14 @@ async function doctor({ json = false }: { json?: boolean }): Promise<void> {
       'memory',
       `${bytes(totalmem())}, free ${bytes(freemem())}; one model holds at most ${bytes(report.memory.most)}`,
     ],
-    ...Object.entries(sameBits).map(([threads, same]) => [
+    ['cuda', 'why' in gpu ? `not used: ${gpu.why}` : inWords(gpu.about)],
+    ...Object.entries(sameBits).map(([on, yes]) => [
       'bits',
-      `the reference's on ${threads} thread${threads === '1' ? '' : 's'}: ${same ? 'yes' : 'NO'}`,
+      `the reference's on ${on === 'cuda' ? on : on === '1' ? '1 thread' : `${on} threads`}: ${yes ? 'yes' : 'NO'}`,
     ]),
   ];
   print(align(rows));
 }
+
+const inWords = ({ device, library, builtFor }: CudaInfo): string =>
+  `--backend cuda: ${device.name}, sm_${device.sm}, ${bytes(device.memory)}; ${library}, built for ${builtFor}`;

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
-import { backends } from '../backends/index.ts';
+import { backendNames } from '../backends/index.ts';
 import { parseJson } from '../formats/json.ts';
 import { EMBEDDED_MODEL } from '../load.ts';
 import { recipe, recipes } from '../quant/recipes.ts';
@@ -52,7 +52,7 @@ export const recipeOption = (
   );
 export const backendOption = () =>
   new Option('--backend <name>', 'what computes')
-    .choices(Object.keys(backends))
+    .choices(backendNames)
     .default(undefined, 'wasm, or reference where the engine has no SIMD'); // to find out takes compiling
 export const threadsOption = () =>
   new Option('--threads <n>', 'how many threads share the work; the bits do not depend on it')

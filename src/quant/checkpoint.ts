@@ -12,8 +12,8 @@ import type { MambaConfig } from '../formats/config.ts';
 import { fitsF16, readSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.ts';
 import { type Program, type Weights, weightsOf } from '../graph.ts';
 import { bytesOf, hasher, identity } from '../identity.ts';
+import { graphFromJson, graphToJson } from '../plan-json.ts';
 import type { Tensor } from '../tensor.ts';
-import { graphFromJson, graphToJson } from './plan-json.ts';
 import { parseRecipe, type Recipe } from './scheme.ts';
 
 export const PLAN_FORMAT = { format: 'quamba-plan', version: '1' } as const;

@@ -2,7 +2,7 @@
 import { type AnyOp, parse } from '../../op.ts';
 import type { DType } from '../../tensor.ts';
 
-export const ABI = 1;
+export const ABI = 2;
 
 export const STATUS = {
   OK: 0,
@@ -20,6 +20,26 @@ export const DTYPES: Readonly<Record<DType, number>> = { f32: 0, i8: 1, i32: 2 }
 
 export const MAX_RANK = 4;
 
+/**
+ * exact  the plan as it is, with the reference's bits
+ * f16    a float plan in f16 with f32 sums: what W8A8 is measured against, and not the reference's bits
+ */
+export const PRECISIONS = { exact: 0, f16: 1 } as const;
+export type Precision = keyof typeof PRECISIONS;
+
+/**
+ * How one token of one sequence runs.
+ *
+ * best        the fastest of the others that the plan and the GPU allow
+ * nodes       a launch for each node of the plan
+ * graph       the launches as one CUDA graph
+ * persistent  one cooperative kernel
+ */
+export const DECODES = { best: 0, nodes: 1, graph: 2, persistent: 3 } as const;
+export type Decode = keyof typeof DECODES;
+
+export const LOGITS = { all: 0, last: 1 } as const;
+
 /** The functions of the library. */
 export const FUNCTIONS = [
   'quamba_abi',
@@ -29,6 +49,16 @@ export const FUNCTIONS = [
   'quamba_device',
   'quamba_op_signature',
   'quamba_op',
+  'quamba_open',
+  'quamba_open_checkpoint',
+  'quamba_close',
+  'quamba_context_describe',
+  'quamba_feed',
+  'quamba_wait',
+  'quamba_state_tensor',
+  'quamba_get_state',
+  'quamba_set_state',
+  'quamba_bandwidth',
 ] as const;
 
 /** An op as the library lists it: `rms-norm(x f32[l, m], w f32[m]?; eps) -> y f32[l, m]`. */

@@ -1,25 +1,24 @@
 /**
- * CUDA: the reference's bits on an NVIDIA GPU, by the shared library of cuda/. Ops run one by one, each on copies of its
- * tensors: for conformance, not yet for speed.
+ * CUDA: the reference's bits on an NVIDIA GPU, by the shared library of cuda/: whole plans (plan.ts), and each op alone, on
+ * copies of its tensors, for conformance.
  *
  *   const found = cuda();
  *   if ('why' in found) console.log(`no CUDA: ${found.why}`);
  *   else prepare(found.backend, program);
  */
-import type { AnyOp, Attrs } from '../../op.ts';
-import type { AnyKernel } from '../../run.ts';
-import type { Tensor } from '../../tensor.ts';
+import type { Program } from '../../graph.ts';
+import type { AnyOp } from '../../op.ts';
+import { type AnyKernel, interpret } from '../../run.ts';
 import type { Backend } from '../backend.ts';
-import { DTYPES, MAX_RANK, STATUS, signatureOf } from './abi.ts';
-import {
-  type Device,
-  type Library,
-  loadLibrary,
-  type NativeAttribute,
-  type NativeTensor,
-} from './library.ts';
+import { signatureOf } from './abi.ts';
+import type { Device, PlanOptions } from './functions.ts';
+import { type Library, loadLibrary } from './library.ts';
+import { type CudaExecutable, openPlan } from './plan.ts';
+import { nativeAttributes, nativeTensors } from './tensors.ts';
 
-export type { Device } from './library.ts';
+export type { Decode, Precision } from './abi.ts';
+export type { Bandwidth, Device, PlanOptions } from './functions.ts';
+export type { CudaExecutable, CudaExecutableInfo } from './plan.ts';
 
 /** What runs it. */
 export interface CudaInfo {
@@ -29,54 +28,48 @@ export interface CudaInfo {
   readonly builtFor: string;
 }
 
-/** The backend and the GPU behind it; else why there is none, in one sentence. */
-export function cuda(
-  path?: string,
-): { readonly backend: Backend; readonly about: CudaInfo } | { readonly why: string } {
-  const found = loadLibrary(path);
-  if ('why' in found) return found;
-  const { library } = found;
-  return {
-    backend: backendOf(library),
-    about: { device: library.device, library: library.path, builtFor: library.builtFor },
-  };
+export interface Cuda {
+  readonly backend: Backend;
+  readonly about: CudaInfo;
+  /** Uploads a plan: what `backend.prepare` does, with all that only this backend has. */
+  open(plan: Program, options?: PlanOptions): CudaExecutable;
 }
 
-/** @internal The ops that the library lists with the signature they have here. */
-export const backendOf = (library: Library): Backend => ({
-  name: 'cuda',
-  kernelOf: op => (library.signatures.has(signatureOf(op)) ? kernelOf(library, op) : undefined),
+/** The backend and the GPU behind it; else why there is none, in one sentence. `options`: for every plan that it prepares. */
+export function cuda(path?: string, options: PlanOptions = {}): Cuda | { readonly why: string } {
+  const found = loadLibrary(path);
+  return 'why' in found ? found : cudaOf(found.library, options);
+}
+
+/** The same, where there is no going on without. @throws Error why there is none. */
+export function requireCuda(options?: PlanOptions): Cuda {
+  const found = cuda(undefined, options);
+  if ('why' in found) throw new Error(`backend cuda: ${found.why}`);
+  return found;
+}
+
+/** @internal */
+export const cudaOf = (library: Library, options: PlanOptions = {}): Cuda => ({
+  backend: backendOf(library, options),
+  about: { device: library.device, library: library.path, builtFor: library.builtFor },
+  open: (plan, more) => openPlan(library, plan, { ...options, ...more }),
 });
 
-function kernelOf(library: Library, op: AnyOp): AnyKernel {
-  return (inputs, attrs, outputs) => {
-    const status = library.op(op.name, tensors(inputs), attributes(attrs), tensors(outputs));
-    if (status === STATUS.OK) return;
-    const text = library.error();
-    throw status === STATUS.BAD_VALUE || status === STATUS.WRONG_CALL
-      ? new RangeError(text) // in the reference's words
-      : new Error(`backend cuda: ${text}`);
+/** @internal The ops that the library lists with the signature they have here. */
+export function backendOf(library: Library, options: PlanOptions = {}): Backend {
+  const kernelOf = (op: AnyOp) => (library.signatures.has(signatureOf(op)) ? kernel(library, op) : undefined);
+  return {
+    name: 'cuda',
+    kernelOf,
+    // a program with sites is there to be observed, which takes its ops one by one
+    prepare: program =>
+      program.graph.nodes.some(node => node.kind === 'site')
+        ? interpret(program, op => kernelOf(op)!)
+        : openPlan(library, program, options),
   };
 }
 
-const tensors = (named: Readonly<Record<string, Tensor | undefined>>): NativeTensor[] =>
-  Object.entries(named).flatMap(([name, t]) =>
-    t === undefined
-      ? []
-      : [
-          {
-            name,
-            dtype: DTYPES[t.dtype],
-            rank: t.shape.length,
-            shape: Array.from({ length: MAX_RANK }, (_, i) => t.shape[i] ?? 0),
-            data: t.data,
-          },
-        ],
-  );
-
-const attributes = (attrs: Attrs): NativeAttribute[] =>
-  Object.entries(attrs).map(([name, value]) =>
-    typeof value === 'string'
-      ? { name, number: 0, text: value }
-      : { name, number: Number(value), text: null },
-  );
+const kernel =
+  (library: Library, op: AnyOp): AnyKernel =>
+  (inputs, attrs, outputs) =>
+    library.op(op.name, nativeTensors(inputs), nativeAttributes(attrs), nativeTensors(outputs));

@@ -6,64 +6,24 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ABI, MAX_RANK, STATUS } from './abi.ts';
+import { ABI, STATUS } from './abi.ts';
+import { bindAll, type Device, type Functions, type Koffi } from './functions.ts';
 
 /** Where `npm run build:cuda` puts it. */
 const BUILT = fileURLToPath(new URL('../../../cuda/build/libquamba_cuda.so', import.meta.url));
 
-export interface Device {
-  readonly name: string;
-  /** Compute capability: 87 for 8.7. */
-  readonly sm: number;
-  readonly multiprocessors: number;
-  /** Bytes. */
-  readonly memory: number;
-}
-
-/** As quamba.h has them. */
-export interface NativeTensor {
-  readonly name: string;
-  readonly dtype: number;
-  readonly rank: number;
-  readonly shape: readonly number[];
-  readonly data: ArrayBufferView;
-}
-export interface NativeAttribute {
-  readonly name: string;
-  readonly number: number;
-  readonly text: string | null;
-}
-
-export interface Library {
+/** It is there, it fits this version, and there is a GPU for it. */
+export interface Library extends Functions {
   readonly path: string;
   readonly device: Device;
   /** The architectures with machine code in it: `sm_80 sm_87`. */
   readonly builtFor: string;
+  /** Of the ops that it has. */
   readonly signatures: ReadonlySet<string>;
-  op(
-    name: string,
-    inputs: readonly NativeTensor[],
-    attributes: readonly NativeAttribute[],
-    outputs: readonly NativeTensor[],
-  ): number;
-  /** What the last failed call has to say. */
-  error(): string;
-}
-
-/** What is used of koffi. */
-interface Koffi {
-  load(path: string): {
-    // biome-ignore lint/suspicious/noExplicitAny: what a C function takes and returns
-    func(name: string, result: string, parameters: readonly unknown[]): (...given: any[]) => any;
-  };
-  struct(fields: Readonly<Record<string, unknown>>): unknown;
-  array(type: string, length: number): unknown;
-  pointer(type: unknown): unknown;
-  out(type: unknown): unknown;
 }
 
 /**
- * The library at a path, ready to run ops on the GPU; else why it is not.
+ * The library at a path, ready for the GPU; else why it is not.
  *
  * @internal `koffi`: what gives koffi, for tests.
  */
@@ -91,10 +51,10 @@ export function loadLibrary(
 
 function open(koffi: Koffi, path: string): ReturnType<typeof loadLibrary> {
   const lib = koffi.load(path);
+  const text = 'const char *';
   const abi = lib.func('quamba_abi', 'int32_t', [])();
   if (abi !== ABI) return { why: `${path} has ABI ${abi}; this version of quamba needs ABI ${ABI}` };
 
-  const error = lib.func('quamba_error', 'const char *', []);
   const info = koffi.struct({
     name: koffi.array('char', 256),
     sm: 'int32_t',
@@ -103,40 +63,11 @@ function open(koffi: Koffi, path: string): ReturnType<typeof loadLibrary> {
   });
   const device = {} as Device;
   if (lib.func('quamba_device', 'int', [koffi.out(koffi.pointer(info))])(device) !== STATUS.OK)
-    return { why: error() };
+    return { why: lib.func('quamba_error', text, [])() };
 
-  const signature = lib.func('quamba_op_signature', 'const char *', ['int32_t']);
+  const signature = lib.func('quamba_op_signature', text, ['int32_t']);
   const signatures = new Set<string>();
-  for (let text = signature(0); text !== null; text = signature(signatures.size)) signatures.add(text);
-
-  const tensors = koffi.pointer(
-    koffi.struct({
-      name: 'const char *',
-      dtype: 'int32_t',
-      rank: 'int32_t',
-      shape: koffi.array('int64_t', MAX_RANK),
-      data: 'void *',
-    }),
-  );
-  const attributes = koffi.pointer(
-    koffi.struct({ name: 'const char *', number: 'double', text: 'const char *' }),
-  );
-  const list = (type: unknown) => [type, 'int32_t'];
-  const op = lib.func('quamba_op', 'int', [
-    'const char *',
-    ...list(tensors),
-    ...list(attributes),
-    ...list(tensors),
-  ]);
-  return {
-    library: {
-      path,
-      device,
-      builtFor: lib.func('quamba_built_for', 'const char *', [])(),
-      signatures,
-      op: (name, inputs, attrs, outputs) =>
-        op(name, inputs, inputs.length, attrs, attrs.length, outputs, outputs.length),
-      error,
-    },
-  };
+  for (let found = signature(0); found !== null; found = signature(signatures.size)) signatures.add(found);
+  const builtFor = lib.func('quamba_built_for', text, [])();
+  return { library: { path, device, builtFor, signatures, ...bindAll(koffi, lib) } };
 }

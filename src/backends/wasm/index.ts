@@ -4,10 +4,10 @@
  * (threads.ts).
  */
 import { inferTypes, type Program } from '../../graph.ts';
-import { checkTokens } from '../../ops/embedding.ts';
 import { type Executable, foldConstants } from '../../run.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Backend, PrepareOptions } from '../backend.ts';
+import { tokenCheck } from '../tokens.ts';
 import { instructions } from './instructions.ts';
 import { load, type Machine } from './machine.ts';
 import { kernelOf } from './single.ts';
@@ -31,11 +31,7 @@ function prepare(
   const { graph, weights } = foldConstants(program);
   const { input, result, states, nodes } = graph;
   const types = inferTypes({ graph, weights });
-  const tables = nodes.flatMap(node =>
-    node.kind === 'op' && node.in.tokens === input
-      ? [{ op: node.op.name, size: weights.shape(node.in.w)[0] }]
-      : [],
-  );
+  const check = tokenCheck({ graph, weights });
   const plan = { nodes, inputs: [input], results: [result], states: Object.keys(states), types, weights };
   const crew = noThreads() ? 1 : threads;
   let machine: Machine | undefined = load(plan, variantOf(name), { threads: crew, patience });
@@ -48,7 +44,7 @@ function prepare(
     about,
     ready,
     feed(tokens, state, options) {
-      for (const { op, size } of tables) checkTokens(op, tokens, size);
+      check(tokens);
       const inputs = new Map([[input, { dtype: 'i32', shape: [tokens.length], data: tokens } as const]]);
       const { results, state: after } = running().run(inputs, tokens.length, state, options);
       return { logits: results.get(result) as Tensor<'f32'>, state: after };

@@ -5,6 +5,7 @@
 import type { Ref } from '../../graph.ts';
 import type { ExecutableInfo, FeedOptions, Observer, State } from '../../run.ts';
 import { type Data, describe, type Tensor, zeros } from '../../tensor.ts';
+import { keeper } from '../held.ts';
 import { padded, rowBytes } from './memory.ts';
 import { CLAIMED, INSTRUCTION_BYTES, MULTIPLY, READ } from './opcodes.ts';
 import { assemble, type Layout, type Plan } from './program.ts';
@@ -120,24 +121,15 @@ export function load(
     return value;
   };
 
-  let held: Held | undefined;
-  const stateRefs = new Set(assembled.states.keys());
   const copyOut = (): State => {
     const copies = [...assembled.states].map(
       ([ref, { at, packing }]) => [ref, packing.read(wasm.memory.buffer, at)] as const,
     );
     return Object.fromEntries(copies);
   };
-  /** Brings a state into linear memory, where it mostly is already, and parts with the one that is there. */
-  const takeIn = (state: State, giveUp: boolean): void => {
-    const isThere = held?.state === state;
-    if (!(isThere && giveUp)) held?.keep();
-    if (!isThere)
-      for (const [ref, { at, packing }] of assembled.states)
-        packing.write(wasm.memory.buffer, at, state[ref]);
-    held?.leave();
-    held = undefined;
-  };
+  const states = keeper(new Set(assembled.states.keys()), copyOut, state => {
+    for (const [ref, { at, packing }] of assembled.states) packing.write(wasm.memory.buffer, at, state[ref]);
+  });
 
   /** Seconds that one instruction takes that is not the plan's. */
   const timed = (...words: readonly number[]): number => {
@@ -151,7 +143,7 @@ export function load(
     run(inputs, total, state, { observe, giveUp = false, logits } = {}) {
       const last = logits === 'last';
       const { rows: most } = observe ? makeRoom(total) : layout;
-      takeIn(state, giveUp);
+      states.takeIn(state, giveUp);
       const results = new Map(plan.results.map(ref => [ref, emptyOf(plan, ref, last ? 1 : total)]));
       for (let begin = 0; begin < total; begin += most) {
         const count = Math.min(most, total - begin);
@@ -165,8 +157,7 @@ export function load(
         for (const [ref, tensor] of results)
           readRows(wasm.memory.buffer, layout.address(ref), tensor, last ? 0 : begin, last ? 1 : count);
       }
-      held = hold(stateRefs, copyOut);
-      return { results, state: held.state };
+      return { results, state: states.hold() };
     },
     about: {
       kernels: variant.name,
@@ -187,46 +178,6 @@ export function load(
       return (products * (crew?.size() ?? 1)) / timed(MULTIPLY, rounds);
     },
     dispose: () => crew?.dismiss(),
-  };
-}
-
-/** The state that is in linear memory, as a value: copied out when somebody looks at it, or when told to. */
-interface Held {
-  readonly state: State;
-  keep(): void;
-  /** From now on something else is in linear memory. */
-  leave(): void;
-}
-
-function hold(refs: ReadonlySet<Ref>, copyOut: () => State): Held {
-  let copy: State | undefined;
-  let here = true;
-  const keep = () => {
-    if (here) copy ??= copyOut();
-  };
-  const look = (ref: Ref) => {
-    keep();
-    if (!copy) throw new Error('state: was given up when it was fed on');
-    return copy[ref];
-  };
-  const has = (ref: PropertyKey): ref is Ref => refs.has(ref as Ref);
-  // a property for every state would take longer to make than a token of a small model (measured)
-  const state: State = new Proxy<State>(
-    {},
-    {
-      get: (_, ref) => (has(ref) ? look(ref) : undefined),
-      has: (_, ref) => has(ref),
-      ownKeys: () => [...refs],
-      getOwnPropertyDescriptor: (_, ref) =>
-        has(ref) ? { value: look(ref), enumerable: true, configurable: true } : undefined,
-    },
-  );
-  return {
-    state,
-    keep,
-    leave() {
-      here = false;
-    },
   };
 }
 

@@ -4,12 +4,12 @@
  *   { input, result, states: { ref: shape }, weights: [ref],
  *     nodes: [ { op, in: { name: ref }, out: { name: ref }, attrs?, role? } | { fused, body: [ … ] } ] }
  */
-import { isObject, type JsonObject, show, unexpected } from '../formats/json.ts';
-import type { Graph, Node, OpNode, Ref } from '../graph.ts';
-import { reads, writes } from '../graph.ts';
-import type { AnyOp, Attrs } from '../op.ts';
-import { ops } from '../ops/index.ts';
-import { sizeOf } from '../tensor.ts';
+import { isObject, type JsonObject, show, unexpected } from './formats/json.ts';
+import type { Graph, Node, OpNode, Ref } from './graph.ts';
+import { reads, writes } from './graph.ts';
+import type { AnyOp, Attrs } from './op.ts';
+import { ops } from './ops/index.ts';
+import { sizeOf } from './tensor.ts';
 
 /** More than any model has: a state of the largest Mamba holds 131072. What a file asks for beyond that is not allocated. */
 const MOST_STATE = 1 << 24;

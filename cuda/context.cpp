@@ -1,0 +1,297 @@
+#include "context.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "match.h"
+
+namespace quamba {
+
+namespace {
+
+constexpr int CHUNK = 1024;
+
+Failure wrong(const std::string& text) { return Failure(QUAMBA_WRONG_CALL, text); }
+
+/** The tensors by name, and their types. */
+std::map<std::string, const quamba_tensor*> byName(const quamba_tensor* tensors, int32_t count, std::map<std::string, Type>& types) {
+  std::map<std::string, const quamba_tensor*> found;
+  for (int32_t i = 0; i < count; i++) {
+    const quamba_tensor& t = tensors[i];
+    const std::string name = t.name ? t.name : "";
+    if ((t.dtype != QUAMBA_F32 && t.dtype != QUAMBA_I8) || t.rank < 1 || t.rank > QUAMBA_MAX_RANK || (!t.data && sizeOf(t) > 0))
+      throw wrong("weight '" + name + "' expected f32 or i8 data of rank 1 to " + std::to_string(QUAMBA_MAX_RANK));
+    Type type{t.dtype, {}};
+    for (int32_t axis = 0; axis < t.rank; axis++) {
+      if (t.shape[axis] < 0 || t.shape[axis] > int64_t{1} << 30) throw wrong("weight '" + name + "' has a size out of range");
+      type.shape.push_back(t.shape[axis]);
+    }
+    types[name] = type;
+    found[name] = &t;
+  }
+  return found;
+}
+
+int atLeastOne(int32_t given, int otherwise, const char* name) {
+  if (given < 0) throw wrong(std::string("options: ") + name + " must not be negative; got " + std::to_string(given));
+  return given == 0 ? otherwise : given;
+}
+
+}  // namespace
+
+Context::Context(const std::string& graphText, const quamba_tensor* weights, int32_t count, const quamba_options& options)
+    : sequences(atLeastOne(options.sequences, 1, "sequences")), chunk(atLeastOne(options.chunk, CHUNK, "chunk")) {
+  if (options.precision != QUAMBA_EXACT && options.precision != QUAMBA_F16)
+    throw wrong("options: precision must be 0 or 1; got " + std::to_string(options.precision));
+  if (options.decode < QUAMBA_DECODE_BEST || options.decode > QUAMBA_DECODE_PERSISTENT)
+    throw wrong("options: decode must be 0 to 3; got " + std::to_string(options.decode));
+  const bool f16 = options.precision == QUAMBA_F16;
+  chunk = std::max(chunk, sequences);
+  std::map<std::string, Type> types;
+  const auto given = byName(weights, count, types);
+  plan = parsePlan(graphText, types);
+  vocabulary = static_cast<int>(plan.type(plan.result).width());
+  for (const auto& node : plan.nodes)
+    for (const auto& op : node.body)
+      if (op.input("tokens") == plan.input) tables.push_back({op.name, plan.type(op.input("w")).shape[0]});
+  constants = uploadConstants(plan, given, f16, stream);
+  for (const auto& [name, type] : plan.states) {
+    stateNames.push_back(name);
+    Buffer& memory = states[name] = Buffer(type.bytes() * sequences);
+    check(cudaMemsetAsync(memory.get(), 0, memory.size(), stream));
+  }
+  tokens = Buffer(sizeof(int32_t) * chunk);
+  nan = Buffer(sizeof(NanPlace));
+  check(cudaMemsetAsync(nan.get(), 0xff, nan.size(), stream));
+  staged = std::make_unique<Pinned>(sizeof(float) * TAIL_ROWS * vocabulary);
+  choose(static_cast<quamba_decode>(options.decode), f16);
+  check(cudaStreamSynchronize(stream));
+}
+
+Context::~Context() {
+  cudaStreamSynchronize(stream);
+  if (graph) cudaGraphExecDestroy(graph);
+}
+
+/** Makes the engine, and picks how a single token runs. */
+void Context::choose(quamba_decode wanted, bool f16) {
+  NanPlace* place = nan.get<NanPlace>();
+  bool done = wanted == QUAMBA_DECODE_NODES;
+  if (f16) {
+    const auto matched = match<__half>(plan, constants, states);
+    if (!matched) throw wrong("options: precision F16 needs the float plan of a Mamba (recipe fp32)");
+    engine = makeF16Engine(*matched, chunk, stream);
+    done = done || decodeBy(*matched, wanted);
+  } else {
+    engine = makeNodeEngine(plan, constants, states, place, chunk, stream);
+    const auto matched = match<int8_t>(plan, constants, states);
+    done = done || (matched && decodeBy(*matched, wanted));
+  }
+  if (done) return;
+  if (wanted == QUAMBA_DECODE_PERSISTENT)
+    throw wrong("options: decode PERSISTENT needs a plan of static scales and sizes that the kernel reads at once, and one sequence");
+  capture();
+}
+
+template <class W>
+bool Context::decodeBy(const DecodeModel<W>& matched, quamba_decode wanted) {
+  if (sequences != 1) return false;
+  DecodeModel<W> model = matched;
+  decoded = Buffer(sizeof(float) * vocabulary);
+  model.logits = decoded.get<float>();
+  model.nan = nan.get<NanPlace>();
+  for (const quamba_decode way : {QUAMBA_DECODE_PERSISTENT, QUAMBA_DECODE_GRAPH}) {
+    const DecodeMode by = way == QUAMBA_DECODE_GRAPH ? DecodeMode::graph : DecodeMode::persistent;
+    if ((wanted != QUAMBA_DECODE_BEST && wanted != way) || !decodable(model, by)) continue;
+    decoder = makeDecoder(model, by, stream);
+    if (!decoder) continue;
+    mode = way;
+    launches = decoder->launches();
+    return true;
+  }
+  return false;
+}
+
+/** One token of each sequence, by the engine, as one graph. */
+void Context::capture() {
+  if (sequences > TAIL_ROWS) return;
+  cudaGraph_t captured;
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  try {
+    engine->body(tokens.get<int32_t>(), sequences, 1);
+    graphLogits = engine->tail(0, sequences);
+  } catch (...) {
+    cudaStreamEndCapture(stream, &captured);
+    throw;
+  }
+  check(cudaStreamEndCapture(stream, &captured));
+  size_t nodes = 0;
+  check(cudaGraphGetNodes(captured, nullptr, &nodes));
+  launches = static_cast<int>(nodes);
+  check(cudaGraphInstantiate(&graph, captured, 0));
+  check(cudaGraphDestroy(captured));
+  mode = QUAMBA_DECODE_GRAPH;
+}
+
+quamba_context_info Context::info() const {
+  const size_t held = tokens.size() + nan.size() + decoded.size() + engine->memory();
+  return {sequences,
+          chunk,
+          vocabulary,
+          static_cast<int32_t>(stateNames.size()),
+          mode,
+          launches,
+          held + constantBytes() + stateBytes() * sequences,
+          constantsRead() + 2 * stateBytes()};
+}
+
+size_t Context::constantBytes() const {
+  size_t sum = 0;
+  for (const auto& [name, constant] : constants) sum += constant.bytes();
+  return sum;
+}
+
+/** By one token: all of them, but of a table that is only looked up one row. */
+size_t Context::constantsRead() const {
+  std::map<std::string, size_t> read;
+  for (const auto& node : plan.nodes)
+    for (const auto& op : node.body)
+      for (const auto& [key, ref] : op.in) {
+        const auto constant = constants.find(ref);
+        if (constant == constants.end()) continue;
+        const bool lookedUp = op.input("tokens") == plan.input;
+        const size_t rows = lookedUp ? static_cast<size_t>(constant->second.type.shape[0]) : 1;
+        read[ref] = std::max(read[ref], constant->second.bytes() / rows);
+      }
+  size_t sum = 0;
+  for (const auto& [ref, bytes] : read) sum += bytes;
+  return sum;
+}
+
+size_t Context::stateBytes() const {
+  size_t sum = 0;
+  for (const auto& [name, type] : plan.states) sum += type.bytes();
+  return sum;
+}
+
+void Context::checkTokens(const int32_t* given, int64_t count) const {
+  for (const Table& table : tables)
+    for (int64_t t = 0; t < count; t++)
+      if (given[t] < 0 || given[t] >= table.rows)
+        throw Failure(QUAMBA_BAD_VALUE,
+                      table.op + " C1: every token must lie in 0 … " + std::to_string(table.rows - 1) + "; got " +
+                          std::to_string(given[t]) + " at position " + std::to_string(t),
+                      t);
+}
+
+void Context::feed(const int32_t* given, int32_t length, bool lastOnly, float* logits) {
+  if (length < 0 || (length > 0 && !given)) throw wrong("feed: tokens are missing");
+  checkTokens(given, static_cast<int64_t>(length) * sequences);
+  const int most = chunk / sequences;
+  for (int begin = 0; begin < length; begin += most) {
+    const int count = std::min(most, length - begin);
+    for (int s = 0; s < sequences; s++)  // memory that is not pinned: it has been read when the call returns
+      check(cudaMemcpyAsync(tokens.get<int32_t>() + s * count, given + static_cast<size_t>(s) * length + begin,
+                            sizeof(int32_t) * count, cudaMemcpyHostToDevice, stream));
+    const auto row = [&](int s, int t) -> float* {
+      if (!logits) return nullptr;
+      return logits + (lastOnly ? static_cast<size_t>(s) : static_cast<size_t>(s) * length + begin + t) * vocabulary;
+    };
+    if (const float* made = count == 1 ? one() : nullptr) {
+      for (int s = 0; s < sequences; s++)
+        if (!lastOnly || begin + 1 == length) emit(made + static_cast<size_t>(s) * vocabulary, 1, row(s, 0));
+      continue;
+    }
+    engine->body(tokens.get<int32_t>(), sequences, count);
+    if (lastOnly && begin + count < length) continue;
+    for (int s = 0; s < sequences; s++)
+      for (int t = lastOnly ? count - 1 : 0; t < count; t += TAIL_ROWS) {
+        const int rows = std::min(std::min(TAIL_ROWS, chunk), count - t);
+        emit(engine->tail(s * count + t, rows), rows, row(s, t));
+      }
+  }
+  check(cudaGetLastError());
+  if (logits) wait();
+}
+
+/** The logits of the next token of each sequence, where there is a faster way than the engine; else null. */
+const float* Context::one() {
+  if (decoder) {
+    decoder->step(tokens.get<int32_t>());
+    return decoded.get<float>();
+  }
+  if (!graph) return nullptr;
+  check(cudaGraphLaunch(graph, stream));
+  return graphLogits;
+}
+
+void Context::emit(const float* from, int rows, float* to) {
+  if (!to) return;
+  const size_t bytes = sizeof(float) * rows * vocabulary;
+  check(cudaMemcpyAsync(staged->get<float>(), from, bytes, cudaMemcpyDeviceToHost, stream));
+  check(cudaStreamSynchronize(stream));
+  std::memcpy(to, staged->get<float>(), bytes);
+}
+
+void Context::wait() {
+  NanPlace place = NO_NAN;
+  check(cudaMemcpyAsync(&place, nan.get(), sizeof place, cudaMemcpyDeviceToHost, stream));
+  check(cudaStreamSynchronize(stream));
+  if (place == NO_NAN) return;
+  check(cudaMemsetAsync(nan.get(), 0xff, nan.size(), stream));
+  throw Failure(QUAMBA_BAD_VALUE, "quantize C2: x must not hold NaN; got NaN on the way", static_cast<int64_t>(place));
+}
+
+quamba_tensor Context::state(int32_t index) const {
+  if (index < 0 || index >= static_cast<int32_t>(stateNames.size()))
+    throw wrong("state: expected 0 to " + std::to_string(stateNames.size()) + " less one; got " + std::to_string(index));
+  const std::string& name = stateNames[index];
+  const Type& type = plan.states.at(name);
+  quamba_tensor t{name.c_str(), QUAMBA_F32, static_cast<int32_t>(type.shape.size()), {}, nullptr};
+  std::copy(type.shape.begin(), type.shape.end(), t.shape);
+  return t;
+}
+
+void Context::demandSequence(int32_t sequence) const {
+  if (sequence < 0 || sequence >= sequences)
+    throw wrong("state: there are " + std::to_string(sequences) + " sequences; got " + std::to_string(sequence));
+}
+
+/** A tensor of the size of a state; null where none has its name. */
+const quamba_tensor* Context::find(const std::string& name, const quamba_tensor* tensors, int32_t count) const {
+  const quamba_tensor* found = nullptr;
+  for (int32_t i = 0; i < count; i++) {
+    if (!tensors[i].name || !plan.isState(tensors[i].name))
+      throw wrong(std::string("state: there is no '") + (tensors[i].name ? tensors[i].name : "") + "'");
+    if (name == tensors[i].name) found = &tensors[i];
+  }
+  const int64_t size = plan.states.at(name).size();
+  if (found && (found->dtype != QUAMBA_F32 || (!found->data && size > 0) || sizeOf(*found) != size))
+    throw wrong("state: " + name + " expected f32 with " + std::to_string(size) + " values");
+  return found;
+}
+
+void Context::getState(int32_t sequence, const quamba_tensor* tensors, int32_t count) {
+  demandSequence(sequence);
+  for (const auto& name : stateNames) {
+    const quamba_tensor* t = find(name, tensors, count);
+    if (!t) throw wrong("state: " + name + " is missing");
+    const size_t bytes = plan.states.at(name).bytes();
+    check(cudaMemcpyAsync(t->data, states.at(name).get() + sequence * bytes, bytes, cudaMemcpyDeviceToHost, stream));
+  }
+  check(cudaStreamSynchronize(stream));
+}
+
+void Context::setState(int32_t sequence, const quamba_tensor* tensors, int32_t count) {
+  demandSequence(sequence);
+  for (const auto& name : stateNames) {
+    const quamba_tensor* t = find(name, tensors, count);
+    const size_t bytes = plan.states.at(name).bytes();
+    char* to = states.at(name).get() + sequence * bytes;
+    if (t) check(cudaMemcpyAsync(to, t->data, bytes, cudaMemcpyHostToDevice, stream));
+    else check(cudaMemsetAsync(to, 0, bytes, stream));
+  }
+  check(cudaStreamSynchronize(stream));
+}
+
+}  // namespace quamba

@@ -1,0 +1,103 @@
+// The fused ops, on values that stay in memory of the GPU between them. Each has the bits of the base ops it stands for where
+// T is int8_t or float; T = __half is the F16 engine, which is near them.
+//
+// Rows are tokens: those of one sequence after another, rows = sequences · l. All pointers are memory of the GPU. `nan`: where a
+// kernel notes the least place, in its own output, of a NaN that it was to quantize.
+#pragma once
+
+#include <cuda_fp16.h>
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "nan-place.h"
+
+namespace quamba {
+
+/** A value in memory: f32, f16, or int8 steps of one static scale (f32[1]; null for the others). */
+template <class T>
+struct Stored {
+  T* data;
+  const float* scale;
+};
+
+/** sum = x + y, or x itself where y is null (sum is then not written); out = sum / rms(sum) · w, stored. w may be null. */
+template <class T>
+struct AddNorm {
+  const float *x, *y, *w;
+  float eps;
+  float* sum;
+  Stored<T> out;
+  int rows, m;
+  NanPlace* nan;
+};
+template <class T>  // int8_t, __half, float
+void addNorm(cudaStream_t stream, const AddNorm<T>& a);
+
+/** Columns start … start + size − 1 of a product, as a tensor [rows, size] of their own. */
+template <class T>
+struct Segment {
+  int start, size;
+  Stored<T> out;
+};
+
+/** out = x wᵀ (+ b), on the tensor cores where there are rows enough, in up to four segments (T) or whole in f32 (`y`, else null). */
+struct GemmI8 {
+  const int8_t* x;
+  const float* xscale;  // f32[1]
+  const int8_t* w;      // [o, i]
+  const float* wscale;  // f32[1] or f32[o]
+  bool scaleEachOutput;
+  const float* b;       // f32[o] or null
+  int rows, i, o;       // any sizes; fast where i is a multiple of 16 (i at most 131071)
+  float* y;             // f32[rows, o], or null
+  int segments;
+  Segment<int8_t> segment[4];
+  NanPlace* nan;
+};
+void gemm(cudaStream_t stream, const GemmI8& a);
+
+struct GemmF16 {
+  const __half *x, *w;
+  const float* b;
+  int rows, i, o;  // i is a multiple of 8
+  float* y;
+  int segments;
+  Segment<__half> segment[4];
+};
+void gemm(cudaStream_t stream, const GemmF16& a);
+
+/** The causal convolution over each sequence, then silu where activated, stored. state f32[sequences, d, k−1], in place. */
+template <class T>
+struct ConvStored {
+  Stored<const T> x;
+  const float *w, *b;  // f32[d, k]; f32[d] or null
+  float* state;
+  Stored<T> out;
+  bool activated;
+  int sequences, l, d, k;
+  NanPlace* nan;
+};
+template <class T>  // int8_t, __half
+void convStored(cudaStream_t stream, const ConvStored<T>& a);
+
+/**
+ * The selective scan over each sequence. dt is before softplus where `softplus`; D, z may be null. state f32[sequences, d, n],
+ * in place. Y: float for int8_t, __half for __half.
+ */
+template <class T, class Y>
+struct ScanStored {
+  Stored<const T> u, dt, B, C, z;
+  bool softplus;
+  const float *A, *D;
+  float* state;
+  Y* y;
+  int sequences, l, d, n;
+};
+template <class T, class Y>
+void scanStored(cudaStream_t stream, const ScanStored<T, Y>& a);
+
+/** out = the steps of the transform of x f32[rows, n]. */
+void fwhtQuantize(cudaStream_t stream, const float* x, Stored<int8_t> out, int rows, int n, bool inverse, NanPlace* nan);
+
+}  // namespace quamba

@@ -1,0 +1,48 @@
+// A plan as launches: its nodes one after another, fused ones as one, on values that share an arena.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "constants.h"
+#include "nan-place.h"
+#include "plan.h"
+
+namespace quamba {
+
+/** States in memory of the GPU, f32[sequences, …], by name. */
+using States = std::map<std::string, Buffer>;
+
+/** What a step runs on: rows of sequences, one sequence after another, and where each value lies. */
+struct Rows {
+  cudaStream_t stream;
+  int sequences, l;
+  const std::vector<char*>& places;
+
+  int count() const { return sequences * l; }
+  template <class T>
+  T* at(int value) const {
+    return reinterpret_cast<T*>(places[value]);
+  }
+};
+
+struct Step {
+  std::vector<int> reads, writes;  // values
+  /** A row of its results depends on rows before it. */
+  bool mixes = false;
+  std::function<void(const Rows&)> run;
+};
+
+struct Program {
+  std::vector<Step> steps;
+  /** Bytes of a row of each value. */
+  std::vector<size_t> rowBytes;
+  int tokens, result;  // values
+};
+
+/** Pointers into constants and states stay in the steps. */
+Program compile(const Plan& plan, const Constants& constants, const States& states, NanPlace* nan);
+
+}  // namespace quamba

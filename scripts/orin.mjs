@@ -1,0 +1,33 @@
+/**
+ * Writes docs/orin.md and docs/orin.svg from the built package.
+ *
+ *   npm run build && node scripts/orin.mjs
+ */
+import { writeFileSync } from 'node:fs';
+import { flatten } from '../dist/graph.js';
+import { randomModel } from '../dist/model/random-model.js';
+import { shapes } from '../dist/model/shapes.js';
+import { parse } from '../dist/op.js';
+import { nominalRanges } from '../dist/quant/nominal-ranges.js';
+import { planOf } from '../dist/quant/pipeline.js';
+import { recipes } from '../dist/quant/recipes.js';
+import { foldConstants } from '../dist/run.js';
+import { sizeOf } from '../dist/tensor.js';
+import { orinPage } from './orin-page.mjs';
+
+const library = {
+  shapes,
+  randomModel,
+  nominalRanges,
+  planOf,
+  recipes,
+  foldConstants,
+  flatten,
+  parse,
+  sizeOf,
+};
+const { text, picture } = orinPage(library);
+const docs = new URL('../docs/', import.meta.url);
+writeFileSync(new URL('orin.md', docs), text);
+writeFileSync(new URL('orin.svg', docs), picture);
+console.log('docs/orin.md, docs/orin.svg');

@@ -1,0 +1,172 @@
+/** What test-cuda.mjs does with single ops, beyond the conformance suite. */
+import { choices, pointsOf } from '../dist/conformance/cases-sweep.js';
+import { attrsOf, gauss, inputOf, ordinaryCall, wild } from '../dist/conformance/inputs.js';
+import { called, expectedOf } from '../dist/conformance/judge.js';
+import { bind } from '../dist/op.js';
+import { ops } from '../dist/ops/index.js';
+import { sizeOf, tensor, zeros } from '../dist/tensor.js';
+import { random } from '../dist/text/random.js';
+
+/** Sizes that the suite lacks: around the tiles of the kernels. */
+const BEYOND = {
+  'absmax-scale': { l: [2, 70], n: [31, 255, 256, 257, 5120] },
+  linear: { l: [3, 7, 8, 9, 33], i: [127, 128, 260], o: [15, 63, 64, 65] },
+  'linear-i8': {
+    l: [15, 16, 17, 63, 64, 65],
+    i: [24, 192, 208, 384],
+    o: [8, 33, 64, 65],
+    g: [1, 2, 3, 6],
+    p: ['o', 1],
+  },
+  'causal-conv1d': { l: [31, 300], d: [255, 256, 257], k: [1, 4, 5], activation: ['silu', 'none'] },
+  'selective-scan': { l: [31, 32, 33, 65], d: [15, 16, 17], n: [16, 40, 300] },
+  fwht: { l: [2, 130], n: [64, 640, 896, 2560], inverse: [false, true] },
+  'rms-norm': { l: [2, 130], m: [255, 256, 257, 2560], eps: [1e-5] },
+};
+const FLOATS = { plain: gauss, wild };
+const ROWS = { l: [2, 130], n: [255, 257], m: [255, 257] };
+
+/** The rows of mamba-130m: m 768, d 1536, n 16, k 4, r 48; and rows too long for shared memory. */
+const LARGE = {
+  embedding: { l: [64], v: [1000], m: [768] },
+  'embedding-i8': { l: [64], v: [1000], m: [768] },
+  add: { l: [1, 64], m: [768] },
+  'rms-norm': { l: [1, 64], m: [768] },
+  linear: [
+    { l: [1, 64], i: [768], o: [3072] },
+    { l: [1, 64], i: [1536], o: [80, 768] },
+    { l: [1, 64], i: [48], o: [1536] },
+    { l: [1], i: [768], o: [50280] },
+  ],
+  'linear-i8': [
+    { l: [1, 64, 100], i: [768], o: [3072] },
+    { l: [1, 64], i: [1536], o: [80, 768] },
+    { l: [1, 64], i: [48], o: [1536] },
+    { l: [1, 64], i: [768], o: [768], g: [6, 12], p: ['o'] },
+    { l: [1], i: [768], o: [50280], p: ['o'] },
+  ],
+  slice: { l: [64], n: [3072], start: [0, 1536], size: [1536] },
+  'causal-conv1d': { l: [1, 64], d: [1536], k: [4] },
+  softplus: { l: [64], n: [1536] },
+  silu: { l: [64], n: [1536] },
+  'neg-exp': { l: [1536], n: [16] },
+  'selective-scan': { l: [1, 64], d: [1536], n: [16] },
+  fwht: { l: [1, 64], n: [1536, 16384, 20480], inverse: [false, true] },
+  'scale-channels': { l: [64], n: [1536], inverse: [false, true] },
+  'absmax-scale': { l: [64], n: [1536] },
+  quantize: { l: [64], n: [1536] },
+  dequantize: { l: [64], n: [1536] },
+};
+
+/** [title, run(check)] of each section; `check(what, difference)`. */
+export function opSections(backend, { brief, only }) {
+  const compare = (what, op, call, check) => {
+    const expected = expectedOf(op, call);
+    const { outputs } = called(backend, op, call);
+    for (const key in expected) check(`${what}: ${key}`, difference(outputs[key].data, expected[key].data));
+  };
+  const chosen = Object.values(ops).filter(({ name }) => !only || only.includes(name));
+  const sweeps = chosen.map(op => {
+    const sizes = brief ? [op.sweep] : [op.sweep, BEYOND[op.name] ?? ROWS, LARGE[op.name]].flat();
+    const next = random(op.name.length);
+    const run = check => {
+      for (const [words, point] of pointsOf(op, sizes.flatMap(choices)))
+        for (const values of Object.keys(FLOATS))
+          compare(`${words} ${values}`, op, callOf(op, point, values, next), check);
+    };
+    return [`${op.name}, plain and wild values`, run];
+  });
+  if (only) return sweeps;
+  const refused = ['errors', check => errors(backend, check)];
+  if (brief) return [...sweeps, refused];
+  return [
+    ...sweeps,
+    ['linear-i8 at its largest sums', check => largestSums(backend, check)],
+    ...[ops.silu, ops.softplus, ops.negExp].map(op => [
+      `${op.name} over float32`,
+      check => compare(op.name, op, bind(op, { x: allFloats(1 << 22, 1021) }), check),
+    ]),
+    ['exp2 over float32, by way of the scan', check => compare('exp2', ...exp2OverAllFloats(), check)],
+    refused,
+  ];
+}
+
+/** A quantize has values of its own, without a NaN, which is an error. */
+function callOf(op, { choice, absent }, values, next) {
+  if (op === ops.quantize) return ordinaryCall(op, choice, absent, 1 + Object.keys(FLOATS).indexOf(values));
+  const given = Object.keys(op.inputs).filter(key => !absent.includes(key));
+  const inputs = given.map(key => [key, inputOf(op, key, choice, next, FLOATS[values])]);
+  return bind(op, Object.fromEntries(inputs), attrsOf(op, choice));
+}
+
+/** Where two arrays differ first, in words; '' where nowhere. */
+export function difference(actual, expected) {
+  if (actual.length !== expected.length) return `${actual.length} values; expected ${expected.length}`;
+  for (let i = 0; i < actual.length; i++)
+    if (!Object.is(actual[i], expected[i])) return `[${i}] is ${actual[i]}; expected ${expected[i]}`;
+  return '';
+}
+
+function largestSums(backend, check) {
+  const full = (rows, value) => tensor(new Int8Array(rows * 5120).fill(value), [rows, 5120]);
+  const one = tensor(Float32Array.of(1));
+  for (const [x, w] of [
+    [-128, -128],
+    [-128, 127],
+    [127, 127],
+  ])
+    for (const rows of [3, 70]) {
+      const scales = { xscale: one, wscale: tensor(one.data, [1, 1]) };
+      const call = bind(ops.linearI8, { x: full(rows, x), w: full(5, w), ...scales });
+      const { data } = called(backend, ops.linearI8, call).outputs.y;
+      check(`${x} · ${w}`, difference(data, new Float32Array(data.length).fill(5120 * x * w)));
+    }
+}
+
+/** An odd step: every exponent, changing mantissas. */
+const allFloats = (size, step) =>
+  new Float32Array(Uint32Array.from({ length: size }, (_, i) => i * step).buffer);
+
+/** A scan of one token from a state of ones with dt = C = 1 and B = 0: its state is exp2(A). */
+function exp2OverAllFloats() {
+  const [d, n] = [1 << 16, 16];
+  const ones = shape => tensor(new Float32Array(sizeOf(shape)).fill(1), shape);
+  const inputs = {
+    u: zeros('f32', [1, d]),
+    dt: ones([1, d]),
+    A: tensor(allFloats(d * n, 4093), [d, n]),
+    B: zeros('f32', [1, n]),
+    C: ones([1, n]),
+    state: ones([d, n]),
+  };
+  return [ops.selectiveScan, bind(ops.selectiveScan, inputs)];
+}
+
+/** They are those of the reference. */
+function errors(backend, check) {
+  const message = call => {
+    try {
+      call();
+      return 'no error';
+    } catch (error) {
+      return `${error.name}: ${error.message}`;
+    }
+  };
+  const refused = (op, inputs) => {
+    const expected = message(() => op(inputs));
+    const actual = message(() => called(backend, op, bind(op, inputs)));
+    check(op.name, actual === expected ? '' : `'${actual}'; expected '${expected}'`);
+  };
+  for (const [rows, n, at] of [
+    [1, 1, 0],
+    [3, 5, 9],
+    [130, 600, 129 * 600 + 2],
+  ]) {
+    const x = tensor(new Float32Array(rows * n).fill(1), [rows, n]);
+    x.data.fill(NaN, at); // the first of many is named
+    refused(ops.quantize, { x, scale: Float32Array.of(1) });
+  }
+  refused(ops.quantize, { x: Float32Array.of(1, 0), scale: Float32Array.of(0) });
+  for (const token of [-1, 4])
+    refused(ops.embedding, { tokens: Int32Array.of(1, token), w: zeros('f32', [4, 2]) });
+}

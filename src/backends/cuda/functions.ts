@@ -1,0 +1,196 @@
+/** The functions of quamba.h as this side calls them. A status that is not OK becomes an error with the library's text. */
+import { DECODES, type Decode, LOGITS, MAX_RANK, PRECISIONS, type Precision, STATUS } from './abi.ts';
+
+export interface Device {
+  readonly name: string;
+  /** Compute capability: 87 for 8.7. */
+  readonly sm: number;
+  readonly multiprocessors: number;
+  /** Bytes. */
+  readonly memory: number;
+}
+
+/** As quamba.h has them. */
+export interface NativeTensor {
+  readonly name: string;
+  readonly dtype: number;
+  readonly rank: number;
+  readonly shape: readonly number[];
+  readonly data: ArrayBufferView;
+}
+export interface NativeAttribute {
+  readonly name: string;
+  readonly number: number;
+  readonly text: string | null;
+}
+
+export interface PlanOptions {
+  /** Independent texts that are fed side by side, 1 by default. */
+  readonly sequences?: number;
+  /** Rows (tokens of all sequences) that are computed at once, at most. The library's own choice by default. */
+  readonly chunk?: number;
+  /** `exact` by default. */
+  readonly precision?: Precision;
+  /** `best` by default. Another one is an error where it cannot run. */
+  readonly decode?: Decode;
+}
+
+/** What the library says of an open plan. */
+export interface ContextInfo {
+  readonly sequences: number;
+  readonly chunk: number;
+  /** Values of a row of the result. */
+  readonly vocabulary: number;
+  readonly states: number;
+  readonly decode: Decode;
+  /** Kernels that a single token takes. */
+  readonly launches: number;
+  /** Bytes of the GPU that it holds. */
+  readonly memory: number;
+  /** What one token reads of the constants, and reads and writes of the state. */
+  readonly bytesPerToken: number;
+}
+
+/** A plan on the GPU. */
+export interface Context {
+  readonly info: ContextInfo;
+  /** tokens i32[sequences, length]. Without `logits` the work is queued, and `wait` waits for it. */
+  feed(tokens: Int32Array, length: number, which: keyof typeof LOGITS, logits: Float32Array | null): void;
+  wait(): void;
+  /** Name and shape of the state `index`. */
+  state(index: number): { readonly name: string; readonly shape: readonly number[] };
+  getState(sequence: number, tensors: readonly NativeTensor[]): void;
+  setState(sequence: number, tensors: readonly NativeTensor[]): void;
+  close(): void;
+}
+
+/** Bytes per second of the GPU's memory, by a plain read, and by a copy, which reads and writes. */
+export interface Bandwidth {
+  readonly read: number;
+  readonly copy: number;
+}
+
+export interface Functions {
+  op(
+    name: string,
+    inputs: readonly NativeTensor[],
+    attributes: readonly NativeAttribute[],
+    outputs: readonly NativeTensor[],
+  ): void;
+  open(graph: string, weights: readonly NativeTensor[], options: PlanOptions): Context;
+  /** The bytes of a file that `quamba quantize` wrote. */
+  openCheckpoint(bytes: Uint8Array, options: PlanOptions): Context;
+  bandwidth(bytes: number): Bandwidth;
+}
+
+/** What is used of koffi. */
+export interface Koffi {
+  load(path: string): Loaded;
+  struct(fields: Readonly<Record<string, unknown>>): unknown;
+  array(type: string, length: number): unknown;
+  opaque(): unknown;
+  pointer(type: unknown, count?: number): unknown;
+  out(type: unknown): unknown;
+}
+export interface Loaded {
+  // biome-ignore lint/suspicious/noExplicitAny: what a C function takes and returns
+  func(name: string, result: string, parameters: readonly unknown[]): (...given: any[]) => any;
+}
+
+export function bindAll(koffi: Koffi, lib: Loaded): Functions {
+  const error = lib.func('quamba_error', 'const char *', []);
+  /** A function whose failure is an error, of the reference's kind where it is about what was given. */
+  const func = (name: string, parameters: readonly unknown[]) => {
+    const call = lib.func(name, 'int', parameters);
+    return (...given: unknown[]): void => {
+      const status = call(...given);
+      if (status === STATUS.OK) return;
+      const isGiven = status === STATUS.BAD_VALUE || status === STATUS.WRONG_CALL;
+      throw isGiven ? new RangeError(error()) : new Error(`backend cuda: ${error()}`);
+    };
+  };
+
+  const tensor = koffi.struct({
+    name: 'const char *',
+    dtype: 'int32_t',
+    rank: 'int32_t',
+    shape: koffi.array('int64_t', MAX_RANK),
+    data: 'void *',
+  });
+  const attribute = koffi.struct({ name: 'const char *', number: 'double', text: 'const char *' });
+  const list = (type: unknown) => [koffi.pointer(type), 'int32_t'];
+  const op = func('quamba_op', ['const char *', ...list(tensor), ...list(attribute), ...list(tensor)]);
+  const bandwidth = func('quamba_bandwidth', [
+    'uint64_t',
+    ...[koffi.out(koffi.pointer('double')), koffi.out(koffi.pointer('double'))],
+  ]);
+
+  const context = koffi.opaque();
+  const ofContext = koffi.pointer(context);
+  const opening = [
+    koffi.pointer(
+      koffi.struct({ sequences: 'int32_t', chunk: 'int32_t', precision: 'int32_t', decode: 'int32_t' }),
+    ),
+    koffi.out(koffi.pointer(context, 2)),
+  ];
+  const open = func('quamba_open', ['const char *', ...list(tensor), ...opening]);
+  const openCheckpoint = func('quamba_open_checkpoint', ['const void *', 'uint64_t', ...opening]);
+  const close = lib.func('quamba_close', 'void', [ofContext]);
+  const info = koffi.struct({
+    sequences: 'int32_t',
+    chunk: 'int32_t',
+    vocabulary: 'int32_t',
+    states: 'int32_t',
+    decode: 'int32_t',
+    launches: 'int32_t',
+    memory: 'uint64_t',
+    bytesPerToken: 'uint64_t',
+  });
+  const describe = func('quamba_context_describe', [ofContext, koffi.out(koffi.pointer(info))]);
+  const feed = func('quamba_feed', [ofContext, 'const int32_t *', 'int32_t', 'int32_t', 'float *']);
+  const wait = func('quamba_wait', [ofContext]);
+  const state = func('quamba_state_tensor', [ofContext, 'int32_t', koffi.out(koffi.pointer(tensor))]);
+  const getState = func('quamba_get_state', [ofContext, 'int32_t', ...list(tensor)]);
+  const setState = func('quamba_set_state', [ofContext, 'int32_t', ...list(tensor)]);
+
+  const opened = (openWith: (options: unknown, out: unknown[]) => void, options: PlanOptions): Context => {
+    const { sequences = 1, chunk = 0, precision = 'exact', decode = 'best' } = options;
+    const out: unknown[] = [null];
+    openWith({ sequences, chunk, precision: PRECISIONS[precision], decode: DECODES[decode] }, out);
+    const [handle] = out;
+    const found = {} as Omit<ContextInfo, 'decode'> & { decode: number };
+    describe(handle, found);
+    const names = Object.keys(DECODES) as Decode[];
+    return {
+      info: { ...found, decode: names.find(name => DECODES[name] === found.decode)! },
+      feed: (tokens, length, which, logits) => feed(handle, tokens, length, LOGITS[which], logits),
+      wait: () => wait(handle),
+      state(index) {
+        const { name, rank, shape } = describeState(handle, index);
+        return { name, shape: Array.from({ length: rank }, (_, i) => Number(shape[i])) };
+      },
+      getState: (sequence, tensors) => getState(handle, sequence, tensors, tensors.length),
+      setState: (sequence, tensors) => setState(handle, sequence, tensors, tensors.length),
+      close: () => close(handle),
+    };
+  };
+  const describeState = (handle: unknown, index: number): NativeTensor => {
+    const found = {} as NativeTensor;
+    state(handle, index, found);
+    return found;
+  };
+
+  return {
+    op: (name, inputs, attributes, outputs) =>
+      op(name, inputs, inputs.length, attributes, attributes.length, outputs, outputs.length),
+    open: (graph, weights, options) =>
+      opened((given, out) => open(graph, weights, weights.length, given, out), options),
+    openCheckpoint: (bytes, options) =>
+      opened((given, out) => openCheckpoint(bytes, bytes.length, given, out), options),
+    bandwidth(bytes) {
+      const [read, copy] = [[0], [0]];
+      bandwidth(bytes, read, copy);
+      return { read: read[0], copy: copy[0] };
+    },
+  };
+}

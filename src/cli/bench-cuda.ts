@@ -1,0 +1,148 @@
+/**
+ * `quamba bench --backend cuda`, by the paper's protocol:
+ *
+ *   TTFT  a prompt, fed at once, until its last logits are on the host
+ *   TPOT  a token after it, with the state: until its logits are on the host; and where they stay on the GPU and all tokens are
+ *         queued at once, as where the next token is chosen there
+ *   TTLT  the prompt and all tokens after it
+ */
+
+import type { Decode, Precision } from '../backends/cuda/abi.ts';
+import { type Cuda, type CudaExecutable, requireCuda } from '../backends/cuda/index.ts';
+import { FLOAT_RECIPE } from '../quant/recipes.ts';
+import { align } from '../render.ts';
+import { random } from '../text/random.ts';
+import { type BenchOptions, open } from './bench-model.ts';
+import { machine, median } from './measure.ts';
+import { bytes, print, printJson, progressLine } from './terminal.ts';
+
+/** What only this backend has. */
+export type CudaBenchOptions = { precision?: Precision; decode?: Decode; batch?: number };
+type Options = BenchOptions & CudaBenchOptions;
+
+export async function benchCuda(options: Options): Promise<void> {
+  const { precision, decode, batch, json = false } = options;
+  const report = await reportOf(requireCuda({ precision, decode, sequences: batch }), options);
+  if (json) printJson(report);
+  else print(table(report));
+}
+
+/** What is printed. */
+export async function reportOf({ backend, about: { device } }: Cuda, options: Options) {
+  const { precision = 'exact', batch = 1, promptLength, generate, rounds } = options;
+  const start = performance.now();
+  const recipe = options.recipe ?? (precision === 'f16' ? FLOAT_RECIPE : undefined);
+  const opened = await open({ ...options, recipe }, backend);
+  try {
+    const executable = opened.executable as CudaExecutable; // of a plan, and this backend
+    const texts = textsOf(opened.vocabSize, options);
+    executable.feedSequences(texts.map(text => text.subarray(0, 1)));
+    const loadSeconds = (performance.now() - start) / 1000;
+    const measured = measure(executable, texts, options);
+    const { decode, bytesPerToken, launches, memoryBytes } = executable.about;
+    return {
+      ...opened.about,
+      backend: backend.name,
+      precision,
+      decode,
+      batch,
+      promptLength,
+      generate,
+      rounds,
+      ...measured,
+      bytesPerToken,
+      launches,
+      memoryBytes,
+      loadSeconds,
+      device: device.name,
+      sm: device.sm,
+      ...machine(),
+    };
+  } finally {
+    opened.close();
+  }
+}
+type Report = Awaited<ReturnType<typeof reportOf>>;
+
+/** A text for each sequence: the prompt, then the tokens after it. */
+function textsOf(vocabSize: number, { batch = 1, promptLength, generate, seed }: Options) {
+  const next = random(seed);
+  return Array.from({ length: batch }, () =>
+    Int32Array.from({ length: promptLength + generate }, () => Math.floor(next() * vocabSize)),
+  );
+}
+
+/** Enough that no cache holds it, and no more than a small GPU has beside a model. */
+const READ = { least: 2 ** 28, most: 2 ** 30 };
+
+/** Milliseconds and bytes per second of each round, and their medians: what slows the machine for a while slows all alike. */
+function measure(
+  executable: CudaExecutable,
+  texts: readonly Int32Array[],
+  { promptLength, generate, rounds, json }: Options,
+) {
+  const part = (from: number, to: number) => texts.map(text => text.subarray(from, to));
+  const steps = Array.from({ length: generate }, (_, i) => part(promptLength + i, promptLength + i + 1));
+  const prompt = part(0, promptLength);
+  const { bytesPerToken } = executable.about;
+  const size = Math.min(Math.max(bytesPerToken, READ.least), READ.most);
+  const seen: Record<'ttft' | 'tpot' | 'tpotOnGpu' | 'ttlt' | 'read' | 'copy', number>[] = [];
+  const progress = progressLine('round', json);
+  for (let round = 0; round <= rounds; round++) {
+    for (const sequence of texts.keys()) executable.setState(sequence);
+    executable.wait();
+    const begin = performance.now();
+    executable.feedSequences(prompt, 'last');
+    const first = performance.now();
+    for (const tokens of steps) executable.feedSequences(tokens, 'last');
+    const last = performance.now();
+    for (const tokens of steps) executable.queueSequences(tokens);
+    executable.wait();
+    const end = performance.now();
+    const ttft = first - begin;
+    const tpot = (last - first) / generate;
+    const tpotOnGpu = (end - last) / generate;
+    const bandwidth = executable.bandwidth(size);
+    if (round > 0) seen.push({ ttft, tpot, tpotOnGpu, ttlt: last - begin, ...bandwidth });
+    progress(round, rounds);
+  }
+  const of = (value: (round: (typeof seen)[number]) => number) => median(seen.map(value));
+  const share = (key: 'read' | 'copy') =>
+    texts.length > 1 ? null : of(round => bytesPerToken / (round.tpotOnGpu / 1000) / round[key]);
+  return {
+    ttftMs: of(({ ttft }) => ttft),
+    tpotMs: of(({ tpot }) => tpot),
+    tpotOnGpuMs: of(({ tpotOnGpu }) => tpotOnGpu),
+    ttltMs: of(({ ttlt }) => ttlt),
+    readBandwidth: of(({ read }) => read),
+    copyBandwidth: of(({ copy }) => copy),
+    readShare: share('read'),
+    copyShare: share('copy'),
+  };
+}
+
+export function table(report: Report): string {
+  const { recipe, precision, batch, decode, promptLength, generate, readShare, copyShare } = report;
+  const { shape, model } = report as { shape?: string; model?: string };
+  const ms = (milliseconds: number, tokens: number) =>
+    `${milliseconds.toPrecision(4)} ms, ${((1000 * tokens) / milliseconds).toFixed(1)} tokens/s`;
+  const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
+  const sequences = batch > 1 ? `, ${batch} sequences` : '';
+  const rows = [
+    ['model', `${shape ?? model}, ${recipe}, ${precision}${sequences}`],
+    ['runs on', `cuda (${decode}, sm_${report.sm}), ${report.device}, Node ${report.node}`],
+    [`TTFT, ${promptLength} tokens`, ms(report.ttftMs, batch * promptLength)],
+    ['TPOT', ms(report.tpotMs, batch)],
+    ['TPOT, logits left on the GPU', ms(report.tpotOnGpuMs, batch)],
+    [`TTLT, ${promptLength} + ${generate} tokens`, `${report.ttltMs.toPrecision(4)} ms`],
+    ['moved for each token', `${bytes(report.bytesPerToken)}, ${report.launches} launches`],
+    ['a plain read, a plain copy', `${bytes(report.readBandwidth)}/s, ${bytes(report.copyBandwidth)}/s`],
+  ];
+  if (readShare !== null && copyShare !== null)
+    rows.push(['decode moves at', `${percent(readShare)} of the read, ${percent(copyShare)} of the copy`]);
+  rows.push(
+    ['memory of the GPU', bytes(report.memoryBytes)],
+    ['load to first token', `${report.loadSeconds.toFixed(2)} s`],
+  );
+  return align(rows);
+}

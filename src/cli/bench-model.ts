@@ -1,0 +1,67 @@
+/** What `quamba bench` measures: the model of a folder, or random weights by shape. */
+import { type Backend, prepare } from '../backends/backend.ts';
+import type { Program } from '../graph.ts';
+import { load } from '../load.ts';
+import { randomModel } from '../model/random-model.ts';
+import { type ShapeName, shapes } from '../model/shapes.ts';
+import { nominalRanges } from '../quant/nominal-ranges.ts';
+import { planOf } from '../quant/pipeline.ts';
+import type { Executable } from '../run.ts';
+import { recipeNamed, usage } from './terminal.ts';
+import type { TYPES } from './write-checkpoint.ts';
+
+export type BenchOptions = {
+  shape?: ShapeName;
+  model?: string;
+  recipe?: string;
+  backend?: string;
+  threads: number;
+  promptLength: number;
+  generate: number;
+  rounds: number;
+  seed: number;
+  writeCheckpoint?: string;
+  type: keyof typeof TYPES;
+  json?: boolean;
+};
+
+export interface Opened {
+  readonly plan: Program;
+  readonly executable: Executable;
+  readonly vocabSize: number;
+  readonly about: { readonly recipe: string } & Readonly<Record<string, unknown>>;
+  close(): void;
+}
+
+/** Of a shape where no recipe is named: the one that reads the fewest bytes for a token. */
+const SHAPE_RECIPE = 'quamba-int8-head';
+
+export async function open(
+  { shape, model: path, recipe, threads, seed }: BenchOptions,
+  backend: Backend,
+): Promise<Opened> {
+  if (shape === undefined) {
+    const model = await load(path, {
+      recipe: recipe === undefined ? undefined : recipeNamed(recipe),
+      backend,
+      threads,
+    });
+    const { plan, executable, info } = model;
+    const about = { model: path, recipe: info.recipe.name };
+    return { plan, executable, vocabSize: info.config.vocabSize, about, close: () => model.dispose() };
+  }
+  const { name, scheme } = recipeNamed(recipe ?? SHAPE_RECIPE);
+  const program = randomModel(shapes[shape], seed);
+  const ranges = usage(() => nominalRanges(program.graph, scheme));
+  const plan = planOf(program, scheme, { channels: {}, ranges });
+  const executable = prepare(backend, plan, { threads });
+  await executable.ready;
+  const about = { shape, seed, recipe: name };
+  return {
+    plan,
+    executable,
+    vocabSize: shapes[shape].vocabSize,
+    about,
+    close: () => executable.dispose?.(),
+  };
+}
