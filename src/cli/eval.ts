@@ -1,12 +1,15 @@
 /** `quamba eval`: perplexity of recipes on a text. */
 import { Command } from 'commander';
 import { defaultBackend } from '../backends/index.ts';
-import { perplexity } from '../eval/perplexity.ts';
+import { type Measured, measure } from '../eval/perplexity.ts';
 import { EMBEDDED_MODEL, load, textFile } from '../load.ts';
-import { recipes } from '../quant/recipes.ts';
+import type { Model } from '../open-model.ts';
+import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import { align } from '../render.ts';
+import { tensorsOf } from './inspect.ts';
 import {
   backendOption,
+  bytes,
   count,
   jsonOption,
   modelOption,
@@ -21,7 +24,7 @@ import {
 export const evalCommand = () =>
   new Command('eval')
     .description(
-      'Measures the perplexity of recipes on a text (windows without overlap, each from an empty state).',
+      'Measures how well recipes predict a text: perplexity (windows without overlap, each from an empty state) and, with fp32 among them, the mean KL divergence from it and how often the likeliest token is its own.',
     )
     .option('--recipe <names>', "one or more, separated by commas, or 'all'", 'all')
     .option(
@@ -59,28 +62,45 @@ async function evaluate(options: Options): Promise<void> {
   const names = options.recipe === 'all' ? Object.keys(recipes) : options.recipe.split(',');
   const chosen = names.map(recipeNamed);
   const text = await textFile(options.text ?? `${EMBEDDED_MODEL}/validation.txt.gz`).read();
-  const results = [];
-  let tokens: Int32Array | undefined; // of the text: the same for every recipe, and a second to make
-  for (const recipe of chosen) {
-    const model = await load(path, {
-      recipe,
-      backend,
-      threads,
-      onProgress: progressLine(`${recipe.name}: calibrating`, json),
-    });
-    tokens ??= model.tokenizer.encode(text);
-    const line = progressLine(recipe.name, json);
-    const measured = perplexity(model.session(), tokens, { window, windows }, line);
-    model.dispose();
-    results.push({ recipe: recipe.name, ...measured });
+  const models: Model[] = [];
+  try {
+    for (const recipe of chosen) {
+      const onProgress = progressLine(`${recipe.name}: calibrating`, json);
+      models.push(await load(path, { recipe, backend, threads, onProgress }));
+    }
+    const float = chosen.findIndex(({ name }) => name === FLOAT_RECIPE);
+    const measured = measure(
+      models.map(model => model.session()),
+      models[0].tokenizer.encode(text),
+      { window, windows, against: float < 0 ? undefined : float, onProgress: progressLine('window', json) },
+    );
+    const results = measured.map((row, i) => ({
+      recipe: chosen[i].name,
+      ...row,
+      bytes: tensorsOf(models[i].plan).reduce((sum, tensor) => sum + tensor.bytes, 0),
+    }));
+    if (json) printJson({ backend, results });
+    else print(table(results));
+  } finally {
+    for (const model of models) model.dispose();
   }
-  if (json) return printJson({ backend, results });
-  const base = results[0].nats;
-  const rows = results.map(({ recipe, nats, perplexity: ppl }) => [
+}
+
+type Result = Measured & { readonly recipe: string; readonly bytes: number };
+
+function table(results: readonly Result[]): string {
+  const [{ recipe: first, nats: base, kl: compared }] = results;
+  const rows = results.map(({ recipe, nats, perplexity, kl, top1, bytes: size }) => [
     recipe,
     nats.toFixed(4),
-    ppl.toFixed(3),
+    perplexity.toFixed(3),
     `${nats >= base ? '+' : ''}${(100 * (Math.exp(nats - base) - 1)).toFixed(2)} %`,
+    ...(kl === undefined || top1 === undefined ? [] : [kl.toFixed(5), `${(100 * top1).toFixed(2)} %`]),
+    bytes(size),
   ]);
-  print(align([['recipe', 'nats/token', 'perplexity', `against ${results[0].recipe}`], ...rows]));
+  const against = compared === undefined ? [] : ['KL to fp32', 'same top token'];
+  return align([
+    ['recipe', 'nats/token', 'perplexity', `against ${first}`, ...against, 'in memory'],
+    ...rows,
+  ]);
 }

@@ -137,7 +137,7 @@ function table(plan: Program, layer: number | undefined): string[] {
     .filter((_, i) => i === 0 || keep(all[i - 1]));
 }
 
-function tensorsOf({ graph, weights }: Program) {
+export function tensorsOf({ graph, weights }: Program) {
   return graph.weights.map(name => {
     const t = weights.read(name);
     return { name, type: describe(t), parameters: t.data.length, bytes: t.data.length * BYTES[t.dtype] };
