@@ -1,7 +1,6 @@
 // The weights of a token, in the order in which they are used, on their way into shared memory. Each thread fetches for itself
-// what it will multiply, a few batches ahead and past the end of a phase. They come from L2, into which a phase asks for those of
-// the next ones (prefetchMatrix): the memory of the GPU then works on while blocks wait for each other, which is most of what a
-// token costs. More batches ahead would do the same, but then what blocks tell each other waits behind them (measured).
+// what it will multiply, as many batches ahead as fit and past the end of a phase: the memory of the GPU works on while blocks wait
+// for each other. Where whole matrices fit into L2, they are asked for a phase before (prefetchMatrix), which is faster still.
 #pragma once
 
 #include "decode-ahead.cuh"

@@ -39,18 +39,21 @@ __device__ inline float scaleByPower(float p, int n) {
   return mul(mul(p, pow2(half)), pow2(n - half));
 }
 
-__device__ inline float exp2(float x) {
-  const float c = atMost(atLeast(x, -151.0f), 129.0f);
-  const float shifted = add(c, MAGIC);
-  const float r = sub(c, sub(shifted, MAGIC));
+/** 2ʳ for |r| ≤ ½. */
+__device__ inline float exp2Fraction(float r) {
   float p = 0.000155947587f;
   p = add(mul(p, r), 0.00134066745f);
   p = add(mul(p, r), 0.00961769261f);
   p = add(mul(p, r), 0.0555031047f);
   p = add(mul(p, r), 0.240226528f);
   p = add(mul(p, r), 0.693147215f);
-  p = add(mul(p, r), 1.0f);
-  return scaleByPower(p, integerOf(shifted));
+  return add(mul(p, r), 1.0f);
+}
+
+__device__ inline float exp2(float x) {
+  const float c = atMost(atLeast(x, -151.0f), 129.0f);
+  const float shifted = add(c, MAGIC);
+  return scaleByPower(exp2Fraction(sub(c, sub(shifted, MAGIC))), integerOf(shifted));
 }
 
 /** t of eˣ = 2ⁿ · (1 + t). */

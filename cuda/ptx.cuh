@@ -64,16 +64,6 @@ __device__ inline int4 loadStreaming16(const void* global) {
   return v;
 }
 
-/** What other blocks wrote before their addRelease is seen after this. */
-__device__ inline unsigned loadAcquire(const unsigned* global) {
-  unsigned v;
-  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(__cvta_generic_to_global(global)) : "memory");
-  return v;
-}
-__device__ inline void addRelease(unsigned* global, unsigned v) {
-  asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(__cvta_generic_to_global(global)), "r"(v) : "memory");
-}
-
 /** Words of 8 bytes that other blocks write while the kernel runs. Each is read and written whole, in any order. */
 __device__ inline uint2 loadWord(const void* global) {
   unsigned long long v;

@@ -79,11 +79,6 @@ inline void prefetchL2(const void*) {}
 inline int4 loadStreaming16(const void* global) { return *static_cast<const int4*>(global); }
 
 // What looks for the writes of other blocks lets them run.
-inline unsigned loadAcquire(const unsigned* global) {
-  emulated::yield();
-  return *global;
-}
-inline void addRelease(unsigned* global, unsigned v) { atomicAdd(global, v); }
 inline uint2 loadWord(const void* global) {
   emulated::yield();
   return *static_cast<const uint2*>(global);
