@@ -26,7 +26,7 @@ __device__ void prefetchMatrix(const Decode<W>& g, const Own<W>& own, const char
   if (!g.ahead) return;
   const int stride = slab.segments * SEGMENT, parts = phase == INPUT ? 2 : 1, bytes = slab.rows / parts * stride;
   const char* from = matrixAt(g, memory, MATRICES * layer + phase) + static_cast<size_t>(slab.first) * stride;
-  for (int part = 0; part < parts; part++) prefetchAll(from + static_cast<size_t>(part * g.d) * stride, bytes);
+  for (int part = 0; part < parts; part++) prefetchRegion(from + static_cast<size_t>(part * g.d) * stride, bytes);
 }
 
 }  // namespace quamba

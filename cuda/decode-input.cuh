@@ -147,8 +147,6 @@ __device__ void inputPhase(const Decode<W>& g, int i, Own<W>& own, char* memory,
   const NormWeights norm(layer.norm, g.m);
   const EarlyCopy w(layer.convW + first * g.k, channels * g.k), state(layer.convState + first * past, channels * past);
   const EarlyCopy b(layer.convB ? layer.convB + first : nullptr, channels);
-  prefetchMatrix(g, own, memory, i, SELECT);
-  prefetchMatrix(g, own, memory, i, OUTPUT);
 #pragma unroll 1
   for (int chunk = blockIdx.x; chunk < g.d / CHUNK; chunk += g.blocks) {  // what the scan would wait for otherwise
     const size_t c = static_cast<size_t>(chunk) * CHUNK;
@@ -157,6 +155,8 @@ __device__ void inputPhase(const Decode<W>& g, int i, Own<W>& own, char* memory,
     prefetchAll(layer.dtProj + c * g.r, CHUNK * g.r * sizeof(W));
   }
   hearResidual(g, i, row);
+  prefetchMatrix(g, own, memory, i, SELECT);
+  prefetchMatrix(g, own, memory, i, OUTPUT);
   float* const pastTaps = taps + channels * g.k;
   float* const biases = pastTaps + channels * past;
   w.to(taps), state.to(pastTaps), b.to(biases);

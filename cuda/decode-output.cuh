@@ -12,9 +12,9 @@ __device__ void hearOutput(const Decode<W>& g, int i, const Prepared<W>& layer, 
   const Site<W> y(layer.y, g.nan);
   const Word* words = g.of(g.y, g.d, i);
   const uint32_t tag = g.tagOf(i);
-  awaitOne(words + min(2 * static_cast<int>(threadIdx.x), g.d - 2), tag);
+  if (!g.ahead) awaitOne(words + min(2 * static_cast<int>(threadIdx.x), g.d - 2), tag);
   if (g.hadamard && g.local == 64 && g.factors.run > 64) {  // the butterflies of stride 64 on the way
-    hearHalves<5>(words, g.d, tag, [&](int j, uint2 a, uint2 b) {
+    hearHalves<2>(words, g.d, tag, [&](int j, uint2 a, uint2 b) {
       const float a0 = __uint_as_float(a.x), a1 = __uint_as_float(a.y), b0 = __uint_as_float(b.x), b1 = __uint_as_float(b.y);
       *reinterpret_cast<float2*>(row + j) = make_float2(add(a0, b0), add(a1, b1));
       *reinterpret_cast<float2*>(row + j + 64) = make_float2(sub(a0, b0), sub(a1, b1));

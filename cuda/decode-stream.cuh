@@ -1,6 +1,6 @@
 // The weights of a token, in the order in which they are used, on their way into shared memory. Each thread fetches for itself
 // what it will multiply, as many batches ahead as fit and past the end of a phase: the memory of the GPU works on while blocks wait
-// for each other. Where whole matrices fit into L2, they are asked for a phase before (prefetchMatrix), which is faster still.
+// for each other. Where a layer is more than that and whole matrices fit into L2, they are asked for a phase before (prefetchMatrix).
 #pragma once
 
 #include "decode-ahead.cuh"

@@ -48,7 +48,10 @@ __device__ void hear(uint4 (&pair)[PAIRS], const Word* words, int count, uint32_
   }
 }
 
-/** A thread of each warp looks at one word until it is there: where the wait is long, the looks of all would slow down others. */
+/**
+ * A thread of each warp looks at one word until it is there: the looks of all would slow down others. At 130m this gains 2 %; where
+ * matrices go into L2 ahead (Decode::ahead) it costs as much.
+ */
 __device__ inline void awaitOne(const Word* word, uint32_t tag) {
   if (threadIdx.x % 32 == 0) Hearing(word, tag).value();
   __syncwarp();

@@ -148,8 +148,9 @@ Decode<W> shapeOf(const DecodeModel<W>& model, DecodeMode mode) {
   g.at.ring = place(0);
   const int memory = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) - static_cast<int>(sizeof(Own<W>)) - 16;
   g.depth = depthOf((memory - g.at.ring) / BATCH_BYTES);
-  // L2 must have room for a whole matrix, and for other things: a part of one is no help (measured).
-  g.ahead = 2.0 * g.d * g.m * sizeof(W) <= 0.6 * attribute(cudaDevAttrL2CacheSize);
+  // For what does not fit on its way anyway. L2 must have room for a whole matrix, and for other things: a part of one is no help.
+  const int layerBytes = (slabOf(g, INPUT, 0).rows * g.m + slabOf(g, OUTPUT, 0).rows * g.d) * static_cast<int>(sizeof(W));
+  g.ahead = layerBytes > g.depth * BATCH_BYTES && 2.0 * g.d * g.m * sizeof(W) <= 0.6 * attribute(cudaDevAttrL2CacheSize);
   return g;
 }
 

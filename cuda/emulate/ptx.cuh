@@ -76,6 +76,7 @@ inline void mmaI8(int (&acc)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
 inline void mmaF16(float (&acc)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { mma<__half>(acc, a, b); }
 
 inline void prefetchL2(const void*) {}
+inline void prefetchRegion(const char*, int) {}
 inline int4 loadStreaming16(const void* global) { return *static_cast<const int4*>(global); }
 
 // What looks for the writes of other blocks lets them run.
