@@ -101,7 +101,7 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
     return {
       model,
       session: model.session(),
-      part: partFor(partial, recipe, model, tokens),
+      part: partFor(partial, recipe, model, tokens, where),
       tokens: tokens ?? [],
     };
   };
@@ -204,6 +204,7 @@ function partFor(
   { name, scheme }: Evaluation['recipes'][number],
   { plan, info }: Model,
   windows: readonly Int32Array[] | undefined,
+  where: string,
 ): RecipePart {
   const hash = hasher();
   const ofPlan = identity(plan.weights, plan.graph.weights, [scheme, info.source]);
@@ -214,7 +215,7 @@ function partFor(
   const there = partOf(partial.parts, name);
   if (there && there.identity !== own)
     throw new Error(
-      `recipe ${name}: what was kept is of another model, tokenizer or calibration (${there.identity.slice(0, 12)} there, ${own.slice(0, 12)} here)`,
+      `${where}recipe ${name}: what was kept is of another model, tokenizer or calibration (${there.identity.slice(0, 12)} there, ${own.slice(0, 12)} here)`,
     );
   if (there) return there;
   const sizes = (tensors: readonly Pick<Tensor, 'dtype' | 'shape'>[]) =>
