@@ -53,6 +53,7 @@ export interface EvaluatedText {
 }
 
 export interface EvaluateOptions {
+  /** All of one folder, so that one tokenizer cuts the text for all. */
   load(recipe: Evaluation['recipes'][number]): Promise<Model>;
   /** Recipes loaded at a time, the float model apart. Default: 1. */
   readonly together?: number;
@@ -87,10 +88,11 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
   );
 
   const opened: Model[] = [];
+  let tokens: Int32Array[] | undefined;
   const open = async (recipe: Evaluation['recipes'][number]): Promise<Row> => {
     const model = await load(recipe);
     opened.push(model);
-    const tokens = evaluation.text && windowsOf(model.tokenizer, evaluation.text);
+    if (evaluation.text) tokens ??= windowsOf(model.tokenizer, evaluation.text);
     partial ??= begun(model, settings, shard);
     const windows = tokens ? tokens.length : null;
     if (partial.windows !== null && partial.windows !== windows)
