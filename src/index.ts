@@ -10,6 +10,8 @@
  */
 export { type Backend, prepare } from './backends/backend.ts';
 export { backends } from './backends/index.ts';
+export { type Evaluation, evaluate } from './eval/evaluate.ts';
+export { readItems } from './eval/task-files.ts';
 export { type ByteSource, type Folder, folderOf, fromBytes } from './formats/bytes.ts';
 export { type MambaConfig, parseConfig } from './formats/config.ts';
 export { openFolder } from './formats/disk.ts';

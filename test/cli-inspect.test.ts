@@ -1,4 +1,4 @@
-/** `quamba inspect` and `quamba eval`. */
+/** `quamba inspect`. */
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -133,92 +133,5 @@ describe('inspect --verify', () => {
     const line = await quamba(here, 'inspect', '--verify', '--model', 'flipped');
     expect(line.stdout).toMatch(/^model\.safetensors: bytes have changed since it was saved$/m);
     expect(line.code).toBe(1);
-  });
-});
-
-describe('eval', () => {
-  it('gives the perplexity that the logits give', async () => {
-    const { results } = await answer<{ results: Record<string, number | string>[] }>(
-      here,
-      'eval',
-      ...[
-        '--model',
-        'text',
-        '--text',
-        'prose.txt',
-        '--window',
-        '16',
-        '--windows',
-        '3',
-        '--recipe',
-        'fp32,dynamic',
-      ],
-    );
-    expect(results.map(row => row.recipe)).toEqual(['fp32', 'dynamic']);
-    const near = (actual: unknown, expected: number) =>
-      expect(Math.abs((actual as number) / expected - 1)).toBeLessThan(1e-12);
-    const float = await logProbabilities('fp32');
-    for (const { recipe, nats, nllSum, kl, top1, bytes, ...row } of results) {
-      const own = await logProbabilities(recipe as string);
-      const nll = own.reduce((sum, { next, of }) => sum - of[next], 0);
-      near(nllSum, nll);
-      near(nats, nll / 45);
-      expect(row).toEqual({ windows: 3, window: 16, tokens: 45, perplexity: Math.exp(nats as number) });
-      const { bytes: inMemory } = await answer<{ bytes: number }>(
-        here,
-        'inspect',
-        ...['--model', 'text', '--recipe', recipe as string],
-      );
-      expect(bytes).toBe(inMemory);
-      const divergences = own.map(({ of }, t) =>
-        float[t].of.reduce((sum, p, i) => sum + Math.exp(p) * (p - of[i]), 0),
-      );
-      const likeliest = (of: readonly number[]) => of.indexOf(Math.max(...of));
-      const same = own.filter(({ of }, t) => likeliest(of) === likeliest(float[t].of)).length;
-      expect(top1).toBe(same / 45);
-      if (recipe === 'fp32') expect(kl).toBe(0);
-      else expect(Math.abs((kl as number) * 45 - divergences.reduce((a, b) => a + b))).toBeLessThan(1e-9);
-      expect(kl as number).toBeGreaterThanOrEqual(0);
-    }
-    expect(results[1].kl).toBeGreaterThan(0);
-  });
-
-  /** log p of each next byte in the first three windows of 16, each from an empty state; and which it was. */
-  async function logProbabilities(recipe: string) {
-    const bytes = Buffer.from(PROSE);
-    const rows: { next: number; of: number[] }[] = [];
-    for (const window of [0, 16, 32]) {
-      const session = (await load(join(here, 'text'), { recipe })).session();
-      for (let i = 0; i < 15; i++) {
-        const logits = Array.from(session.feed([bytes[window + i]]).data);
-        const top = Math.max(...logits);
-        const total = Math.log(logits.reduce((all, logit) => all + Math.exp(logit - top), 0));
-        rows.push({ next: bytes[window + i + 1], of: logits.map(logit => logit - top - total) });
-      }
-    }
-    return rows;
-  }
-
-  it('without fp32 has nothing to compare with', async () => {
-    const few = ['--text', 'prose.txt', '--window', '16', '--windows', '1'];
-    const { results } = await answer<{ results: object[] }>(
-      here,
-      'eval',
-      ...['--model', 'text', '--recipe', 'dynamic', ...few],
-    );
-    expect(Object.keys(results[0]).sort()).toEqual(
-      ['bytes', 'nats', 'nllSum', 'perplexity', 'recipe', 'tokens', 'window', 'windows'].sort(),
-    );
-  });
-
-  it('is a table, against its first recipe', async () => {
-    const few = ['--text', 'prose.txt', '--window', '16', '--windows', '1'];
-    const table = await printed(here, 'eval', '--model', 'text', '--recipe', 'dynamic,fp32', ...few);
-    const [head, dynamic, fp32] = table.trimEnd().split('\n');
-    expect(head).toMatch(
-      /^recipe +nats\/token +perplexity +against dynamic +KL to fp32 +same top token +in memory$/,
-    );
-    expect(dynamic).toMatch(/^dynamic +[\d.]+ +[\d.]+ +\+0\.00 % +0\.0\d+ +[\d.]+ % +[\d.]+ kB$/);
-    expect(fp32).toMatch(/^fp32 +[\d.]+ +[\d.]+ +[+-][\d.]+ % +0\.00000 +100\.00 % +[\d.]+ kB$/);
   });
 });

@@ -81,7 +81,17 @@ describe('wrong usage ends with 2 and says what was expected', () => {
     [/--layer expected 0 … 1; got 2/, 'inspect --model toy --recipe fp32 --layer 2'],
     [/recipe 'nope' is not known/, 'inspect --model toy --recipe fp32 --diff nope'],
     [/recipe 'nope' is not known/, 'eval --model text --recipe fp32,nope'],
-    [/--windows.* expected a whole number >= 1; got '0'/, 'eval --windows 0'],
+    [/--limit.* expected a whole number >= 1; got '0'/, 'eval --limit 0'],
+    [/--window.* expected a whole number >= 2; got '1'/, 'eval --window 1'],
+    [/--limit 100 is less than one window of 2048 tokens/, 'eval --limit 100'],
+    [/recipe fp32 is named twice/, 'eval --recipe fp32,fp32'],
+    [/--task needs --data/, 'eval --task piqa'],
+    [/--data needs --task/, 'eval --data piqa.jsonl'],
+    [/--task 'boolq' is not known; expected all or lambada/, 'eval --task boolq --data x'],
+    [/--task piqa is named twice/, 'eval --task piqa,piqa --data x'],
+    [/--shard needs --out/, 'eval --shard 0/2'],
+    [/--shard expected I\/N with I from 0 to N − 1, such as 0\/4; got '2\/2'/, 'eval --shard 2/2 --out x'],
+    [/missing required argument 'files'/, 'eval merge'],
   ])('%s ← %s', async (sentence, line) => {
     expect(await complaint(2, here, ...line.split(' '))).toMatch(sentence);
   });

@@ -54,7 +54,7 @@ describe('commands', () => {
     const args = (line.match(/"[^"]*"|\S+/g) ?? []).map(arg => arg.replaceAll('"', ''));
     // later options win: the same command, a second long
     if (args[0] === 'generate') args.push('--max-tokens', '2');
-    if (args[0] === 'eval') args.push('--window', '8', '--windows', '1');
+    if (args[0] === 'eval') args.push('--window', '8', '--limit', '8', '--rounds', '0');
     if (args[0] === 'bench') args.push('--rounds', '1', '--generate', '2');
     const { code, stdout, stderr } = await quamba(here, ...args);
     expect({ code, stderr: code ? stderr : '' }).toEqual({ code: 0, stderr: '' });

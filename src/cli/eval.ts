@@ -1,16 +1,17 @@
-/** `quamba eval`: perplexity of recipes on a text. */
-import { Command } from 'commander';
+/** `quamba eval`: perplexity and zero-shot tasks of recipes, their sizes and their speed. */
+import { basename } from 'node:path';
+import { Command, Option } from 'commander';
 import { defaultBackend } from '../backends/index.ts';
-import { type Measured, measure } from '../eval/perplexity.ts';
+import { type Evaluation, evaluate } from '../eval/evaluate.ts';
 import { EMBEDDED_MODEL, load, textFile } from '../load.ts';
-import type { Model } from '../open-model.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
-import { align } from '../render.ts';
-import { tensorsOf } from './inspect.ts';
+import { keeperOf, keptIn, shardNamed, taskItems, tasksNamed, weightBytes } from './eval-inputs.ts';
+import { mergeCommand } from './eval-merge.ts';
+import { table } from './eval-table.ts';
 import {
   backendOption,
-  bytes,
   count,
+  countOrZero,
   jsonOption,
   modelOption,
   print,
@@ -19,88 +20,130 @@ import {
   recipeNamed,
   threadsOption,
   twoOrMore,
+  UsageError,
 } from './terminal.ts';
+
+/** Tokens of the package's own text that are measured where no limit is given: a minute rather than an hour. */
+const OWN_TEXT_LIMIT = 20480;
+
+/** Recipes are loaded together while their float weights would take no more than this, so that fp32 runs once for them all. */
+const TOGETHER_BYTES = 1e9;
 
 export const evalCommand = () =>
   new Command('eval')
+    .enablePositionalOptions()
     .description(
-      'Measures how well recipes predict a text: perplexity (windows without overlap, each from an empty state) and, with fp32 among them, the mean KL divergence from it and how often the likeliest token is its own.',
+      'Measures recipes: perplexity of a text (windows without overlap, each from an empty state) and, with fp32 among them, mean KL divergence from it and how often the likeliest token is its own; zero-shot tasks as lm-eval scores them; bytes and tokens per second.',
     )
     .option('--recipe <names>', "one or more, separated by commas, or 'all'", 'all')
     .option(
       '--text <file>',
-      'UTF-8 text, .txt or .txt.gz (default: 1 MB of books that the embedded model never saw)',
+      'UTF-8 text, .txt or .txt.gz (default: 1 MB of books that the embedded model never saw, where no task is named)',
     )
-    .option('--window <n>', 'tokens in each window', twoOrMore, 1024)
-    .option('--windows <n>', 'how many windows, from the beginning', count, 10)
+    .option('--window <n>', 'tokens in each window', twoOrMore, 2048)
+    .addOption(
+      new Option('--limit <n>', 'tokens of the text at most; items of each task at most')
+        .argParser(count)
+        .default(undefined, `all; ${OWN_TEXT_LIMIT} tokens of the text that comes with the package`),
+    )
+    .option(
+      '--task <names>',
+      "lambada, hellaswag, piqa, arc_easy, arc_challenge, winogrande; several separated by commas, or 'all'",
+    )
+    .option('--data <path>', 'items of the task, or a folder with a file for each, called after it')
+    .option('--shard <i/n>', 'only every n-th window and item, from the i-th on (from 0); needs --out')
+    .option('--out <file>', 'keep partial results there, and go on from what it holds')
+    .option('--rounds <n>', 'of measuring tokens per second; 0 for none', countOrZero, 3)
     .addOption(modelOption())
     .addOption(backendOption())
     .addOption(threadsOption())
     .addOption(jsonOption())
+    .addCommand(mergeCommand())
     .addHelpText(
       'after',
       `
 Examples:
-  quamba eval --recipe fp32,quamba --windows 2
-  quamba eval --recipe all --window 1024 --windows 10 --json`,
+  quamba eval --recipe fp32,quamba --limit 4096
+  quamba eval --recipe all --text wiki.test.raw --model mamba-130m-hf --out 130m.json --json
+  quamba eval --recipe quamba --task piqa --data piqa/valid.jsonl
+  quamba eval --recipe fp32,quamba --task all --data tasks --shard 0/4 --out part-0.json
+  quamba eval merge part-0.json part-1.json part-2.json part-3.json`,
     )
-    .action(evaluate);
+    .action(run);
 
 type Options = {
   recipe: string;
   text?: string;
   window: number;
-  windows: number;
+  limit?: number;
+  task?: string;
+  data?: string;
+  shard?: string;
+  out?: string;
+  rounds: number;
   model: string;
   backend?: string;
   threads: number;
   json?: boolean;
 };
 
-async function evaluate(options: Options): Promise<void> {
-  const { window, windows, model: path, backend = defaultBackend(), threads, json = false } = options;
-  const names = options.recipe === 'all' ? Object.keys(recipes) : options.recipe.split(',');
-  const chosen = names.map(recipeNamed);
-  const text = await textFile(options.text ?? `${EMBEDDED_MODEL}/validation.txt.gz`).read();
-  const models: Model[] = [];
+async function run(options: Options): Promise<void> {
+  const { model: path, backend = defaultBackend(), threads, rounds, out, json = false } = options;
+  const evaluation = await asked(options);
+  const earlier = out === undefined ? undefined : await keptIn(out);
+  const kept = out === undefined ? undefined : keeperOf(out);
   try {
-    for (const recipe of chosen) {
-      const onProgress = progressLine(`${recipe.name}: calibrating`, json);
-      models.push(await load(path, { recipe, backend, threads, onProgress }));
-    }
-    const float = chosen.findIndex(({ name }) => name === FLOAT_RECIPE);
-    const measured = measure(
-      models.map(model => model.session()),
-      models[0].tokenizer.encode(text),
-      { window, windows, against: float < 0 ? undefined : float, onProgress: progressLine('window', json) },
-    );
-    const results = measured.map((row, i) => ({
-      recipe: chosen[i].name,
-      ...row,
-      bytes: tensorsOf(models[i].plan).reduce((sum, tensor) => sum + tensor.bytes, 0),
-    }));
-    if (json) printJson({ backend, results });
-    else print(table(results));
+    const { partial, report } = await evaluate(evaluation, {
+      load: recipe =>
+        load(path, {
+          recipe,
+          backend,
+          threads,
+          onProgress: progressLine(`${recipe.name}: calibrating`, json),
+        }),
+      together: Math.max(1, Math.floor(TOGETHER_BYTES / weightBytes(path))),
+      rounds,
+      resume: earlier && { partial: earlier, name: out! },
+      onStep: kept?.step,
+      onProgress: progressLine('measured', json),
+    });
+    kept?.step(partial);
+    if (json) printJson(report);
+    else print(table(report));
   } finally {
-    for (const model of models) model.dispose();
+    kept?.flush();
   }
 }
 
-type Result = Measured & { readonly recipe: string; readonly bytes: number };
-
-function table(results: readonly Result[]): string {
-  const [{ recipe: first, nats: base, kl: compared }] = results;
-  const rows = results.map(({ recipe, nats, perplexity, kl, top1, bytes: size }) => [
-    recipe,
-    nats.toFixed(4),
-    perplexity.toFixed(3),
-    `${nats >= base ? '+' : ''}${(100 * (Math.exp(nats - base) - 1)).toFixed(2)} %`,
-    ...(kl === undefined || top1 === undefined ? [] : [kl.toFixed(5), `${(100 * top1).toFixed(2)} %`]),
-    bytes(size),
-  ]);
-  const against = compared === undefined ? [] : ['KL to fp32', 'same top token'];
-  return align([
-    ['recipe', 'nats/token', 'perplexity', `against ${first}`, ...against, 'in memory'],
-    ...rows,
-  ]);
+/** What the options ask to be measured. */
+async function asked({ recipe, text, window, limit, task, data, shard, out }: Options): Promise<Evaluation> {
+  const shardAsked = shard === undefined ? undefined : shardNamed(shard);
+  const names = recipe === 'all' ? Object.keys(recipes) : recipe.split(',');
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice !== undefined) throw new UsageError(`--recipe ${twice} is named twice`);
+  const chosen = names.map(recipeNamed);
+  if ((task === undefined) !== (data === undefined))
+    throw new UsageError(`eval: --${task ? 'task' : 'data'} needs --${task ? 'data' : 'task'}`);
+  if (shard !== undefined && out === undefined)
+    throw new UsageError('eval: --shard needs --out, a file for its part');
+  if (limit !== undefined && limit < window && (text !== undefined || task === undefined))
+    throw new UsageError(
+      `eval: --limit ${limit} is less than one window of ${window} tokens; give more, or a smaller --window`,
+    );
+  const own = text === undefined && task === undefined ? `${EMBEDDED_MODEL}/validation.txt.gz` : undefined;
+  const file = text ?? own;
+  const fallback = own ? Math.max(OWN_TEXT_LIMIT, window) : undefined;
+  const tasks = [];
+  for (const name of task === undefined ? [] : tasksNamed(task))
+    tasks.push(await taskItems(name, data!, limit));
+  return {
+    recipes: chosen,
+    float: FLOAT_RECIPE,
+    text:
+      file === undefined
+        ? undefined
+        : { name: basename(file), text: await textFile(file).read(), window, limit: limit ?? fallback },
+    tasks,
+    shard: shardAsked,
+  };
 }

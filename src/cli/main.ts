@@ -17,6 +17,7 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 const program = new Command('quamba')
   .description('Quantized inference of Mamba, with the same bits everywhere.')
   .version(version)
+  .enablePositionalOptions() // what stands after `eval merge` is merge's
   .showHelpAfterError('(--help shows the options)')
   .addCommand(generateCommand())
   .addCommand(quantizeCommand())
@@ -30,7 +31,7 @@ const program = new Command('quamba')
     'after',
     '\nStart with:\n  quamba generate --prompt "The old man looked out of the window and saw"',
   );
-for (const command of [program, ...program.commands])
+for (const command of [program, ...program.commands.flatMap(command => [command, ...command.commands])])
   command.exitOverride().showHelpAfterError('(--help shows the options)');
 
 // a reader that closes the pipe early (head) is no failure

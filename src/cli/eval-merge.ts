@@ -1,0 +1,21 @@
+/** `quamba eval merge`: the figures of a sharded run, to the last digit those of one that was not. */
+import { Command } from 'commander';
+import { merge, reportOf } from '../eval/partial.ts';
+import { readPartial } from './eval-inputs.ts';
+import { table } from './eval-table.ts';
+import { jsonOption, print, printJson } from './terminal.ts';
+
+export const mergeCommand = () =>
+  new Command('merge')
+    .description(
+      'Joins what the shards of one run wrote with --out. All of them must be there, once and finished; medians of tokens per second are over all of them.',
+    )
+    .argument('<files...>', 'the partial results, in any order')
+    .addOption(jsonOption())
+    .action(async (files: string[], { json = false }: { json?: boolean }) => {
+      const parts = [];
+      for (const file of files) parts.push(await readPartial(file));
+      const whole = reportOf(merge(parts, files));
+      if (json) printJson(whole);
+      else print(table(whole));
+    });

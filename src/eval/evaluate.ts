@@ -1,0 +1,278 @@
+/**
+ * An evaluation: recipes × (perplexity, tasks, bytes, tokens per second). One call measures all that a shard has to
+ * measure, continues what an earlier run left, and tells of each step, so that it can be kept.
+ *
+ * The float model stays loaded beside the others, since each window is compared with it; of the others as many are loaded at
+ * a time as `together` says, each group on all windows before the next. The figures do not depend on it.
+ */
+import type { Tokenizer } from '../formats/tokenizer.ts';
+import { bytesOf, hasher, identity } from '../identity.ts';
+import type { Model } from '../open-model.ts';
+import type { Recipe } from '../quant/scheme.ts';
+import { initialState } from '../run.ts';
+import type { Session } from '../session.ts';
+import { BYTES, sizeOf, type Tensor } from '../tensor.ts';
+import { likelihoods, request } from './likelihood.ts';
+import {
+  difference,
+  ofShard,
+  PARTIAL_FORMAT,
+  type PartialResult,
+  partOf,
+  type RecipePart,
+  type Report,
+  remaining,
+  reportOf,
+  type Settings,
+  type Shard,
+} from './partial.ts';
+import { measureWindow } from './perplexity.ts';
+import { speeds } from './speed.ts';
+import { type Item, scoreItem, type TaskName } from './tasks.ts';
+
+export interface Evaluation {
+  readonly recipes: readonly { readonly name: string; readonly scheme: Recipe }[];
+  /** The name of the recipe that the others are compared with, where it is among them. */
+  readonly float?: string;
+  readonly text?: EvaluatedText;
+  readonly tasks?: readonly {
+    readonly task: TaskName;
+    readonly items: readonly Item[];
+    readonly sha256: string;
+  }[];
+  /** Default: all of it. */
+  readonly shard?: Shard;
+}
+export interface EvaluatedText {
+  readonly name: string;
+  readonly text: string;
+  /** Tokens in each window. */
+  readonly window: number;
+  /** Tokens at most, rounded down to whole windows. Default: the whole text. */
+  readonly limit?: number;
+}
+
+export interface EvaluateOptions {
+  /** All of one folder, so that one tokenizer cuts the text for all. */
+  load(recipe: Evaluation['recipes'][number]): Promise<Model>;
+  /** Recipes loaded at a time, the float model apart. Default: 1. */
+  readonly together?: number;
+  /** Rounds that measure tokens per second; 0 measures none. Default: 3. */
+  readonly rounds?: number;
+  /** What an earlier run of the same evaluation left, and how errors call it. It is not changed. */
+  readonly resume?: { readonly partial: PartialResult; readonly name: string };
+  /** Called after each window and each item with all that there is so far. */
+  readonly onStep?: (partial: PartialResult) => void;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface Evaluated {
+  /** All that was measured, to be kept or merged. */
+  readonly partial: PartialResult;
+  /** The figures: what --json prints. */
+  readonly report: Report;
+}
+
+/** @throws Error in one sentence; RangeError for a text that is shorter than a window. */
+export async function evaluate(evaluation: Evaluation, options: EvaluateOptions): Promise<Evaluated> {
+  const { load, together = 1, rounds = 3, resume, onStep, onProgress } = options;
+  const { recipes, float: floatName, tasks = [] } = evaluation;
+  const settings = settingsOf(evaluation);
+  const shard = evaluation.shard ?? { index: 0, count: 1 };
+  const where = resume ? `${resume.name}: ` : '';
+  if (resume) checkResume(resume, settings, shard);
+  const others = recipes.filter(({ name }) => name !== floatName);
+  const floatRecipe = recipes.find(({ name }) => name === floatName);
+  const groups = Array.from({ length: Math.max(1, Math.ceil(others.length / together)) }, (_, i) =>
+    others.slice(i * together, (i + 1) * together),
+  );
+
+  const opened: Model[] = [];
+  let tokens: Int32Array[] | undefined;
+  const open = async (recipe: Evaluation['recipes'][number]): Promise<Row> => {
+    const model = await load(recipe);
+    opened.push(model);
+    if (evaluation.text) tokens ??= windowsOf(model.tokenizer, evaluation.text);
+    partial ??= begun(model, settings, shard);
+    const windows = tokens ? tokens.length : null;
+    if (partial.windows !== null && partial.windows !== windows)
+      throw new Error(
+        `${where}recipe ${recipe.name}: cuts the text into ${windows} windows, the run so far into ${partial.windows}`,
+      );
+    partial.windows = windows;
+    return {
+      model,
+      session: model.session(),
+      part: partFor(partial, recipe, model, tokens, where),
+      tokens: tokens ?? [],
+    };
+  };
+  let partial = resume && structuredClone(resume.partial);
+  let done = 0;
+  let total = 0;
+  const step = (): void => {
+    done++;
+    onStep?.(partial!);
+    onProgress?.(done, total);
+  };
+  try {
+    const float = floatRecipe && (await open(floatRecipe));
+    for (const [g, group] of groups.entries()) {
+      const rows: Row[] = [];
+      for (const recipe of group) rows.push(await open(recipe));
+      if (g === 0) total = remaining(partial!); // of the recipes that are not loaded yet, too
+      const measured = g === 0 && float ? [float, ...rows] : rows;
+      measureSpeeds(measured, rounds);
+      const windowsDone = measured.map(({ part }) => indices(part.windows));
+      for (const index of ofShard(shard, partial!.windows ?? 0)) {
+        const missing = measured.filter((_, i) => !windowsDone[i].has(index));
+        if (missing.length === 0) continue;
+        const sessions = missing.map(({ session }) => session);
+        const sums = measureWindow(sessions, missing[0].tokens[index], index, float?.session);
+        for (const [i, { part }] of missing.entries()) {
+          part.windows.push(sums[i]);
+          step();
+        }
+      }
+      for (const { task, items } of tasks) {
+        const itemsDone = measured.map(({ part }) => indices((part.tasks[task] ??= [])));
+        for (const index of ofShard(shard, items.length))
+          for (const [i, row] of measured.entries()) {
+            if (itemsDone[i].has(index)) continue;
+            row.part.tasks[task]!.push(scored(row, task, index, items[index]));
+            step();
+          }
+      }
+      for (const { model } of rows) {
+        model.dispose();
+        opened.splice(opened.indexOf(model), 1);
+      }
+    }
+    return { partial: partial!, report: reportOf(partial!) };
+  } finally {
+    for (const model of opened) model.dispose();
+  }
+}
+
+const indices = (list: readonly { readonly index: number }[]): ReadonlySet<number> =>
+  new Set(list.map(({ index }) => index));
+
+/** A loaded recipe, and what has been measured of it. */
+interface Row {
+  readonly model: Model;
+  readonly session: Session;
+  readonly part: RecipePart;
+  readonly tokens: readonly Int32Array[];
+}
+
+function settingsOf({ recipes, float, text, tasks = [] }: Evaluation): Settings {
+  return {
+    recipes: recipes.map(({ name, scheme }) => ({ name, scheme })),
+    float: recipes.some(({ name }) => name === float) ? float! : null,
+    text: text
+      ? { name: text.name, sha256: sha256(text.text), window: text.window, limit: text.limit ?? null }
+      : null,
+    tasks: tasks.map(({ task, items, sha256 }) => ({ task, sha256, items: items.length })),
+  };
+}
+
+function checkResume(
+  { partial, name }: NonNullable<EvaluateOptions['resume']>,
+  settings: Settings,
+  { index, count }: Shard,
+): void {
+  const differing = difference(partial.settings, settings);
+  if (differing) throw new Error(`${name}: is of another run; ${differing}`);
+  const { shard } = partial;
+  if (shard.index !== index || shard.count !== count)
+    throw new Error(
+      `${name}: is of another run; it is shard ${shard.index}/${shard.count} there, ${index}/${count} here`,
+    );
+}
+
+const begun = (model: Model, settings: Settings, shard: Shard): PartialResult => ({
+  ...PARTIAL_FORMAT,
+  model: model.name.split(/[\\/]/).findLast(step => step !== '') ?? model.name,
+  backend: model.backend,
+  settings,
+  shard,
+  windows: null,
+  parts: [],
+});
+
+/** The entry of a recipe: the one that an earlier run began, if it is of the same model, or a new one. */
+function partFor(
+  partial: PartialResult,
+  { name, scheme }: Evaluation['recipes'][number],
+  { plan, info }: Model,
+  windows: readonly Int32Array[] | undefined,
+  where: string,
+): RecipePart {
+  const hash = hasher();
+  const ofPlan = identity(plan.weights, plan.graph.weights, [scheme, info.source]);
+  hash.update(new TextEncoder().encode(ofPlan));
+  for (const window of windows ?? [])
+    hash.update(bytesOf({ dtype: 'i32', shape: [window.length], data: window }));
+  const own = hash.hex();
+  const there = partOf(partial.parts, name);
+  if (there && there.identity !== own)
+    throw new Error(
+      `${where}recipe ${name}: what was kept is of another model, tokenizer or calibration (${there.identity.slice(0, 12)} there, ${own.slice(0, 12)} here)`,
+    );
+  if (there) return there;
+  const sizes = (tensors: readonly Pick<Tensor, 'dtype' | 'shape'>[]) =>
+    tensors.reduce((sum, { dtype, shape }) => sum + BYTES[dtype] * sizeOf(shape), 0);
+  const part: RecipePart = {
+    recipe: name,
+    identity: own,
+    bytes: sizes(plan.graph.weights.map(ref => plan.weights.read(ref))),
+    stateBytes: sizes(Object.values(initialState(plan))),
+    speed: { prefill: [], decode: [] },
+    windows: [],
+    tasks: {},
+  };
+  partial.parts.push(part);
+  return part;
+}
+
+/** The windows of a text within its limit. */
+function windowsOf(tokenizer: Tokenizer, { name, text, window, limit }: EvaluatedText): Int32Array[] {
+  if (!Number.isInteger(window) || window < 2)
+    throw new RangeError(`window expected a whole number >= 2; got ${window}`);
+  const tokens = tokenizer.encode(text);
+  const count = Math.floor(Math.min(tokens.length, limit ?? tokens.length) / window);
+  if (tokens.length < window)
+    throw new RangeError(
+      `${name}: text expected at least ${window} tokens (one window); got ${tokens.length}`,
+    );
+  if (count < 1) throw new RangeError(`limit expected at least ${window} tokens (one window); got ${limit}`);
+  return Array.from({ length: count }, (_, i) => tokens.subarray(i * window, (i + 1) * window));
+}
+
+function measureSpeeds(rows: readonly Row[], rounds: number): void {
+  const unmeasured = rows.filter(({ part }) => part.speed.prefill.length === 0);
+  const found = speeds(
+    unmeasured.map(({ model }) => model),
+    rounds,
+  );
+  for (const [i, { part }] of unmeasured.entries()) part.speed = found[i];
+}
+
+function scored({ model, session }: Row, task: TaskName, index: number, item: Item) {
+  try {
+    const requests = item.choices.map(({ context, continuation }) =>
+      request(model.tokenizer, context, continuation),
+    );
+    return scoreItem(index, item, likelihoods(session, requests));
+  } catch (error) {
+    throw new Error(`${task}: item ${index + 1}: ${error instanceof Error ? error.message : error}`, {
+      cause: error,
+    });
+  }
+}
+
+export function sha256(text: string): string {
+  const hash = hasher();
+  hash.update(new TextEncoder().encode(text));
+  return hash.hex();
+}

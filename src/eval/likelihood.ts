@@ -1,0 +1,76 @@
+/**
+ * How likely a model finds one text after another, as lm-eval 0.4.2 asks it: the log-likelihood of a continuation, and
+ * whether it is what greedy decoding would write.
+ *
+ *   log p(continuation | context) = Σ log p(token), in float64, over the continuation's tokens
+ *
+ * Spaces at the end of a context belong to the continuation; both are tokenised as one text, whose first tokens, as many as
+ * the context alone has, are the context. An empty context is the token that ends texts.
+ */
+import type { Tokenizer } from '../formats/tokenizer.ts';
+import type { Session } from '../session.ts';
+import { likeliest, rowsOf, surprise } from './perplexity.ts';
+
+/** The longest input that a model is given; longer ones lose their beginning (the paper's setting). */
+export const MOST_TOKENS = 2048;
+
+/** Token ids, of which the last `scored` are the continuation. */
+export interface Request {
+  readonly ids: Int32Array;
+  readonly scored: number;
+}
+export interface Likelihood {
+  /** log p(continuation | context), nats. */
+  readonly ll: number;
+  readonly greedy: boolean;
+}
+
+/** @throws Error where there is nothing to score, more than fits, or an empty context and no token to stand for it. */
+export function request(tokenizer: Tokenizer, context: string, continuation: string): Request {
+  const kept = context.trimEnd();
+  const moved = context.slice(kept.length) + continuation;
+  const whole = tokenizer.encode(kept + moved);
+  let before = kept === '' ? 0 : tokenizer.encode(kept).length;
+  let ids = whole;
+  if (before === 0) {
+    if (tokenizer.eosTokenId === undefined)
+      throw new Error('the context is empty, and the tokenizer names no eos_token to stand for it');
+    ids = Int32Array.of(tokenizer.eosTokenId, ...whole);
+    before = 1;
+  }
+  const scored = ids.length - before;
+  if (scored < 1 || scored > MOST_TOKENS)
+    throw new Error(`the continuation expected 1 … ${MOST_TOKENS} tokens; got ${scored}`);
+  return { ids: ids.slice(-(MOST_TOKENS + 1)), scored };
+}
+
+/** Scores requests, each from an empty state. What they begin with alike is read once: the same bits, by the chunk law. */
+export function likelihoods(session: Session, requests: readonly Request[]): Likelihood[] {
+  const shared = sharedPrefix(requests);
+  session.reset();
+  const ahead =
+    shared > 0 ? session.feed(requests[0].ids.subarray(0, shared), { logits: 'last' }).data : undefined;
+  return requests.map(({ ids, scored }, i) => {
+    const own = i === requests.length - 1 ? session : session.fork();
+    const first = ids.length - scored;
+    const rows = [
+      first > shared ? own.feed(ids.subarray(shared, first), { logits: 'last' }).data : ahead!,
+      ...(scored > 1 ? rowsOf(own.feed(ids.subarray(first, -1)).data, scored - 1) : []),
+    ];
+    let ll = 0;
+    let greedy = true;
+    for (const [t, row] of rows.entries()) {
+      ll -= surprise(row, ids[first + t]);
+      greedy &&= likeliest(row) === ids[first + t];
+    }
+    return { ll, greedy };
+  });
+}
+
+/** How many tokens all requests begin with alike, before any of them is scored. */
+function sharedPrefix(requests: readonly Request[]): number {
+  const most = Math.min(...requests.map(({ ids, scored }) => ids.length - scored));
+  let length = 0;
+  while (length < most && requests.every(({ ids }) => ids[length] === requests[0].ids[length])) length++;
+  return length;
+}

@@ -1,0 +1,242 @@
+/**
+ * What an evaluation has measured so far, as one JSON object: it is written while a run goes on, a later run continues from
+ * it, and the parts of several machines are joined. It holds the sums of each window and the scores of each item, and no
+ * figure: those are made at the end, from all of them in order, so that no sharding changes a digit.
+ */
+import { isObject, show } from '../formats/json.ts';
+import type { Recipe } from '../quant/scheme.ts';
+import { type Perplexity, perplexityOf, type WindowSums } from './perplexity.ts';
+import { median, type Speed } from './speed.ts';
+import { type ItemScore, type TaskFigures, type TaskName, taskFigures } from './tasks.ts';
+
+export const PARTIAL_FORMAT = { format: 'quamba-eval', version: 1 } as const;
+
+/** What figures depend on. Two partial results belong together where all of it is equal. */
+export interface Settings {
+  readonly recipes: readonly { readonly name: string; readonly scheme: Recipe }[];
+  /** Which of the recipes the others are compared with. */
+  readonly float: string | null;
+  readonly text: {
+    readonly name: string;
+    readonly sha256: string;
+    readonly window: number;
+    /** Tokens at most. */
+    readonly limit: number | null;
+  } | null;
+  readonly tasks: readonly {
+    readonly task: TaskName;
+    readonly sha256: string;
+    /** How many of its items are measured, all shards together. */
+    readonly items: number;
+  }[];
+}
+
+/** Window or item i is measured by shard i mod count. */
+export interface Shard {
+  readonly index: number;
+  readonly count: number;
+}
+
+export interface RecipePart {
+  readonly recipe: string;
+  /** Of the weights, the scheme and the tokens of the text. */
+  readonly identity: string;
+  /** Of the plan's tensors in memory, and of the state of one text. */
+  readonly bytes: number;
+  readonly stateBytes: number;
+  speed: Speed;
+  readonly windows: WindowSums[];
+  readonly tasks: { [T in TaskName]?: ItemScore[] };
+}
+
+export interface PartialResult {
+  readonly format: typeof PARTIAL_FORMAT.format;
+  readonly version: typeof PARTIAL_FORMAT.version;
+  readonly model: string;
+  readonly backend: string;
+  readonly settings: Settings;
+  readonly shard: Shard;
+  /** Windows of the text, all shards together; known when a tokenizer has been loaded. */
+  windows: number | null;
+  readonly parts: RecipePart[];
+}
+
+/** What --json prints of one recipe. */
+export interface Result extends Partial<Perplexity> {
+  readonly recipe: string;
+  readonly bytes: number;
+  readonly stateBytes: number;
+  /** Tokens per second, medians: a prompt of 128 tokens, and tokens one by one. Absent where they were not measured. */
+  readonly prefill?: number;
+  readonly decode?: number;
+  readonly tasks?: { [T in TaskName]?: TaskFigures };
+  /** The figures of the task, where it is the only one. */
+  readonly acc?: number;
+  readonly acc_norm?: number | null;
+  readonly stderr?: number | null;
+  readonly n?: number;
+}
+
+/** What --json prints. */
+export interface Report {
+  readonly model: string;
+  readonly backend: string;
+  readonly text?: { readonly name: string; readonly window: number; readonly windows: number | null };
+  /** `1/4` where it is a part of a run. */
+  readonly shard?: string;
+  readonly results: readonly Result[];
+}
+
+export function reportOf(partial: PartialResult): Report {
+  const { model, backend, settings, shard, windows } = partial;
+  const { text } = settings;
+  return {
+    model,
+    backend,
+    ...(text && { text: { name: text.name, window: text.window, windows } }),
+    ...(shard.count > 1 && { shard: `${shard.index}/${shard.count}` }),
+    results: resultsOf(partial),
+  };
+}
+
+/** The figures of what is there, a recipe at a time, in the order of the settings. */
+function resultsOf({ settings, parts }: PartialResult): Result[] {
+  return settings.recipes.flatMap(({ name }) => {
+    const part = parts.find(({ recipe }) => recipe === name);
+    if (!part) return [];
+    const { bytes, stateBytes, speed, windows } = part;
+    const scored = settings.tasks.flatMap(({ task }) =>
+      part.tasks[task]?.length ? [[task, taskFigures(part.tasks[task])] as const] : [],
+    );
+    const [[, only] = []] = settings.tasks.length === 1 ? scored : [];
+    return {
+      recipe: name,
+      ...(settings.text && windows.length > 0 && perplexityOf(windows, settings.text.window)),
+      bytes,
+      stateBytes,
+      ...(speed.prefill.length > 0 && { prefill: median(speed.prefill), decode: median(speed.decode) }),
+      ...(scored.length > 0 && { tasks: Object.fromEntries(scored) }),
+      ...(only && { acc: only.acc, acc_norm: only.acc_norm, stderr: only.stderr, n: only.n }),
+    };
+  });
+}
+
+/** @throws Error for what is no partial result, or one of another version. Only its outline is checked: it is our own file. */
+export function parsePartial(value: unknown, where: string): PartialResult {
+  if (!isObject(value) || value.format !== PARTIAL_FORMAT.format)
+    throw new Error(`${where}: is not a partial result of quamba eval`);
+  if (value.version !== PARTIAL_FORMAT.version)
+    throw new Error(
+      `${where}: format version ${show(value.version)} is not known; this quamba reads version ${PARTIAL_FORMAT.version}`,
+    );
+  const { settings, shard, parts } = value;
+  if (!isObject(settings) || !isObject(shard) || !Array.isArray(parts))
+    throw new Error(`${where}: expected settings, a shard and parts; it is damaged`);
+  return value as unknown as PartialResult;
+}
+
+/** The first setting in which two runs differ, in words, or undefined. */
+export function difference(a: Settings, b: Settings): string | undefined {
+  const differs = (x: unknown, y: unknown) => JSON.stringify(x) !== JSON.stringify(y);
+  const names = ({ recipes }: Settings) => recipes.map(({ name }) => name).join(',');
+  const taskList = ({ tasks }: Settings) =>
+    tasks.map(({ task, items }) => `${task} (${items} items)`).join(', ');
+  const checks: [string, unknown, unknown][] = [
+    ['the recipes', names(a), names(b)],
+    ['a text', a.text !== null, b.text !== null],
+    ['the window', a.text?.window, b.text?.window],
+    ['the limit', a.text?.limit, b.text?.limit],
+    ['the tasks', taskList(a), taskList(b)],
+  ];
+  for (const [what, x, y] of checks) if (differs(x, y)) return `${what}: ${show(x)} there, ${show(y)} here`;
+  const scheme = a.recipes.find(({ scheme }, i) => differs(scheme, b.recipes[i].scheme));
+  if (scheme) return `recipe ${scheme.name} is another one`;
+  if (a.text?.sha256 !== b.text?.sha256)
+    return `the text is another one (${a.text?.name} there, ${b.text?.name} here)`;
+  const other = a.tasks.find(({ sha256 }, i) => sha256 !== b.tasks[i].sha256);
+  return other && `the data of ${other.task} is another file`;
+}
+
+/**
+ * Joins the parts of a sharded run.
+ *
+ * @throws Error where one is missing, twice there, unfinished, or of another run. `names` are what errors call them.
+ */
+export function merge(
+  partials: readonly PartialResult[],
+  names: readonly string[] = partials.map((_, i) => `part ${i}`),
+): PartialResult {
+  const [first] = partials;
+  const { count } = first.shard;
+  const seen = new Map<number, string>();
+  for (const [i, { settings, shard, windows, parts }] of partials.entries()) {
+    const differing = difference(first.settings, settings);
+    if (differing) throw new Error(`${names[i]}: is of another run than ${names[0]}; ${differing}`);
+    if (shard.count !== count)
+      throw new Error(`${names[i]}: is one of ${shard.count} shards; ${names[0]} is one of ${count}`);
+    const twin = seen.get(shard.index);
+    if (twin !== undefined) throw new Error(`${names[i]}: is shard ${shard.index}/${count}, as ${twin} is`);
+    seen.set(shard.index, names[i]);
+    if (windows !== first.windows)
+      throw new Error(`${names[i]}: has a text of ${windows} windows; ${names[0]} one of ${first.windows}`);
+    for (const part of parts) {
+      const other = first.parts.find(({ recipe }) => recipe === part.recipe);
+      if (other && other.identity !== part.identity)
+        throw new Error(
+          `${names[i]}: recipe ${part.recipe} is of another model, text or calibration than in ${names[0]}`,
+        );
+    }
+  }
+  const missing = Array.from({ length: count }, (_, i) => i).filter(i => !seen.has(i));
+  if (missing.length > 0) throw new Error(`expected all of ${count} shards; missing ${missing.join(', ')}`);
+
+  for (const [i, partial] of partials.entries()) {
+    const left = remaining(partial);
+    if (left > 0)
+      throw new Error(`${names[i]}: is not finished (${left} measurements are missing); run it again`);
+  }
+  const inOrder = partials.toSorted((a, b) => a.shard.index - b.shard.index);
+  const joined = first.settings.recipes.map(({ name }) =>
+    join(inOrder.map(({ parts }) => partOf(parts, name)!)),
+  );
+  return { ...first, shard: { index: 0, count: 1 }, parts: joined };
+}
+
+export const partOf = (parts: readonly RecipePart[], name: string): RecipePart | undefined =>
+  parts.find(({ recipe }) => recipe === name);
+
+function join(parts: readonly RecipePart[]): RecipePart {
+  const tasks = Object.keys(parts[0].tasks) as TaskName[];
+  return {
+    ...parts[0],
+    speed: {
+      prefill: parts.flatMap(({ speed }) => speed.prefill),
+      decode: parts.flatMap(({ speed }) => speed.decode),
+    },
+    windows: byIndex(parts.flatMap(({ windows }) => windows)),
+    tasks: Object.fromEntries(
+      tasks.map(task => [task, byIndex(parts.flatMap(part => part.tasks[task] ?? []))]),
+    ),
+  };
+}
+
+const byIndex = <T extends { readonly index: number }>(list: readonly T[]): T[] =>
+  list.toSorted((a, b) => a.index - b.index);
+
+/** The indices that a shard measures, of `total`. */
+export const ofShard = ({ index, count }: Shard, total: number): number[] =>
+  Array.from({ length: Math.ceil(Math.max(total - index, 0) / count) }, (_, i) => index + i * count);
+
+/** How many windows and items of a shard are still to be measured, all recipes together. */
+export function remaining({ settings, shard, windows, parts }: PartialResult): number {
+  const missing = (done: readonly { readonly index: number }[] = [], total: number) => {
+    const there = new Set(done.map(({ index }) => index));
+    return ofShard(shard, total).filter(index => !there.has(index)).length;
+  };
+  const left = settings.recipes.flatMap(({ name }) => {
+    const part = partOf(parts, name);
+    const text = settings.text ? missing(part?.windows, windows ?? 0) : 0;
+    return [text, ...settings.tasks.map(({ task, items }) => missing(part?.tasks[task], items))];
+  });
+  return left.reduce((sum, n) => sum + n, 0);
+}

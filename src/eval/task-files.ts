@@ -1,0 +1,189 @@
+/**
+ * Files of task items, in the forms in which they are about:
+ *
+ *   Hugging Face   JSON lines (or one array) with the data set's field names
+ *   the makers'    AI2's ARC ({ question: { stem, choices } }), PIQA with its labels in a file of their own, lines of HellaSwag
+ *   LLM-Adapters   one array of { instruction, answer }: ARC, PIQA, WinoGrande
+ *   llama.cpp      HellaSwag as text, six lines an item: context, label, four endings
+ */
+import { isObject, type JsonObject, show } from '../formats/json.ts';
+import { type Item, type RecordName, type Records, type TaskName, tasks } from './tasks.ts';
+
+export interface TaskFile {
+  /** How errors call it. */
+  readonly name: string;
+  readonly text: string;
+  /** PIQA's labels, a line each, where the items have none. */
+  readonly labels?: string;
+}
+
+/** @throws Error naming the file, the item and the field that is wrong. */
+export function readItems(task: TaskName, file: TaskFile): Item[] {
+  const { record, item } = tasks[task];
+  const rows = /^\s*[[{]/.test(file.text) ? jsonRows(file) : sixLines(record, file);
+  if (rows.length === 0) throw new Error(`${file.name}: expected items of ${task}; got none`);
+  const labels = file.labels?.trim().split(/\s+/);
+  if (labels && labels.length !== rows.length)
+    throw new Error(`${file.name}: expected a label for each of ${rows.length} items; got ${labels.length}`);
+  return rows.map((row, i) => {
+    const labelled = labels && row.label === undefined ? { ...row, label: labels[i] } : row;
+    return item(READ[record](fields(labelled, `${file.name}: item ${i + 1}`)) as never);
+  });
+}
+
+function jsonRows({ name, text }: TaskFile): JsonObject[] {
+  const parse = (part: string, where: string): unknown => {
+    try {
+      return JSON.parse(part);
+    } catch (error) {
+      throw new Error(`${where}: expected JSON; ${error instanceof Error ? error.message : error}`);
+    }
+  };
+  const rows = text.trimStart().startsWith('[')
+    ? (parse(text, name) as unknown[])
+    : text.split('\n').flatMap((line, i) => (line.trim() ? [parse(line, `${name}: line ${i + 1}`)] : []));
+  return rows.map((row, i) => {
+    if (!isObject(row)) throw new Error(`${name}: item ${i + 1} expected an object; got ${show(row)}`);
+    return row;
+  });
+}
+
+/** HellaSwag's text: the border between ctx_a and ctx_b is lost, see `borderOf`. */
+function sixLines(record: RecordName, { name, text }: TaskFile): JsonObject[] {
+  if (record !== 'hellaswag') throw new Error(`${name}: expected JSON lines or a JSON array; got other text`);
+  const lines = text.trimEnd().split(/\r?\n/);
+  if (lines.length % 6)
+    throw new Error(
+      `${name}: expected six lines an item (context, label, four endings); got ${lines.length} lines`,
+    );
+  return Array.from({ length: lines.length / 6 }, (_, i) => {
+    const [context, label, ...endings] = lines.slice(6 * i, 6 * i + 6);
+    const colon = context.indexOf(': ');
+    if (colon < 0)
+      throw new Error(`${name}: item ${i + 1} expected 'activity: context'; got ${show(context)}`);
+    const [ctx_a, ctx_b] = borderOf(context.slice(colon + 2));
+    return { activity_label: context.slice(0, colon), ctx_a, ctx_b, endings, label };
+  });
+}
+
+/** ctx_b is the beginning of a sentence that the endings go on, in lower case: what stands after the last full one, if it is so. */
+function borderOf(context: string): [string, string] {
+  const [, a, b] = /^(.*[.!?]['")]*) +(\p{Ll}[^.!?]*)$/su.exec(context) ?? [];
+  return a === undefined ? [context, ''] : [a, b];
+}
+
+/** Reads fields of one item, each with its test; a wrong one is named. */
+function fields(row: JsonObject, where: string) {
+  const fail = (field: string, expected: string, got: unknown): never => {
+    throw new Error(`${where}: ${field} expected ${expected}; got ${show(got)}`);
+  };
+  return {
+    row,
+    fail,
+    text(field: string, from: JsonObject = row): string {
+      const value = from[field];
+      return typeof value === 'string' ? value : fail(field, 'a text', value);
+    },
+    texts(field: string, value: unknown): string[] {
+      if (!Array.isArray(value) || value.length < 2 || !value.every(text => typeof text === 'string'))
+        return fail(field, 'two or more texts', value);
+      return value;
+    },
+    /** One of `count` choices, from 0, by a number or its digits. */
+    choice(field: string, count: number, first = 0): number {
+      const value = Number(typeof row[field] === 'string' && row[field] === '' ? Number.NaN : row[field]);
+      return Number.isInteger(value) && value >= first && value < first + count
+        ? value - first
+        : fail(field, `a whole number ${first} … ${first + count - 1}`, row[field]);
+    },
+  };
+}
+type Fields = ReturnType<typeof fields>;
+
+const READ: { readonly [R in RecordName]: (fields: Fields) => Records[R] } = {
+  lambada: ({ text }) => ({ text: text('text') }),
+  hellaswag({ row, text, texts, choice }) {
+    const endings = texts('endings', row.endings);
+    return {
+      activity_label: text('activity_label'),
+      ctx_a: text('ctx_a'),
+      ctx_b: text('ctx_b'),
+      endings,
+      label: choice('label', endings.length),
+    };
+  },
+  piqa(of) {
+    const { question, answers, answer } = instructed(of) ?? {};
+    if (question !== undefined)
+      return { goal: question, sol1: answers![0], sol2: answers![1], label: answer! };
+    return {
+      goal: of.text('goal'),
+      sol1: of.text('sol1'),
+      sol2: of.text('sol2'),
+      label: of.choice('label', 2),
+    };
+  },
+  arc(of) {
+    const told = instructed(of);
+    if (told) return { question: told.question, choices: told.answers, answer: told.answer };
+    const { row, text, texts, fail } = of;
+    const makers = isObject(row.question) ? row.question : undefined;
+    const listed = makers ? makers.choices : row.choices;
+    const column = (key: string) =>
+      isObject(listed)
+        ? listed[key]
+        : Array.isArray(listed)
+          ? listed.map(c => (isObject(c) ? c[key] : c))
+          : listed;
+    const labels = texts('choices.label', column('label'));
+    const answer = labels.indexOf(String(row.answerKey));
+    return {
+      question: makers ? text('stem', makers) : text('question'),
+      choices: texts('choices.text', column('text')),
+      answer: answer < 0 ? fail('answerKey', `one of ${labels.join(', ')}`, row.answerKey) : answer,
+    };
+  },
+  winogrande({ row, text, choice, fail }) {
+    let record = row;
+    if (typeof row.instruction === 'string') {
+      const [, sentence, option1, option2] =
+        /given sentence: (.*)\n\nOption1: (.*) Option2: (.*) Answer format/s.exec(row.instruction) ??
+        fail('instruction', "a sentence, 'Option1: …' and 'Option2: …'", row.instruction);
+      record = { sentence, option1, option2 };
+    }
+    const sentence = text('sentence', record);
+    if (!sentence.includes('_')) fail('sentence', 'a blank (_)', sentence);
+    const answer =
+      typeof row.instruction === 'string' ? answerOf(row.answer, 'option', 2, fail) : choice('answer', 2, 1);
+    return {
+      sentence,
+      option1: text('option1', record),
+      option2: text('option2', record),
+      answer: (answer + 1) as 1 | 2,
+    };
+  },
+};
+
+/** The instruction form of LLM-Adapters: a question and its numbered answers (or solutions) in one text. */
+function instructed({ row, fail }: Fields) {
+  if (typeof row.instruction !== 'string') return undefined;
+  const [, question, listed] =
+    /question: (.*)\n\n((?:Answer|Solution)1: .*?)\s*(?:Answer|Solution) format:/s.exec(row.instruction) ??
+    fail('instruction', "a question and 'Answer1: …'", row.instruction);
+  const word = /^[a-z]+/i.exec(listed)![0];
+  const answers: string[] = [];
+  for (let rest = listed; rest !== ''; ) {
+    const mark = `${word}${answers.length + 1}: `;
+    const next = rest.indexOf(` ${word}${answers.length + 2}: `);
+    answers.push((next < 0 ? rest : rest.slice(0, next)).slice(mark.length).trim());
+    rest = next < 0 ? '' : rest.slice(next + 1);
+  }
+  return { question, answers, answer: answerOf(row.answer, word, answers.length, fail) };
+}
+
+/** `answer3` → 2. */
+function answerOf(value: unknown, word: string, count: number, fail: Fields['fail']): number {
+  const [, digits] = new RegExp(`^${word}(\\d+)$`, 'i').exec(String(value)) ?? [];
+  const answer = Number(digits) - 1;
+  return answer >= 0 && answer < count ? answer : fail('answer', `${word.toLowerCase()}1 … ${count}`, value);
+}
