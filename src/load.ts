@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { requireCuda } from './backends/cuda/index.ts';
 import { openFolder } from './formats/disk.ts';
+import { modelFolder } from './hub/cache.ts';
 import { type CalibrationText, type Model, type ModelOptions, openModel } from './open-model.ts';
 
 /** The folder of the model that comes with the package: 14.7 M parameters, trained on public-domain books. */
@@ -37,8 +38,8 @@ export const textFile = (path: string): CalibrationText => ({
 export const CALIBRATION_TEXT = textFile(`${EMBEDDED_MODEL}/calibration.txt.gz`);
 
 /**
- * Loads a model: a folder with config.json, model.safetensors and tokenizer.json (see open-model.ts), by default the one that
- * comes with the package.
+ * Loads a model: a folder with config.json, model.safetensors and tokenizer.json (see open-model.ts), or the name of one that
+ * `quamba pull` fetched; by default the one that comes with the package.
  *
  *   const model = await load();
  *   for await (const { text } of model.generate('The old man')) process.stdout.write(text);
@@ -49,5 +50,5 @@ export const CALIBRATION_TEXT = textFile(`${EMBEDDED_MODEL}/calibration.txt.gz`)
  */
 export async function load(path: string = EMBEDDED_MODEL, options: ModelOptions = {}): Promise<Model> {
   const backend = options.backend === 'cuda' ? requireCuda().backend : options.backend;
-  return openModel(openFolder(path), { text: CALIBRATION_TEXT, ...options, backend });
+  return openModel(openFolder(modelFolder(path)), { text: CALIBRATION_TEXT, ...options, backend });
 }

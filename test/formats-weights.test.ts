@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Folder, folderOf } from '../src/formats/bytes.ts';
@@ -89,8 +90,21 @@ describe('openWeights', () => {
   });
 
   it.each<[string, Record<string, Uint8Array>, string]>([
-    ['an empty folder', {}, 'm: expected model.safetensors or model.safetensors.index.json; found neither'],
-    ['a pickle', { 'pytorch_model.bin': one }, 'm/pytorch_model.bin: pickled checkpoints are not read'],
+    [
+      'an empty folder',
+      {},
+      'm: expected model.safetensors or pytorch_model.bin, or the index of its shards; found none',
+    ],
+    [
+      'a checkpoint under another name',
+      { 'mamba.pt': one },
+      'm/mamba.pt: weights are expected under the name model.safetensors or pytorch_model.bin',
+    ],
+    [
+      'a pickle that is none',
+      { 'pytorch_model.bin': one },
+      'm/pytorch_model.bin: expected a checkpoint of torch.save, a zip file that begins with PK; got ',
+    ],
     [
       'an index that is no object',
       { [INDEX]: utf8('[]') },
@@ -146,10 +160,26 @@ describe('openWeights', () => {
     expect(folder.openFiles()).toBe(0);
   });
 
-  it('says how to convert a pickle', () => {
-    expect(() => openWeights(folderOf('m', { 'pytorch_model.bin': one }))).toThrow(
-      /save_file\(.*'model\.safetensors'\)/,
-    );
+  it('reads pytorch_model.bin, alone and in shards, and safetensors first', () => {
+    const file = (name: string) =>
+      new Uint8Array(readFileSync(new URL(`./pytorch/valid/${name}.bin`, import.meta.url)));
+    const bin = 'pytorch_model.bin';
+    const alone = openWeights(folderOf('m', { [bin]: file('linear') }));
+    expect([alone.names(), alone.shape('weight'), alone.dtype('bias'), alone.metadata]).toEqual([
+      ['weight', 'bias'],
+      [2, 3],
+      'F32',
+      {},
+    ]);
+    const both = folderOf('m', { [bin]: file('linear'), 'model.safetensors': one });
+    expect(openWeights(both).names()).toEqual(['a']);
+    const map = { weight: '1', bias: '1', w: '2', b: '2' };
+    const shards = { '1': file('linear'), '2': file('parameters'), [`${bin}.index.json`]: index(map) };
+    expect(openWeights(folderOf('m', shards)).names()).toEqual(['weight', 'bias', 'w', 'b']);
+    expect(() => openWeights(folderOf('m', { ...shards, '2': one }))).toThrow('m/2: expected a checkpoint');
+    expect(openWeights(folderOf('m', { [bin]: file('mamba') })).shape('backbone.embeddings.weight')).toEqual([
+      16, 6,
+    ]);
   });
 
   it('gives the names and shapes that the model reads', () => {

@@ -41,7 +41,7 @@ describe('commands', () => {
     .filter(line => line.startsWith('npx quamba '))
     .map(line => line.replace(/\s+#.*$/, '').replace('npx quamba ', ''));
   /** A model that the reader would have to fetch first. */
-  const needsDownload = (line: string) => /--model (?!models\/)/.test(line);
+  const needsDownload = (line: string) => /^pull |--model (?!models\/)/.test(line);
   const runnable = lines.filter(line => !needsDownload(line));
 
   it('are there', () => {

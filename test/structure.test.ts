@@ -72,6 +72,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   quant: 'tensor op ops graph run plan-json model formats identity',
   backends: 'tensor op ops graph run plan-json',
   formats: 'tensor | model',
+  hub: 'formats',
   text: 'tensor ops | formats session',
   session: 'tensor op ops graph run model quant backends formats',
 };
@@ -96,7 +97,7 @@ const OP_HELPERS = ['numerics', 'hadamard', 'index'];
 const opFile = (path: string) =>
   /^src\/ops\/[^/]+\.ts$/.test(path) && !OP_HELPERS.includes(basename(path, '.ts'));
 
-const NODE_FILES = /^src\/(?:formats\/disk\.ts|load\.ts|backends\/cuda\/library\.ts|cli\/.*)$/;
+const NODE_FILES = /^src\/(?:formats\/disk\.ts|load\.ts|hub\/.*|backends\/cuda\/library\.ts|cli\/.*)$/;
 const recipeFile = 'src/quant/recipes.ts';
 const allRecipes: string[] = exists(recipeFile)
   ? Object.keys((await load(recipeFile)).recipes as object)
@@ -131,7 +132,7 @@ const rules: Rule[] = [
     ],
   },
   {
-    says: 'only disk.ts, load.ts, the loader of the CUDA library and the cli know Node',
+    says: 'only disk.ts, load.ts, the hub, the loader of the CUDA library and the cli know Node',
     applies: path => isSource(path) && !NODE_FILES.test(path),
     breaches: ({ path, text }) =>
       imports(text)

@@ -8,6 +8,7 @@ import { writeGguf } from '../formats/gguf.ts';
 import { placeholderVocabulary, vocabularyOf } from '../formats/gguf-vocabulary.ts';
 import { readJson } from '../formats/json.ts';
 import { createTokenizer } from '../formats/tokenizer.ts';
+import { modelName } from '../hub/cache.ts';
 import { ggufOf, type Storage, storage } from '../model/gguf.ts';
 import { type FloatModel, openFloatModel } from '../open-model.ts';
 import { isPlan } from '../quant/checkpoint.ts';
@@ -51,7 +52,7 @@ function exportModel({ out, model: path, format, type, json = false }: Options):
       model.config,
       model.program.weights,
       type,
-      basename(resolve(path)),
+      modelName(path),
       `${path}/config.json`,
     );
     const vocabulary = vocabularyFor(folder, model);

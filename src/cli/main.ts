@@ -9,6 +9,7 @@ import { evalCommand } from './eval.ts';
 import { exportCommand } from './export.ts';
 import { generateCommand } from './generate.ts';
 import { inspectCommand } from './inspect.ts';
+import { pullCommand } from './pull.ts';
 import { quantizeCommand } from './quantize.ts';
 import { UsageError } from './terminal.ts';
 
@@ -27,6 +28,7 @@ const program = new Command('quamba')
   .addCommand(benchCommand())
   .addCommand(conformCommand())
   .addCommand(exportCommand())
+  .addCommand(pullCommand())
   .addHelpText(
     'after',
     '\nStart with:\n  quamba generate --prompt "The old man looked out of the window and saw"',

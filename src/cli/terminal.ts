@@ -7,6 +7,7 @@ import { basename } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import { backendNames } from '../backends/index.ts';
 import { parseJson } from '../formats/json.ts';
+import { modelFolder } from '../hub/cache.ts';
 import { EMBEDDED_MODEL } from '../load.ts';
 import { recipe, recipes } from '../quant/recipes.ts';
 import { parseRecipe, type Recipe } from '../quant/scheme.ts';
@@ -41,8 +42,10 @@ export const tokenList = (text: string): number[] =>
 export const modelOption = () =>
   new Option(
     '--model <dir>',
-    'folder of the model: Hugging Face, state-spaces, or made by quamba quantize',
-  ).default(EMBEDDED_MODEL, 'the embedded mamba-books-15m');
+    'folder of the model (Hugging Face, state-spaces, or made by quamba quantize), or the name of a pulled one',
+  )
+    .argParser(path => modelFolder(path))
+    .default(EMBEDDED_MODEL, 'the embedded mamba-books-15m');
 export const recipeOption = (
   otherwise = 'what the model was quantized by, or quamba where it is ready, or fp32',
 ) =>

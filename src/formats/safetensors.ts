@@ -17,7 +17,7 @@ export { fitsF16 } from './half.ts';
 
 /** Bytes for each value. A file may hold all of these; `read` knows those of `ARRAYS`. */
 // biome-ignore format: a table
-const WIDTHS = {
+export const WIDTHS = {
   F64: 8, I64: 8, U64: 8, C64: 8,
   F32: 4, I32: 4, U32: 4,
   F16: 2, BF16: 2, I16: 2, U16: 2,
@@ -161,7 +161,8 @@ function checkCover(
     throw new Error(`${file}: tensors end at byte ${covered}, the file at ${size}; is it cut off?`);
 }
 
-function readTensor(source: ByteSource, where: string, entry: Entry, finite: boolean): Tensor {
+/** The values of one tensor, from where its entry says they are: see `SafetensorsFile.read`. */
+export function readTensor(source: ByteSource, where: string, entry: Entry, finite: boolean): Tensor {
   const { shape, begin, end } = entry;
   if (!Object.hasOwn(ARRAYS, entry.dtype))
     throw new TypeError(`${where}: expected one of ${Object.keys(ARRAYS).join(', ')}; got ${entry.dtype}`);

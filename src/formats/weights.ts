@@ -1,6 +1,6 @@
 /**
- * The weights of a checkpoint folder: one safetensors file, or shards with their index. Nothing is read before it is
- * asked for.
+ * The weights of a checkpoint folder: one file or shards with their index, safetensors or else what torch.save wrote.
+ * Nothing is read before it is asked for.
  *
  * Names and shapes are those that the model reads: state-spaces' `backbone.embedding.weight` goes by Hugging Face's
  * `backbone.embeddings.weight`, and `conv1d.weight` [d, 1, k] is [d, k].
@@ -8,7 +8,8 @@
 import type { Tensor } from '../tensor.ts';
 import type { ByteSource, Folder } from './bytes.ts';
 import { isObject, readJson, show } from './json.ts';
-import { readSafetensors, type SafetensorsFile, type StoredDType } from './safetensors.ts';
+import { readPytorch, type TensorFile } from './pytorch.ts';
+import { readSafetensors, type StoredDType } from './safetensors.ts';
 
 export interface WeightSource {
   /** The file, or the index of the shards. */
@@ -26,33 +27,34 @@ export interface WeightSource {
   close(): void;
 }
 
-const SINGLE = 'model.safetensors';
-const INDEX = 'model.safetensors.index.json';
-const CONVERT =
-  `python -c "import torch; from safetensors.torch import save_file; ` +
-  `w = torch.load('pytorch_model.bin', map_location='cpu', weights_only=True); ` +
-  `save_file({k: v.clone() for k, v in w.items()}, '${SINGLE}')"`;
+/** The formats, the first one that a folder has counts. Each as one file, or as an index of shards. */
+const FORMATS = [
+  { single: 'model.safetensors', read: readSafetensors },
+  { single: 'pytorch_model.bin', read: readPytorch },
+] as const satisfies readonly { single: string; read: (source: ByteSource) => TensorFile }[];
+type Format = (typeof FORMATS)[number];
 
-/** @throws Error when the folder has no safetensors, or what it has is broken or does not agree with its index. */
+/** @throws Error when the folder has no weights, or what it has is broken or does not agree with its index. */
 export function openWeights(folder: Folder): WeightSource {
   const files = folder.list();
-  if (files.includes(SINGLE)) return open(folder, SINGLE, [SINGLE], {});
-  if (files.includes(INDEX)) {
-    const index = shardOf(folder);
-    return open(folder, INDEX, [...new Set(Object.values(index))].sort(), index);
+  for (const format of FORMATS) {
+    const { single } = format;
+    const index = `${single}.index.json`;
+    if (files.includes(single)) return open(folder, format, single, [single], {});
+    if (!files.includes(index)) continue;
+    const shards = shardOf(folder, index);
+    return open(folder, format, index, [...new Set(Object.values(shards))].sort(), shards);
   }
-  const pickle = files.find(file => /\.(bin|pt|pth|ckpt)$/.test(file));
-  if (pickle)
-    throw new Error(
-      `${folder.name}/${pickle}: pickled checkpoints are not read, since they can run code; convert it once: ${CONVERT}`,
-    );
-  throw new Error(`${folder.name}: expected ${SINGLE} or ${INDEX}; found neither`);
+  const names = FORMATS.map(({ single }) => single).join(' or ');
+  const other = files.find(file => /\.(bin|pt|pth|ckpt)$/.test(file));
+  if (other) throw new Error(`${folder.name}/${other}: weights are expected under the name ${names}`);
+  throw new Error(`${folder.name}: expected ${names}, or the index of its shards; found none`);
 }
 
 /** The index: the shard of every tensor. */
-function shardOf(folder: Folder): Readonly<Record<string, string>> {
-  const where = `${folder.name}/${INDEX}`;
-  const index = readJson(folder, INDEX);
+function shardOf(folder: Folder, file: string): Readonly<Record<string, string>> {
+  const where = `${folder.name}/${file}`;
+  const index = readJson(folder, file);
   const map = isObject(index) ? index.weight_map : undefined;
   if (!isObject(map)) throw new Error(`${where}: weight_map expected an object; got ${show(map)}`);
   const files = new Set(folder.list());
@@ -68,12 +70,13 @@ function shardOf(folder: Folder): Readonly<Record<string, string>> {
 }
 
 interface Stored {
-  readonly file: SafetensorsFile;
+  readonly file: TensorFile;
   readonly name: string;
 }
 
 function open(
   folder: Folder,
+  format: Format,
   main: string,
   shards: readonly string[],
   index: Readonly<Record<string, string>>,
@@ -87,7 +90,7 @@ function open(
     const files = shards.map(shard => {
       const source = folder.open(shard);
       sources.push(source);
-      return readSafetensors(source);
+      return format.read(source);
     });
     const stored = collect(files);
     for (const [tensor, shard] of Object.entries(index))
@@ -100,7 +103,7 @@ function open(
   }
 }
 
-function collect(files: readonly SafetensorsFile[]): Map<string, Stored> {
+function collect(files: readonly TensorFile[]): Map<string, Stored> {
   const stored = new Map<string, Stored>();
   for (const file of files)
     for (const name of file.tensors.keys()) {

@@ -1,0 +1,49 @@
+/** `quamba pull`: a model of the Hugging Face hub into the cache. */
+import { Command } from 'commander';
+import { isRepoName } from '../hub/cache.ts';
+import { pull } from '../hub/pull.ts';
+import { jsonOption, print, printJson, progressLine, UsageError } from './terminal.ts';
+
+export const pullCommand = () =>
+  new Command('pull')
+    .description(
+      'Fetches a model from the Hugging Face hub and prints its folder; --model then takes its name.',
+    )
+    .argument('<model>', 'owner/name, such as state-spaces/mamba-130m-hf')
+    .option('--revision <name>', 'a branch, a tag or a commit', 'main')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Only config.json, the tokenizer and the weights are fetched (safetensors, or else pytorch_model.bin), into the cache that
+Hugging Face's Python library uses too. A broken download goes on where it broke; sums are checked.
+
+HF_HOME or HF_HUB_CACHE say where the cache is, HF_ENDPOINT names a mirror, HF_TOKEN opens private and gated models.
+
+Examples:
+  quamba pull state-spaces/mamba-130m-hf
+  quamba generate --model state-spaces/mamba-130m-hf --prompt "It was a dark night"`,
+    )
+    .action(pullModel);
+
+type Options = { revision: string; json?: boolean };
+
+async function pullModel(model: string, { revision, json = false }: Options): Promise<void> {
+  if (!isRepoName(model)) throw new UsageError(`pull: model expected owner/name; got '${model}'`);
+  const lines = new Map<string, ReturnType<typeof progressLine>>();
+  const pulled = await pull(model, {
+    revision,
+    onProgress(file, done, total) {
+      const line = lines.get(file) ?? progressLine(`${file}, MB:`, json);
+      lines.set(file, line);
+      const mega = (bytes: number) => Math.ceil(bytes / 1e5) / 10;
+      line(mega(done), mega(total));
+    },
+  });
+  if (json) printJson(pulled);
+  else print(pulled.folder);
+  if (!pulled.files.some(({ name }) => name === 'tokenizer.json') && !json)
+    process.stderr.write(
+      `${model}: has no tokenizer.json, so it takes --tokens; the state-spaces models have that of EleutherAI/gpt-neox-20b\n`,
+    );
+}

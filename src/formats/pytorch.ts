@@ -1,0 +1,263 @@
+/**
+ * A checkpoint as `torch.save(model.state_dict(), 'pytorch_model.bin')` writes it: a zip file with a pickle, which names the
+ * tensors, and one entry for each storage, which holds their values. No code of the file runs (pickle.ts); tensors are read
+ * when asked for, and nothing is allocated that the file does not really hold.
+ *
+ *   <root>/data.pkl     {'backbone.norm_f.weight': tensor(storage '7', offset, shape, strides), …}
+ *   <root>/data/7       its values, little-endian
+ *
+ * Two tensors may share a storage, as a head tied to its embedding does, and a tensor may be a strided view of one.
+ *
+ * Source  pytorch: torch/serialization.py (_save, _load), torch/_utils.py (_rebuild_tensor_v2, _rebuild_parameter)
+ */
+import { sizeOf, type Tensor, zeros } from '../tensor.ts';
+import type { ByteSource } from './bytes.ts';
+import { show } from './json.ts';
+import { type Allowed, describe, type Pickled, type PickleReader, refuse, unpickle } from './pickle.ts';
+import { readTensor, type SafetensorsFile, type StoredDType, WIDTHS } from './safetensors.ts';
+import { isZip, readZip, type ZipEntry } from './zip.ts';
+
+/** A file of named tensors, whatever its format. */
+export interface TensorFile extends Pick<SafetensorsFile, 'name' | 'metadata' | 'read'> {
+  readonly tensors: ReadonlyMap<string, { readonly dtype: StoredDType; readonly shape: readonly number[] }>;
+}
+
+interface Storage {
+  /** What errors call it. */
+  readonly name: string;
+  readonly dtype: StoredDType;
+  /** How many values. */
+  readonly size: number;
+  /** Where they are in the file. */
+  readonly begin: number;
+}
+
+/** A view of a storage. Offset and strides count values. */
+interface View {
+  readonly name: string;
+  readonly storage: Storage;
+  readonly dtype: StoredDType;
+  readonly offset: number;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  /** Values of the storage from the first one of the view to its last. */
+  readonly span: number;
+}
+
+/** The pickle of a checkpoint of 2.8 B parameters has 100 kB. */
+const MOST_PICKLE_BYTES = 1 << 24;
+const MOST_AXES = 8;
+
+/** @throws Error in one sentence, when the file is not a checkpoint or holds anything but tensors. */
+export function readPytorch(source: ByteSource, { finite = true } = {}): TensorFile {
+  const { name: file } = source;
+  const fail = (what: string): never => {
+    throw new Error(`${file}: ${what}`);
+  };
+  if (!isZip(source)) fail(whyNoZip(source));
+  const entries = readZip(source);
+  const root = rootOf(entries, fail);
+  const textOf = (name: string, most: number): string | undefined => {
+    const entry = entries.get(root + name);
+    if (!entry) return undefined;
+    if (entry.end - entry.begin > most) fail(`zip entry ${show(root + name)} expected at most ${most} bytes`);
+    return new TextDecoder().decode(source.read(entry.begin, entry.end)).trim();
+  };
+  const order = textOf('byteorder', 16);
+  if (order !== undefined && order !== 'little')
+    fail(`zip entry "${root}byteorder" expected little; got ${show(order)}`);
+
+  const { begin, end } = entries.get(`${root}data.pkl`)!;
+  if (end - begin > MOST_PICKLE_BYTES)
+    fail(`data.pkl expected at most ${MOST_PICKLE_BYTES} bytes; got ${end - begin}`);
+  const reader = { allowed: ALLOWED, persistent: storages(entries, root) } satisfies PickleReader;
+  const value = unpickle(source.read(begin, end), `${file}/data.pkl`, reader);
+
+  const tensors = new Map<string, View>();
+  if (!(value instanceof Map)) return fail(`expected a dictionary of tensors; got ${describe(value)}`);
+  for (const [name, item] of value) {
+    if (typeof name !== 'string') fail(`name of a tensor expected a text; got ${describe(name)}`);
+    if (!isView(item)) fail(`${show(name)} expected a tensor; got ${describe(item)}`);
+    tensors.set(name, item);
+  }
+  return {
+    name: file,
+    metadata: {},
+    tensors,
+    read(name) {
+      const view = tensors.get(name);
+      if (!view) throw new Error(`${file}: no tensor ${show(name)}`);
+      return readView(source, `${file}: tensor ${show(name)}`, view, finite);
+    },
+  };
+}
+
+/** What the first bytes of a file that is not a zip file say it is. */
+function whyNoZip(source: ByteSource): string {
+  const first = source.read(0, Math.min(source.size, 11));
+  if (first[0] === 0x80 && first[1] === 2)
+    return (
+      'is in the format of torch before 1.6, which is not read; write it anew once: ' +
+      `python -c "import torch; torch.save(torch.load('in.bin', weights_only=True), 'out.bin')"`
+    );
+  const text = new TextDecoder('latin1').decode(first);
+  if (text.startsWith('version https'.slice(0, 11)))
+    return 'is the pointer of Git LFS, not the file itself; fetch it by git lfs pull';
+  return `expected a checkpoint of torch.save, a zip file that begins with PK; got ${show(text)}`;
+}
+
+/** The folder in the zip file: `archive/`, or the file's own name. */
+function rootOf(entries: ReadonlyMap<string, ZipEntry>, fail: (what: string) => never): string {
+  const pickles = [...entries.keys()].filter(name => /^[^/]+\/data\.pkl$/.test(name));
+  if (pickles.length !== 1)
+    return fail(`expected one data.pkl in a folder of the zip file; got ${pickles.length}`);
+  const root = pickles[0].slice(0, -'data.pkl'.length);
+  if (entries.has(`${root}constants.pkl`)) fail('is a TorchScript program, not a checkpoint');
+  return root;
+}
+
+// biome-ignore format: a table
+const STORAGES: Readonly<Record<string, StoredDType>> = {
+  Float: 'F32', Half: 'F16', BFloat16: 'BF16', Double: 'F64', Long: 'I64', Int: 'I32', Short: 'I16', Char: 'I8',
+  Byte: 'U8', Bool: 'BOOL',
+};
+
+interface StorageType extends Allowed {
+  readonly stores: StoredDType;
+}
+
+// A pickle makes texts, numbers, arrays and maps; an object with these fields comes from the table or from this file.
+const has = (value: Pickled, field: string): boolean =>
+  typeof value === 'object' && value !== null && field in value;
+const isStorageType = (value: Pickled): value is StorageType => has(value, 'stores');
+const isStorage = (value: Pickled): value is Storage => has(value, 'begin');
+const isView = (value: Pickled): value is View => has(value, 'strides');
+
+const isSize = (value: Pickled): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
+/** ('storage', torch.FloatStorage, '7', 'cpu', 1234) → the entry `data/7`. */
+function storages(entries: ReadonlyMap<string, ZipEntry>, root: string): (id: Pickled) => Storage {
+  const known = new Map<string, Storage>();
+  return id => {
+    const parts = Array.isArray(id) ? id : refuse(`persistent id expected a tuple; got ${describe(id)}`);
+    const [word, type, key, place, size] = parts;
+    if (parts.length !== 5 || word !== 'storage' || typeof key !== 'string' || typeof place !== 'string')
+      return refuse('persistent id expected (storage, type, key, place, size)');
+    if (!isStorageType(type)) return refuse(`storage ${show(key)}: no storage type: ${describe(type)}`);
+    if (!isSize(size)) return refuse(`storage ${show(key)}: size expected values; got ${describe(size)}`);
+    const { stores: dtype } = type;
+    const seen = known.get(key);
+    if (seen && (seen.dtype !== dtype || seen.size !== size))
+      return refuse(`storage ${show(key)} is ${seen.dtype}[${seen.size}] and ${dtype}[${size}]`);
+    const entry = entries.get(`${root}data/${key}`);
+    if (!entry) return refuse(`storage ${show(key)}: no zip entry ${show(`${root}data/${key}`)}`);
+    const bytes = size * WIDTHS[dtype];
+    if (bytes !== entry.end - entry.begin)
+      return refuse(
+        `storage ${show(key)}: ${dtype}[${size}] has ${bytes} bytes; its zip entry ${entry.end - entry.begin}`,
+      );
+    const storage = seen ?? { name: 'a storage', dtype, size, begin: entry.begin };
+    known.set(key, storage);
+    return storage;
+  };
+}
+
+/** (storage, offset, shape, strides, requires_grad, backward_hooks) */
+function rebuildTensor(args: readonly Pickled[]): View {
+  const [storage, offset, shape, strides, grad, hooks] = args;
+  if (args.length !== 6) refuse(`_rebuild_tensor_v2 expected 6 arguments; got ${args.length}`);
+  if (!isStorage(storage)) return refuse(`tensor expected a storage; got ${describe(storage)}`);
+  if (!isSize(offset)) return refuse(`offset of a tensor expected 0 or more; got ${describe(offset)}`);
+  const sizes = axes('shape', shape);
+  const steps = axes('strides', strides);
+  if (sizes.length !== steps.length)
+    refuse(`tensor has a shape of ${sizes.length} axes and strides of ${steps.length}`);
+  if (typeof grad !== 'boolean') refuse(`requires_grad expected true or false; got ${describe(grad)}`);
+  if (!(hooks instanceof Map) || hooks.size) refuse(`backward_hooks expected none; got ${describe(hooks)}`);
+
+  const { dtype, size } = storage;
+  const count = sizeOf(sizes);
+  const span = count === 0 ? 0 : 1 + sizes.reduce((sum, extent, axis) => sum + (extent - 1) * steps[axis], 0);
+  // An axis of stride 0 would make a small file a large tensor: no more values than the storage has.
+  if (count > size) refuse(`tensor of shape ${show(sizes)} has more values than its storage: ${size}`);
+  if (offset + span > size)
+    refuse(
+      `tensor of shape ${show(sizes)}, strides ${show(steps)} and offset ${offset} ends outside of its storage of ${size}`,
+    );
+  return { name: 'a tensor', storage, dtype, offset, shape: sizes, strides: steps, span };
+}
+
+function axes(what: string, value: Pickled): readonly number[] {
+  if (!Array.isArray(value) || !value.every(isSize))
+    return refuse(`${what} of a tensor expected a tuple of whole numbers from 0 on; got ${show(value)}`);
+  if (value.length > MOST_AXES)
+    refuse(`${what} of a tensor expected at most ${MOST_AXES} axes; got ${value.length}`);
+  return value.slice();
+}
+
+/** (tensor, requires_grad, backward_hooks): a parameter is its tensor. */
+function rebuildParameter(args: readonly Pickled[]): View {
+  const [view] = args;
+  if (args.length !== 3) refuse(`_rebuild_parameter expected 3 arguments; got ${args.length}`);
+  return isView(view) ? view : refuse(`_rebuild_parameter expected a tensor; got ${describe(view)}`);
+}
+
+/** Every name that a checkpoint may say. */
+const ALLOWED: PickleReader['allowed'] = new Map<string, Allowed>([
+  ['torch._utils _rebuild_tensor_v2', { name: '_rebuild_tensor_v2', call: rebuildTensor }],
+  ['torch._utils _rebuild_parameter', { name: '_rebuild_parameter', call: rebuildParameter }],
+  [
+    'collections OrderedDict',
+    {
+      name: 'OrderedDict',
+      call: args =>
+        args.length ? refuse(`OrderedDict expected no arguments; got ${args.length}`) : new Map(),
+      // state_dict() keeps the versions of its modules there
+      mayBuild: state => state instanceof Map && [...state.keys()].every(key => key === '_metadata'),
+    },
+  ],
+  ...Object.entries(STORAGES).map(([type, dtype]): [string, StorageType] => {
+    const name = `${type}Storage`;
+    return [`torch ${name}`, { name, stores: dtype }];
+  }),
+]);
+
+function readView(source: ByteSource, where: string, view: View, finite: boolean): Tensor {
+  const { storage, dtype, offset, shape, strides, span } = view;
+  const begin = storage.begin + offset * WIDTHS[dtype];
+  const end = begin + span * WIDTHS[dtype];
+  const whole = readTensor(source, where, { dtype, shape: [span], begin, end }, finite);
+  if (isRowMajor(shape, strides)) return { ...whole, shape };
+  const { data } = zeros(whole.dtype, shape);
+  gather(whole.data, data, shape, strides);
+  return { ...whole, shape, data } as Tensor;
+}
+
+/** An axis of one value has no step, so its stride says nothing. */
+function isRowMajor(shape: readonly number[], strides: readonly number[]): boolean {
+  let step = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] !== 1 && strides[axis] !== step) return sizeOf(shape) === 0;
+    step *= shape[axis];
+  }
+  return true;
+}
+
+function gather(
+  from: ArrayLike<number>,
+  to: { [index: number]: number; readonly length: number },
+  shape: readonly number[],
+  strides: readonly number[],
+): void {
+  const index = shape.map(() => 0);
+  let at = 0;
+  for (let i = 0; i < to.length; i++) {
+    to[i] = from[at];
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      at += strides[axis];
+      if (++index[axis] < shape[axis]) break;
+      at -= strides[axis] * shape[axis];
+      index[axis] = 0;
+    }
+  }
+}

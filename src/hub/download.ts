@@ -1,0 +1,118 @@
+/**
+ * One file of the hub into the cache: whole, or not under its name. What came before a break stays as `….incomplete`, and the
+ * next attempt, or the next run, goes on from there; a sum over all of it decides at the end.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { HubFailure, reasonOf } from './request.ts';
+
+export interface RemoteFile {
+  readonly name: string;
+  /** In bytes. */
+  readonly size: number;
+  /** Of the bytes: sha256 for a large file, git's sha1 of the blob for a small one. */
+  readonly sum: { readonly kind: 'sha256' | 'git-sha1'; readonly hex: string };
+  /** Asks for its bytes from `begin` on. */
+  request(begin: number): Promise<Response>;
+}
+
+export interface DownloadOptions {
+  readonly onProgress?: (done: number, total: number) => void;
+  /** How often in a row an attempt may bring nothing. */
+  readonly attempts?: number;
+  /** Milliseconds before the next attempt; doubled each time. */
+  readonly pause?: number;
+}
+
+/**
+ * @param what begins the complaints.
+ * @returns whether anything had to be fetched.
+ * @throws Error in one sentence.
+ */
+export async function download(
+  what: string,
+  file: RemoteFile,
+  path: string,
+  { onProgress, attempts = 5, pause = 1000 }: DownloadOptions = {},
+): Promise<boolean> {
+  if (sizeOf(path) === file.size) return false;
+  const partial = `${path}.incomplete`;
+  mkdirSync(dirname(path), { recursive: true });
+  let left = attempts;
+  for (let restarted = false; ; ) {
+    if ((sizeOf(partial) ?? 0) > file.size) rmSync(partial);
+    const had = sizeOf(partial) ?? 0;
+    try {
+      await fetchRest(what, file, partial, onProgress);
+    } catch (error) {
+      const failure = error instanceof HubFailure ? error : brokenOff(what, error);
+      const brought = (sizeOf(partial) ?? 0) > had;
+      left = brought ? attempts : left - 1;
+      if (!failure.again || left <= 0) throw failure;
+      await wait(pause * 2 ** (attempts - left));
+      continue;
+    }
+    const found = await sumOf(partial, file);
+    if (found === file.sum.hex) break;
+    rmSync(partial);
+    // The first part may be of another day; what came in one go cannot be mended by asking again.
+    if (had === 0 || restarted)
+      throw new Error(
+        `${what}: expected ${file.sum.kind} ${file.sum.hex}; what came has ${found}, and was removed`,
+      );
+    restarted = true;
+  }
+  renameSync(partial, path);
+  return true;
+}
+
+const sizeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.size;
+
+const SYSTEM = /^E(?:NOSPC|ACCES|ROFS|IO|DQUOT|PERM|MFILE)$/;
+
+function brokenOff(what: string, error: unknown): HubFailure {
+  const reason = reasonOf(error);
+  return SYSTEM.test(reason)
+    ? new HubFailure(`${what}: cannot be written (${reason})`, false, { cause: error })
+    : new HubFailure(`${what}: the connection broke (${reason})`, true, { cause: error });
+}
+
+async function fetchRest(
+  what: string,
+  file: RemoteFile,
+  partial: string,
+  onProgress: DownloadOptions['onProgress'],
+): Promise<void> {
+  let done = sizeOf(partial) ?? 0;
+  onProgress?.(done, file.size);
+  if (done === file.size && existsSync(partial)) return;
+  const { status, body } = await file.request(done);
+  const target: FileHandle = await open(partial, 'a');
+  try {
+    if (status !== 206 && done > 0) {
+      // a server without ranges begins anew
+      await target.truncate(0);
+      done = 0;
+    }
+    for await (const chunk of body ?? []) {
+      done += chunk.length;
+      if (done > file.size) throw new HubFailure(`${what}: expected ${file.size} bytes; more came`, false);
+      await target.writeFile(chunk);
+      onProgress?.(done, file.size);
+    }
+    await target.sync();
+  } finally {
+    await target.close();
+  }
+  if (done < file.size) throw new HubFailure(`${what}: ends after ${done} of ${file.size} bytes`, true);
+}
+
+async function sumOf(path: string, { size, sum }: RemoteFile): Promise<string> {
+  const hash = createHash(sum.kind === 'sha256' ? 'sha256' : 'sha1');
+  if (sum.kind === 'git-sha1') hash.update(`blob ${size}\0`);
+  for await (const chunk of createReadStream(path)) hash.update(chunk);
+  return hash.digest('hex');
+}

@@ -1,0 +1,149 @@
+/**
+ * A model of the Hugging Face hub into the cache: config, tokenizer and weights, nothing else. The configuration comes first,
+ * so that a model that cannot run is known before its gigabytes are here; a revision gets its name when it is whole.
+ */
+import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import type { listFiles, modelInfo } from '@huggingface/hub';
+import { parseConfig } from '../formats/config.ts';
+import { openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { isObject, readJson } from '../formats/json.ts';
+import { type HubSettings, hubSettings, isCommit, isRepoName, repoFolder } from './cache.ts';
+import { type DownloadOptions, download, type RemoteFile } from './download.ts';
+import { HubFailure, hubFetch } from './request.ts';
+
+export interface PullOptions extends Omit<DownloadOptions, 'onProgress'> {
+  /** A branch, a tag or a commit; `main` by default. */
+  readonly revision?: string;
+  /** Default: what the environment says. */
+  readonly settings?: HubSettings;
+  readonly onProgress?: (file: string, done: number, total: number) => void;
+}
+
+export interface Pulled {
+  readonly model: string;
+  /** The commit. */
+  readonly revision: string;
+  readonly folder: string;
+  readonly files: readonly { readonly name: string; readonly bytes: number; readonly fetched: boolean }[];
+}
+
+const COMPANIONS = ['tokenizer.json', 'tokenizer_config.json'];
+/** The first that a repository has counts, as in openWeights. */
+const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'];
+
+/**
+ * Fetches what is not in the cache yet.
+ *
+ * @throws Error in one sentence: no network, no such model, not allowed, not a model that can run, wrong bytes.
+ */
+export async function pull(model: string, options: PullOptions = {}): Promise<Pulled> {
+  const { revision = 'main', settings = hubSettings(), onProgress } = options;
+  if (!isRepoName(model)) throw new RangeError(`pull: model expected owner/name; got '${model}'`);
+  if (!/^[\w.-]+(?:\/[\w.-]+)*$/.test(revision) || revision.split('/').includes('..'))
+    throw new RangeError(`pull: revision expected a branch, a tag or a commit; got '${revision}'`);
+  if (settings.offline)
+    throw new Error(`${model}: cannot be fetched, HF_HUB_OFFLINE says that there is no network`);
+
+  // the client of the hub is half a megabyte: only who pulls waits for it
+  const hub: Hub = await import('@huggingface/hub');
+  const { commit, files } = await listing(hub, model, revision, settings);
+  const folder = repoFolder(settings.cache, model);
+  const snapshot = join(folder, 'snapshots', commit);
+  const pulled: Pulled['files'][number][] = [];
+
+  const fetchFile = async (name: string): Promise<void> => {
+    const file = files.get(name);
+    if (!file) throw new Error(`${model}: has no ${name}`);
+    const blob = join(folder, 'blobs', file.sum.hex);
+    const fetched = await download(`${model}/${name}`, file, blob, {
+      ...options,
+      onProgress: (done, total) => onProgress?.(name, done, total),
+    });
+    link(blob, join(snapshot, name));
+    pulled.push({ name, bytes: file.size, fetched });
+  };
+
+  await fetchFile('config.json');
+  const here = openFolder(snapshot);
+  parseConfig(readJson(here, 'config.json'), `${model}/config.json`);
+  for (const name of COMPANIONS.filter(companion => files.has(companion))) await fetchFile(name);
+
+  const single = WEIGHTS.find(name => files.has(name) || files.has(`${name}.index.json`));
+  if (!single) throw new Error(`${model}: has neither ${WEIGHTS.join(' nor ')}, nor the index of its shards`);
+  if (files.has(single)) await fetchFile(single);
+  else {
+    const index = `${single}.index.json`;
+    await fetchFile(index);
+    for (const shard of shardsOf(readJson(openFolder(snapshot), index), `${model}/${index}`))
+      await fetchFile(shard);
+  }
+  if (!isCommit(revision)) {
+    const ref = join(folder, 'refs', revision);
+    mkdirSync(dirname(ref), { recursive: true });
+    writeFileAtomic(ref, [new TextEncoder().encode(commit)]);
+  }
+  return { model, revision: commit, folder: snapshot, files: pulled };
+}
+
+interface Hub {
+  readonly modelInfo: typeof modelInfo;
+  readonly listFiles: typeof listFiles;
+}
+
+/** No step of a path, and nothing hidden. */
+const PLAIN = /^\w[\w.-]*$/;
+const SUMS = { sha256: /^[0-9a-f]{64}$/, 'git-sha1': /^[0-9a-f]{40}$/ } as const;
+
+/** The commit of a revision, and the files of its top folder by name. */
+async function listing(
+  hub: Hub,
+  model: string,
+  revision: string,
+  settings: HubSettings,
+): Promise<{ readonly commit: string; readonly files: ReadonlyMap<string, RemoteFile> }> {
+  const at = { hubUrl: settings.endpoint, fetch: hubFetch(model, settings) };
+  const files = new Map<string, RemoteFile>();
+  try {
+    const { sha: commit } = await hub.modelInfo({ name: model, revision, additionalFields: ['sha'], ...at });
+    if (!isCommit(commit)) throw new Error('no commit');
+    for await (const { type, path, size, oid, lfs } of hub.listFiles({
+      repo: model,
+      revision: commit,
+      ...at,
+    })) {
+      if (type !== 'file' || !PLAIN.test(path)) continue;
+      const kind = lfs ? 'sha256' : 'git-sha1';
+      const hex = lfs ? lfs.oid : oid;
+      if (!hex || !SUMS[kind].test(hex)) throw new Error(`no ${kind} of ${path}`);
+      if (!Number.isSafeInteger(size) || size < 0) throw new Error(`no size of ${path}`);
+      const url = `${at.hubUrl}/${model}/resolve/${commit}/${encodeURIComponent(path)}`;
+      const get = hubFetch(`${model}/${path}`, settings);
+      const request = (begin: number) => get(url, begin > 0 ? { headers: { range: `bytes=${begin}-` } } : {});
+      files.set(path, { name: path, size, sum: { kind, hex }, request });
+    }
+    return { commit, files };
+  } catch (error) {
+    if (error instanceof HubFailure) throw error;
+    const { message } = error as Error;
+    throw new Error(`${model}: ${at.hubUrl} does not answer as the hub does (${message})`, { cause: error });
+  }
+}
+
+function shardsOf(index: unknown, where: string): readonly string[] {
+  const map = isObject(index) ? index.weight_map : undefined;
+  if (!isObject(map)) throw new Error(`${where}: weight_map expected an object`);
+  return [...new Set(Object.values(map).map(String))].sort();
+}
+
+/** A link as the Python library makes it, so that a moved cache stays whole; a copy where the system has no links. */
+function link(blob: string, path: string): void {
+  if (existsSync(path)) return;
+  mkdirSync(dirname(path), { recursive: true });
+  rmSync(path, { force: true }); // a link to nothing
+  try {
+    symlinkSync(relative(dirname(path), blob), path);
+  } catch {
+    copyFileSync(blob, path);
+  }
+}
