@@ -142,7 +142,13 @@ export const fused: Readonly<Record<string, Rule>> = {
     const channels = the('scale-channels', body);
     if (channels && (channels.out.y !== scan.in.u || channels.attrs.inverse || body.isOutput(channels.out.y)))
       return undefined;
-    const inputs = { u: channels?.in.x ?? scan.in.u, dt: softplus.in.x, B: scan.in.B, C: scan.in.C, z: scan.in.z };
+    const inputs = {
+      u: channels?.in.x ?? scan.in.u,
+      dt: softplus.in.x,
+      B: scan.in.B,
+      C: scan.in.C,
+      z: scan.in.z,
+    };
     const found = Object.entries(inputs).filter(([, ref]) => ref !== undefined);
     const sources = found.map(([key, ref]) => [key, real.get(ref)] as const);
     const isReal = (node: OpNode | undefined): node is OpNode =>
