@@ -246,6 +246,33 @@ describe('ablations', () => {
     expect(added(quamba, table['quamba-int8-head'])).toEqual([]);
   });
 
+  it('beyond quamba, each row adds one thing, and the last one has them all', () => {
+    const added1 = (name: RecipeName) => added(table[name], quamba).map(leaf => leaf.split(' ')[0]);
+    expect(added1('quamba-rows')).toEqual(['weights.per']);
+    expect(added1('quamba-channels')).toEqual(['at.scanIn.basis']);
+    expect(added1('quamba-rotated')).toEqual(['residual']);
+    expect(added1('quamba-clipped')).toEqual(['acts.range.percentile', 'acts.range.ema']);
+    const each: readonly RecipeName[] = [
+      'quamba-rows',
+      'quamba-channels',
+      'quamba-rotated',
+      'quamba-clipped',
+    ];
+    const replaced = each.flatMap(name => added(quamba, table[name]));
+    expect(replaced).toEqual(['weights.per "tensor"', 'acts.range "absmax"']);
+    const union = new Set([...leaves(quamba), ...each.flatMap(name => leaves(table[name]))]);
+    expect(leaves(table['quamba-plus']).sort()).toEqual(
+      [...union].filter(leaf => !replaced.includes(leaf)).sort(),
+    );
+  });
+
+  it('what is added errs less, where the weights and channels of a toy differ enough to show it', () => {
+    for (const of of toys) {
+      const plus = errorOf(of, table['quamba-plus']);
+      expect(plus, of.name).toBeLessThan(0.9 * errorOf(of, quamba));
+    }
+  });
+
   it('quamba errs less than naive rounding where channels stick out, by its rotation', () => {
     for (const of of toys) {
       expect(errorOf(of, quamba), of.name).toBeLessThan(0.6 * errorOf(of, naive));

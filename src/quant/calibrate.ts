@@ -54,7 +54,7 @@ export const calibrate = (
   options: CalibrateOptions = {},
 ): Stats => calibrateAll(program, [recipe], samples, options)[0];
 
-/** The same for recipes that differ in nothing but ranges, in the passes of one. */
+/** The same for recipes that differ in nothing but weights, ranges, and which sites have scales by channel: in the passes of one. */
 export function calibrateAll(
   program: Program,
   recipes: readonly Recipe[],
@@ -68,7 +68,8 @@ export function calibrateAll(
   const [first] = recipes;
   const { nodes } = program.graph;
   const smoothed = smoothedSites(nodes, first);
-  const stepped = new Set(steppedSites(nodes, first).map(site => site.out));
+  const stepped = recipes.map(recipe => steppedSites(nodes, recipe));
+  const anyStepped = new Set(stepped.flat().map(site => site.out));
   const passes = smoothed.length > 0 ? 2 : 1;
   const watch = (
     watched: Program,
@@ -98,19 +99,23 @@ export function calibrateAll(
   const observers = recipes.map(recipe => observersOf(nodes, recipe, known));
   const observersAt = (ref: Ref) => new Set(observers.flatMap(of => of.get(ref) ?? []));
   const turned = transform(program, unstepped(first, nodes), seen);
-  watch(turned, new Set([...observers[0].keys(), ...stepped]), passes - 1, (ref, x) => {
-    if (stepped.has(ref)) look(ref, x);
-    for (const observer of observersAt(ref)) observer.observe(x.data);
-  });
+  watch(
+    turned,
+    new Set([...observers.flatMap(of => [...of.keys()]), ...anyStepped]),
+    passes - 1,
+    (ref, x) => {
+      if (anyStepped.has(ref)) look(ref, x);
+      for (const observer of observersAt(ref)) observer.observe(x.data);
+    },
+  );
 
   return observers.map((of, i) => {
     const ranges = new Map([...of].map(([ref, observer]) => [ref, observer.range()]));
-    const channels = Object.entries(seen).map(([ref, max]) => [
-      ref,
-      stepped.has(ref) ? within(max, ranges.get(ref)) : max,
-    ]);
-    for (const { site, out } of steppedSites(nodes, recipes[i]))
+    const channels = new Map(smoothed.map(({ out }) => [out, seen[out]]));
+    for (const { site, out } of stepped[i]) {
+      channels.set(out, within(seen[out], ranges.get(out)));
       if (ranges.has(out)) ranges.set(out, basisOf(recipes[i], site)!.range!);
+    }
     return { channels: Object.fromEntries(channels), ranges: Object.fromEntries(ranges) };
   });
 }

@@ -20,7 +20,8 @@ export const recipes = {
   'quamba-rows':      { weights: w8rows, acts: a8, at: { scanIn, scanOut: hadamard } },
   'quamba-channels':  { weights: w8, acts: a8, at: { scanIn: { ...scanIn, ...channels }, scanOut: hadamard } },
   'quamba-rotated':   { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard }, residual },
-  'quamba-plus':      { weights: w8rows, acts: a8, at: { scanIn: { ...scanIn, ...channels }, scanOut: hadamard }, residual },
+  'quamba-clipped':   { weights: w8, acts: { ...a8, ...scanIn }, at: { scanIn, scanOut: hadamard } },
+  'quamba-plus':      { weights: w8rows, acts: { ...a8, ...scanIn }, at: { scanIn: { ...scanIn, ...channels }, scanOut: hadamard }, residual },
   'quamba-int8-head': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { embedding: w8rows, head: w8rows } },
 } as const satisfies Record<string, Recipe>;
 
