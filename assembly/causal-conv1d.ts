@@ -25,10 +25,13 @@ export function causalConv1d(
   }
 }
 
-/** The same between dequantize and quantize: x and q are int8, with one scale each. */
+/**
+ * The same between dequantize and quantize: x and q are int8, with one scale each. Before it is quantized, each channel is
+ * divided by its own of `channels`, which may be 0: none.
+ */
 export function causalConv1dI8(
   at: usize, rows: i32, x: usize, xscale: usize, w: usize, b: usize, state: usize, scale: usize, q: usize, d: i32, k: i32,
-  activated: i32,
+  activated: i32, channels: usize,
 ): void {
   const row = rowBytes(d), past = k - 1, blocks = (d + BLOCK - 1) / BLOCK, y = own() + WIDTH * (past + rows);
   for (let block = first(blocks), end = last(blocks); block < end; block++) {
@@ -37,6 +40,7 @@ export function causalConv1dI8(
     for (let t = 0; t < rows; t++) real(x + (row >> 2) * t + c, xscale, own() + WIDTH * (past + t), bytes);
     for (let t = 0; t < rows; t++) {
       convolve(own() + WIDTH * t, w + from, b ? b + from : 0, y, bytes, row, k, activated);
+      if (channels) divide(y, channels + from, bytes);
       quantizeRow(at, y, scale, q + (row >> 2) * t + c, n, t * d + c);
     }
     for (let t = 0; t < past; t++) move(state + row * t + from, own() + WIDTH * (rows + t), bytes);
@@ -46,6 +50,11 @@ export function causalConv1dI8(
 /** A loop: a call of memory.copy takes longer than so few bytes (measured). */
 function move(to: usize, from: usize, bytes: usize): void {
   for (let i: usize = 0; i < bytes; i += 16) v128.store(to + i, v128.load(from + i));
+}
+
+/** What is divided by the padding of `by` is nobody's. */
+function divide(y: usize, by: usize, bytes: usize): void {
+  for (let i: usize = 0; i < bytes; i += 16) v128.store(y + i, f32x4.div(v128.load(y + i), v128.load(by + i)));
 }
 
 function convolve(window: usize, w: usize, b: usize, y: usize, bytes: usize, row: usize, k: i32, activated: i32): void {

@@ -116,12 +116,13 @@ function step(at: usize, rows: i32): void {
     case op.CAUSAL_CONV1D_I8:
       causalConv1dI8(
         at, rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), i(at, 8), i(at, 9), i(at, 10),
+        p(at, 11),
       );
       break;
     case op.SELECTIVE_SCAN_I8:
       selectiveScanI8(
         rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), p(at, 8), p(at, 9), p(at, 10), p(at, 11),
-        p(at, 12), p(at, 13), p(at, 14), i(at, 15), i(at, 16),
+        p(at, 12), p(at, 13), p(at, 14), i(at, 15), i(at, 16), p(at, 17),
       );
       break;
     case op.FWHT_QUANTIZE:

@@ -30,11 +30,12 @@ export function selectiveScan(
 
 /**
  * The same behind dequantize and softplus: u, dt, B, C and z are int8, with one scale each. softplus(dt) and silu(z) of 256
- * values each are tables, f32[256] from −128 on. z may be 0: none.
+ * values each are tables, f32[256] from −128 on. z may be 0: none. Each channel of u is multiplied by its own of `channels`,
+ * which may be 0: none.
  */
 export function selectiveScanI8(
   rows: i32, u: usize, uscale: usize, dt: usize, steps: usize, a: usize, B: usize, Bscale: usize, C: usize, Cscale: usize,
-  D: usize, z: usize, gates: usize, h: usize, y: usize, d: i32, n: i32,
+  D: usize, z: usize, gates: usize, h: usize, y: usize, d: i32, n: i32, channels: usize,
 ): void {
   const row = rowBytes(d), states = rowBytes(n), fours = (d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
   const s = v128.load32_splat(uscale);
@@ -46,7 +47,9 @@ export function selectiveScanI8(
     for (let t = 0; t < rows; t++)
       for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
         const c = <usize>four << 2, at = (row >> 2) * t + c;
-        const input = mul(s, integers(v128.load32_zero(u + at))), step = look(dt + at, steps);
+        const step = look(dt + at, steps);
+        let input = mul(s, integers(v128.load32_zero(u + at)));
+        if (channels) input = mul(input, v128.load(channels + (c << 2)));
         let sum = scan(
           step, mul(step, input), a + ((<usize>n + 1) << 4) * four, h + (<usize>n << 4) * four, realB + states * t, realC + states * t, n,
         );

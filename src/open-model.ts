@@ -141,7 +141,8 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
   };
 }
 
-function openTokenizer(folder: Folder, config: MambaConfig): Tokenizer {
+/** Where there is no tokenizer.json, one that refuses texts. */
+export function openTokenizer(folder: Folder, config: MambaConfig): Tokenizer {
   const files = folder.list();
   if (!files.includes('tokenizer.json')) return idsOnly(folder, config);
   const about = files.includes('tokenizer_config.json')

@@ -246,6 +246,33 @@ describe('ablations', () => {
     expect(added(quamba, table['quamba-int8-head'])).toEqual([]);
   });
 
+  it('beyond quamba, each row adds one thing, and the last one has them all', () => {
+    const added1 = (name: RecipeName) => added(table[name], quamba).map(leaf => leaf.split(' ')[0]);
+    expect(added1('quamba-rows')).toEqual(['weights.per']);
+    expect(added1('quamba-channels')).toEqual(['at.scanIn.basis']);
+    expect(added1('quamba-rotated')).toEqual(['residual']);
+    expect(added1('quamba-clipped')).toEqual(['acts.range.percentile', 'acts.range.ema']);
+    const each: readonly RecipeName[] = [
+      'quamba-rows',
+      'quamba-channels',
+      'quamba-rotated',
+      'quamba-clipped',
+    ];
+    const replaced = each.flatMap(name => added(quamba, table[name]));
+    expect(replaced).toEqual(['weights.per "tensor"', 'acts.range "absmax"']);
+    const union = new Set([...leaves(quamba), ...each.flatMap(name => leaves(table[name]))]);
+    expect(leaves(table['quamba-plus']).sort()).toEqual(
+      [...union].filter(leaf => !replaced.includes(leaf)).sort(),
+    );
+  });
+
+  it('what is added errs less, where the weights and channels of a toy differ enough to show it', () => {
+    for (const of of toys) {
+      const plus = errorOf(of, table['quamba-plus']);
+      expect(plus, of.name).toBeLessThan(0.9 * errorOf(of, quamba));
+    }
+  });
+
   it('quamba errs less than naive rounding where channels stick out, by its rotation', () => {
     for (const of of toys) {
       expect(errorOf(of, quamba), of.name).toBeLessThan(0.6 * errorOf(of, naive));
@@ -317,7 +344,8 @@ describe('parseRecipe', () => {
     [null, 'recipe expected an object; got null'],
     [[], 'recipe expected an object; got []'],
     ['quamba', 'recipe expected an object; got "quamba"'],
-    [{ name: 'x' }, 'recipe: no field "name"; expected weights, acts, at, weightsAt'],
+    [{ name: 'x' }, 'recipe: no field "name"; expected weights, acts, at, weightsAt, residual'],
+    [{ residual: 'none' }, 'recipe.residual expected hadamard; got "none"'],
     [{ weights: { bits: 8 } }, 'recipe.weights.per expected tensor or row or { "group": size }; got nothing'],
     [{ weights: { bits: 4, per: 'tensor' } }, 'recipe.weights.bits expected 8; got 4'],
     [{ weights: { bits: 8, per: 'column' } }, 'recipe.weights.per expected tensor or row or { "group": size }; got "column"'],
@@ -328,13 +356,14 @@ describe('parseRecipe', () => {
     [{ acts: { ...a8, zero: 0 } }, 'recipe.acts: no field "zero"; expected basis, range, when, bits'],
     [{ acts: { ...a8, when: 'later' } }, 'recipe.acts.when expected static or dynamic; got "later"'],
     [{ acts: { ...a8, bits: 16 } }, 'recipe.acts.bits expected 8; got 16'],
-    [{ acts: { ...a8, basis: 'fourier' } }, 'recipe.acts.basis expected none or hadamard or { "smooth": α }; got "fourier"'],
+    [{ acts: { ...a8, basis: 'fourier' } }, 'recipe.acts.basis expected none or hadamard or channels or { "smooth": α }; got "fourier"'],
     [{ acts: { ...a8, basis: { smooth: 2 } } }, 'recipe.acts.basis.smooth expected a number in (0, 1]; got 2'],
     [{ acts: { ...a8, range: 'minmax' } }, 'recipe.acts.range expected absmax or { "percentile": p, "ema": σ }; got "minmax"'],
     [{ at: { output: hadamard } }, 'recipe.at: no field "output"; expected blockIn, convIn, gate, scanIn, dtLow, B, C, dt, scanOut, headIn'],
     [{ at: { scanIn: { range: { percentile: 99.9, ema: 0.01 } } } }, 'recipe.at.scanIn.range.percentile expected a number in (0, 1]; got 99.9'],
     [{ at: { scanIn: { range: { percentile: 0.99 } } } }, 'recipe.at.scanIn.range.ema expected a number in (0, 1]; got nothing'],
     [{ at: { scanIn: { range: { percentile: '0.99', ema: 0.01 } } } }, 'recipe.at.scanIn.range.percentile expected a number in (0, 1]; got "0.99"'],
+    [{ at: { scanIn: { range: { percentile: [0.5, 0], ema: 0.01 } } } }, 'recipe.at.scanIn.range.percentile[1] expected a number in (0, 1]; got 0'],
     [{ at: { scanIn: 'clip' } }, 'recipe.at.scanIn expected an object; got "clip"'],
     [{ weightsAt: { lmHead: { bits: 8, per: 'row' } } }, 'recipe.weightsAt: no field "lmHead"; expected inProj, conv, xProj, dtProj, outProj, embedding, head'],
     [{ weightsAt: { head: 8 } }, 'recipe.weightsAt.head expected an object; got 8'],

@@ -4,7 +4,7 @@ import type { Program } from '../graph.ts';
 import { load } from '../load.ts';
 import { randomModel } from '../model/random-model.ts';
 import { type ShapeName, shapes } from '../model/shapes.ts';
-import { nominalRanges } from '../quant/nominal-ranges.ts';
+import { nominalStats } from '../quant/nominal-ranges.ts';
 import { planOf } from '../quant/pipeline.ts';
 import type { Executable } from '../run.ts';
 import { recipeNamed, usage } from './terminal.ts';
@@ -52,8 +52,11 @@ export async function open(
   }
   const { name, scheme } = recipeNamed(recipe ?? SHAPE_RECIPE);
   const program = randomModel(shapes[shape], seed);
-  const ranges = usage(() => nominalRanges(program.graph, scheme));
-  const plan = planOf(program, scheme, { channels: {}, ranges });
+  const plan = planOf(
+    program,
+    scheme,
+    usage(() => nominalStats(program, scheme)),
+  );
   const executable = prepare(backend, plan, { threads });
   await executable.ready;
   const about = { shape, seed, recipe: name };

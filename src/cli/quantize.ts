@@ -7,6 +7,8 @@ import { CALIBRATION_TEXT, load, textFile } from '../load.ts';
 import { savePlan } from '../quant/checkpoint.ts';
 import { DEFAULT_RECIPE } from '../quant/recipes.ts';
 import { withPercentile } from '../quant/scheme.ts';
+import { clips } from '../quant/search.ts';
+import { type Found, searched } from './search.ts';
 import {
   backendOption,
   bytes,
@@ -35,7 +37,12 @@ export const quantizeCommand = () =>
     )
     .option('--samples <n>', 'how many samples to calibrate on (default: 128)', count)
     .option('--window <n>', 'tokens in each sample (default: 512)', count)
-    .option('--percentile <p>', 'p of the percentile ranges, instead of the 0.99999 of the table', fraction)
+    .option(
+      '--percentile <p>',
+      "p of the percentile ranges, instead of the table's; 'search' tries several on the calibration text",
+      fractionOrSearch,
+    )
+    .option('--per-layer', 'search a p for each layer')
     .addOption(backendOption())
     .addOption(threadsOption())
     .addOption(jsonOption())
@@ -48,7 +55,8 @@ The embedded model comes with what calibration on its 128 × 512 tokens saw, for
 Examples:
   quamba quantize --out my-quamba
   quamba quantize --model mamba-130m-hf --recipe quamba --samples 32 --window 256 --out mamba-130m-quamba
-  quamba quantize --percentile 0.9995 --text novels.txt --out clipped`,
+  quamba quantize --percentile 0.9995 --text novels.txt --out clipped
+  quamba quantize --percentile search --per-layer --samples 32 --out searched`,
     )
     .action(quantize);
 
@@ -59,21 +67,30 @@ type Options = {
   text?: string;
   samples?: number;
   window?: number;
-  percentile?: number;
+  percentile?: number | 'search';
+  perLayer?: boolean;
   backend?: string;
   threads: number;
   json?: boolean;
 };
 
-function chosenRecipe({ recipe, percentile }: Options): ReturnType<typeof recipeNamed> {
+const fractionOrSearch = (text: string) => (text === 'search' ? text : fraction(text));
+
+/** The row that was asked for, with the p that was asked for or found. */
+async function chosenRecipe(options: Options): Promise<ReturnType<typeof recipeNamed> & { search?: Found }> {
+  const { recipe, percentile, perLayer } = options;
   const row = recipeNamed(recipe ?? DEFAULT_RECIPE);
+  if (perLayer && percentile !== 'search')
+    throw new UsageError('quantize: --per-layer is a way of --percentile search');
   if (percentile === undefined) return row;
-  const at = (p: number) => withPercentile(row.scheme, p);
-  if (JSON.stringify(at(0.5)) === JSON.stringify(at(1)))
+  if (!clips(row.scheme))
     throw new UsageError(
       `quantize: --percentile ${percentile} changes nothing, recipe ${row.name} clips at no site`,
     );
-  return { name: `${row.name} p=${percentile}`, scheme: at(percentile) };
+  const search = percentile === 'search' ? await searched(options, row.scheme) : undefined;
+  const p = search?.percentile ?? (percentile as number);
+  const name = `${row.name} p=${typeof p === 'number' ? p : 'by layer'}`;
+  return { name, scheme: withPercentile(row.scheme, p), search };
 }
 
 /** Runs `fill` once the folder is there, so that a wrong path is known before an hour of calibration and not after it. */
@@ -99,9 +116,9 @@ async function quantize(options: Options): Promise<void> {
   const { out, model: path, text, samples, window, percentile, backend, threads, json = false } = options;
   if (resolve(out) === resolve(path))
     throw new UsageError(`quantize: --out ${out} is the folder of the model itself`);
-  const recipe = chosenRecipe(options);
   const target = join(out, 'model.safetensors');
   await inNewFolder(out, async () => {
+    const { search, ...recipe } = await chosenRecipe(options);
     const model = await load(path, {
       recipe,
       backend,
@@ -118,7 +135,14 @@ async function quantize(options: Options): Promise<void> {
     for (const file of COMPANIONS.filter(name => files.includes(name)))
       writeFileAtomic(join(out, file), [readFileSync(join(path, file))]);
     const size = statSync(target).size;
-    if (json) printJson({ out, recipe: recipe.name, bytes: size, calibration: model.info.calibration });
+    if (json)
+      printJson({
+        out,
+        recipe: recipe.name,
+        bytes: size,
+        calibration: model.info.calibration,
+        ...(search && { search }),
+      });
     else print(`${target}: ${bytes(size)}, recipe ${recipe.name}`);
   });
 }

@@ -1,12 +1,14 @@
 /**
  * Runs the float program over sample texts and writes down what each site saw. Nothing is quantized meanwhile.
  *
- * A range is observed after the transform of its site: a scale taken before a rotation is wrong.
+ * A range is observed after the transform of its site: a scale taken before a rotation is wrong. Where each channel has a
+ * scale of its own, the range is seen before, and is the most that a channel's may be.
  */
 import { type Node, type Program, type Ref, reads, type SiteNode, withNodes } from '../graph.ts';
+import type { Site } from '../model/mamba.ts';
 import { type Executable, initialState, interpret, type Observer } from '../run.ts';
-import { type Stats, transform } from './lower.ts';
-import { observerOf } from './ranges.ts';
+import { type Stats, transform, withResidual } from './lower.ts';
+import { observerOf, ofLayer, type RangeObserver } from './ranges.ts';
 import { type Recipe, siteAction } from './scheme.ts';
 import { channelAbsmax, transformOf } from './transforms.ts';
 
@@ -25,8 +27,16 @@ export const needsCalibration = ({ graph }: Program, recipe: Recipe): boolean =>
 
 const sitesOf = (nodes: readonly Node[]): readonly SiteNode[] =>
   nodes.flatMap(n => (n.kind === 'site' ? n : []));
+const basisOf = (recipe: Recipe, site: string) => transformOf(siteAction(recipe, site).basis);
+/** Sites whose ranges are seen after a transform that is made from what their channels were seen to be. */
 const smoothedSites = (nodes: readonly Node[], recipe: Recipe) =>
-  sitesOf(nodes).filter(({ site }) => transformOf(siteAction(recipe, site).basis)?.needsFactors);
+  sitesOf(nodes).filter(({ site }) => {
+    const t = basisOf(recipe, site);
+    return t?.factors && t.range === undefined;
+  });
+/** Sites whose channels are seen together with the range that they are to keep within. */
+const steppedSites = (nodes: readonly Node[], recipe: Recipe) =>
+  sitesOf(nodes).filter(({ site }) => basisOf(recipe, site)?.range !== undefined);
 const staticSites = (nodes: readonly Node[], recipe: Recipe) =>
   sitesOf(nodes).filter(({ site }) => siteAction(recipe, site).quantize?.when === 'static');
 
@@ -35,31 +45,43 @@ const staticSites = (nodes: readonly Node[], recipe: Recipe) =>
  *
  * One pass over the samples gives the ranges; a recipe that smooths needs another one before it, for the channels.
  *
- * @throws RangeError for no samples or an empty one.
+ * @throws RangeError for no samples or an empty one, or where a percentile for each layer does not fit the layers.
  */
-export function calibrate(
+export const calibrate = (
   program: Program,
   recipe: Recipe,
   samples: readonly Int32Array[],
+  options: CalibrateOptions = {},
+): Stats => calibrateAll(program, [recipe], samples, options)[0];
+
+/** The same for recipes that differ in nothing but weights, ranges, and which sites have scales by channel: in the passes of one. */
+export function calibrateAll(
+  program: Program,
+  recipes: readonly Recipe[],
+  samples: readonly Int32Array[],
   { prepare = interpret, onProgress }: CalibrateOptions = {},
-): Stats {
+): readonly Stats[] {
   if (samples.length === 0) throw new RangeError('calibrate: expected at least one sample; got none');
   const empty = samples.findIndex(sample => sample.length === 0);
   if (empty >= 0) throw new RangeError(`calibrate: sample ${empty} holds no tokens`);
 
-  const smoothed = smoothedSites(program.graph.nodes, recipe);
+  const [first] = recipes;
+  const { nodes } = program.graph;
+  const smoothed = smoothedSites(nodes, first);
+  const stepped = recipes.map(recipe => steppedSites(nodes, recipe));
+  const anyStepped = new Set(stepped.flat().map(site => site.out));
   const passes = smoothed.length > 0 ? 2 : 1;
   const watch = (
     watched: Program,
-    sites: readonly SiteNode[],
+    refs: ReadonlySet<Ref>,
     pass: number,
     see: (ref: Ref, x: Seen) => void,
   ) => {
+    const sites = sitesOf(watched.graph.nodes).filter(site => refs.has(site.out));
     if (sites.length === 0) return;
     const short = upTo(watched, sites.at(-1)!);
     const executable = prepare(short);
-    const wanted = new Set(sites.map(site => site.out));
-    const observe: Observer = (_, ref, x) => wanted.has(ref) && see(ref, x);
+    const observe: Observer = (_, ref, x) => refs.has(ref) && see(ref, x);
     for (const [i, sample] of samples.entries()) {
       executable.feed(sample, initialState(short), { observe, giveUp: true });
       onProgress?.(pass * samples.length + i + 1, passes * samples.length);
@@ -67,16 +89,75 @@ export function calibrate(
     executable.dispose?.();
   };
 
-  const channels: Record<Ref, Float32Array> = {};
-  watch(program, smoothed, 0, (ref, x) => {
-    channels[ref] = channelAbsmax(x, channels[ref]);
-  });
+  const seen: Record<Ref, Float32Array> = {}; // the largest |x| of each channel
+  const look = (ref: Ref, x: Seen): void => {
+    seen[ref] = channelAbsmax(x, seen[ref]);
+  };
+  watch(withResidual(program, first), new Set(smoothed.map(site => site.out)), 0, look);
 
-  const turned = transform(program, recipe, channels);
-  const sites = staticSites(turned.graph.nodes, recipe);
-  const observers = new Map(sites.map(s => [s.out, observerOf(siteAction(recipe, s.site).quantize!.range)]));
-  watch(turned, sites, passes - 1, (ref, x) => observers.get(ref)!.observe(x.data));
-  return { channels, ranges: Object.fromEntries([...observers].map(([ref, o]) => [ref, o.range()])) };
+  const known = new Map<string, RangeObserver>();
+  const observers = recipes.map(recipe => observersOf(nodes, recipe, known));
+  const observersAt = (ref: Ref) => new Set(observers.flatMap(of => of.get(ref) ?? []));
+  const turned = transform(program, unstepped(first, nodes), seen);
+  watch(
+    turned,
+    new Set([...observers.flatMap(of => [...of.keys()]), ...anyStepped]),
+    passes - 1,
+    (ref, x) => {
+      if (anyStepped.has(ref)) look(ref, x);
+      for (const observer of observersAt(ref)) observer.observe(x.data);
+    },
+  );
+
+  return observers.map((of, i) => {
+    const ranges = new Map([...of].map(([ref, observer]) => [ref, observer.range()]));
+    const channels = new Map(smoothed.map(({ out }) => [out, seen[out]]));
+    for (const { site, out } of stepped[i]) {
+      channels.set(out, within(seen[out], ranges.get(out)));
+      if (ranges.has(out)) ranges.set(out, basisOf(recipes[i], site)!.range!);
+    }
+    return { channels: Object.fromEntries(channels), ranges: Object.fromEntries(ranges) };
+  });
+}
+
+const within = (max: Float32Array, most = Number.POSITIVE_INFINITY): Float32Array =>
+  max.map(value => Math.min(value, most));
+
+/** The recipe with the sites whose statistics are taken of the plain values left plain. */
+const unstepped = (recipe: Recipe, nodes: readonly Node[]): Recipe => ({
+  ...recipe,
+  at: {
+    ...recipe.at,
+    ...Object.fromEntries(
+      steppedSites(nodes, recipe).map(({ site }) => [site, { ...recipe.at?.[site as Site], basis: 'none' }]),
+    ),
+  },
+});
+
+/**
+ * What watches each static site of a recipe, by the site's value. Recipes with the same range at a site share what is
+ * `known`, by value and range.
+ */
+function observersOf(
+  nodes: readonly Node[],
+  recipe: Recipe,
+  known: Map<string, RangeObserver>,
+): ReadonlyMap<Ref, RangeObserver> {
+  const sites = staticSites(nodes, recipe);
+  return new Map(
+    sites.map(({ site, out }) => {
+      const layers = sites.filter(other => other.site === site).map(other => other.out);
+      const range = ofLayer(
+        siteAction(recipe, site).quantize!.range,
+        layers.indexOf(out),
+        layers.length,
+        site,
+      );
+      const key = `${out} ${JSON.stringify(range)}`;
+      if (!known.has(key)) known.set(key, observerOf(range));
+      return [out, known.get(key)!] as const;
+    }),
+  );
 }
 
 type Seen = Parameters<typeof channelAbsmax>[0];

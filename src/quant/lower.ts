@@ -27,13 +27,14 @@ import { linearI8 } from '../ops/linear-i8.ts';
 import { quantize as quantizeOp } from '../ops/quantize.ts';
 import { once } from '../run.ts';
 import { type Tensor, tensor } from '../tensor.ts';
+import { rotateResidual } from './residual.ts';
 import { type Recipe, siteAction, weightScheme } from './scheme.ts';
-import { smoothingFactors, type Transform, transformOf } from './transforms.ts';
+import { type Transform, transformOf } from './transforms.ts';
 import { integerWeights } from './weights.ts';
 
 /** What calibration saw. */
 export interface Stats {
-  /** The largest |x| of each channel, at the sites that smooth. */
+  /** The largest |x| of each channel, at the sites whose basis is made from them. */
   readonly channels: Readonly<Record<Ref, Float32Array>>;
   /** The range of each static site, after its transform. */
   readonly ranges: Readonly<Record<Ref, number>>;
@@ -45,8 +46,13 @@ const renamed = (node: OpNode, from: Ref, to: Ref): OpNode => ({
   in: Object.fromEntries(Object.entries(node.in).map(([key, ref]) => [key, ref === from ? to : ref])),
 });
 
-/** Puts every site into its basis. Sites stay in the graph; the function stays the same. */
-export function transform(program: Program, recipe: Recipe, channels: Stats['channels'] = {}): Program {
+/** The program with its residual stream in the recipe's basis. */
+export const withResidual = (program: Program, { residual }: Recipe): Program =>
+  residual ? rotateResidual(program) : program;
+
+/** Puts the residual stream and every site into its basis. Sites stay in the graph; the function stays the same. */
+export function transform(given: Program, recipe: Recipe, channels: Stats['channels'] = {}): Program {
+  const program = withResidual(given, recipe);
   const made: Record<Ref, LazyTensor> = {};
   const nodes: Node[] = [];
   const undone = new Set<Ref>();
@@ -62,15 +68,14 @@ export function transform(program: Program, recipe: Recipe, channels: Stats['cha
         continue;
       }
       const factors = `${node.out}.factors`;
-      if (typeof basis === 'object')
-        made[factors] = factorsOf(program, node, basis.smooth, channels[node.out]);
+      if (t.factors) made[factors] = factorsOf(program, node, t.factors, channels[node.out]);
       const turned = `${node.out}.${t.word}`;
       nodes.push(t.apply(node.in, turned, factors), { ...node, in: turned });
       turnedSites.set(node.out, { t, factors });
     } else if (isLinear(node) && turnedSites.has(node.in.x)) {
       const { t, factors } = turnedSites.get(node.in.x)!;
       const w = `${node.in.w}.${t.word}`;
-      const needed = t.needsFactors ? factors : undefined;
+      const needed = t.factors ? factors : undefined;
       made[w] = {
         shape: program.weights.shape(node.in.w),
         read: () => t.fold(f32(node.in.w), needed === undefined ? undefined : f32(needed)),
@@ -93,21 +98,20 @@ export function transform(program: Program, recipe: Recipe, channels: Stats['cha
   return { graph: withNodes(program.graph, nodes, constants), weights: overlay(program.weights, made) };
 }
 
-/** SmoothQuant's factors of a site, from the weights of the linears that read it. */
+/** The factors of a site, from what its channels were seen to be and the weights of the linears that read it. */
 function factorsOf(
   { graph, weights }: Program,
   site: SiteNode,
-  alpha: number,
+  make: NonNullable<Transform['factors']>,
   channels: Float32Array | undefined,
 ): LazyTensor {
   if (!channels)
     throw new Error(`quantize: no channel statistics for ${site.out}; calibrate with this recipe first`);
   const readers = graph.nodes.filter(isLinear).filter(node => node.in.x === site.out);
   const read = once(() =>
-    smoothingFactors(
+    make(
       channels,
       readers.map(node => weights.read(node.in.w) as Tensor<'f32'>),
-      alpha,
     ),
   );
   return { shape: [channels.length], read };

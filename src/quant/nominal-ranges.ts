@@ -5,9 +5,11 @@
  *
  * The constants are the medians over the layers of mamba-130m's shape of what calibration finds (3 × 96 tokens), rounded.
  */
-import type { Graph, Ref } from '../graph.ts';
+import { type Graph, inferTypes, type Program, type Ref } from '../graph.ts';
 import type { Site } from '../model/mamba.ts';
-import { type Recipe, siteAction } from './scheme.ts';
+import type { Stats } from './lower.ts';
+import { type Basis, type Recipe, siteAction } from './scheme.ts';
+import { transformOf } from './transforms.ts';
 
 /** The |x| that is to map to 127: of x itself, and of its rotation, whose large values are spread over all channels. */
 /* biome-ignore format: a table */
@@ -24,6 +26,24 @@ const RANGES: Readonly<Record<Site, { readonly none: number; readonly hadamard?:
   headIn:  { none: 4.5 },
 };
 
+const rangesOf = (site: string): { readonly [B in Basis & string]?: number } => RANGES[site as Site];
+
+/** The same with what channels would be seen to be: all alike, as those of random weights are. */
+export function nominalStats(program: Program, recipe: Recipe): Stats {
+  const types = inferTypes(program);
+  const channels = program.graph.nodes.flatMap(node =>
+    node.kind === 'site' && transformOf(siteAction(recipe, node.site).basis)?.factors
+      ? [
+          [
+            node.out,
+            new Float32Array(types.get(node.out)!.shape[1] as number).fill(rangesOf(node.site).none!),
+          ] as const,
+        ]
+      : [],
+  );
+  return { channels: Object.fromEntries(channels), ranges: nominalRanges(program.graph, recipe) };
+}
+
 /**
  * The range of every site of a graph, for a recipe.
  *
@@ -33,7 +53,8 @@ export function nominalRanges(graph: Graph, recipe: Recipe): Readonly<Record<Ref
   const ranges = graph.nodes.flatMap(node => {
     if (node.kind !== 'site') return [];
     const { basis } = siteAction(recipe, node.site);
-    const range = typeof basis === 'object' ? undefined : RANGES[node.site as Site][basis];
+    const own = transformOf(basis)?.range;
+    const range = own ?? (typeof basis === 'object' ? undefined : rangesOf(node.site)[basis]);
     if (range === undefined)
       throw new RangeError(
         `random weights: no range is known for site ${node.site} in basis ${JSON.stringify(basis)}; recipes for them leave it, or rotate blockIn, scanIn or scanOut`,

@@ -38,3 +38,28 @@ export function samplesOf(tokens: Int32Array, count: number, window: number): re
     return tokens.slice(start, start + window);
   });
 }
+
+/**
+ * `held` windows of a text that `samplesOf` leaves out: each in the middle between two samples, evenly spread.
+ *
+ * @throws RangeError where two samples leave no room between them.
+ */
+export function heldOutOf(
+  tokens: Int32Array,
+  count: number,
+  window: number,
+  held: number,
+): readonly Int32Array[] {
+  samplesOf(tokens, count, window); // for its errors
+  const gaps = Math.max(1, count - 1);
+  const stride = count === 1 ? tokens.length - window : (tokens.length - window) / gaps;
+  if (stride < 2 * window + 1)
+    throw new RangeError(
+      `calibration text expected room for a window of ${window} tokens between two of its ${count} samples; got ${tokens.length} tokens`,
+    );
+  return Array.from({ length: Math.min(held, gaps) }, (_, i) => {
+    const gap = Math.floor(((i + 0.5) * gaps) / Math.min(held, gaps));
+    const start = Math.floor(gap * stride + window + (stride - 2 * window) / 2);
+    return tokens.slice(start, start + window);
+  });
+}

@@ -12,8 +12,26 @@ export interface RangeObserver {
   range(): number;
 }
 
-export const observerOf = (range: Range): RangeObserver =>
+/** The range of one site: one p. */
+export type SiteRange = 'absmax' | { readonly percentile: number; readonly ema: number };
+
+export const observerOf = (range: SiteRange): RangeObserver =>
   range === 'absmax' ? absmaxObserver() : percentileObserver(range.percentile, range.ema);
+
+/**
+ * The range of a layer's site, of `layers` that have such a one.
+ *
+ * @throws RangeError where there is a p for each layer and not as many as layers.
+ */
+export function ofLayer(range: Range, layer: number, layers: number, site: string): SiteRange {
+  if (range === 'absmax' || typeof range.percentile === 'number') return range as SiteRange;
+  const { percentile, ema } = range;
+  if (percentile.length !== layers)
+    throw new RangeError(
+      `recipe.at.${site}.range.percentile expected one p or ${layers}, one for each layer; got ${percentile.length}`,
+    );
+  return { percentile: percentile[layer], ema };
+}
 
 /** The largest |x| of all samples. */
 function absmaxObserver(): RangeObserver {

@@ -2,9 +2,10 @@
  * THE TABLE. A recipe is a row; read down a column and you read the ablation, across a row and you read the method.
  * No other file asks for a recipe's name.
  */
-import { a8, a8dynamic, clip, hadamard, type Recipe, smooth, w8, w8rows } from './scheme.ts';
+import { a8, a8dynamic, channels, clip, hadamard, type Recipe, smooth, w8, w8rows } from './scheme.ts';
 
 const scanIn = clip(0.99999);
+const residual = 'hadamard';
 
 /* biome-ignore format: a table */
 export const recipes = {
@@ -16,6 +17,11 @@ export const recipes = {
   'percentile-only':  { weights: w8, acts: a8, at: { scanIn } },
   'hadamard-only':    { weights: w8, acts: a8, at: { scanOut: hadamard } },
   'quamba':           { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard } },
+  'quamba-rows':      { weights: w8rows, acts: a8, at: { scanIn, scanOut: hadamard } },
+  'quamba-channels':  { weights: w8, acts: a8, at: { scanIn: { ...scanIn, ...channels }, scanOut: hadamard } },
+  'quamba-rotated':   { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard }, residual },
+  'quamba-clipped':   { weights: w8, acts: { ...a8, ...scanIn }, at: { scanIn, scanOut: hadamard } },
+  'quamba-plus':      { weights: w8rows, acts: { ...a8, ...scanIn }, at: { scanIn: { ...scanIn, ...channels }, scanOut: hadamard }, residual },
   'quamba-int8-head': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { embedding: w8rows, head: w8rows } },
 } as const satisfies Record<string, Recipe>;
 

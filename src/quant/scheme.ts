@@ -1,18 +1,22 @@
 /**
  * The words of a recipe. For each site (activation) and each weight a recipe answers three independent questions:
  *
- *   in which basis?          none · hadamard · smooth(α)             transforms.ts
+ *   in which basis?          none · hadamard · smooth(α) · channels  transforms.ts
  *   with which range?        absmax · percentile(p, ema)             ranges.ts
  *   when, and how fine?      static · dynamic per token; bits; per tensor, row or group
+ *
+ * and one for the whole model: in which basis is the residual stream?   none · hadamard   residual.ts
  *
  * Everything is symmetric: real = q · scale, no zero point.
  */
 import { isObject, type JsonObject, show, unexpected } from '../formats/json.ts';
 import { blockRoles, blockSites, type Role, roles, type Site, sites } from '../model/mamba.ts';
 
-export type Basis = 'none' | 'hadamard' | { readonly smooth: number };
-/** `ema` is σ of m ← m + σ (p_i − m), the moving average over calibration samples. */
-export type Range = 'absmax' | { readonly percentile: number; readonly ema: number };
+export type Basis = 'none' | 'hadamard' | 'channels' | { readonly smooth: number };
+/**
+ * `percentile` is p, or a p for each layer. `ema` is σ of m ← m + σ (p_i − m), the moving average over calibration samples.
+ */
+export type Range = 'absmax' | { readonly percentile: number | readonly number[]; readonly ema: number };
 
 export interface SiteScheme {
   readonly basis: Basis;
@@ -34,6 +38,8 @@ export interface Recipe {
   readonly at?: { readonly [S in Site]?: Partial<SiteScheme> };
   /** Schemes of single weights, by role. */
   readonly weightsAt?: { readonly [R in Role]?: WeightScheme };
+  /** The basis of the residual stream, folded into the weights that write and read it. Absent: its own. */
+  readonly residual?: 'hadamard';
 }
 
 export const w8: WeightScheme = { bits: 8, per: 'tensor' };
@@ -45,6 +51,8 @@ export const a8dynamic: SiteScheme = { ...a8, when: 'dynamic' };
 export const clip = (p: number, ema = 0.01) => ({ range: { percentile: p, ema } }) as const;
 /** Rotates by the Hadamard matrix: the basis that Quamba gives the scan's output. */
 export const hadamard = { basis: 'hadamard' } as const;
+/** Gives each channel a scale of its own, from its own largest |x| but no more than the site's range. */
+export const channels = { basis: 'channels' } as const;
 /** Divides each channel by maxᵅ|x| / max¹⁻ᵅ|W| (SmoothQuant). */
 export const smooth = (alpha: number) => ({ basis: { smooth: alpha } }) as const;
 
@@ -72,8 +80,8 @@ export function weightScheme(recipe: Recipe, role: string): WeightScheme | undef
   return recipe.weightsAt?.[role as Role] ?? (inBlock ? recipe.weights : undefined);
 }
 
-/** The recipe with another p at every site that has a percentile range: p belongs to the model, not to the method. */
-export function withPercentile(recipe: Recipe, p: number): Recipe {
+/** The recipe with another p (or one for each layer) at every site that has a percentile range: p belongs to the model, not to the method. */
+export function withPercentile(recipe: Recipe, p: number | readonly number[]): Recipe {
   const patch = <S extends Partial<SiteScheme>>(scheme: S): S =>
     typeof scheme.range === 'object' ? { ...scheme, range: { ...scheme.range, percentile: p } } : scheme;
   return {
@@ -91,7 +99,8 @@ export function withPercentile(recipe: Recipe, p: number): Recipe {
  * @throws TypeError naming the field, its value and what was expected.
  */
 export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
-  const recipe = record(json, where, ['weights', 'acts', 'at', 'weightsAt']);
+  const recipe = record(json, where, ['weights', 'acts', 'at', 'weightsAt', 'residual']);
+  if (recipe.residual !== undefined) oneOf(recipe.residual, `${where}.residual`, ['hadamard']);
   if (recipe.weights !== undefined) parseWeights(recipe.weights, `${where}.weights`);
   if (recipe.acts !== undefined) parseSite(recipe.acts, `${where}.acts`, true);
   for (const [site, patch] of Object.entries(record(recipe.at ?? {}, `${where}.at`, sites)))
@@ -110,10 +119,12 @@ function parseSite(json: unknown, where: string, whole: boolean): void {
   if (bits !== undefined) oneOf(bits, `${where}.bits`, [8]);
   if (typeof basis === 'object')
     unit(record(basis, `${where}.basis`, ['smooth']).smooth, `${where}.basis.smooth`);
-  else if (basis !== undefined) oneOf(basis, `${where}.basis`, ['none', 'hadamard', '{ "smooth": α }']);
+  else if (basis !== undefined)
+    oneOf(basis, `${where}.basis`, ['none', 'hadamard', 'channels', '{ "smooth": α }']);
   if (typeof range === 'object') {
     const { percentile, ema } = record(range, `${where}.range`, ['percentile', 'ema']);
-    unit(percentile, `${where}.range.percentile`);
+    if (!Array.isArray(percentile)) unit(percentile, `${where}.range.percentile`);
+    else for (const [layer, p] of percentile.entries()) unit(p, `${where}.range.percentile[${layer}]`);
     unit(ema, `${where}.range.ema`);
   } else if (range !== undefined) oneOf(range, `${where}.range`, ['absmax', '{ "percentile": p, "ema": σ }']);
 }

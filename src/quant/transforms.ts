@@ -6,17 +6,20 @@
  *   undo    T x → x                for any other reader
  */
 import { type OpNode, opNode, type Ref } from '../graph.ts';
+import { scaleOf } from '../ops/absmax-scale.ts';
 import { fwht } from '../ops/fwht.ts';
 import { f } from '../ops/numerics.ts';
 import { scaleChannels } from '../ops/scale-channels.ts';
-import type { Tensor } from '../tensor.ts';
+import { type Tensor, tensor } from '../tensor.ts';
 import type { Basis } from './scheme.ts';
 
 export interface Transform {
   /** How values in this basis are called: `layers.0.scanOut.rotated`. */
   readonly word: string;
-  /** The constant that apply and undo read, if any, made from what calibration saw (see `smoothingFactors`). */
-  readonly needsFactors: boolean;
+  /** Makes the constant that apply, undo and fold read, if any, from what calibration saw and the weights that read the site. */
+  readonly factors?: (channels: Float32Array, weights: readonly Tensor<'f32'>[]) => Tensor<'f32'>;
+  /** Its channels are seen no larger than the site's range, and in this basis the range is always this. */
+  readonly range?: number;
   apply(x: Ref, name: Ref, factors: Ref): OpNode;
   undo(x: Ref, name: Ref, factors: Ref): OpNode;
   fold(w: Tensor<'f32'>, factors: Tensor<'f32'> | undefined): Tensor<'f32'>;
@@ -24,23 +27,35 @@ export interface Transform {
 
 const rotate: Transform = {
   word: 'rotated',
-  needsFactors: false,
   apply: (x, name) => opNode(fwht, { x }, name, { inverse: false }),
   undo: (x, name) => opNode(fwht, { x }, name, { inverse: true }),
   fold: w => fwht({ x: w }, { inverse: false }).y, // row by row: (W Qᵀ)ᵢ = Q Wᵢ
 };
 
-const smoothen: Transform = {
-  word: 'smoothed',
-  needsFactors: true,
+const scaling = {
   apply: (x, name, c) => opNode(scaleChannels, { x, c }, name, { inverse: true }),
   undo: (x, name, c) => opNode(scaleChannels, { x, c }, name, { inverse: false }),
   fold: (w, c) => scaleChannels({ x: w, c: c! }, { inverse: false }).y,
+} satisfies Partial<Transform>;
+
+const smoothen = (alpha: number): Transform => ({
+  ...scaling,
+  word: 'smoothed',
+  factors: (channels, weights) => smoothingFactors(channels, weights, alpha),
+});
+
+/** The factors are the steps of the channels, so that what is left of the scale is 1, whose products are exact. */
+const inSteps: Transform = {
+  ...scaling,
+  word: 'steps',
+  range: 127,
+  factors: channels => tensor(channels.map(scaleOf)),
 };
 
 /** The transform of a basis; undefined for `none`. */
 export const transformOf = (basis: Basis): Transform | undefined =>
-  basis === 'none' ? undefined : basis === 'hadamard' ? rotate : smoothen;
+  typeof basis === 'object' ? smoothen(basis.smooth) : BASES[basis];
+const BASES = { none: undefined, hadamard: rotate, channels: inSteps } as const;
 
 /**
  * SmoothQuant's factors s_j = max|x_j|ᵅ / max|W_j|¹⁻ᵅ, at least 1e-5, from the largest |x| of each channel and the

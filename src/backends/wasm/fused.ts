@@ -103,9 +103,12 @@ export const fused: Readonly<Record<string, Rule>> = {
 
   'causal-conv1d-i8'(body) {
     const [conv, input, quantize] = ['causal-conv1d', 'dequantize', 'quantize'].map(name => the(name, body));
-    if (!conv || !input || !quantize || body.nodes.length !== 3) return undefined;
+    const scaled = the('scale-channels', body);
+    if (!conv || !input || !quantize || body.nodes.length !== (scaled ? 4 : 3)) return undefined;
     if (input.out.x !== conv.in.x || !isStatic(input, body) || !isStatic(quantize, body)) return undefined;
     if (body.isOutput(input.out.x) || body.isOutput(conv.out.y)) return undefined;
+    if (scaled && (!body.callOf(scaled).attrs.inverse || body.isOutput(scaled.out.y))) return undefined;
+    if (quantize.in.x !== (scaled ?? conv).out.y || (scaled && scaled.in.x !== conv.out.y)) return undefined;
     const { weight, state, dims, attrs } = body.callOf(conv);
     const from = body.callOf(input);
     const to = body.callOf(quantize);
@@ -123,6 +126,7 @@ export const fused: Readonly<Record<string, Rule>> = {
           dims.d,
           dims.k,
           attrs.activation === 'silu' ? 1 : 0,
+          scaled ? body.callOf(scaled).weight('c', vector) : 0,
         ],
         own: convWindow(dims.k),
         quantized: dims.d,
@@ -135,13 +139,23 @@ export const fused: Readonly<Record<string, Rule>> = {
     const softplus = the('softplus', body);
     if (!softplus || softplus.out.y !== scan.in.dt) return undefined;
     const real = new Map(body.nodes.map(node => [Object.values(node.out)[0], node]));
-    const inputs = { u: scan.in.u, dt: softplus.in.x, B: scan.in.B, C: scan.in.C, z: scan.in.z };
+    const channels = the('scale-channels', body);
+    if (channels && (channels.out.y !== scan.in.u || channels.attrs.inverse || body.isOutput(channels.out.y)))
+      return undefined;
+    const inputs = {
+      u: channels?.in.x ?? scan.in.u,
+      dt: softplus.in.x,
+      B: scan.in.B,
+      C: scan.in.C,
+      z: scan.in.z,
+    };
     const found = Object.entries(inputs).filter(([, ref]) => ref !== undefined);
     const sources = found.map(([key, ref]) => [key, real.get(ref)] as const);
     const isReal = (node: OpNode | undefined): node is OpNode =>
       node?.op.name === 'dequantize' && isStatic(node, body) && !body.isOutput(node.out.x);
     if (!sources.every(([, node]) => isReal(node)) || body.isOutput(softplus.out.y)) return undefined;
-    if (new Set(sources.map(([, node]) => node)).size + 2 !== body.nodes.length) return undefined;
+    const others = channels ? 3 : 2;
+    if (new Set(sources.map(([, node]) => node)).size + others !== body.nodes.length) return undefined;
     const calls = Object.fromEntries(sources.map(([key, node]) => [key, body.callOf(node!)]));
     const scaled = (key: string) => [calls[key].value('q'), calls[key].scale('scale')[0]];
     const { weight, state, value, dims } = body.callOf(scan);
@@ -161,6 +175,7 @@ export const fused: Readonly<Record<string, Rule>> = {
           value('y'),
           dims.d,
           dims.n,
+          channels ? body.callOf(channels).weight('c', vector) : 0,
         ],
         own: rows => dims.n * 16 + 2 * rows * padded(dims.n) * 4,
       },

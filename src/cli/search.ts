@@ -1,0 +1,65 @@
+/** `quamba quantize --percentile search`: which p is the best for a model, found on its calibration text. */
+import { prepare } from '../backends/backend.ts';
+import { backend as backendOf, defaultBackend } from '../backends/index.ts';
+import { divergenceFrom } from '../eval/divergence.ts';
+import { openFolder } from '../formats/disk.ts';
+import { CALIBRATION_TEXT, textFile } from '../load.ts';
+import { CALIBRATION_DEFAULTS, openFloatModel, openTokenizer } from '../open-model.ts';
+import { heldOutOf, samplesOf } from '../quant/pipeline.ts';
+import type { Recipe } from '../quant/scheme.ts';
+import { type Search, searchPercentile, type Trial } from '../quant/search.ts';
+import { print, progressLine } from './terminal.ts';
+
+/** Windows between the calibration samples, on which a p is judged. */
+const HELD_OUT = 16;
+
+export interface SearchOf {
+  readonly model: string;
+  readonly text?: string;
+  readonly samples?: number;
+  readonly window?: number;
+  readonly perLayer?: boolean;
+  readonly backend?: string;
+  readonly threads: number;
+  readonly json?: boolean;
+}
+/** What is told of a search: less is better, in nats of KL divergence from the float model. */
+export type Found = Pick<Search, 'percentile' | 'score' | 'trials'>;
+
+/** @throws RangeError for a text that is too short; what opening the model throws. */
+export async function searched(options: SearchOf, recipe: Recipe): Promise<Found> {
+  const { model: path, text, perLayer, threads, json = false } = options;
+  const { samples, window } = { ...CALIBRATION_DEFAULTS, ...given(options) };
+  const folder = openFolder(path);
+  const { config, program, close } = openFloatModel(folder);
+  try {
+    const tokens = openTokenizer(folder, config).encode(
+      await (text === undefined ? CALIBRATION_TEXT : textFile(text)).read(),
+    );
+    const chosen = backendOf(options.backend ?? defaultBackend());
+    const run = (part: typeof program) => prepare(chosen, part, { threads });
+    const score = divergenceFrom(program, heldOutOf(tokens, samples, window, HELD_OUT), run);
+    const {
+      percentile,
+      score: best,
+      trials,
+    } = searchPercentile(program, recipe, samplesOf(tokens, samples, window), score, {
+      perLayer,
+      prepare: run,
+      onProgress: progressLine('search: calibrating', json),
+      onTrial: (trial, done, total) => json || print(`${done}/${total}  ${inWords(trial)}`),
+    });
+    if (!json) print(`found ${inWords({ percentile, score: best })}`);
+    return { percentile, score: best, trials };
+  } finally {
+    close();
+  }
+}
+
+const given = ({ samples, window }: SearchOf) => ({
+  ...(samples !== undefined && { samples }),
+  ...(window !== undefined && { window }),
+});
+
+const inWords = ({ percentile, score }: Trial): string =>
+  `p ${typeof percentile === 'number' ? percentile : percentile.join(' ')}: KL ${score.toFixed(5)}`;

@@ -1,0 +1,149 @@
+/**
+ * Rotates the residual stream by the Hadamard matrix Q, offline: the function stays the same and the work does, but no
+ * channel of the stream sticks out any more, and so no channel of what the blocks' norms give to in_proj.
+ *
+ *   embedding  E → E Qᵀ            writes Q h instead of h
+ *   out_proj   W → Q W, b → Q b    adds Q y
+ *   norm       w → 1               ‖Q h‖ = ‖h‖, so the norm without its weight commutes with Q
+ *   in_proj    W → W diag(w) Qᵀ    takes what the norm no longer does, and turns back
+ *
+ * A matrix that is read twice cannot be folded into: where embedding and head are one, a transform after the embedding and
+ * its inverse before the last norm stand in the graph instead, two small ones a token and no bytes.
+ *
+ * Source: QuaRot (arXiv 2404.00456 §3), SliceGPT (arXiv 2401.15024 §3.1).
+ */
+import {
+  flatten,
+  type LazyTensor,
+  type Node,
+  type OpNode,
+  opNode,
+  overlay,
+  type Program,
+  type Ref,
+  reads,
+  withNodes,
+} from '../graph.ts';
+import { add } from '../ops/add.ts';
+import { embedding } from '../ops/embedding.ts';
+import { fwht } from '../ops/fwht.ts';
+import { linear } from '../ops/linear.ts';
+import { rmsNorm } from '../ops/rms-norm.ts';
+import { scaleChannels } from '../ops/scale-channels.ts';
+import { type Tensor, tensor } from '../tensor.ts';
+
+type Matrix = Tensor<'f32'>;
+
+const rotateRows = (w: Matrix): Matrix => fwht({ x: w }, { inverse: false }).y; // W Qᵀ
+const rotateColumns = (w: Matrix): Matrix => transposed(rotateRows(transposed(w))); // Q W
+const rotateVector = ({ data, shape }: Matrix): Matrix => ({
+  ...rotateRows(tensor(data, [1, data.length])),
+  shape,
+});
+const weightRows = (w: Matrix, c: Matrix): Matrix => scaleChannels({ x: w, c }, { inverse: false }).y; // W diag(c)
+
+function transposed({ data, shape: [rows, columns] }: Matrix): Matrix {
+  const result = new Float32Array(data.length);
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++) result[j * rows + i] = data[i * columns + j];
+  return tensor(result, [columns, rows]);
+}
+
+const is = ({ op }: OpNode, { name }: { readonly name: string }): boolean => op.name === name;
+
+/**
+ * The program with a rotated residual stream: what the embedding writes and adds add to.
+ *
+ * @throws Error where something but a linear adds to the stream; what fwht throws where it has no matrix of that size.
+ */
+export function rotateResidual({ graph, weights }: Program): Program {
+  const made: Record<Ref, LazyTensor> = {};
+  const f32 = (ref: Ref) => weights.read(ref) as Matrix;
+  const folded = (ref: Ref, fold: (w: Matrix) => Matrix): Ref => {
+    const name = `${ref}.residual`;
+    made[name] = { shape: weights.shape(ref), read: () => fold(f32(ref)) };
+    return name;
+  };
+  const readers = (ref: Ref): readonly Node[] => graph.nodes.filter(node => reads(node).includes(ref));
+  /** Who reads a value, seen through its site. */
+  const users = (ref: Ref): readonly OpNode[] =>
+    readers(ref).flatMap(node => (node.kind === 'site' ? users(node.out) : flatten([node])));
+
+  const stream = new Set<Ref>();
+  const added = new Set<Ref>(); // what linears add to it
+  for (const node of flatten(graph.nodes))
+    if (is(node, embedding)) stream.add(node.out.y);
+    else if (is(node, add) && stream.has(node.in.x)) {
+      stream.add(node.out.sum);
+      added.add(node.in.y);
+    }
+  const canFold = (node: OpNode) => is(node, linear) && readers(node.in.w).length === 1;
+  const isWeightless = (norm: OpNode) => users(norm.out.y).every(canFold);
+
+  const nodes: Node[] = [];
+  const entering = new Map<Ref, Ref>(); // what the stream begins with → the same, rotated
+  const normWeights = new Map<Ref, Ref | undefined>(); // what a norm gave to linears → the weight that it lost
+  const plain = new Set<Ref>();
+  for (const node of graph.nodes) {
+    if (node.kind === 'fused') throw new Error(`residual: ${node.name} is fused already`);
+    if (node.kind === 'site') {
+      if (normWeights.has(node.in)) normWeights.set(node.out, normWeights.get(node.in));
+      nodes.push(node);
+      continue;
+    }
+    if (is(node, embedding)) {
+      if (readers(node.in.w).length === 1)
+        nodes.push({ ...node, in: { ...node.in, w: folded(node.in.w, rotateRows) } });
+      else {
+        const rotated = `${node.out.y}.rotated`;
+        nodes.push(node, opNode(fwht, { x: node.out.y }, rotated, { inverse: false }));
+        entering.set(node.out.y, rotated);
+      }
+      continue;
+    }
+    const inputs = Object.fromEntries(
+      Object.entries(node.in).map(([key, ref]) => [key, entering.get(ref) ?? ref]),
+    );
+    const reader = { ...node, in: inputs };
+    if (is(node, rmsNorm) && stream.has(node.in.x) && isWeightless(node)) {
+      const { w, ...rest } = inputs;
+      normWeights.set(node.out.y, w);
+      nodes.push({ ...node, in: rest });
+    } else if (is(node, linear)) {
+      const { w, b } = node.in;
+      const reads = normWeights.has(node.in.x);
+      const writes = added.has(node.out.y);
+      const norm = normWeights.get(node.in.x);
+      const fold = (matrix: Matrix): Matrix => {
+        const read = reads ? rotateRows(norm ? weightRows(matrix, f32(norm)) : matrix) : matrix;
+        return writes ? rotateColumns(read) : read;
+      };
+      const changed: Record<string, Ref> = {};
+      if (reads || writes) changed.w = folded(w, fold);
+      if (writes && b) changed.b = folded(b, rotateVector);
+      nodes.push({ ...reader, in: { ...inputs, ...changed } });
+      added.delete(node.out.y);
+    } else if (is(node, add) && stream.has(node.in.x)) {
+      if (added.has(node.in.y)) throw new Error(`residual: ${node.in.y} is added to it by no linear`);
+      nodes.push(reader);
+    } else {
+      const own = new Set(Object.values(node.in).filter(ref => stream.has(ref)));
+      let back: OpNode = reader;
+      for (const ref of own) {
+        const x = entering.get(ref) ?? ref;
+        const name = `${ref}.plain`;
+        if (!plain.has(ref)) nodes.push(opNode(fwht, { x }, name, { inverse: true }));
+        plain.add(ref);
+        back = {
+          ...back,
+          in: Object.fromEntries(Object.entries(back.in).map(([key, at]) => [key, at === x ? name : at])),
+        };
+      }
+      nodes.push(back);
+    }
+  }
+  return {
+    graph: withNodes(graph, nodes, [...graph.weights, ...Object.keys(made)]),
+    weights: overlay(weights, made),
+  };
+}
