@@ -2,6 +2,7 @@
 /** The command line. Exit code 0; 1 when something failed; 2 for wrong usage. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { ablateCommand } from './ablate.ts';
 import { benchCommand } from './bench.ts';
 import { conformCommand } from './conform.ts';
 import { doctorCommand } from './doctor.ts';
@@ -22,6 +23,7 @@ const program = new Command('quamba')
   .addCommand(quantizeCommand())
   .addCommand(inspectCommand())
   .addCommand(evalCommand())
+  .addCommand(ablateCommand())
   .addCommand(doctorCommand())
   .addCommand(benchCommand())
   .addCommand(conformCommand())
