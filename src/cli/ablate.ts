@@ -143,7 +143,7 @@ async function run(options: Options): Promise<void> {
       settings,
       ablation,
     };
-    await writeReport(options, [results]);
+    writeReport(options, results);
     if (json) printJson(results);
     else print(ablationText(ablation));
   } finally {

@@ -11,6 +11,7 @@ import { exportCommand } from './export.ts';
 import { generateCommand } from './generate.ts';
 import { inspectCommand } from './inspect.ts';
 import { quantizeCommand } from './quantize.ts';
+import { reportCommand } from './report.ts';
 import { UsageError } from './terminal.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
@@ -24,6 +25,7 @@ const program = new Command('quamba')
   .addCommand(inspectCommand())
   .addCommand(evalCommand())
   .addCommand(ablateCommand())
+  .addCommand(reportCommand())
   .addCommand(doctorCommand())
   .addCommand(benchCommand())
   .addCommand(conformCommand())

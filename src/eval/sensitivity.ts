@@ -11,16 +11,16 @@ import { calibrateAll } from './calibrations.ts';
 import type { Fidelity, FloatReference } from './fidelity.ts';
 
 export interface SiteRow extends Fidelity {
-  readonly kind: 'only' | 'all-but' | 'weights';
-  /** Absent for the weights alone. */
+  readonly kind: 'weights' | 'only' | 'all-but' | 'all';
+  /** Absent for the weights alone, and for all. */
   readonly site?: Site;
   /** How the site is quantized, or, where it is the one left out, would be. */
-  readonly how: 'absmax' | 'clipped' | 'rotated' | 'weights';
+  readonly how: 'absmax' | 'clipped' | 'rotated' | 'paper';
 }
 export interface Sensitivity {
   readonly p: number;
   readonly predictions: number;
-  /** `only`: the weights are float. `all-but`: the weights are int8, u is clipped and y rotated. */
+  /** `only`: the weights are float. `all`, `all-but`: the weights are int8, u is clipped and y rotated, as the paper has it. */
   readonly rows: readonly SiteRow[];
 }
 
@@ -37,8 +37,8 @@ const paper = (site: Site, p: number): SiteScheme =>
 const HOW: { readonly [S in Site]?: SiteRow['how'] } = { scanIn: 'clipped', scanOut: 'rotated' };
 
 /**
- * The recipes: the weights alone; each site alone with absmax; u alone clipped and y alone rotated; all but each site, the rest as
- * the paper has it.
+ * The recipes: the weights alone; each site alone with absmax; u alone clipped and y alone rotated; all but each site, and
+ * all, as the paper has it.
  */
 export function siteArms(p: number): readonly SiteArm[] {
   const howOf = (site: Site) => HOW[site] ?? 'absmax';
@@ -48,16 +48,22 @@ export function siteArms(p: number): readonly SiteArm[] {
     how,
     recipe: { at: { [site]: scheme } },
   });
+  const quantized = (which: readonly Site[]): Recipe['at'] =>
+    Object.fromEntries(which.map(site => [site, paper(site, p)]));
   const treated = blockSites.filter(site => HOW[site]);
   return [
-    { kind: 'weights', how: 'weights', recipe: { weights: w8 } },
+    { kind: 'weights', how: 'absmax', recipe: { weights: w8 } },
     ...blockSites.map(site => only(site, a8, 'absmax')),
     ...treated.map(site => only(site, paper(site, p), howOf(site))),
-    ...blockSites.map((left): SiteArm => {
-      const others = blockSites.filter(site => site !== left);
-      const at = Object.fromEntries(others.map(site => [site, paper(site, p)]));
-      return { kind: 'all-but', site: left, how: howOf(left), recipe: { weights: w8, at } };
-    }),
+    ...blockSites.map(
+      (site): SiteArm => ({
+        kind: 'all-but',
+        site,
+        how: howOf(site),
+        recipe: { weights: w8, at: quantized(blockSites.filter(other => other !== site)) },
+      }),
+    ),
+    { kind: 'all', how: 'paper', recipe: { weights: w8, at: quantized(blockSites) } },
   ];
 }
 
