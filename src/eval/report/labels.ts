@@ -22,15 +22,18 @@ interface Candidate {
 
 /**
  * Places labels one after the other, each at the first free place: right, left, above, below, then in rings further off, with a line to
- * its point. Where none is free, the one that covers least.
+ * its point. Where none is free, the one that covers least. `obstacles` are what else must stay visible.
  */
-export function placeLabels(points: readonly Labelled[], frame: Box, size = 12): string {
-  const taken: Box[] = points.map(({ at: [x, y] }) => ({
-    left: x - 6,
-    right: x + 6,
-    top: y - 6,
-    bottom: y + 6,
-  }));
+export function placeLabels(
+  points: readonly Labelled[],
+  frame: Box,
+  { obstacles = [], size = 12 }: { readonly obstacles?: readonly Box[]; readonly size?: number } = {},
+): string {
+  const taken: Box[] = [...obstacles];
+  for (const {
+    at: [x, y],
+  } of points)
+    taken.push({ left: x - 6, right: x + 6, top: y - 6, bottom: y + 6 });
   return points
     .map(({ at, label, class: name }) => {
       const best = lowest(candidates(at, textWidth(label, size)), candidate =>

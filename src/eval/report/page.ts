@@ -7,7 +7,14 @@ import { plotsOf } from './plots.ts';
 import type { Results } from './results.ts';
 import { PAGE, PLOT, VARIABLES } from './style.ts';
 import { inline, type Plot } from './svg.ts';
-import { layersTable, outliersTable, resultsTable, sitesTable, techniquesTable } from './tables.ts';
+import {
+  layersTable,
+  outliersTable,
+  resultsTable,
+  sitesTable,
+  tasksTable,
+  techniquesTable,
+} from './tables.ts';
 import { sentenceOf } from './words.ts';
 
 export function reportPage(results: Results): string {
@@ -33,7 +40,7 @@ ${PAGE}
 <main>
 <h1>${text(title)}</h1>
 ${about(results)}
-${section('Recipes', rows.length > 0, resultsTable(rows), plots.results)}
+${section('Recipes', rows.length > 0, resultsTable(rows) + tasksTable(rows), plots.results)}
 ${section(
   'Clipping and rotation',
   techniques !== undefined && techniques.rows.length > 0,

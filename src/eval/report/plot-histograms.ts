@@ -33,7 +33,7 @@ export function histogramsPlot({ layers }: Outliers): Plot | undefined {
       ...panels.map(([title, side, colour, reach, end], i) => {
         const left = (i % 2) * (width + gapX);
         const top = 82 + Math.floor(i / 2) * (tall + gapY);
-        const box = { left: left + 40, top, right: left + width - 4, bottom: top + tall };
+        const box = { left: left + 40, top, right: left + width - 16, bottom: top + tall };
         return panel(title, side, colour, reach.shape.max, end, box, left);
       }),
     ].join(''),

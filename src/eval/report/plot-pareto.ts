@@ -70,7 +70,7 @@ function plot(points: readonly ParetoPoint[], { id, title, unit, format }: Axis,
     Math.max(...costs) / Math.min(...costs) > 6
       ? logarithmic(costs, [box.left, box.right])
       : linear(costs, [box.left, box.right], { zero: true });
-  const { y, band } = losses(points, box);
+  const { y, band, covered } = losses(points, box);
   const front = paretoFront(points);
   const at = ({ cost, loss }: ParetoPoint): Point => [x(cost), y(loss)];
   const stairs = front.flatMap((point, i): readonly Point[] => {
@@ -105,7 +105,7 @@ function plot(points: readonly ParetoPoint[], { id, title, unit, format }: Axis,
         tip(`${point.name}: ${format(point.cost)}, ${signedPercent(point.loss)}`),
       ),
     ),
-    placeLabels(labels, { ...box, right: WIDTH }),
+    placeLabels(labels, { ...box, right: WIDTH }, { obstacles: [...along(stairs), ...covered] }),
   ].join('');
   const words = front.map(({ name, cost, loss }) => `${name} (${format(cost)}, ${signedPercent(loss)})`);
   return {
@@ -115,12 +115,20 @@ function plot(points: readonly ParetoPoint[], { id, title, unit, format }: Axis,
 }
 
 /** A logarithmic axis of what is lost, and below it a band for what loses nothing. */
-function losses(points: readonly ParetoPoint[], box: Box): { readonly y: Scale; readonly band: string } {
+function losses(
+  points: readonly ParetoPoint[],
+  box: Box,
+): {
+  readonly y: Scale;
+  readonly band: string;
+  /** Where the band's own words are. */
+  readonly covered: readonly Box[];
+} {
   const positive = points.map(({ loss }) => loss).filter(loss => loss > 0);
   const none = points.length - positive.length;
   if (positive.length === 0 || Math.max(...positive) / Math.min(...positive) < 4) {
     const all = points.map(({ loss }) => loss);
-    return { y: linear(all, [box.bottom, box.top], { zero: true }), band: '' };
+    return { y: linear(all, [box.bottom, box.top], { zero: true }), band: '', covered: [] };
   }
   const edge = none ? box.bottom - 44 : box.bottom;
   const log = logarithmic(positive, [edge, box.top]);
@@ -131,7 +139,20 @@ function losses(points: readonly ParetoPoint[], box: Box): { readonly y: Scale; 
   });
   const band = none
     ? line(box.left, edge, box.right, edge, { class: 'lead', 'stroke-dasharray': '1 3' }) +
-      text(box.right, edge + 14, 'nothing lost', { anchor: 'end', class: 'soft small' })
+      text(box.left + 6, edge + 14, 'nothing lost', { class: 'soft small' })
     : '';
-  return { y, band };
+  const covered = none ? [{ left: box.left, right: box.left + 80, top: edge, bottom: edge + 18 }] : [];
+  return { y, band, covered };
 }
+
+/** Boxes around the pieces of a line. */
+const along = (points: readonly Point[]): readonly Box[] =>
+  points.slice(1).map(([x, y], i) => {
+    const [px, py] = points[i];
+    return {
+      left: Math.min(x, px) - 3,
+      right: Math.max(x, px) + 3,
+      top: Math.min(y, py) - 3,
+      bottom: Math.max(y, py) + 3,
+    };
+  });

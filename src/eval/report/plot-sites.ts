@@ -22,14 +22,13 @@ const LETTERS: Readonly<Record<string, string>> = {
   scanOut: 'y',
 };
 const HOW = { absmax: '', clipped: ', clipped', rotated: ', rotated', paper: '' } as const;
-export const siteWords = ({ kind, site, how }: SiteRow): string =>
-  kind === 'weights'
-    ? 'weights only'
-    : kind === 'all'
-      ? 'all'
-      : kind === 'only'
-        ? `${site} (${LETTERS[site!] ?? site}${HOW[how]})`
-        : `all but ${site} (${LETTERS[site!] ?? site})`;
+export const siteWords = ({ kind, site: word, how }: SiteRow): string => {
+  const site: string = word ?? '';
+  const letter = LETTERS[site] ?? site;
+  const said = `${letter}${kind === 'only' ? HOW[how] : ''}`;
+  const name = said === site ? site : `${site} (${said})`;
+  return { weights: 'weights only', only: name, 'all-but': `all but ${name}`, all: 'all' }[kind];
+};
 
 export function sitesPlot({ rows, predictions, p }: Sensitivity): Plot | undefined {
   const only = rows.filter(({ kind }) => kind === 'only' || kind === 'weights');
@@ -91,7 +90,9 @@ function bars(
         }),
         rect(box.left, y, x(row.kl) - box.left, BAR, { class: `f${colourOf(row)}` }),
         hoverStrip(box.left, y, box.right - box.left, row),
-        text(x(row.kl) + 6, y + 12, number(row.kl), { class: 'soft small halo' }),
+        text(Math.max(x(row.kl), reference ? x(reference.kl) : 0) + 6, y + 12, number(row.kl), {
+          class: 'soft small halo',
+        }),
       ].join('');
     }),
     reference ? line(x(reference.kl), box.top, x(reference.kl), box.bottom, { class: 'ref' }) : '',

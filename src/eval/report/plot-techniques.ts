@@ -1,8 +1,8 @@
 /** What each technique brings, over calibration seeds; and how it depends on p. */
 import type { TechniqueName, TechniqueRow, Techniques } from '../techniques.ts';
 import { type Box, heading, xAxis, yAxis } from './axes.ts';
-import { linear, logarithmic, type Scale, spread } from './scale.ts';
-import { line, marker, type Plot, type Point, path, rect, text, tip } from './svg.ts';
+import { linear, logarithmic, type Scale } from './scale.ts';
+import { line, marker, type Plot, type Point, path, text, tip } from './svg.ts';
 import { nameOf, probability, signedPercent } from './words.ts';
 
 const COLOUR: Readonly<Record<TechniqueName, number>> = { baseline: 6, clip: 4, rotate: 2, both: 0 };
@@ -100,7 +100,9 @@ function sweepPanel(
   const box: Box = { left: left + 46, top: 92, right: left + width - 8, bottom: height - 48 };
   const [colour] = rows.map(({ name }) => COLOUR[name]);
   const reach = [...rows, ...(without ? [without] : [])].flatMap(({ min, max }) => [min, max]);
-  const y = linear(reach, [box.bottom, box.top], { count: 4 });
+  const [least, most] = [Math.min(...reach), Math.max(...reach)];
+  // room for the label of the best, below it
+  const y = linear([least - (most - least) / 6, most], [box.bottom, box.top], { count: 4 });
   const step = (box.right - box.left) / rows.length;
   const xs = rows.map((_, i) => box.left + (i + 0.5) * step);
   const positions: Scale = Object.assign((i: number) => xs[i], {
@@ -111,12 +113,14 @@ function sweepPanel(
   const band = [...at(({ min }) => min), ...at(({ max }) => max).reverse()];
   const lowest = rows.reduce((a, b) => (b.mean < a.mean ? b : a));
   const best = rows.indexOf(lowest);
-  const wanted = [y(lowest.mean) + 16, without ? y(without.mean) - 8 : box.bottom + 999];
-  const [bestY, lineY] = spread(wanted, 16, box.top + 10, box.bottom - 6);
+  const bestY = y(lowest.min) + 17;
+  const off = (row: TechniqueRow) => Math.abs(y(row.mean) - y(without?.mean ?? 0));
+  // the words stand where the curve is further away
+  const isLeft = off(rows[0]) > off(rows.at(-1)!);
   return [
     text(left + 2, 58, title, { class: 'sub' }),
     xAxis(box, positions, { title: 'p', format: i => probability(rows[i].p!) }),
-    yAxis({ ...box, left: box.left }, y, {
+    yAxis(box, y, {
       title: 'perplexity above the float model’s, %',
       format: change => `${Number((100 * change).toFixed(2))}`,
     }),
@@ -136,12 +140,16 @@ function sweepPanel(
       ),
     ),
     without
-      ? text(box.right - 2, lineY, `${says} ${signedPercent(without.mean)}`, {
-          anchor: 'end',
-          class: 'soft halo',
-        })
+      ? text(
+          isLeft ? box.left + 4 : box.right - 2,
+          y(without.mean) - 7,
+          `${says} ${signedPercent(without.mean)}`,
+          {
+            anchor: isLeft ? 'start' : 'end',
+            class: 'soft halo',
+          },
+        )
       : '',
     text(xs[best], bestY, signedPercent(lowest.mean), { anchor: 'middle', class: 'sub halo' }),
-    rect(0, 0, 0, 0, { class: 'back' }),
   ].join('');
 }

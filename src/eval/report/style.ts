@@ -34,7 +34,7 @@ figure svg{width:100%;height:auto}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .7rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child{text-align:left;padding-left:0}
-thead th{color:var(--soft);font-weight:500;font-size:.85rem;vertical-align:bottom}
+thead th{color:var(--soft);font-weight:500;font-size:.85rem;vertical-align:bottom;white-space:normal;max-width:7.5rem}
 tbody th{font-weight:600}
 td.best{font-weight:700}
 td small{color:var(--soft)}

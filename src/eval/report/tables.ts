@@ -41,19 +41,6 @@ const numbers = <R>(
 
 export function resultsTable(rows: readonly ResultRow[]): string {
   const float = floatRow(rows);
-  const tasks = [...new Set(rows.flatMap(row => Object.keys(row.tasks ?? {})))];
-  const score = (acc: number, stderr?: number): string =>
-    `${(100 * acc).toFixed(2)}${stderr === undefined ? '' : ` <small>± ${(100 * stderr).toFixed(2)}</small>`}`;
-  const ofTask = (task: string): readonly Column<ResultRow>[] => [
-    {
-      title: `${task} acc, %`,
-      cell: ({ tasks: all }) => all?.[task] && score(all[task].acc, all[task].stderr),
-    },
-    {
-      title: `${task} acc_norm, %`,
-      cell: ({ tasks: all }) => (all?.[task]?.acc_norm === undefined ? undefined : score(all[task].acc_norm)),
-    },
-  ];
   return table(rows, [
     { title: 'recipe', cell: ({ recipe }) => text(recipe) },
     numbers(
@@ -79,7 +66,6 @@ export function resultsTable(rows: readonly ResultRow[]): string {
       row => row.top1,
       value => (100 * value).toFixed(2),
     ),
-    ...tasks.flatMap(ofTask),
     numbers('weights', row => row.bytes, sizeWords),
     numbers('state', row => row.stateBytes, sizeWords),
     numbers(
@@ -93,6 +79,27 @@ export function resultsTable(rows: readonly ResultRow[]): string {
       value => number(value),
     ),
   ]);
+}
+
+/** Zero-shot tasks; empty where no row has any. */
+export function tasksTable(rows: readonly ResultRow[]): string {
+  const tasks = [...new Set(rows.flatMap(row => Object.keys(row.tasks ?? {})))];
+  const score = (acc: number, stderr?: number): string =>
+    `${(100 * acc).toFixed(2)}${stderr === undefined ? '' : ` <small>± ${(100 * stderr).toFixed(2)}</small>`}`;
+  const ofTask = (task: string): readonly Column<ResultRow>[] => [
+    {
+      title: `${task} acc, %`,
+      cell: ({ tasks: all }) => all?.[task] && score(all[task].acc, all[task].stderr),
+    },
+    {
+      title: `${task} acc_norm, %`,
+      cell: ({ tasks: all }) => (all?.[task]?.acc_norm === undefined ? undefined : score(all[task].acc_norm)),
+    },
+  ];
+  const scored = rows.filter(row => row.tasks);
+  return scored.length === 0
+    ? ''
+    : table(scored, [{ title: 'recipe', cell: ({ recipe }) => text(recipe) }, ...tasks.flatMap(ofTask)]);
 }
 
 export function techniquesTable({ rows }: Techniques): string {
