@@ -2,6 +2,7 @@
 /** The command line. Exit code 0; 1 when something failed; 2 for wrong usage. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { ablateCommand } from './ablate.ts';
 import { benchCommand } from './bench.ts';
 import { conformCommand } from './conform.ts';
 import { doctorCommand } from './doctor.ts';
@@ -11,6 +12,7 @@ import { generateCommand } from './generate.ts';
 import { inspectCommand } from './inspect.ts';
 import { pullCommand } from './pull.ts';
 import { quantizeCommand } from './quantize.ts';
+import { reportCommand } from './report.ts';
 import { UsageError } from './terminal.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
@@ -24,6 +26,8 @@ const program = new Command('quamba')
   .addCommand(quantizeCommand())
   .addCommand(inspectCommand())
   .addCommand(evalCommand())
+  .addCommand(ablateCommand())
+  .addCommand(reportCommand())
   .addCommand(doctorCommand())
   .addCommand(benchCommand())
   .addCommand(conformCommand())

@@ -1,0 +1,154 @@
+/** `quamba ablate`: what each technique of the paper brings on a model, and what is noise. */
+import { Command, Option } from 'commander';
+import { prepare } from '../backends/backend.ts';
+import { requireCuda } from '../backends/cuda/index.ts';
+import { backend as backendOf, defaultBackend } from '../backends/index.ts';
+import { ABLATION_DEFAULTS, type Ablation, ablate, PARTS, type Part } from '../eval/ablation.ts';
+import type { NamedPlan } from '../eval/layer-error.ts';
+import { openFolder } from '../formats/disk.ts';
+import { CALIBRATION_TEXT, EMBEDDED_MODEL, load, textFile } from '../load.ts';
+import { openFloatModel } from '../open-model.ts';
+import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
+import { ablationText } from './ablate-text.ts';
+import { reportOptions, writeReport } from './report-files.ts';
+import {
+  backendOption,
+  count,
+  fraction,
+  jsonOption,
+  modelOption,
+  print,
+  printJson,
+  progressLine,
+  recipeNamed,
+  threadsOption,
+  twoOrMore,
+  usage,
+} from './terminal.ts';
+
+export const ablateCommand = () => {
+  const command = new Command('ablate')
+    .description(
+      "Measures what each of the paper's two techniques brings (clipping u, rotating y, both, over p and calibration seeds), what they do to outliers, which activation costs what, and how the error grows from layer to layer.",
+    )
+    .addOption(
+      new Option('--only <part...>', 'measure only these parts').choices([...PARTS]).default(PARTS, 'all'),
+    )
+    .option(
+      '--text <file>',
+      'evaluation text, .txt or .txt.gz (default: books that the embedded model never saw)',
+    )
+    .option('--calibration <file>', 'calibration text (default: public-domain prose of the package)')
+    .option('--limit <tokens>', 'how much of the evaluation text', count, ABLATION_DEFAULTS.limit)
+    .option('--window <n>', 'tokens in each window of it', twoOrMore, ABLATION_DEFAULTS.window)
+    .option('--samples <n>', 'how many calibration samples', count, ABLATION_DEFAULTS.samples)
+    .option('--sample <n>', 'tokens in each sample', count, ABLATION_DEFAULTS.sample)
+    .option('--seeds <n>', 'how many draws of calibration samples', count, ABLATION_DEFAULTS.seeds)
+    .option('--percentile <p>', 'p where one is needed (outliers, sites)', fraction, ABLATION_DEFAULTS.p)
+    .option('--recipe <names>', "recipes whose layers are compared, separated by commas, or 'all'", 'all');
+  for (const option of reportOptions()) command.addOption(option);
+  return command
+    .addOption(modelOption())
+    .addOption(backendOption())
+    .addOption(threadsOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+The float model's logits are kept: limit × vocabulary × 4 bytes.
+
+Examples:
+  quamba ablate --threads 2 --html ablation.html
+  quamba ablate --only techniques --limit 32768 --samples 128 --seeds 5 --json
+  quamba ablate --only outliers layers --recipe naive-static,quamba --svg plots`,
+    )
+    .action(run);
+};
+
+type Options = {
+  only: readonly Part[];
+  text?: string;
+  calibration?: string;
+  limit: number;
+  window: number;
+  samples: number;
+  sample: number;
+  seeds: number;
+  percentile: number;
+  recipe: string;
+  html?: string;
+  svg?: string;
+  model: string;
+  backend?: string;
+  threads: number;
+  json?: boolean;
+};
+
+async function run(options: Options): Promise<void> {
+  const { model: path, backend: name = defaultBackend(), threads, json = false } = options;
+  const { limit, window, samples, sample, seeds } = options;
+  const names = options.recipe === 'all' ? Object.keys(recipes) : options.recipe.split(',');
+  const chosen = names.map(recipeNamed).filter(({ name }) => name !== namedFloat);
+  usage(() => {
+    if (window > limit) throw new RangeError(`ablate: --window ${window} is more than --limit ${limit}`);
+  });
+  const backend = name === 'cuda' ? requireCuda().backend : backendOf(name);
+  const text = textFile(options.text ?? `${EMBEDDED_MODEL}/validation.txt.gz`);
+  const calibrationText = options.calibration ? textFile(options.calibration) : CALIBRATION_TEXT;
+
+  const float = await load(path, { recipe: FLOAT_RECIPE, backend: name, threads });
+  const { tokenizer, name: model } = float;
+  const [evaluation, calibration] = [
+    tokenizer.encode(await text.read()),
+    tokenizer.encode(await calibrationText.read()),
+  ];
+  float.dispose();
+  const source = openFloatModel(openFolder(path));
+  try {
+    const plans = chosen.map(
+      (recipe): NamedPlan => ({
+        ...recipe,
+        plan: async use => {
+          const onProgress = progressLine(`${recipe.name}: calibrating`, json);
+          const made = await load(path, { recipe, backend: name, threads, onProgress });
+          try {
+            return use(made.plan);
+          } finally {
+            made.dispose();
+          }
+        },
+      }),
+    );
+    const settings = {
+      ...ABLATION_DEFAULTS,
+      ...{ limit, window, samples, sample, seeds, p: options.percentile, parts: options.only },
+    };
+    const lines = new Map<Part, ReturnType<typeof progressLine>>();
+    const lineOf = (part: Part) => {
+      const line = lines.get(part) ?? progressLine(part, json);
+      lines.set(part, line);
+      return line;
+    };
+    const ablation: Ablation = await ablate(
+      {
+        program: source.program,
+        ...{ calibration, evaluation, plans },
+        prepare: program => prepare(backend, program, { threads }),
+        onProgress: (part, done, total) => lineOf(part)(done, total),
+      },
+      settings,
+    );
+    const results = {
+      ...{ model, backend: name, text: text.name, calibrationText: calibrationText.name },
+      settings,
+      ablation,
+    };
+    writeReport(options, results);
+    if (json) printJson(results);
+    else print(ablationText(ablation));
+  } finally {
+    source.close();
+  }
+}
+
+const namedFloat: string = FLOAT_RECIPE;

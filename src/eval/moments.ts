@@ -1,0 +1,133 @@
+/**
+ * What a tensor looks like, gathered piece by piece: its largest value, its kurtosis, its histogram, the largest value of each
+ * channel. An outlier is what these see and a mean does not.
+ *
+ *   crest factor = max |x| / rms          kurtosis = E (x − μ)⁴ / (E (x − μ)²)²    (a normal distribution has 3)
+ */
+
+export interface Shape {
+  readonly count: number;
+  /** max |x| */
+  readonly max: number;
+  readonly rms: number;
+  readonly crest: number;
+  readonly kurtosis: number;
+}
+
+export interface ShapeObserver {
+  observe(x: Float32Array): void;
+  shape(): Shape;
+}
+
+/**
+ * Central sums in float64, of each piece about its own mean and then joined, so that a mean far from 0 costs no digits. A constant
+ * tensor has kurtosis 0 here, where the formula says 0 / 0; so has an empty one.
+ *
+ * Source: Pébay, SAND2008-6212, eq. 2.1 and 3.1.
+ */
+export function shapeObserver(): ShapeObserver {
+  let all: CentralSums = { n: 0, mean: 0, m2: 0, m3: 0, m4: 0 };
+  let max = 0;
+  return {
+    observe(x) {
+      if (x.length === 0) return;
+      for (const value of x) max = Math.max(max, Math.abs(value));
+      all = joined(all, centralSums(x));
+    },
+    shape() {
+      const { n, mean, m2, m4 } = all;
+      const square = n > 0 ? m2 / n + mean * mean : 0;
+      const rms = Math.sqrt(square);
+      // what is left of differences of equal numbers is rounding
+      const isFlat = m2 <= 1e-20 * n * square;
+      return {
+        count: n,
+        max,
+        rms,
+        crest: rms > 0 ? max / rms : 0,
+        kurtosis: isFlat ? 0 : (n * m4) / (m2 * m2),
+      };
+    },
+  };
+}
+
+/** Σ (x − mean)ᵏ for k = 2, 3, 4. */
+interface CentralSums {
+  readonly n: number;
+  readonly mean: number;
+  readonly m2: number;
+  readonly m3: number;
+  readonly m4: number;
+}
+
+function centralSums(x: Float32Array): CentralSums {
+  let sum = 0;
+  for (const value of x) sum += value;
+  const mean = sum / x.length;
+  let [m2, m3, m4] = [0, 0, 0];
+  for (const value of x) {
+    const d = value - mean;
+    const square = d * d;
+    m2 += square;
+    m3 += square * d;
+    m4 += square * square;
+  }
+  return { n: x.length, mean, m2, m3, m4 };
+}
+
+function joined(a: CentralSums, b: CentralSums): CentralSums {
+  const n = a.n + b.n;
+  const d = b.mean - a.mean;
+  const [wa, wb] = [a.n / n, b.n / n];
+  const both = a.n * wb;
+  return {
+    n,
+    mean: a.mean + d * wb,
+    m2: a.m2 + b.m2 + d * d * both,
+    m3: a.m3 + b.m3 + d ** 3 * both * (wa - wb) + 3 * d * (wa * b.m2 - wb * a.m2),
+    m4:
+      a.m4 +
+      b.m4 +
+      d ** 4 * both * (wa * wa - wa * wb + wb * wb) +
+      6 * d * d * (wa * wa * b.m2 + wb * wb * a.m2) +
+      4 * d * (wa * b.m3 - wb * a.m3),
+  };
+}
+
+export interface Histogram {
+  /** Bin i of n holds −to + 2·to·i / n ≤ x < −to + 2·to·(i + 1) / n; the last one also x = to. */
+  readonly to: number;
+  readonly counts: readonly number[];
+}
+
+/** Equal bins over −to … to, where `to` doubles (pairs of bins join) until it holds every value: a power of two. */
+export function histogramObserver(bins = 192): { observe(x: Float32Array): void; histogram(): Histogram } {
+  if (bins % 4 !== 0) throw new RangeError(`histogram: bins expected a multiple of 4; got ${bins}`);
+  let to = 2 ** -20;
+  let counts = new Array<number>(bins).fill(0);
+  const widen = (): void => {
+    to *= 2;
+    const old = counts;
+    counts = new Array<number>(bins).fill(0);
+    for (let i = 0; i < bins; i++) counts[bins / 4 + (i >> 1)] += old[i];
+  };
+  return {
+    observe(x) {
+      for (const value of x) {
+        while (Math.abs(value) > to) widen();
+        counts[Math.min(bins - 1, Math.floor(((value + to) / (2 * to)) * bins))]++;
+      }
+    },
+    histogram: () => ({ to, counts }),
+  };
+}
+
+/**
+ * The largest |x| of each channel, largest first, in `groups` runs of equal length as near as can be: the first value of each run.
+ * With as many groups as channels, all of them.
+ */
+export function sortedChannels(channels: Float32Array, groups = 96): readonly number[] {
+  const sorted = Float32Array.from(channels).sort().reverse();
+  const shown = Math.min(groups, sorted.length);
+  return Array.from({ length: shown }, (_, g) => sorted[Math.floor((g * sorted.length) / shown)]);
+}

@@ -1,0 +1,100 @@
+/**
+ * Results as one page: no script, nothing from the network, light or dark as its reader has it, and fit for paper. A pure function of
+ * the results; what they lack is not shown.
+ */
+import { escapeXml as text } from '../../conformance/report-junit.ts';
+import { plotsOf } from './plots.ts';
+import type { Results } from './results.ts';
+import { PAGE, PLOT, VARIABLES } from './style.ts';
+import { inline, type Plot } from './svg.ts';
+import {
+  layersTable,
+  outliersTable,
+  resultsTable,
+  sitesTable,
+  tasksTable,
+  techniquesTable,
+} from './tables.ts';
+import { sentenceOf } from './words.ts';
+
+export function reportPage(results: Results): string {
+  const { model, ablation = {}, results: rows = [] } = results;
+  const { techniques, outliers, sites, layers } = ablation;
+  const plots = plotsOf(results);
+  const name = (model ?? '').split(/[\\/]/).filter(Boolean).at(-1);
+  const title = `Quantization of ${name || 'a Mamba model'}`;
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${text(title)}</title>
+<style>
+${VARIABLES}
+${PLOT}
+${PAGE}
+</style>
+</head>
+<body>
+<main>
+<h1>${text(title)}</h1>
+${about(results)}
+${section('Recipes', rows.length > 0, resultsTable(rows) + tasksTable(rows), plots.results)}
+${section(
+  'Clipping and rotation',
+  techniques !== undefined && techniques.rows.length > 0,
+  `${techniques ? order(techniques.verdicts.map(sentenceOf)) : ''}`,
+  plots.techniques,
+  techniques && details('All arms and seeds', techniquesTable(techniques)),
+)}
+${section(
+  'Outliers',
+  outliers !== undefined,
+  '<p>A static scale is the largest value that calibration saw, over 127: one outlier makes every step coarse. Rotation spreads y’s over all channels; clipping leaves u’s few largest values outside.</p>',
+  plots.outliers,
+  outliers && details('Every layer', outliersTable(outliers)),
+)}
+${section(
+  'Sites',
+  sites !== undefined,
+  '<p>Left, one activation alone is rounded, and the weights are float. Right, everything is int8 but one activation: what is gained against the dashed line, which is everything.</p>',
+  plots.sites,
+  sites && details('Every site', sitesTable(sites)),
+)}
+${section('Layers', layers !== undefined && layers.recipes.length > 0, '', plots.layers, layers && details('Every layer', layersTable(layers)))}
+${details('All numbers, as JSON', `<pre>${text(JSON.stringify(results, undefined, 1))}</pre>`)}
+</main>
+</body>
+</html>
+`;
+}
+
+function section(title: string, isThere: boolean, intro: string, plots: readonly Plot[], after = ''): string {
+  if (!isThere) return '';
+  const figures = plots.map(plot => `<figure>${inline(plot)}</figure>`).join('\n');
+  return `<section>\n<h2>${title}</h2>\n${intro}\n${figures}\n${after}\n</section>`;
+}
+
+const details = (summary: string, body: string): string =>
+  `<details><summary>${summary}</summary>\n${body}\n</details>`;
+
+const order = (sentences: readonly string[]): string =>
+  sentences.length === 0
+    ? ''
+    : `<p>The paper’s order: each technique alone is better than neither, both are better than each alone. Measured here, mean difference ± standard error:</p>\n<ul>${sentences.map(sentence => `<li>${text(sentence)}</li>`).join('')}</ul>`;
+
+function about({ text: name, calibrationText, backend, settings = {} }: Results): string {
+  const facts: readonly (readonly [string, unknown])[] = [
+    ['evaluated on', name],
+    ['calibrated on', calibrationText],
+    ['computed by', backend],
+    ...Object.entries(settings),
+  ];
+  const given = facts.filter(([, value]) => value !== undefined && value !== null);
+  if (given.length === 0) return '';
+  const words = given.map(
+    ([key, value]) => `${text(key)} ${text(Array.isArray(value) ? value.join(', ') : `${value}`)}`,
+  );
+  return `<p class="about">${words.join(' · ')}</p>`;
+}

@@ -1,0 +1,158 @@
+/** Accuracy against what it costs: which recipes no other one beats in both. */
+import { type Box, heading, xAxis, yAxis } from './axes.ts';
+import { placeLabels } from './labels.ts';
+import { floatRow, type ResultRow } from './results.ts';
+import { linear, logarithmic, type Scale } from './scale.ts';
+import { line, marker, type Plot, type Point, path, text, tip } from './svg.ts';
+import { number, signedPercent, sizeWords } from './words.ts';
+
+export interface ParetoPoint {
+  readonly name: string;
+  /** Lower is better. */
+  readonly cost: number;
+  /** Perplexity / the float model's − 1; lower is better. */
+  readonly loss: number;
+}
+
+interface Axis {
+  readonly id: string;
+  readonly title: string;
+  readonly unit: string;
+  readonly costOf: (row: ResultRow) => number | undefined;
+  readonly format: (cost: number) => string;
+}
+export const COSTS: readonly Axis[] = [
+  {
+    id: 'pareto-bytes',
+    title: 'Accuracy against size',
+    unit: 'weights, MB',
+    costOf: ({ bytes }) => (bytes === undefined ? undefined : bytes / 1e6),
+    format: cost => sizeWords(cost * 1e6),
+  },
+  {
+    id: 'pareto-latency',
+    title: 'Accuracy against latency',
+    unit: 'decoding, ms for each token',
+    costOf: ({ decode }) => (decode ? 1000 / decode : undefined),
+    format: cost => `${number(cost)} ms`,
+  },
+];
+
+/** The points that no other one beats or equals in both and beats in one, by rising cost. */
+export function paretoFront(points: readonly ParetoPoint[]): readonly ParetoPoint[] {
+  const beats = (a: ParetoPoint, b: ParetoPoint) =>
+    a.cost <= b.cost && a.loss <= b.loss && (a.cost < b.cost || a.loss < b.loss);
+  return points
+    .filter(point => !points.some(other => beats(other, point)))
+    .sort((a, b) => a.cost - b.cost || a.loss - b.loss);
+}
+
+export function paretoPlots(rows: readonly ResultRow[]): readonly Plot[] {
+  return COSTS.flatMap(axis => {
+    const base = floatRow(rows)?.perplexity;
+    const points = rows.flatMap((row): readonly ParetoPoint[] => {
+      const cost = axis.costOf(row);
+      return cost === undefined || row.perplexity === undefined || base === undefined
+        ? []
+        : [{ name: row.recipe, cost, loss: row.perplexity / base - 1 }];
+    });
+    return points.length > 1 ? [plot(points, axis, floatRow(rows)!.recipe)] : [];
+  });
+}
+
+const WIDTH = 760;
+const HEIGHT = 440;
+
+function plot(points: readonly ParetoPoint[], { id, title, unit, format }: Axis, against: string): Plot {
+  const box: Box = { left: 62, top: 74, right: WIDTH - 24, bottom: HEIGHT - 48 };
+  const costs = points.map(({ cost }) => cost);
+  const x =
+    Math.max(...costs) / Math.min(...costs) > 6
+      ? logarithmic(costs, [box.left, box.right])
+      : linear(costs, [box.left, box.right], { zero: true });
+  const { y, band, covered } = losses(points, box);
+  const front = paretoFront(points);
+  const at = ({ cost, loss }: ParetoPoint): Point => [x(cost), y(loss)];
+  const stairs = front.flatMap((point, i): readonly Point[] => {
+    const [px, py] = at(point);
+    return i === 0
+      ? [[px, py]]
+      : [
+          [px, at(front[i - 1])[1]],
+          [px, py],
+        ];
+  });
+  const isBest = (point: ParetoPoint) => front.includes(point);
+  // the front is labelled first: it has the first choice of places
+  const ordered = [...front, ...points.filter(point => !isBest(point))];
+  const labels = ordered.map(point => ({
+    at: at(point),
+    label: point.name,
+    class: isBest(point) ? 'sub' : 'soft',
+  }));
+  const body = [
+    heading(title, 'Down and left is better. The line joins the recipes that no other one beats in both.'),
+    xAxis(box, x, { title: unit, format: cost => number(cost) }),
+    yAxis(box, y, { title: `perplexity above ${against}’s, %`, format: loss => number(100 * loss) }),
+    band,
+    path(stairs, { class: 's0 curve' }),
+    ...ordered.map(point =>
+      marker(
+        isBest(point) ? 0 : 3,
+        at(point),
+        isBest(point) ? 5.5 : 4.5,
+        { class: isBest(point) ? 'f0' : 'f6' },
+        tip(`${point.name}: ${format(point.cost)}, ${signedPercent(point.loss)}`),
+      ),
+    ),
+    placeLabels(labels, { ...box, right: WIDTH }, { obstacles: [...along(stairs), ...covered] }),
+  ].join('');
+  const words = front.map(({ name, cost, loss }) => `${name} (${format(cost)}, ${signedPercent(loss)})`);
+  return {
+    ...{ id, title, width: WIDTH, height: HEIGHT, body },
+    description: `Not beaten in both: ${words.join('; ')}.`,
+  };
+}
+
+/** A logarithmic axis of what is lost, and below it a band for what loses nothing. */
+function losses(
+  points: readonly ParetoPoint[],
+  box: Box,
+): {
+  readonly y: Scale;
+  readonly band: string;
+  /** Where the band's own words are. */
+  readonly covered: readonly Box[];
+} {
+  const positive = points.map(({ loss }) => loss).filter(loss => loss > 0);
+  const none = points.length - positive.length;
+  if (positive.length === 0 || Math.max(...positive) / Math.min(...positive) < 4) {
+    const all = points.map(({ loss }) => loss);
+    return { y: linear(all, [box.bottom, box.top], { zero: true }), band: '', covered: [] };
+  }
+  const edge = none ? box.bottom - 44 : box.bottom;
+  const log = logarithmic(positive, [edge, box.top]);
+  const zero = box.bottom - 18;
+  const y = Object.assign((loss: number) => (loss > 0 ? log(loss) : zero), {
+    ticks: none ? [0, ...log.ticks] : log.ticks,
+    domain: log.domain,
+  });
+  const band = none
+    ? line(box.left, edge, box.right, edge, { class: 'lead', 'stroke-dasharray': '1 3' }) +
+      text(box.left + 6, edge + 14, 'nothing lost', { class: 'soft small' })
+    : '';
+  const covered = none ? [{ left: box.left, right: box.left + 80, top: edge, bottom: edge + 18 }] : [];
+  return { y, band, covered };
+}
+
+/** Boxes around the pieces of a line. */
+const along = (points: readonly Point[]): readonly Box[] =>
+  points.slice(1).map(([x, y], i) => {
+    const [px, py] = points[i];
+    return {
+      left: Math.min(x, px) - 3,
+      right: Math.max(x, px) + 3,
+      top: Math.min(y, py) - 3,
+      bottom: Math.max(y, py) + 3,
+    };
+  });

@@ -1,0 +1,104 @@
+/** Which activation costs what: bars of KL divergence. */
+import type { Sensitivity, SiteRow } from '../sensitivity.ts';
+import { type Box, heading, xAxis } from './axes.ts';
+import { linear } from './scale.ts';
+import { line, type Plot, rect, text, tip } from './svg.ts';
+import { number } from './words.ts';
+
+const WIDTH = 760;
+const BAR = 15;
+const ROW = 23;
+
+/** What the model file calls a site, in the letters of the paper. */
+const LETTERS: Readonly<Record<string, string>> = {
+  blockIn: 'norm(h)',
+  convIn: 'x',
+  gate: 'z',
+  scanIn: 'u',
+  dtLow: 'dt, low',
+  B: 'B',
+  C: 'C',
+  dt: 'dt',
+  scanOut: 'y',
+};
+const HOW = { absmax: '', clipped: ', clipped', rotated: ', rotated', paper: '' } as const;
+export const siteWords = ({ kind, site: word, how }: SiteRow): string => {
+  const site: string = word ?? '';
+  const letter = LETTERS[site] ?? site;
+  const said = `${letter}${kind === 'only' ? HOW[how] : ''}`;
+  const name = said === site ? site : `${site} (${said})`;
+  return { weights: 'weights only', only: name, 'all-but': `all but ${name}`, all: 'all' }[kind];
+};
+
+export function sitesPlot({ rows, predictions, p }: Sensitivity): Plot | undefined {
+  const only = rows.filter(({ kind }) => kind === 'only' || kind === 'weights');
+  const but = rows.filter(({ kind }) => kind === 'all-but' || kind === 'all');
+  if (only.length === 0 || but.length === 0) return undefined;
+  const width = (WIDTH - 30) / 2;
+  const all = but.find(({ kind }) => kind === 'all');
+  const tall = ROW * Math.max(only.length, but.length);
+  const panels = [
+    { title: 'one site in int8, weights float', rows: sorted(only), reference: undefined },
+    {
+      title: 'all in int8 but one, as the paper has it',
+      rows: [...but.filter(row => row !== all), ...(all ? [all] : [])],
+      reference: all,
+    },
+  ];
+  const least = only.reduce((a, b) => (b.kl > a.kl ? b : a));
+  return {
+    id: 'sites',
+    title: 'Which activation costs what',
+    description: `Most costs ${siteWords(least)}: KL ${number(least.kl)} nats. ${all ? `All together: ${number(all.kl)} nats.` : ''}`,
+    ...{ width: WIDTH, height: 92 + tall + 48 },
+    body: [
+      heading(
+        'Which activation costs what',
+        `KL divergence from the float model, nats, over ${predictions.toLocaleString('en-US')} predictions; u clipped at p = ${p}.`,
+      ),
+      ...panels.map((panel, i) => bars(panel.title, panel.rows, panel.reference, i * (width + 30), width)),
+    ].join(''),
+  };
+}
+
+const sorted = (rows: readonly SiteRow[]): readonly SiteRow[] => [...rows].sort((a, b) => b.kl - a.kl);
+
+function bars(
+  title: string,
+  rows: readonly SiteRow[],
+  reference: SiteRow | undefined,
+  left: number,
+  width: number,
+) {
+  const box: Box = { left: left + 138, top: 78, right: left + width - 58, bottom: 82 + ROW * rows.length };
+  const x = linear(
+    rows.map(({ kl }) => kl),
+    [box.left, box.right],
+    { zero: true, count: 3 },
+  );
+  const colourOf = ({ kind, how }: SiteRow): number =>
+    kind === 'weights' || kind === 'all' ? 6 : kind === 'all-but' ? 0 : how === 'absmax' ? 1 : 2;
+  return [
+    text(left + 2, 60, title, { class: 'sub' }),
+    xAxis(box, x, { title: 'KL, nats', format: kl => `${Number(kl.toPrecision(3))}` }),
+    ...rows.map((row, i) => {
+      const y = box.top + 4 + i * ROW;
+      return [
+        text(box.left - 8, y + 12, siteWords(row).replace('all but ', 'but '), {
+          anchor: 'end',
+          class: 'small',
+        }),
+        rect(box.left, y, x(row.kl) - box.left, BAR, { class: `f${colourOf(row)}` }),
+        hoverStrip(box.left, y, box.right - box.left, row),
+        text(Math.max(x(row.kl), reference ? x(reference.kl) : 0) + 6, y + 12, number(row.kl), {
+          class: 'soft small halo',
+        }),
+      ].join('');
+    }),
+    reference ? line(x(reference.kl), box.top, x(reference.kl), box.bottom, { class: 'ref' }) : '',
+  ].join('');
+}
+
+/** An invisible strip that says what the bar is, as wide as the axis: short bars are hard to meet. */
+const hoverStrip = (x: number, y: number, width: number, row: SiteRow): string =>
+  `<g>${tip(`${siteWords(row)}: KL ${number(row.kl)} nats, perplexity ${(100 * row.change).toFixed(2)} %`)}${rect(x, y, width, BAR, { opacity: 0 })}</g>`;

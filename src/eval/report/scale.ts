@@ -1,0 +1,89 @@
+/** From values to pixels, with the ticks that a reader expects. */
+
+export interface Scale {
+  (value: number): number;
+  readonly ticks: readonly number[];
+  readonly domain: readonly [number, number];
+}
+
+/** A linear scale whose ends are ticks. `zero`: it begins at 0 where the values allow. */
+export function linear(
+  values: readonly number[],
+  [from, to]: readonly [number, number],
+  { zero = false, count = 5 }: { readonly zero?: boolean; readonly count?: number } = {},
+): Scale {
+  let low = Math.min(...values, ...(zero ? [0] : []));
+  let high = Math.max(...values, ...(zero ? [0] : []));
+  if (!(high > low)) [low, high] = [low - (Math.abs(low) / 2 || 1), high + (Math.abs(high) / 2 || 1)];
+  const step = niceStep((high - low) / count);
+  const first = Math.floor(low / step + 1e-9);
+  const last = Math.ceil(high / step - 1e-9);
+  const ticks = Array.from({ length: last - first + 1 }, (_, i) =>
+    Number(((first + i) * step).toPrecision(12)),
+  );
+  return scale(v => v, ticks, [first * step, last * step], [from, to]);
+}
+
+/** A logarithmic scale of positive values, widened by a little. Ticks at 1, 2, 5 · 10ᵏ, or 10ᵏ where those are many. */
+export function logarithmic(values: readonly number[], [from, to]: readonly [number, number]): Scale {
+  const positive = values.filter(value => value > 0);
+  if (positive.length === 0) return logarithmic([1, 10], [from, to]);
+  const low = Math.min(...positive) / 1.15;
+  const high = Math.max(...positive) * 1.15;
+  const decades = Math.log10(high / low);
+  const digits =
+    decades > 4 ? [1] : decades > 1.6 ? [1, 3] : decades > 0.5 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 7];
+  const exponents = Array.from(
+    { length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 },
+    (_, i) => Math.floor(Math.log10(low)) + i,
+  );
+  const ticks = exponents
+    .flatMap(k => digits.map(digit => Number((digit * 10 ** k).toPrecision(6))))
+    .filter(tick => tick >= low && tick <= high);
+  return scale(Math.log10, ticks, [low, high], [from, to]);
+}
+
+function scale(
+  turn: (value: number) => number,
+  ticks: readonly number[],
+  domain: readonly [number, number],
+  [from, to]: readonly [number, number],
+): Scale {
+  const [low, high] = domain.map(turn);
+  const map = (value: number) => from + ((turn(value) - low) / (high - low)) * (to - from);
+  return Object.assign(map, { ticks, domain });
+}
+
+/** The least of 1, 2, 5 · 10ᵏ that is not below. */
+function niceStep(size: number): number {
+  const unit = 10 ** Math.floor(Math.log10(size));
+  const factor = [1, 2, 5, 10].find(f => f * unit >= size * (1 - 1e-9)) ?? 10;
+  return factor * unit;
+}
+
+/**
+ * Where labels go that want to be at `wanted` on an axis: in the same order, `gap` apart, between `low` and `high` (where there is
+ * room for them), moved as little as the least squares of the moves allow.
+ */
+export function spread(wanted: readonly number[], gap: number, low: number, high: number): number[] {
+  const order = wanted.map((_, i) => i).sort((a, b) => wanted[a] - wanted[b] || a - b);
+  // with i · gap taken off, "gap apart" is "not descending": pool adjacent violators
+  const pools: { sum: number; size: number }[] = [];
+  for (const [rank, i] of order.entries()) {
+    pools.push({ sum: wanted[i] - rank * gap, size: 1 });
+    while (pools.length > 1 && mean(pools.at(-2)!) > mean(pools.at(-1)!)) {
+      const { sum, size } = pools.pop()!;
+      const before = pools.at(-1)!;
+      before.sum += sum;
+      before.size += size;
+    }
+  }
+  const most = Math.max(low, high - (wanted.length - 1) * gap);
+  const placed: number[] = [];
+  let rank = 0;
+  for (const pool of pools)
+    for (let k = 0; k < pool.size; k++, rank++)
+      placed[order[rank]] = Math.min(Math.max(mean(pool), low), most) + rank * gap;
+  return placed;
+}
+const mean = ({ sum, size }: { sum: number; size: number }): number => sum / size;

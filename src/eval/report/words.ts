@@ -1,0 +1,57 @@
+/** How things are called in reports: techniques, verdicts, numbers. */
+import type { Technique, Verdict } from '../techniques.ts';
+
+const NAMES = {
+  baseline: () => 'neither',
+  clip: (p: string) => `u clipped${p}`,
+  rotate: () => 'y rotated',
+  both: (p: string) => `both${p}`,
+} as const;
+
+/** `u clipped, p = 0.9999`. */
+export const nameOf = ({ name, p }: Technique): string =>
+  NAMES[name](p === undefined ? '' : `, p = ${probability(p)}`);
+
+/** 1 as `1.0`, so that it reads as a share. */
+export const probability = (p: number): string => (p === 1 ? '1.0' : `${p}`);
+
+/** One verdict in words, with its numbers. */
+export function sentenceOf({ better, worse, difference, error, seedsApart, verdict }: Verdict): string {
+  const by = `${Math.abs(difference).toFixed(5)} ± ${Number.isFinite(error) ? error.toFixed(5) : '?'} nats`;
+  const [low, high] = difference > 0 ? [better, worse] : [worse, better];
+  const found = `${nameOf(low)} is better than ${nameOf(high)} by ${by}`;
+  if (verdict === 'noise') {
+    const why = seedsApart
+      ? 'which is under twice the standard error'
+      : 'and the ranges over calibration seeds overlap';
+    return `Not separated from noise: ${found}, ${why}.`;
+  }
+  return verdict === 'as the paper'
+    ? `As the paper orders them: ${found}.`
+    : `Other than the paper orders them: ${found}.`;
+}
+
+/** `+1.13 %` */
+export const signedPercent = (share: number, digits = 2): string =>
+  `${share < 0 ? '−' : '+'}${Math.abs(100 * share).toFixed(digits)} %`;
+
+/** Three digits that matter: 0.000123 → `1.23e-4`, 12.345 → `12.3`, 12345 → `12,345`. */
+export function number(value: number, digits = 3): string {
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e7))
+    return value
+      .toExponential(digits - 1)
+      .replace('-', '−')
+      .replace('e−', 'e-')
+      .replace('e+', 'e');
+  if (size >= 10 ** digits) return Math.round(value).toLocaleString('en-US');
+  return `${Number(value.toPrecision(digits))}`;
+}
+
+/** 29806304 → `29.8 MB`. */
+export function sizeWords(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let [value, unit] = [bytes, 0];
+  while (value >= 1000 && unit < units.length - 1) [value, unit] = [value / 1000, unit + 1];
+  return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
+}

@@ -1,0 +1,170 @@
+/**
+ * The paper's two techniques, each alone and both, over p and over calibration seeds: what is a result, and what is noise.
+ *
+ * Recipes are made from the words of scheme.ts. Each differs from a neighbour in one field.
+ */
+import type { Program } from '../graph.ts';
+import { planOf } from '../quant/pipeline.ts';
+import { a8, clip, hadamard, type Recipe, w8 } from '../quant/scheme.ts';
+import { calibrateAll, type Prepare } from './calibrations.ts';
+import { type Blocks, type Fidelity, type FloatReference, pairedDifference } from './fidelity.ts';
+
+export const TECHNIQUES = ['baseline', 'clip', 'rotate', 'both'] as const;
+export type TechniqueName = (typeof TECHNIQUES)[number];
+
+/** The values of p that are tried. 1 is the moving average of each sample's largest |u|, not the largest of all. */
+export const PERCENTILES = [1, 0.99999, 0.9999, 0.9995, 0.999] as const;
+
+export interface Technique {
+  readonly name: TechniqueName;
+  /** Of techniques that clip. */
+  readonly p?: number;
+}
+export interface Arm extends Technique {
+  readonly recipe: Recipe;
+}
+
+/** Int8 with absmax ranges, and with u clipped at each p, y rotated, or both. */
+export function arms(percentiles: readonly number[] = PERCENTILES): readonly Arm[] {
+  const baseline: Recipe = { weights: w8, acts: a8 };
+  const patched = (at: Recipe['at']): Recipe => ({ ...baseline, at });
+  return [
+    { name: 'baseline', recipe: baseline },
+    ...percentiles.map((p): Arm => ({ name: 'clip', p, recipe: patched({ scanIn: clip(p) }) })),
+    { name: 'rotate', recipe: patched({ scanOut: hadamard }) },
+    ...percentiles.map(
+      (p): Arm => ({ name: 'both', p, recipe: patched({ scanIn: clip(p), scanOut: hadamard }) }),
+    ),
+  ];
+}
+
+/** One arm with one seed's calibration. */
+export interface Trial extends Fidelity {
+  readonly seed: number;
+}
+export interface TechniqueRow extends Technique {
+  readonly trials: readonly Trial[];
+  /** Of `change`, over the trials. */
+  readonly mean: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** An order that the paper claims: `better` has the lower perplexity. */
+export interface Claim {
+  readonly better: Technique;
+  readonly worse: Technique;
+}
+export interface Verdict extends Claim {
+  /** Mean nats of `worse` − `better`, over seeds and predictions, and its standard error over blocks of predictions. */
+  readonly difference: number;
+  readonly error: number;
+  /** Whether no seed's figure of one lies within the other's. */
+  readonly seedsApart: boolean;
+  /** `noise`: the seeds overlap, or the difference is under twice its standard error. */
+  readonly verdict: 'as the paper' | 'other than the paper' | 'noise';
+}
+
+export interface Techniques {
+  readonly float: { readonly nats: number; readonly perplexity: number };
+  readonly seeds: readonly number[];
+  readonly predictions: number;
+  readonly rows: readonly TechniqueRow[];
+  readonly verdicts: readonly Verdict[];
+}
+
+/**
+ * Measures every arm with every seed.
+ *
+ * @param samplesOfSeed the calibration samples of a seed
+ */
+export function measureTechniques(
+  program: Program,
+  reference: FloatReference,
+  seeds: readonly number[],
+  samplesOfSeed: (seed: number) => readonly Int32Array[],
+  {
+    prepare,
+    percentiles = PERCENTILES,
+    onSample,
+  }: {
+    readonly prepare: Prepare;
+    readonly percentiles?: readonly number[];
+    readonly onSample?: () => void;
+  },
+): Techniques {
+  const all = arms(percentiles);
+  const trials: Trial[][] = all.map(() => []);
+  const blocks: Blocks[][] = all.map(() => []);
+  for (const seed of seeds) {
+    const recipes = all.map(({ recipe }) => recipe);
+    const stats = calibrateAll(program, recipes, samplesOfSeed(seed), { prepare, onProgress: onSample });
+    for (const [i, { recipe }] of all.entries()) {
+      const { blocks: losses, ...fidelity } = reference.compare(planOf(program, recipe, stats[i]));
+      trials[i].push({ seed, ...fidelity });
+      blocks[i].push(losses);
+    }
+  }
+  const rows = all.map(({ name, p }, i): TechniqueRow => {
+    const changes = trials[i].map(({ change }) => change);
+    return {
+      name,
+      ...(p === undefined ? {} : { p }),
+      trials: trials[i],
+      mean: changes.reduce((sum, change) => sum + change, 0) / changes.length,
+      min: Math.min(...changes),
+      max: Math.max(...changes),
+    };
+  });
+  const { nats, predictions } = reference;
+  return {
+    float: { nats, perplexity: Math.exp(nats) },
+    seeds,
+    predictions,
+    rows,
+    verdicts: judge(rows, blocks, claims(percentiles)),
+  };
+}
+
+/**
+ * Naive static quantization is the paper's worst row, each technique alone improves it, and both together are better than each
+ * alone (arXiv 2410.13229). Its p for small models is 0.99999.
+ */
+export function claims(percentiles: readonly number[]): readonly Claim[] {
+  const p = percentiles.includes(PAPER_P) ? PAPER_P : percentiles[0];
+  if (p === undefined) return [{ better: { name: 'rotate' }, worse: { name: 'baseline' } }];
+  const [baseline, clipped, rotated, both]: readonly Technique[] = [
+    { name: 'baseline' },
+    { name: 'clip', p },
+    { name: 'rotate' },
+    { name: 'both', p },
+  ];
+  return [
+    { better: clipped, worse: baseline },
+    { better: rotated, worse: baseline },
+    { better: both, worse: clipped },
+    { better: both, worse: rotated },
+  ];
+}
+const PAPER_P = 0.99999;
+
+/** `blocks` by row and by trial. */
+export function judge(
+  rows: readonly TechniqueRow[],
+  blocks: readonly (readonly Blocks[])[],
+  asked: readonly Claim[],
+): readonly Verdict[] {
+  const indexOf = ({ name, p }: Technique): number =>
+    rows.findIndex(row => row.name === name && (p === undefined || row.p === p));
+  return asked.map(({ better, worse }): Verdict => {
+    const [b, w] = [indexOf(better), indexOf(worse)];
+    const { mean, error } = pairedDifference(average(blocks[w]), average(blocks[b]));
+    const seedsApart = rows[b].max < rows[w].min || rows[w].max < rows[b].min;
+    const isClear = seedsApart && Math.abs(mean) > 2 * error;
+    const verdict = !isClear ? 'noise' : mean > 0 ? 'as the paper' : 'other than the paper';
+    return { better, worse, difference: mean, error, seedsApart, verdict };
+  });
+}
+
+const average = (trials: readonly Blocks[]): Blocks =>
+  trials[0].map((_, i) => trials.reduce((sum, trial) => sum + trial[i], 0) / trials.length);
