@@ -5,17 +5,22 @@ import { readItems } from '../src/eval/task-files.ts';
 import { folderOf } from '../src/formats/bytes.ts';
 import { type Model, openModel } from '../src/open-model.ts';
 import { recipe } from '../src/quant/recipes.ts';
+import { type Recipe, w8rows } from '../src/quant/scheme.ts';
 import { toyFiles } from './cli-toy.ts';
 
 const folder = folderOf('toy', toyFiles({ text: true }));
-const named = (name: string) => ({ name, scheme: recipe(name) });
+/** A third recipe that needs no calibration, so that there are groups beside the float model. */
+const schemes = { fp32: recipe('fp32'), dynamic: recipe('dynamic'), rows: { weights: w8rows } };
+const named = ([name, scheme]: [string, Recipe]) => ({ name, scheme });
 
 /** Made once; a test that disposes of one disposes of nothing, the reference holds no memory of its own. */
-export const models: Readonly<Record<string, Model>> = {
+export const models: Readonly<Record<keyof typeof schemes, Model>> = {
   fp32: await openModel(folder, { recipe: 'fp32', backend: 'reference' }),
   dynamic: await openModel(folder, { recipe: 'dynamic', backend: 'reference' }),
+  rows: await openModel(folder, { recipe: { name: 'rows', scheme: schemes.rows }, backend: 'reference' }),
 };
-export const load = async ({ name }: { readonly name: string }): Promise<Model> => models[name];
+export const load = async ({ name }: { readonly name: string }): Promise<Model> =>
+  models[name as keyof typeof models];
 
 const items = ['push', 'pull hard', 'sing'].map(
   (word, i) =>
@@ -24,7 +29,7 @@ const items = ['push', 'pull hard', 'sing'].map(
 const lines = ['one and two', 'a b c', 'x y'].map(text => `${JSON.stringify({ text })}\n`);
 
 export const evaluationOf = (window: number, limit: number, shard?: Shard): Evaluation => ({
-  recipes: ['dynamic', 'fp32'].map(named),
+  recipes: Object.entries(schemes).map(named),
   float: 'fp32',
   text: { name: 'text', text: 'It was a dark night. '.repeat(4), window, limit },
   tasks: [

@@ -10,8 +10,10 @@ import { readGolden } from './golden-files.ts';
 const { attrs, f64 } = readGolden('evaluation/mamba-books-15m');
 const { window, items } = attrs as unknown as { window: number; items: Record<TaskName, object[]> };
 
-/** Measured 5e-9: PyTorch's own float32 is no nearer. The bar of the project is 5e-4. */
+/** Relative, of a window's sum and of the perplexity; measured 9e-9 and 2.5e-8. The project's bar is 5e-4. */
 const NEAR = 1e-6;
+/** Of a choice, in nats; measured 1e-5: float32 logits beside float64 ones, over 13 tokens. */
+const LL_NEAR = 5e-5;
 
 describe('fp32', async () => {
   const { partial, report } = await evaluate(
@@ -48,6 +50,6 @@ describe('fp32', async () => {
     const expected = Array.from(f64[task].data, Number);
     const got = part.tasks[task]!.flatMap(({ lls }) => lls);
     expect(got).toHaveLength(expected.length);
-    for (const [i, ll] of got.entries()) expect(Math.abs(ll - expected[i])).toBeLessThan(1e-4);
+    for (const [i, ll] of got.entries()) expect(Math.abs(ll - expected[i])).toBeLessThan(LL_NEAR);
   });
 });
