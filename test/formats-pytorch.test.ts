@@ -19,9 +19,8 @@ interface Listed {
   readonly sha256: string;
   readonly refused?: string;
 }
-const manifest: Readonly<Record<'valid' | 'hostile', Readonly<Record<string, Listed>>>> = JSON.parse(
-  readFileSync(join(folder, 'manifest.json'), 'utf8'),
-);
+const manifest: Readonly<Record<'valid' | 'sound' | 'hostile', Readonly<Record<string, Listed>>>> =
+  JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));
 const hostile = Object.entries(manifest.hostile);
 const valid = Object.keys(manifest.valid).filter(name => name.endsWith('.bin'));
 const bytesOf = (...path: string[]): Uint8Array => new Uint8Array(readFileSync(join(folder, ...path)));
@@ -62,8 +61,8 @@ const pattern = (sentence: string): RegExp =>
 
 describe('the collection', () => {
   it('is as the manifest says', () => {
-    for (const kind of ['valid', 'hostile'] as const) {
-      const suffix = kind === 'hostile' ? '.bin' : '';
+    for (const kind of ['valid', 'sound', 'hostile'] as const) {
+      const suffix = kind === 'valid' ? '' : '.bin';
       const found = readdirSync(join(folder, kind)).map(name => basename(name, suffix));
       expect(found.sort()).toEqual(Object.keys(manifest[kind]).sort());
       for (const [name, { sha256: said }] of Object.entries(manifest[kind]))
@@ -84,6 +83,52 @@ describe('the collection', () => {
     expect(message).toMatch(/^hostile\.bin(?:\/data\.pkl)?: /);
     expect(message).not.toMatch(/\n|METER/);
     expect(message.length).toBeLessThan(400);
+  });
+});
+
+describe('what torch.save may write', () => {
+  const w = { dtype: 'f32', shape: [2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) };
+
+  it.each(Object.keys(manifest.sound))('%s loads', name => {
+    expect(readAll(bytesOf('sound', `${name}.bin`)).read('w')).toEqual(w);
+  });
+
+  it('a view begins at its offset', () => {
+    expect(readAll(bytesOf('sound', 'shared.bin')).read('v').data).toEqual(Float32Array.of(2, 4, 6));
+  });
+
+  it('may be larger than 4 GiB', () => {
+    const bytes = Buffer.from(bytesOf('sound', 'wide-header.bin'));
+    const cut = bytes.indexOf('a/data/0') - 30; // from the values on, everything is 5 GiB further
+    const far = 5 * 2 ** 30;
+    const end = bytes.length - 22;
+    const move = (at: number) => {
+      const value = bytes.readBigUInt64LE(at);
+      if (value >= cut) bytes.writeBigUInt64LE(value + BigInt(far), at);
+    };
+    let at = Number(bytes.readBigUInt64LE(end - 20 - 56 + 48));
+    for (let entry = 0; entry < 3; entry++) {
+      const extra = at + 46 + bytes.readUInt16LE(at + 28);
+      move(extra + 4);
+      at = extra + bytes.readUInt16LE(at + 30);
+    }
+    move(end - 20 - 56 + 48);
+    move(end - 20 + 8);
+    const near = (byte: number) => (byte < cut ? byte : byte < cut + far ? Number.NaN : byte - far);
+    const inner = fromBytes('large.bin', bytes);
+    const read = (begin: number, last: number): Uint8Array => {
+      if (begin >= cut + far || last <= cut) return inner.read(near(begin), near(last - 1) + 1);
+      const zeros = new Uint8Array(last - begin); // what of it is in the hole
+      for (let i = begin; i < last; i++) zeros[i - begin] = bytes[near(i)] ?? 0;
+      return zeros;
+    };
+    const file = readPytorch({
+      ...inner,
+      size: bytes.length + far,
+      read,
+      readInto: (target, begin) => target.set(read(begin, begin + target.length)),
+    });
+    expect(file.read('w')).toEqual(w);
   });
 });
 

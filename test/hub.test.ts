@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hubSettings, isRepoName, modelFolder, modelName, snapshotOf } from '../src/hub/cache.ts';
 import { pull } from '../src/hub/pull.ts';
+import { hubFetch } from '../src/hub/request.ts';
 import { load } from '../src/load.ts';
 import { bin, workFolder } from './cli-run.ts';
 import { json, sharded, toyFiles, toyTensors } from './cli-toy.ts';
@@ -128,6 +129,13 @@ describe('pull', () => {
     await fetchModel(TOY, { settings: settings({ token: 'hf_secret' }) });
     for (const { cdn, token } of hub.requests) expect(token).toBe(cdn ? undefined : 'Bearer hf_secret');
     expect(hub.requests.some(({ cdn }) => cdn)).toBe(true);
+    const other = await startHub(repos); // as a link to the next page of a listing might name one
+    await hubFetch(
+      TOY,
+      settings({ token: 'hf_secret' }),
+    )(`${other.endpoint}/${TOY}/resolve/main/config.json`);
+    await other.close();
+    expect(other.requests.map(({ token }) => token)).toEqual([undefined]);
   });
 });
 
@@ -217,6 +225,7 @@ describe('wrong bytes', () => {
 });
 
 describe('refusals', () => {
+  const outside = { type: 'file', path: '../../x', size: 1, oid: 'a'.repeat(40) };
   it.each<[string, string, Parameters<typeof pull>[1], object, string]>([
     [
       'no such model',
@@ -241,7 +250,7 @@ describe('refusals', () => {
       {},
       'some/no-weights: has neither model.safetensors nor pytorch_model.bin, nor the index of its shards',
     ],
-    ['a shard outside', 'some/bad-index', {}, {}, 'some/bad-index: has no ../../x'],
+    ['a shard outside', 'some/bad-index', {}, { entries: [outside] }, 'some/bad-index: has no ../../x'],
     [
       'another model',
       'some/llama',

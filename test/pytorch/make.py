@@ -1,7 +1,7 @@
-"""Checkpoints for the tests of pytorch.ts: `valid/` by torch.save itself, `hostile/` put together byte by byte.
+"""Checkpoints for the tests of pytorch.ts: `valid/` by torch.save itself, `sound/` and `hostile/` put together byte by byte.
 
 python3 test/pytorch/make.py             writes all files anew, and manifest.json (valid/ needs torch)
-python3 test/pytorch/make.py --hostile   writes hostile/ only (standard library only)
+python3 test/pytorch/make.py --by-hand   writes sound/ and hostile/ only (standard library only)
 
 manifest.json: what made them, each file's sha256, and for a hostile one the sentence that refuses it.
 """
@@ -36,6 +36,16 @@ def make_hostile():
     return listed
 
 
+def make_sound():
+    import sound
+
+    folder, listed = fresh("sound"), {}
+    for name, data in sound.cases():
+        (folder / f"{name}.bin").write_bytes(data)
+        listed[name] = {"sha256": hashlib.sha256(data).hexdigest()}
+    return listed
+
+
 def make_valid():
     import valid
 
@@ -47,15 +57,16 @@ def make_valid():
 def main():
     before = json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
     made, files = before.get("made"), before.get("valid")
-    if "--hostile" not in sys.argv[1:]:
+    if "--by-hand" not in sys.argv[1:]:
         import torch
         import valid
 
         made = {"python": platform.python_version(), "torch": torch.__version__, "seed": valid.SEED}
         files = make_valid()
-    listed = make_hostile()
-    MANIFEST.write_text(json.dumps({"made": made, "valid": files, "hostile": listed}, indent=1, ensure_ascii=False) + "\n")
-    print(f"{len(listed)} hostile files, {len(files or {})} of valid ones")
+    sound, listed = make_sound(), make_hostile()
+    manifest = {"made": made, "valid": files, "sound": sound, "hostile": listed}
+    MANIFEST.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    print(f"{len(listed)} hostile files, {len(sound)} sound ones, {len(files or {})} of torch.save and its values")
 
 
 if __name__ == "__main__":
