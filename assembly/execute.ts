@@ -13,7 +13,7 @@ import { fwht, fwhtQuantize } from './fwht';
 import { linear, pack } from './linear';
 import { linearI8, linearI8Quantize, packI8 } from './linear-i8';
 import { negExp } from './neg-exp';
-import { quantize } from './quantize';
+import { quantize, quantizeSegments } from './quantize';
 import { addNormQuantize, rmsNorm } from './rms-norm';
 import { scaleChannels } from './scale-channels';
 import { selectiveScan, selectiveScanI8 } from './selective-scan';
@@ -68,7 +68,8 @@ function takesRows(code: i32): bool {
     case op.DEQUANTIZE:
     case op.SLICE:
     case op.ADD_NORM_QUANTIZE:
-    case op.FWHT_QUANTIZE: return true;
+    case op.FWHT_QUANTIZE:
+    case op.QUANTIZE_SEGMENTS: return true;
     default: return false;
   }
 }
@@ -111,24 +112,25 @@ function step(at: usize, rows: i32): void {
     case op.DEQUANTIZE: dequantize(rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), i(at, 5)); break;
     case op.SLICE: slice(rows, p(at, 1), p(at, 2), i(at, 3), i(at, 4), i(at, 5)); break;
     case op.ADD_NORM_QUANTIZE:
-      addNormQuantize(at, rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), i(at, 7), f(at, 8));
+      addNormQuantize(at, rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), i(at, 6), p(at, 7), i(at, 8), f(at, 9));
       break;
     case op.CAUSAL_CONV1D_I8:
       causalConv1dI8(
-        at, rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), i(at, 8), i(at, 9), i(at, 10),
+        at, rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), p(at, 8), i(at, 9), i(at, 10), i(at, 11),
       );
       break;
     case op.SELECTIVE_SCAN_I8:
       selectiveScanI8(
-        rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), p(at, 8), p(at, 9), p(at, 10), p(at, 11),
-        p(at, 12), p(at, 13), p(at, 14), i(at, 15), i(at, 16),
+        rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), p(at, 5), i(at, 6), p(at, 7), p(at, 8), p(at, 9), i(at, 10), p(at, 11),
+        p(at, 12), i(at, 13), p(at, 14), p(at, 15), p(at, 16), i(at, 17), p(at, 18), p(at, 19), i(at, 20), i(at, 21),
       );
       break;
     case op.FWHT_QUANTIZE:
       fwhtQuantize(
-        at, rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4), i(at, 5), i(at, 6), i(at, 7), p(at, 8), f(at, 9),
+        at, rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), i(at, 5), i(at, 6), i(at, 7), i(at, 8), p(at, 9), f(at, 10),
       );
       break;
+    case op.QUANTIZE_SEGMENTS: quantizeSegments(at, rows, p(at, 1), i(at, 2), i(at, 3), at + (4 << 2)); break;
     case op.READ: read(p(at, 1), i(at, 2)); break;
     case op.MULTIPLY: multiply(i(at, 1)); break;
     default: unreachable();

@@ -29,30 +29,61 @@ export function selectiveScan(
 }
 
 /**
- * The same behind dequantize and softplus: u, dt, B, C and z are int8, with one scale each. softplus(dt) and silu(z) of 256
- * values each are tables, f32[256] from −128 on. z may be 0: none.
+ * The same behind dequantize and softplus: u, dt, B, C and z are int8. Each is followed by its scale, and by 4 where every row
+ * has its own scale or 0 where all share one. A byte has 256 values, so softplus(dt) and silu(z) are looked up in tables, f32[256]
+ * from −128 on: of one scale for all the table stands in the scale's place, of others it is made for each row. z may be 0: none.
+ * Own scratch: the decays, B and C in f32, the tables of each row.
  */
 export function selectiveScanI8(
-  rows: i32, u: usize, uscale: usize, dt: usize, steps: usize, a: usize, B: usize, Bscale: usize, C: usize, Cscale: usize,
-  D: usize, z: usize, gates: usize, h: usize, y: usize, d: i32, n: i32,
+  rows: i32, u: usize, uscale: usize, ueach: i32, dt: usize, steps: usize, dteach: i32, a: usize, B: usize, Bscale: usize,
+  Beach: i32, C: usize, Cscale: usize, Ceach: i32, D: usize, z: usize, gates: usize, zeach: i32, h: usize, y: usize, d: i32, n: i32,
 ): void {
   const row = rowBytes(d), states = rowBytes(n), fours = (d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
-  const s = v128.load32_splat(uscale);
   const realB = own() + (<usize>n << 4), realC = realB + states * rows;
   if (first(blocks) == last(blocks)) return;
-  real(B, Bscale, realB, states * rows);
-  real(C, Cscale, realC, states * rows);
+  realRows(B, Bscale, Beach, realB, states, rows);
+  realRows(C, Cscale, Ceach, realC, states, rows);
+  let tables = realC + states * rows;
+  if (dteach) {
+    for (let t = 0; t < rows; t++) softplusTable(steps + (<usize>t << 2), tables + TABLE * t);
+    steps = tables;
+    tables += TABLE * rows;
+  }
+  if (zeach) {
+    for (let t = 0; t < rows; t++) siluTable(gates + (<usize>t << 2), tables + TABLE * t);
+    gates = tables;
+  }
+  const nextSteps = dteach ? TABLE : 0, nextGates = zeach ? TABLE : 0;
   for (let block = first(blocks), end = last(blocks); block < end; block++)
-    for (let t = 0; t < rows; t++)
+    for (let t = 0; t < rows; t++) {
+      const s = v128.load32_splat(uscale + ueach * t), stepsOfRow = steps + nextSteps * t, gatesOfRow = gates + nextGates * t;
       for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
         const c = <usize>four << 2, at = (row >> 2) * t + c;
-        const input = mul(s, integers(v128.load32_zero(u + at))), step = look(dt + at, steps);
+        const input = mul(s, integers(v128.load32_zero(u + at))), step = look(dt + at, stepsOfRow);
         let sum = scan(
           step, mul(step, input), a + ((<usize>n + 1) << 4) * four, h + (<usize>n << 4) * four, realB + states * t, realC + states * t, n,
         );
         if (D) sum = add(sum, mul(v128.load(D + (c << 2)), input));
-        v128.store(y + (at << 2), z ? mul(sum, look(z + at, gates)) : sum);
+        v128.store(y + (at << 2), z ? mul(sum, look(z + at, gatesOfRow)) : sum);
       }
+    }
+}
+
+function realRows(q: usize, scale: usize, each: i32, x: usize, row: usize, rows: i32): void {
+  if (!each) real(q, scale, x, row * rows);
+  else for (let t = 0; t < rows; t++) real(q + (row >> 2) * t, scale + each * t, x + row * t, row);
+}
+
+const TABLE: usize = 1024;
+
+/** The values of a function at scale · q, for q from −128 on. */
+function softplusTable(scale: usize, to: usize): void {
+  const s = v128.load32_splat(scale), end = to + TABLE;
+  for (let q = f32x4(-128, -127, -126, -125); to < end; to += 16, q = add(q, splat(4))) v128.store(to, v.softplus(mul(s, q)));
+}
+function siluTable(scale: usize, to: usize): void {
+  const s = v128.load32_splat(scale), end = to + TABLE;
+  for (let q = f32x4(-128, -127, -126, -125); to < end; to += 16, q = add(q, splat(4))) v128.store(to, v.silu(mul(s, q)));
 }
 
 /** The table's values of four int8. */
