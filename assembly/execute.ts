@@ -20,7 +20,7 @@ import { selectiveScan, selectiveScanI8 } from './selective-scan';
 import { silu } from './silu';
 import { slice } from './slice';
 import { softplus } from './softplus';
-import { alone, crew, finish, settle, take } from './threads';
+import { alone, crew, finish, settle, take, whole } from './threads';
 
 @inline function i(at: usize, index: usize): i32 { return load<i32>(at + (index << 2)); }
 @inline function p(at: usize, index: usize): usize { return load<usize>(at + (index << 2)); }
@@ -36,16 +36,18 @@ export function execute(at: usize, end: usize, rows: i32): usize {
     }
     if (alone()) step(at, rows);
     else {
-      let all = crew();
-      if (rows == 1 && takesRows(i(at, 0))) { // one thread does this one, and those behind it that are like it
-        all = 1;
-        while (next < end && takesRows(i(next, 0))) next += op.INSTRUCTION_BYTES;
-      }
+      // Of a single row, who finishes an instruction goes on with those behind it that one thread does.
+      const begin = next, all = rows == 1 && takesRows(i(at, 0)) ? 1 : crew();
+      if (rows == 1) while (next < end && takesRows(i(next, 0))) next += op.INSTRUCTION_BYTES;
+      const more = next > begin;
       while (take(at, all)) {
-        for (let each = at; each < next; each += op.INSTRUCTION_BYTES) step(each, rows);
-        finish(at, all);
+        step(at, rows);
+        if (!finish(at, all) || !more) continue;
+        whole();
+        for (let each = begin; each < next && !load<usize>(FAILED); each += op.INSTRUCTION_BYTES) step(each, rows);
+        finish(at, all + 1);
       }
-      if (!settle(at, all)) return LOST;
+      if (!settle(at, more ? all + 1 : all)) return LOST;
     }
     const failed = load<usize>(FAILED);
     if (failed && failed < next) return failed; // a faster thread may have failed further on already
