@@ -11,6 +11,7 @@ export const recipes = {
   'fp32':             {},
   'naive-static':     { weights: w8, acts: a8 },
   'dynamic':          { weights: w8, acts: a8dynamic },
+  'dynamic-rotated':  { weights: w8, acts: a8dynamic, at: { scanOut: hadamard } },
   'smoothquant':      { weights: w8, acts: a8, at: { blockIn: smooth(0.5), scanIn: smooth(0.5), dtLow: smooth(0.5), scanOut: smooth(0.5) } },
   'quarot-style':     { weights: w8, acts: a8, at: { blockIn: hadamard, scanIn: hadamard, scanOut: hadamard } },
   'percentile-only':  { weights: w8, acts: a8, at: { scanIn } },
