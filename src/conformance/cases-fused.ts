@@ -170,10 +170,28 @@ const conv = (d: number, k: number, scheme: Scheme, bias: boolean): FusedProgram
   },
 });
 
-const scan = (d: number, n: number, gated: boolean, integers: 'all' | 'some'): FusedProgram => ({
-  name: 'selective-scan-i8',
-  what: `d=${d},n=${n}${gated ? ',z' : ''},${integers}-i8`,
-  write({ g, real, rows, constant, weight }) {
+const scans = {
+  'selective-scan-i8': ops.selectiveScan,
+  'selective-scan-f16-i8': ops.selectiveScanF16,
+} as const;
+/** `integers`: of B, C and z. `scheme`: of all that is in int8. */
+const scan = (
+  d: number,
+  n: number,
+  gated: boolean,
+  integers: 'all' | 'some',
+  scheme: Scheme = 'static',
+  name: keyof typeof scans = 'selective-scan-i8',
+): FusedProgram => ({
+  name,
+  what: `d=${d},n=${n}${gated ? ',z' : ''},${integers}-i8${scheme === 'dynamic' ? ',dynamic' : ''}`,
+  write({ g, real: ofOneScale, rows, constant, weight, quantized }) {
+    const real = (of: string, width: number): Ref => {
+      if (scheme === 'static') return ofOneScale(of, width);
+      const x = rows(of, width);
+      const q = quantized(x, scheme);
+      return g.op(`${of}.real`, ops.dequantize, { q, scale: `${x}.scale` });
+    };
     const given = integers === 'all' ? real : rows;
     const inputs = {
       u: real('u', d),
@@ -185,7 +203,7 @@ const scan = (d: number, n: number, gated: boolean, integers: 'all' | 'some'): F
       z: gated ? given('z', d) : undefined,
       state: g.state('h', [d, n]),
     };
-    return { floats: [g.op('y', ops.selectiveScan, inputs)] };
+    return { floats: [g.op('y', scans[name], inputs)] };
   },
 });
 
@@ -257,6 +275,9 @@ export const fusedPrograms: readonly FusedProgram[] = [
   ...[1, 2, 3, 5].map(k => conv(17, k, 'static', true)),
   ...WIDTHS.flatMap(d => [scan(d, 16, true, 'all'), scan(d, d % 2 === 0 ? 4 : 5, true, 'some')]),
   ...[1, 3, 17].map(n => scan(17, n, false, 'all')),
+  ...WIDTHS.map(d => scan(d, 16, d % 2 === 0, 'all', 'dynamic')),
+  ...[1, 16, 17, 64, 65].map(d => scan(d, 16, true, 'all', schemes[d % 2], 'selective-scan-f16-i8')),
+  ...[1, 3, 5].map(n => scan(17, n, false, 'all', 'static', 'selective-scan-f16-i8')),
   ...[1, 2, 12, 16, 20, 28, 40, 64, 80, 96, 112, 160, 768].flatMap(n => [
     ...schemes.map(scheme => rotation(n, scheme, false)),
     rotation(n, 'static', true),

@@ -17,7 +17,16 @@ import {
 } from './instructions.ts';
 import { padded } from './memory.ts';
 import * as code from './opcodes.ts';
-import { channelLanes, decays, pastInputs, siluTable, softplusTable, taps, vector } from './pack.ts';
+import {
+  channelHalves,
+  channelLanes,
+  decays,
+  pastInputs,
+  siluTable,
+  softplusTable,
+  taps,
+  vector,
+} from './pack.ts';
 
 /** What an instruction has room for. */
 const MOST_SEGMENTS = { static: 6, measured: 5 };
@@ -180,47 +189,9 @@ export const fused: Readonly<Record<string, Rule>> = {
     ];
   },
 
-  'selective-scan-i8'(body) {
-    const scan = the('selective-scan', body)!;
-    const softplus = the('softplus', body);
-    if (!softplus || softplus.out.y !== scan.in.dt) return undefined;
-    const real = new Map(body.nodes.map(node => [Object.values(node.out)[0], node]));
-    const inputs = { u: scan.in.u, dt: softplus.in.x, B: scan.in.B, C: scan.in.C, z: scan.in.z };
-    const found = Object.entries(inputs).filter(([, ref]) => ref !== undefined);
-    const sources = found.map(([key, ref]) => [key, real.get(ref)] as const);
-    const isReal = (node: OpNode | undefined): node is OpNode =>
-      node?.op.name === 'dequantize' && !body.isOutput(node.out.x);
-    if (!sources.every(([, node]) => isReal(node)) || body.isOutput(softplus.out.y)) return undefined;
-    if (new Set(sources.map(([, node]) => node)).size + 2 !== body.nodes.length) return undefined;
-    const calls = Object.fromEntries(sources.map(([key, node]) => [key, body.callOf(node!)]));
-    const scaled = (key: string) => [calls[key].value('q'), ...calls[key].scale('scale')];
-    /** The values of a function: a table of one scale, or the scales of which the kernel makes them. */
-    const looked = (key: string, table: typeof softplusTable) => {
-      const [q, scale, each] = scaled(key);
-      return [q, each === 0 ? calls[key].weight('scale', table) : scale, each];
-    };
-    const tables = [calls.dt, calls.z].filter(call => call && call.scale('scale')[1] > 0).length;
-    const { weight, state, value, dims } = body.callOf(scan);
-    return [
-      {
-        code: code.SELECTIVE_SCAN_I8,
-        operands: [
-          ...scaled('u'),
-          ...looked('dt', softplusTable),
-          weight('A', decays),
-          ...scaled('B'),
-          ...scaled('C'),
-          weight('D', vector),
-          ...(calls.z ? looked('z', siluTable) : [0, 0, 0]),
-          state(channelLanes(dims.d, dims.n)),
-          value('y'),
-          dims.d,
-          dims.n,
-        ],
-        own: rows => dims.n * 16 + 2 * rows * padded(dims.n) * 4 + tables * rows * 1024,
-      },
-    ];
-  },
+  'selective-scan-i8': body => scanI8(body, 'selective-scan', code.SELECTIVE_SCAN_I8, channelLanes),
+  'selective-scan-f16-i8': body =>
+    scanI8(body, 'selective-scan-f16', code.SELECTIVE_SCAN_F16_I8, channelHalves),
 
   'fwht-quantize'(body) {
     const [fwht, quantize] = ['fwht', 'quantize'].map(name => the(name, body));
@@ -244,6 +215,49 @@ export const fused: Readonly<Record<string, Rule>> = {
     ];
   },
 };
+
+/** dequantize and softplus before a scan. */
+function scanI8(body: Body, op: string, opcode: number, packing: typeof channelLanes): ReturnType<Rule> {
+  const scan = the(op, body)!;
+  const softplus = the('softplus', body);
+  if (!softplus || softplus.out.y !== scan.in.dt) return undefined;
+  const real = new Map(body.nodes.map(node => [Object.values(node.out)[0], node]));
+  const inputs = { u: scan.in.u, dt: softplus.in.x, B: scan.in.B, C: scan.in.C, z: scan.in.z };
+  const found = Object.entries(inputs).filter(([, ref]) => ref !== undefined);
+  const sources = found.map(([key, ref]) => [key, real.get(ref)] as const);
+  const isReal = (node: OpNode | undefined): node is OpNode =>
+    node?.op.name === 'dequantize' && !body.isOutput(node.out.x);
+  if (!sources.every(([, node]) => isReal(node)) || body.isOutput(softplus.out.y)) return undefined;
+  if (new Set(sources.map(([, node]) => node)).size + 2 !== body.nodes.length) return undefined;
+  const calls = Object.fromEntries(sources.map(([key, node]) => [key, body.callOf(node!)]));
+  const scaled = (key: string) => [calls[key].value('q'), ...calls[key].scale('scale')];
+  /** The values of a function: a table of one scale, or the scales of which the kernel makes them. */
+  const looked = (key: string, table: typeof softplusTable) => {
+    const [q, scale, each] = scaled(key);
+    return [q, each === 0 ? calls[key].weight('scale', table) : scale, each];
+  };
+  const tables = [calls.dt, calls.z].filter(call => call && call.scale('scale')[1] > 0).length;
+  const { weight, state, value, dims } = body.callOf(scan);
+  return [
+    {
+      code: opcode,
+      operands: [
+        ...scaled('u'),
+        ...looked('dt', softplusTable),
+        weight('A', decays),
+        ...scaled('B'),
+        ...scaled('C'),
+        weight('D', vector),
+        ...(calls.z ? looked('z', siluTable) : [0, 0, 0]),
+        state(packing(dims.d, dims.n)),
+        value('y'),
+        dims.d,
+        dims.n,
+      ],
+      own: rows => 2 * dims.n * 16 + 2 * rows * padded(dims.n) * 4 + tables * rows * 1024,
+    },
+  ];
+}
 
 /** The body's only node of an op. */
 function the(name: string, { nodes }: Body): OpNode | undefined {
