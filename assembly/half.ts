@@ -1,4 +1,4 @@
-// IEEE binary16 as it is kept in memory: half, halfBits and halfOf of src/ops/numerics.ts, four values at once.
+// IEEE binary16 as it is kept in memory: half, halfBits and halfOf of src/ops/half.ts, four values at once.
 
 /** The bits of f32 2⁻¹⁴, the smallest normal value, and the greatest value as f32. */
 const TINY = 0x38800000, MOST: f32 = 65504;

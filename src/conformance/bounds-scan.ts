@@ -1,5 +1,5 @@
 /** How far the scan may be off: the error of h is carried along beside h. */
-import { half } from '../ops/numerics.ts';
+import { half } from '../ops/half.ts';
 import type { Bounds } from './bounds.ts';
 import { alike, type Doubt, flushed, NONE, roundings, siluDoubt, sum, times, tolerance } from './doubt.ts';
 

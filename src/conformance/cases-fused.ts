@@ -218,59 +218,21 @@ const rotation = (n: number, scheme: Scheme, inverse: boolean): FusedProgram => 
 /** Sizes next to tiles of 4, 16 and 64. */
 const WIDTHS = [1, 3, 15, 16, 17, 48, 63, 64, 65];
 
+/* biome-ignore format: a table */
 export const fusedPrograms: readonly FusedProgram[] = [
   ...WIDTHS.flatMap(m => schemes.map(scheme => norm(m, scheme, true, true))),
   ...schemes.flatMap(scheme => [norm(33, scheme, false, true), norm(33, scheme, true, false)]),
   ...WIDTHS.flatMap(i => schemes.map(scheme => gemm(i, [[i + 1, scheme]], i % 2 === 1))),
   ...schemes.flatMap(s => [
-    gemm(
-      24,
-      [
-        [48, s],
-        [48, s],
-      ],
-      true,
-    ), // in_proj: x, z
-    gemm(48, [
-      [2, s],
-      [4, s],
-      [4, s],
-    ]), // x_proj: dt, B, C
-    gemm(
-      65,
-      [
-        [3, s],
-        [16, s],
-        [16, s],
-      ],
-      true,
-    ),
-    gemm(31, [
-      [1, s],
-      [17, s],
-    ]),
-    gemm(16, [
-      [5, s],
-      [11, 'float'],
-    ]),
-    gemm(
-      16,
-      [
-        [64, 'float'],
-        [64, s],
-      ],
-      true,
-    ),
+    gemm(24, [[48, s], [48, s]], true), // in_proj: x, z
+    gemm(48, [[2, s], [4, s], [4, s]]), // x_proj: dt, B, C
+    gemm(65, [[3, s], [16, s], [16, s]], true),
+    gemm(31, [[1, s], [17, s]]),
+    gemm(16, [[5, s], [11, 'float']]),
+    gemm(16, [[64, 'float'], [64, s]], true),
   ]),
-  gemm(
-    40,
-    [
-      [16, 'static'],
-      [15, 'dynamic'],
-      [17, 'static'],
-    ],
-    true,
-  ),
+  gemm(40, [[16, 'static'], [15, 'dynamic'], [17, 'static']], true),
+  gemm(40, [[16, 'static'], [12, 'dynamic'], [17, 'static']], true),
   ...WIDTHS.flatMap(d => schemes.map(scheme => conv(d, 4, scheme, d % 2 === 1))),
   ...[1, 2, 3, 5].map(k => conv(17, k, 'static', true)),
   ...WIDTHS.flatMap(d => [scan(d, 16, true, 'all'), scan(d, d % 2 === 0 ? 4 : 5, true, 'some')]),

@@ -16,7 +16,7 @@
  *          each token of a prompt, too
  */
 import { defineOp } from '../op.ts';
-import { half } from './numerics.ts';
+import { half } from './half.ts';
 import { inputs, outputs, scanKeeping } from './selective-scan.ts';
 
 export const selectiveScanF16 = defineOp({

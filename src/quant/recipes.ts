@@ -2,7 +2,7 @@
  * THE TABLE. A recipe is a row; read down a column and you read the ablation, across a row and you read the method.
  * No other file asks for a recipe's name.
  */
-import { a8, a8dynamic, clip, hadamard, type Recipe, smooth, w8, w8rows } from './scheme.ts';
+import { a8, a8dynamic, clip, f16, hadamard, type Recipe, smooth, w8, w8rows } from './scheme.ts';
 
 const scanIn = clip(0.99999);
 
@@ -12,11 +12,13 @@ export const recipes = {
   'naive-static':     { weights: w8, acts: a8 },
   'dynamic':          { weights: w8, acts: a8dynamic },
   'dynamic-rotated':  { weights: w8, acts: a8dynamic, at: { scanOut: hadamard } },
+  'dynamic-rotated-rows': { weights: w8rows, acts: a8dynamic, at: { scanOut: hadamard } },
   'smoothquant':      { weights: w8, acts: a8, at: { blockIn: smooth(0.5), scanIn: smooth(0.5), dtLow: smooth(0.5), scanOut: smooth(0.5) } },
   'quarot-style':     { weights: w8, acts: a8, at: { blockIn: hadamard, scanIn: hadamard, scanOut: hadamard } },
   'percentile-only':  { weights: w8, acts: a8, at: { scanIn } },
   'hadamard-only':    { weights: w8, acts: a8, at: { scanOut: hadamard } },
   'quamba':           { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard } },
+  'quamba-f16-state': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard }, states: { ssmState: f16 } },
   'quamba-int8-head': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { embedding: w8rows, head: w8rows } },
 } as const satisfies Record<string, Recipe>;
 

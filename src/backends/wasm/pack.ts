@@ -2,7 +2,8 @@
  * How constants lie in linear memory: in the order in which their kernel reads them, with padding that changes no sum.
  */
 import type { Base } from '../../ops/hadamard.ts';
-import { half, halfBits, halfOf, silu, softplus } from '../../ops/numerics.ts';
+import { half, halfBits, halfOf } from '../../ops/half.ts';
+import { silu, softplus } from '../../ops/numerics.ts';
 import { type DType, type Tensor, zeros } from '../../tensor.ts';
 import { padded } from './memory.ts';
 import type { TileFormat } from './variants.ts';
