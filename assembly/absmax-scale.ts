@@ -1,19 +1,25 @@
 // The reference's bits: a maximum is the same in any order, and f32x4.max passes NaN on as Math.max does.
-import { lastLanes, rowBytes, zero } from './numerics';
+import { lastLanes, rowBytes } from './numerics';
 import { first, last } from './threads';
 
 export function absmaxScale(rows: i32, x: usize, scale: usize, n: i32): void {
-  const row = rowBytes(n), mask = lastLanes(n);
-  x += row * first(rows);
-  scale += first(rows) << 2;
-  for (let t = first(rows), end = last(rows); t < end; t++, x += row, scale += 4) {
-    let m = zero();
-    for (let i: usize = 0; i < row - 16; i += 16) m = f32x4.max(m, f32x4.abs(v128.load(x + i)));
-    m = f32x4.max(m, v128.and(f32x4.abs(v128.load(x + row - 16)), mask));
-    const range: f32 = max<f32>(
-      max<f32>(f32x4.extract_lane(m, 0), f32x4.extract_lane(m, 1)),
-      max<f32>(f32x4.extract_lane(m, 2), f32x4.extract_lane(m, 3)),
-    );
-    store<f32>(scale, max<f32>(range, <f32>1e-5) / <f32>127);
+  const row = rowBytes(n);
+  for (let t = first(rows), end = last(rows); t < end; t++) store<f32>(scale + (<usize>t << 2), scaleOfRow(x + row * t, n));
+}
+
+/** The scale of n values. */
+export function scaleOfRow(x: usize, n: i32): f32 {
+  const tail = x + rowBytes(n) - 16;
+  let m = v128.and(f32x4.abs(v128.load(tail)), lastLanes(n)), o = m;
+  for (; x + 16 < tail; x += 32) { // two maxima side by side: one waits for the other
+    m = f32x4.max(m, f32x4.abs(v128.load(x)));
+    o = f32x4.max(o, f32x4.abs(v128.load(x, 16)));
   }
+  if (x < tail) m = f32x4.max(m, f32x4.abs(v128.load(x)));
+  m = f32x4.max(m, o);
+  const range: f32 = max<f32>(
+    max<f32>(f32x4.extract_lane(m, 0), f32x4.extract_lane(m, 1)),
+    max<f32>(f32x4.extract_lane(m, 2), f32x4.extract_lane(m, 3)),
+  );
+  return max<f32>(range, <f32>1e-5) / <f32>127;
 }

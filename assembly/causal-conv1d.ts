@@ -26,22 +26,24 @@ export function causalConv1d(
 }
 
 /**
- * The same between dequantize and quantize: x and q are int8, with one scale each. Before it is quantized, each channel is
- * divided by its own of `channels`, which may be 0: none.
+ * The same between dequantize and quantize: x and q are int8. `each`: 4 where every row of x has its own scale, 0 where all share
+ * one. Before it is quantized, each channel is divided by its own of `channels`, which may be 0: none. q has one scale; where that
+ * is 0, `q` is y, f32[rows, d], which is not quantized yet.
  */
 export function causalConv1dI8(
-  at: usize, rows: i32, x: usize, xscale: usize, w: usize, b: usize, state: usize, scale: usize, q: usize, d: i32, k: i32,
-  activated: i32, channels: usize,
+  at: usize, rows: i32, x: usize, xscale: usize, each: i32, w: usize, b: usize, state: usize, scale: usize, q: usize, d: i32,
+  k: i32, activated: i32, channels: usize,
 ): void {
-  const row = rowBytes(d), past = k - 1, blocks = (d + BLOCK - 1) / BLOCK, y = own() + WIDTH * (past + rows);
+  const row = rowBytes(d), past = k - 1, blocks = (d + BLOCK - 1) / BLOCK, tile = own() + WIDTH * (past + rows);
   for (let block = first(blocks), end = last(blocks); block < end; block++) {
     const c = BLOCK * block, n = min(BLOCK, d - c), from = WIDTH * block, bytes = min(WIDTH, row - from);
     for (let t = 0; t < past; t++) move(own() + WIDTH * t, state + row * t + from, bytes);
-    for (let t = 0; t < rows; t++) real(x + (row >> 2) * t + c, xscale, own() + WIDTH * (past + t), bytes);
+    for (let t = 0; t < rows; t++) real(x + (row >> 2) * t + c, xscale + each * t, own() + WIDTH * (past + t), bytes);
     for (let t = 0; t < rows; t++) {
+      const y = scale ? tile : q + row * t + from;
       convolve(own() + WIDTH * t, w + from, b ? b + from : 0, y, bytes, row, k, activated);
       if (channels) divide(y, channels + from, bytes);
-      quantizeRow(at, y, scale, q + (row >> 2) * t + c, n, t * d + c);
+      if (scale) quantizeRow(at, y, scale, q + (row >> 2) * t + c, n, t * d + c);
     }
     for (let t = 0; t < past; t++) move(state + row * t + from, own() + WIDTH * (rows + t), bytes);
   }

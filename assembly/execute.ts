@@ -13,14 +13,14 @@ import { fwht, fwhtQuantize } from './fwht';
 import { linear, pack } from './linear';
 import { linearI8, linearI8Quantize, packI8 } from './linear-i8';
 import { negExp } from './neg-exp';
-import { quantize } from './quantize';
+import { quantize, quantizeSegments } from './quantize';
 import { addNormQuantize, rmsNorm } from './rms-norm';
 import { scaleChannels } from './scale-channels';
 import { selectiveScan, selectiveScanI8 } from './selective-scan';
 import { silu } from './silu';
 import { slice } from './slice';
 import { softplus } from './softplus';
-import { alone, crew, finish, settle, take } from './threads';
+import { alone, crew, finish, settle, take, whole } from './threads';
 
 @inline function i(at: usize, index: usize): i32 { return load<i32>(at + (index << 2)); }
 @inline function p(at: usize, index: usize): usize { return load<usize>(at + (index << 2)); }
@@ -36,16 +36,18 @@ export function execute(at: usize, end: usize, rows: i32): usize {
     }
     if (alone()) step(at, rows);
     else {
-      let all = crew();
-      if (rows == 1 && takesRows(i(at, 0))) { // one thread does this one, and those behind it that are like it
-        all = 1;
-        while (next < end && takesRows(i(next, 0))) next += op.INSTRUCTION_BYTES;
-      }
+      // Of a single row, who finishes an instruction goes on with those behind it that one thread does.
+      const begin = next, all = rows == 1 && takesRows(i(at, 0)) ? 1 : crew();
+      if (rows == 1) while (next < end && takesRows(i(next, 0))) next += op.INSTRUCTION_BYTES;
+      const more = next > begin;
       while (take(at, all)) {
-        for (let each = at; each < next; each += op.INSTRUCTION_BYTES) step(each, rows);
-        finish(at, all);
+        step(at, rows);
+        if (!finish(at, all) || !more) continue;
+        whole();
+        for (let each = begin; each < next && !load<usize>(FAILED); each += op.INSTRUCTION_BYTES) step(each, rows);
+        finish(at, all + 1);
       }
-      if (!settle(at, all)) return LOST;
+      if (!settle(at, more ? all + 1 : all)) return LOST;
     }
     const failed = load<usize>(FAILED);
     if (failed && failed < next) return failed; // a faster thread may have failed further on already
@@ -68,7 +70,8 @@ function takesRows(code: i32): bool {
     case op.DEQUANTIZE:
     case op.SLICE:
     case op.ADD_NORM_QUANTIZE:
-    case op.FWHT_QUANTIZE: return true;
+    case op.FWHT_QUANTIZE:
+    case op.QUANTIZE_SEGMENTS: return true;
     default: return false;
   }
 }
@@ -100,8 +103,10 @@ function step(at: usize, rows: i32): void {
     case op.SILU: silu(rows, p(at, 1), p(at, 2), i(at, 3)); break;
     case op.NEG_EXP: negExp(rows, p(at, 1), p(at, 2), i(at, 3)); break;
     case op.SELECTIVE_SCAN:
+    case op.SELECTIVE_SCAN_F16:
       selectiveScan(
         rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), p(at, 8), p(at, 9), i(at, 10), i(at, 11),
+        i(at, 0) == op.SELECTIVE_SCAN_F16,
       );
       break;
     case op.FWHT: fwht(rows, p(at, 1), p(at, 2), i(at, 3), i(at, 4), i(at, 5), i(at, 6), p(at, 7), f(at, 8)); break;
@@ -111,25 +116,28 @@ function step(at: usize, rows: i32): void {
     case op.DEQUANTIZE: dequantize(rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), i(at, 5)); break;
     case op.SLICE: slice(rows, p(at, 1), p(at, 2), i(at, 3), i(at, 4), i(at, 5)); break;
     case op.ADD_NORM_QUANTIZE:
-      addNormQuantize(at, rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), i(at, 7), f(at, 8));
+      addNormQuantize(at, rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), i(at, 6), p(at, 7), i(at, 8), f(at, 9));
       break;
     case op.CAUSAL_CONV1D_I8:
       causalConv1dI8(
-        at, rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), i(at, 8), i(at, 9), i(at, 10),
-        p(at, 11),
+        at, rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), p(at, 8), i(at, 9), i(at, 10), i(at, 11),
+        p(at, 12),
       );
       break;
     case op.SELECTIVE_SCAN_I8:
+    case op.SELECTIVE_SCAN_F16_I8:
       selectiveScanI8(
-        rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), p(at, 8), p(at, 9), p(at, 10), p(at, 11),
-        p(at, 12), p(at, 13), p(at, 14), i(at, 15), i(at, 16), p(at, 17),
+        rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), p(at, 5), i(at, 6), p(at, 7), p(at, 8), p(at, 9), i(at, 10), p(at, 11),
+        p(at, 12), i(at, 13), p(at, 14), p(at, 15), p(at, 16), i(at, 17), p(at, 18), p(at, 19), i(at, 20), i(at, 21),
+        p(at, 22), i(at, 0) == op.SELECTIVE_SCAN_F16_I8,
       );
       break;
     case op.FWHT_QUANTIZE:
       fwhtQuantize(
-        at, rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4), i(at, 5), i(at, 6), i(at, 7), p(at, 8), f(at, 9),
+        at, rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), i(at, 5), i(at, 6), i(at, 7), i(at, 8), p(at, 9), f(at, 10),
       );
       break;
+    case op.QUANTIZE_SEGMENTS: quantizeSegments(at, rows, p(at, 1), i(at, 2), i(at, 3), at + (4 << 2)); break;
     case op.READ: read(p(at, 1), i(at, 2)); break;
     case op.MULTIPLY: multiply(i(at, 1)); break;
     default: unreachable();

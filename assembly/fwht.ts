@@ -1,7 +1,7 @@
 // The reference's bits: the same butterflies in ascending stride, the same left-to-right sums of M_K, whose ±1 only flip
 // signs, and one product at the end. Inside a stage the elements are independent.
 import { add, mul, rowBytes, splat, sub } from './numerics';
-import { quantizeRow } from './quantize';
+import { quantizeOwn } from './quantize';
 import { first, last, own } from './threads';
 
 /** n = outer · K · run. signs: i32[K][K], the sign bits of M_K or of its transpose. Own scratch: 2K vectors. */
@@ -13,14 +13,14 @@ export function fwht(
     transform(x + row * t, y + row * t, n, outer, K, run, signs, own(), norm);
 }
 
-/** The same before quantize. Own scratch: a row, and 2K vectors. */
+/** The same before quantize. `each` as in quantizeOwn. Own scratch: a row, and 2K vectors. */
 export function fwhtQuantize(
-  at: usize, rows: i32, x: usize, scale: usize, q: usize, n: i32, outer: i32, K: i32, run: i32, signs: usize, norm: f32,
+  at: usize, rows: i32, x: usize, scale: usize, each: i32, q: usize, n: i32, outer: i32, K: i32, run: i32, signs: usize, norm: f32,
 ): void {
   const row = rowBytes(n);
   for (let t = first(rows), end = last(rows); t < end; t++) {
     transform(x + row * t, own(), n, outer, K, run, signs, own() + row, norm);
-    quantizeRow(at, own(), scale, q + (row >> 2) * t, n, t * n);
+    quantizeOwn(at, own(), scale, each, q + (row >> 2) * t, n, t, t * n);
   }
 }
 

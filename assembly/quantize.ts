@@ -1,4 +1,5 @@
 // The reference's bits: a real division, the clamp, and the same addition of 1.5 · 2²³, which rounds half to even.
+import { scaleOfRow } from './absmax-scale';
 import { add, highestI8, lastLanes, lowestI8, magic, rowBytes, zero } from './numerics';
 import { fail, first, last } from './threads';
 
@@ -7,6 +8,31 @@ export function quantize(at: usize, rows: i32, x: usize, stride: usize, scale: u
   const row = rowBytes(n) >> 2;
   for (let t = first(rows), end = last(rows); t < end; t++)
     quantizeRow(at, x + stride * t, scale + each * t, q + row * t, n, t * n);
+}
+
+/**
+ * Columns of x, in segments that lie side by side, each to a tensor of its own. A segment is four i32: its end, its scale, `each`,
+ * q. `each` is 4 where the scale of a row is measured, and written to scale[row], and 0 where all rows share the one that is there.
+ */
+export function quantizeSegments(at: usize, rows: i32, x: usize, width: i32, count: i32, segments: usize): void {
+  const stride = rowBytes(width);
+  for (let t = first(rows), end = last(rows); t < end; t++) {
+    let begin = 0;
+    for (let s = 0; s < count; s++) {
+      const segment = segments + (<usize>s << 4), n = load<i32>(segment) - begin;
+      const q = load<usize>(segment, 12) + (rowBytes(n) >> 2) * t;
+      quantizeOwn(at, x + stride * t + (<usize>begin << 2), load<usize>(segment, 4), load<i32>(segment, 8), q, n, t, (s * rows + t) * width);
+      begin += n;
+    }
+  }
+}
+
+/** A whole row t. `each`: 4 where its scale is measured, and written to scale[t]; 0 where all rows share the one that is there. */
+export function quantizeOwn(
+  at: usize, x: usize, scale: usize, each: i32, q: usize, n: i32, t: i32, index: i32,
+): void {
+  if (each) store<f32>(scale + each * t, scaleOfRow(x, n));
+  quantizeRow(at, x, scale + each * t, q, n, index);
 }
 
 /** n values, the first of which is number `index` of the tensor. A NaN fails the instruction `at`. */

@@ -1,6 +1,6 @@
 // The reference's bits: 32 lanes are 8 vectors, each adds its squares in ascending k, and the same tree adds the lanes.
 import { add, lastLanes, mul, rowBytes, splat } from './numerics';
-import { quantizeRow } from './quantize';
+import { quantizeOwn } from './quantize';
 import { first, last, own } from './threads';
 
 /** w may be 0: none. Own scratch: the lanes. */
@@ -9,9 +9,9 @@ export function rmsNorm(rows: i32, x: usize, w: usize, y: usize, m: i32, eps: f3
   for (let t = first(rows), end = last(rows); t < end; t++) norm(x + row * t, w, y + row * t, m, eps);
 }
 
-/** The same between add and quantize: sum = x + y where y is given (else 0), and q = its norm in int8. Own scratch: a row more. */
+/** The same between add and quantize: sum = x + y where y is given (else 0), and q = its norm in int8. `each` as in quantizeOwn. Own scratch: a row more. */
 export function addNormQuantize(
-  at: usize, rows: i32, x: usize, y: usize, sum: usize, w: usize, scale: usize, q: usize, m: i32, eps: f32,
+  at: usize, rows: i32, x: usize, y: usize, sum: usize, w: usize, scale: usize, each: i32, q: usize, m: i32, eps: f32,
 ): void {
   const row = rowBytes(m), normed = own() + 128;
   for (let t = first(rows), end = last(rows); t < end; t++) {
@@ -22,7 +22,7 @@ export function addNormQuantize(
       from = sum + row * t;
     }
     norm(from, w, normed, m, eps);
-    quantizeRow(at, normed, scale, q + (row >> 2) * t, m, t * m);
+    quantizeOwn(at, normed, scale, each, q + (row >> 2) * t, m, t, t * m);
   }
 }
 

@@ -4,6 +4,7 @@
 // h: [d/4][n][4 channels]. a: [d/4][1 + n][4 channels], A · log2 e behind the largest |a| of each channel. Channels go in
 // blocks that stay in the cache while the rows pass.
 import { real } from './dequantize';
+import { narrowAll, widenAll } from './half';
 import * as v from './numerics';
 import { add, coefficient, integers, magic, mul, ordinary, rowBytes, splat, sub } from './numerics';
 import { first, last, own } from './threads';
@@ -11,51 +12,80 @@ import { first, last, own } from './threads';
 /** Four channels each. */
 const BLOCK = 16;
 
-/** D and z may be 0: none. */
+/** D and z may be 0: none. `halves`: h is kept in binary16. */
 export function selectiveScan(
   rows: i32, u: usize, dt: usize, a: usize, B: usize, C: usize, D: usize, z: usize, h: usize, y: usize, d: i32, n: i32,
+  halves: bool,
 ): void {
   const row = rowBytes(d), states = rowBytes(n), fours = (d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
   for (let block = first(blocks), end = last(blocks); block < end; block++)
     for (let t = 0; t < rows; t++)
       for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
         const c = <usize>four << 4, at = row * t + c, input = v128.load(u + at), step = v128.load(dt + at);
-        let sum = scan(
-          step, mul(step, input), a + ((<usize>n + 1) << 4) * four, h + (<usize>n << 4) * four, B + states * t, C + states * t, n,
-        );
+        let sum = scanStored(step, mul(step, input), a, h, four, B + states * t, C + states * t, n, halves);
         if (D) sum = add(sum, mul(v128.load(D + c), input));
         v128.store(y + at, z ? mul(sum, v.silu(v128.load(z + at))) : sum);
       }
 }
 
 /**
- * The same behind dequantize and softplus: u, dt, B, C and z are int8, with one scale each. softplus(dt) and silu(z) of 256
- * values each are tables, f32[256] from −128 on. z may be 0: none. Each channel of u is multiplied by its own of `channels`,
- * which may be 0: none.
+ * The same behind dequantize and softplus: u, dt, B, C and z are int8. Each is followed by its scale, and by 4 where every row
+ * has its own scale or 0 where all share one. A byte has 256 values, so softplus(dt) and silu(z) are looked up in tables, f32[256]
+ * from −128 on: of one scale for all the table stands in the scale's place, of others it is made for each row. z may be 0: none.
+ * Each channel of u is multiplied by its own of `channels`, which may be 0: none.
+ * Own scratch: the decays, four channels' state, B and C in f32, the tables of each row.
  */
 export function selectiveScanI8(
-  rows: i32, u: usize, uscale: usize, dt: usize, steps: usize, a: usize, B: usize, Bscale: usize, C: usize, Cscale: usize,
-  D: usize, z: usize, gates: usize, h: usize, y: usize, d: i32, n: i32, channels: usize,
+  rows: i32, u: usize, uscale: usize, ueach: i32, dt: usize, steps: usize, dteach: i32, a: usize, B: usize, Bscale: usize,
+  Beach: i32, C: usize, Cscale: usize, Ceach: i32, D: usize, z: usize, gates: usize, zeach: i32, h: usize, y: usize, d: i32, n: i32,
+  channels: usize, halves: bool,
 ): void {
   const row = rowBytes(d), states = rowBytes(n), fours = (d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
-  const s = v128.load32_splat(uscale);
-  const realB = own() + (<usize>n << 4), realC = realB + states * rows;
+  const realB = own() + (<usize>n << 5), realC = realB + states * rows;
   if (first(blocks) == last(blocks)) return;
-  real(B, Bscale, realB, states * rows);
-  real(C, Cscale, realC, states * rows);
+  realRows(B, Bscale, Beach, realB, states, rows);
+  realRows(C, Cscale, Ceach, realC, states, rows);
+  let tables = realC + states * rows;
+  if (dteach) {
+    for (let t = 0; t < rows; t++) softplusTable(steps + (<usize>t << 2), tables + TABLE * t);
+    steps = tables;
+    tables += TABLE * rows;
+  }
+  if (zeach) {
+    for (let t = 0; t < rows; t++) siluTable(gates + (<usize>t << 2), tables + TABLE * t);
+    gates = tables;
+  }
+  const nextSteps = dteach ? TABLE : 0, nextGates = zeach ? TABLE : 0;
   for (let block = first(blocks), end = last(blocks); block < end; block++)
-    for (let t = 0; t < rows; t++)
+    for (let t = 0; t < rows; t++) {
+      const s = v128.load32_splat(uscale + ueach * t), stepsOfRow = steps + nextSteps * t, gatesOfRow = gates + nextGates * t;
       for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
         const c = <usize>four << 2, at = (row >> 2) * t + c;
-        const step = look(dt + at, steps);
+        const step = look(dt + at, stepsOfRow);
         let input = mul(s, integers(v128.load32_zero(u + at)));
         if (channels) input = mul(input, v128.load(channels + (c << 2)));
-        let sum = scan(
-          step, mul(step, input), a + ((<usize>n + 1) << 4) * four, h + (<usize>n << 4) * four, realB + states * t, realC + states * t, n,
-        );
+        let sum = scanStored(step, mul(step, input), a, h, four, realB + states * t, realC + states * t, n, halves);
         if (D) sum = add(sum, mul(v128.load(D + (c << 2)), input));
-        v128.store(y + (at << 2), z ? mul(sum, look(z + at, gates)) : sum);
+        v128.store(y + (at << 2), z ? mul(sum, look(z + at, gatesOfRow)) : sum);
       }
+    }
+}
+
+function realRows(q: usize, scale: usize, each: i32, x: usize, row: usize, rows: i32): void {
+  if (!each) real(q, scale, x, row * rows);
+  else for (let t = 0; t < rows; t++) real(q + (row >> 2) * t, scale + each * t, x + row * t, row);
+}
+
+const TABLE: usize = 1024;
+
+/** The values of a function at scale · q, for q from −128 on. */
+function softplusTable(scale: usize, to: usize): void {
+  const s = v128.load32_splat(scale), end = to + TABLE;
+  for (let q = f32x4(-128, -127, -126, -125); to < end; to += 16, q = add(q, splat(4))) v128.store(to, v.softplus(mul(s, q)));
+}
+function siluTable(scale: usize, to: usize): void {
+  const s = v128.load32_splat(scale), end = to + TABLE;
+  for (let q = f32x4(-128, -127, -126, -125); to < end; to += 16, q = add(q, splat(4))) v128.store(to, v.silu(mul(s, q)));
 }
 
 /** The table's values of four int8. */
@@ -65,6 +95,19 @@ export function selectiveScanI8(
   x = v128.load32_lane(mid + (<isize>load<i8>(q, 1) << 2), x, 1);
   x = v128.load32_lane(mid + (<isize>load<i8>(q, 2) << 2), x, 2);
   return v128.load32_lane(mid + (<isize>load<i8>(q, 3) << 2), x, 3);
+}
+
+/** Four channels, number `four`, whose state is f32 or, if `halves`, binary16: that is widened into own scratch behind the decays. */
+@inline function scanStored(
+  step: v128, input: v128, a: usize, h: usize, four: i32, B: usize, C: usize, n: i32, halves: bool,
+): v128 {
+  const decays = a + ((<usize>n + 1) << 4) * four;
+  if (!halves) return scan(step, input, decays, h + (<usize>n << 4) * four, B, C, n);
+  const stored = h + (<usize>n << 3) * four, state = own() + (<usize>n << 4);
+  widenAll(stored, state, n);
+  const sum = scan(step, input, decays, state, B, C, n);
+  narrowAll(state, stored, n);
+  return sum;
 }
 
 /** Four channels. Own scratch: their n decays. */

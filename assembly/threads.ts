@@ -42,17 +42,26 @@ export function take(at: usize, all: i32): bool {
   return false;
 }
 
-/** The part that was taken is done. */
-export function finish(at: usize, all: i32): void {
+/** What follows is not shared: it is one part. */
+export function whole(): void {
+  part = 0;
+  parts = 1;
+}
+
+/** The part that was taken is done. Returns whether it was the last one of `all`. */
+export function finish(at: usize, all: i32): bool {
   let seen = atomic.load<u64>(at + DONE), done: u64 = 0, found: u64 = 0;
   for (; ; seen = found) {
     done = max(seen, counter(0)) + 1;
     found = atomic.cmpxchg<u64>(at + DONE, seen, done);
     if (found == seen) break;
   }
-  if (done < counter(all) || !atomic.load<i32>(SLEEPERS)) return;
-  atomic.add<i32>(BELL, 1);
-  atomic.notify(BELL, -1);
+  if (done < counter(all)) return false;
+  if (atomic.load<i32>(SLEEPERS)) {
+    atomic.add<i32>(BELL, 1);
+    atomic.notify(BELL, -1);
+  }
+  return true;
 }
 
 /** About a tenth of a millisecond: shorter, and two threads put each other to sleep in turn (measured: slower than one). */

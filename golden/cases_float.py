@@ -197,6 +197,67 @@ def selective_scan(case, rng):
     case("outlier", "one large input, then its echo through the state", outlier)
 
 
+@op("selective-scan-f16", formulas.selective_scan_f16, exact="state")
+def selective_scan_f16(case, rng):
+    def inputs(l, d, n, state=False, scale=1.0):
+        values = {
+            "u": rng.normal(size=(l, d)),
+            "dt": np.exp(rng.uniform(np.log(0.01), np.log(0.5), (l, d))),
+            "A": -np.exp(rng.normal(size=(d, n)) * 0.5),
+            "B": rng.normal(size=(l, n)) * scale,
+            "C": rng.normal(size=(l, n)),
+            "D": rng.normal(1, 0.2, d),
+            "z": rng.normal(size=(l, d)),
+        }
+        return {**values, **({"state": rng.normal(size=(d, n))} if state else {})}
+
+    def added(state, B, C=1.0):
+        """One channel that forgets nothing: B[t] is added to its states."""
+        B = np.array(B, np.float64)
+        ones = np.ones((len(B), 1))
+        return {
+            "u": ones,
+            "dt": ones,
+            "A": np.zeros((1, B.shape[1])),
+            "B": B,
+            "C": np.full(B.shape, C),
+            "state": np.array([state], np.float64),
+        }
+
+    case("basic", "a state of 11 bits after every token", inputs(6, 4, 4))
+    case("with-state", "the state that is given is rounded first", inputs(4, 4, 4, state=True))
+    case("decode-step", "one token on a state", inputs(1, 6, 16, state=True))
+    case("odd-size", "five channels of three states", inputs(5, 5, 3, state=True))
+    case("no-skip-no-gate", "y is made of h before it is rounded", {k: v for k, v in inputs(5, 3, 4).items() if k not in "Dz"})
+    step = 2.0**-10
+    case(
+        "ties",
+        "halfway between two values, above and below, of both signs: to the even one",
+        added([1, 1 + step, 1, 1 + step, -1, -1 - step], [[step / 2, step / 2, -step / 4, 1.5 * step, -step / 2, -step / 2]]),
+        exact="true",
+    )
+    case(
+        "next-to-ties",
+        "one part in 2¹² beside the middle",
+        added([1, 1, 1, 1], [[step / 2 + 2.0**-22, step / 2 - 2.0**-22, 1.5 * step + 2.0**-22, 1.5 * step - 2.0**-22]]),
+        exact="state",
+    )
+    case(
+        "each-token",
+        "what is less than half a step is lost at every token, and does not add up",
+        added([1, 1024], [[step / 4, 0.25]] * 16),
+        exact="true",
+    )
+    case("saturates", "beyond 65504 it stays there", added([60000, -60000, 0], [[9000, -9000, 1e6], [0, 0, 0]], 2.0**-20), exact="state")
+    tiny = 2.0**-24
+    case(
+        "subnormal",
+        "steps of 2⁻²⁴ below 2⁻¹⁴, and ties among them",
+        added([0, 0, 0, 0, 2.0**-14], [[tiny, tiny / 2, 1.5 * tiny, 2.5 * tiny, -tiny / 2]] * 2),
+        exact="true",
+    )
+
+
 @op("slice", formulas.slice_, exact="true")
 def slice_(case, rng):
     x = rng.normal(size=(3, 56))

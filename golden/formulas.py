@@ -74,6 +74,23 @@ def selective_scan(u, dt, A, B, C, D=None, z=None, state=None):
     return {"y": y if z is None else y * F.silu(z), "state": h}
 
 
+def half(h):
+    """The nearest value of binary16, saturated."""
+    return h.clamp(-65504, 65504).half().to(h.dtype)
+
+
+def selective_scan_f16(u, dt, A, B, C, D=None, z=None, state=None):
+    """selective_scan token by token, its state through float16 between two tokens."""
+    k = torch.zeros_like(A) if state is None else half(state)
+    rows = []
+    for t in range(len(u)):
+        one = {"u": u[t : t + 1], "dt": dt[t : t + 1], "B": B[t : t + 1], "C": C[t : t + 1]}
+        made = selective_scan(**one, A=A, D=D, z=None if z is None else z[t : t + 1], state=k)
+        rows.append(made["y"])
+        k = half(made["state"])
+    return {"y": torch.cat(rows), "state": k}
+
+
 def character(q):
     """The quadratic character mod a prime q, at 0 … q−1."""
     squares = {a * a % q for a in range(1, q)}

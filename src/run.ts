@@ -15,6 +15,7 @@ import {
   withNodes,
 } from './graph.ts';
 import { type AnyOp, bind, type Kernel } from './op.ts';
+import { selectiveScanF16 } from './ops/selective-scan-f16.ts';
 import { type Tensor, zeros } from './tensor.ts';
 
 /** Values carried between calls, by name. Their size does not depend on the length of the text. */
@@ -63,6 +64,14 @@ export interface ExecutableInfo {
 /** The state at the start of a text: zeros. */
 export const initialState = ({ graph }: Program): State =>
   Object.fromEntries(Object.entries(graph.states).map(([ref, shape]) => [ref, zeros('f32', shape)]));
+
+/** How many bits each value of each state has: 16 where the op that carries it keeps it in binary16. */
+export function stateBits({ graph }: Program): Readonly<Record<Ref, 16 | 32>> {
+  const halves = flatten(graph.nodes).flatMap(({ op, in: { state } }) =>
+    op === selectiveScanF16 ? state : [],
+  );
+  return Object.fromEntries(Object.keys(graph.states).map(ref => [ref, halves.includes(ref) ? 16 : 32]));
+}
 
 /** Runs a program once on the reference: tokens from a state on, by default from the start of a text. */
 export const run = (

@@ -5,7 +5,7 @@
 import { fromBytes } from './formats/bytes.ts';
 import { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
 import type { Program } from './graph.ts';
-import { type Executable, type FeedOptions, initialState, type State } from './run.ts';
+import { type Executable, type FeedOptions, initialState, type State, stateBits } from './run.ts';
 import { describe, type Tensor } from './tensor.ts';
 
 export interface Session {
@@ -40,7 +40,7 @@ export interface Runnable {
 
 /**
  * A state file is a safetensors file. Its tensors are the states by name (`layers.0.convState` f32[d, k−1], oldest input
- * first; `layers.0.ssmState` f32[d, n]); its metadata holds `format`, `version`, `model` (a name for people), `identity`
+ * first; `layers.0.ssmState` f32[d, n]), F16 where the recipe keeps them so; its metadata holds `format`, `version`, `model` (a name for people), `identity`
  * (of the model and recipe) and `position` (tokens fed).
  */
 export const STATE_FORMAT = { format: 'quamba-state', version: '1' } as const;
@@ -79,8 +79,10 @@ export function createSession(
         identity: runnable.identity(),
         position: `${position}`,
       };
+      const bits = stateBits(program);
       const tensors = Object.entries(state).map(
-        ([name, t]) => [name, { ...t, dtype: 'F32' as const }] as const,
+        ([name, t]) =>
+          [name, { ...t, dtype: bits[name] === 16 ? ('F16' as const) : ('F32' as const) }] as const,
       );
       return concat([...writeSafetensors(tensors, metadata)]);
     },

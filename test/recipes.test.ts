@@ -235,6 +235,7 @@ describe('ablations', () => {
     ]);
     expect(added(rotated, naive)).toEqual(['at.scanOut.basis "hadamard"']);
     expect(added(table.dynamic, naive)).toEqual(['acts.when "dynamic"']);
+    expect(added(table['dynamic-rotated'], table.dynamic)).toEqual(['at.scanOut.basis "hadamard"']);
     for (const other of [percentile, rotated, table.dynamic])
       expect(added(naive, other)).toEqual(other === table.dynamic ? ['acts.when "static"'] : []);
   });
@@ -344,7 +345,7 @@ describe('parseRecipe', () => {
     [null, 'recipe expected an object; got null'],
     [[], 'recipe expected an object; got []'],
     ['quamba', 'recipe expected an object; got "quamba"'],
-    [{ name: 'x' }, 'recipe: no field "name"; expected weights, acts, at, weightsAt, residual'],
+    [{ name: 'x' }, 'recipe: no field "name"; expected weights, acts, at, weightsAt, residual, states'],
     [{ residual: 'none' }, 'recipe.residual expected hadamard; got "none"'],
     [{ weights: { bits: 8 } }, 'recipe.weights.per expected tensor or row or { "group": size }; got nothing'],
     [{ weights: { bits: 4, per: 'tensor' } }, 'recipe.weights.bits expected 8; got 4'],
@@ -396,7 +397,7 @@ describe('calibration', () => {
 
   it('is asked for only by recipes with static ranges or smoothing', () => {
     const needs = Object.fromEntries(names.map(name => [name, needsCalibration(toy.program, table[name])]));
-    expect(names.filter(name => !needs[name])).toEqual(['fp32', 'dynamic']);
+    expect(names.filter(name => !needs[name])).toEqual(['fp32', 'dynamic', 'dynamic-rotated']);
   });
 
   it('reports its progress to the end', () => {

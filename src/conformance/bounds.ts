@@ -8,7 +8,7 @@
 import type { AnyOp, BoundCall } from '../op.ts';
 import { factor } from '../ops/hadamard.ts';
 import type { Data, Tensor } from '../tensor.ts';
-import { scanBounds } from './bounds-scan.ts';
+import { scanBounds, scanF16Bounds } from './bounds-scan.ts';
 import type { Tolerance } from './case.ts';
 import {
   alike,
@@ -208,4 +208,5 @@ const BOUNDS: Readonly<Record<string, Bounds>> = {
   },
 
   'selective-scan': scanBounds,
+  'selective-scan-f16': scanF16Bounds,
 };

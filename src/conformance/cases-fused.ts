@@ -170,10 +170,28 @@ const conv = (d: number, k: number, scheme: Scheme, bias: boolean): FusedProgram
   },
 });
 
-const scan = (d: number, n: number, gated: boolean, integers: 'all' | 'some'): FusedProgram => ({
-  name: 'selective-scan-i8',
-  what: `d=${d},n=${n}${gated ? ',z' : ''},${integers}-i8`,
-  write({ g, real, rows, constant, weight }) {
+const scans = {
+  'selective-scan-i8': ops.selectiveScan,
+  'selective-scan-f16-i8': ops.selectiveScanF16,
+} as const;
+/** `integers`: of B, C and z. `scheme`: of all that is in int8. */
+const scan = (
+  d: number,
+  n: number,
+  gated: boolean,
+  integers: 'all' | 'some',
+  scheme: Scheme = 'static',
+  name: keyof typeof scans = 'selective-scan-i8',
+): FusedProgram => ({
+  name,
+  what: `d=${d},n=${n}${gated ? ',z' : ''},${integers}-i8${scheme === 'dynamic' ? ',dynamic' : ''}`,
+  write({ g, real: ofOneScale, rows, constant, weight, quantized }) {
+    const real = (of: string, width: number): Ref => {
+      if (scheme === 'static') return ofOneScale(of, width);
+      const x = rows(of, width);
+      const q = quantized(x, scheme);
+      return g.op(`${of}.real`, ops.dequantize, { q, scale: `${x}.scale` });
+    };
     const given = integers === 'all' ? real : rows;
     const inputs = {
       u: real('u', d),
@@ -185,7 +203,7 @@ const scan = (d: number, n: number, gated: boolean, integers: 'all' | 'some'): F
       z: gated ? given('z', d) : undefined,
       state: g.state('h', [d, n]),
     };
-    return { floats: [g.op('y', ops.selectiveScan, inputs)] };
+    return { floats: [g.op('y', scans[name], inputs)] };
   },
 });
 
@@ -200,63 +218,28 @@ const rotation = (n: number, scheme: Scheme, inverse: boolean): FusedProgram => 
 /** Sizes next to tiles of 4, 16 and 64. */
 const WIDTHS = [1, 3, 15, 16, 17, 48, 63, 64, 65];
 
+/* biome-ignore format: a table */
 export const fusedPrograms: readonly FusedProgram[] = [
   ...WIDTHS.flatMap(m => schemes.map(scheme => norm(m, scheme, true, true))),
   ...schemes.flatMap(scheme => [norm(33, scheme, false, true), norm(33, scheme, true, false)]),
   ...WIDTHS.flatMap(i => schemes.map(scheme => gemm(i, [[i + 1, scheme]], i % 2 === 1))),
   ...schemes.flatMap(s => [
-    gemm(
-      24,
-      [
-        [48, s],
-        [48, s],
-      ],
-      true,
-    ), // in_proj: x, z
-    gemm(48, [
-      [2, s],
-      [4, s],
-      [4, s],
-    ]), // x_proj: dt, B, C
-    gemm(
-      65,
-      [
-        [3, s],
-        [16, s],
-        [16, s],
-      ],
-      true,
-    ),
-    gemm(31, [
-      [1, s],
-      [17, s],
-    ]),
-    gemm(16, [
-      [5, s],
-      [11, 'float'],
-    ]),
-    gemm(
-      16,
-      [
-        [64, 'float'],
-        [64, s],
-      ],
-      true,
-    ),
+    gemm(24, [[48, s], [48, s]], true), // in_proj: x, z
+    gemm(48, [[2, s], [4, s], [4, s]]), // x_proj: dt, B, C
+    gemm(65, [[3, s], [16, s], [16, s]], true),
+    gemm(31, [[1, s], [17, s]]),
+    gemm(16, [[5, s], [11, 'float']]),
+    gemm(16, [[64, 'float'], [64, s]], true),
   ]),
-  gemm(
-    40,
-    [
-      [16, 'static'],
-      [15, 'dynamic'],
-      [17, 'static'],
-    ],
-    true,
-  ),
+  gemm(40, [[16, 'static'], [15, 'dynamic'], [17, 'static']], true),
+  gemm(40, [[16, 'static'], [12, 'dynamic'], [17, 'static']], true),
   ...WIDTHS.flatMap(d => schemes.map(scheme => conv(d, 4, scheme, d % 2 === 1))),
   ...[1, 2, 3, 5].map(k => conv(17, k, 'static', true)),
   ...WIDTHS.flatMap(d => [scan(d, 16, true, 'all'), scan(d, d % 2 === 0 ? 4 : 5, true, 'some')]),
   ...[1, 3, 17].map(n => scan(17, n, false, 'all')),
+  ...WIDTHS.map(d => scan(d, 16, d % 2 === 0, 'all', 'dynamic')),
+  ...[1, 16, 17, 64, 65].map(d => scan(d, 16, true, 'all', schemes[d % 2], 'selective-scan-f16-i8')),
+  ...[1, 3, 5].map(n => scan(17, n, false, 'all', 'static', 'selective-scan-f16-i8')),
   ...[1, 2, 12, 16, 20, 28, 40, 64, 80, 96, 112, 160, 768].flatMap(n => [
     ...schemes.map(scheme => rotation(n, scheme, false)),
     rotation(n, 'static', true),

@@ -130,7 +130,7 @@ export function stateCases(subject: Subject): Case[] {
         judgeOutcomes(profile, under(), begun, { ...all.state }),
       ];
     }),
-    ...[ops.causalConv1d, ops.selectiveScan].map(op => opCuts(subject, op)),
+    ...[ops.causalConv1d, ops.selectiveScan, ops.selectiveScanF16].map(op => opCuts(subject, op)),
   ];
 }
 

@@ -29,6 +29,7 @@ const TILES: Readonly<Record<string, Sizes>> = {
     activation: ['silu', 'none'],
   },
   'selective-scan': { l: [3, 127, 129, 257], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
+  'selective-scan-f16': { l: [3, 129], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
   quantize: { l: [2, 129], n: [2, 3, 5, 15, 16, 17, 33], s: ['l'] },
   dequantize: { l: [2, 129], n: [2, 3, 5, 15, 16, 17, 33], s: ['l'] },
   fwht: { l: [2, 130], n: [4, 8, 16, 32, 48, 96, 192, 384, 40, 160, 320, 112, 28], inverse: [false, true] },

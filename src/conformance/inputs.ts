@@ -39,6 +39,8 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   'linear-i8 wscale': scale,
   'selective-scan dt': next => Math.abs(gauss(next)) / 4,
   'selective-scan A': next => -16 * next(),
+  'selective-scan-f16 dt': next => Math.abs(gauss(next)) / 4,
+  'selective-scan-f16 A': next => -16 * next(),
   'scale-channels c': next => 0.25 + 4 * next(),
 };
 

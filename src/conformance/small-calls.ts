@@ -17,6 +17,7 @@ const OWN: Readonly<Record<string, readonly Choice[]>> = {
     { start: 0, size: 34 },
   ],
   [ops.selectiveScan.name]: [5, 1, 16].map(n => ({ n })),
+  [ops.selectiveScanF16.name]: [5, 1, 16].map(n => ({ n })),
 };
 
 /** Of three sizes; the one in the middle without the inputs that may be left out. */

@@ -39,6 +39,10 @@ export const blockSites = [
 export const sites = [...blockSites, 'headIn'] as const;
 export type Site = (typeof sites)[number];
 
+/** The states of a block: what a text in progress takes. */
+export const stateSites = ['convState', 'ssmState'] as const;
+export type StateSite = (typeof stateSites)[number];
+
 /** The weights that a recipe may quantize, by role. */
 export const blockRoles = ['inProj', 'conv', 'xProj', 'dtProj', 'outProj'] as const;
 export const roles = [...blockRoles, 'embedding', 'head'] as const;

@@ -13,6 +13,7 @@ import { quantize } from './quantize.ts';
 import { rmsNorm } from './rms-norm.ts';
 import { scaleChannels } from './scale-channels.ts';
 import { selectiveScan } from './selective-scan.ts';
+import { selectiveScanF16 } from './selective-scan-f16.ts';
 import { silu } from './silu.ts';
 import { slice } from './slice.ts';
 import { softplus } from './softplus.ts';
@@ -32,6 +33,7 @@ export const ops = {
   rmsNorm,
   scaleChannels,
   selectiveScan,
+  selectiveScanF16,
   silu,
   slice,
   softplus,

@@ -27,29 +27,30 @@
  * Source   Mamba alg. 2, eq. 2a, 2b and 4: A discretised by zero-order hold, B by Euler (dt·B) as the official code does
  *          · state-spaces/mamba › selective_scan_ref. Different: (dt·u)·B there is associated as (dt·B)·u
  */
-import { defineOp } from '../op.ts';
+import { type Attrs, defineOp, type Kernel } from '../op.ts';
 import { exp2, f, silu } from './numerics.ts';
 
 const LOG2E = f(Math.LOG2E);
 const LANES = 4;
 
-export const selectiveScan = defineOp({
-  name: 'selective-scan',
-  formula: 'h = exp(dt·A) ∘ h + (dt·u) B;  y = (Σ_n C·h + D·u) · silu(z)',
-  source: ['arXiv 2312.00752 alg. 2', 'state-spaces/mamba › selective_scan_ref'],
-  inputs: {
-    u: 'f32[l, d]',
-    dt: 'f32[l, d]',
-    A: 'f32[d, n]',
-    B: 'f32[l, n]',
-    C: 'f32[l, n]',
-    D: 'f32[d]?',
-    z: 'f32[l, d]?',
-    state: 'f32[d, n]?',
-  },
-  outputs: { y: 'f32[l, d]', state: 'f32[d, n]' },
-  reference: ({ u, dt, A, B, C, D, z, state }, _, { y, state: { data: h } }, { l, d, n }) => {
-    h.set(state ? state.data : new Float32Array(h.length));
+export const inputs = {
+  u: 'f32[l, d]',
+  dt: 'f32[l, d]',
+  A: 'f32[d, n]',
+  B: 'f32[l, n]',
+  C: 'f32[l, n]',
+  D: 'f32[d]?',
+  z: 'f32[l, d]?',
+  state: 'f32[d, n]?',
+} as const;
+export const outputs = { y: 'f32[l, d]', state: 'f32[d, n]' } as const;
+
+/** The scan whose state is `keep(h)` after each token, also the one that it begins with; what a token puts out is made of h. */
+export const scanKeeping =
+  (keep: (h: number) => number): Kernel<typeof inputs, typeof outputs, Attrs> =>
+  ({ u, dt, A, B, C, D, z, state }, _, { y, state: { data: h } }, { l, d, n }) => {
+    if (state) for (let i = 0; i < h.length; i++) h[i] = keep(state.data[i]);
+    else h.fill(0);
     const a = A.data.map(value => f(value * LOG2E));
     const lanes = new Float32Array(LANES);
     for (let t = 0; t < l; t++)
@@ -60,14 +61,22 @@ export const selectiveScan = defineOp({
         for (let s = 0; s < n; s++) {
           const decay = exp2(f(step * a[c * n + s]));
           const next = f(f(decay * h[c * n + s]) + f(input * B.data[t * n + s]));
-          h[c * n + s] = next;
+          h[c * n + s] = keep(next);
           lanes[s % LANES] = f(lanes[s % LANES] + f(next * C.data[t * n + s]));
         }
         let sum = f(f(lanes[0] + lanes[2]) + f(lanes[1] + lanes[3]));
         if (D) sum = f(sum + f(D.data[c] * u.data[t * d + c]));
         y.data[t * d + c] = z ? f(sum * silu(z.data[t * d + c])) : sum;
       }
-  },
+  };
+
+export const selectiveScan = defineOp({
+  name: 'selective-scan',
+  formula: 'h = exp(dt·A) ∘ h + (dt·u) B;  y = (Σ_n C·h + D·u) · silu(z)',
+  source: ['arXiv 2312.00752 alg. 2', 'state-spaces/mamba › selective_scan_ref'],
+  inputs,
+  outputs,
+  reference: scanKeeping(h => h),
   bound: 'exact',
   sweep: { l: [1, 2, 9], d: [1, 3, 4, 5, 17], n: [1, 3, 4, 5, 16] },
 });

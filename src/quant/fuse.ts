@@ -28,6 +28,7 @@ export const patterns: readonly Pattern[] = [
   { name: 'gemm-i8-quantize',  anchor: 'linear-i8',      before: [],                         after: ['slice', 'absmax-scale', 'quantize'] },
   { name: 'causal-conv1d-i8',  anchor: 'causal-conv1d',  before: ['dequantize'],             after: ['scale-channels', 'absmax-scale', 'quantize'] },
   { name: 'selective-scan-i8', anchor: 'selective-scan', before: ['dequantize', 'scale-channels', 'softplus'], after: [] },
+  { name: 'selective-scan-f16-i8', anchor: 'selective-scan-f16', before: ['dequantize', 'scale-channels', 'softplus'], after: [] },
   { name: 'fwht-quantize',     anchor: 'fwht',           before: [],                         after: ['absmax-scale', 'quantize'] },
 ];
 

@@ -18,6 +18,7 @@ import {
   type SiteNode,
   withNodes,
 } from '../graph.ts';
+import type { AnyOp } from '../op.ts';
 import { absmaxScale, scaleOf } from '../ops/absmax-scale.ts';
 import { dequantize } from '../ops/dequantize.ts';
 import { embedding } from '../ops/embedding.ts';
@@ -25,10 +26,12 @@ import { embeddingI8 } from '../ops/embedding-i8.ts';
 import { linear } from '../ops/linear.ts';
 import { linearI8 } from '../ops/linear-i8.ts';
 import { quantize as quantizeOp } from '../ops/quantize.ts';
+import { selectiveScan } from '../ops/selective-scan.ts';
+import { selectiveScanF16 } from '../ops/selective-scan-f16.ts';
 import { once } from '../run.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { rotateResidual } from './residual.ts';
-import { type Recipe, siteAction, weightScheme } from './scheme.ts';
+import { type Recipe, siteAction, stateScheme, weightScheme } from './scheme.ts';
 import { type Transform, transformOf } from './transforms.ts';
 import { integerWeights } from './weights.ts';
 
@@ -165,7 +168,8 @@ export function quantize(program: Program, recipe: Recipe, ranges: Stats['ranges
       const { q, scale } = weights.of(w, scheme, 'rows');
       return opNode(embeddingI8, { tokens, w: q, scale }, node.out.y, {}, node.role);
     }
-    let reader = node;
+    let reader =
+      node.in.state && stateScheme(recipe, node.in.state) ? { ...node, op: narrowed(node.op) } : node;
     if (scheme) {
       const integers = weights.of(w, scheme, 'rows');
       reader = renamed(reader, w, emitOnce(opNode(dequantize, integers, `${integers.q}.real`)));
@@ -183,6 +187,13 @@ export function quantize(program: Program, recipe: Recipe, ranges: Stats['ranges
   const graph = withNodes(program.graph, nodes, [...program.graph.weights, ...Object.keys(made)]);
   const result = alias.get(graph.result) ?? graph.result;
   return { graph: { ...graph, result }, weights: overlay(program.weights, made) };
+}
+
+/** The op with its state in binary16. */
+function narrowed(op: AnyOp): AnyOp {
+  if (op.name !== selectiveScan.name)
+    throw new Error(`quantize: ${op.name} has no form with a state in 16 bits`);
+  return selectiveScanF16;
 }
 
 function staticScale(site: Ref, ranges: Stats['ranges']): LazyTensor {

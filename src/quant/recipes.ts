@@ -2,7 +2,7 @@
  * THE TABLE. A recipe is a row; read down a column and you read the ablation, across a row and you read the method.
  * No other file asks for a recipe's name.
  */
-import { a8, a8dynamic, channels, clip, hadamard, type Recipe, smooth, w8, w8rows } from './scheme.ts';
+import { a8, a8dynamic, channels, clip, f16, hadamard, type Recipe, smooth, w8, w8rows } from './scheme.ts';
 
 const scanIn = clip(0.99999);
 const residual = 'hadamard';
@@ -12,6 +12,8 @@ export const recipes = {
   'fp32':             {},
   'naive-static':     { weights: w8, acts: a8 },
   'dynamic':          { weights: w8, acts: a8dynamic },
+  'dynamic-rotated':  { weights: w8, acts: a8dynamic, at: { scanOut: hadamard } },
+  'dynamic-rotated-rows': { weights: w8rows, acts: a8dynamic, at: { scanOut: hadamard } },
   'smoothquant':      { weights: w8, acts: a8, at: { blockIn: smooth(0.5), scanIn: smooth(0.5), dtLow: smooth(0.5), scanOut: smooth(0.5) } },
   'quarot-style':     { weights: w8, acts: a8, at: { blockIn: hadamard, scanIn: hadamard, scanOut: hadamard } },
   'percentile-only':  { weights: w8, acts: a8, at: { scanIn } },
@@ -22,6 +24,7 @@ export const recipes = {
   'quamba-rotated':   { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard }, residual },
   'quamba-clipped':   { weights: w8, acts: { ...a8, ...scanIn }, at: { scanIn, scanOut: hadamard } },
   'quamba-plus':      { weights: w8rows, acts: { ...a8, ...scanIn }, at: { scanIn: { ...scanIn, ...channels }, scanOut: hadamard }, residual },
+  'quamba-f16-state': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard }, states: { ssmState: f16 } },
   'quamba-int8-head': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { embedding: w8rows, head: w8rows } },
 } as const satisfies Record<string, Recipe>;
 

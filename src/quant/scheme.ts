@@ -29,6 +29,11 @@ export interface WeightScheme {
   readonly per: 'tensor' | 'row' | { readonly group: number };
 }
 
+/** How a state is kept between two tokens: 16 bits are IEEE binary16. */
+export interface StateScheme {
+  readonly bits: 16;
+}
+
 export interface Recipe {
   /** For the weights of the blocks: in_proj, conv1d, x_proj, dt_proj, out_proj. Absent: float. */
   readonly weights?: WeightScheme;
@@ -40,11 +45,15 @@ export interface Recipe {
   readonly weightsAt?: { readonly [R in Role]?: WeightScheme };
   /** The basis of the residual stream, folded into the weights that write and read it. Absent: its own. */
   readonly residual?: 'hadamard';
+  /** Schemes of the states of the blocks. Absent: float32. */
+  readonly states?: { readonly ssmState?: StateScheme };
 }
 
 export const w8: WeightScheme = { bits: 8, per: 'tensor' };
 export const w8rows: WeightScheme = { bits: 8, per: 'row' };
 export const a8: SiteScheme = { basis: 'none', range: 'absmax', when: 'static', bits: 8 };
+/** A state in binary16. */
+export const f16: StateScheme = { bits: 16 };
 export const a8dynamic: SiteScheme = { ...a8, when: 'dynamic' };
 
 /** Clips to the p-quantile of |x|, averaged over samples: the range that Quamba gives the scan's input. */
@@ -80,6 +89,10 @@ export function weightScheme(recipe: Recipe, role: string): WeightScheme | undef
   return recipe.weightsAt?.[role as Role] ?? (inBlock ? recipe.weights : undefined);
 }
 
+/** What a recipe does to a state, which is named after its site: `layers.0.ssmState`. Undefined where it stays float32. */
+export const stateScheme = (recipe: Recipe, state: string): StateScheme | undefined =>
+  recipe.states?.[state.slice(state.lastIndexOf('.') + 1) as 'ssmState'];
+
 /** The recipe with another p (or one for each layer) at every site that has a percentile range: p belongs to the model, not to the method. */
 export function withPercentile(recipe: Recipe, p: number | readonly number[]): Recipe {
   const patch = <S extends Partial<SiteScheme>>(scheme: S): S =>
@@ -99,7 +112,7 @@ export function withPercentile(recipe: Recipe, p: number | readonly number[]): R
  * @throws TypeError naming the field, its value and what was expected.
  */
 export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
-  const recipe = record(json, where, ['weights', 'acts', 'at', 'weightsAt', 'residual']);
+  const recipe = record(json, where, ['weights', 'acts', 'at', 'weightsAt', 'residual', 'states']);
   if (recipe.residual !== undefined) oneOf(recipe.residual, `${where}.residual`, ['hadamard']);
   if (recipe.weights !== undefined) parseWeights(recipe.weights, `${where}.weights`);
   if (recipe.acts !== undefined) parseSite(recipe.acts, `${where}.acts`, true);
@@ -107,6 +120,8 @@ export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
     parseSite(patch, `${where}.at.${site}`, false);
   for (const [role, scheme] of Object.entries(record(recipe.weightsAt ?? {}, `${where}.weightsAt`, roles)))
     parseWeights(scheme, `${where}.weightsAt.${role}`);
+  for (const [state, scheme] of Object.entries(record(recipe.states ?? {}, `${where}.states`, ['ssmState'])))
+    oneOf(record(scheme, `${where}.states.${state}`, ['bits']).bits, `${where}.states.${state}.bits`, [16]);
   return recipe as Recipe;
 }
 

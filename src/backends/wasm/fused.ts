@@ -17,34 +17,79 @@ import {
 } from './instructions.ts';
 import { padded } from './memory.ts';
 import * as code from './opcodes.ts';
-import { channelLanes, decays, pastInputs, siluTable, softplusTable, taps, vector } from './pack.ts';
+import {
+  channelHalves,
+  channelLanes,
+  decays,
+  pastInputs,
+  siluTable,
+  softplusTable,
+  taps,
+  vector,
+} from './pack.ts';
 
 /** What an instruction has room for. */
-const MOST_SEGMENTS = 6;
+const MOST_SEGMENTS = { static: 6, measured: 5 };
+
+/** Columns of a product up to `end`, and where they go. */
+interface Segment extends Target {
+  readonly end: number;
+  readonly q: Operand;
+}
 
 /**
- * The quantize nodes that take all columns of a product, in their order: end, scale and q of each. Undefined where
- * something else reads the product too, or where the kernel's conditions do not hold.
+ * The quantize nodes that take all columns of a product, in their order. Undefined where something else reads the product too, or
+ * where the kernel's conditions do not hold.
  */
-function segmentsOf(linear: OpNode, body: Body): readonly Operand[] | undefined {
+function segmentsOf(linear: OpNode, body: Body): readonly Segment[] | undefined {
   const { dims } = body.callOf(linear);
   const slices = new Map(body.nodes.flatMap(node => (node.op.name === 'slice' ? [[node.out.y, node]] : [])));
-  const segments: Operand[] = [];
+  const segments: Segment[] = [];
+  const measures = new Set(body.nodes.filter(node => node.op.name === 'absmax-scale'));
   let begin = 0;
   for (const node of body.nodes) {
-    if (node === linear || slices.has(node.out.y)) continue;
-    if (node.op.name !== 'quantize' || !isStatic(node, body)) return undefined;
+    if (node === linear || slices.has(node.out.y) || measures.has(node)) continue;
+    const target = node.op.name === 'quantize' ? targetOf(node, body) : undefined;
+    if (!target) return undefined;
     const slice = slices.get(node.in.x);
     const { start, size } = slice ? body.callOf(slice).attrs : { start: 0, size: dims.o };
     if ((slice ?? node).in.x !== linear.out.y || start !== begin || begin % 4) return undefined;
     begin += size as number;
-    const { scale, value } = body.callOf(node);
-    segments.push(begin, scale('scale')[0], value('q'));
+    segments.push({ ...target, end: begin, q: body.callOf(node).value('q') });
   }
   const values = [linear.out.y, ...slices.keys()];
-  const isWhole = begin === dims.o && segments.length <= 3 * MOST_SEGMENTS;
+  const isWhole = begin === dims.o && segments.filter(isMeasured).length === measures.size;
   return isWhole && !values.some(ref => body.isOutput(ref)) ? segments : undefined;
 }
+
+/** Where a quantize node's scale is. `each`: 4 where the kernel is to measure one for each row, 0 where all rows share one. */
+interface Target {
+  readonly scale: Operand;
+  readonly each: number;
+}
+const isMeasured = ({ each }: Target): boolean => each > 0;
+
+/** Undefined where the scales are of each row, but not made in this body, from what is quantized. */
+function targetOf(quantize: OpNode, body: Body): Target | undefined {
+  const [scale, each] = body.callOf(quantize).scale('scale');
+  const isMade = body.nodes.some(
+    ({ op, in: { x }, out }) =>
+      op.name === 'absmax-scale' && x === quantize.in.x && out.scale === quantize.in.scale,
+  );
+  return each === 0 || isMade ? { scale, each } : undefined;
+}
+
+/** Quantizes the segments of the rows of x, and measures scales where that is wanted. */
+const quantizeSegments = (x: Operand, width: number, segments: readonly Segment[]): Instruction => ({
+  code: code.QUANTIZE_SEGMENTS,
+  operands: [
+    x,
+    width,
+    segments.length,
+    ...segments.flatMap(({ end, scale, each, q }) => [end, scale, each, q]),
+  ],
+  quantized: width,
+});
 
 /** A fused node's body. */
 export interface Body {
@@ -59,19 +104,21 @@ type Rule = (body: Body) => readonly Instruction[] | undefined;
 export const fused: Readonly<Record<string, Rule>> = {
   'add-norm-quantize'(body) {
     const [norm, add, quantize] = ['rms-norm', 'add', 'quantize'].map(name => the(name, body));
-    if (!norm || !quantize || !isStatic(quantize, body) || body.isOutput(norm.out.y)) return undefined;
-    if (body.nodes.length !== (add ? 3 : 2) || (add && add.out.sum !== norm.in.x)) return undefined;
+    const target = quantize && targetOf(quantize, body);
+    if (!norm || !target || body.isOutput(norm.out.y)) return undefined;
+    if (body.nodes.length !== (add ? 3 : 2) + (isMeasured(target) ? 1 : 0)) return undefined;
+    if (add && add.out.sum !== norm.in.x) return undefined;
     const { value, weight, dims, attrs } = body.callOf(norm);
     const sum = add && body.callOf(add);
-    const { scale, value: out } = body.callOf(quantize);
     return [
       {
         code: code.ADD_NORM_QUANTIZE,
         operands: [
           ...(sum ? [sum.value('x'), sum.value('y'), sum.value('sum')] : [value('x'), 0, 0]),
           weight('w', vector),
-          scale('scale')[0],
-          out('q'),
+          target.scale,
+          target.each,
+          body.callOf(quantize).value('q'),
           dims.m,
           bits(attrs.eps as number),
         ],
@@ -84,7 +131,17 @@ export const fused: Readonly<Record<string, Rule>> = {
   'gemm-i8-quantize'(body) {
     const linear = the('linear-i8', body)!;
     const segments = segmentsOf(linear, body);
-    if (segments) return linearI8(body.callOf(linear), code.LINEAR_I8_QUANTIZE, segments);
+    const call = body.callOf(linear);
+    if (segments && !segments.some(isMeasured) && segments.length <= MOST_SEGMENTS.static)
+      return linearI8(
+        call,
+        code.LINEAR_I8_QUANTIZE,
+        segments.flatMap(({ end, scale, q }) => [end, scale, q]),
+      );
+    if (segments && segments.length <= MOST_SEGMENTS.measured) {
+      const y = call.value('y');
+      return [...linearI8(call, code.LINEAR_I8, [y]), quantizeSegments(y, call.dims.o, segments)];
+    }
     /** A slice that only quantize nodes read is not copied: they read its columns where they are. */
     const seenThrough = (node: OpNode) =>
       node.op.name === 'slice' &&
@@ -104,25 +161,27 @@ export const fused: Readonly<Record<string, Rule>> = {
   'causal-conv1d-i8'(body) {
     const [conv, input, quantize] = ['causal-conv1d', 'dequantize', 'quantize'].map(name => the(name, body));
     const scaled = the('scale-channels', body);
-    if (!conv || !input || !quantize || body.nodes.length !== (scaled ? 4 : 3)) return undefined;
-    if (input.out.x !== conv.in.x || !isStatic(input, body) || !isStatic(quantize, body)) return undefined;
-    if (body.isOutput(input.out.x) || body.isOutput(conv.out.y)) return undefined;
+    const target = quantize && targetOf(quantize, body);
+    if (!conv || !input || !target) return undefined;
+    if (body.nodes.length !== 3 + (isMeasured(target) ? 1 : 0) + (scaled ? 1 : 0)) return undefined;
+    if (input.out.x !== conv.in.x || body.isOutput(input.out.x) || body.isOutput(conv.out.y))
+      return undefined;
     if (scaled && (!body.callOf(scaled).attrs.inverse || body.isOutput(scaled.out.y))) return undefined;
     if (quantize.in.x !== (scaled ?? conv).out.y || (scaled && scaled.in.x !== conv.out.y)) return undefined;
-    const { weight, state, dims, attrs } = body.callOf(conv);
+    const { value, weight, state, dims, attrs } = body.callOf(conv);
     const from = body.callOf(input);
-    const to = body.callOf(quantize);
+    const q = body.callOf(quantize).value('q');
+    const segment = { ...target, end: dims.d, q };
     return [
       {
         code: code.CAUSAL_CONV1D_I8,
         operands: [
           from.value('q'),
-          from.scale('scale')[0],
+          ...from.scale('scale'),
           weight('w', taps),
           weight('b', vector),
           state(pastInputs(dims.d, dims.k - 1)),
-          to.scale('scale')[0],
-          to.value('q'),
+          ...(isMeasured(target) ? [0, value('y')] : [target.scale, q]),
           dims.d,
           dims.k,
           attrs.activation === 'silu' ? 1 : 0,
@@ -131,67 +190,30 @@ export const fused: Readonly<Record<string, Rule>> = {
         own: convWindow(dims.k),
         quantized: dims.d,
       },
+      ...(isMeasured(target) ? [quantizeSegments(value('y'), dims.d, [segment])] : []),
     ];
   },
 
-  'selective-scan-i8'(body) {
-    const scan = the('selective-scan', body)!;
-    const softplus = the('softplus', body);
-    if (!softplus || softplus.out.y !== scan.in.dt) return undefined;
-    const real = new Map(body.nodes.map(node => [Object.values(node.out)[0], node]));
-    const channels = the('scale-channels', body);
-    if (channels && (channels.out.y !== scan.in.u || channels.attrs.inverse || body.isOutput(channels.out.y)))
-      return undefined;
-    const inputs = {
-      u: channels?.in.x ?? scan.in.u,
-      dt: softplus.in.x,
-      B: scan.in.B,
-      C: scan.in.C,
-      z: scan.in.z,
-    };
-    const found = Object.entries(inputs).filter(([, ref]) => ref !== undefined);
-    const sources = found.map(([key, ref]) => [key, real.get(ref)] as const);
-    const isReal = (node: OpNode | undefined): node is OpNode =>
-      node?.op.name === 'dequantize' && isStatic(node, body) && !body.isOutput(node.out.x);
-    if (!sources.every(([, node]) => isReal(node)) || body.isOutput(softplus.out.y)) return undefined;
-    const others = channels ? 3 : 2;
-    if (new Set(sources.map(([, node]) => node)).size + others !== body.nodes.length) return undefined;
-    const calls = Object.fromEntries(sources.map(([key, node]) => [key, body.callOf(node!)]));
-    const scaled = (key: string) => [calls[key].value('q'), calls[key].scale('scale')[0]];
-    const { weight, state, value, dims } = body.callOf(scan);
-    return [
-      {
-        code: code.SELECTIVE_SCAN_I8,
-        operands: [
-          ...scaled('u'),
-          calls.dt.value('q'),
-          calls.dt.weight('scale', softplusTable),
-          weight('A', decays),
-          ...scaled('B'),
-          ...scaled('C'),
-          weight('D', vector),
-          ...(calls.z ? [calls.z.value('q'), calls.z.weight('scale', siluTable)] : [0, 0]),
-          state(channelLanes(dims.d, dims.n)),
-          value('y'),
-          dims.d,
-          dims.n,
-          channels ? body.callOf(channels).weight('c', vector) : 0,
-        ],
-        own: rows => dims.n * 16 + 2 * rows * padded(dims.n) * 4,
-      },
-    ];
-  },
+  'selective-scan-i8': body => scanI8(body, 'selective-scan', code.SELECTIVE_SCAN_I8, channelLanes),
+  'selective-scan-f16-i8': body =>
+    scanI8(body, 'selective-scan-f16', code.SELECTIVE_SCAN_F16_I8, channelHalves),
 
   'fwht-quantize'(body) {
     const [fwht, quantize] = ['fwht', 'quantize'].map(name => the(name, body));
-    if (!fwht || !quantize || body.nodes.length !== 2) return undefined;
-    if (!isStatic(quantize, body) || body.isOutput(fwht.out.y)) return undefined;
+    const target = quantize && targetOf(quantize, body);
+    if (!fwht || !target || body.nodes.length !== (isMeasured(target) ? 3 : 2)) return undefined;
+    if (body.isOutput(fwht.out.y)) return undefined;
     const call = body.callOf(fwht);
-    const { scale, value } = body.callOf(quantize);
     return [
       {
         code: code.FWHT_QUANTIZE,
-        operands: [call.value('x'), scale('scale')[0], value('q'), ...hadamardOperands(call)],
+        operands: [
+          call.value('x'),
+          target.scale,
+          target.each,
+          body.callOf(quantize).value('q'),
+          ...hadamardOperands(call),
+        ],
         own: () => padded(call.dims.n) * 4 + hadamardColumns(call.dims.n),
         quantized: call.dims.n,
       },
@@ -199,11 +221,57 @@ export const fused: Readonly<Record<string, Rule>> = {
   },
 };
 
+/** dequantize and softplus before a scan. */
+function scanI8(body: Body, op: string, opcode: number, packing: typeof channelLanes): ReturnType<Rule> {
+  const scan = the(op, body)!;
+  const softplus = the('softplus', body);
+  if (!softplus || softplus.out.y !== scan.in.dt) return undefined;
+  const real = new Map(body.nodes.map(node => [Object.values(node.out)[0], node]));
+  const channels = the('scale-channels', body);
+  if (channels && (channels.out.y !== scan.in.u || channels.attrs.inverse || body.isOutput(channels.out.y)))
+    return undefined;
+  const u = channels?.in.x ?? scan.in.u;
+  const inputs = { u, dt: softplus.in.x, B: scan.in.B, C: scan.in.C, z: scan.in.z };
+  const found = Object.entries(inputs).filter(([, ref]) => ref !== undefined);
+  const sources = found.map(([key, ref]) => [key, real.get(ref)] as const);
+  const isReal = (node: OpNode | undefined): node is OpNode =>
+    node?.op.name === 'dequantize' && !body.isOutput(node.out.x);
+  if (!sources.every(([, node]) => isReal(node)) || body.isOutput(softplus.out.y)) return undefined;
+  const others = channels ? 3 : 2;
+  if (new Set(sources.map(([, node]) => node)).size + others !== body.nodes.length) return undefined;
+  const calls = Object.fromEntries(sources.map(([key, node]) => [key, body.callOf(node!)]));
+  const scaled = (key: string) => [calls[key].value('q'), ...calls[key].scale('scale')];
+  /** The values of a function: a table of one scale, or the scales of which the kernel makes them. */
+  const looked = (key: string, table: typeof softplusTable) => {
+    const [q, scale, each] = scaled(key);
+    return [q, each === 0 ? calls[key].weight('scale', table) : scale, each];
+  };
+  const tables = [calls.dt, calls.z].filter(call => call && call.scale('scale')[1] > 0).length;
+  const { weight, state, value, dims } = body.callOf(scan);
+  return [
+    {
+      code: opcode,
+      operands: [
+        ...scaled('u'),
+        ...looked('dt', softplusTable),
+        weight('A', decays),
+        ...scaled('B'),
+        ...scaled('C'),
+        weight('D', vector),
+        ...(calls.z ? looked('z', siluTable) : [0, 0, 0]),
+        state(packing(dims.d, dims.n)),
+        value('y'),
+        dims.d,
+        dims.n,
+        channels ? body.callOf(channels).weight('c', vector) : 0,
+      ],
+      own: rows => 2 * dims.n * 16 + 2 * rows * padded(dims.n) * 4 + tables * rows * 1024,
+    },
+  ];
+}
+
 /** The body's only node of an op. */
 function the(name: string, { nodes }: Body): OpNode | undefined {
   const found = nodes.filter(node => node.op.name === name);
   return found.length === 1 ? found[0] : undefined;
 }
-
-/** Whether a quantize or dequantize node has one scale for all rows. */
-const isStatic = (node: OpNode, body: Body): boolean => body.callOf(node).scale('scale')[1] === 0;

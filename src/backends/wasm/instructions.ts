@@ -8,6 +8,7 @@ import { factor } from '../../ops/hadamard.ts';
 import { padded } from './memory.ts';
 import * as code from './opcodes.ts';
 import {
+  channelHalves,
   channelLanes,
   decays,
   type Packing,
@@ -109,12 +110,8 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
   softplus: elementwise(code.SOFTPLUS),
   silu: elementwise(code.SILU),
   'neg-exp': elementwise(code.NEG_EXP),
-  'selective-scan': ({ value, weight, state, dims: { d, n } }) => [
-    does(code.SELECTIVE_SCAN, [
-      value('u'), value('dt'), weight('A', decays), value('B'), value('C'), weight('D', vector), value('z'),
-      state(channelLanes(d, n)), value('y'), d, n,
-    ], { own: () => n * 16 }),
-  ],
+  'selective-scan': call => [selectiveScan(code.SELECTIVE_SCAN, channelLanes, call)],
+  'selective-scan-f16': call => [selectiveScan(code.SELECTIVE_SCAN_F16, channelHalves, call)],
   fwht: call => [
     does(code.FWHT, [call.value('x'), call.value('y'), ...hadamardOperands(call)], { own: () => hadamardColumns(call.dims.n) }),
   ],
@@ -130,6 +127,23 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
     does(code.SLICE, [value('x'), value('y'), n, attrs.start as number, attrs.size as number]),
   ],
 };
+
+function selectiveScan(
+  opcode: number,
+  packing: typeof channelLanes,
+  { value, weight, state, dims: { d, n } }: Call,
+): Instruction {
+  const inputs = [
+    value('u'),
+    value('dt'),
+    weight('A', decays),
+    value('B'),
+    value('C'),
+    weight('D', vector),
+    value('z'),
+  ];
+  return does(opcode, [...inputs, state(packing(d, n)), value('y'), d, n], { own: () => 2 * n * 16 });
+}
 
 /** The int8 product into y, or into the segments of its columns: end, scale and q of each. */
 export function linearI8(

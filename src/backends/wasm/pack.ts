@@ -2,6 +2,7 @@
  * How constants lie in linear memory: in the order in which their kernel reads them, with padding that changes no sum.
  */
 import type { Base } from '../../ops/hadamard.ts';
+import { half, halfBits, halfOf } from '../../ops/half.ts';
 import { silu, softplus } from '../../ops/numerics.ts';
 import { type DType, type Tensor, zeros } from '../../tensor.ts';
 import { padded } from './memory.ts';
@@ -152,6 +153,23 @@ export const channelLanes = (d: number, n: number): StatePacking => ({
     const state = zeros('f32', [d, n]);
     for (let c = 0; c < d; c++)
       for (let s = 0; s < n; s++) state.data[c * n + s] = from[((c >> 2) * n + s) * 4 + (c & 3)];
+    return state;
+  },
+});
+
+/** The same in binary16: [d/4][n][4 channels] of 2 bytes. */
+export const channelHalves = (d: number, n: number): StatePacking => ({
+  bytes: padded(d) * n * 2,
+  write(memory, at, { data }) {
+    const to = new Uint16Array(memory, at, padded(d) * n);
+    for (let c = 0; c < d; c++)
+      for (let s = 0; s < n; s++) to[((c >> 2) * n + s) * 4 + (c & 3)] = halfBits(half(data[c * n + s]));
+  },
+  read(memory, at) {
+    const from = new Uint16Array(memory, at, padded(d) * n);
+    const state = zeros('f32', [d, n]);
+    for (let c = 0; c < d; c++)
+      for (let s = 0; s < n; s++) state.data[c * n + s] = halfOf(from[((c >> 2) * n + s) * 4 + (c & 3)]);
     return state;
   },
 });
