@@ -5,9 +5,10 @@
  */
 import { type Node, type Program, type Ref, reads, type SiteNode, withNodes } from '../graph.ts';
 import { type Executable, initialState, interpret, type Observer } from '../run.ts';
+import { hessianObserver } from './gptq.ts';
 import { type Stats, transform } from './lower.ts';
 import { observerOf } from './ranges.ts';
-import { type Recipe, siteAction } from './scheme.ts';
+import { type Recipe, siteAction, weightScheme } from './scheme.ts';
 import { channelAbsmax, transformOf } from './transforms.ts';
 
 /** Called after each sample, with how many of all passes are done. */
@@ -19,9 +20,9 @@ export interface CalibrateOptions {
   readonly onProgress?: Progress;
 }
 
-/** Whether a recipe needs calibration at all: a static range, or channel statistics. */
+/** Whether a recipe needs calibration at all: a static range, channel statistics, or inputs that GPTQ weighs errors by. */
 export const needsCalibration = ({ graph }: Program, recipe: Recipe): boolean =>
-  smoothedSites(graph.nodes, recipe).length + staticSites(graph.nodes, recipe).length > 0;
+  [smoothedSites, staticSites, curvedSites].some(sites => sites(graph.nodes, recipe).length > 0);
 
 const sitesOf = (nodes: readonly Node[]): readonly SiteNode[] =>
   nodes.flatMap(n => (n.kind === 'site' ? n : []));
@@ -29,6 +30,12 @@ const smoothedSites = (nodes: readonly Node[], recipe: Recipe) =>
   sitesOf(nodes).filter(({ site }) => transformOf(siteAction(recipe, site).basis)?.needsFactors);
 const staticSites = (nodes: readonly Node[], recipe: Recipe) =>
   sitesOf(nodes).filter(({ site }) => siteAction(recipe, site).quantize?.when === 'static');
+const curvedSites = (nodes: readonly Node[], recipe: Recipe) => {
+  const curved = (node: Node) =>
+    node.kind === 'op' && weightScheme(recipe, node.role)?.rounding === 'gptq' ? node.in.x : [];
+  const read = new Set(nodes.flatMap(curved));
+  return sitesOf(nodes).filter(({ out }) => read.has(out));
+};
 
 /**
  * The statistics that `recipe` needs of a float program, over samples of token ids, each from an empty state.
@@ -73,10 +80,20 @@ export function calibrate(
   });
 
   const turned = transform(program, recipe, channels);
-  const sites = staticSites(turned.graph.nodes, recipe);
-  const observers = new Map(sites.map(s => [s.out, observerOf(siteAction(recipe, s.site).quantize!.range)]));
-  watch(turned, sites, passes - 1, (ref, x) => observers.get(ref)!.observe(x.data));
-  return { channels, ranges: Object.fromEntries([...observers].map(([ref, o]) => [ref, o.range()])) };
+  const { nodes } = turned.graph;
+  const observers = new Map(
+    staticSites(nodes, recipe).map(s => [s.out, observerOf(siteAction(recipe, s.site).quantize!.range)]),
+  );
+  const curved = new Map(curvedSites(nodes, recipe).map(s => [s.out, hessianObserver()]));
+  const sites = sitesOf(nodes).filter(({ out }) => observers.has(out) || curved.has(out));
+  watch(turned, sites, passes - 1, (ref, x) => {
+    observers.get(ref)?.observe(x.data);
+    curved.get(ref)?.observe(x);
+  });
+  const ranges = Object.fromEntries([...observers].map(([ref, o]) => [ref, o.range()]));
+  if (curved.size === 0) return { channels, ranges };
+  const hessians = Object.fromEntries([...curved].map(([ref, o]) => [ref, o.hessian()]));
+  return { channels, ranges, hessians };
 }
 
 type Seen = Parameters<typeof channelAbsmax>[0];

@@ -11,6 +11,7 @@ import {
   hadamardOperands,
   type Instruction,
   instructions,
+  linearI4,
   linearI8,
   type Operand,
   quantizeFrom,
@@ -81,25 +82,8 @@ export const fused: Readonly<Record<string, Rule>> = {
     ];
   },
 
-  'gemm-i8-quantize'(body) {
-    const linear = the('linear-i8', body)!;
-    const segments = segmentsOf(linear, body);
-    if (segments) return linearI8(body.callOf(linear), code.LINEAR_I8_QUANTIZE, segments);
-    /** A slice that only quantize nodes read is not copied: they read its columns where they are. */
-    const seenThrough = (node: OpNode) =>
-      node.op.name === 'slice' &&
-      node.in.x === linear.out.y &&
-      !body.isOutput(node.out.y) &&
-      body.nodes.every(({ op, in: { x } }) => x !== node.out.y || op.name === 'quantize');
-    const slices = new Map(body.nodes.filter(seenThrough).map(node => [node.out.y, node]));
-    return body.nodes.flatMap(node => {
-      if (slices.has(node.out.y)) return [];
-      const slice = slices.get(node.in.x);
-      if (!slice) return instructions[node.op.name](body.callOf(node));
-      const { value, attrs, dims } = body.callOf(slice);
-      return [quantizeFrom(value('x'), attrs.start as number, dims.n, body.callOf(node))];
-    });
-  },
+  'gemm-i8-quantize': body => product(body, 'linear-i8', linearI8, code.LINEAR_I8_QUANTIZE),
+  'gemm-i4-quantize': body => product(body, 'linear-i4', linearI4, code.LINEAR_I4_QUANTIZE),
 
   'causal-conv1d-i8'(body) {
     const [conv, input, quantize] = ['causal-conv1d', 'dequantize', 'quantize'].map(name => the(name, body));
@@ -183,6 +167,27 @@ export const fused: Readonly<Record<string, Rule>> = {
     ];
   },
 };
+
+/** A product and what quantizes it, as one instruction where that can be, else with slices that are not copied. */
+function product(body: Body, name: string, whole: typeof linearI8, opcode: number): readonly Instruction[] {
+  const linear = the(name, body)!;
+  const segments = segmentsOf(linear, body);
+  if (segments) return whole(body.callOf(linear), opcode, segments);
+  /** A slice that only quantize nodes read is not copied: they read its columns where they are. */
+  const seenThrough = (node: OpNode) =>
+    node.op.name === 'slice' &&
+    node.in.x === linear.out.y &&
+    !body.isOutput(node.out.y) &&
+    body.nodes.every(({ op, in: { x } }) => x !== node.out.y || op.name === 'quantize');
+  const slices = new Map(body.nodes.filter(seenThrough).map(node => [node.out.y, node]));
+  return body.nodes.flatMap(node => {
+    if (slices.has(node.out.y)) return [];
+    const slice = slices.get(node.in.x);
+    if (!slice) return instructions[node.op.name](body.callOf(node));
+    const { value, attrs, dims } = body.callOf(slice);
+    return [quantizeFrom(value('x'), attrs.start as number, dims.n, body.callOf(node))];
+  });
+}
 
 /** The body's only node of an op. */
 function the(name: string, { nodes }: Body): OpNode | undefined {

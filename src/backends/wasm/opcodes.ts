@@ -25,6 +25,8 @@ export const FWHT_QUANTIZE = 23;
 export const LINEAR_I8_QUANTIZE = 24;
 export const READ = 25;
 export const MULTIPLY = 26;
+export const LINEAR_I4 = 27;
+export const LINEAR_I4_QUANTIZE = 28;
 
 /** An instruction is an opcode and up to 27 arguments, each an i32; then the two i64 by which threads share it. */
 export const INSTRUCTION_BYTES = 128;
