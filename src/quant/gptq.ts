@@ -87,46 +87,67 @@ export function gptq(
   const groups = scales.length / rows;
   const size = columns / groups;
   const q = new Int8Array(rows * columns);
-  const w = new Float64Array(columns);
-  for (let row = 0; row < rows; row++) {
-    for (let j = 0; j < columns; j++) w[j] = data[row * columns + order[j]];
+  const w = new Float64Array(columns * TOGETHER); // [columns][TOGETHER rows]
+  const error = new Float64Array(TOGETHER);
+  for (let row = 0; row < rows; row += TOGETHER) {
+    const count = Math.min(TOGETHER, rows - row);
+    for (let j = 0; j < columns; j++)
+      for (let r = 0; r < count; r++) w[j * TOGETHER + r] = data[(row + r) * columns + order[j]];
     for (let j = 0; j < columns; j++) {
-      const scale = scales[row * groups + Math.floor(order[j] / size)];
-      const step = nearest(w[j], scale);
-      q[row * columns + order[j]] = step;
-      follow(w, factor, j, columns, (w[j] - scale * step) / factor[j * columns + j]);
+      const group = Math.floor(order[j] / size);
+      for (let r = 0; r < count; r++) {
+        const scale = scales[(row + r) * groups + group];
+        const step = nearest(w[j * TOGETHER + r], scale);
+        q[(row + r) * columns + order[j]] = step;
+        error[r] = (w[j * TOGETHER + r] - scale * step) / factor[j * columns + j];
+      }
+      follow(w, factor, j, columns, error);
     }
   }
   return q;
 }
 
+/** Rows that go through the columns side by side: U is read once for all of them. */
+const TOGETHER = 4;
+
 /** w_k ← w_k − e U_jk for k > j. */
-function follow(w: Float64Array, factor: Float64Array, j: number, n: number, error: number): void {
-  for (let k = j + 1; k < n; k++) w[k] -= error * factor[j * n + k];
+function follow(w: Float64Array, factor: Float64Array, j: number, n: number, error: Float64Array): void {
+  const [a, b, c, d] = error;
+  for (let k = j + 1, at = TOGETHER * k; k < n; k++, at += TOGETHER) {
+    const u = factor[j * n + k];
+    w[at] -= a * u;
+    w[at + 1] -= b * u;
+    w[at + 2] -= c * u;
+    w[at + 3] -= d * u;
+  }
 }
 
-/** Of the tokens of a sample, every so many are looked at: neighbours say much the same, and H takes n² products of each. */
-const EVERY = 8;
+/** Of the tokens of a sample, runs of four of every so many are looked at: H takes n² products of each. */
+const RUN = 4;
+const EVERY = 16;
 
 /** Sums H over samples, in the order in which they come. */
 export function hessianObserver(): { observe(x: Tensor<'f32'>): void; hessian(): Float32Array } {
   let h = new Float64Array(0);
-  let width = 0;
   return {
     observe({ shape: [l, n], data }) {
-      if (width === 0) h = new Float64Array(n * n);
-      width = n;
-      for (let t = 0; t < l; t += EVERY) addOuter(h, data, t * n, n);
+      if (h.length === 0) h = new Float64Array(n * n);
+      const none = new Float32Array(n);
+      for (let t = 0; t < l; t += EVERY) {
+        const rows = Array.from({ length: RUN }, (_, r) =>
+          t + r < l ? data.subarray((t + r) * n, (t + r + 1) * n) : none,
+        );
+        addOuter(h, n, rows);
+      }
     },
     hessian: () => Float32Array.from(h),
   };
 }
 
-/** The lower triangle of h + x xᵀ. */
-function addOuter(h: Float64Array, x: Float32Array, at: number, n: number): void {
+/** The lower triangle of h + Σ x xᵀ over four x. */
+function addOuter(h: Float64Array, n: number, [p, q, r, s]: readonly Float32Array[]): void {
   for (let a = 0; a < n; a++) {
-    const value = x[at + a];
-    if (value === 0) continue;
-    for (let b = 0; b <= a; b++) h[a * n + b] += value * x[at + b];
+    const [pa, qa, ra, sa] = [p[a], q[a], r[a], s[a]];
+    for (let b = 0, at = a * n; b <= a; b++, at++) h[at] += pa * p[b] + qa * q[b] + ra * r[b] + sa * s[b];
   }
 }

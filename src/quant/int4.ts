@@ -13,7 +13,7 @@ import type { Tensor } from '../tensor.ts';
 export const LOWEST = -8;
 export const HIGHEST = 7;
 /** The |w| that maps to 7.5 · |scale|, as shares of the group's largest. */
-const SHARES = [1.07, 1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65].map(f);
+const SHARES = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7].map(f);
 /** A group of zeros has a scale too. */
 const FLOOR = f(1e-8);
 
@@ -23,6 +23,9 @@ export function groupSize(asked: number, columns: number): number {
   while (columns % size) size--;
   return size;
 }
+
+/** 1.5 · 2⁵²: adding and subtracting it rounds to the nearest integer. */
+const ROUND = 6755399441055744;
 
 /** The integer of −8 … 7 that is nearest to w / scale. */
 export const nearest = (w: number, scale: number): number =>
@@ -51,9 +54,12 @@ function squaredError(
   enough: number,
   weigh?: Float64Array,
 ): number {
+  const inverse = 1 / scale;
   let sum = 0;
   for (let k = begin; k < end && sum < enough; k++) {
-    const error = w[k] - scale * nearest(w[k], scale);
+    const steps = w[k] * inverse;
+    const q = steps > HIGHEST ? HIGHEST : steps < LOWEST ? LOWEST : steps + ROUND - ROUND;
+    const error = w[k] - scale * q;
     sum += weigh ? weigh[k - begin] * error * error : error * error;
   }
   return sum;
@@ -81,10 +87,12 @@ export function groupScales(
 }
 
 /** Each weight rounded to the nearest step of its group. */
-export function roundToNearest(
-  { shape: [rows, columns], data }: Tensor<'f32'>,
-  scales: Float32Array,
-): Int8Array {
-  const size = columns / (scales.length / rows);
-  return Int8Array.from(data, (w, at) => nearest(w, scales[Math.floor(at / size)]));
+export function roundToNearest({ data }: Tensor<'f32'>, scales: Float32Array): Int8Array {
+  const size = data.length / scales.length;
+  const q = new Int8Array(data.length);
+  for (let part = 0; part < scales.length; part++) {
+    const scale = scales[part];
+    for (let at = part * size; at < (part + 1) * size; at++) q[at] = nearest(data[at], scale);
+  }
+  return q;
 }
