@@ -11,6 +11,7 @@ import { embedding } from './embedding';
 import { embeddingI8 } from './embedding-i8';
 import { fwht, fwhtQuantize } from './fwht';
 import { linear, pack } from './linear';
+import { linearI4, linearI4Quantize } from './linear-i4';
 import { linearI8, linearI8Quantize, packI8 } from './linear-i8';
 import { negExp } from './neg-exp';
 import { quantize, quantizeSegments } from './quantize';
@@ -92,6 +93,17 @@ function step(at: usize, rows: i32): void {
       break;
     case op.LINEAR_I8_QUANTIZE:
       linearI8Quantize(
+        at, rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4), p(at, 5), p(at, 6), p(at, 7), i(at, 8), i(at, 9), i(at, 10),
+        at + (11 << 2),
+      );
+      break;
+    case op.LINEAR_I4:
+      linearI4(
+        rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4), p(at, 5), p(at, 6), p(at, 7), i(at, 8), i(at, 9), i(at, 10), p(at, 11),
+      );
+      break;
+    case op.LINEAR_I4_QUANTIZE:
+      linearI4Quantize(
         at, rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4), p(at, 5), p(at, 6), p(at, 7), i(at, 8), i(at, 9), i(at, 10),
         at + (11 << 2),
       );

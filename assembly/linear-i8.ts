@@ -10,13 +10,13 @@ import { even, HEAD, k16, odd, product, some, tileBytes, withOffset } from './ti
 
 // Own scratch. Of one row: the sums of a tile, the tile of y, the packed row. Of more: the sums i32 [2][rows/4][4][8], 16 rows
 // of w as i16, the tile of each row of y.
-@inline function tileOf(fours: i32, rows: i32): usize { return own() + (rows == 1 ? 64 : (<usize>fours << 8) + (WIDE << 5)); }
+@inline export function tileOf(fours: i32, rows: i32): usize { return own() + (rows == 1 ? 64 : (<usize>fours << 8) + (WIDE << 5)); }
 @inline function packedRow(): usize { return own() + 128; }
 
 /** The bytes of a packed group of one row of x: its correction, then the values. */
 @inline function rowGroup(run: i32): usize { return 16 + ((<usize>k16(run)) << 1); }
 /** Of four rows. */
-@inline function fourGroup(run: i32): usize { return (<usize>k16(run)) << 3; }
+@inline export function fourGroup(run: i32): usize { return (<usize>k16(run)) << 3; }
 
 /** x i8[rows, i] → packed: [rows/4][groups] of four rows. */
 export function packI8(rows: i32, x: usize, packed: usize, i: i32, groups: i32): void {
@@ -130,7 +130,7 @@ function linear(
 }
 
 /** Columns of row t, each to its segment. What fails says [segment][row][column]. */
-function quantizeTile(
+export function quantizeTile(
   at: usize, segment: usize, values: usize, column: i32, columns: i32, t: i32, rows: i32, o: i32,
 ): void {
   let begin = 0, index = t;
@@ -174,7 +174,7 @@ function sixteen(w: usize, x: usize, k4: i32, sums: usize): void {
 }
 
 /** int32 sums to f32, times the scales: `bytes` of a tile of y. `more`: onto what is there. b may be 0: none. */
-@inline function store16(
+@inline export function store16(
   sums: usize, gap: usize, xscale: usize, wscale: usize, b: usize, y: usize, bytes: usize, more: bool,
 ): void {
   const s = v128.load32_splat(xscale);
@@ -186,10 +186,10 @@ function sixteen(w: usize, x: usize, k4: i32, sums: usize): void {
 }
 
 /** The k of w that are widened at once: what 8 rows take of them stays in the first cache. */
-const WIDE = 1280;
+export const WIDE = 1280;
 
 /** The sums of a tile for all rows of x, of which every four are `four` bytes. */
-function multiply(w: usize, x: usize, four: usize, fours: i32, run: i32): void {
+export function multiply(w: usize, x: usize, four: usize, fours: i32, run: i32): void {
   const half = <usize>fours << 7, panel = own() + (half << 1);
   if (ASC_FEATURE_RELAXED_SIMD) {
     start(w, fours, half);

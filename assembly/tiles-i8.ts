@@ -35,6 +35,8 @@ const TAIL = memory.data<i64>([-1, -1, 0, 0], 16);
 /** What is added to x, for the engine whose product takes it as unsigned. */
 let offset = zero();
 export function setOffset(value: i32): void { offset = i8x16.splat(<i8>value); }
+/** The same as a number: 0 or 128. */
+@inline export function addedToX(): i32 { return i8x16.extract_lane_u(offset, 0); }
 @inline export function withOffset(x: v128): v128 { return v128.xor(x, offset); }
 
 /** Adds the products of pairs of i16, or of fours of bytes. */

@@ -97,6 +97,54 @@ def linear_i8(case, rng):
     )
 
 
+@op("linear-i4", formulas.linear_i4, exact="true")
+def linear_i4(case, rng):
+    def inputs(l, i, o, bias=True, tokens=1, groups=1):
+        values = {
+            "x": codes(rng, l, i),
+            "w": codes(rng, o, (i + 1) // 2),
+            "xscale": scales(rng, tokens),
+            "wscale": scales(rng, o, groups) * rng.choice([-1, 1], (o, groups)),
+        }
+        return {**values, **({"b": rng.normal(size=o)} if bias else {})}
+
+    case("basic", "groups of 128 columns, scales of both signs", inputs(5, 256, 16, groups=2))
+    case("no-bias", "the bias may be left out", inputs(3, 64, 16, False))
+    case("one-token", "a chunk of one", inputs(1, 384, 48, groups=3))
+    case("odd-size", "an odd row: half of its last byte is nobody's", inputs(3, 33, 17))
+    case("odd-groups", "groups that begin in the middle of a byte", inputs(3, 15, 5, groups=5))
+    case(
+        "per-token-per-group",
+        "which scale belongs to which axis",
+        inputs(6, 20, 6, tokens=6, groups=5),
+        flags=["per-token", "per-group"],
+    )
+    # Each half of every byte, at its place in four bytes, by the ends of x.
+    bytes_ = np.arange(256).astype(np.uint8).view(np.int8)
+    case(
+        "every-byte",
+        "all 256 pairs of weights",
+        {
+            "x": np.stack([np.where(np.arange(512) % 3 == k, 127, -128) for k in range(3)]).astype(np.int8),
+            "w": np.stack([np.roll(bytes_, k) for k in range(5)]),
+            "xscale": np.array([0.5]),
+            "wscale": scales(rng, 5, 4),
+        },
+        flags=["every-byte", "per-group"],
+    )
+    case(
+        "saturate",
+        "−128 · −8 over K = 5120: no sum may overflow 16 bits",
+        {
+            "x": np.full((1, 5120), -128, np.int8),
+            "w": np.stack([np.full(2560, -120), np.full(2560, 0x77)]).astype(np.int8),
+            "xscale": np.array([0.5]),
+            "wscale": np.array([[0.25], [0.25]]),
+        },
+        flags=["saturate", "K large"],
+    )
+
+
 @op("fwht", formulas.fwht_fast, formulas.fwht_dense, exact="true")
 def fwht(case, rng):
     flag = {12: "n=12·2^k", 20: "n=20·2^k", 28: "n=28·2^k", 40: "n=40·2^k", 1: "n=2^k"}

@@ -42,6 +42,12 @@ def linear_i8(x, w, xscale, wscale, b=None):
     return {"y": y if b is None else y + b}
 
 
+def linear_i4(x, w, xscale, wscale, b=None):
+    """Two weights in a byte, the even column in the low half, two's complement."""
+    halves = torch.stack([w.int() & 15, (w.int() >> 4) & 15], -1).flatten(1)[:, : x.shape[1]]
+    return linear_i8(x, torch.where(halves < 8, halves, halves - 16).to(torch.int8), xscale, wscale, b)
+
+
 def causal_conv1d(x, w, b=None, state=None, activation="silu"):
     d, k = w.shape
     past = torch.zeros(d, k - 1, dtype=x.dtype) if state is None else state

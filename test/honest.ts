@@ -6,6 +6,7 @@ import type { Backend } from '../src/backends/backend.ts';
 import type { Kernel } from '../src/op.ts';
 import { factor } from '../src/ops/hadamard.ts';
 import { ops } from '../src/ops/index.ts';
+import { unpacked } from '../src/ops/nibbles.ts';
 import type { AnyKernel } from '../src/run.ts';
 
 export interface Arithmetic {
@@ -59,6 +60,8 @@ export function honest({ name, round: r, sum }: Arithmetic): Backend {
         y.data[at] = sum(b ? [...products, b.data[row]] : products);
       }
     },
+    linearI4: ({ w, ...inputs }, attrs, outputs, { i, o, ...dims }) =>
+      kernels.linearI8!({ ...inputs, w: unpacked(w, i) }, attrs, outputs, { ...dims, i, o, p: o }),
     linearI8: ({ x, xscale, w, wscale, b }, _, { y }, { i, o, s, p, g }) => {
       const run = i / g;
       for (const at of y.data.keys()) {

@@ -138,6 +138,8 @@ const f32 = (...shape: number[]) => tensor(new Float32Array(sizeOf(shape)), shap
 const i8 = (...shape: number[]) => tensor(new Int8Array(sizeOf(shape)), shape);
 const linearI8 = (s: number, p: number, g: number, i = 6) =>
   ops.linearI8({ x: i8(2, i), w: i8(3, i), xscale: f32(s), wscale: f32(p, g) });
+const linearI4 = (s: number, h: number, g: number, i = 4) =>
+  ops.linearI4({ x: i8(2, i), w: i8(1, h), xscale: f32(s), wscale: f32(1, g) });
 const oneForEachRow = 'scale must have one value or one for each row';
 
 /** A call that breaks each constraint, and only it, and what it is told. */
@@ -167,6 +169,15 @@ const refused: Readonly<
   },
   fwht: {
     C1: [() => ops.fwht({ x: f32(1, 36) }), 'n must be m·2^k with m in {1, 12, 20, 28, 40}; got n=36'],
+  },
+  'linear-i4': {
+    C1: [() => linearI4(3, 2, 1), 'xscale must have one value or one for each token; got s=3, l=2'],
+    C2: [() => linearI4(1, 3, 1), 'a row of w must hold i halves of bytes; got h=3, i=4'],
+    C3: [() => linearI4(1, 2, 3), 'the groups g must divide i; got g=3, i=4'],
+    C4: [
+      () => linearI4(1, 1048576, 1, 2097152),
+      'i must be at most 2097151, so that the int32 sum cannot overflow; got i=2097152',
+    ],
   },
   'linear-i8': {
     C1: [() => linearI8(3, 1, 1), 'xscale must have one value or one for each token; got s=3, l=2'],

@@ -87,8 +87,8 @@ describe.each(names)('%s', name => {
     for (const of of toys) {
       const fused = planOfToy(of, recipe);
       const apart = unfuse(fused);
-      const { channels, ranges } = statsOfToy(of, recipe);
-      const base = quantize(transform(of.program, recipe, channels), recipe, ranges);
+      const { channels, ranges, hessians } = statsOfToy(of, recipe);
+      const base = quantize(transform(of.program, recipe, channels), recipe, ranges, hessians);
       const bits = logitsOf(base, of.text);
       for (const plan of [fused, apart, fuse(apart)])
         expect(sameBits(logitsOf(plan, of.text), bits)).toBe(true);
@@ -113,7 +113,8 @@ describe.each(names)('%s', name => {
         const quantized =
           quantizedSites(of.program, recipe).has(node.in.x) && weightScheme(recipe, node.role);
         const made = nodes.find(n => n.out.y === node.out.y)!;
-        if (node.op.name === 'linear') expect(made.op.name).toBe(quantized ? 'linear-i8' : 'linear');
+        const bits = weightScheme(recipe, node.role)?.bits;
+        if (node.op.name === 'linear') expect(made.op.name).toBe(quantized ? `linear-i${bits}` : 'linear');
         if (quantized && node.op.name === 'linear') expect(made.in.x).toBe(node.in.x);
         if (node.op.name === 'selective-scan' || node.op.name === 'causal-conv1d')
           expect(made.in.x ?? made.in.u).toMatch(
@@ -348,7 +349,10 @@ describe('parseRecipe', () => {
     [{ name: 'x' }, 'recipe: no field "name"; expected weights, acts, at, weightsAt, residual, states'],
     [{ residual: 'none' }, 'recipe.residual expected hadamard; got "none"'],
     [{ weights: { bits: 8 } }, 'recipe.weights.per expected tensor or row or { "group": size }; got nothing'],
-    [{ weights: { bits: 4, per: 'tensor' } }, 'recipe.weights.bits expected 8; got 4'],
+    [{ weights: { bits: 6, per: 'tensor' } }, 'recipe.weights.bits expected 8 or 4; got 6'],
+    [{ weights: { bits: 4, per: { group: 128 } } }, 'recipe.weights.rounding expected nearest or gptq; got nothing'],
+    [{ weights: { bits: 4, per: 'row', rounding: 'gptq' } }, 'recipe.weights.per expected { "group": size } beside 4 bits; got "row"'],
+    [{ weights: { bits: 8, per: 'row', rounding: 'nearest' } }, 'recipe.weights.rounding expected nothing beside 8 bits; got "nearest"'],
     [{ weights: { bits: 8, per: 'column' } }, 'recipe.weights.per expected tensor or row or { "group": size }; got "column"'],
     [{ weights: { bits: 8, per: { group: 0 } } }, 'recipe.weights.per.group expected a positive integer; got 0'],
     [{ weights: { bits: 8, per: { groups: 4 } } }, 'recipe.weights.per: no field "groups"; expected group'],

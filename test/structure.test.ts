@@ -93,7 +93,7 @@ function wrongDirection({ path, text }: Source): string[] {
 
 /** `linear-i8` → `linearI8`. */
 const camel = (stem: string): string => stem.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
-const OP_HELPERS = ['numerics', 'hadamard', 'half', 'index'];
+const OP_HELPERS = ['numerics', 'hadamard', 'half', 'nibbles', 'index'];
 const opFile = (path: string) =>
   /^src\/ops\/[^/]+\.ts$/.test(path) && !OP_HELPERS.includes(basename(path, '.ts'));
 

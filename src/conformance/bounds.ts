@@ -7,6 +7,7 @@
  */
 import type { AnyOp, BoundCall } from '../op.ts';
 import { factor } from '../ops/hadamard.ts';
+import { unpacked } from '../ops/nibbles.ts';
 import type { Data, Tensor } from '../tensor.ts';
 import { scanBounds, scanF16Bounds } from './bounds-scan.ts';
 import type { Tolerance } from './case.ts';
@@ -125,6 +126,13 @@ const BOUNDS: Readonly<Record<string, Bounds>> = {
       return sum(roundings(2 * g + 4, size), alike(2, size), flushed(1 + steps));
     }),
   }),
+
+  'linear-i4': ({ w, ...inputs }, { dims: { i, o, h, ...dims }, ...call }, outputs) =>
+    BOUNDS['linear-i8'](
+      { ...inputs, w: unpacked({ dtype: 'i8', shape: [o, h], data: w as Int8Array }, i).data },
+      { ...call, dims: { ...dims, i, o, p: o } },
+      outputs,
+    ),
 
   'rms-norm': ({ x, w }, { dims: { l, m }, attrs: { eps } }, { y }) => {
     const squares = Array.from({ length: l }, (_, t) => {

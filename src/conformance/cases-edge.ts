@@ -4,6 +4,7 @@ import { ops } from '../ops/index.ts';
 import type { Case } from './case.ts';
 import { type Edge, extremeCall } from './edge.ts';
 import { floatEdges } from './edges-float.ts';
+import { int4Edges } from './edges-int4.ts';
 import { integerEdges } from './edges-integer.ts';
 import { opCase } from './judge.ts';
 import type { Subject } from './suite.ts';
@@ -29,9 +30,10 @@ const ofEvery = (op: AnyOp): readonly Edge[] => {
 };
 
 export const edgeCases = (subject: Subject): Case[] =>
-  [...Object.values(ops).flatMap(ofEvery), ...integerEdges, ...floatEdges].map(([op, what, says, make]) =>
-    opCase(subject, op, { address: `op/${op.name}/edge/${what}`, says, quick: true }, () => {
-      const { inputs, attrs } = make();
-      return bind(op, inputs, attrs);
-    }),
+  [...Object.values(ops).flatMap(ofEvery), ...integerEdges, ...int4Edges, ...floatEdges].map(
+    ([op, what, says, make]) =>
+      opCase(subject, op, { address: `op/${op.name}/edge/${what}`, says, quick: true }, () => {
+        const { inputs, attrs } = make();
+        return bind(op, inputs, attrs);
+      }),
   );

@@ -22,6 +22,13 @@ const TILES: Readonly<Record<string, Sizes>> = {
     s: ['l', 1],
     p: ['o', 1],
   },
+  'linear-i4': {
+    l: [3, 128, 129],
+    i: [6, 24, 33, 48, 54, 66],
+    o: [1, 3, 4, 5, 15, 16, 17, 33],
+    g: [1, 2, 3, 6],
+    s: ['l', 1],
+  },
   'causal-conv1d': {
     l: [2, 127, 131, 300],
     d: [1, 3, 4, 5, 63, 64, 65],
@@ -58,7 +65,7 @@ function some<T>(list: readonly T[]): readonly T[] {
 function isAllowed(op: AnyOp, choice: Choice): boolean {
   const { i = 1, o = 1, g = 1, p = 1, n = 1 } = choice as Readonly<Record<string, number>>;
   if (op.name === ops.fwht.name) return factor(n) !== undefined;
-  return i % g === 0 && (g === 1 || p === o);
+  return i % g === 0 && (g === 1 || p === o || op.name === ops.linearI4.name);
 }
 
 const solved = (choice: Choice): Choice =>

@@ -1,5 +1,6 @@
 /** Seeded inputs of an op: values such as a model has, whatever the sizes. */
 import { type AnyOp, type Attrs, type BoundCall, bind, parse } from '../op.ts';
+import { packedColumns } from '../ops/nibbles.ts';
 import { type Tensor, zeros } from '../tensor.ts';
 import { random } from '../text/random.ts';
 
@@ -37,6 +38,8 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   'embedding-i8 scale': scale,
   'linear-i8 xscale': scale,
   'linear-i8 wscale': scale,
+  'linear-i4 xscale': scale,
+  'linear-i4 wscale': scale,
   'selective-scan dt': next => Math.abs(gauss(next)) / 4,
   'selective-scan A': next => -16 * next(),
   'selective-scan-f16 dt': next => Math.abs(gauss(next)) / 4,
@@ -46,12 +49,16 @@ const MAKERS: Readonly<Record<string, Maker>> = {
 
 export const integer: Maker = next => (next() < 0.1 ? -128 : Math.floor(next() * 256) - 128);
 
+/** What a letter stands for: of those that are not given, h is the bytes of i halves, and all others are 1. */
+const sizeIn = (choice: Choice, letter: string): number =>
+  (choice[letter] as number | undefined) ?? (letter === 'h' ? packedColumns(choice.i as number) : 1);
+
 /** The tensor of an input, value by value; tokens lie in 0 … v−1. */
 export function inputOf(op: AnyOp, key: string, choice: Choice, next: () => number, float: Maker): Tensor {
   const { dtype, axes } = parse(op.inputs[key]);
   const made = zeros(
     dtype,
-    axes.map(axis => axis.size ?? ((choice[axis.letter!] as number) ?? 1) - axis.minus),
+    axes.map(axis => axis.size ?? sizeIn(choice, axis.letter!) - axis.minus),
   );
   const make: Maker =
     dtype === 'i32' ? () => Math.floor(next() * (choice.v as number)) : dtype === 'i8' ? integer : float;
@@ -62,7 +69,7 @@ export function inputOf(op: AnyOp, key: string, choice: Choice, next: () => numb
 export const attrsOf = (op: AnyOp, choice: Choice): Attrs =>
   Object.fromEntries(Object.keys(op.attrs).flatMap(key => (key in choice ? [[key, choice[key]]] : [])));
 
-/** A call of these sizes, without the inputs that are to be absent. Letters that are not given (s, p, g) are 1. */
+/** A call of these sizes, without the inputs that are to be absent. Letters that are not given (s, p, g) are 1, h follows from i. */
 export function ordinaryCall(op: AnyOp, choice: Choice, absent: readonly string[] = [], seed = 1): BoundCall {
   const inputs = Object.fromEntries(
     Object.keys(op.inputs).flatMap((key, i) =>

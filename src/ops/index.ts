@@ -7,6 +7,7 @@ import { embedding } from './embedding.ts';
 import { embeddingI8 } from './embedding-i8.ts';
 import { fwht } from './fwht.ts';
 import { linear } from './linear.ts';
+import { linearI4 } from './linear-i4.ts';
 import { linearI8 } from './linear-i8.ts';
 import { negExp } from './neg-exp.ts';
 import { quantize } from './quantize.ts';
@@ -27,6 +28,7 @@ export const ops = {
   embeddingI8,
   fwht,
   linear,
+  linearI4,
   linearI8,
   negExp,
   quantize,

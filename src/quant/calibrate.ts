@@ -7,9 +7,10 @@
 import { type Node, type Program, type Ref, reads, type SiteNode, withNodes } from '../graph.ts';
 import type { Site } from '../model/mamba.ts';
 import { type Executable, initialState, interpret, type Observer } from '../run.ts';
+import { hessianObserver } from './gptq.ts';
 import { type Stats, transform, withResidual } from './lower.ts';
 import { observerOf, ofLayer, type RangeObserver } from './ranges.ts';
-import { type Recipe, siteAction } from './scheme.ts';
+import { type Recipe, siteAction, weightScheme } from './scheme.ts';
 import { channelAbsmax, transformOf } from './transforms.ts';
 
 /** Called after each sample, with how many of all passes are done. */
@@ -21,9 +22,9 @@ export interface CalibrateOptions {
   readonly onProgress?: Progress;
 }
 
-/** Whether a recipe needs calibration at all: a static range, or channel statistics. */
+/** Whether a recipe needs calibration at all: a static range, channel statistics, or inputs that GPTQ weighs errors by. */
 export const needsCalibration = ({ graph }: Program, recipe: Recipe): boolean =>
-  smoothedSites(graph.nodes, recipe).length + staticSites(graph.nodes, recipe).length > 0;
+  [smoothedSites, staticSites, curvedSites].some(sites => sites(graph.nodes, recipe).length > 0);
 
 const sitesOf = (nodes: readonly Node[]): readonly SiteNode[] =>
   nodes.flatMap(n => (n.kind === 'site' ? n : []));
@@ -39,6 +40,12 @@ const steppedSites = (nodes: readonly Node[], recipe: Recipe) =>
   sitesOf(nodes).filter(({ site }) => basisOf(recipe, site)?.range !== undefined);
 const staticSites = (nodes: readonly Node[], recipe: Recipe) =>
   sitesOf(nodes).filter(({ site }) => siteAction(recipe, site).quantize?.when === 'static');
+const curvedSites = (nodes: readonly Node[], recipe: Recipe) => {
+  const curved = (node: Node) =>
+    node.kind === 'op' && weightScheme(recipe, node.role)?.rounding === 'gptq' ? node.in.x : [];
+  const read = new Set(nodes.flatMap(curved));
+  return sitesOf(nodes).filter(({ out }) => read.has(out));
+};
 
 /**
  * The statistics that `recipe` needs of a float program, over samples of token ids, each from an empty state.
@@ -98,14 +105,18 @@ export function calibrateAll(
   const known = new Map<string, RangeObserver>();
   const observers = recipes.map(recipe => observersOf(nodes, recipe, known));
   const observersAt = (ref: Ref) => new Set(observers.flatMap(of => of.get(ref) ?? []));
+  const curved = new Map(
+    recipes.flatMap(recipe => curvedSites(nodes, recipe).map(({ out }) => [out, hessianObserver()])),
+  );
   const turned = transform(program, unstepped(first, nodes), seen);
   watch(
     turned,
-    new Set([...observers.flatMap(of => [...of.keys()]), ...anyStepped]),
+    new Set([...observers.flatMap(of => [...of.keys()]), ...anyStepped, ...curved.keys()]),
     passes - 1,
     (ref, x) => {
       if (anyStepped.has(ref)) look(ref, x);
       for (const observer of observersAt(ref)) observer.observe(x.data);
+      curved.get(ref)?.observe(x);
     },
   );
 
@@ -116,12 +127,24 @@ export function calibrateAll(
       channels.set(out, within(seen[out], ranges.get(out)));
       if (ranges.has(out)) ranges.set(out, basisOf(recipes[i], site)!.range!);
     }
-    return { channels: Object.fromEntries(channels), ranges: Object.fromEntries(ranges) };
+    const divisors = new Map(stepped[i].map(({ out }) => [out, channels.get(out)!]));
+    const hessians = curvedSites(nodes, recipes[i]).map(
+      ({ out }) => [out, divided(curved.get(out)!.hessian(), divisors.get(out))] as const,
+    );
+    return {
+      channels: Object.fromEntries(channels),
+      ranges: Object.fromEntries(ranges),
+      ...(hessians.length > 0 && { hessians: Object.fromEntries(hessians) }),
+    };
   });
 }
 
 const within = (max: Float32Array, most = Number.POSITIVE_INFINITY): Float32Array =>
   max.map(value => Math.min(value, most));
+
+/** Σ x xᵀ of channels that are divided afterwards; to what common factor does not matter. */
+const divided = (hessian: Float32Array, by: Float32Array | undefined): Float32Array =>
+  by ? hessian.map((sum, i) => sum / (by[Math.floor(i / by.length)] * by[i % by.length] || 1)) : hessian;
 
 /** The recipe with the sites whose statistics are taken of the plain values left plain. */
 const unstepped = (recipe: Recipe, nodes: readonly Node[]): Recipe => ({

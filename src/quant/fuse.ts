@@ -26,6 +26,7 @@ interface Pattern {
 export const patterns: readonly Pattern[] = [
   { name: 'add-norm-quantize', anchor: 'rms-norm',       before: ['add'],                    after: ['absmax-scale', 'quantize'] },
   { name: 'gemm-i8-quantize',  anchor: 'linear-i8',      before: [],                         after: ['slice', 'absmax-scale', 'quantize'] },
+  { name: 'gemm-i4-quantize',  anchor: 'linear-i4',      before: [],                         after: ['slice', 'absmax-scale', 'quantize'] },
   { name: 'causal-conv1d-i8',  anchor: 'causal-conv1d',  before: ['dequantize'],             after: ['scale-channels', 'absmax-scale', 'quantize'] },
   { name: 'selective-scan-i8', anchor: 'selective-scan', before: ['dequantize', 'scale-channels', 'softplus'], after: [] },
   { name: 'selective-scan-f16-i8', anchor: 'selective-scan-f16', before: ['dequantize', 'scale-channels', 'softplus'], after: [] },

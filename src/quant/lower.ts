@@ -24,12 +24,14 @@ import { dequantize } from '../ops/dequantize.ts';
 import { embedding } from '../ops/embedding.ts';
 import { embeddingI8 } from '../ops/embedding-i8.ts';
 import { linear } from '../ops/linear.ts';
+import { linearI4 } from '../ops/linear-i4.ts';
 import { linearI8 } from '../ops/linear-i8.ts';
 import { quantize as quantizeOp } from '../ops/quantize.ts';
 import { selectiveScan } from '../ops/selective-scan.ts';
 import { selectiveScanF16 } from '../ops/selective-scan-f16.ts';
 import { once } from '../run.ts';
 import { type Tensor, tensor } from '../tensor.ts';
+import { type Curvature, curvatureOf } from './gptq.ts';
 import { rotateResidual } from './residual.ts';
 import { type Recipe, siteAction, stateScheme, weightScheme } from './scheme.ts';
 import { type Transform, transformOf } from './transforms.ts';
@@ -41,6 +43,8 @@ export interface Stats {
   readonly channels: Readonly<Record<Ref, Float32Array>>;
   /** The range of each static site, after its transform. */
   readonly ranges: Readonly<Record<Ref, number>>;
+  /** Σ x xᵀ f32[n, n] of the inputs of the weights that GPTQ rounds, by site, after its transform. */
+  readonly hessians?: Readonly<Record<Ref, Float32Array>>;
 }
 
 const isLinear = (node: Node): node is OpNode => node.kind === 'op' && node.op.name === linear.name;
@@ -121,7 +125,12 @@ function factorsOf(
 }
 
 /** Rounds: sites and weights to int8 by the recipe's schemes, linears to linear-i8. Returns the plan: no site is left. */
-export function quantize(program: Program, recipe: Recipe, ranges: Stats['ranges'] = {}): Program {
+export function quantize(
+  program: Program,
+  recipe: Recipe,
+  ranges: Stats['ranges'] = {},
+  hessians: Stats['hessians'] = {},
+): Program {
   const weights = integerWeights(program.weights);
   const scales: Record<Ref, LazyTensor> = {}; // of static sites
   const nodes: Node[] = [];
@@ -155,14 +164,14 @@ export function quantize(program: Program, recipe: Recipe, ranges: Stats['ranges
   };
 
   /** A node on integers where its op has such a form, else with real inputs. */
-  const lowered = (node: OpNode): OpNode => {
+  const lowered = (node: OpNode, curvature?: () => Curvature): OpNode => {
     const scheme = weightScheme(recipe, node.role);
     const { x, w, b, tokens } = node.in;
     const xscale = scaleOfSite.get(x);
     if (scheme && xscale && isLinear(node)) {
-      const { q, scale } = weights.of(w, scheme, 'matrix');
+      const { q, scale } = weights.of(w, scheme, 'matrix', curvature);
       const inputs = { x, xscale, w: q, wscale: scale, ...(b ? { b } : {}) };
-      return opNode(linearI8, inputs, node.out.y, {}, node.role);
+      return opNode(scheme.bits === 4 ? linearI4 : linearI8, inputs, node.out.y, {}, node.role);
     }
     if (scheme?.per === 'row' && node.op.name === embedding.name) {
       const { q, scale } = weights.of(w, scheme, 'rows');
@@ -181,7 +190,11 @@ export function quantize(program: Program, recipe: Recipe, ranges: Stats['ranges
   for (const node of program.graph.nodes) {
     if (node.kind === 'fused') throw new Error(`quantize: ${node.name} is fused already`);
     if (node.kind === 'site') site(node);
-    else nodes.push(lowered([...alias].reduce((reader, [from, to]) => renamed(reader, from, to), node)));
+    else {
+      const hessian = hessians[node.in.x];
+      const reader = [...alias].reduce((each, [from, to]) => renamed(each, from, to), node);
+      nodes.push(lowered(reader, hessian && once(() => curvatureOf(hessian))));
+    }
   }
   const made = { ...scales, ...weights.made };
   const graph = withNodes(program.graph, nodes, [...program.graph.weights, ...Object.keys(made)]);

@@ -2,7 +2,20 @@
  * THE TABLE. A recipe is a row; read down a column and you read the ablation, across a row and you read the method.
  * No other file asks for a recipe's name.
  */
-import { a8, a8dynamic, channels, clip, f16, hadamard, type Recipe, smooth, w8, w8rows } from './scheme.ts';
+import {
+  a8,
+  a8dynamic,
+  channels,
+  clip,
+  f16,
+  hadamard,
+  type Recipe,
+  smooth,
+  w4,
+  w4nearest,
+  w8,
+  w8rows,
+} from './scheme.ts';
 
 const scanIn = clip(0.99999);
 const residual = 'hadamard';
@@ -26,6 +39,8 @@ export const recipes = {
   'quamba-plus':      { weights: w8rows, acts: { ...a8, ...scanIn }, at: { scanIn: { ...scanIn, ...channels }, scanOut: hadamard }, residual },
   'quamba-f16-state': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard }, states: { ssmState: f16 } },
   'quamba-int8-head': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { embedding: w8rows, head: w8rows } },
+  'w4a8-rtn':         { weights: w4nearest, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { conv: w8, dtProj: w8rows, embedding: w8rows, head: w8rows } },
+  'w4a8':             { weights: w4, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { conv: w8, dtProj: w8rows, embedding: w8rows, head: w8rows } },
 } as const satisfies Record<string, Recipe>;
 
 export type RecipeName = keyof typeof recipes;

@@ -25,8 +25,11 @@ export interface SiteScheme {
   readonly bits: 8;
 }
 export interface WeightScheme {
-  readonly bits: 8;
+  /** 4 bits have scales per group only: of as many columns, or the largest divisor of the columns below that. */
+  readonly bits: 8 | 4;
   readonly per: 'tensor' | 'row' | { readonly group: number };
+  /** Of 4 bits: each to the nearest step, or so that the product on the calibration inputs changes least (gptq.ts). */
+  readonly rounding?: 'nearest' | 'gptq';
 }
 
 /** How a state is kept between two tokens: 16 bits are IEEE binary16. */
@@ -51,6 +54,8 @@ export interface Recipe {
 
 export const w8: WeightScheme = { bits: 8, per: 'tensor' };
 export const w8rows: WeightScheme = { bits: 8, per: 'row' };
+export const w4nearest: WeightScheme = { bits: 4, per: { group: 128 }, rounding: 'nearest' };
+export const w4: WeightScheme = { ...w4nearest, rounding: 'gptq' };
 export const a8: SiteScheme = { basis: 'none', range: 'absmax', when: 'static', bits: 8 };
 /** A state in binary16. */
 export const f16: StateScheme = { bits: 16 };
@@ -145,8 +150,12 @@ function parseSite(json: unknown, where: string, whole: boolean): void {
 }
 
 function parseWeights(json: unknown, where: string): void {
-  const { bits, per } = record(json, where, ['bits', 'per']);
-  oneOf(bits, `${where}.bits`, [8]);
+  const { bits, per, rounding } = record(json, where, ['bits', 'per', 'rounding']);
+  oneOf(bits, `${where}.bits`, [8, 4]);
+  if (bits === 4) oneOf(rounding, `${where}.rounding`, ['nearest', 'gptq']);
+  else if (rounding !== undefined) unexpected(`${where}.rounding`, 'nothing beside 8 bits', rounding);
+  if (bits === 4 && typeof per !== 'object')
+    unexpected(`${where}.per`, '{ "group": size } beside 4 bits', per);
   if (typeof per !== 'object') {
     oneOf(per, `${where}.per`, ['tensor', 'row', '{ "group": size }']);
     return;

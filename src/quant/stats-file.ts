@@ -1,7 +1,7 @@
 /**
  * What calibration saw, as a small safetensors file: a model that comes with it is quantized without calibrating again.
  *
- * Tensors: `<site>.range` f32[1] and `<site>.channels` f32[n]. Metadata: `format`, `version`, `recipe` (the scheme, as
+ * Tensors: `<site>.range` f32[1], `<site>.channels` f32[n], `<site>.hessian` f32[n²]. Metadata: `format`, `version`, `recipe` (the scheme, as
  * JSON), `source` (identity of the float weights), `calibration` (JSON).
  */
 import type { ByteSource } from '../formats/bytes.ts';
@@ -24,6 +24,7 @@ export function saveStats(stats: Stats, info: StatsInfo): Iterable<Uint8Array> {
     ...Object.entries(stats.ranges).map(
       ([site, range]) => [`${site}.range`, Float32Array.of(range)] as const,
     ),
+    ...Object.entries(stats.hessians ?? {}).map(([site, hessian]) => [`${site}.hessian`, hessian] as const),
     ...Object.entries(stats.channels).map(([site, channels]) => [`${site}.channels`, channels] as const),
   ];
   const tensors = entries.map(
@@ -64,8 +65,12 @@ export function loadStats(
         ? [[name.slice(0, -suffix.length), file.read(name) as Tensor<'f32'>] as const]
         : [],
     );
+  const hessians = read('.hessian');
   return {
     stats: {
+      ...(hessians.length > 0 && {
+        hessians: Object.fromEntries(hessians.map(([site, t]) => [site, t.data])),
+      }),
       ranges: Object.fromEntries(read('.range').map(([site, t]) => [site, t.data[0]])),
       channels: Object.fromEntries(read('.channels').map(([site, t]) => [site, t.data])),
     },

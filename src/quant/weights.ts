@@ -1,22 +1,34 @@
 /**
- * Weights as integers: absmax of each part / 127, no clipping, rounded half to even.
- *
- * Source: Quamba.
+ * Weights as integers. 8 bits: absmax of each part / 127, no clipping, rounded half to even (Quamba). 4 bits: int4.ts and
+ * gptq.ts, two in a byte.
  */
 import type { LazyTensor, Ref, Weights } from '../graph.ts';
 import { absmax, scaleOf } from '../ops/absmax-scale.ts';
+import { packed, packedColumns } from '../ops/nibbles.ts';
 import { quantize } from '../ops/quantize.ts';
 import { type Tensor, tensor } from '../tensor.ts';
+import { type Curvature, gptq } from './gptq.ts';
+import { groupScales, groupSize, roundToNearest } from './int4.ts';
 import type { WeightScheme } from './scheme.ts';
 
 export interface IntegerWeight {
+  /** i8[o, i], or of 4 bits i8[o, ⌈i/2⌉]. */
   readonly q: Tensor<'i8'>;
   /** f32[p, g]: one for the tensor [1, 1], one for each row [o, 1], or one for each row and group of columns [o, g]. */
   readonly scale: Tensor<'f32'>;
 }
 
-/** A weight f32[o, i] as integers and scales. */
-export function quantizeWeight(w: Tensor<'f32'>, scheme: WeightScheme): IntegerWeight {
+/**
+ * A weight f32[o, i] as integers and scales.
+ *
+ * @throws Error where the scheme needs the curvature of its inputs and there is none.
+ */
+export function quantizeWeight(
+  w: Tensor<'f32'>,
+  scheme: WeightScheme,
+  curvature?: () => Curvature,
+): IntegerWeight {
+  if (scheme.bits === 4) return fourBits(w, scheme, curvature);
   const [p, g] = scaleShape(scheme, w.shape);
   const size = w.data.length / (p * g); // parts are contiguous: the tensor, a row, a run of a row
   const parts = Array.from({ length: p * g }, (_, i) => w.data.subarray(i * size, (i + 1) * size));
@@ -25,17 +37,40 @@ export function quantizeWeight(w: Tensor<'f32'>, scheme: WeightScheme): IntegerW
   return { q: { ...q, shape: w.shape }, scale: tensor(scale, [p, g]) };
 }
 
-function scaleShape({ per }: WeightScheme, [rows, columns]: readonly number[]): readonly [number, number] {
+function fourBits(
+  w: Tensor<'f32'>,
+  scheme: WeightScheme,
+  curvature: (() => Curvature) | undefined,
+): IntegerWeight {
+  const [rows, columns] = w.shape;
+  const [, groups] = scaleShape(scheme, w.shape);
+  const known = scheme.rounding === 'gptq' ? needed(curvature) : undefined;
+  const scale = groupScales(w, columns / groups, known?.diagonal);
+  const data = known ? gptq(w, scale, known) : roundToNearest(w, scale);
+  return { q: packed(tensor(data, [rows, columns])), scale: tensor(scale, [rows, groups]) };
+}
+
+function needed(curvature: (() => Curvature) | undefined): Curvature {
+  if (!curvature)
+    throw new Error('quantize: rounding gptq needs what calibration saw; calibrate with this recipe first');
+  return curvature();
+}
+
+function scaleShape(
+  { bits, per }: WeightScheme,
+  [rows, columns]: readonly number[],
+): readonly [number, number] {
   if (per === 'tensor') return [1, 1];
   if (per === 'row') return [rows, 1];
+  if (bits === 4) return [rows, columns / groupSize(per.group, columns)];
   if (columns % per.group !== 0)
     throw new RangeError(`quantize: groups of ${per.group} do not divide ${columns} columns`);
   return [rows, columns / per.group];
 }
 
-/** `i8`, `i8-rows`, `i8-groups-of-128`: one weight may be read under two schemes. */
-const suffix = ({ per }: WeightScheme): string =>
-  per === 'tensor' ? 'i8' : per === 'row' ? 'i8-rows' : `i8-groups-of-${per.group}`;
+/** `i8`, `i8-rows`, `i8-groups-of-128`, `i4-groups-of-128`: one weight may be read under two schemes. */
+const suffix = ({ bits, per }: WeightScheme): string =>
+  `i${bits}${per === 'tensor' ? '' : per === 'row' ? '-rows' : `-groups-of-${per.group}`}`;
 
 /**
  * The integer weights of a plan, each quantized when it is read. Nothing but the scales is kept, so that a backend that takes
@@ -43,27 +78,35 @@ const suffix = ({ per }: WeightScheme): string =>
  */
 export function integerWeights(weights: Weights): {
   /** The names of a weight's integers and of its scales: [p, g] for a matrix product, [1] or [o] for rows. */
-  of(ref: Ref, scheme: WeightScheme, as: 'matrix' | 'rows'): { readonly q: Ref; readonly scale: Ref };
+  of(
+    ref: Ref,
+    scheme: WeightScheme,
+    as: 'matrix' | 'rows',
+    curvature?: () => Curvature,
+  ): { readonly q: Ref; readonly scale: Ref };
   readonly made: Readonly<Record<Ref, LazyTensor>>;
 } {
   const made: Record<Ref, LazyTensor> = {};
   const known = new Map<Ref, Tensor<'f32'>>(); // scales, by their integers
   return {
     made,
-    of(ref, scheme, as) {
+    of(ref, scheme, as, curvature) {
       if (as === 'rows' && typeof scheme.per === 'object')
         throw new Error(`quantize: ${ref} has scales for groups of columns, which only a linear can read`);
       const q = `${ref}.${suffix(scheme)}`;
       const scale = `${q}.${as === 'matrix' ? 'wscale' : 'scale'}`;
       const shape = weights.shape(ref);
       const integers = (): IntegerWeight => {
-        const integer = quantizeWeight(weights.read(ref) as Tensor<'f32'>, scheme);
+        const integer = quantizeWeight(weights.read(ref) as Tensor<'f32'>, scheme, curvature);
         known.set(q, integer.scale);
         return integer;
       };
       const [p, g] = scaleShape(scheme, shape);
       const scales = as === 'matrix' ? [p, g] : [p];
-      made[q] = { shape, read: () => integers().q };
+      made[q] = {
+        shape: scheme.bits === 4 ? [shape[0], packedColumns(shape[1])] : shape,
+        read: () => integers().q,
+      };
       made[scale] = {
         shape: scales,
         read: () => tensor((known.get(q) ?? integers().scale).data, scales),

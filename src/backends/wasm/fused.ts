@@ -11,6 +11,7 @@ import {
   hadamardOperands,
   type Instruction,
   instructions,
+  linearI4,
   linearI8,
   type Operand,
   quantizeFrom,
@@ -128,35 +129,8 @@ export const fused: Readonly<Record<string, Rule>> = {
     ];
   },
 
-  'gemm-i8-quantize'(body) {
-    const linear = the('linear-i8', body)!;
-    const segments = segmentsOf(linear, body);
-    const call = body.callOf(linear);
-    if (segments && !segments.some(isMeasured) && segments.length <= MOST_SEGMENTS.static)
-      return linearI8(
-        call,
-        code.LINEAR_I8_QUANTIZE,
-        segments.flatMap(({ end, scale, q }) => [end, scale, q]),
-      );
-    if (segments && segments.length <= MOST_SEGMENTS.measured) {
-      const y = call.value('y');
-      return [...linearI8(call, code.LINEAR_I8, [y]), quantizeSegments(y, call.dims.o, segments)];
-    }
-    /** A slice that only quantize nodes read is not copied: they read its columns where they are. */
-    const seenThrough = (node: OpNode) =>
-      node.op.name === 'slice' &&
-      node.in.x === linear.out.y &&
-      !body.isOutput(node.out.y) &&
-      body.nodes.every(({ op, in: { x } }) => x !== node.out.y || op.name === 'quantize');
-    const slices = new Map(body.nodes.filter(seenThrough).map(node => [node.out.y, node]));
-    return body.nodes.flatMap(node => {
-      if (slices.has(node.out.y)) return [];
-      const slice = slices.get(node.in.x);
-      if (!slice) return instructions[node.op.name](body.callOf(node));
-      const { value, attrs, dims } = body.callOf(slice);
-      return [quantizeFrom(value('x'), attrs.start as number, dims.n, body.callOf(node))];
-    });
-  },
+  'gemm-i8-quantize': body => product(body, 'linear-i8', linearI8, [code.LINEAR_I8, code.LINEAR_I8_QUANTIZE]),
+  'gemm-i4-quantize': body => product(body, 'linear-i4', linearI4, [code.LINEAR_I4, code.LINEAR_I4_QUANTIZE]),
 
   'causal-conv1d-i8'(body) {
     const [conv, input, quantize] = ['causal-conv1d', 'dequantize', 'quantize'].map(name => the(name, body));
@@ -268,6 +242,42 @@ function scanI8(body: Body, op: string, opcode: number, packing: typeof channelL
       own: rows => 2 * dims.n * 16 + 2 * rows * padded(dims.n) * 4 + tables * rows * 1024,
     },
   ];
+}
+
+/** A product and what quantizes it, as one instruction where that can be, else with slices that are not copied. */
+function product(
+  body: Body,
+  name: string,
+  whole: typeof linearI8,
+  [real, quantizing]: readonly [number, number],
+): readonly Instruction[] {
+  const linear = the(name, body)!;
+  const segments = segmentsOf(linear, body);
+  const call = body.callOf(linear);
+  if (segments && !segments.some(isMeasured) && segments.length <= MOST_SEGMENTS.static)
+    return whole(
+      call,
+      quantizing,
+      segments.flatMap(({ end, scale, q }) => [end, scale, q]),
+    );
+  if (segments && segments.length <= MOST_SEGMENTS.measured) {
+    const y = call.value('y');
+    return [...whole(call, real, [y]), quantizeSegments(y, call.dims.o, segments)];
+  }
+  /** A slice that only quantize nodes read is not copied: they read its columns where they are. */
+  const seenThrough = (node: OpNode) =>
+    node.op.name === 'slice' &&
+    node.in.x === linear.out.y &&
+    !body.isOutput(node.out.y) &&
+    body.nodes.every(({ op, in: { x } }) => x !== node.out.y || op.name === 'quantize');
+  const slices = new Map(body.nodes.filter(seenThrough).map(node => [node.out.y, node]));
+  return body.nodes.flatMap(node => {
+    if (slices.has(node.out.y)) return [];
+    const slice = slices.get(node.in.x);
+    if (!slice) return instructions[node.op.name](body.callOf(node));
+    const { value, attrs, dims } = body.callOf(slice);
+    return [quantizeFrom(value('x'), attrs.start as number, dims.n, body.callOf(node))];
+  });
 }
 
 /** The body's only node of an op. */

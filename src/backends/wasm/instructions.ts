@@ -18,8 +18,10 @@ import {
   signs,
   taps,
   tiles,
+  tilesI4,
   tilesI8,
   vector,
+  wideI4,
 } from './pack.ts';
 import type { TileFormat } from './variants.ts';
 
@@ -101,6 +103,7 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
     ];
   },
   'linear-i8': call => linearI8(call, code.LINEAR_I8, [call.value('y')]),
+  'linear-i4': call => linearI4(call, code.LINEAR_I4, [call.value('y')]),
   'causal-conv1d': ({ value, weight, state, dims: { d, k }, attrs }) => [
     does(code.CAUSAL_CONV1D, [
       value('x'), weight('w', taps), weight('b', vector), state(pastInputs(d, k - 1)), value('y'), d, k,
@@ -155,6 +158,24 @@ export function linearI8(
   const packedRow = g * (16 + 2 * wide(i / g));
   const weights = [weight('w', tilesI8(format, g)), weight('wscale', scales(o)), weight('b', vector)];
   const own = (rows: number) => Math.max(128 + packedRow, fours(rows) * 256 + rows * 64 + PANEL);
+  return [
+    does(code.PACK_I8, [value('x'), packed, i, g]),
+    does(opcode, [value('x'), packed, ...scale('xscale'), ...weights, i, g, o, ...to], { own, quantized: o }),
+  ];
+}
+
+/** The same of 4-bit weights, of which more than one row of x takes a group of 16 rows as int8. */
+export function linearI4(
+  { value, weight, scale, tiles: format, dims: { i, o, g } }: Call,
+  opcode: number,
+  to: readonly Operand[],
+): readonly Instruction[] {
+  const run = i / g;
+  const packed = scratch(rows => g * fours(rows) * 8 * wide(run));
+  const weights = [weight('w', tilesI4(format, g, i)), weight('wscale', scales(o)), weight('b', vector)];
+  const packedRow = g * (16 + 2 * wideI4(run));
+  const own = (rows: number) =>
+    Math.max(128 + packedRow, fours(rows) * 256 + rows * 64 + PANEL + 64 + 16 * wideI4(run));
   return [
     does(code.PACK_I8, [value('x'), packed, i, g]),
     does(opcode, [value('x'), packed, ...scale('xscale'), ...weights, i, g, o, ...to], { own, quantized: o }),

@@ -3,6 +3,7 @@
  */
 import type { Base } from '../../ops/hadamard.ts';
 import { half, halfBits, halfOf } from '../../ops/half.ts';
+import { nibble } from '../../ops/nibbles.ts';
 import { silu, softplus } from '../../ops/numerics.ts';
 import { type DType, type Tensor, zeros } from '../../tensor.ts';
 import { padded } from './memory.ts';
@@ -92,6 +93,35 @@ export const tilesI8 =
                 odd += next;
               }
               heads[begin / 4 + (row & 15)] = correction(even, odd);
+            }
+          }
+      },
+    };
+  };
+
+/** Columns of a group of 4-bit weights with their padding. */
+export const wideI4 = (run: number) => Math.ceil(run / 32) * 32;
+
+/** Packed i8[o, ⌈i/2⌉] of 4-bit weights in groups of columns, in the tiles of assembly/tiles-i4.ts. */
+export const tilesI4 =
+  (format: TileFormat, groups: number, columns: number) =>
+  ([rows, width]: readonly number[]): Packing => {
+    const run = columns / groups;
+    const size = wideI4(run) * 8;
+    const bytes = Math.ceil(rows / 16) * groups * size;
+    return {
+      key: `tiles-i4-${groups}`,
+      dtype: 'i8',
+      bytes,
+      write(memory, at, data) {
+        const to = new Uint8Array(memory, at, bytes);
+        for (let row = 0; row < rows; row++)
+          for (let group = 0; group < groups; group++) {
+            const begin = ((row >> 4) * groups + group) * size + (row & 15) * 4;
+            for (let k = 0; k < run; k++) {
+              const isSigned = format.bias && (k & 5) === 5;
+              const w = nibble(data, row * width, group * run + k) + (isSigned ? 0 : 8);
+              to[begin + (k >> 3) * 64 + (k & 3)] |= (w & 15) << (k & 4);
             }
           }
       },

@@ -6,6 +6,7 @@ import { embeddingI8 } from '../../ops/embedding-i8.ts';
 import { fwht } from '../../ops/fwht.ts';
 import { factor } from '../../ops/hadamard.ts';
 import { linear } from '../../ops/linear.ts';
+import { linearI4 } from '../../ops/linear-i4.ts';
 import { linearI8 } from '../../ops/linear-i8.ts';
 import { f } from '../../ops/numerics.ts';
 import { scaleChannels } from '../../ops/scale-channels.ts';
@@ -80,6 +81,25 @@ export const layoutBugs: readonly Broken[] = [
       const { wscale } = inputs;
       const data = wscale.data.map((_, i) => wscale.data[i - (i % dims.g)]);
       linearI8.reference({ ...inputs, wscale: { ...wscale, data } }, attrs, outputs, dims);
+    },
+  ),
+  inKernel(
+    'linear-i4-halves-swapped',
+    'The even column is taken from the upper half of a byte.',
+    linearI4,
+    (inputs, attrs, outputs, dims) => {
+      const data = inputs.w.data.map(byte => ((byte >> 4) & 15) | (byte << 4));
+      linearI4.reference({ ...inputs, w: { ...inputs.w, data } }, attrs, outputs, dims);
+    },
+  ),
+  inKernel(
+    'linear-i4-one-group',
+    'The scale of the first group serves all.',
+    linearI4,
+    (inputs, attrs, outputs, dims) => {
+      const { wscale } = inputs;
+      const data = wscale.data.map((_, at) => wscale.data[at - (at % dims.g)]);
+      linearI4.reference({ ...inputs, wscale: { ...wscale, data } }, attrs, outputs, dims);
     },
   ),
   inKernel(

@@ -1,6 +1,8 @@
 /** Bugs of rounding, saturation and scales. */
 import { absmaxScale } from '../../ops/absmax-scale.ts';
+import { linearI4 } from '../../ops/linear-i4.ts';
 import { linearI8 } from '../../ops/linear-i8.ts';
+import { unpacked } from '../../ops/nibbles.ts';
 import { f, roundEven } from '../../ops/numerics.ts';
 import { quantize } from '../../ops/quantize.ts';
 import { type Broken, inEveryKernel, inKernel, tensorsOf, tolerated } from './row.ts';
@@ -122,6 +124,16 @@ export const roundingBugs: readonly Broken[] = [
       const { xscale } = inputs;
       const data = xscale.data.map(() => xscale.data[0]);
       linearI8.reference({ ...inputs, xscale: { ...xscale, data } }, attrs, outputs, dims);
+    },
+  ),
+  inKernel(
+    'linear-i4-lowest-positive',
+    'A half of −8 is taken for 8.',
+    linearI4,
+    (inputs, attrs, outputs, dims) => {
+      const w = unpacked(inputs.w, dims.i);
+      const data = w.data.map(each => (each === -8 ? 8 : each));
+      linearI8.reference({ ...inputs, w: { ...w, data } }, attrs, outputs, { ...dims, p: dims.o });
     },
   ),
   tolerated(

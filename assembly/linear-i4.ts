@@ -1,0 +1,54 @@
+// linear-i8.ts with weights of four bits: one row of x is multiplied by them as they are, for more the group of a tile is made
+// int8 once and used for all of them.
+import { rowBytes } from './numerics';
+import { fourGroup, multiply, quantizeTile, store16, tileOf } from './linear-i8';
+import { first, last, own } from './threads';
+import { packRow4, rowGroup4, sixteen4, tileBytes4, unpackTile } from './tiles-i4';
+import { addedToX } from './tiles-i8';
+
+@inline function packedRow(): usize { return own() + 128; }
+
+/** As linearI8. */
+export function linearI4(
+  rows: i32, x: usize, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize,
+  i: i32, groups: i32, o: i32, y: usize,
+): void {
+  linear(0, rows, x, packed, xscale, each, w, wscale, b, y, i, groups, o, 0);
+}
+
+/** As linearI8Quantize. */
+export function linearI4Quantize(
+  at: usize, rows: i32, x: usize, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize,
+  i: i32, groups: i32, o: i32, segments: usize,
+): void {
+  linear(at, rows, x, packed, xscale, each, w, wscale, b, 0, i, groups, o, segments);
+}
+
+function linear(
+  at: usize, rows: i32, x: usize, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize, y: usize,
+  i: i32, groups: i32, o: i32, segments: usize,
+): void {
+  const tiles = (o + 15) >> 4, from = first(tiles), to = last(tiles), run = i / groups, out = rowBytes(o);
+  const fours = (rows + 3) >> 2, half = <usize>fours << 7, values = tileOf(fours, rows);
+  const wide = values + (<usize>rows << 6), step: usize = segments ? 64 : out;
+  w += tileBytes4(run) * groups * from;
+  if (rows == 1 && from < to)
+    for (let g = 0; g < groups; g++) packRow4(x + run * g, packedRow() + rowGroup4(run) * g, run);
+  for (let tile = from; tile < to; tile++) {
+    const n = <usize>tile << 6, columns = min(16, o - (tile << 4)), bytes = rowBytes(columns);
+    const tileOfY = segments ? values : y + n;
+    for (let g = 0; g < groups; g++, w += tileBytes4(run)) {
+      const scales = wscale + out * g + n, bias = b != 0 && g + 1 == groups ? b + n : 0;
+      if (rows == 1) {
+        sixteen4(w, packedRow() + rowGroup4(run) * g, run, own());
+        store16(own(), 0, xscale, scales, bias, tileOfY, bytes, g > 0);
+      } else {
+        unpackTile(w, wide, run, addedToX());
+        multiply(wide, packed + fourGroup(run) * g, fourGroup(run) * groups, fours, run);
+        for (let t = 0; t < rows; t++)
+          store16(own() + (<usize>t << 5), half - 32, xscale + each * t, scales, bias, tileOfY + step * t, bytes, g > 0);
+      }
+    }
+    if (segments) for (let t = 0; t < rows; t++) quantizeTile(at, segments, values + step * t, tile << 4, columns, t, rows, o);
+  }
+}
