@@ -1,7 +1,7 @@
 /** `quamba quantize --percentile search`: which p is the best for a model, found on its calibration text. */
 import { prepare } from '../backends/backend.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
-import { divergenceFrom } from '../eval/divergence.ts';
+import { floatReference } from '../eval/fidelity.ts';
 import { openFolder } from '../formats/disk.ts';
 import { CALIBRATION_TEXT, textFile } from '../load.ts';
 import { CALIBRATION_DEFAULTS, openFloatModel, openTokenizer } from '../open-model.ts';
@@ -38,7 +38,8 @@ export async function searched(options: SearchOf, recipe: Recipe): Promise<Found
     );
     const chosen = backendOf(options.backend ?? defaultBackend());
     const run = (part: typeof program) => prepare(chosen, part, { threads });
-    const score = divergenceFrom(program, heldOutOf(tokens, samples, window, HELD_OUT), run);
+    const float = floatReference(program, heldOutOf(tokens, samples, window, HELD_OUT), run);
+    const score = (plan: typeof program) => float.compare(plan).kl;
     const {
       percentile,
       score: best,

@@ -2,14 +2,12 @@
  * What an ablation needs of calibration: windows that another seed draws elsewhere, and the statistics of many recipes from few
  * passes.
  */
-import type { Program, Ref, SiteNode } from '../graph.ts';
-import { calibrate, needsCalibration, type Progress, upTo } from '../quant/calibrate.ts';
-import { type Stats, transform } from '../quant/lower.ts';
+import type { Program } from '../graph.ts';
+import { type Progress, calibrateAll as together } from '../quant/calibrate.ts';
+import type { Stats } from '../quant/lower.ts';
 import { samplesOf } from '../quant/pipeline.ts';
-import { observerOf, type RangeObserver } from '../quant/ranges.ts';
 import { type Recipe, siteAction } from '../quant/scheme.ts';
-import { transformOf } from '../quant/transforms.ts';
-import { type Executable, initialState } from '../run.ts';
+import type { Executable } from '../run.ts';
 import { random } from '../text/random.ts';
 
 /** How a program is run, by a backend. */
@@ -40,8 +38,8 @@ export function samplesBySeed(
 }
 
 /**
- * The statistics of each recipe, as `calibrate` gives them, bit for bit: recipes that differ in ranges only share a pass over the
- * samples. A recipe that smooths has a pass of its own.
+ * The statistics of each recipe, as `calibrate` gives them, bit for bit: recipes that differ in ranges only share the passes over the
+ * samples.
  *
  * @throws RangeError for no samples or an empty one.
  */
@@ -53,96 +51,24 @@ export function calibrateAll(
 ): Stats[] {
   const groups = groupBy(
     recipes.map((recipe, index) => ({ recipe, index })),
-    ({ recipe, index }) =>
-      isShared(program, recipe) ? JSON.stringify(withoutRanges(program, recipe)) : `${index}`,
+    ({ recipe }) => JSON.stringify(withoutRanges(program, recipe)),
   );
   const stats: Stats[] = [];
   for (const [g, group] of [...groups.values()].entries()) {
-    const made = statsOfGroup(
+    const made = together(
       program,
       group.map(({ recipe }) => recipe),
       samples,
       {
         prepare,
-        onProgress: done => onProgress?.(g * samples.length + done, groups.size * samples.length),
+        onProgress: (done, total) =>
+          onProgress?.((g + done / total) * samples.length, groups.size * samples.length),
       },
     );
     for (const [i, { index }] of group.entries()) stats[index] = made[i];
   }
   return stats;
 }
-
-type Options = { readonly prepare: Prepare; readonly onProgress: (done: number) => void };
-
-/** Of recipes whose sites have the same bases. */
-function statsOfGroup(
-  program: Program,
-  recipes: readonly Recipe[],
-  samples: readonly Int32Array[],
-  { prepare, onProgress }: Options,
-): Stats[] {
-  const [first] = recipes;
-  if (recipes.length === 1 || samples.length === 0) {
-    const passes = samples.length;
-    const options = { prepare, onProgress: (done: number) => onProgress(Math.min(done, passes)) };
-    return recipes.map(recipe =>
-      needsCalibration(program, recipe)
-        ? calibrate(program, recipe, samples, options)
-        : { channels: {}, ranges: {} },
-    );
-  }
-  const turned = transform(program, first);
-  const sites = turned.graph.nodes.flatMap((node): readonly SiteNode[] =>
-    node.kind === 'site' && siteAction(first, node.site).quantize?.when === 'static' ? [node] : [],
-  );
-  if (sites.length === 0) return recipes.map(() => ({ channels: {}, ranges: {} }));
-  const short = upTo(turned, sites.at(-1)!);
-  const executable = prepare(short);
-  // two recipes with one range share its observer: a quantile is the dearest part of a pass
-  const observers = new Map<Ref, Map<string, RangeObserver>>();
-  const rangeOf = (recipe: Recipe, site: string) => siteAction(recipe, site).quantize!.range;
-  for (const { site, out } of sites)
-    observers.set(
-      out,
-      new Map(
-        recipes.map(recipe => {
-          const range = rangeOf(recipe, site);
-          return [JSON.stringify(range), observerOf(range)];
-        }),
-      ),
-    );
-  try {
-    for (const [i, sample] of samples.entries()) {
-      executable.feed(sample, initialState(short), {
-        observe: (_, ref, x) => {
-          for (const observer of observers.get(ref)?.values() ?? []) observer.observe(x.data);
-        },
-        giveUp: true,
-      });
-      onProgress(i + 1);
-    }
-  } finally {
-    executable.dispose?.();
-  }
-  return recipes.map(recipe => ({
-    channels: {},
-    ranges: Object.fromEntries(
-      sites.map(({ site, out }) => [
-        out,
-        observers
-          .get(out)!
-          .get(JSON.stringify(rangeOf(recipe, site)))!
-          .range(),
-      ]),
-    ),
-  }));
-}
-
-/** Whether its statistics are ranges of the transformed graph and nothing else. */
-const isShared = ({ graph }: Program, recipe: Recipe): boolean =>
-  graph.nodes.every(
-    node => node.kind !== 'site' || !transformOf(siteAction(recipe, node.site).basis)?.needsFactors,
-  );
 
 /** What is left of a recipe where the ranges are taken out: the same for recipes that one pass can serve. */
 function withoutRanges({ graph }: Program, recipe: Recipe): unknown {

@@ -185,8 +185,8 @@ function observersOf(
 
 type Seen = Parameters<typeof channelAbsmax>[0];
 
-/** @internal The program as far as a site: the head is a fifth of the work and no site of a block needs it. */
-export function upTo({ graph, weights }: Program, site: SiteNode): Program {
+/** The program as far as a site: the head is a fifth of the work and no site of a block needs it. */
+function upTo({ graph, weights }: Program, site: SiteNode): Program {
   const nodes = graph.nodes.slice(0, graph.nodes.indexOf(site) + 1);
   const read = new Set(nodes.flatMap(reads));
   const states = Object.fromEntries(Object.entries(graph.states).filter(([ref]) => read.has(ref)));

@@ -5,7 +5,7 @@
  *   2. one for each layer, where asked for: from there, layer by layer, the p that scores best with the others as they are
  *
  * A p changes nothing but ranges, so that all are taken in one calibration. The score is whatever is to be small: the KL
- * divergence from the float model sees an error long before perplexity does (eval/divergence.ts).
+ * divergence from the float model sees an error long before perplexity does (eval/fidelity.ts).
  */
 import type { Program, Ref } from '../graph.ts';
 import { type CalibrateOptions, calibrateAll } from './calibrate.ts';
