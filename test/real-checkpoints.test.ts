@@ -129,7 +129,7 @@ describe('docs/real-models.md', () => {
     const [command, ...args] = line.split(' ');
     const { stdout } = await quamba(here, command, '--help');
     for (const option of args.filter(arg => arg.startsWith('--')))
-      if (option !== '--task' && option !== '--data') expect(stdout).toContain(`${option} `);
+      expect(stdout).toContain(`${option} `);
   });
 
   it('has a row for each size and method, and its averages are those of its rows', () => {
