@@ -160,23 +160,30 @@ const gemm = (i: number, segments: Segments, bias = false): FusedProgram => ({
   },
 });
 
-const conv = (d: number, k: number, scheme: Scheme, bias: boolean): FusedProgram => ({
+const conv = (d: number, k: number, scheme: Scheme, bias: boolean, scaled = false): FusedProgram => ({
   name: 'causal-conv1d-i8',
-  what: `d=${d},k=${k},${scheme}${bias ? ',b' : ''}`,
-  write({ g, real, weight, quantized }) {
+  what: `d=${d},k=${k},${scheme}${bias ? ',b' : ''}${scaled ? ',channels' : ''}`,
+  write({ g, real, weight, constant, quantized }) {
     const inputs = { x: real('x', d), w: weight('w', d, k), b: bias ? weight('b', d) : undefined };
     const state = g.state('past', [d, k - 1]);
-    return { codes: [quantized(g.op('y', ops.causalConv1d, { ...inputs, state }), scheme)] };
+    const y = g.op('y', ops.causalConv1d, { ...inputs, state });
+    const c = constant('c', [d], factor);
+    const x = scaled ? g.op('y.steps', ops.scaleChannels, { x: y, c }, { inverse: true }) : y;
+    return { codes: [quantized(x, scheme)] };
   },
 });
+/** Of channel i; no two neighbours alike, and none a power of two. */
+const factor = (i: number) => 0.3 + 0.17 * (i % 11);
 
-const scan = (d: number, n: number, gated: boolean, integers: 'all' | 'some'): FusedProgram => ({
+type Given = 'all' | 'some';
+const scan = (d: number, n: number, gated: boolean, integers: Given, scaled = false): FusedProgram => ({
   name: 'selective-scan-i8',
-  what: `d=${d},n=${n}${gated ? ',z' : ''},${integers}-i8`,
+  what: `d=${d},n=${n}${gated ? ',z' : ''},${integers}-i8${scaled ? ',channels' : ''}`,
   write({ g, real, rows, constant, weight }) {
     const given = integers === 'all' ? real : rows;
+    const u = real('u', d);
     const inputs = {
-      u: real('u', d),
+      u: scaled ? g.op('u.plain', ops.scaleChannels, { x: u, c: constant('c', [d], factor) }) : u,
       dt: g.op('dt.positive', ops.softplus, { x: real('dt', d) }),
       A: constant('A', [d, n], i => -0.1 - (i % 16)),
       B: given('B', n),
@@ -257,6 +264,9 @@ export const fusedPrograms: readonly FusedProgram[] = [
   ...[1, 2, 3, 5].map(k => conv(17, k, 'static', true)),
   ...WIDTHS.flatMap(d => [scan(d, 16, true, 'all'), scan(d, d % 2 === 0 ? 4 : 5, true, 'some')]),
   ...[1, 3, 17].map(n => scan(17, n, false, 'all')),
+  ...WIDTHS.flatMap(d => [conv(d, 4, 'static', d % 2 === 0, true), scan(d, 16, d % 2 === 1, 'all', true)]),
+  conv(17, 3, 'dynamic', true, true),
+  scan(17, 5, true, 'some', true),
   ...[1, 2, 12, 16, 20, 28, 40, 64, 80, 96, 112, 160, 768].flatMap(n => [
     ...schemes.map(scheme => rotation(n, scheme, false)),
     rotation(n, 'static', true),
