@@ -353,10 +353,11 @@ function fragments(plans) {
 /** The recipes in words: what most sites do, and those that differ. */
 function recipeTable({ recipes, siteAction, weightScheme, sites, blockSites, roles, blockRoles }) {
   const inWords = ({ basis, quantize }) => {
-    const rotated = basis === 'hadamard' ? 'Hadamard' : basis === 'none' ? '' : `smooth(${basis.smooth})`;
+    const named = { none: '', hadamard: 'Hadamard', channels: 'a scale by channel' };
+    const turned = typeof basis === 'object' ? `smooth(${basis.smooth})` : named[basis];
     const { range, when } = quantize ?? {};
     const of = range === 'absmax' ? '' : ` p = ${range?.percentile}, σ = ${range?.ema}`;
-    return [rotated, quantize && `int8 ${when}${of}`].filter(Boolean).join(' · ') || 'float';
+    return [turned, quantize && `int8 ${when}${of}`].filter(Boolean).join(' · ') || 'float';
   };
   const weightInWords = scheme =>
     scheme
@@ -385,7 +386,13 @@ function recipeTable({ recipes, siteAction, weightScheme, sites, blockSites, rol
         summary(blockRoles, role).filter(Boolean).join('; '),
         summary(outer, role).filter(Boolean).join('; '),
         most,
-        [but, ...head.map(word => `${code(word)} ${site(word)}`)].filter(Boolean).join('; '),
+        [
+          but,
+          ...head.map(word => `${code(word)} ${site(word)}`),
+          recipe.residual && 'the residual stream Hadamard',
+        ]
+          .filter(Boolean)
+          .join('; '),
       ];
     }),
   );

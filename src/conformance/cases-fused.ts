@@ -160,15 +160,20 @@ const gemm = (i: number, segments: Segments, bias = false): FusedProgram => ({
   },
 });
 
-const conv = (d: number, k: number, scheme: Scheme, bias: boolean): FusedProgram => ({
+const conv = (d: number, k: number, scheme: Scheme, bias: boolean, scaled = false): FusedProgram => ({
   name: 'causal-conv1d-i8',
-  what: `d=${d},k=${k},${scheme}${bias ? ',b' : ''}`,
-  write({ g, real, weight, quantized }) {
+  what: `d=${d},k=${k},${scheme}${bias ? ',b' : ''}${scaled ? ',channels' : ''}`,
+  write({ g, real, weight, constant, quantized }) {
     const inputs = { x: real('x', d), w: weight('w', d, k), b: bias ? weight('b', d) : undefined };
     const state = g.state('past', [d, k - 1]);
-    return { codes: [quantized(g.op('y', ops.causalConv1d, { ...inputs, state }), scheme)] };
+    const y = g.op('y', ops.causalConv1d, { ...inputs, state });
+    const c = constant('c', [d], factor);
+    const x = scaled ? g.op('y.steps', ops.scaleChannels, { x: y, c }, { inverse: true }) : y;
+    return { codes: [quantized(x, scheme)] };
   },
 });
+/** Of channel i; no two neighbours alike, and none a power of two. */
+const factor = (i: number) => 0.3 + 0.17 * (i % 11);
 
 const scans = {
   'selective-scan-i8': ops.selectiveScan,
@@ -182,9 +187,10 @@ const scan = (
   integers: 'all' | 'some',
   scheme: Scheme = 'static',
   name: keyof typeof scans = 'selective-scan-i8',
+  scaled = false,
 ): FusedProgram => ({
   name,
-  what: `d=${d},n=${n}${gated ? ',z' : ''},${integers}-i8${scheme === 'dynamic' ? ',dynamic' : ''}`,
+  what: `d=${d},n=${n}${gated ? ',z' : ''},${integers}-i8${scheme === 'dynamic' ? ',dynamic' : ''}${scaled ? ',channels' : ''}`,
   write({ g, real: ofOneScale, rows, constant, weight, quantized }) {
     const real = (of: string, width: number): Ref => {
       if (scheme === 'static') return ofOneScale(of, width);
@@ -193,8 +199,9 @@ const scan = (
       return g.op(`${of}.real`, ops.dequantize, { q, scale: `${x}.scale` });
     };
     const given = integers === 'all' ? real : rows;
+    const u = real('u', d);
     const inputs = {
-      u: real('u', d),
+      u: scaled ? g.op('u.plain', ops.scaleChannels, { x: u, c: constant('c', [d], factor) }) : u,
       dt: g.op('dt.positive', ops.softplus, { x: real('dt', d) }),
       A: constant('A', [d, n], i => -0.1 - (i % 16)),
       B: given('B', n),
@@ -240,6 +247,10 @@ export const fusedPrograms: readonly FusedProgram[] = [
   ...WIDTHS.map(d => scan(d, 16, d % 2 === 0, 'all', 'dynamic')),
   ...[1, 16, 17, 64, 65].map(d => scan(d, 16, true, 'all', schemes[d % 2], 'selective-scan-f16-i8')),
   ...[1, 3, 5].map(n => scan(17, n, false, 'all', 'static', 'selective-scan-f16-i8')),
+  ...WIDTHS.flatMap(d => [conv(d, 4, 'static', d % 2 === 0, true), scan(d, 16, d % 2 === 1, 'all', 'static', 'selective-scan-i8', true)]),
+  conv(17, 3, 'dynamic', true, true),
+  scan(17, 5, true, 'some', 'static', 'selective-scan-i8', true),
+  scan(17, 3, true, 'all', 'dynamic', 'selective-scan-f16-i8', true),
   ...[1, 2, 12, 16, 20, 28, 40, 64, 80, 96, 112, 160, 768].flatMap(n => [
     ...schemes.map(scheme => rotation(n, scheme, false)),
     rotation(n, 'static', true),
