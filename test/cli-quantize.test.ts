@@ -119,6 +119,55 @@ describe('calibration', () => {
   });
 });
 
+describe('--percentile search', () => {
+  const prose = 'The quick brown fox jumps over the lazy dog, and nobody minds. '.repeat(8);
+  const search = async (out: string, ...more: string[]) => {
+    writeFileSync(inHere('long.txt'), prose);
+    const args = ['--text', 'long.txt', '--samples', '3', '--window', '16', '--percentile', 'search'];
+    return (await quantize('text', out, ...args, ...more)) as Written & {
+      recipe: string;
+      search: {
+        percentile: number | number[];
+        score: number;
+        trials: { percentile: unknown; score: number }[];
+      };
+    };
+  };
+
+  it('tells what it tried, and writes what that p gives', async () => {
+    const { recipe: name, search: found } = await search('searched');
+    expect(found.trials.map(({ percentile }) => percentile)).toEqual([1, 0.99999, 0.9999, 0.9995, 0.999]);
+    expect(found.score).toBe(Math.min(...found.trials.map(({ score }) => score)));
+    expect(name).toBe(`quamba p=${found.percentile}`);
+    const args = ['--text', 'long.txt', '--samples', '3', '--window', '16'];
+    await quantize('text', 'told', ...args, '--percentile', String(found.percentile));
+    expect(readFileSync(inHere('searched', 'model.safetensors'))).toEqual(
+      readFileSync(inHere('told', 'model.safetensors')),
+    );
+  });
+
+  it('--per-layer keeps a p for each layer in the recipe', async () => {
+    const { search: found } = await search('by-layer', '--per-layer');
+    expect(found.trials.length).toBe(5 + 2 * 4);
+    const { metadata } = readSafetensors(openFile(inHere('by-layer', 'model.safetensors')));
+    expect(JSON.parse(metadata.recipe).scheme.at.scanIn.range.percentile).toEqual(found.percentile);
+  });
+
+  it.each<[RegExp, string[]]>([
+    [/--per-layer is a way of --percentile search/, ['--per-layer']],
+    [
+      /--percentile search changes nothing, recipe dynamic/,
+      ['--percentile', 'search', '--recipe', 'dynamic'],
+    ],
+    [/expected a number in \(0, 1\]; got 'seek'/, ['--percentile', 'seek']],
+  ])('%s', async (sentence, args) => {
+    expect(await complaint(2, here, 'quantize', '--model', 'text', '--out', 'wrong', ...args)).toMatch(
+      sentence,
+    );
+    expect(existsSync(inHere('wrong'))).toBe(false);
+  });
+});
+
 describe('a recipe of the user', () => {
   it('comes from a JSON file and is called after it', async () => {
     const scheme = recipe('hadamard-only');
