@@ -365,6 +365,14 @@ describe('outliers', () => {
     }
   });
 
+  it('a range beyond every value clips none, and its grid is coarser than absmax', () => {
+    const { layers } = measureOutliers(program, [text(16)], { prepare, p: 0.9, rangeOf: () => 1e6 });
+    for (const { u } of layers) {
+      expect([u.share, u.after.step]).toEqual([0, 1e6 / 127]);
+      expect(u.after.shape).toEqual(u.before.shape);
+    }
+  });
+
   it('without a range, the first window’s quantile', () => {
     const { layers } = measureOutliers(program, [text(16)], { prepare, p: 0.5, rangeOf: () => undefined });
     for (const { u } of layers) expect(u.share).toBeCloseTo(0.5, 1);

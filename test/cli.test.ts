@@ -7,7 +7,7 @@ import { bin, complaint, printed, quamba, workFolder } from './cli-run.ts';
 import { safetensorsOf, toyFiles, toyTensors, writeFolder } from './cli-toy.ts';
 import { safetensors } from './formats-file.ts';
 
-const COMMANDS = ['generate', 'quantize', 'inspect', 'eval', 'export', 'bench', 'doctor'];
+const COMMANDS = ['generate', 'quantize', 'inspect', 'eval', 'ablate', 'report', 'export', 'bench', 'doctor'];
 const here = workFolder();
 const toy = ['--model', 'toy', '--recipe', 'fp32'];
 

@@ -1,4 +1,5 @@
 /** `quamba ablate`: what each technique of the paper brings on a model, and what is noise. */
+import { basename } from 'node:path';
 import { Command, Option } from 'commander';
 import { prepare } from '../backends/backend.ts';
 import { requireCuda } from '../backends/cuda/index.ts';
@@ -139,7 +140,7 @@ async function run(options: Options): Promise<void> {
       settings,
     );
     const results = {
-      ...{ model, backend: name, text: text.name, calibrationText: calibrationText.name },
+      ...{ model: basename(model), backend: name, text: text.name, calibrationText: calibrationText.name },
       settings,
       ablation,
     };

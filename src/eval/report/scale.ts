@@ -14,7 +14,9 @@ export function linear(
 ): Scale {
   let low = Math.min(...values, ...(zero ? [0] : []));
   let high = Math.max(...values, ...(zero ? [0] : []));
-  if (!(high > low)) [low, high] = [low - (Math.abs(low) / 2 || 1), high + (Math.abs(high) / 2 || 1)];
+  // values that differ by roundings only are one value
+  if (!(high - low > 1e-9 * Math.max(Math.abs(low), Math.abs(high))))
+    [low, high] = [low - (Math.abs(low) / 2 || 1), high + (Math.abs(high) / 2 || 1)];
   const step = niceStep((high - low) / count);
   const first = Math.floor(low / step + 1e-9);
   const last = Math.ceil(high / step - 1e-9);
@@ -37,9 +39,15 @@ export function logarithmic(values: readonly number[], [from, to]: readonly [num
     { length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 },
     (_, i) => Math.floor(Math.log10(low)) + i,
   );
-  const ticks = exponents
+  const round = exponents
     .flatMap(k => digits.map(digit => Number((digit * 10 ** k).toPrecision(6))))
     .filter(tick => tick >= low && tick <= high);
+  // a narrow range may hold none of them
+  const step = niceStep((high - low) / 4);
+  const even = Array.from({ length: 6 }, (_, i) =>
+    Number(((Math.ceil(low / step) + i) * step).toPrecision(12)),
+  );
+  const ticks = round.length > 1 ? round : even.filter(tick => tick >= low && tick <= high);
   return scale(Math.log10, ticks, [low, high], [from, to]);
 }
 

@@ -28,8 +28,8 @@ h1{font-size:1.6rem;line-height:1.25;margin:0 0 .5rem;overflow-wrap:anywhere}
 h2{font-size:1.2rem;margin:2.75rem 0 .5rem}
 p{margin:.5rem 0;max-width:46rem}
 .about{color:var(--soft);font-size:.92rem}
-figure{margin:1.25rem 0}
-figure svg{width:100%;height:auto}
+figure{margin:1.25rem 0;overflow-x:auto}
+figure svg{width:100%;min-width:620px;height:auto}
 .wide{overflow-x:auto;margin:1rem 0}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .7rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
@@ -42,4 +42,4 @@ ul{padding-left:1.2rem;max-width:46rem}
 details{margin:.75rem 0}
 summary{cursor:pointer;color:var(--soft)}
 pre{background:var(--panel);padding:.75rem;overflow:auto;max-height:24rem;font:.8rem/1.4 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere}
-@media print{body{font-size:10pt}main{max-width:none;padding:0}h2{break-after:avoid}figure,tr{break-inside:avoid}details{display:none}.wide{overflow:visible}table{font-size:7.5pt}th,td{padding:.2rem .4rem}}`;
+@media print{body{font-size:10pt}main{max-width:none;padding:0}h2{break-after:avoid}figure,tr{break-inside:avoid}details{display:none}.wide{overflow:visible}table,thead th{font-size:7.5pt}figure{overflow:visible}figure svg{min-width:0}th,td{padding:.2rem .4rem}}`;
