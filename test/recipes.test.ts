@@ -237,6 +237,11 @@ describe('ablations', () => {
     expect(added(rotated, naive)).toEqual(['at.scanOut.basis "hadamard"']);
     expect(added(table.dynamic, naive)).toEqual(['acts.when "dynamic"']);
     expect(added(table['dynamic-rotated'], table.dynamic)).toEqual(['at.scanOut.basis "hadamard"']);
+    expect(new Set(added(table['dynamic-rotated-rows'], table['dynamic-rotated']))).toEqual(
+      new Set(['weights.per "row"']),
+    );
+    expect(added(table['quamba-f16-state'], quamba)).toEqual(['states.ssmState.bits 16']);
+    expect(added(quamba, table['quamba-f16-state'])).toEqual([]);
     for (const other of [percentile, rotated, table.dynamic])
       expect(added(naive, other)).toEqual(other === table.dynamic ? ['acts.when "static"'] : []);
   });
@@ -371,6 +376,9 @@ describe('parseRecipe', () => {
     [{ at: { scanIn: { range: { percentile: [0.5, 0], ema: 0.01 } } } }, 'recipe.at.scanIn.range.percentile[1] expected a number in (0, 1]; got 0'],
     [{ at: { scanIn: 'clip' } }, 'recipe.at.scanIn expected an object; got "clip"'],
     [{ weightsAt: { lmHead: { bits: 8, per: 'row' } } }, 'recipe.weightsAt: no field "lmHead"; expected inProj, conv, xProj, dtProj, outProj, embedding, head'],
+    [{ states: { ssmState: { bits: 8 } } }, 'recipe.states.ssmState.bits expected 16; got 8'],
+    [{ states: { convState: { bits: 16 } } }, 'recipe.states: no field "convState"; expected ssmState'],
+    [{ states: { ssmState: 16 } }, 'recipe.states.ssmState expected an object; got 16'],
     [{ weightsAt: { head: 8 } }, 'recipe.weightsAt.head expected an object; got 8'],
   ];
   it.each(wrong)('%j: %s', (json, message) => {
@@ -401,7 +409,12 @@ describe('calibration', () => {
 
   it('is asked for only by recipes with static ranges or smoothing', () => {
     const needs = Object.fromEntries(names.map(name => [name, needsCalibration(toy.program, table[name])]));
-    expect(names.filter(name => !needs[name])).toEqual(['fp32', 'dynamic', 'dynamic-rotated']);
+    expect(names.filter(name => !needs[name])).toEqual([
+      'fp32',
+      'dynamic',
+      'dynamic-rotated',
+      'dynamic-rotated-rows',
+    ]);
   });
 
   it('reports its progress to the end', () => {

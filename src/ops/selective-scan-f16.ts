@@ -11,7 +11,7 @@
  *          saturates; NaN stays NaN. A state that is given is rounded first. Exact
  * Errors   none beyond the signature
  * Example  selectiveScanF16({ u: [1], dt: [1], A: [[0]], B: [0.10001], C: [2] }).y = [0.20002]
- *          selectiveScanF16({ u: [1], dt: [1], A: [[0]], B: [0.10001], C: [2] }).state = [[0.0999756]]
+ *          selectiveScanF16({ u: [1], dt: [1], A: [[0]], B: [0.10001], C: [2] }).state = [[0.100037]]
  * Source   Mamba alg. 2 · IEEE 754 binary16 · state-spaces/mamba › selective_state_update (state in f16). Different: rounded after
  *          each token of a prompt, too
  */

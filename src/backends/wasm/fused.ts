@@ -54,7 +54,7 @@ function segmentsOf(linear: OpNode, body: Body): readonly Segment[] | undefined 
     if (!target) return undefined;
     const slice = slices.get(node.in.x);
     const { start, size } = slice ? body.callOf(slice).attrs : { start: 0, size: dims.o };
-    if ((slice ?? node).in.x !== linear.out.y || start !== begin || begin % 4) return undefined;
+    if ((slice ?? node).in.x !== linear.out.y || start !== begin) return undefined;
     begin += size as number;
     segments.push({ ...target, end: begin, q: body.callOf(node).value('q') });
   }
@@ -79,6 +79,12 @@ function targetOf(quantize: OpNode, body: Body): Target | undefined {
   );
   return each === 0 || isMade ? { scale, each } : undefined;
 }
+
+/** Whether a product can quantize its tiles itself: vectors of one segment, and scales that are there. */
+const isForTiles = (segments: readonly Segment[]): boolean =>
+  segments.length <= MOST_SEGMENTS.static &&
+  !segments.some(isMeasured) &&
+  segments.slice(0, -1).every(({ end }) => end % 4 === 0);
 
 /** Quantizes the segments of the rows of x, and measures scales where that is wanted. */
 const quantizeSegments = (x: Operand, width: number, segments: readonly Segment[]): Instruction => ({
@@ -254,7 +260,7 @@ function product(
   const linear = the(name, body)!;
   const segments = segmentsOf(linear, body);
   const call = body.callOf(linear);
-  if (segments && !segments.some(isMeasured) && segments.length <= MOST_SEGMENTS.static)
+  if (segments && isForTiles(segments))
     return whole(
       call,
       quantizing,
