@@ -5,6 +5,7 @@
 #include "causal-conv1d.cuh"
 #include "elementwise.cuh"
 #include "fwht.cuh"
+#include "linear-i4.cuh"
 #include "linear-i8.cuh"
 #include "linear.cuh"
 #include "quantize.cuh"
@@ -79,6 +80,19 @@ const Op OPS[] = {
      [](const Call& call, const Resident& on) {
        linear(on.stream, on.in<float>("x"), on.in<float>("w"), on.in<float>("b"), on.out<float>("y"), call.dim("l"),
               call.dim("i"), call.dim("o"));
+     }},
+    {"linear-i4(x i8[l, i], xscale f32[s], w i8[o, h], wscale f32[o, g], b f32[o]?) -> y f32[l, o]",
+     [](const Call& call) {
+       const int l = call.dim("l"), i = call.dim("i"), h = call.dim("h"), s = call.dim("s"), g = call.dim("g");
+       call.require(s == 1 || s == l, "C1", "xscale must have one value or one for each token", {"s", "l"});
+       call.require(h == (i + 1) / 2, "C2", "a row of w must hold i halves of bytes", {"h", "i"});
+       call.require(g > 0 && i % g == 0, "C3", "the groups g must divide i", {"g", "i"});
+       call.require(i <= 2097151, "C4", "i must be at most 2097151, so that the int32 sum cannot overflow", {"i"});
+     },
+     [](const Call& call, const Resident& on) {
+       linearI4(on.stream, {on.in<int8_t>("x"), on.in<float>("xscale"), on.in<int8_t>("w"), on.in<float>("wscale"),
+                            on.in<float>("b"), on.out<float>("y"), call.dim("l"), call.dim("i"), call.dim("o"),
+                            call.dim("g"), call.dim("s") != 1, true});
      }},
     {"linear-i8(x i8[l, i], xscale f32[s], w i8[o, i], wscale f32[p, g], b f32[o]?) -> y f32[l, o]",
      [](const Call& call) {

@@ -115,13 +115,14 @@ export const tilesI4 =
       bytes,
       write(memory, at, data) {
         const to = new Uint8Array(memory, at, bytes);
+        // Weights of zero: 8, but 0 in the upper half of an odd byte where that has a sign.
+        for (let i = 0; i < bytes; i++) to[i] = format.bias && i & 1 ? 0x08 : 0x88;
         for (let row = 0; row < rows; row++)
           for (let group = 0; group < groups; group++) {
             const begin = ((row >> 4) * groups + group) * size + (row & 15) * 4;
             for (let k = 0; k < run; k++) {
-              const isSigned = format.bias && (k & 5) === 5;
-              const w = nibble(data, row * width, group * run + k) + (isSigned ? 0 : 8);
-              to[begin + (k >> 3) * 64 + (k & 3)] |= (w & 15) << (k & 4);
+              const w = nibble(data, row * width, group * run + k);
+              to[begin + (k >> 3) * 64 + (k & 3)] ^= (w & 15) << (k & 4);
             }
           }
       },
