@@ -128,8 +128,7 @@ describe('docs/real-models.md', () => {
   it.each(lines)('%s: its options exist', async line => {
     const [command, ...args] = line.split(' ');
     const { stdout } = await quamba(here, command, '--help');
-    for (const option of args.filter(arg => arg.startsWith('--')))
-      expect(stdout).toContain(`${option} `);
+    for (const option of args.filter(arg => arg.startsWith('--'))) expect(stdout).toContain(`${option} `);
   });
 
   it('has a row for each size and method, and its averages are those of its rows', () => {
