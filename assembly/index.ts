@@ -1,5 +1,6 @@
 // What JavaScript sees of the module.
 export { arrive, run, serve } from './threads';
+export { dotHalves } from './tiles-i4';
 export { dot, setOffset } from './tiles-i8';
 
 /** The first byte that holds none of the module's own constants. */

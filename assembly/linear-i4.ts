@@ -1,3 +1,5 @@
+// The reference's bits: those of linear-i8, whose sums these are: int32 exactly, then f32 for each group in ascending order.
+//
 // linear-i8.ts with weights of four bits: one row of x is multiplied by them as they are, for more the group of a tile is made
 // int8 once and used for all of them.
 import { rowBytes } from './numerics';

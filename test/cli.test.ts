@@ -24,7 +24,7 @@ beforeAll(() => {
   writeFileSync(join(here, 'latin1.txt'), Uint8Array.of(0x63, 0xe9));
   writeFileSync(join(here, 'not-json.json'), '{');
   writeFileSync(join(here, 'unknown-field.json'), '{ "weights": { "bits": 8, "per": "tensor" }, "frob": 1 }');
-  writeFileSync(join(here, 'four-bits.json'), '{ "weights": { "bits": 4, "per": "tensor" } }');
+  writeFileSync(join(here, 'two-bits.json'), '{ "weights": { "bits": 2, "per": "tensor" } }');
 });
 
 describe('help', () => {
@@ -70,8 +70,8 @@ describe('wrong usage ends with 2 and says what was expected', () => {
     [/none\.json: cannot be read/, 'generate --model toy --tokens 1 --recipe none.json'],
     [/unknown-field\.json: no field "frob"/, 'generate --model toy --tokens 1 --recipe unknown-field.json'],
     [
-      /four-bits\.json\.weights\.bits expected 8; got 4/,
-      'generate --model toy --tokens 1 --recipe four-bits.json',
+      /two-bits\.json\.weights\.bits expected 8 or 4; got 2/,
+      'generate --model toy --tokens 1 --recipe two-bits.json',
     ],
     [/not-json\.json/, 'generate --model toy --tokens 1 --recipe not-json.json'],
     [/required option '--out <dir>'/, 'quantize --model toy'],

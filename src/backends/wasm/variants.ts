@@ -33,6 +33,7 @@ export interface Kernels {
   arrive(): number;
   serve(): void;
   dot(a: number, b: number): number;
+  dotHalves(a: number, b: number): number;
   setOffset(value: number): void;
 }
 
@@ -126,7 +127,7 @@ function relaxed(): Trial {
       why: `its dot product saturates (−128 · 255 four times gives ${answer}), so that it is not exact`,
     };
   const signed = answer === SIGNED;
-  const wrong = wrongAnswer(kernels.dot, signed);
+  const wrong = wrongAnswer(kernels.dot, signed) || wrongAnswer(kernels.dotHalves, signed, 0x0f0f0f0f);
   if (wrong) return { name, why: `its dot product is wrong: ${wrong}` };
   const about = signed ? 'signed by signed' : 'signed by unsigned';
   return {
@@ -139,13 +140,16 @@ function relaxed(): Trial {
 /** More calls than an engine takes to replace its first, quick compilation by a better one, which may compute otherwise. */
 const ANSWERS = 20_000;
 
-/** The first of many products of four pairs, over the whole range, that is not what it should be; '' where all are right. */
-function wrongAnswer(dot: Kernels['dot'], signed: boolean): string {
+/**
+ * The first of many products of four pairs, over the whole range (the second factor's within `mask`), that is not what it should
+ * be; '' where all are right.
+ */
+function wrongAnswer(dot: Kernels['dot'], signed: boolean, mask = -1): string {
   let random = 1;
   for (let i = 0; i < ANSWERS; i++) {
     random = Math.imul(random ^ (random >>> 15), 0x2c1b3c6d) + i;
     const a = i & 1 ? random : Math.imul(random, 0x297a2d39) | 0x80808080;
-    const b = i & 2 ? Math.imul(random, 0x85ebca6b) : ~random | 0x7f7f7f7f;
+    const b = (i & 2 ? Math.imul(random, 0x85ebca6b) : ~random | 0x7f7f7f7f) & mask;
     let sum = 0;
     for (let shift = 0; shift < 32; shift += 8) {
       const y = (b >> shift) & 255;
