@@ -1,5 +1,5 @@
 /** `quamba eval`: figures, tasks, partial results. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { load } from '../src/load.ts';
@@ -84,6 +84,25 @@ it('without fp32 has nothing to compare with; tokens per second are measured unl
   expect(Object.keys(results[0]).sort()).toEqual([...keys, 'tokens', 'window', 'windows']);
   expect(results[0].prefill).toBeGreaterThan(0);
   expect(results[0].decode).toBeGreaterThan(0);
+});
+
+it('writes a page and plots of what it measured', async () => {
+  const to = ['--html', 'page.html', '--svg', 'plots'];
+  const { results } = await answer<{ results: Row[] }>(
+    here,
+    'eval',
+    ...[...text, '--recipe', 'fp32,dynamic', '--task', 'piqa', '--data', 'piqa.jsonl', ...to],
+  );
+  const page = readFileSync(join(here, 'page.html'), 'utf8');
+  for (const { recipe, perplexity } of results) {
+    expect(page).toContain(recipe);
+    expect(page).toContain((perplexity as number).toFixed(3));
+  }
+  expect(page).toContain('prose.txt');
+  expect(page).toContain('piqa acc, %');
+  const plots = readdirSync(join(here, 'plots'));
+  expect(plots.length).toBeGreaterThan(0);
+  for (const plot of plots) expect(readFileSync(join(here, 'plots', plot), 'utf8')).toMatch(/^<svg /);
 });
 
 it('is a table, against its first recipe', async () => {

@@ -3,11 +3,13 @@ import { basename } from 'node:path';
 import { Command, Option } from 'commander';
 import { defaultBackend } from '../backends/index.ts';
 import { type Evaluation, evaluate } from '../eval/evaluate.ts';
+import { joinResults } from '../eval/report/results.ts';
 import { EMBEDDED_MODEL, load, textFile } from '../load.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import { keeperOf, keptIn, shardNamed, taskItems, tasksNamed, weightBytes } from './eval-inputs.ts';
 import { mergeCommand } from './eval-merge.ts';
 import { table } from './eval-table.ts';
+import { reportOptions, writeReport } from './report-files.ts';
 import {
   backendOption,
   count,
@@ -29,8 +31,8 @@ const OWN_TEXT_LIMIT = 20480;
 /** Recipes are loaded together while their float weights would take no more than this, so that fp32 runs once for them all. */
 const TOGETHER_BYTES = 1e9;
 
-export const evalCommand = () =>
-  new Command('eval')
+export const evalCommand = () => {
+  const command = new Command('eval')
     .enablePositionalOptions()
     .description(
       'Measures recipes: perplexity of a text (windows without overlap, each from an empty state) and, with fp32 among them, mean KL divergence from it and how often the likeliest token is its own; zero-shot tasks as lm-eval scores them; bytes and tokens per second.',
@@ -56,7 +58,9 @@ export const evalCommand = () =>
     .option('--rounds <n>', 'of measuring tokens per second; 0 for none', countOrZero, 3)
     .addOption(modelOption())
     .addOption(backendOption())
-    .addOption(threadsOption())
+    .addOption(threadsOption());
+  for (const option of reportOptions()) command.addOption(option);
+  return command
     .addOption(jsonOption())
     .addCommand(mergeCommand())
     .addHelpText(
@@ -64,12 +68,14 @@ export const evalCommand = () =>
       `
 Examples:
   quamba eval --recipe fp32,quamba --limit 4096
+  quamba eval --recipe all --limit 65536 --threads 2 --html recipes.html
   quamba eval --recipe all --text wiki.test.raw --model mamba-130m-hf --out 130m.json --json
   quamba eval --recipe quamba --task piqa --data piqa/valid.jsonl
   quamba eval --recipe fp32,quamba --task all --data tasks --shard 0/4 --out part-0.json
   quamba eval merge part-0.json part-1.json part-2.json part-3.json`,
     )
     .action(run);
+};
 
 type Options = {
   recipe: string;
@@ -81,6 +87,8 @@ type Options = {
   shard?: string;
   out?: string;
   rounds: number;
+  html?: string;
+  svg?: string;
   model: string;
   backend?: string;
   threads: number;
@@ -110,6 +118,7 @@ async function run(options: Options): Promise<void> {
     kept?.step(partial);
     if (json) printJson(report);
     else print(table(report));
+    writeReport(options, joinResults([report]));
   } finally {
     kept?.flush();
   }

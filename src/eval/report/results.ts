@@ -7,7 +7,8 @@ import type { Ablation } from '../ablation.ts';
 
 export interface TaskScore {
   readonly acc: number;
-  readonly acc_norm?: number;
+  /** Null where lm-eval has none. */
+  readonly acc_norm?: number | null;
   readonly stderr?: number;
   readonly n?: number;
 }
@@ -53,7 +54,8 @@ export function joinResults(parts: readonly unknown[], names: readonly string[] 
       throw new TypeError(
         `${where}: expected what quamba eval --json or quamba ablate --json prints; got ${show(part).slice(0, 60)}`,
       );
-    const next = part as Results;
+    const { text } = part;
+    const next = { ...part, ...(isObject(text) && { text: `${text.name}` }) } as Results;
     if (joined.model && next.model && joined.model !== next.model)
       throw new RangeError(`${where}: is of model ${next.model}; the results before are of ${joined.model}`);
     for (const row of next.results ?? [])

@@ -93,7 +93,8 @@ export function tasksTable(rows: readonly ResultRow[]): string {
     },
     {
       title: `${task} acc_norm, %`,
-      cell: ({ tasks: all }) => (all?.[task]?.acc_norm === undefined ? undefined : score(all[task].acc_norm)),
+      cell: ({ tasks: all }) =>
+        typeof all?.[task]?.acc_norm === 'number' ? score(all[task].acc_norm) : undefined,
     },
   ];
   const scored = rows.filter(row => row.tasks);
