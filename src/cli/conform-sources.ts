@@ -13,6 +13,7 @@ import { createTokenizer } from '../formats/tokenizer.ts';
 import { EMBEDDED_MODEL } from '../load.ts';
 import type { Attrs } from '../op.ts';
 import { openFloatModel } from '../open-model.ts';
+import { needsCalibration } from '../quant/calibrate.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { recipes } from '../quant/recipes.ts';
 import type { Recipe } from '../quant/scheme.ts';
@@ -62,18 +63,23 @@ export const goldensHash = (): string =>
     .update(readFileSync(`${folder}/manifest.json`))
     .digest('hex');
 
-/** The embedded model under every recipe. Its weights are read, and its plans made, when a case runs. */
+/** The embedded model under every recipe that it has the statistics for. Its weights are read, and its plans made, when a case runs. */
 export function embeddedModels(): readonly ModelUnderTest[] {
   const folder = openFolder(EMBEDDED_MODEL);
   const { program, identity } = openFloatModel(folder);
   const text = once(() => beginning(folder, 'validation.txt.gz'));
-  return Object.entries(recipes).map(([name, recipe]: [string, Recipe]) => ({
+  const fileOf = (name: string) => `stats.${name}.safetensors`;
+  const here = new Set(folder.list());
+  const ready = Object.entries(recipes).filter(
+    ([name, recipe]: [string, Recipe]) => here.has(fileOf(name)) || !needsCalibration(program, recipe),
+  );
+  return ready.map(([name, recipe]: [string, Recipe]) => ({
     name: 'embedded',
     recipe: name,
     float: () => program,
     plan: once(() => {
-      const file = `stats.${name}.safetensors`;
-      if (!folder.list().includes(file)) return planOf(program, recipe);
+      const file = fileOf(name);
+      if (!here.has(file)) return planOf(program, recipe);
       return planOf(
         program,
         recipe,
