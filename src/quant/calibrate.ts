@@ -137,7 +137,10 @@ export function calibrateAll(
     for (const [i, sample] of samples.entries()) {
       let state = initialState(short);
       for (let at = 0; at < sample.length; at += LOOK_EVERY) {
-        ({ state } = executable.feed(sample.subarray(at, at + LOOK_EVERY), state, { logits: 'last' }));
+        ({ state } = executable.feed(sample.subarray(at, at + LOOK_EVERY), state, {
+          giveUp: true,
+          logits: 'last',
+        }));
         for (const ref of anyStates) ofStates[ref] = rowAbsmax(state[ref], ofStates[ref]);
       }
       onProgress?.((passes - 1) * samples.length + i + 1, passes * samples.length);
