@@ -49,8 +49,7 @@ export const outputs = { y: 'f32[l, d]', state: 'f32[d, n]' } as const;
 export const scanKeeping =
   (keep: (h: number, channel: number) => number): Kernel<typeof inputs, typeof outputs, Attrs> =>
   ({ u, dt, A, B, C, D, z, state }, _, { y, state: { data: h } }, { l, d, n }) => {
-    if (state) for (let i = 0; i < h.length; i++) h[i] = keep(state.data[i], Math.floor(i / n));
-    else h.fill(0);
+    for (let i = 0; i < h.length; i++) h[i] = keep(state?.data[i] ?? 0, Math.floor(i / n));
     const a = A.data.map(value => f(value * LOG2E));
     const lanes = new Float32Array(LANES);
     for (let t = 0; t < l; t++)
