@@ -116,9 +116,10 @@ function step(at: usize, rows: i32): void {
     case op.NEG_EXP: negExp(rows, p(at, 1), p(at, 2), i(at, 3)); break;
     case op.SELECTIVE_SCAN:
     case op.SELECTIVE_SCAN_F16:
+    case op.SELECTIVE_SCAN_I8STATE:
       selectiveScan(
         rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), p(at, 6), p(at, 7), p(at, 8), p(at, 9), i(at, 10), i(at, 11),
-        i(at, 0) == op.SELECTIVE_SCAN_F16,
+        i(at, 0) == op.SELECTIVE_SCAN_F16, p(at, 12),
       );
       break;
     case op.FWHT: fwht(rows, p(at, 1), p(at, 2), i(at, 3), i(at, 4), i(at, 5), i(at, 6), p(at, 7), f(at, 8)); break;
@@ -138,10 +139,11 @@ function step(at: usize, rows: i32): void {
       break;
     case op.SELECTIVE_SCAN_I8:
     case op.SELECTIVE_SCAN_F16_I8:
+    case op.SELECTIVE_SCAN_I8STATE_I8:
       selectiveScanI8(
         rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), p(at, 5), i(at, 6), p(at, 7), p(at, 8), p(at, 9), i(at, 10), p(at, 11),
         p(at, 12), i(at, 13), p(at, 14), p(at, 15), p(at, 16), i(at, 17), p(at, 18), p(at, 19), i(at, 20), i(at, 21),
-        p(at, 22), i(at, 0) == op.SELECTIVE_SCAN_F16_I8,
+        p(at, 22), i(at, 0) == op.SELECTIVE_SCAN_F16_I8, p(at, 23),
       );
       break;
     case op.FWHT_QUANTIZE:

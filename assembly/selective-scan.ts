@@ -5,6 +5,7 @@
 // blocks that stay in the cache while the rows pass.
 import { real } from './dequantize';
 import { narrowAll, widenAll } from './half';
+import { fromSteps, toSteps } from './steps';
 import * as v from './numerics';
 import { add, coefficient, integers, magic, mul, ordinary, rowBytes, splat, sub } from './numerics';
 import { first, last, own } from './threads';
@@ -12,17 +13,17 @@ import { first, last, own } from './threads';
 /** Four channels each. */
 const BLOCK = 16;
 
-/** D and z may be 0: none. `halves`: h is kept in binary16. */
+/** D and z may be 0: none. h is kept in binary16 if `halves`, in int8 in steps of f32[d] unless `scales` is 0. */
 export function selectiveScan(
   rows: i32, u: usize, dt: usize, a: usize, B: usize, C: usize, D: usize, z: usize, h: usize, y: usize, d: i32, n: i32,
-  halves: bool,
+  halves: bool, scales: usize,
 ): void {
   const row = rowBytes(d), states = rowBytes(n), fours = (d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
   for (let block = first(blocks), end = last(blocks); block < end; block++)
     for (let t = 0; t < rows; t++)
       for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
         const c = <usize>four << 4, at = row * t + c, input = v128.load(u + at), step = v128.load(dt + at);
-        let sum = scanStored(step, mul(step, input), a, h, four, B + states * t, C + states * t, n, halves);
+        let sum = scanStored(step, mul(step, input), a, h, four, B + states * t, C + states * t, n, halves, scales);
         if (D) sum = add(sum, mul(v128.load(D + c), input));
         v128.store(y + at, z ? mul(sum, v.silu(v128.load(z + at))) : sum);
       }
@@ -38,7 +39,7 @@ export function selectiveScan(
 export function selectiveScanI8(
   rows: i32, u: usize, uscale: usize, ueach: i32, dt: usize, steps: usize, dteach: i32, a: usize, B: usize, Bscale: usize,
   Beach: i32, C: usize, Cscale: usize, Ceach: i32, D: usize, z: usize, gates: usize, zeach: i32, h: usize, y: usize, d: i32, n: i32,
-  channels: usize, halves: bool,
+  channels: usize, halves: bool, scales: usize,
 ): void {
   const row = rowBytes(d), states = rowBytes(n), fours = (d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
   const realB = own() + (<usize>n << 5), realC = realB + states * rows;
@@ -64,7 +65,7 @@ export function selectiveScanI8(
         const step = look(dt + at, stepsOfRow);
         let input = mul(s, integers(v128.load32_zero(u + at)));
         if (channels) input = mul(input, v128.load(channels + (c << 2)));
-        let sum = scanStored(step, mul(step, input), a, h, four, realB + states * t, realC + states * t, n, halves);
+        let sum = scanStored(step, mul(step, input), a, h, four, realB + states * t, realC + states * t, n, halves, scales);
         if (D) sum = add(sum, mul(v128.load(D + (c << 2)), input));
         v128.store(y + (at << 2), z ? mul(sum, look(z + at, gatesOfRow)) : sum);
       }
@@ -97,16 +98,19 @@ function siluTable(scale: usize, to: usize): void {
   return v128.load32_lane(mid + (<isize>load<i8>(q, 3) << 2), x, 3);
 }
 
-/** Four channels, number `four`, whose state is f32 or, if `halves`, binary16: that is widened into own scratch behind the decays. */
+/** Four channels, number `four`, whose state is f32 or not: if not, it is widened into own scratch behind the decays. */
 @inline function scanStored(
-  step: v128, input: v128, a: usize, h: usize, four: i32, B: usize, C: usize, n: i32, halves: bool,
+  step: v128, input: v128, a: usize, h: usize, four: i32, B: usize, C: usize, n: i32, halves: bool, scales: usize,
 ): v128 {
   const decays = a + ((<usize>n + 1) << 4) * four;
-  if (!halves) return scan(step, input, decays, h + (<usize>n << 4) * four, B, C, n);
-  const stored = h + (<usize>n << 3) * four, state = own() + (<usize>n << 4);
-  widenAll(stored, state, n);
+  if (!halves && !scales) return scan(step, input, decays, h + (<usize>n << 4) * four, B, C, n);
+  const state = own() + (<usize>n << 4), steps = scales + (<usize>four << 4);
+  const stored = h + (<usize>n << (halves ? 3 : 2)) * four;
+  if (halves) widenAll(stored, state, n);
+  else fromSteps(stored, steps, state, n);
   const sum = scan(step, input, decays, state, B, C, n);
-  narrowAll(state, stored, n);
+  if (halves) narrowAll(state, stored, n);
+  else toSteps(state, steps, stored, n);
   return sum;
 }
 

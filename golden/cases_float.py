@@ -258,6 +258,71 @@ def selective_scan_f16(case, rng):
     )
 
 
+@op("selective-scan-i8state", formulas.selective_scan_i8state, exact="state")
+def selective_scan_i8state(case, rng):
+    def inputs(l, d, n, state=False):
+        values = {
+            "u": rng.normal(size=(l, d)),
+            "dt": np.exp(rng.uniform(np.log(0.01), np.log(0.5), (l, d))),
+            "A": -np.exp(rng.normal(size=(d, n)) * 0.5),
+            "B": rng.normal(size=(l, n)),
+            "C": rng.normal(size=(l, n)),
+            "scale": rng.uniform(0.005, 0.05, d),
+            "D": rng.normal(1, 0.2, d),
+            "z": rng.normal(size=(l, d)),
+        }
+        return {**values, **({"state": rng.normal(size=(d, n))} if state else {})}
+
+    def added(state, B, scale, C=1.0):
+        """One channel that forgets nothing: B[t] is added to its states."""
+        B = np.array(B, np.float64)
+        ones = np.ones((len(B), 1))
+        return {
+            "u": ones,
+            "dt": ones,
+            "A": np.zeros((1, B.shape[1])),
+            "B": B,
+            "C": np.full(B.shape, C),
+            "scale": np.array([scale], np.float64),
+            "state": np.array([state], np.float64),
+        }
+
+    case("basic", "a state of 8 bits after every token, each channel with its own step", inputs(6, 4, 4))
+    case("with-state", "the state that is given is rounded first", inputs(4, 4, 4, state=True))
+    case("decode-step", "one token on a state", inputs(1, 6, 16, state=True))
+    case("odd-size", "five channels of three states", inputs(5, 5, 3, state=True))
+    case("no-skip-no-gate", "y is made of h before it is rounded", {k: v for k, v in inputs(5, 3, 4).items() if k not in "Dz"})
+    step = 2.0**-6
+    case(
+        "ties",
+        "halfway between two steps, above and below, of both signs: to the even one",
+        added(
+            [0, step, 2 * step, -step, -2 * step, 126 * step, -127 * step],
+            [[step / 2, step / 2, step / 2, -step / 2, -step / 2, step / 2, -step / 2]],
+            step,
+        ),
+        exact="true",
+    )
+    case(
+        "next-to-ties",
+        "one part in 2¹⁵ beside the middle",
+        added([1, 1, 1, 1], [[step / 2 + 2.0**-22, step / 2 - 2.0**-22, 1.5 * step + 2.0**-22, 1.5 * step - 2.0**-22]], step),
+        exact="state",
+    )
+    case(
+        "each-token",
+        "what is less than half a step is lost at every token, and does not add up",
+        added([1, 0.5], [[step / 4, -step / 4]] * 16, step),
+        exact="true",
+    )
+    case(
+        "saturates",
+        "beyond 127 steps, or −128, it stays there",
+        added([126 * step, -127 * step, 0, 0, 100], [[step, -step, 1000, -1000, 0], [step, -step, -step, step, 0]], step),
+        exact="true",
+    )
+
+
 @op("slice", formulas.slice_, exact="true")
 def slice_(case, rng):
     x = rng.normal(size=(3, 56))

@@ -97,6 +97,23 @@ def selective_scan_f16(u, dt, A, B, C, D=None, z=None, state=None):
     return {"y": torch.cat(rows), "state": k}
 
 
+def int8_steps(h, scale):
+    """The nearest int8 in steps of each channel, saturated, times the step."""
+    return torch.clamp(torch.round(h / scale[:, None]), -128, 127).to(torch.int8).to(h.dtype) * scale[:, None]
+
+
+def selective_scan_i8state(u, dt, A, B, C, scale, D=None, z=None, state=None):
+    """selective_scan token by token, its state through int8 between two tokens."""
+    k = torch.zeros_like(A) if state is None else int8_steps(state, scale)
+    rows = []
+    for t in range(len(u)):
+        one = {"u": u[t : t + 1], "dt": dt[t : t + 1], "B": B[t : t + 1], "C": C[t : t + 1]}
+        made = selective_scan(**one, A=A, D=D, z=None if z is None else z[t : t + 1], state=k)
+        rows.append(made["y"])
+        k = int8_steps(made["state"], scale)
+    return {"y": torch.cat(rows), "state": k}
+
+
 def character(q):
     """The quadratic character mod a prime q, at 0 … q−1."""
     squares = {a * a % q for a in range(1, q)}

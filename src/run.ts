@@ -16,7 +16,8 @@ import {
 } from './graph.ts';
 import { type AnyOp, bind, type Kernel } from './op.ts';
 import { selectiveScanF16 } from './ops/selective-scan-f16.ts';
-import { type Tensor, zeros } from './tensor.ts';
+import { selectiveScanI8state } from './ops/selective-scan-i8state.ts';
+import { sizeOf, type Tensor, zeros } from './tensor.ts';
 
 /** Values carried between calls, by name. Their size does not depend on the length of the text. */
 export type State = Readonly<Record<Ref, Tensor<'f32'>>>;
@@ -65,13 +66,26 @@ export interface ExecutableInfo {
 export const initialState = ({ graph }: Program): State =>
   Object.fromEntries(Object.entries(graph.states).map(([ref, shape]) => [ref, zeros('f32', shape)]));
 
-/** How many bits each value of each state has: 16 where the op that carries it keeps it in binary16. */
-export function stateBits({ graph }: Program): Readonly<Record<Ref, 16 | 32>> {
-  const halves = flatten(graph.nodes).flatMap(({ op, in: { state } }) =>
-    op === selectiveScanF16 ? state : [],
-  );
-  return Object.fromEntries(Object.keys(graph.states).map(ref => [ref, halves.includes(ref) ? 16 : 32]));
+/** How the values of a state are kept between two tokens: as f32, binary16, or int8 in steps of `scale` f32[d]. */
+export type Kept = { readonly bits: 32 | 16 } | { readonly bits: 8; readonly scale: Ref };
+
+/** How each state is kept, which the op that carries it says. */
+export function keptStates({ graph }: Program): Readonly<Record<Ref, Kept>> {
+  const kept: Record<Ref, Kept> = {};
+  for (const ref of Object.keys(graph.states)) kept[ref] = { bits: 32 };
+  for (const { op, in: inputs } of flatten(graph.nodes)) {
+    if (op.name === selectiveScanF16.name) kept[inputs.state] = { bits: 16 };
+    if (op.name === selectiveScanI8state.name) kept[inputs.state] = { bits: 8, scale: inputs.scale };
+  }
+  return kept;
 }
+
+/** The bytes that a text in progress takes. */
+export const stateBytes = (program: Program): number =>
+  Object.entries(keptStates(program)).reduce(
+    (sum, [ref, { bits }]) => sum + (bits / 8) * sizeOf(program.graph.states[ref]),
+    0,
+  );
 
 /** Runs a program once on the reference: tokens from a state on, by default from the start of a text. */
 export const run = (

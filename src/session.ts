@@ -5,8 +5,9 @@
 import { fromBytes } from './formats/bytes.ts';
 import { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
 import type { Program } from './graph.ts';
-import { type Executable, type FeedOptions, initialState, type State, stateBits } from './run.ts';
-import { describe, type Tensor } from './tensor.ts';
+import { stepsOf } from './ops/selective-scan-i8state.ts';
+import { type Executable, type FeedOptions, initialState, type Kept, keptStates, type State } from './run.ts';
+import { describe, type Tensor, tensor } from './tensor.ts';
 
 export interface Session {
   /** Tokens fed since the start of the text. */
@@ -40,8 +41,8 @@ export interface Runnable {
 
 /**
  * A state file is a safetensors file. Its tensors are the states by name (`layers.0.convState` f32[d, k−1], oldest input
- * first; `layers.0.ssmState` f32[d, n]), F16 where the recipe keeps them so; its metadata holds `format`, `version`, `model` (a name for people), `identity`
- * (of the model and recipe) and `position` (tokens fed).
+ * first; `layers.0.ssmState` f32[d, n]), F16 or I8 where the recipe keeps them so: integers are in steps that the plan knows. Its
+ * metadata holds `format`, `version`, `model` (a name for people), `identity` (of the model and recipe) and `position` (tokens fed).
  */
 export const STATE_FORMAT = { format: 'quamba-state', version: '1' } as const;
 
@@ -79,10 +80,9 @@ export function createSession(
         identity: runnable.identity(),
         position: `${position}`,
       };
-      const bits = stateBits(program);
+      const kept = keptStates(program);
       const tensors = Object.entries(state).map(
-        ([name, t]) =>
-          [name, { ...t, dtype: bits[name] === 16 ? ('F16' as const) : ('F32' as const) }] as const,
+        ([name, t]) => [name, stored(t, kept[name], program)] as const,
       );
       return concat([...writeSafetensors(tensors, metadata)]);
     },
@@ -121,15 +121,37 @@ function readState(bytes: Uint8Array, runnable: Runnable): { state: State; posit
   if (!/^\d{1,15}$/.test(position ?? ''))
     throw new Error(`state: position expected a whole number; got ${JSON.stringify(position)}`);
   const state: Record<string, Tensor<'f32'>> = {};
-  for (const [name, shape] of Object.entries(runnable.program.graph.states)) {
+  const { program } = runnable;
+  const kept = keptStates(program);
+  for (const [name, shape] of Object.entries(program.graph.states)) {
     if (!file.tensors.has(name)) throw new Error(`state: tensor ${name} is missing`);
     const t = file.read(name);
-    const expected = describe({ dtype: 'f32', shape });
+    const expected = describe({ dtype: kept[name].bits === 8 ? 'i8' : 'f32', shape });
     if (describe(t) !== expected)
       throw new Error(`state: tensor ${name} expected ${expected}; got ${describe(t)}`);
-    state[name] = t as Tensor<'f32'>;
+    state[name] = restored(t, kept[name], program);
   }
   return { state, position: Number(position) };
+}
+
+/** A state as it is written: each of its values as it is kept. */
+function stored(t: Tensor<'f32'>, kept: Kept, { weights }: Program) {
+  if (kept.bits !== 8) return { ...t, dtype: kept.bits === 16 ? ('F16' as const) : ('F32' as const) };
+  const { data: scale } = weights.read(kept.scale);
+  return {
+    ...t,
+    dtype: 'I8' as const,
+    data: Int8Array.from(t.data, (k, i) => stepsOf(k, scale[Math.floor(i / t.shape[1])])),
+  };
+}
+
+function restored(t: Tensor, kept: Kept, { weights }: Program): Tensor<'f32'> {
+  if (kept.bits !== 8) return t as Tensor<'f32'>;
+  const { data: scale } = weights.read(kept.scale);
+  return tensor(
+    Float32Array.from(t.data, (q, i) => scale[Math.floor(i / t.shape[1])] * q),
+    t.shape,
+  );
 }
 
 function concat(chunks: readonly Uint8Array[]): Uint8Array {

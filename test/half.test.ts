@@ -6,7 +6,7 @@ import { readSafetensors } from '../src/formats/safetensors.ts';
 import { half, halfBits, halfOf } from '../src/ops/half.ts';
 import { ops } from '../src/ops/index.ts';
 import { recipes } from '../src/quant/recipes.ts';
-import { interpret, stateBits } from '../src/run.ts';
+import { interpret, keptStates } from '../src/run.ts';
 import { createSession, type Session } from '../src/session.ts';
 import { tensor } from '../src/tensor.ts';
 import { difference } from './feeds.ts';
@@ -129,9 +129,9 @@ describe('a plan whose states are kept in 16 bits', () => {
     });
 
   it('says so of those of the scan, and of no other', () => {
-    const bits = Object.entries(stateBits(plan));
+    const bits = Object.entries(keptStates(plan));
     expect(bits.length).toBe(2 * toy.config.layers);
-    for (const [ref, count] of bits) expect(count).toBe(ref.endsWith('.ssmState') ? 16 : 32);
+    for (const [ref, kept] of bits) expect(kept.bits).toBe(ref.endsWith('.ssmState') ? 16 : 32);
   });
 
   it('saves them as F16, and goes on from there with the same bits', () => {

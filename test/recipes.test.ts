@@ -87,8 +87,8 @@ describe.each(names)('%s', name => {
     for (const of of toys) {
       const fused = planOfToy(of, recipe);
       const apart = unfuse(fused);
-      const { channels, ranges, hessians } = statsOfToy(of, recipe);
-      const base = quantize(transform(of.program, recipe, channels), recipe, ranges, hessians);
+      const stats = statsOfToy(of, recipe);
+      const base = quantize(transform(of.program, recipe, stats.channels), recipe, stats);
       const bits = logitsOf(base, of.text);
       for (const plan of [fused, apart, fuse(apart)])
         expect(sameBits(logitsOf(plan, of.text), bits)).toBe(true);
@@ -197,7 +197,7 @@ it('two who need a site plain share what undoes it', () => {
   const next = random(9);
   const weights = weightsOf(new Map(['table', 'w'].map(ref => [ref, tensor(noise(64, next), [8, 8])])));
   const plan = quantize(transform({ graph, weights }, recipes['quarot-style']), recipes['quarot-style'], {
-    blockIn: 4,
+    ranges: { blockIn: 4 },
   });
   const made = flatten(plan.graph.nodes).map(node => node.op.name);
   expect(made).toEqual('embedding fwht quantize linear-i8 dequantize fwht silu softplus add add'.split(' '));
@@ -242,6 +242,7 @@ describe('ablations', () => {
     );
     expect(added(table['quamba-f16-state'], quamba)).toEqual(['states.ssmState.bits 16']);
     expect(added(quamba, table['quamba-f16-state'])).toEqual([]);
+    expect(added(table['quamba-int8-state'], quamba)).toEqual(['states.ssmState.bits 8']);
     for (const other of [percentile, rotated, table.dynamic])
       expect(added(naive, other)).toEqual(other === table.dynamic ? ['acts.when "static"'] : []);
   });
@@ -376,7 +377,7 @@ describe('parseRecipe', () => {
     [{ at: { scanIn: { range: { percentile: [0.5, 0], ema: 0.01 } } } }, 'recipe.at.scanIn.range.percentile[1] expected a number in (0, 1]; got 0'],
     [{ at: { scanIn: 'clip' } }, 'recipe.at.scanIn expected an object; got "clip"'],
     [{ weightsAt: { lmHead: { bits: 8, per: 'row' } } }, 'recipe.weightsAt: no field "lmHead"; expected inProj, conv, xProj, dtProj, outProj, embedding, head'],
-    [{ states: { ssmState: { bits: 8 } } }, 'recipe.states.ssmState.bits expected 16; got 8'],
+    [{ states: { ssmState: { bits: 4 } } }, 'recipe.states.ssmState.bits expected 16 or 8; got 4'],
     [{ states: { convState: { bits: 16 } } }, 'recipe.states: no field "convState"; expected ssmState'],
     [{ states: { ssmState: 16 } }, 'recipe.states.ssmState expected an object; got 16'],
     [{ weightsAt: { head: 8 } }, 'recipe.weightsAt.head expected an object; got 8'],

@@ -30,8 +30,15 @@ function codesOf(program: Program): readonly number[] {
 
 it('a plan of them has no instruction for one op but embedding, the last product and norm', () => {
   const single = [code.ADD, code.ABSMAX_SCALE, code.QUANTIZE, code.DEQUANTIZE, code.SLICE, code.SOFTPLUS];
-  const float = [code.CAUSAL_CONV1D, code.SELECTIVE_SCAN, code.SELECTIVE_SCAN_F16, code.FWHT];
-  for (const recipe of [recipes['dynamic-rotated'], recipes.quamba, recipes['quamba-f16-state']]) {
+  const float = [
+    code.CAUSAL_CONV1D,
+    code.SELECTIVE_SCAN,
+    code.SELECTIVE_SCAN_F16,
+    code.SELECTIVE_SCAN_I8STATE,
+    code.FWHT,
+  ];
+  const rows = ['dynamic-rotated', 'quamba', 'quamba-f16-state', 'quamba-int8-state'] as const;
+  for (const recipe of rows.map(row => recipes[row])) {
     const codes = codesOf(planOfToy(toy, recipe));
     const { layers } = toy.config;
     const count = (one: number) => codes.filter(each => each === one).length;
@@ -48,13 +55,13 @@ it('any mixture of scales for all and for each token has the bits of the referen
   fc.assert(
     fc.property(
       fc.uniqueArray(fc.constantFrom(...blockSites), { maxLength: blockSites.length }),
-      fc.boolean(),
-      (dynamic, halves) => {
+      fc.constantFrom(32, 16, 8),
+      (dynamic, bits) => {
         const recipe: Recipe = {
           weights: w8,
           acts: a8,
           at: Object.fromEntries(dynamic.map(site => [site, { when: 'dynamic' }])),
-          ...(halves && { states: { ssmState: { bits: 16 } } }),
+          ...(bits !== 32 && { states: { ssmState: { bits: bits as 16 | 8 } } }),
         };
         const plan = planOfToy(toy, recipe);
         const text = toy.text.subarray(0, 20);

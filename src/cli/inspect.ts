@@ -6,8 +6,8 @@ import type { Program } from '../graph.ts';
 import { load } from '../load.ts';
 import { isPlan, type PlanInfo, verifyPlan } from '../quant/checkpoint.ts';
 import { align, type Row, render, rows } from '../render.ts';
-import { stateBits } from '../run.ts';
-import { BYTES, describe, sizeOf } from '../tensor.ts';
+import { stateBytes } from '../run.ts';
+import { BYTES, describe } from '../tensor.ts';
 import { diffLines } from './diff.ts';
 import {
   bytes,
@@ -92,7 +92,7 @@ async function inspect(options: Options): Promise<void> {
       calibration,
       parameters: total(tensors.map(t => t.parameters)),
       bytes: total(tensors.map(t => t.bytes)),
-      stateBytes: total(stateSizes(model.plan)),
+      stateBytes: stateBytes(model.plan),
       nodes: rows(model.plan).length,
       source,
     });
@@ -144,12 +144,6 @@ export function tensorsOf({ graph, weights }: Program) {
     return { name, type: describe(t), parameters: t.data.length, bytes: t.data.length * BYTES[t.dtype] };
   });
 }
-
-/** The bytes of each state. */
-const stateSizes = (plan: Program): number[] => {
-  const bits = stateBits(plan);
-  return Object.entries(plan.graph.states).map(([ref, shape]) => (bits[ref] / 8) * sizeOf(shape));
-};
 
 interface Summary extends PlanInfo {
   readonly model: string;

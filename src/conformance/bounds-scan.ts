@@ -1,5 +1,6 @@
 /** How far the scan may be off: the error of h is carried along beside h. */
 import { half } from '../ops/half.ts';
+import { stepsOf } from '../ops/selective-scan-i8state.ts';
 import type { Bounds } from './bounds.ts';
 import { alike, type Doubt, flushed, NONE, roundings, siluDoubt, sum, times, tolerance } from './doubt.ts';
 
@@ -26,13 +27,23 @@ export const scanF16Bounds: Bounds = (inputs, call, expected) =>
     doubt: h => roundings(2 ** 14, Math.abs(h) + HALF_TINY),
   });
 
+/** A state kept in int8 is in doubt by its step more after each token: e_h ← decay · e_h + … + scale. */
+export const scanI8stateBounds: Bounds = (inputs, call, expected) => {
+  const { scale } = inputs;
+  return boundsOf(inputs, call, expected, {
+    words: ' + scale',
+    round: (h, c) => Math.fround(scale[c] * stepsOf(h, scale[c])),
+    doubt: (_, c) => roundings(2 ** 24, scale[c]),
+  });
+};
+
 /** Roundings of 2⁻²⁴ each, so many that they are 2⁻¹⁰; and what makes them 2⁻²⁴ at the subnormals. */
 const HALF_TINY = 2 ** -14;
 
 interface Stored {
   readonly words: string;
-  readonly round: (h: number) => number;
-  readonly doubt: (h: number) => Doubt;
+  readonly round: (h: number, channel: number) => number;
+  readonly doubt: (h: number, channel: number) => Doubt;
 }
 const asItIs: Stored = { words: '', round: h => h, doubt: () => NONE };
 
@@ -42,7 +53,7 @@ function boundsOf(
   expected: Parameters<Bounds>[2],
   stored: Stored = asItIs,
 ): ReturnType<Bounds> {
-  const h = Float64Array.from({ length: d * n }, (_, i) => stored.round(state?.[i] ?? 0));
+  const h = Float64Array.from({ length: d * n }, (_, i) => stored.round(state?.[i] ?? 0, Math.floor(i / n)));
   const doubts = new Array<Doubt>(d * n).fill(flushed(1));
   const ofOutput = new Array<Doubt>(l * d).fill(NONE);
   for (let t = 0; t < l; t++)
@@ -70,8 +81,8 @@ function boundsOf(
         carried = sum(carried, times(doubts[i], Math.abs(C[t * n + s])));
         value += product;
         size += Math.abs(product);
-        doubts[i] = sum(doubts[i], stored.doubt(h[i]));
-        h[i] = stored.round(h[i]);
+        doubts[i] = sum(doubts[i], stored.doubt(h[i], c));
+        h[i] = stored.round(h[i], c);
       }
       const doubt = sum(carried, roundings(2 * (n + 2), size), flushed(n + 2));
       ofOutput[at] = z ? gated(doubt, value, z[at]) : doubt;

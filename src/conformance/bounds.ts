@@ -9,7 +9,7 @@ import type { AnyOp, BoundCall } from '../op.ts';
 import { factor } from '../ops/hadamard.ts';
 import { unpacked } from '../ops/nibbles.ts';
 import type { Data, Tensor } from '../tensor.ts';
-import { scanBounds, scanF16Bounds } from './bounds-scan.ts';
+import { scanBounds, scanF16Bounds, scanI8stateBounds } from './bounds-scan.ts';
 import type { Tolerance } from './case.ts';
 import {
   alike,
@@ -217,4 +217,5 @@ const BOUNDS: Readonly<Record<string, Bounds>> = {
 
   'selective-scan': scanBounds,
   'selective-scan-f16': scanF16Bounds,
+  'selective-scan-i8state': scanI8stateBounds,
 };

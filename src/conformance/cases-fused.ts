@@ -1,5 +1,6 @@
 /** Every fused op as a program of one fused node, against the ops that it is made of. */
 import { type Builder, type Program, type Ref, trace, weightsOf } from '../graph.ts';
+import type { AnyOp } from '../op.ts';
 import { ops } from '../ops/index.ts';
 import { fuse } from '../quant/fuse.ts';
 import { initialState, once, opsOf } from '../run.ts';
@@ -178,6 +179,7 @@ const factor = (i: number) => 0.3 + 0.17 * (i % 11);
 const scans = {
   'selective-scan-i8': ops.selectiveScan,
   'selective-scan-f16-i8': ops.selectiveScanF16,
+  'selective-scan-i8state-i8': ops.selectiveScanI8state,
 } as const;
 /** `integers`: of B, C and z. `scheme`: of all that is in int8. */
 const scan = (
@@ -209,8 +211,9 @@ const scan = (
       D: weight('D', d),
       z: gated ? given('z', d) : undefined,
       state: g.state('h', [d, n]),
+      ...('scale' in scans[name].inputs && { scale: constant('steps', [d], i => 0.02 * factor(i)) }),
     };
-    return { floats: [g.op('y', scans[name], inputs)] };
+    return { floats: [g.op('y', scans[name] as AnyOp, inputs)] };
   },
 });
 
@@ -247,6 +250,9 @@ export const fusedPrograms: readonly FusedProgram[] = [
   ...WIDTHS.map(d => scan(d, 16, d % 2 === 0, 'all', 'dynamic')),
   ...[1, 16, 17, 64, 65].map(d => scan(d, 16, true, 'all', schemes[d % 2], 'selective-scan-f16-i8')),
   ...[1, 3, 5].map(n => scan(17, n, false, 'all', 'static', 'selective-scan-f16-i8')),
+  ...[1, 16, 17, 64, 65].map(d => scan(d, 16, true, 'all', schemes[d % 2], 'selective-scan-i8state-i8')),
+  ...[1, 3, 5].map(n => scan(17, n, false, 'all', 'static', 'selective-scan-i8state-i8')),
+  scan(17, 3, true, 'all', 'dynamic', 'selective-scan-i8state-i8', true),
   ...WIDTHS.flatMap(d => [conv(d, 4, 'static', d % 2 === 0, true), scan(d, 16, d % 2 === 1, 'all', 'static', 'selective-scan-i8', true)]),
   conv(17, 3, 'dynamic', true, true),
   scan(17, 5, true, 'some', 'static', 'selective-scan-i8', true),

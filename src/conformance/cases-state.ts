@@ -130,7 +130,9 @@ export function stateCases(subject: Subject): Case[] {
         judgeOutcomes(profile, under(), begun, { ...all.state }),
       ];
     }),
-    ...[ops.causalConv1d, ops.selectiveScan, ops.selectiveScanF16].map(op => opCuts(subject, op)),
+    ...[ops.causalConv1d, ops.selectiveScan, ops.selectiveScanF16, ops.selectiveScanI8state].map(op =>
+      opCuts(subject, op),
+    ),
   ];
 }
 

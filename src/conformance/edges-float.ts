@@ -5,7 +5,7 @@ import { random } from '../text/random.ts';
 import { around, both, type Edge, everyExponent, f32, times } from './edge.ts';
 import { gauss } from './inputs.ts';
 
-const { softplus, silu, negExp, selectiveScan, causalConv1d, fwht, rmsNorm } = ops;
+const { softplus, silu, negExp, selectiveScan, selectiveScanI8state, causalConv1d, fwht, rmsNorm } = ops;
 
 const noise = (seed: number, size: number, spread = 1): number[] => {
   const next = random(seed);
@@ -149,6 +149,28 @@ export const floatEdges: readonly Edge[] = [
     'long',
     '700 tokens of slow decay',
     () => scan({ l: 700, dt: [0.001, 0.1], A: [-1, 0], z: [-2, 2] }),
+  ],
+  [
+    selectiveScanI8state,
+    'steps',
+    'given states on ties, beyond the range on both sides, infinite, and −0; a step of zero leaves them',
+    () => ({
+      inputs: {
+        u: f32(new Float32Array(6), 2, 3),
+        dt: f32(new Float32Array(6), 2, 3),
+        A: f32(new Float32Array(30).fill(-1), 3, 10),
+        B: f32(noise(1, 20), 2, 10),
+        C: f32(new Float32Array(20).fill(1), 2, 10),
+        scale: f32([1, 1 / 64, 0.37], 3),
+        state: f32(
+          [1, 1 / 64, 0.37].flatMap(step =>
+            [0.5, 1.5, -2.5, 126.5, -127.5, 128, -129, INFINITE, -INFINITE, -0].map(x => x * step),
+          ),
+          3,
+          10,
+        ),
+      },
+    }),
   ],
   ...[2, 3, 4, 5].flatMap(k =>
     times(

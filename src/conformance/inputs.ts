@@ -44,6 +44,9 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   'selective-scan A': next => -16 * next(),
   'selective-scan-f16 dt': next => Math.abs(gauss(next)) / 4,
   'selective-scan-f16 A': next => -16 * next(),
+  'selective-scan-i8state dt': next => Math.abs(gauss(next)) / 4,
+  'selective-scan-i8state A': next => -16 * next(),
+  'selective-scan-i8state scale': next => 0.002 + 0.02 * next(), // some saturate
   'scale-channels c': next => 0.25 + 4 * next(),
 };
 

@@ -78,7 +78,8 @@ export function withExecutable<T>(
 /** The ops of a recipe's plan, by name: its shape does not depend on what calibration finds. */
 export function opNamesOf(program: Program, recipe: Recipe): readonly string[] {
   const sites = program.graph.nodes.flatMap(node => (node.kind === 'site' ? [node.out] : []));
-  const each = <T>(value: T) => Object.fromEntries(sites.map(site => [site, value]));
+  const refs = [...sites, ...Object.keys(program.graph.states)];
+  const each = <T>(value: T) => Object.fromEntries(refs.map(ref => [ref, value]));
   const plan = planOf(program, recipe, { channels: each(new Float32Array()), ranges: each(1) });
   return [...opsOf(plan)].map(op => op.name);
 }

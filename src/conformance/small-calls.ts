@@ -18,6 +18,7 @@ const OWN: Readonly<Record<string, readonly Choice[]>> = {
   ],
   [ops.selectiveScan.name]: [5, 1, 16].map(n => ({ n })),
   [ops.selectiveScanF16.name]: [5, 1, 16].map(n => ({ n })),
+  [ops.selectiveScanI8state.name]: [5, 1, 16].map(n => ({ n })),
 };
 
 /** Of three sizes; the one in the middle without the inputs that may be left out. */

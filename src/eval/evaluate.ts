@@ -9,7 +9,7 @@ import type { Tokenizer } from '../formats/tokenizer.ts';
 import { bytesOf, hasher, identity } from '../identity.ts';
 import type { Model } from '../open-model.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { initialState } from '../run.ts';
+import { stateBytes } from '../run.ts';
 import type { Session } from '../session.ts';
 import { BYTES, sizeOf, type Tensor } from '../tensor.ts';
 import { likelihoods, request } from './likelihood.ts';
@@ -226,7 +226,7 @@ function partFor(
     recipe: name,
     identity: own,
     bytes: sizes(plan.graph.weights.map(ref => plan.weights.read(ref))),
-    stateBytes: sizes(Object.values(initialState(plan))),
+    stateBytes: stateBytes(plan),
     speed: { prefill: [], decode: [] },
     windows: [],
     tasks: {},

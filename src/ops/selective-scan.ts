@@ -45,12 +45,11 @@ export const inputs = {
 } as const;
 export const outputs = { y: 'f32[l, d]', state: 'f32[d, n]' } as const;
 
-/** The scan whose state is `keep(h)` after each token, also the one that it begins with; what a token puts out is made of h. */
+/** The scan whose state is `keep(h, channel)` after each token, also the one that it begins with; what a token puts out is made of h. */
 export const scanKeeping =
-  (keep: (h: number) => number): Kernel<typeof inputs, typeof outputs, Attrs> =>
+  (keep: (h: number, channel: number) => number): Kernel<typeof inputs, typeof outputs, Attrs> =>
   ({ u, dt, A, B, C, D, z, state }, _, { y, state: { data: h } }, { l, d, n }) => {
-    if (state) for (let i = 0; i < h.length; i++) h[i] = keep(state.data[i]);
-    else h.fill(0);
+    for (let i = 0; i < h.length; i++) h[i] = keep(state?.data[i] ?? 0, Math.floor(i / n));
     const a = A.data.map(value => f(value * LOG2E));
     const lanes = new Float32Array(LANES);
     for (let t = 0; t < l; t++)
@@ -61,7 +60,7 @@ export const scanKeeping =
         for (let s = 0; s < n; s++) {
           const decay = exp2(f(step * a[c * n + s]));
           const next = f(f(decay * h[c * n + s]) + f(input * B.data[t * n + s]));
-          h[c * n + s] = keep(next);
+          h[c * n + s] = keep(next, c);
           lanes[s % LANES] = f(lanes[s % LANES] + f(next * C.data[t * n + s]));
         }
         let sum = f(f(lanes[0] + lanes[2]) + f(lanes[1] + lanes[3]));

@@ -6,11 +6,13 @@
  */
 import { type Node, type Program, type Ref, reads, type SiteNode, withNodes } from '../graph.ts';
 import type { Site } from '../model/mamba.ts';
+import { absmax } from '../ops/absmax-scale.ts';
 import { type Executable, initialState, interpret, type Observer } from '../run.ts';
+import type { Tensor } from '../tensor.ts';
 import { hessianObserver } from './gptq.ts';
 import { type Stats, transform, withResidual } from './lower.ts';
 import { observerOf, ofLayer, type RangeObserver } from './ranges.ts';
-import { type Recipe, siteAction, weightScheme } from './scheme.ts';
+import { type Recipe, siteAction, stateScheme, weightScheme } from './scheme.ts';
 import { channelAbsmax, transformOf } from './transforms.ts';
 
 /** Called after each sample, with how many of all passes are done. */
@@ -22,13 +24,17 @@ export interface CalibrateOptions {
   readonly onProgress?: Progress;
 }
 
-/** Whether a recipe needs calibration at all: a static range, channel statistics, or inputs that GPTQ weighs errors by. */
+/** Whether a recipe needs calibration at all: a static range, channel statistics, inputs that GPTQ weighs errors by, or states. */
 export const needsCalibration = ({ graph }: Program, recipe: Recipe): boolean =>
+  steppedStates(graph, recipe).length > 0 ||
   [smoothedSites, staticSites, curvedSites].some(sites => sites(graph.nodes, recipe).length > 0);
 
 const sitesOf = (nodes: readonly Node[]): readonly SiteNode[] =>
   nodes.flatMap(n => (n.kind === 'site' ? n : []));
 const basisOf = (recipe: Recipe, site: string) => transformOf(siteAction(recipe, site).basis);
+/** States that become int8. */
+const steppedStates = ({ states }: Program['graph'], recipe: Recipe): readonly Ref[] =>
+  Object.keys(states).filter(ref => stateScheme(recipe, ref)?.bits === 8);
 /** Sites whose ranges are seen after a transform that is made from what their channels were seen to be. */
 const smoothedSites = (nodes: readonly Node[], recipe: Recipe) =>
   sitesOf(nodes).filter(({ site }) => {
@@ -50,7 +56,8 @@ const curvedSites = (nodes: readonly Node[], recipe: Recipe) => {
 /**
  * The statistics that `recipe` needs of a float program, over samples of token ids, each from an empty state.
  *
- * One pass over the samples gives the ranges; a recipe that smooths needs another one before it, for the channels.
+ * One pass over the samples gives the ranges; a recipe that smooths needs another one before it, for the channels, and one with
+ * states in int8 another one after it, in which they are looked at after every so many tokens.
  *
  * @throws RangeError for no samples or an empty one, or where a percentile for each layer does not fit the layers.
  */
@@ -61,7 +68,7 @@ export const calibrate = (
   options: CalibrateOptions = {},
 ): Stats => calibrateAll(program, [recipe], samples, options)[0];
 
-/** The same for recipes that differ in nothing but weights, ranges, and which sites have scales by channel: in the passes of one. */
+/** The same for recipes that differ in nothing but weights, ranges, states, and which sites have scales by channel: in the passes of one. */
 export function calibrateAll(
   program: Program,
   recipes: readonly Recipe[],
@@ -77,7 +84,10 @@ export function calibrateAll(
   const smoothed = smoothedSites(nodes, first);
   const stepped = recipes.map(recipe => steppedSites(nodes, recipe));
   const anyStepped = new Set(stepped.flat().map(site => site.out));
-  const passes = smoothed.length > 0 ? 2 : 1;
+  const states = recipes.map(recipe => steppedStates(program.graph, recipe));
+  const anyStates = new Set(states.flat());
+  const before = smoothed.length > 0 ? 1 : 0;
+  const passes = before + (anyStates.size > 0 ? 2 : 1);
   const watch = (
     watched: Program,
     refs: ReadonlySet<Ref>,
@@ -112,7 +122,7 @@ export function calibrateAll(
   watch(
     turned,
     new Set([...observers.flatMap(of => [...of.keys()]), ...anyStepped, ...curved.keys()]),
-    passes - 1,
+    before,
     (ref, x) => {
       if (anyStepped.has(ref)) look(ref, x);
       for (const observer of observersAt(ref)) observer.observe(x.data);
@@ -120,9 +130,30 @@ export function calibrateAll(
     },
   );
 
+  const ofStates: Record<Ref, Float32Array> = {};
+  if (anyStates.size > 0) {
+    const short = upTo(program, sitesOf(nodes).at(-1)!);
+    const executable = prepare(short);
+    for (const [i, sample] of samples.entries()) {
+      let state = initialState(short);
+      for (let at = 0; at < sample.length; at += LOOK_EVERY) {
+        ({ state } = executable.feed(sample.subarray(at, at + LOOK_EVERY), state, {
+          giveUp: true,
+          logits: 'last',
+        }));
+        for (const ref of anyStates) ofStates[ref] = rowAbsmax(state[ref], ofStates[ref]);
+      }
+      onProgress?.((passes - 1) * samples.length + i + 1, passes * samples.length);
+    }
+    executable.dispose?.();
+  }
+
   return observers.map((of, i) => {
     const ranges = new Map([...of].map(([ref, observer]) => [ref, observer.range()]));
-    const channels = new Map(smoothed.map(({ out }) => [out, seen[out]]));
+    const channels = new Map([
+      ...smoothed.map(({ out }) => [out, seen[out]] as const),
+      ...states[i].map(ref => [ref, ofStates[ref]] as const),
+    ]);
     for (const { site, out } of stepped[i]) {
       channels.set(out, within(seen[out], ranges.get(out)));
       if (ranges.has(out)) ranges.set(out, basisOf(recipes[i], site)!.range!);
@@ -182,6 +213,15 @@ function observersOf(
     }),
   );
 }
+
+/** A state is looked at after so many tokens of a sample, and at its end: at every token it takes ten times as long. */
+const LOOK_EVERY = 16;
+
+/** The largest |h| of each row, or of `before`. */
+const rowAbsmax = (
+  { data, shape: [d, n] }: Tensor<'f32'>,
+  before: Float32Array = new Float32Array(d),
+): Float32Array => before.map((most, c) => Math.max(most, absmax(data.subarray(c * n, (c + 1) * n))));
 
 type Seen = Parameters<typeof channelAbsmax>[0];
 

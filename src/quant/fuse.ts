@@ -30,6 +30,7 @@ export const patterns: readonly Pattern[] = [
   { name: 'causal-conv1d-i8',  anchor: 'causal-conv1d',  before: ['dequantize'],             after: ['scale-channels', 'absmax-scale', 'quantize'] },
   { name: 'selective-scan-i8', anchor: 'selective-scan', before: ['dequantize', 'scale-channels', 'softplus'], after: [] },
   { name: 'selective-scan-f16-i8', anchor: 'selective-scan-f16', before: ['dequantize', 'scale-channels', 'softplus'], after: [] },
+  { name: 'selective-scan-i8state-i8', anchor: 'selective-scan-i8state', before: ['dequantize', 'scale-channels', 'softplus'], after: [] },
   { name: 'fwht-quantize',     anchor: 'fwht',           before: [],                         after: ['absmax-scale', 'quantize'] },
 ];
 

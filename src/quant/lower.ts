@@ -18,7 +18,6 @@ import {
   type SiteNode,
   withNodes,
 } from '../graph.ts';
-import type { AnyOp } from '../op.ts';
 import { absmaxScale, scaleOf } from '../ops/absmax-scale.ts';
 import { dequantize } from '../ops/dequantize.ts';
 import { embedding } from '../ops/embedding.ts';
@@ -29,6 +28,7 @@ import { linearI8 } from '../ops/linear-i8.ts';
 import { quantize as quantizeOp } from '../ops/quantize.ts';
 import { selectiveScan } from '../ops/selective-scan.ts';
 import { selectiveScanF16 } from '../ops/selective-scan-f16.ts';
+import { selectiveScanI8state } from '../ops/selective-scan-i8state.ts';
 import { once } from '../run.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
@@ -39,7 +39,7 @@ import { integerWeights } from './weights.ts';
 
 /** What calibration saw. */
 export interface Stats {
-  /** The largest |x| of each channel, at the sites whose basis is made from them. */
+  /** The largest |x| of each channel, at the sites whose basis is made from them and of the states that become int8. */
   readonly channels: Readonly<Record<Ref, Float32Array>>;
   /** The range of each static site, after its transform. */
   readonly ranges: Readonly<Record<Ref, number>>;
@@ -128,11 +128,10 @@ function factorsOf(
 export function quantize(
   program: Program,
   recipe: Recipe,
-  ranges: Stats['ranges'] = {},
-  hessians: Stats['hessians'] = {},
+  { channels = {}, ranges = {}, hessians = {} }: Partial<Stats> = {},
 ): Program {
   const weights = integerWeights(program.weights);
-  const scales: Record<Ref, LazyTensor> = {}; // of static sites
+  const scales: Record<Ref, LazyTensor> = {}; // of static sites and of states
   const nodes: Node[] = [];
   const alias = new Map<Ref, Ref>(); // a site that stays float → its input
   const scaleOfSite = new Map<Ref, Ref>(); // a quantized site → its scale
@@ -163,6 +162,19 @@ export function quantize(
     scaleOfSite.set(node.out, scale);
   };
 
+  /** A node with its state in fewer bits, where the recipe says so. */
+  const narrowed = (node: OpNode): OpNode => {
+    const { state } = node.in;
+    const scheme = state && stateScheme(recipe, state);
+    if (!scheme) return node;
+    if (node.op.name !== selectiveScan.name)
+      throw new Error(`quantize: ${node.op.name} has no form with a state in ${scheme.bits} bits`);
+    if (scheme.bits === 16) return { ...node, op: selectiveScanF16 };
+    const scale = `${state}.scale`;
+    scales[scale] = stateScales(state, channels[state]);
+    return { ...node, op: selectiveScanI8state, in: { ...node.in, scale } };
+  };
+
   /** A node on integers where its op has such a form, else with real inputs. */
   const lowered = (node: OpNode, curvature?: () => Curvature): OpNode => {
     const scheme = weightScheme(recipe, node.role);
@@ -177,8 +189,7 @@ export function quantize(
       const { q, scale } = weights.of(w, scheme, 'rows');
       return opNode(embeddingI8, { tokens, w: q, scale }, node.out.y, {}, node.role);
     }
-    let reader =
-      node.in.state && stateScheme(recipe, node.in.state) ? { ...node, op: narrowed(node.op) } : node;
+    let reader = narrowed(node);
     if (scheme) {
       const integers = weights.of(w, scheme, 'rows');
       reader = renamed(reader, w, emitOnce(opNode(dequantize, integers, `${integers.q}.real`)));
@@ -202,11 +213,10 @@ export function quantize(
   return { graph: { ...graph, result }, weights: overlay(program.weights, made) };
 }
 
-/** The op with its state in binary16. */
-function narrowed(op: AnyOp): AnyOp {
-  if (op.name !== selectiveScan.name)
-    throw new Error(`quantize: ${op.name} has no form with a state in 16 bits`);
-  return selectiveScanF16;
+function stateScales(state: Ref, channels: Float32Array | undefined): LazyTensor {
+  if (!channels)
+    throw new Error(`quantize: no channel statistics for ${state}; calibrate with this recipe first`);
+  return { shape: [channels.length], read: () => tensor(channels.map(scaleOf)) };
 }
 
 function staticScale(site: Ref, ranges: Stats['ranges']): LazyTensor {

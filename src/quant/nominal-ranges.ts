@@ -8,7 +8,7 @@
 import { type Graph, inferTypes, type Program, type Ref } from '../graph.ts';
 import type { Site } from '../model/mamba.ts';
 import type { Stats } from './lower.ts';
-import { type Basis, type Recipe, siteAction } from './scheme.ts';
+import { type Basis, type Recipe, siteAction, stateScheme } from './scheme.ts';
 import { transformOf } from './transforms.ts';
 
 /** The |x| that is to map to 127: of x itself, and of its rotation, whose large values are spread over all channels. */
@@ -26,6 +26,9 @@ const RANGES: Readonly<Record<Site, { readonly none: number; readonly hadamard?:
   headIn:  { none: 4.5 },
 };
 
+/** Of the scan's state. */
+const STATE = 8;
+
 const rangesOf = (site: string): { readonly [B in Basis & string]?: number } => RANGES[site as Site];
 
 /** The same with what channels would be seen to be: all alike, as those of random weights are. */
@@ -41,7 +44,13 @@ export function nominalStats(program: Program, recipe: Recipe): Stats {
         ]
       : [],
   );
-  return { channels: Object.fromEntries(channels), ranges: nominalRanges(program.graph, recipe) };
+  const states = Object.entries(program.graph.states).flatMap(([ref, [d]]) =>
+    stateScheme(recipe, ref)?.bits === 8 ? [[ref, new Float32Array(d).fill(STATE)] as const] : [],
+  );
+  return {
+    channels: Object.fromEntries([...channels, ...states]),
+    ranges: nominalRanges(program.graph, recipe),
+  };
 }
 
 /**

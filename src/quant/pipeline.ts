@@ -15,7 +15,7 @@ export function planOf(
   recipe: Recipe,
   stats: Stats = { channels: {}, ranges: {} },
 ): Program {
-  return fuse(quantize(transform(program, recipe, stats.channels), recipe, stats.ranges, stats.hessians));
+  return fuse(quantize(transform(program, recipe, stats.channels), recipe, stats));
 }
 
 /**

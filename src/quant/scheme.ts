@@ -32,9 +32,9 @@ export interface WeightScheme {
   readonly rounding?: 'nearest' | 'gptq';
 }
 
-/** How a state is kept between two tokens: 16 bits are IEEE binary16. */
+/** How a state is kept between two tokens: 16 bits are IEEE binary16; 8 are int8, with a static step for each channel. */
 export interface StateScheme {
-  readonly bits: 16;
+  readonly bits: 16 | 8;
 }
 
 export interface Recipe {
@@ -59,6 +59,7 @@ export const w4: WeightScheme = { ...w4nearest, rounding: 'gptq' };
 export const a8: SiteScheme = { basis: 'none', range: 'absmax', when: 'static', bits: 8 };
 /** A state in binary16. */
 export const f16: StateScheme = { bits: 16 };
+export const i8: StateScheme = { bits: 8 };
 export const a8dynamic: SiteScheme = { ...a8, when: 'dynamic' };
 
 /** Clips to the p-quantile of |x|, averaged over samples: the range that Quamba gives the scan's input. */
@@ -126,7 +127,11 @@ export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
   for (const [role, scheme] of Object.entries(record(recipe.weightsAt ?? {}, `${where}.weightsAt`, roles)))
     parseWeights(scheme, `${where}.weightsAt.${role}`);
   for (const [state, scheme] of Object.entries(record(recipe.states ?? {}, `${where}.states`, ['ssmState'])))
-    oneOf(record(scheme, `${where}.states.${state}`, ['bits']).bits, `${where}.states.${state}.bits`, [16]);
+    oneOf(
+      record(scheme, `${where}.states.${state}`, ['bits']).bits,
+      `${where}.states.${state}.bits`,
+      [16, 8],
+    );
   return recipe as Recipe;
 }
 

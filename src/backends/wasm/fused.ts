@@ -15,6 +15,8 @@ import {
   linearI8,
   type Operand,
   quantizeFrom,
+  type ScanPacking,
+  steppedBytes,
 } from './instructions.ts';
 import { padded } from './memory.ts';
 import * as code from './opcodes.ts';
@@ -177,6 +179,8 @@ export const fused: Readonly<Record<string, Rule>> = {
   'selective-scan-i8': body => scanI8(body, 'selective-scan', code.SELECTIVE_SCAN_I8, channelLanes),
   'selective-scan-f16-i8': body =>
     scanI8(body, 'selective-scan-f16', code.SELECTIVE_SCAN_F16_I8, channelHalves),
+  'selective-scan-i8state-i8': body =>
+    scanI8(body, 'selective-scan-i8state', code.SELECTIVE_SCAN_I8STATE_I8, steppedBytes),
 
   'fwht-quantize'(body) {
     const [fwht, quantize] = ['fwht', 'quantize'].map(name => the(name, body));
@@ -202,7 +206,7 @@ export const fused: Readonly<Record<string, Rule>> = {
 };
 
 /** dequantize and softplus before a scan. */
-function scanI8(body: Body, op: string, opcode: number, packing: typeof channelLanes): ReturnType<Rule> {
+function scanI8(body: Body, op: string, opcode: number, packing: ScanPacking): ReturnType<Rule> {
   const scan = the(op, body)!;
   const softplus = the('softplus', body);
   if (!softplus || softplus.out.y !== scan.in.dt) return undefined;
@@ -227,7 +231,8 @@ function scanI8(body: Body, op: string, opcode: number, packing: typeof channelL
     return [q, each === 0 ? calls[key].weight('scale', table) : scale, each];
   };
   const tables = [calls.dt, calls.z].filter(call => call && call.scale('scale')[1] > 0).length;
-  const { weight, state, value, dims } = body.callOf(scan);
+  const call = body.callOf(scan);
+  const { weight, state, value, dims } = call;
   return [
     {
       code: opcode,
@@ -239,11 +244,12 @@ function scanI8(body: Body, op: string, opcode: number, packing: typeof channelL
         ...scaled('C'),
         weight('D', vector),
         ...(calls.z ? looked('z', siluTable) : [0, 0, 0]),
-        state(packing(dims.d, dims.n)),
+        state(packing(dims.d, dims.n, call)),
         value('y'),
         dims.d,
         dims.n,
         channels ? body.callOf(channels).weight('c', vector) : 0,
+        weight('scale', vector),
       ],
       own: rows => 2 * dims.n * 16 + 2 * rows * padded(dims.n) * 4 + tables * rows * 1024,
     },

@@ -5,9 +5,11 @@
 import type { Ref } from '../../graph.ts';
 import type { Attrs, Dims } from '../../op.ts';
 import { factor } from '../../ops/hadamard.ts';
+import type { Data } from '../../tensor.ts';
 import { padded } from './memory.ts';
 import * as code from './opcodes.ts';
 import {
+  channelBytes,
   channelHalves,
   channelLanes,
   decays,
@@ -56,6 +58,8 @@ export interface Call {
   /** A scale that is one for all rows or has one for each, and the bytes from one row's to the next's. */
   scale(key: string): readonly [Operand, number];
   state(packing: StatePacking): Operand;
+  /** What a constant input holds. */
+  constant(key: string): () => Data;
 }
 
 const does = (
@@ -115,6 +119,7 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
   'neg-exp': elementwise(code.NEG_EXP),
   'selective-scan': call => [selectiveScan(code.SELECTIVE_SCAN, channelLanes, call)],
   'selective-scan-f16': call => [selectiveScan(code.SELECTIVE_SCAN_F16, channelHalves, call)],
+  'selective-scan-i8state': call => [selectiveScan(code.SELECTIVE_SCAN_I8STATE, steppedBytes, call)],
   fwht: call => [
     does(code.FWHT, [call.value('x'), call.value('y'), ...hadamardOperands(call)], { own: () => hadamardColumns(call.dims.n) }),
   ],
@@ -131,11 +136,13 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
   ],
 };
 
-function selectiveScan(
-  opcode: number,
-  packing: typeof channelLanes,
-  { value, weight, state, dims: { d, n } }: Call,
-): Instruction {
+/** How the state of a scan lies in memory. */
+export type ScanPacking = (d: number, n: number, call: Call) => StatePacking;
+export const steppedBytes: ScanPacking = (d, n, { constant }) => channelBytes(d, n, constant('scale'));
+
+function selectiveScan(opcode: number, packing: ScanPacking, call: Call): Instruction {
+  const { value, weight, state, dims } = call;
+  const { d, n } = dims;
   const inputs = [
     value('u'),
     value('dt'),
@@ -145,7 +152,9 @@ function selectiveScan(
     weight('D', vector),
     value('z'),
   ];
-  return does(opcode, [...inputs, state(packing(d, n)), value('y'), d, n], { own: () => 2 * n * 16 });
+  return does(opcode, [...inputs, state(packing(d, n, call)), value('y'), d, n, weight('scale', vector)], {
+    own: () => 2 * n * 16,
+  });
 }
 
 /** The int8 product into y, or into the segments of its columns: end, scale and q of each. */

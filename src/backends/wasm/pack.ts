@@ -5,7 +5,8 @@ import type { Base } from '../../ops/hadamard.ts';
 import { half, halfBits, halfOf } from '../../ops/half.ts';
 import { nibble } from '../../ops/nibbles.ts';
 import { silu, softplus } from '../../ops/numerics.ts';
-import { type DType, type Tensor, zeros } from '../../tensor.ts';
+import { stepsOf } from '../../ops/selective-scan-i8state.ts';
+import { type Data, type DType, type Tensor, zeros } from '../../tensor.ts';
 import { padded } from './memory.ts';
 import type { TileFormat } from './variants.ts';
 
@@ -201,6 +202,26 @@ export const channelHalves = (d: number, n: number): StatePacking => ({
     const state = zeros('f32', [d, n]);
     for (let c = 0; c < d; c++)
       for (let s = 0; s < n; s++) state.data[c * n + s] = halfOf(from[((c >> 2) * n + s) * 4 + (c & 3)]);
+    return state;
+  },
+});
+
+/** The same in int8, in steps of f32[d]: [d/4][n][4 channels] of 1 byte. */
+export const channelBytes = (d: number, n: number, scale: () => Data): StatePacking => ({
+  bytes: padded(d) * n,
+  write(memory, at, { data }) {
+    const to = new Int8Array(memory, at, padded(d) * n);
+    const steps = scale();
+    for (let c = 0; c < d; c++)
+      for (let s = 0; s < n; s++) to[((c >> 2) * n + s) * 4 + (c & 3)] = stepsOf(data[c * n + s], steps[c]);
+  },
+  read(memory, at) {
+    const from = new Int8Array(memory, at, padded(d) * n);
+    const state = zeros('f32', [d, n]);
+    const steps = scale();
+    for (let c = 0; c < d; c++)
+      for (let s = 0; s < n; s++)
+        state.data[c * n + s] = f(steps[c] * from[((c >> 2) * n + s) * 4 + (c & 3)]);
     return state;
   },
 });

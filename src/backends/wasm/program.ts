@@ -6,6 +6,7 @@
  */
 import { type Node, type OpNode, type Ref, reads, type ValueType, type Weights } from '../../graph.ts';
 import { type AnyOp, bind, parse } from '../../op.ts';
+import { once } from '../../run.ts';
 import { type DType, sizeOf, type Tensor } from '../../tensor.ts';
 import { fused } from './fused.ts';
 import { type Call, type Instruction, instructions, type Operand } from './instructions.ts';
@@ -214,6 +215,7 @@ function callOn(node: OpNode, { types, weights }: Plan, tiles: TileFormat, root:
       return [isOwn ? value(key) : weight(key, vector), isOwn ? 4 : 0];
     },
     state: packing => ({ kind: 'state', ref: node.in.state, packing }),
+    constant: key => once(() => weights.read(node.in[key]).data),
   };
 }
 
