@@ -41,6 +41,8 @@ export const recipes = {
   'quamba-int8-head': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { embedding: w8rows, head: w8rows } },
   'w4a8-rtn':         { weights: w4nearest, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { conv: w8, dtProj: w8rows, embedding: w8rows, head: w8rows } },
   'w4a8':             { weights: w4, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { conv: w8, dtProj: w8rows, embedding: w8rows, head: w8rows } },
+  'w4a16-rtn':        { weights: w4nearest, weightsAt: { conv: w8, dtProj: w8rows, embedding: w8rows, head: w8rows } },
+  'w4a16':            { weights: w4, weightsAt: { conv: w8, dtProj: w8rows, embedding: w8rows, head: w8rows } },
 } as const satisfies Record<string, Recipe>;
 
 export type RecipeName = keyof typeof recipes;

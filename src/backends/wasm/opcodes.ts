@@ -30,6 +30,7 @@ export const SELECTIVE_SCAN_F16 = 28;
 export const SELECTIVE_SCAN_F16_I8 = 29;
 export const LINEAR_I4 = 30;
 export const LINEAR_I4_QUANTIZE = 31;
+export const DEQUANTIZE_I4 = 32;
 
 /** An instruction is an opcode and up to 27 arguments, each an i32; then the two i64 by which threads share it. */
 export const INSTRUCTION_BYTES = 128;
