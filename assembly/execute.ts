@@ -7,6 +7,7 @@ import { add } from './add';
 import { causalConv1d, causalConv1dI8 } from './causal-conv1d';
 import { multiply, read } from './ceilings';
 import { dequantize } from './dequantize';
+import { dequantizeI4 } from './dequantize-i4';
 import { embedding } from './embedding';
 import { embeddingI8 } from './embedding-i8';
 import { fwht, fwhtQuantize } from './fwht';
@@ -69,6 +70,7 @@ function takesRows(code: i32): bool {
     case op.ABSMAX_SCALE:
     case op.QUANTIZE:
     case op.DEQUANTIZE:
+    case op.DEQUANTIZE_I4:
     case op.SLICE:
     case op.ADD_NORM_QUANTIZE:
     case op.FWHT_QUANTIZE:
@@ -127,6 +129,7 @@ function step(at: usize, rows: i32): void {
     case op.ABSMAX_SCALE: absmaxScale(rows, p(at, 1), p(at, 2), i(at, 3)); break;
     case op.QUANTIZE: quantize(at, rows, p(at, 1) + p(at, 2), p(at, 3), p(at, 4), i(at, 5), p(at, 6), i(at, 7)); break;
     case op.DEQUANTIZE: dequantize(rows, p(at, 1), p(at, 2), i(at, 3), p(at, 4), i(at, 5)); break;
+    case op.DEQUANTIZE_I4: dequantizeI4(rows, p(at, 1), p(at, 2), p(at, 3), i(at, 4), i(at, 5)); break;
     case op.SLICE: slice(rows, p(at, 1), p(at, 2), i(at, 3), i(at, 4), i(at, 5)); break;
     case op.ADD_NORM_QUANTIZE:
       addNormQuantize(at, rows, p(at, 1), p(at, 2), p(at, 3), p(at, 4), p(at, 5), i(at, 6), p(at, 7), i(at, 8), f(at, 9));

@@ -18,7 +18,9 @@ import { randomModel } from '../dist/model/random-model.js';
 import { shapes } from '../dist/model/shapes.js';
 import { bind, parse } from '../dist/op.js';
 import { ops } from '../dist/ops/index.js';
+import { packedColumns } from '../dist/ops/nibbles.js';
 import { patterns } from '../dist/quant/fuse.js';
+import { groupSize } from '../dist/quant/int4.js';
 import { nominalRanges } from '../dist/quant/nominal-ranges.js';
 import { planOf } from '../dist/quant/pipeline.js';
 import { recipe } from '../dist/quant/recipes.js';
@@ -61,6 +63,7 @@ function cases({ dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, vocabSize
     ['rms-norm', 'block', { m }],
     ...matrices.map(([what, dims]) => ['linear', what, dims]),
     ...matrices.map(([what, dims]) => ['linear-i8', what, { ...dims, p: what === 'head' ? v : 1, g: 1 }]),
+    ...matrices.map(([what, dims]) => ['linear-i4', what, { ...dims, h: packedColumns(dims.i), g: dims.i / groupSize(128, dims.i) }]),
     ['slice', 'x of xz', { n: 2 * d }, { start: 0, size: d }],
     ['causal-conv1d', 'conv', { d, k }],
     ['softplus', 'dt', { n: d }],

@@ -1,4 +1,4 @@
-// The ops in which every output has one thread and no sum: add, dequantize, embedding, embedding-i8, neg-exp,
+// The ops in which every output has one thread and no sum: add, dequantize, dequantize-i4, embedding, embedding-i8, neg-exp,
 // scale-channels, silu, slice, softplus.
 #pragma once
 
@@ -19,6 +19,15 @@ inline void dequantize(cudaStream_t stream, const int8_t* q, const float* scale,
   each(stream, l, n, [=] __device__(int t, int j) {
     const size_t at = static_cast<size_t>(t) * n + j;
     x[at] = mul(scale[eachRow ? t : 0], static_cast<float>(q[at]));
+  });
+}
+
+/** Two steps in a byte, the even column in the low half; one scale for each row and group of columns. */
+inline void dequantizeI4(cudaStream_t stream, const int8_t* q, const float* scale, int groups, float* x, int l, int n) {
+  each(stream, l, n, [=] __device__(int t, int j) {
+    const int pair = q[static_cast<size_t>(t) * ((n + 1) / 2) + j / 2];
+    const int step = j % 2 ? pair >> 4 : ((pair & 15) ^ 8) - 8;
+    x[static_cast<size_t>(t) * n + j] = mul(scale[static_cast<size_t>(t) * groups + j / (n / groups)], static_cast<float>(step));
   });
 }
 

@@ -60,6 +60,16 @@ const Op OPS[] = {
        dequantize(on.stream, on.in<int8_t>("q"), on.in<float>("scale"), call.dim("s") != 1, on.out<float>("x"),
                   call.dim("l"), call.dim("n"));
      }},
+    {"dequantize-i4(q i8[l, h], scale f32[l, g]; n) -> x f32[l, n]",
+     [](const Call& call) {
+       const int h = call.dim("h"), g = call.dim("g"), n = call.dim("n");
+       call.require(n >= 1 && h == (n + 1) / 2, "C1", "a row of q must hold n halves of bytes", {"h", "n"});
+       call.require(g > 0 && n % g == 0, "C2", "the groups g must divide n", {"g", "n"});
+     },
+     [](const Call& call, const Resident& on) {
+       dequantizeI4(on.stream, on.in<int8_t>("q"), on.in<float>("scale"), call.dim("g"), on.out<float>("x"), call.dim("l"),
+                    call.dim("n"));
+     }},
     {"embedding(tokens i32[l], w f32[v, m]) -> y f32[l, m]", tokensInTable,
      [](const Call& call, const Resident& on) {
        embedding(on.stream, on.in<int32_t>("tokens"), on.in<float>("w"), on.out<float>("y"), call.dim("l"), call.dim("m"));

@@ -260,6 +260,18 @@ def dequantize(case, rng):
     )
 
 
+@op("dequantize-i4", formulas.dequantize_i4, exact="true")
+def dequantize_i4(case, rng):
+    def inputs(l, n, groups):
+        return {
+            "q": codes(rng, l, (n + 1) // 2),
+            "scale": scales(rng, l, groups) * rng.choice([-1, 1], (l, groups)),
+        }
+
+    case("basic", "groups of 128 columns, scales of both signs", inputs(3, 256, 2), {"n": 256})
+    case("odd-groups", "groups that begin in the middle of a byte", inputs(4, 15, 5), {"n": 15}, flags=["odd-size"])
+
+
 PERCENTILES = [0.99999, 0.9999, 0.999, 0.95, 1.0]
 
 

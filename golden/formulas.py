@@ -44,8 +44,12 @@ def linear_i8(x, w, xscale, wscale, b=None):
 
 def linear_i4(x, w, xscale, wscale, b=None):
     """Two weights in a byte, the even column in the low half, two's complement."""
-    halves = torch.stack([w.int() & 15, (w.int() >> 4) & 15], -1).flatten(1)[:, : x.shape[1]]
-    return linear_i8(x, torch.where(halves < 8, halves, halves - 16).to(torch.int8), xscale, wscale, b)
+    return linear_i8(x, halves(w, x.shape[1]), xscale, wscale, b)
+
+
+def halves(w, columns):
+    values = torch.stack([w.int() & 15, (w.int() >> 4) & 15], -1).flatten(1)[:, :columns]
+    return torch.where(values < 8, values, values - 16).to(torch.int8)
 
 
 def causal_conv1d(x, w, b=None, state=None, activation="silu"):
@@ -207,6 +211,10 @@ def quantize(x, scale):
 
 def dequantize(q, scale):
     return {"x": scale[:, None] * q.to(scale.dtype)}
+
+
+def dequantize_i4(q, scale, n=1):
+    return {"x": scale.repeat_interleave(n // scale.shape[1], 1) * halves(q, n).to(scale.dtype)}
 
 
 def slice_(x, start=0, size=1):

@@ -13,7 +13,7 @@ import { randomModel } from '../dist/model/random-model.js';
 import { shapes } from '../dist/model/shapes.js';
 import { parse } from '../dist/op.js';
 import { loadPlan } from '../dist/quant/checkpoint.js';
-import { nominalStats } from '../dist/quant/nominal-ranges.js';
+import { nominalRecipe, nominalStats } from '../dist/quant/nominal-ranges.js';
 import { planOf } from '../dist/quant/pipeline.js';
 import { recipes } from '../dist/quant/recipes.js';
 import { foldConstants, initialState } from '../dist/run.js';
@@ -61,7 +61,7 @@ export function planSections(cuda, { brief }) {
 /** A plan of random weights, its ranges constants. */
 function randomPlan(config, recipe) {
   const model = randomModel(config, 1);
-  return planOf(model, recipe, nominalStats(model, recipe));
+  return planOf(model, nominalRecipe(recipe), nominalStats(model, recipe));
 }
 const text = (length, v, seed = 7) => {
   const next = random(seed);

@@ -155,6 +155,16 @@ const refused: Readonly<
   dequantize: {
     C1: [() => ops.dequantize({ q: i8(3, 2), scale: f32(2) }), `${oneForEachRow}; got s=2, l=3`],
   },
+  'dequantize-i4': {
+    C1: [
+      () => ops.dequantizeI4({ q: i8(1, 3), scale: f32(1, 1) }, { n: 4 }),
+      'a row of q must hold n halves of bytes; got h=3, n=4',
+    ],
+    C2: [
+      () => ops.dequantizeI4({ q: i8(1, 2), scale: f32(1, 3) }, { n: 4 }),
+      'the groups g must divide n; got g=3, n=4',
+    ],
+  },
   embedding: {
     C1: [
       () => ops.embedding({ tokens: Int32Array.of(1, 4, -1), w: f32(4, 2) }),

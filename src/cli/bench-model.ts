@@ -4,7 +4,7 @@ import type { Program } from '../graph.ts';
 import { load } from '../load.ts';
 import { randomModel } from '../model/random-model.ts';
 import { type ShapeName, shapes } from '../model/shapes.ts';
-import { nominalStats } from '../quant/nominal-ranges.ts';
+import { nominalRecipe, nominalStats } from '../quant/nominal-ranges.ts';
 import { planOf } from '../quant/pipeline.ts';
 import type { Executable } from '../run.ts';
 import { recipeNamed, usage } from './terminal.ts';
@@ -50,7 +50,8 @@ export async function open(
     const about = { model: path, recipe: info.recipe.name };
     return { plan, executable, vocabSize: info.config.vocabSize, about, close: () => model.dispose() };
   }
-  const { name, scheme } = recipeNamed(recipe ?? SHAPE_RECIPE);
+  const { name, scheme: given } = recipeNamed(recipe ?? SHAPE_RECIPE);
+  const scheme = nominalRecipe(given);
   const program = randomModel(shapes[shape], seed);
   const plan = planOf(
     program,

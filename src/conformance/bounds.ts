@@ -79,6 +79,7 @@ const BOUNDS: Readonly<Record<string, Bounds>> = {
   embedding: (_, __, { y }) => ({ y: copy(y) }),
   slice: (_, __, { y }) => ({ y: copy(y) }),
   dequantize: roundsOnce('x', ({ q }) => absmax(q)),
+  'dequantize-i4': roundsOnce('x', () => 8),
   'embedding-i8': roundsOnce('y', ({ w }) => absmax(w)),
 
   quantize: (_, __, { q }) => ({

@@ -40,6 +40,7 @@ const TILES: Readonly<Record<string, Sizes>> = {
   'selective-scan-i8state': { l: [3, 129], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
   quantize: { l: [2, 129], n: [2, 3, 5, 15, 16, 17, 33], s: ['l'] },
   dequantize: { l: [2, 129], n: [2, 3, 5, 15, 16, 17, 33], s: ['l'] },
+  'dequantize-i4': { l: [2, 129], n: [6, 24, 33, 48], g: [1, 2, 3, 6] },
   fwht: { l: [2, 130], n: [4, 8, 16, 32, 48, 96, 192, 384, 40, 160, 320, 112, 28], inverse: [false, true] },
   'rms-norm': { l: [2, 130], m: [2, 3, 5, 31, 33, 34, 63, 64, 65, 161], eps: [1e-5, 1e-6] },
   slice: { l: [2, 130], n: [11], start: [0, 1, 2, 3, 4], size: [1, 2, 3, 4, 5, 6] },
@@ -66,6 +67,7 @@ function some<T>(list: readonly T[]): readonly T[] {
 function isAllowed(op: AnyOp, choice: Choice): boolean {
   const { i = 1, o = 1, g = 1, p = 1, n = 1 } = choice as Readonly<Record<string, number>>;
   if (op.name === ops.fwht.name) return factor(n) !== undefined;
+  if (op.name === ops.dequantizeI4.name) return n % g === 0;
   return i % g === 0 && (g === 1 || p === o || op.name === ops.linearI4.name);
 }
 

@@ -2,7 +2,7 @@
 import { ops } from '../ops/index.ts';
 import { type Edge, f32, i8, times } from './edge.ts';
 
-const { linearI4 } = ops;
+const { dequantizeI4, linearI4 } = ops;
 /** Every byte. */
 const ALL = times(256, i => i - 128);
 
@@ -58,6 +58,26 @@ export const int4Edges: readonly Edge[] = [
           10,
         ),
       },
+    }),
+  ],
+  [
+    dequantizeI4,
+    'every-byte',
+    'all 256 pairs by ordinary, tiny and large scales of both signs, in groups that begin in the middle of a byte',
+    () => ({
+      inputs: {
+        q: i8(
+          times(4 * 256, i => ALL[i % 256]),
+          4,
+          256,
+        ),
+        scale: f32(
+          times(4 * 7, i => [0.5, -0.0371, 1e-45, -1e-39, 1e36][i % 5]),
+          4,
+          7,
+        ),
+      },
+      attrs: { n: 511 },
     }),
   ],
 ];

@@ -35,6 +35,7 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   'quantize x': quantizable,
   'quantize scale': scale,
   'dequantize scale': scale,
+  'dequantize-i4 scale': next => (next() < 0.5 ? -1 : 1) * scale(next),
   'embedding-i8 scale': scale,
   'linear-i8 xscale': scale,
   'linear-i8 wscale': scale,
@@ -52,9 +53,10 @@ const MAKERS: Readonly<Record<string, Maker>> = {
 
 export const integer: Maker = next => (next() < 0.1 ? -128 : Math.floor(next() * 256) - 128);
 
-/** What a letter stands for: of those that are not given, h is the bytes of i halves, and all others are 1. */
+/** What a letter stands for: of those that are not given, h is the bytes of i (or n) halves, and all others are 1. */
 const sizeIn = (choice: Choice, letter: string): number =>
-  (choice[letter] as number | undefined) ?? (letter === 'h' ? packedColumns(choice.i as number) : 1);
+  (choice[letter] as number | undefined) ??
+  (letter === 'h' ? packedColumns((choice.i ?? choice.n) as number) : 1);
 
 /** The tensor of an input, value by value; tokens lie in 0 … v−1. */
 export function inputOf(op: AnyOp, key: string, choice: Choice, next: () => number, float: Maker): Tensor {

@@ -3,6 +3,7 @@ import { absmaxScale } from './absmax-scale.ts';
 import { add } from './add.ts';
 import { causalConv1d } from './causal-conv1d.ts';
 import { dequantize } from './dequantize.ts';
+import { dequantizeI4 } from './dequantize-i4.ts';
 import { embedding } from './embedding.ts';
 import { embeddingI8 } from './embedding-i8.ts';
 import { fwht } from './fwht.ts';
@@ -25,6 +26,7 @@ export const ops = {
   add,
   causalConv1d,
   dequantize,
+  dequantizeI4,
   embedding,
   embeddingI8,
   fwht,

@@ -20,6 +20,7 @@ import {
 } from '../graph.ts';
 import { absmaxScale, scaleOf } from '../ops/absmax-scale.ts';
 import { dequantize } from '../ops/dequantize.ts';
+import { dequantizeI4 } from '../ops/dequantize-i4.ts';
 import { embedding } from '../ops/embedding.ts';
 import { embeddingI8 } from '../ops/embedding-i8.ts';
 import { linear } from '../ops/linear.ts';
@@ -191,8 +192,12 @@ export function quantize(
     }
     let reader = narrowed(node);
     if (scheme) {
-      const integers = weights.of(w, scheme, 'rows');
-      reader = renamed(reader, w, emitOnce(opNode(dequantize, integers, `${integers.q}.real`)));
+      const [, n] = program.weights.shape(w);
+      const integers = weights.of(w, scheme, scheme.bits === 4 ? 'matrix' : 'rows', curvature);
+      const name = `${integers.q}.real`;
+      const made =
+        scheme.bits === 4 ? opNode(dequantizeI4, integers, name, { n }) : opNode(dequantize, integers, name);
+      reader = renamed(reader, w, emitOnce(made));
     }
     for (const ref of new Set(Object.values(node.in))) reader = renamed(reader, ref, real(ref));
     return reader;

@@ -8,7 +8,7 @@
 import { type Graph, inferTypes, type Program, type Ref } from '../graph.ts';
 import type { Site } from '../model/mamba.ts';
 import type { Stats } from './lower.ts';
-import { type Basis, type Recipe, siteAction, stateScheme } from './scheme.ts';
+import { type Basis, type Recipe, siteAction, stateScheme, type WeightScheme } from './scheme.ts';
 import { transformOf } from './transforms.ts';
 
 /** The |x| that is to map to 127: of x itself, and of its rotation, whose large values are spread over all channels. */
@@ -30,6 +30,22 @@ const RANGES: Readonly<Record<Site, { readonly none: number; readonly hadamard?:
 const STATE = 8;
 
 const rangesOf = (site: string): { readonly [B in Basis & string]?: number } => RANGES[site as Site];
+
+/**
+ * The recipe with weights of 4 bits rounded to the nearest step, since GPTQ has nothing to go by: a plan of as many bytes, that
+ * is as fast.
+ */
+export function nominalRecipe(recipe: Recipe): Recipe {
+  const plain = (scheme: WeightScheme): WeightScheme =>
+    scheme.rounding ? { ...scheme, rounding: 'nearest' } : scheme;
+  return {
+    ...recipe,
+    ...(recipe.weights && { weights: plain(recipe.weights) }),
+    ...(recipe.weightsAt && {
+      weightsAt: Object.fromEntries(Object.entries(recipe.weightsAt).map(([role, w]) => [role, plain(w)])),
+    }),
+  };
+}
 
 /** The same with what channels would be seen to be: all alike, as those of random weights are. */
 export function nominalStats(program: Program, recipe: Recipe): Stats {

@@ -20,6 +20,10 @@ import {
 
 const scanIn = clip(0.99999);
 const residual = 'hadamard';
+/** Beside weights of 4 bits: the sites of `quamba-plus`, and small matrices, embedding and head by row. */
+const a4 = { ...a8, ...scanIn } as const;
+const at4 = { scanIn: { ...clip(0.9999), ...channels }, scanOut: hadamard, headIn: a8 } as const;
+const beside4 = { conv: w8, xProj: w8rows, dtProj: w8rows, embedding: w8rows, head: w8rows } as const;
 
 /* biome-ignore format: a table */
 export const recipes = {
@@ -41,8 +45,10 @@ export const recipes = {
   'quamba-f16-state': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard }, states: { ssmState: f16 } },
   'quamba-int8-state': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard }, states: { ssmState: i8 } },
   'quamba-int8-head': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { embedding: w8rows, head: w8rows } },
-  'w4a8-rtn':         { weights: w4nearest, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { conv: w8, dtProj: w8rows, embedding: w8rows, head: w8rows } },
-  'w4a8':             { weights: w4, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { conv: w8, dtProj: w8rows, embedding: w8rows, head: w8rows } },
+  'w4a8-rtn':         { weights: w4nearest, acts: a4, at: at4, weightsAt: beside4, residual },
+  'w4a8':             { weights: w4, acts: a4, at: at4, weightsAt: beside4, residual },
+  'w4a16-rtn':        { weights: w4nearest, weightsAt: beside4 },
+  'w4a16':            { weights: w4, weightsAt: beside4 },
 } as const satisfies Record<string, Recipe>;
 
 export type RecipeName = keyof typeof recipes;

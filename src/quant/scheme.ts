@@ -54,7 +54,7 @@ export interface Recipe {
 
 export const w8: WeightScheme = { bits: 8, per: 'tensor' };
 export const w8rows: WeightScheme = { bits: 8, per: 'row' };
-export const w4nearest: WeightScheme = { bits: 4, per: { group: 128 }, rounding: 'nearest' };
+export const w4nearest: WeightScheme = { bits: 4, per: { group: 64 }, rounding: 'nearest' };
 export const w4: WeightScheme = { ...w4nearest, rounding: 'gptq' };
 export const a8: SiteScheme = { basis: 'none', range: 'absmax', when: 'static', bits: 8 };
 /** A state in binary16. */

@@ -77,7 +77,7 @@ export function searchPercentile(
         if (ref in seen.ranges) ranges[ref] = seen.ranges[ref];
         if (ref in seen.channels) channels[ref] = seen.channels[ref];
       }
-    return { ranges, channels };
+    return { ...all[0], ranges, channels };
   };
   const trials: Trial[] = [];
   const attempt = (percentile: Trial['percentile']): Trial => {

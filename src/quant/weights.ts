@@ -68,7 +68,7 @@ function scaleShape(
   return [rows, columns / per.group];
 }
 
-/** `i8`, `i8-rows`, `i8-groups-of-128`, `i4-groups-of-128`: one weight may be read under two schemes. */
+/** `i8`, `i8-rows`, `i8-groups-of-128`, `i4-groups-of-64`: one weight may be read under two schemes. */
 const suffix = ({ bits, per }: WeightScheme): string =>
   `i${bits}${per === 'tensor' ? '' : per === 'row' ? '-rows' : `-groups-of-${per.group}`}`;
 

@@ -131,6 +131,9 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
   dequantize: ({ value, scale, dims: { n } }) => [
     does(code.DEQUANTIZE, [value('q'), ...scale('scale'), value('x'), n]),
   ],
+  'dequantize-i4': ({ value, dims: { n, g } }) => [
+    does(code.DEQUANTIZE_I4, [value('q'), value('scale'), value('x'), n, g]),
+  ],
   slice: ({ value, dims: { n }, attrs }) => [
     does(code.SLICE, [value('x'), value('y'), n, attrs.start as number, attrs.size as number]),
   ],

@@ -32,6 +32,7 @@ export const LINEAR_I4 = 30;
 export const LINEAR_I4_QUANTIZE = 31;
 export const SELECTIVE_SCAN_I8STATE = 32;
 export const SELECTIVE_SCAN_I8STATE_I8 = 33;
+export const DEQUANTIZE_I4 = 34;
 
 /** An instruction is an opcode and up to 27 arguments, each an i32; then the two i64 by which threads share it. */
 export const INSTRUCTION_BYTES = 128;

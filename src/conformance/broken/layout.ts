@@ -1,6 +1,7 @@
 /** Bugs of layout and formula: the right numbers in the wrong place, and terms lost or misplaced. */
 import { causalConv1d } from '../../ops/causal-conv1d.ts';
 import { dequantize } from '../../ops/dequantize.ts';
+import { dequantizeI4 } from '../../ops/dequantize-i4.ts';
 import { embedding } from '../../ops/embedding.ts';
 import { embeddingI8 } from '../../ops/embedding-i8.ts';
 import { fwht } from '../../ops/fwht.ts';
@@ -162,6 +163,16 @@ export const layoutBugs: readonly Broken[] = [
     ({ q, scale }, _, { x }, { n, s }) => {
       for (const [i, code] of q.data.entries())
         x.data[i] = f(scale.data[s === 1 ? 0 : Math.floor(i / n)] * (code & 255));
+    },
+  ),
+  inKernel(
+    'dequantize-i4-one-group',
+    'The scale of the first group serves the whole row.',
+    dequantizeI4,
+    (inputs, attrs, outputs, dims) => {
+      const { scale } = inputs;
+      const data = scale.data.map((_, at) => scale.data[at - (at % dims.g)]);
+      dequantizeI4.reference({ ...inputs, scale: { ...scale, data } }, attrs, outputs, dims);
     },
   ),
   inKernel(
