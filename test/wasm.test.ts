@@ -332,7 +332,17 @@ describe('the sources', () => {
     const stems = readdirSync(join(root, 'assembly')).map(file => file.replace(/\.ts$/, ''));
     const names: string[] = Object.values(ops).map(op => op.name);
     const own = names.filter(name => !/^selective-scan-/.test(name)); // which are in selective-scan
-    const others = ['execute', 'index', 'numerics', 'ceilings', 'half', 'steps', 'threads', 'tiles-i4', 'tiles-i8'];
+    const others = [
+      'execute',
+      'index',
+      'numerics',
+      'ceilings',
+      'half',
+      'steps',
+      'threads',
+      'tiles-i4',
+      'tiles-i8',
+    ];
     expect(stems.sort()).toEqual([...own, ...others].sort());
     for (const name of own)
       expect(readFileSync(join(root, `assembly/${name}.ts`), 'utf8')).toMatch(/^\/\/ The reference's bits: /);
