@@ -134,19 +134,20 @@ const norm = (width: number, scheme: Scheme, sum: boolean, weighted: boolean): F
 
 /** The segments of a matrix product: sizes, and how each is quantized; `float` for one that is not. */
 type Segments = readonly (readonly [size: number, scheme: Scheme | 'float'])[];
-const gemm = (i: number, segments: Segments, bias = false): FusedProgram => ({
-  name: 'gemm-i8-quantize',
+const gemm = (i: number, segments: Segments, bias = false, bits: 8 | 4 = 8): FusedProgram => ({
+  name: `gemm-i${bits}-quantize`,
   what: `i=${i},${segments.map(([size, scheme]) => `${size}-${scheme}`).join(',')}${bias ? ',b' : ''}`,
   write({ g, codes, integers, constant, weight, quantized }) {
     const o = segments.reduce((sum, [size]) => sum + size, 0);
     const { q: x, scale: xscale } = codes('x', i);
-    const y = g.op('y', ops.linearI8, {
-      x,
-      xscale,
-      w: integers('w', o, i),
-      wscale: constant('wscale', [1, 1], () => 0.003),
-      b: bias ? weight('b', o) : undefined,
-    });
+    const b = bias ? weight('b', o) : undefined;
+    const w = integers('w', o, bits === 8 ? i : (i + 1) >> 1);
+    const wscale = constant(
+      'wscale',
+      [bits === 8 ? 1 : o, i % 3 || bits === 8 ? 1 : 3],
+      n => 0.003 + 0.001 * (n % 7),
+    );
+    const y = g.op('y', bits === 8 ? ops.linearI8 : ops.linearI4, { x, xscale, w, wscale, b });
     if (segments.length === 1) return { codes: [quantized(y, segments[0][1] as Scheme)] };
     let start = 0;
     const parts = segments.map(([size, scheme], at) => {
@@ -241,6 +242,9 @@ export const fusedPrograms: readonly FusedProgram[] = [
     gemm(16, [[5, s], [11, 'float']]),
     gemm(16, [[64, 'float'], [64, s]], true),
   ]),
+  ...WIDTHS.flatMap(i => schemes.map(scheme => gemm(i, [[i + 1, scheme]], i % 2 === 1, 4))),
+  ...schemes.map(s => gemm(48, [[48, s], [48, s]], true, 4)),
+  gemm(33, [[16, 'static'], [4, 'static'], [3, 'static']], false, 4),
   gemm(40, [[16, 'static'], [15, 'dynamic'], [17, 'static']], true),
   gemm(40, [[16, 'static'], [12, 'dynamic'], [17, 'static']], true),
   ...WIDTHS.flatMap(d => schemes.map(scheme => conv(d, 4, scheme, d % 2 === 1))),
