@@ -72,6 +72,7 @@ const text = (length, v, seed = 7) => {
 function plans({ open }, { config, cuts }, check) {
   for (const [name, recipe] of Object.entries(recipes)) {
     if (JSON.stringify(recipe).includes('smooth')) continue; // takes statistics; the suite has it
+    if (recipe.states) continue; // the library has no scan of a state in fewer bits yet
     const plan = randomPlan(config, recipe);
     const length = cuts[0].reduce((sum, size) => sum + size, 0);
     const tokens = text(length, config.vocabSize);
