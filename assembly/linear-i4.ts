@@ -5,7 +5,7 @@
 import { rowBytes } from './numerics';
 import { fourGroup, multiply, quantizeTile, store16, tileOf } from './linear-i8';
 import { first, last, own } from './threads';
-import { packRow4, rowGroup4, sixteen4, tileBytes4, unpackTile } from './tiles-i4';
+import { packRow4, rowGroup4, tile4, tileBytes4, unpackTile } from './tiles-i4';
 import { addedToX } from './tiles-i8';
 
 @inline function packedRow(): usize { return own() + 128; }
@@ -39,18 +39,19 @@ function linear(
   for (let tile = from; tile < to; tile++) {
     const n = <usize>tile << 6, columns = min(16, o - (tile << 4)), bytes = rowBytes(columns);
     const tileOfY = segments ? values : y + n;
-    for (let g = 0; g < groups; g++, w += tileBytes4(run)) {
-      const scales = wscale + out * g + n, bias = b != 0 && g + 1 == groups ? b + n : 0;
-      if (rows == 1) {
-        sixteen4(w, packedRow() + rowGroup4(run) * g, run, own());
-        store16(own(), 0, xscale, scales, bias, tileOfY, bytes, g > 0);
-      } else {
-        unpackTile(w, wide, run, addedToX());
+    const scales = wscale + (<usize>(tile * groups) << 6), bias = b ? b + n : 0;
+    if (rows == 1) tile4(w, packedRow(), run, groups, xscale, scales, bias, tileOfY, bytes);
+    else
+      for (let g = 0; g < groups; g++) {
+        unpackTile(w + tileBytes4(run) * g, wide, run, addedToX());
         multiply(wide, packed + fourGroup(run) * g, fourGroup(run) * groups, fours, run);
         for (let t = 0; t < rows; t++)
-          store16(own() + (<usize>t << 5), half - 32, xscale + each * t, scales, bias, tileOfY + step * t, bytes, g > 0);
+          store16(
+            own() + (<usize>t << 5), half - 32, xscale + each * t, scales + (<usize>g << 6), g + 1 == groups ? bias : 0,
+            tileOfY + step * t, bytes, g > 0,
+          );
       }
-    }
+    w += tileBytes4(run) * groups;
     if (segments) for (let t = 0; t < rows; t++) quantizeTile(at, segments, values + step * t, tile << 4, columns, t, rows, o);
   }
 }

@@ -81,7 +81,7 @@ function packFour(x: usize, b: usize, c: usize, d: usize, to: usize, run: i32): 
 
 /**
  * A single row is read from x, more from what packI8 made of it. `each`: 4 where every row has its own xscale, 0 where all share
- * one. b may be 0: none. wscale: [groups][o].
+ * one. b may be 0: none. wscale: [o/16][groups][16 rows].
  */
 export function linearI8(
   rows: i32, x: usize, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize,
@@ -115,7 +115,7 @@ function linear(
     const n = <usize>tile << 6, columns = min(16, o - (tile << 4)), bytes = rowBytes(columns);
     const tileOfY = segments ? values : y + n;
     for (let g = 0; g < groups; g++, w += tileBytes(run)) {
-      const scales = wscale + out * g + n, bias = b != 0 && g + 1 == groups ? b + n : 0;
+      const scales = wscale + (<usize>(tile * groups + g) << 6), bias = b != 0 && g + 1 == groups ? b + n : 0;
       if (rows == 1) {
         sixteen(w, packedRow() + rowGroup(run) * g, (run + 3) >> 2, own());
         store16(own(), 0, xscale, scales, bias, tileOfY, bytes, g > 0);

@@ -10,6 +10,7 @@
 //             products of i16 for 32 weights, nothing is widened.
 //   relaxed   The engine multiplies x, signed, by halves, which need no sign and no seventh bit: all that the standard leaves
 //             open concerns others. The sums of two products stay in i16 for 32 k, |15 · 128 · 2 · 8| < 2¹⁵.
+import { add, mul } from './numerics';
 import { HEAD, some } from './tiles-i8';
 
 @inline export function k32(run: i32): i32 { return (run + 31) & ~31; }
@@ -48,39 +49,67 @@ export function packRow4(x: usize, to: usize, run: i32): void {
   return i32x4.extadd_pairwise_i16x8_s(v128.shuffle<i16>(i16x8.splat(0), v, 8, 9, 10, 11, 12, 13, 0, 0));
 }
 
-/** Sixteen rows of w by one row of x, as i32. */
-export function sixteen4(w: usize, x: usize, run: i32, sums: usize): void {
-  const correction = v128.load(x);
-  let a = correction, b = a, c = a, d = a;
-  x += 16;
-  const end = w + tileBytes4(run);
-  if (ASC_FEATURE_RELAXED_SIMD) {
-    const low = i8x16.splat(15), ones = i16x8.splat(1);
-    do {
-      let e = i16x8.splat(0), f = e, g = e, h = e;
-      for (const stop = w + 256; w < stop; w += 64, x += 8) {
-        const p = v128.load32_splat(x), q = v128.load32_splat(x, 4);
-        e = halves(e, v128.load(w), p, q, low);
-        f = halves(f, v128.load(w, 16), p, q, low);
-        g = halves(g, v128.load(w, 32), p, q, low);
-        h = halves(h, v128.load(w, 48), p, q, low);
-      }
-      a = i32x4.add(a, i32x4.dot_i16x8_s(e, ones));
-      b = i32x4.add(b, i32x4.dot_i16x8_s(f, ones));
-      c = i32x4.add(c, i32x4.dot_i16x8_s(g, ones));
-      d = i32x4.add(d, i32x4.dot_i16x8_s(h, ones));
-    } while (w < end);
-  } else
-    do {
-      const p = v128.load32_splat(x), q = v128.load32_splat(x, 4), r = v128.load32_splat(x, 8), s = v128.load32_splat(x, 12);
-      a = quarters(a, v128.load(w), p, q, r, s);
-      b = quarters(b, v128.load(w, 16), p, q, r, s);
-      c = quarters(c, v128.load(w, 32), p, q, r, s);
-      d = quarters(d, v128.load(w, 48), p, q, r, s);
-      w += 64;
-      x += 16;
-    } while (w < end);
-  v128.store(sums, a); v128.store(sums, b, 16); v128.store(sums, c, 32); v128.store(sums, d, 48);
+/** Bytes of 15, then words of 1. As literals the engine would make them anew before every use, a third of the kernel's time. */
+const CONSTANTS = memory.data<i8>(
+  [15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0], 16,
+);
+
+/**
+ * All groups of a tile by one row of x, as packRow4 made it: `bytes` of 16 outputs. Their sums stay in registers from group to
+ * group. b may be 0: none.
+ */
+export function tile4(
+  w: usize, x: usize, run: i32, groups: i32, xscale: usize, wscale: usize, b: usize, y: usize, bytes: usize,
+): void {
+  const scale = v128.load32_splat(xscale), size = tileBytes4(run);
+  let A = f32x4.splat(-0.0), B = A, C = A, D = A; // −0 + x is x, also where x is −0
+  for (const last = w + size * groups; w < last; wscale += 64) {
+    const correction = v128.load(x), end = w + size;
+    let a = correction, b = a, c = a, d = a;
+    x += 16;
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      const low = v128.load(CONSTANTS), ones = v128.load(CONSTANTS, 16);
+      do {
+        let e = i16x8.splat(0), f = e, g = e, h = e;
+        for (const stop = w + 256; w < stop; w += 64, x += 8) {
+          const p = v128.load32_splat(x), q = v128.load32_splat(x, 4);
+          e = halves(e, v128.load(w), p, q, low);
+          f = halves(f, v128.load(w, 16), p, q, low);
+          g = halves(g, v128.load(w, 32), p, q, low);
+          h = halves(h, v128.load(w, 48), p, q, low);
+        }
+        a = i32x4.add(a, i32x4.dot_i16x8_s(e, ones));
+        b = i32x4.add(b, i32x4.dot_i16x8_s(f, ones));
+        c = i32x4.add(c, i32x4.dot_i16x8_s(g, ones));
+        d = i32x4.add(d, i32x4.dot_i16x8_s(h, ones));
+      } while (w < end);
+    } else
+      do {
+        const p = v128.load32_splat(x), q = v128.load32_splat(x, 4), r = v128.load32_splat(x, 8), s = v128.load32_splat(x, 12);
+        a = quarters(a, v128.load(w), p, q, r, s);
+        b = quarters(b, v128.load(w, 16), p, q, r, s);
+        c = quarters(c, v128.load(w, 32), p, q, r, s);
+        d = quarters(d, v128.load(w, 48), p, q, r, s);
+        w += 64;
+        x += 16;
+      } while (w < end);
+    A = grouped(A, a, scale, wscale);
+    B = grouped(B, b, scale, wscale + 16);
+    C = grouped(C, c, scale, wscale + 32);
+    D = grouped(D, d, scale, wscale + 48);
+  }
+  store4(A, b, y, 0, bytes);
+  store4(B, b, y, 16, bytes);
+  store4(C, b, y, 32, bytes);
+  store4(D, b, y, 48, bytes);
+}
+
+@inline function grouped(sum: v128, ints: v128, scale: v128, wscale: usize): v128 {
+  return add(sum, mul(f32x4.convert_i32x4_s(ints), mul(scale, v128.load(wscale))));
+}
+
+@inline function store4(sum: v128, b: usize, y: usize, n: usize, bytes: usize): void {
+  if (n < bytes) v128.store(y + n, b ? add(sum, v128.load(b + n)) : sum);
 }
 
 @inline function quarters(sum: v128, v: v128, p: v128, q: v128, r: v128, s: v128): v128 {

@@ -130,20 +130,23 @@ export const tilesI4 =
     };
   };
 
-/** The scales f32[p, g] of `outputs` rows as [g][outputs]; one for all is repeated. */
+/** The scales f32[p, g] of `outputs` rows as [o/16][g][16 rows], as they are met with the tiles; one for all is repeated. */
 export const scales =
   (outputs: number) =>
-  ([p, groups]: readonly number[]): Packing => ({
-    key: `scales-${outputs}`,
-    dtype: 'f32',
-    bytes: groups * padded(outputs) * 4,
-    write(memory, at, data) {
-      const to = f32(memory, at, groups * padded(outputs));
-      for (let group = 0; group < groups; group++)
+  ([p, groups]: readonly number[]): Packing => {
+    const size = Math.ceil(outputs / 16) * 16 * groups;
+    return {
+      key: `scales-${outputs}`,
+      dtype: 'f32',
+      bytes: size * 4,
+      write(memory, at, data) {
+        const to = f32(memory, at, size);
         for (let row = 0; row < outputs; row++)
-          to[group * padded(outputs) + row] = data[(p === 1 ? 0 : row) * groups + group];
-    },
-  });
+          for (let group = 0; group < groups; group++)
+            to[((row >> 4) * groups + group) * 16 + (row & 15)] = data[(p === 1 ? 0 : row) * groups + group];
+      },
+    };
+  };
 
 /** The taps f32[d, k] of a convolution as [k][d]. */
 export const taps = ([d, k]: readonly number[]): Packing => ({
