@@ -5,33 +5,39 @@
  *   npm run build && node bench/tokens.mjs --help
  */
 import { machine, median, rate } from '../dist/cli/measure.js';
-import { backends, load } from '../dist/index.js';
+import { load } from '../dist/index.js';
 import { align } from '../dist/render.js';
 import { readOptions } from './options.mjs';
 
 const HELP = `node bench/tokens.mjs [options]
 
+  --recipe a,b     recipes, or JSON files (default fp32,quamba)
+  --backend a,b    reference, wasm (default: both)
   --rounds N       rounds, interleaved; medians are printed (default 5)
   --threads 1,2    of wasm: a row for each (default 1)
   --json           print JSON instead of the table
 
 Examples:
   node bench/tokens.mjs
-  node bench/tokens.mjs --threads 1,2 --rounds 9 --json`;
+  node bench/tokens.mjs --threads 1,2 --rounds 9 --json
+  node bench/tokens.mjs --recipe quamba,quamba-plus,dynamic-rotated-rows --backend wasm --rounds 41`;
 
-const recipes = ['fp32', 'quamba'];
 /** Tokens of one measurement: the reference is some thirty times slower. */
 const sizes = { reference: { prefill: 32, decode: 16 }, wasm: { prefill: 512, decode: 128 } };
 const TEXT = 'The old man looked out of the window and saw a ship upon the sea. '.repeat(32);
 
-const { values, count, counts } = readOptions('tokens', HELP, {
+const { values, count, counts, fail } = readOptions('tokens', HELP, {
+  recipe: { type: 'string', default: 'fp32,quamba' },
+  backend: { type: 'string', default: Object.keys(sizes).join(',') },
   rounds: { type: 'string', default: '5' },
   threads: { type: 'string', default: '1' },
 });
 const rounds = count('rounds');
+const unknown = values.backend.split(',').find(name => !Object.hasOwn(sizes, name));
+if (unknown !== undefined) fail(`--backend expected ${Object.keys(sizes).join(', ')}; got '${unknown}'`);
 const rows = [];
-for (const recipe of recipes)
-  for (const backend of Object.keys(backends))
+for (const recipe of values.recipe.split(','))
+  for (const backend of values.backend.split(','))
     for (const threads of backend === 'wasm' ? counts('threads') : [1])
       rows.push(await open(recipe, backend, threads));
 
@@ -80,7 +86,7 @@ for (const { model } of rows) model.dispose();
 /** Loads the model and feeds it a token. */
 async function open(recipe, backend, threads) {
   const start = performance.now();
-  const model = await load(undefined, { recipe, backend, threads });
+  const model = await load(undefined, { recipe, backend, threads }).catch(({ message }) => fail(message));
   const session = model.session();
   const text = model.tokenizer.encode(TEXT);
   session.feed(text.slice(0, 1));
