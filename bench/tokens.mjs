@@ -1,6 +1,6 @@
 /**
  * Tokens for each second on the embedded model, every backend and recipe: medians of interleaved rounds, so that a busy
- * moment of the machine falls on all alike.
+ * moment of the machine falls on all alike. `ratio` is the median of the rounds' own: decode against that of the first row.
  *
  *   npm run build && node bench/tokens.mjs --help
  */
@@ -63,6 +63,7 @@ const report = {
     threads,
     prefillTokensPerSecond: median(prefill),
     decodeTokensPerSecond: median(decode),
+    decodeRatio: median(decode.map((speed, round) => speed / rows[0].decode[round])),
     firstTokenSeconds: seconds,
   })),
 };
@@ -70,13 +71,14 @@ if (values.json) console.log(JSON.stringify(report));
 else
   console.log(
     align([
-      ['recipe', 'backend', 'threads', 'prefill/s', 'decode/s', 'first token after'],
+      ['recipe', 'backend', 'threads', 'prefill/s', 'decode/s', 'ratio', 'first token after'],
       ...report.rows.map(row => [
         row.recipe,
         row.backend,
         `${row.threads}`,
         row.prefillTokensPerSecond.toFixed(1),
         row.decodeTokensPerSecond.toFixed(1),
+        row.decodeRatio.toFixed(3),
         `${row.firstTokenSeconds.toFixed(2)} s`,
       ]),
     ]),
