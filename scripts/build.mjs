@@ -1,6 +1,7 @@
 // Compiles assembly and src to dist, from nothing, so that no file of an older build stays.
 import { exec, execSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { rolldown } from 'rolldown';
 
 const begin = new Date();
 const bin = 'dist/cli/main.js';
@@ -22,12 +23,27 @@ try {
     `/** The wasm files of kernels/ in base64. */\nexport declare const KERNELS: Readonly<Record<${names.join(' | ')}, string>>;\n`,
   );
   execSync('tsc -p tsconfig.build.json --noEmitOnError', { stdio: 'inherit' });
-} catch {
+  await bundle();
+} catch (error) {
+  if (error.status === undefined) console.error(error.message); // a command has said it itself
   process.exit(1);
 }
 if (existsSync(bin)) chmodSync(bin, 0o755);
 // dist is as old as the sources it was read from: a file saved while tsc ran makes the next build.
 utimesSync('dist', begin, begin);
+
+/** The library and its worker with all that they need, for a page without a bundler. */
+async function bundle() {
+  const input = { quamba: 'dist/web/index.js', worker: 'dist/web/worker.js' };
+  const build = await rolldown({ input, platform: 'browser' });
+  await build.write({
+    dir: 'dist/browser',
+    entryFileNames: '[name].js',
+    chunkFileNames: 'shared.js',
+    minify: true,
+  });
+  await build.close();
+}
 
 /** Compiles one variant of the kernels; what it complains of goes to stderr. */
 function assemble(target) {

@@ -8,32 +8,6 @@
  *
  * A tensor is { dtype, shape, data }. Errors are one sentence that names what was wrong, where, and what was expected.
  */
-export { type Backend, prepare } from './backends/backend.ts';
-export { backends } from './backends/index.ts';
-export { type Evaluation, evaluate } from './eval/evaluate.ts';
-export { readItems } from './eval/task-files.ts';
-export { type ByteSource, type Folder, folderOf, fromBytes } from './formats/bytes.ts';
-export { type MambaConfig, parseConfig } from './formats/config.ts';
 export { openFolder } from './formats/disk.ts';
-export { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
-export { createTokenizer, type Tokenizer } from './formats/tokenizer.ts';
-export { type Graph, inferTypes, type Node, type Program, trace, type Weights, weightsOf } from './graph.ts';
+export * from './library.ts';
 export { CALIBRATION_TEXT, EMBEDDED_MODEL, load, textFile } from './load.ts';
-export { mamba, type Site, sites } from './model/mamba.ts';
-export type { Op } from './op.ts';
-export { type Model, type ModelOptions, openFloatModel, openModel } from './open-model.ts';
-export { ops } from './ops/index.ts';
-export * as numerics from './ops/numerics.ts';
-export { calibrate } from './quant/calibrate.ts';
-export { loadPlan, type PlanInfo, savePlan } from './quant/checkpoint.ts';
-export { fuse, unfuse } from './quant/fuse.ts';
-export { quantize, type Stats, transform } from './quant/lower.ts';
-export { planOf, samplesOf } from './quant/pipeline.ts';
-export { type RecipeName, recipe, recipes } from './quant/recipes.ts';
-export { parseRecipe, type Recipe } from './quant/scheme.ts';
-export { render } from './render.ts';
-export { type Executable, initialState, interpret, run, type State } from './run.ts';
-export type { Session } from './session.ts';
-export { type DType, type Tensor, tensor, zeros } from './tensor.ts';
-export { type GenerateOptions, generate } from './text/generate.ts';
-export { type SamplingOptions, sampler } from './text/sampling.ts';

@@ -13,7 +13,7 @@ import { type Folder, using } from './formats/bytes.ts';
 import { checkWeights, type MambaConfig, parseConfig } from './formats/config.ts';
 import { readJson } from './formats/json.ts';
 import { createTokenizer, type Tokenizer } from './formats/tokenizer.ts';
-import { openWeights } from './formats/weights.ts';
+import { hasWeights, openWeights } from './formats/weights.ts';
 import type { Program } from './graph.ts';
 import { identity } from './identity.ts';
 import { mamba } from './model/mamba.ts';
@@ -183,7 +183,7 @@ function readyPlan(folder: Folder, options: ModelOptions): OpenPlan | undefined 
   const source = folder.open(file);
   try {
     const { plan, info } = loadPlan(source);
-    checkSameModel(folder, info, file, quantized);
+    checkSameModel(folder, info, file, quantized || !hasWeights(folder));
     const scheme = (asked ?? info.recipe).scheme;
     if (JSON.stringify(scheme) === JSON.stringify(info.recipe.scheme))
       return { plan, info, close: () => source.close() };

@@ -34,6 +34,10 @@ const FORMATS = [
 ] as const satisfies readonly { single: string; read: (source: ByteSource) => TensorFile }[];
 type Format = (typeof FORMATS)[number];
 
+/** Whether the folder has weights in a format that is known. */
+export const hasWeights = (folder: Folder): boolean =>
+  FORMATS.some(({ single }) => [single, `${single}.index.json`].some(file => folder.list().includes(file)));
+
 /** @throws Error when the folder has no weights, or what it has is broken or does not agree with its index. */
 export function openWeights(folder: Folder): WeightSource {
   const files = folder.list();

@@ -1,0 +1,241 @@
+/**
+ * `load` for a page: the model lives in a worker, so that the page stays smooth, and with threads of its own where the page is
+ * isolated from other origins. What Node's `load` gives at once, this one gives as promises; the bits are the same.
+ */
+import * as comlink from 'comlink';
+import type { PlanInfo } from '../quant/checkpoint.ts';
+import type { Tensor } from '../tensor.ts';
+import type { Generated, GenerateOptions, Piece } from '../text/generate.ts';
+import type { FetchProgress } from './fetch-files.ts';
+import type { Loaded, Message, ModelWorker } from './protocol.ts';
+
+export interface WebLoadOptions {
+  /** A row of the recipe table. Default: quamba. */
+  readonly recipe?: string;
+  /** How many threads share the work; 1 in a page that is not cross-origin isolated. Default: 1. The bits do not depend on it. */
+  readonly threads?: number;
+  /**
+   * The files to fetch, where the page knows them: nothing else is asked for. Default: config.json, the tokenizer's,
+   * plan.<recipe>.safetensors or else model.safetensors with stats.<recipe>.safetensors.
+   */
+  readonly files?: readonly string[];
+  /** Keep the files with the Cache API. Default: true. */
+  readonly cache?: boolean;
+  readonly onProgress?: (progress: FetchProgress) => void;
+  /** Ends the worker while it loads. */
+  readonly signal?: AbortSignal;
+}
+
+/** What `generate` takes, without what would have to run in the worker. */
+export type WebGenerateOptions = Omit<GenerateOptions, 'onLogits'>;
+
+/** A text in progress, in the worker. See Session for what each does. */
+export interface WebSession {
+  /** Tokens fed since the start of the text, as of the last answer. */
+  readonly position: number;
+  feed(tokens: ArrayLike<number>, options?: { readonly logits?: 'all' | 'last' }): Promise<Tensor<'f32'>>;
+  /**
+   * Writes on from where the session stands. The worker does not wait for whoever reads: a reader that stops early stops the
+   * writing, and `position` says how far it had come.
+   */
+  generate(
+    prompt: string | ArrayLike<number>,
+    options?: WebGenerateOptions,
+  ): AsyncGenerator<Piece, Generated, void>;
+  reset(): Promise<void>;
+  snapshot(): Promise<Uint8Array>;
+  restore(bytes: Uint8Array): Promise<void>;
+  fork(): Promise<WebSession>;
+  /** Frees the state. */
+  close(): void;
+}
+
+export interface WebModel {
+  readonly name: string;
+  readonly backend: string;
+  /** Its kernels, threads and memory. */
+  readonly about: Loaded['about'];
+  readonly info: PlanInfo;
+  readonly eosTokenId: number | undefined;
+  encode(text: string): Promise<Int32Array>;
+  decode(tokens: ArrayLike<number>): Promise<string>;
+  session(): Promise<WebSession>;
+  /** Writes on from a prompt (text, or token ids) in a new session. */
+  generate(
+    prompt: string | ArrayLike<number>,
+    options?: WebGenerateOptions,
+  ): AsyncGenerator<Piece, Generated, void>;
+  /** Ends the threads and the worker; what still waits for an answer is rejected. */
+  dispose(): Promise<void>;
+}
+
+/** The folder of the model that comes with the package, beside this module. */
+const EMBEDDED = '../../models/mamba-books-15m/';
+
+/**
+ * Loads a model from the folder at `url`, by default the one that comes with the package, into a worker.
+ *
+ *   const model = await load('/models/mamba-books-15m', { onProgress });
+ *   for await (const { text } of model.generate('The old man', { signal })) output.append(text);
+ *
+ * @throws Error in one sentence that names the file and what is wrong with it; the signal's reason.
+ */
+export async function load(url?: string | URL, options: WebLoadOptions = {}): Promise<WebModel> {
+  const { onProgress = () => {}, signal, ...request } = options;
+  signal?.throwIfAborted();
+  const folder =
+    url === undefined ? new URL(EMBEDDED, import.meta.url) : new URL(url, globalThis.location?.href);
+  const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'quamba' });
+  const remote = comlink.wrap<ModelWorker>(worker);
+  const line = lineTo(worker);
+  const abort = () => line.end(signal!.reason);
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    const asked = remote.load({ ...request, url: folder.href }, comlink.proxy(onProgress));
+    return modelOf(await line.answer(asked), remote, line);
+  } catch (error) {
+    line.end(error);
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', abort);
+  }
+}
+
+/** What waits for a worker, so that it does not wait for ever when the worker is gone. */
+interface Line {
+  /** The answer, or why there will be none. */
+  answer<T>(asked: Promise<T>): Promise<T>;
+  /** Calls back when the worker is gone, until the returned function is called. */
+  onEnd(tell: (reason: unknown) => void): () => void;
+  /** Ends the worker. */
+  end(reason: unknown): void;
+}
+
+function lineTo(worker: Worker): Line {
+  const waiting = new Set<(reason: unknown) => void>();
+  let over: { readonly reason: unknown } | undefined;
+  const end = (reason: unknown) => {
+    if (over) return;
+    over = { reason };
+    worker.terminate();
+    for (const tell of waiting) tell(reason);
+    waiting.clear();
+  };
+  const onEnd = (tell: (reason: unknown) => void) => {
+    if (over) tell(over.reason);
+    else waiting.add(tell);
+    return () => void waiting.delete(tell);
+  };
+  worker.onerror = event => {
+    event.preventDefault();
+    end(new Error(`quamba: the worker failed: ${event.message || 'its script did not load'}`));
+  };
+  return {
+    answer: asked =>
+      new Promise((resolve, reject) => {
+        const leave = onEnd(reject);
+        asked.then(resolve, reject).finally(leave);
+      }),
+    onEnd,
+    end,
+  };
+}
+
+function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, line: Line): WebModel {
+  const { answer } = line;
+  const sessionOf = (id: number, start = 0): WebSession => {
+    let position = start;
+    return {
+      get position() {
+        return position;
+      },
+      async feed(tokens, { logits = 'all' } = {}) {
+        const fed = await answer(remote.feed(id, Int32Array.from(tokens), logits));
+        position = fed.position;
+        return fed.logits;
+      },
+      generate: (prompt, options) =>
+        written(remote, line, id, prompt, options, after => {
+          position = after;
+        }),
+      async reset() {
+        await answer(remote.reset(id));
+        position = 0;
+      },
+      snapshot: () => answer(remote.snapshot(id)),
+      async restore(bytes) {
+        position = await answer(remote.restore(id, bytes));
+      },
+      fork: async () => sessionOf(await answer(remote.fork(id)), position),
+      close: () => void remote.close(id),
+    };
+  };
+  const session = async () => sessionOf(await answer(remote.open()));
+  return {
+    ...loaded,
+    encode: text => answer(remote.encode(text)),
+    decode: tokens => answer(remote.decode(Int32Array.from(tokens))),
+    session,
+    async *generate(prompt, options) {
+      const own = await session();
+      try {
+        return yield* own.generate(prompt, options);
+      } finally {
+        own.close();
+      }
+    },
+    async dispose() {
+      // The threads are the worker's own workers: they go home before it does.
+      const patience = new Promise(resolve => setTimeout(resolve, 1000));
+      await Promise.race([answer(remote.dispose()), patience]).catch(() => {});
+      line.end(new Error('quamba: this model was disposed of'));
+    },
+  };
+}
+
+/** What the worker writes to a port, as a generator. Where the reader stops early, it waits until the worker has stopped too. */
+async function* written(
+  remote: comlink.Remote<ModelWorker>,
+  line: Line,
+  id: number,
+  prompt: string | ArrayLike<number>,
+  { signal, ...options }: WebGenerateOptions = {},
+  onPosition: (position: number) => void,
+): AsyncGenerator<Piece, Generated, void> {
+  const { port1: port, port2 } = new MessageChannel();
+  const messages: Message[] = [];
+  let over = false;
+  let wake = () => {};
+  const arrived = (message: Message) => {
+    messages.push(message);
+    if ('done' in message) onPosition(message.position);
+    over ||= !('piece' in message);
+    wake();
+  };
+  const nextArrival = () =>
+    new Promise<void>(resolve => {
+      wake = resolve;
+    });
+  port.onmessage = ({ data }: MessageEvent<Message>) => arrived(data);
+  const leave = line.onEnd(error => arrived({ error }));
+  const abort = () => port.postMessage('abort');
+  signal?.addEventListener('abort', abort, { once: true });
+  if (signal?.aborted) abort();
+  const given = typeof prompt === 'string' ? prompt : Int32Array.from(prompt);
+  void remote.generate(id, given, options, comlink.transfer(port2, [port2]));
+  try {
+    for (;;) {
+      while (messages.length === 0) await nextArrival();
+      const message = messages.shift()!;
+      if ('error' in message) throw message.error;
+      if ('done' in message) return message.done;
+      yield message.piece;
+    }
+  } finally {
+    if (!over) abort();
+    while (!over) await nextArrival();
+    signal?.removeEventListener('abort', abort);
+    leave();
+    port.close();
+  }
+}

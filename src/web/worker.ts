@@ -1,0 +1,104 @@
+/** The worker of a page: has the model, does the work. `load` in load.ts starts it. */
+import * as comlink from 'comlink';
+import { folderOf } from '../formats/bytes.ts';
+import { type Model, openModel } from '../open-model.ts';
+import { DEFAULT_RECIPE } from '../quant/recipes.ts';
+import type { Session } from '../session.ts';
+import { generate } from '../text/generate.ts';
+import { type Files, fetchFiles } from './fetch-files.ts';
+import type { Message, ModelWorker } from './protocol.ts';
+
+let model: Model | undefined;
+const sessions = new Map<number, Session>();
+let opened = 0;
+
+const loaded = (): Model => {
+  if (!model) throw new Error('quamba: this worker has no model yet');
+  return model;
+};
+const sessionOf = (id: number): Session => {
+  const session = sessions.get(id);
+  if (!session) throw new Error('quamba: this session was closed');
+  return session;
+};
+const keep = (session: Session): number => {
+  sessions.set(++opened, session);
+  return opened;
+};
+
+/** A ready plan, or else the weights with what calibration saw of them. */
+async function filesOf(
+  recipe: string,
+  fetched: (names: readonly (string | string[])[]) => Promise<Files>,
+): Promise<Files> {
+  const plan = `plan.${recipe}.safetensors`;
+  const files = await fetched([
+    'config.json',
+    'tokenizer.json?',
+    'tokenizer_config.json?',
+    [`${plan}?`, 'model.safetensors'],
+  ]);
+  return plan in files ? files : { ...files, ...(await fetched([`stats.${recipe}.safetensors?`])) };
+}
+
+const api: ModelWorker = {
+  async load({ url, recipe, threads, files, cache }, onProgress) {
+    const fetched = (names: readonly (string | readonly string[])[]) =>
+      fetchFiles(url, names, { cache, onProgress });
+    const found = await (files ? fetched(files) : filesOf(recipe ?? DEFAULT_RECIPE, fetched));
+    const folder = folderOf(new URL(url).pathname.split('/').findLast(Boolean) ?? url, found);
+    model = await openModel(folder, { recipe, threads });
+    const { name, backend, executable, info } = model;
+    return {
+      name,
+      backend,
+      about: executable.about && { ...executable.about },
+      info,
+      eosTokenId: model.tokenizer.eosTokenId,
+    };
+  },
+  encode: text => Int32Array.from(loaded().tokenizer.encode(text)),
+  decode: tokens => loaded().tokenizer.decode(tokens),
+  open: () => keep(loaded().session()),
+  feed(id, tokens, logits) {
+    const session = sessionOf(id);
+    return { logits: session.feed(tokens, { logits }), position: session.position };
+  },
+  reset: id => sessionOf(id).reset(),
+  snapshot(id) {
+    const bytes = sessionOf(id).snapshot();
+    return comlink.transfer(bytes, [bytes.buffer as ArrayBuffer]);
+  },
+  restore(id, bytes) {
+    sessionOf(id).restore(bytes);
+    return sessionOf(id).position;
+  },
+  fork: id => keep(sessionOf(id).fork()),
+  close: id => void sessions.delete(id),
+  async generate(id, prompt, options, port) {
+    const controller = new AbortController();
+    port.onmessage = () => controller.abort();
+    const say = (message: Message) => port.postMessage(message);
+    try {
+      const session = sessionOf(id);
+      const pieces = generate(session, loaded().tokenizer, prompt, { ...options, signal: controller.signal });
+      for (;;) {
+        const { done, value } = await pieces.next();
+        if (done) say({ done: value, position: session.position });
+        else say({ piece: value });
+        if (done) break;
+      }
+    } catch (error) {
+      say({ error });
+    } finally {
+      port.close();
+    }
+  },
+  dispose() {
+    model?.dispose();
+    model = undefined;
+    sessions.clear();
+  },
+};
+
+comlink.expose(api);
