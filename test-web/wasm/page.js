@@ -1,4 +1,4 @@
-// What anyone's page would do: fetches a model's files, opens it, feeds it. ../page.test.ts calls the three functions.
+// What anyone's page would do: fetches a model's files, opens it, feeds it. ../wasm.test.ts calls the three functions.
 import { folderOf } from '/dist/formats/bytes.js';
 import { bytesOf, hasher } from '/dist/identity.js';
 import { openModel } from '/dist/open-model.js';

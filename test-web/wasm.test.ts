@@ -2,32 +2,27 @@
  * The wasm backend in a page of a real browser: the bits of Node's reference, with and without threads, and nothing left
  * running. The browser loads dist, as it comes, without a bundler.
  */
-import { existsSync } from 'node:fs';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bytesOf, hasher } from '../src/identity.ts';
 import { load } from '../src/load.ts';
 import type { ExecutableInfo } from '../src/run.ts';
-import { type Site, serve } from './page/serve.ts';
+import { launch, missing, visit } from './browser.ts';
+import { ISOLATED, serve } from './serve.ts';
 
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const ARGUMENTS =
-  '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync';
-const missing = existsSync(CHROMIUM)
-  ? ''
-  : `, skipped: there is no browser ${CHROMIUM} (the environment variable CHROMIUM names one)`;
-
-/** Memory is shared with workers only in a page that is isolated from other origins. */
-const ISOLATED = {
-  'Cross-Origin-Opener-Policy': 'same-origin',
-  'Cross-Origin-Embedder-Policy': 'require-corp',
-};
+const SERVED = [
+  'dist',
+  'models/mamba-books-15m',
+  'node_modules/@huggingface/tokenizers',
+  'node_modules/@noble/hashes',
+  'test-web/wasm',
+];
 const RECIPES = ['quamba', 'quamba-int8-head'];
 const TEXT =
   'The old man looked out of the window and saw a group of young men standing by, and a little girl, who had gathered';
 const FIRST_CUT = 17;
 
-/** What test/page/page.js answers. */
+/** What wasm/page.js answers. */
 interface Started {
   readonly backend: string;
   readonly about: ExecutableInfo;
@@ -40,23 +35,15 @@ interface Written {
 describe.skipIf(missing)(`in a page of Chromium${missing}`, () => {
   let browser: Browser;
   beforeAll(async () => {
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS.split(' ') });
+    browser = await launch();
   });
   afterAll(() => browser?.close());
 
-  /** Opens the page, and afterwards looks whether it complained. */
   async function inPage(headers: Readonly<Record<string, string>>, use: (page: Page) => Promise<void>) {
-    const site: Site = await serve(headers);
-    const page = await browser.newPage();
-    const complaints: string[] = [];
-    page.on('console', message => complaints.push(`${message.type()}: ${message.text()}`));
-    page.on('pageerror', error => complaints.push(error.message));
+    const site = await serve(Object.fromEntries(SERVED.map(folder => [`/${folder}/`, folder])), headers);
     try {
-      await page.goto(`${site.address}/test/page/index.html`);
-      await use(page);
-      expect(complaints).toEqual([]);
+      await visit(browser, `${site.address}/test-web/wasm/index.html`, use);
     } finally {
-      await page.close();
       site.close();
     }
   }

@@ -1,0 +1,42 @@
+/** Chromium without a window, and pages in it that may not complain. */
+import { existsSync } from 'node:fs';
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { expect } from 'vitest';
+
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const ARGUMENTS =
+  '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync';
+
+/** Why no test can run, as the end of a title; empty where they can. */
+export const missing = existsSync(CHROMIUM)
+  ? ''
+  : `, skipped: there is no browser ${CHROMIUM} (the environment variable CHROMIUM names one)`;
+
+export const launch = (): Promise<Browser> =>
+  chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS.split(' ') });
+
+/** A visitor of their own (cookies, caches, service workers) opens a page, does something there, and has seen no complaint. */
+export async function visit(
+  browser: Browser,
+  url: string,
+  use: (page: Page) => Promise<unknown>,
+  options: BrowserContextOptions = {},
+): Promise<void> {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  page.on('console', message => {
+    if (/^(?:error|warning)$/.test(message.type())) complaints.push(`${message.type()}: ${message.text()}`);
+  });
+  page.on('pageerror', error => complaints.push(`uncaught: ${error.message}`));
+  page.on('response', response => {
+    if (response.status() >= 400) complaints.push(`${response.status()}: ${response.url()}`);
+  });
+  try {
+    await page.goto(url);
+    await use(page);
+    expect(complaints).toEqual([]);
+  } finally {
+    await context.close();
+  }
+}
