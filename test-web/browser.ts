@@ -15,22 +15,30 @@ export const missing = existsSync(CHROMIUM)
 export const launch = (): Promise<Browser> =>
   chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS.split(' ') });
 
+interface VisitOptions extends BrowserContextOptions {
+  /** Complaints that belong to the visit. */
+  readonly expected?: RegExp;
+}
+
 /** A visitor of their own (cookies, caches, service workers) opens a page, does something there, and has seen no complaint. */
 export async function visit(
   browser: Browser,
   url: string,
   use: (page: Page) => Promise<unknown>,
-  options: BrowserContextOptions = {},
+  { expected = /^$/, ...options }: VisitOptions = {},
 ): Promise<void> {
   const context = await browser.newContext(options);
   const page = await context.newPage();
   const complaints: string[] = [];
+  const complain = (complaint: string) => {
+    if (!expected.test(complaint)) complaints.push(complaint);
+  };
   page.on('console', message => {
-    if (/^(?:error|warning)$/.test(message.type())) complaints.push(`${message.type()}: ${message.text()}`);
+    if (/^(?:error|warning)$/.test(message.type())) complain(`${message.type()}: ${message.text()}`);
   });
-  page.on('pageerror', error => complaints.push(`uncaught: ${error.message}`));
+  page.on('pageerror', error => complain(`uncaught: ${error.message}`));
   page.on('response', response => {
-    if (response.status() >= 400) complaints.push(`${response.status()}: ${response.url()}`);
+    if (response.status() >= 400) complain(`${response.status()}: ${response.url()}`);
   });
   try {
     await page.goto(url);

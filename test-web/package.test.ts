@@ -1,0 +1,251 @@
+/** The package in a page: the files of dist/browser as they are, and quamba in a bundle of somebody's own. */
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import type { Browser, Page } from 'playwright-core';
+import { build, createLogger, type Plugin } from 'vite';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { load } from '../src/load.ts';
+import type { FetchProgress, WebModel } from '../src/web/index.ts';
+import { launch, missing, visit } from './browser.ts';
+import { ISOLATED, root, type Site, serve } from './serve.ts';
+
+/** What package/index.html puts there, and what a test keeps. */
+declare const quamba: typeof import('../src/web/index.ts');
+declare global {
+  var model: WebModel;
+}
+
+const PLAN = '/some/where/books/plan.quamba.safetensors';
+const MOUNTS = {
+  '/some/where/': 'test-web/package',
+  '/some/where/quamba/': 'dist/browser',
+  '/some/where/books/': 'models/mamba-books-15m',
+};
+const PROMPT = 'The old man';
+
+describe.skipIf(missing)(`the package in a page of Chromium${missing}`, () => {
+  let browser: Browser;
+  let site: Site | undefined;
+  /** What Node writes after the prompt. */
+  let expected: { readonly tokens: number[]; readonly text: string };
+  beforeAll(async () => {
+    browser = await launch();
+    const node = await load();
+    const written = node.generate(PROMPT, { maxTokens: 24, temperature: 0 });
+    let step = await written.next();
+    while (!step.done) step = await written.next();
+    expected = { tokens: [...step.value.tokens], text: step.value.text };
+    node.dispose();
+  });
+  afterAll(() => browser?.close());
+  afterEach(() => site?.close());
+
+  async function inPage(
+    use: (page: Page) => Promise<unknown>,
+    {
+      headers = ISOLATED as Readonly<Record<string, string>>,
+      expected = undefined as RegExp | undefined,
+    } = {},
+  ) {
+    site = await serve(MOUNTS, headers);
+    await visit(browser, `${site.address}/some/where/`, use, { expected });
+  }
+
+  const open = (page: Page, threads = 1) =>
+    page.evaluate(async asked => {
+      const progress: FetchProgress[] = [];
+      const onProgress = (now: FetchProgress) => void progress.push(now);
+      model = await quamba.load('books', { threads: asked, onProgress });
+      const { backend, about } = model;
+      return { progress, backend, about };
+    }, threads);
+
+  const write = (page: Page) =>
+    page.evaluate(async prompt => {
+      let text = '';
+      const tokens: number[] = [];
+      for await (const piece of model.generate(prompt, { maxTokens: 24, temperature: 0 })) {
+        text += piece.text;
+        tokens.push(piece.token);
+      }
+      return { tokens, text };
+    }, PROMPT);
+
+  const plans = (method: string) =>
+    site!.asked.filter(asked => asked.path === PLAN && asked.method === method).length;
+
+  it('loads by an address, tells how far it is, and writes what Node writes; the next visit fetches nothing again', () =>
+    inPage(async page => {
+      const { progress } = await open(page);
+      const plan = progress.filter(({ file }) => PLAN.endsWith(file));
+      expect(plan.length).toBeGreaterThan(2);
+      expect(plan.map(({ loaded }) => loaded)).toEqual(
+        plan.map(({ loaded }) => loaded).toSorted((a, b) => a - b),
+      );
+      expect(plan.at(-1)!.loaded).toBe(plan[0].total);
+      expect(plan.some(({ fromCache }) => fromCache)).toBe(false);
+      expect(await write(page)).toEqual(expected);
+      expect([plans('GET'), plans('HEAD')]).toEqual([1, 0]);
+
+      await page.reload();
+      const second = await open(page);
+      expect(second.progress.every(({ fromCache }) => fromCache)).toBe(true);
+      expect(await write(page)).toEqual(expected);
+      expect([plans('GET'), plans('HEAD')]).toEqual([1, 1]);
+    }));
+
+  it.for([
+    ['2 threads where memory can be shared', ISOLATED, 2],
+    ['1 thread of the 2 that were asked for where it cannot', {}, 1],
+  ] as const)('runs on %s', ([, headers, threads]) =>
+    inPage(
+      async page => {
+        const { backend, about } = await open(page, 2);
+        expect({ backend, threads: about?.threads }).toEqual({ backend: 'wasm', threads });
+        expect(await write(page)).toEqual(expected);
+        expect(page.workers().length).toBe(threads);
+        await page.evaluate(() => model.dispose());
+        await expect.poll(() => page.workers().length).toBe(0);
+      },
+      { headers },
+    ),
+  );
+
+  it('a reader that stops goes on later where it stopped', () =>
+    inPage(async page => {
+      await open(page);
+      const text = await page.evaluate(async prompt => {
+        const session = await model.session();
+        const options = { maxTokens: 24, temperature: 0 };
+        const tokens: number[] = [];
+        for await (const { token } of session.generate(prompt, options)) if (tokens.push(token) === 9) break;
+        // The worker may have been ahead of its reader.
+        await session.reset();
+        await session.feed([...(await model.encode(prompt)), ...tokens.slice(0, -1)]);
+        for await (const { token } of session.generate([tokens.at(-1)!], {
+          ...options,
+          maxTokens: 24 - tokens.length,
+        }))
+          tokens.push(token);
+        session.close();
+        return tokens;
+      }, PROMPT);
+      expect(text).toEqual(expected.tokens);
+    }));
+
+  it('a signal ends the writing and the loading', () =>
+    inPage(async page => {
+      await open(page);
+      const { reason, count } = await page.evaluate(async prompt => {
+        const stop = new AbortController();
+        const written = model.generate(prompt, { maxTokens: 1000, signal: stop.signal });
+        let count = 0;
+        for (;;) {
+          const { done, value } = await written.next();
+          if (done) return { reason: value.finishReason, count };
+          if (++count === 5) stop.abort();
+        }
+      }, PROMPT);
+      expect(reason).toBe('aborted');
+      expect(count).toBeLessThan(1000);
+
+      const failure = await page.evaluate(async () => {
+        const stop = new AbortController();
+        const loading = quamba.load('books', { cache: false, signal: stop.signal });
+        stop.abort(new Error('no more'));
+        return loading.then(
+          () => 'loaded',
+          ({ message }) => message,
+        );
+      });
+      expect(failure).toBe('no more');
+      await expect.poll(() => page.workers().length).toBe(1); // the model that was there before
+    }));
+
+  it('an address without a model is one sentence', () =>
+    inPage(
+      async page => {
+        const failure = await page.evaluate(() =>
+          quamba.load('nowhere').then(
+            () => 'loaded',
+            ({ message }) => message,
+          ),
+        );
+        expect(failure).toMatch(
+          /^http:\S+\/some\/where\/nowhere\/config\.json: expected a file; the server answered 404$/,
+        );
+        await expect.poll(() => page.workers().length).toBe(0);
+      },
+      { expected: /404/ },
+    ));
+});
+
+describe.skipIf(missing)(`in somebody’s bundle${missing}`, () => {
+  const work = mkdtempSync(join(tmpdir(), 'quamba-bundle-'));
+  afterAll(() => rmSync(work, { recursive: true }));
+
+  it('there is nothing of Node, and it runs', async () => {
+    mkdirSync(join(work, 'node_modules'));
+    symlinkSync(root, join(work, 'node_modules/quamba'));
+    writeFileSync(
+      join(work, 'index.html'),
+      '<!doctype html><title>bundle</title><link rel="icon" href="data:,"><script type="module" src="./main.js"></script>',
+    );
+    writeFileSync(
+      join(work, 'main.js'),
+      "import { load } from 'quamba';\nimport * as web from 'quamba/web';\nObject.assign(globalThis, { quamba: web, isOne: web.load === load });\n",
+    );
+    const warnings: string[] = [];
+    const customLogger = createLogger('warn');
+    customLogger.warn = customLogger.warnOnce = text => void warnings.push(text);
+    const modules: string[] = [];
+    const outside: string[] = [];
+    const record = (): Plugin => ({
+      name: 'record',
+      generateBundle(_, bundle) {
+        for (const chunk of Object.values(bundle).filter(output => output.type === 'chunk')) {
+          modules.push(...chunk.moduleIds);
+          outside.push(...[...chunk.imports, ...chunk.dynamicImports].filter(name => !(name in bundle)));
+        }
+      },
+    });
+    await build({
+      root: work,
+      base: './',
+      configFile: false,
+      customLogger,
+      plugins: [record()],
+      worker: { format: 'es', plugins: () => [record()] },
+      build: { target: 'es2022' },
+    });
+    expect(warnings).toEqual([]);
+    expect(outside).toEqual([]);
+    expect(modules.filter(id => /dist\/web\/(?:index|worker)\.js$/.test(id)).length).toBeGreaterThanOrEqual(
+      2,
+    );
+    expect(modules.filter(id => /vite-browser-external|^node:/.test(id))).toEqual([]);
+
+    const browser = await launch();
+    const site = await serve({
+      '/some/where/': relative(root, join(work, 'dist')),
+      '/some/where/books/': 'models/mamba-books-15m',
+    });
+    try {
+      await visit(browser, `${site.address}/some/where/`, async page => {
+        expect(await page.evaluate('isOne')).toBe(true);
+        const text = await page.evaluate(async () => {
+          const loaded = await quamba.load('books');
+          let written = '';
+          for await (const piece of loaded.generate('The old man', { maxTokens: 8 })) written += piece.text;
+          await loaded.dispose();
+          return written;
+        });
+        expect(text).not.toBe('');
+      });
+    } finally {
+      site.close();
+      await browser.close();
+    }
+  });
+});
