@@ -214,6 +214,7 @@ describe.skipIf(missing)(`in somebody’s bundle${missing}`, () => {
       root: work,
       base: './',
       configFile: false,
+      logLevel: 'warn',
       customLogger,
       plugins: [record()],
       worker: { format: 'es', plugins: () => [record()] },
