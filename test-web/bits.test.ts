@@ -1,17 +1,23 @@
-/** Every recipe has the same bits in Node's reference, in Node's wasm, and in a page with threads and without. */
+/**
+ * Every recipe has the same bits in Node's reference, in Node's wasm, in an isolated page with threads that quantizes the
+ * float weights itself, and in a page that is not isolated and loads the plan that Node made.
+ */
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { prepare } from '../src/backends/backend.ts';
+import { backends } from '../src/backends/index.ts';
 import { openFolder } from '../src/formats/disk.ts';
 import { bytesOf, hasher } from '../src/identity.ts';
 import { EMBEDDED_MODEL, load } from '../src/load.ts';
-import type { ModelOptions } from '../src/open-model.ts';
 import { openFloatModel } from '../src/open-model.ts';
 import { needsCalibration } from '../src/quant/calibrate.ts';
 import { savePlan } from '../src/quant/checkpoint.ts';
 import { recipes } from '../src/quant/recipes.ts';
+import { initialState } from '../src/run.ts';
+import type { Tensor } from '../src/tensor.ts';
 import { launch, missing } from './browser.ts';
 import { ISOLATED, root, type Site, serve } from './serve.ts';
 
@@ -23,6 +29,7 @@ const TEXT = 'The old man looked out of the window and saw a ship upon the sea. 
 /** Of recipes whose scales do not come with the model; the bits are what is asked for, not the quality. */
 const BRIEF = { samples: 2, window: 64 };
 
+const planFile = (recipe: string) => `plan.${recipe}.safetensors`;
 const embedded = openFolder(EMBEDDED_MODEL);
 const { program } = openFloatModel(embedded);
 const comesReady = (name: string) =>
@@ -66,24 +73,33 @@ describe.skipIf(missing)(`the same bits in Node and in Chromium${missing}`, () =
     rmSync(work, { recursive: true });
   });
 
-  async function inNode(folder: string | undefined, options: ModelOptions) {
-    const model = await load(folder, options);
+  const hash = (logits: Tensor) => {
     const hash = hasher();
-    hash.update(bytesOf(model.session().feed(tokens)));
-    model.dispose();
+    hash.update(bytesOf(logits));
     return hash.hex();
+  };
+
+  /** Makes the plan and keeps it as a file. */
+  async function inNode(recipe: string) {
+    const model = await load(undefined, {
+      recipe,
+      backend: 'wasm',
+      ...(needsPlan.includes(recipe) && BRIEF),
+    });
+    const { plan, info } = model;
+    const wasm = hash(model.session().feed(tokens));
+    const reference = prepare(backends.reference, plan).feed(Int32Array.from(tokens), initialState(plan));
+    writeFileSync(join(work, planFile(recipe)), Buffer.concat([...savePlan(plan, info)]));
+    model.dispose();
+    return { reference: hash(reference.logits), wasm };
   }
 
-  const inPage = (page: Page, recipe: string, ready: boolean) =>
+  const inPage = (page: Page, recipe: string, { madeThere }: { madeThere: boolean }) =>
     page.evaluate(
-      async ([recipe, tokens, folder, files]) => {
-        const model = await quamba.load(folder, { recipe, threads: 2, files });
+      async ([recipe, tokens, options]) => {
+        const model = await quamba.load(options ? '/plans' : '/books', { recipe, threads: 2, ...options });
         const session = await model.session();
-        const { data } = await session.feed(tokens);
-        const digest = await crypto.subtle.digest(
-          'SHA-256',
-          new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-        );
+        const digest = await crypto.subtle.digest('SHA-256', (await session.feed(tokens)).data.slice());
         await model.dispose();
         const bits = Array.from(new Uint8Array(digest), byte => byte.toString(16).padStart(2, '0')).join('');
         return { bits, threads: model.about?.threads };
@@ -91,22 +107,17 @@ describe.skipIf(missing)(`the same bits in Node and in Chromium${missing}`, () =
       [
         recipe,
         tokens,
-        ready ? 'plans' : 'books',
-        ready ? ['config.json', 'tokenizer.json', `plan.${recipe}.safetensors`] : undefined,
+        madeThere ? undefined : { files: ['config.json', 'tokenizer.json', planFile(recipe)], cache: false },
       ] as const,
     );
 
   it.each(Object.keys(recipes))('%s', async recipe => {
-    const ready = needsPlan.includes(recipe);
-    if (ready) {
-      const { plan, info, dispose } = await load(undefined, { recipe, ...BRIEF });
-      writeFileSync(join(work, `plan.${recipe}.safetensors`), Buffer.concat([...savePlan(plan, info)]));
-      dispose();
-    }
-    const folder = ready ? work : undefined;
-    const bits = await inNode(folder, { recipe, backend: 'reference' });
-    expect(await inNode(folder, { recipe, backend: 'wasm' })).toBe(bits);
-    expect(await inPage(pages[0], recipe, ready)).toEqual({ bits, threads: 2 });
-    expect(await inPage(pages[1], recipe, ready)).toEqual({ bits, threads: 1 });
+    const { reference, wasm } = await inNode(recipe);
+    expect(wasm).toBe(reference);
+    const isolated = await inPage(pages[0], recipe, { madeThere: !needsPlan.includes(recipe) });
+    expect(isolated).toEqual({ bits: reference, threads: 2 });
+    const alone = await inPage(pages[1], recipe, { madeThere: false });
+    expect(alone).toEqual({ bits: reference, threads: 1 });
+    rmSync(join(work, planFile(recipe)));
   });
 });
