@@ -1,0 +1,156 @@
+/** Every page of the playground as it is built: drawn, without a complaint, for everybody, on a desk and on a phone. */
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { launch, missing, visit } from './browser.ts';
+import { ISOLATED, root, type Site, serve } from './serve.ts';
+
+declare const axe: { run(): Promise<{ violations: Violation[] }> };
+interface Violation {
+  readonly id: string;
+  readonly impact: string;
+  readonly help: string;
+  readonly nodes: readonly { readonly html: string }[];
+}
+
+const HTML = [
+  'index.html',
+  'inside.html',
+  ...readdirSync(join(root, 'web/lessons')).map(name => `lessons/${name}`),
+];
+const PAGES = HTML.filter(name => name.endsWith('.html'));
+const AXE = join(root, 'node_modules/axe-core/axe.min.js');
+const DESKTOP = { width: 1280, height: 900 };
+const PHONE = { width: 390, height: 844 };
+const NARROW = { width: 360, height: 800 };
+const SCREENSHOTS = process.env.SCREENSHOTS;
+const BASE = '/some/where/';
+
+describe.skipIf(missing)(`the playground in Chromium${missing}`, () => {
+  let browser: Browser;
+  const sites: Site[] = [];
+  beforeAll(async () => {
+    if (!existsSync(join(root, 'web/dist/index.html')))
+      throw new Error('web/dist is missing; run npm run test:web');
+    if (SCREENSHOTS) mkdirSync(SCREENSHOTS, { recursive: true });
+    browser = await launch();
+    for (const headers of [ISOLATED, {}]) sites.push(await serve({ [BASE]: 'web/dist' }, headers));
+  });
+  afterAll(async () => {
+    await browser?.close();
+    for (const site of sites) site.close();
+  });
+
+  describe.each(PAGES)('%s', name => {
+    it.each([
+      ['light', 'isolated from other origins', 0],
+      ['dark', 'not isolated', 1],
+    ] as const)('in %s colours, %s', (colorScheme, _, site) =>
+      visit(
+        browser,
+        `${sites[site].address}${BASE}${name}`,
+        async page => {
+          await settled(page, name === 'index.html' ? 0 : 1);
+          await picture(page, name, colorScheme, 'desktop');
+          expect(await barriers(page)).toEqual([]);
+          await page.setViewportSize(NARROW);
+          await settled(page, 0);
+          expect(await tooWide(page)).toEqual([]);
+          await page.setViewportSize(PHONE);
+          await settled(page, 0);
+          await picture(page, name, colorScheme, 'phone');
+          expect(await barriers(page)).toEqual([]);
+        },
+        { colorScheme, viewport: DESKTOP, reducedMotion: site === 1 ? 'reduce' : 'no-preference' },
+      ),
+    );
+  });
+
+  it('writes what a reader asks for, stops when it is told to, and leaves nothing behind', async () => {
+    const site = await serve({ [BASE]: 'web/dist' }, ISOLATED);
+    try {
+      await visit(browser, `${site.address}${BASE}`, async page => {
+        const written = page.locator('[aria-live]').first();
+        const text = async () => (await written.textContent()) ?? '';
+        await expect.poll(text, { timeout: 30_000 }).not.toBe('');
+        const bytes = site.asked.reduce((sum, asked) => sum + asked.bytes, 0);
+        expect(bytes).toBeLessThan(20e6);
+
+        await page.locator('input[name=maxTokens]').evaluate((input: HTMLInputElement) => {
+          input.value = '2000';
+        });
+        const prompt = 'The captain of the ship';
+        await page.getByRole('textbox', { name: 'Prompt' }).fill(prompt);
+        await page.getByRole('button', { name: 'Write' }).click();
+        await expect.poll(async () => (await text()).startsWith(prompt), { timeout: 30_000 }).toBe(true);
+        await expect.poll(async () => (await text()).length).toBeGreaterThan(prompt.length + 20);
+        await page.getByRole('button', { name: 'Stop' }).click();
+        await page.waitForTimeout(500);
+        const stopped = await text();
+        expect(stopped.split(' ').length).toBeLessThan(1000);
+        await page.waitForTimeout(500);
+        expect(await text()).toBe(stopped);
+
+        expect(page.workers().length).toBeGreaterThan(0);
+        await page.goto('about:blank');
+        await expect.poll(() => page.workers().length).toBe(0);
+      });
+    } finally {
+      site.close();
+    }
+  });
+});
+
+/** Waits until all figures are drawn, at least so many, and nothing has changed for a second. */
+async function settled(page: Page, least: number): Promise<void> {
+  let before = '';
+  let since = 0;
+  await expect
+    .poll(
+      async () => {
+        const now = await page.evaluate(() => {
+          const figures = [...document.querySelectorAll<HTMLElement>('figure.figure')];
+          const drawn = figures.filter(({ dataset }) => dataset.rendered === 'true').length;
+          const { innerText, scrollHeight } = document.body;
+          return { figures: figures.length, drawn, looks: `${figures.length} ${scrollHeight} ${innerText}` };
+        });
+        if (now.looks !== before) since = performance.now();
+        before = now.looks;
+        const isStill = performance.now() - since > 1000;
+        return isStill && now.figures >= least && now.drawn === now.figures
+          ? 'settled'
+          : `${now.drawn} of ${now.figures} figures drawn${isStill ? '' : ', still changing'}`;
+      },
+      { timeout: 60_000, interval: 250 },
+    )
+    .toBe('settled');
+}
+
+/** What axe finds in the way of somebody: only what is serious or worse. */
+async function barriers(page: Page): Promise<string[]> {
+  await page.addScriptTag({ path: AXE });
+  const { violations } = await page.evaluate(() => axe.run());
+  return violations
+    .filter(({ impact }) => /^(?:serious|critical)$/.test(impact))
+    .map(
+      ({ id, help, nodes }) => `${id}: ${help}: ${nodes.slice(0, 3).map(({ html }) => html.slice(0, 120))}`,
+    );
+}
+
+/** What makes the page itself scroll sideways. */
+const tooWide = (page: Page): Promise<string[]> =>
+  page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    if (scrollWidth <= clientWidth) return [];
+    const wide = [...document.querySelectorAll('body *')]
+      .filter(element => element.getBoundingClientRect().right > clientWidth + 1)
+      .map(element => element.outerHTML.slice(0, 80));
+    return [`${scrollWidth} px of ${clientWidth}`, ...wide.slice(0, 5)];
+  });
+
+async function picture(page: Page, name: string, colours: string, device: string): Promise<void> {
+  if (!SCREENSHOTS) return;
+  const file = `${name.replace(/^lessons\//, '').replace('.html', '')}-${colours}-${device}.png`;
+  await page.screenshot({ path: join(SCREENSHOTS, file), fullPage: true });
+}
