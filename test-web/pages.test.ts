@@ -51,18 +51,24 @@ describe.skipIf(missing)(`the playground in Chromium${missing}`, () => {
         browser,
         `${sites[site].address}${BASE}${name}`,
         async page => {
-          await settled(page, name === 'index.html' ? 0 : 1);
+          await settled(page, name === 'index.html' ? 0 : 1, 2000);
           await picture(page, name, colorScheme, 'desktop');
           expect(await barriers(page)).toEqual([]);
           await page.setViewportSize(NARROW);
-          await settled(page, 0);
+          await settled(page);
           expect(await tooWide(page)).toEqual([]);
           await page.setViewportSize(PHONE);
-          await settled(page, 0);
+          await settled(page);
           await picture(page, name, colorScheme, 'phone');
           expect(await barriers(page)).toEqual([]);
         },
-        { colorScheme, viewport: DESKTOP, reducedMotion: site === 1 ? 'reduce' : 'no-preference' },
+        {
+          colorScheme,
+          viewport: DESKTOP,
+          reducedMotion: site === 1 ? 'reduce' : 'no-preference',
+          serviceWorkers: 'block', // isolate.js would isolate it
+          expected: /blocked by Playwright/,
+        },
       ),
     );
   });
@@ -102,8 +108,8 @@ describe.skipIf(missing)(`the playground in Chromium${missing}`, () => {
   });
 });
 
-/** Waits until all figures are drawn, at least so many, and nothing has changed for a second. */
-async function settled(page: Page, least: number): Promise<void> {
+/** Waits until all figures are drawn, at least so many, and nothing has changed for that long. */
+async function settled(page: Page, least = 0, milliseconds = 1000): Promise<void> {
   let before = '';
   let since = 0;
   await expect
@@ -117,7 +123,7 @@ async function settled(page: Page, least: number): Promise<void> {
         });
         if (now.looks !== before) since = performance.now();
         before = now.looks;
-        const isStill = performance.now() - since > 1000;
+        const isStill = performance.now() - since > milliseconds;
         return isStill && now.figures >= least && now.drawn === now.figures
           ? 'settled'
           : `${now.drawn} of ${now.figures} figures drawn${isStill ? '' : ', still changing'}`;
