@@ -6,20 +6,21 @@ const HEADERS = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Embedder-Policy': 'require-corp',
 };
-/** Set while a page loads once more. One that finds it set and is still not isolated will never be. */
+/** When the page was loaded once more. One that is not isolated so soon after that will not be: there is no loop. */
 const TRIED = 'quamba-isolate';
+const SOON = 5000;
 
 if (globalThis.document) void inPage(document.currentScript.src);
 else addEventListener('fetch', inWorker);
 
 async function inPage(worker) {
   try {
-    const tried = sessionStorage.getItem(TRIED);
-    sessionStorage.removeItem(TRIED);
+    const tried = Date.now() - sessionStorage.getItem(TRIED) < SOON;
     if (crossOriginIsolated || tried || !navigator.serviceWorker) return;
-    await navigator.serviceWorker.register(worker);
-    await navigator.serviceWorker.ready;
-    sessionStorage.setItem(TRIED, 'true');
+    const { serviceWorker } = navigator;
+    // After a reload past the worker it is there already, and in Chromium registering it again gives no answer.
+    await Promise.race([serviceWorker.ready, serviceWorker.register(worker).then(() => serviceWorker.ready)]);
+    sessionStorage.setItem(TRIED, Date.now());
     location.reload();
   } catch (error) {
     // The page works without: on one thread, which it says.
