@@ -2,22 +2,15 @@
  * Every recipe has the same bits in Node's reference, in Node's wasm, in an isolated page with threads that quantizes the
  * float weights itself, and in a page that is not isolated and loads the plan that Node made.
  */
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { on } from 'node:events';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { prepare } from '../src/backends/backend.ts';
-import { backends } from '../src/backends/index.ts';
-import { openFolder } from '../src/formats/disk.ts';
-import { bytesOf, hasher } from '../src/identity.ts';
-import { EMBEDDED_MODEL, load } from '../src/load.ts';
-import { openFloatModel } from '../src/open-model.ts';
-import { needsCalibration } from '../src/quant/calibrate.ts';
-import { savePlan } from '../src/quant/checkpoint.ts';
+import { EMBEDDED_MODEL } from '../src/load.ts';
 import { recipes } from '../src/quant/recipes.ts';
-import { initialState } from '../src/run.ts';
-import type { Tensor } from '../src/tensor.ts';
 import { launch, missing } from './browser.ts';
 import { ISOLATED, root, type Site, serve } from './serve.ts';
 
@@ -26,30 +19,31 @@ declare const quamba: typeof import('../src/web/index.ts');
 
 const POSITIONS = 64;
 const TEXT = 'The old man looked out of the window and saw a ship upon the sea. '.repeat(8);
-/** Of recipes whose scales do not come with the model; the bits are what is asked for, not the quality. */
-const BRIEF = { samples: 2, window: 64 };
 
-const planFile = (recipe: string) => `plan.${recipe}.safetensors`;
-const embedded = openFolder(EMBEDDED_MODEL);
-const { program } = openFloatModel(embedded);
-const comesReady = (name: string) =>
-  embedded.list().some(file => /^(?:plan|stats)\./.test(file) && file.includes(`.${name}.`));
-const needsPlan = Object.entries(recipes)
-  .filter(([name, scheme]) => needsCalibration(program, scheme) && !comesReady(name))
-  .map(([name]) => name);
+/** What bits/in-node.mjs says of a recipe. */
+interface InNode {
+  readonly recipe: string;
+  readonly tokens: Int32Array;
+  readonly wasm: string;
+  readonly reference: string;
+  /** Whether a page can make the plan itself, from the files that come with the model. */
+  readonly isPageAble: boolean;
+}
 
 describe.skipIf(missing)(`the same bits in Node and in Chromium${missing}`, () => {
   const work = mkdtempSync(join(tmpdir(), 'quamba-bits-'));
-  let browser: Browser;
   const sites: Site[] = [];
-  const pages: Page[] = [];
-  let tokens: number[];
+  let browser: Browser;
+  let node: Worker;
+  let said: AsyncIterator<InNode[]>;
+  let isolated: Page;
+  let alone: Page;
 
   beforeAll(async () => {
     for (const file of ['config.json', 'tokenizer.json'])
       symlinkSync(join(EMBEDDED_MODEL, file), join(work, file));
     browser = await launch();
-    for (const headers of [ISOLATED, {}]) {
+    const visited = async (headers: Readonly<Record<string, string>>) => {
       const mounts = {
         '/': 'test-web/package',
         '/quamba/': 'dist/browser',
@@ -57,67 +51,62 @@ describe.skipIf(missing)(`the same bits in Node and in Chromium${missing}`, () =
         '/plans/': relative(root, work),
       };
       const site = await serve(mounts, headers);
+      sites.push(site);
       const page = await browser.newPage();
       await page.goto(site.address);
-      sites.push(site);
-      pages.push(page);
-    }
-    const model = await load();
-    tokens = [...model.tokenizer.encode(TEXT)].slice(0, POSITIONS);
-    model.dispose();
-    expect(tokens.length).toBe(POSITIONS);
+      return page;
+    };
+    isolated = await visited(ISOLATED);
+    alone = await visited({});
+    node = new Worker(new URL('./bits/in-node.mjs', import.meta.url), {
+      workerData: { folder: work, text: TEXT, positions: POSITIONS },
+    });
+    said = on(node, 'message');
   });
   afterAll(async () => {
     await browser?.close();
+    await node?.terminate();
     for (const site of sites) site.close();
     rmSync(work, { recursive: true });
   });
 
-  const hash = (logits: Tensor) => {
-    const hash = hasher();
-    hash.update(bytesOf(logits));
-    return hash.hex();
-  };
-
-  /** Makes the plan and keeps it as a file. */
-  async function inNode(recipe: string) {
-    const model = await load(undefined, {
-      recipe,
-      backend: 'wasm',
-      ...(needsPlan.includes(recipe) && BRIEF),
-    });
-    const { plan, info } = model;
-    const wasm = hash(model.session().feed(tokens));
-    const reference = prepare(backends.reference, plan).feed(Int32Array.from(tokens), initialState(plan));
-    writeFileSync(join(work, planFile(recipe)), Buffer.concat([...savePlan(plan, info)]));
-    model.dispose();
-    return { reference: hash(reference.logits), wasm };
+  /** Node goes through the recipes in the order of these tests. */
+  async function inNode(recipe: string): Promise<InNode> {
+    for (;;) {
+      const [answer] = (await said.next()).value;
+      if (answer.recipe === recipe) return answer;
+    }
   }
 
-  const inPage = (page: Page, recipe: string, { madeThere }: { madeThere: boolean }) =>
+  const bitsIn = (
+    page: Page,
+    folder: string,
+    options: { recipe: string; files?: string[]; cache?: boolean },
+    tokens: Int32Array,
+  ) =>
     page.evaluate(
-      async ([recipe, tokens, options]) => {
-        const model = await quamba.load(options ? '/plans' : '/books', { recipe, threads: 2, ...options });
+      async ([folder, options, tokens]) => {
+        const model = await quamba.load(folder, { threads: 2, ...options });
         const session = await model.session();
         const digest = await crypto.subtle.digest('SHA-256', (await session.feed(tokens)).data.slice());
         await model.dispose();
         const bits = Array.from(new Uint8Array(digest), byte => byte.toString(16).padStart(2, '0')).join('');
         return { bits, threads: model.about?.threads };
       },
-      [
-        recipe,
-        tokens,
-        madeThere ? undefined : { files: ['config.json', 'tokenizer.json', planFile(recipe)], cache: false },
-      ] as const,
+      [folder, options, [...tokens]] as const,
     );
 
   it.each(Object.keys(recipes))('%s', async recipe => {
-    const { reference, wasm } = await inNode(recipe);
+    const { tokens, reference, wasm, isPageAble } = await inNode(recipe);
+    expect(tokens.length).toBe(POSITIONS);
     expect(wasm).toBe(reference);
-    const isolated = await inPage(pages[0], recipe, { madeThere: !needsPlan.includes(recipe) });
-    expect(isolated).toEqual({ bits: reference, threads: 2 });
-    const alone = await inPage(pages[1], recipe, { madeThere: false });
-    expect(alone).toEqual({ bits: reference, threads: 1 });
-    rmSync(join(work, planFile(recipe)));
+    const plan = `plan.${recipe}.safetensors`;
+    const ready = { recipe, files: ['config.json', 'tokenizer.json', plan], cache: false };
+    const own = isPageAble
+      ? bitsIn(isolated, '/books', { recipe }, tokens)
+      : bitsIn(isolated, '/plans', ready, tokens);
+    expect(await own).toEqual({ bits: reference, threads: 2 });
+    expect(await bitsIn(alone, '/plans', ready, tokens)).toEqual({ bits: reference, threads: 1 });
+    rmSync(join(work, plan));
   });
 });
