@@ -59,6 +59,8 @@ export interface WebModel {
   readonly eosTokenId: number | undefined;
   encode(text: string): Promise<Int32Array>;
   decode(tokens: ArrayLike<number>): Promise<string>;
+  /** The text of each token, as `generate` would write it: together they are decode(tokens). */
+  pieces(tokens: ArrayLike<number>): Promise<string[]>;
   session(): Promise<WebSession>;
   /** Writes on from a prompt (text, or token ids) in a new session. */
   generate(
@@ -175,6 +177,7 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, line: Line
     ...loaded,
     encode: text => answer(remote.encode(text)),
     decode: tokens => answer(remote.decode(Int32Array.from(tokens))),
+    pieces: tokens => answer(remote.pieces(Int32Array.from(tokens))),
     session,
     async *generate(prompt, options) {
       const own = await session();

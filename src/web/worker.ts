@@ -59,6 +59,13 @@ const api: ModelWorker = {
   },
   encode: text => Int32Array.from(loaded().tokenizer.encode(text)),
   decode: tokens => loaded().tokenizer.decode(tokens),
+  pieces(tokens) {
+    const stream = loaded().tokenizer.stream();
+    return Array.from(
+      tokens,
+      (token, i) => stream.push(token) + (i === tokens.length - 1 ? stream.end() : ''),
+    );
+  },
   open: () => keep(loaded().session()),
   feed(id, tokens, logits) {
     const session = sessionOf(id);
