@@ -2,9 +2,9 @@
 import type { WebModel } from 'quamba';
 import { RECIPES } from '../model.ts';
 import { append, type Branch, newBranch, type Token } from './branch.ts';
-import { element, megabytes, onceAFrame, sentenceOf } from './dom.ts';
+import { element, megabytes, onceAFrame, quoted, sentenceOf } from './dom.ts';
 import type { Request } from './form.ts';
-import { type Loading, loadRecipe } from './models.ts';
+import { bytesOf, type Loading, loadRecipe } from './models.ts';
 import { tokenText } from './token-text.ts';
 import { type Measured, writeOn } from './write.ts';
 
@@ -75,16 +75,17 @@ export function newColumn(
       loadingBox.hidden = false;
       loadingText.textContent = 'Waiting for its turn to load …';
       bar.removeAttribute('value');
-      let [loaded, total]: [number, number | undefined] = [0, undefined];
+      let loaded = 0;
+      const total = bytesOf(recipe);
       const showProgress = onceAFrame(() => {
-        if (total) bar.value = loaded / total;
+        bar.value = loaded / total;
         loadingText.textContent =
-          loaded === total
-            ? 'Making the model ready …'
-            : `Loading: ${megabytes(loaded)}${total ? ` of ${megabytes(total)}` : ''} MB`;
+          loaded < total
+            ? `Loading: ${megabytes(loaded)} of ${megabytes(total)} MB`
+            : 'Making the model ready …';
       });
-      const own = loadRecipe(recipe, threads, (...now) => {
-        [loaded, total] = now;
+      const own = loadRecipe(recipe, threads, now => {
+        loaded = now;
         showProgress();
       });
       loading = own;
@@ -106,7 +107,6 @@ export function newColumn(
         if (signal.aborted) return;
         branch = next;
         text.show(next.tokens);
-        onText(next);
         const measured = await writeOn(model, next, { ...request.options, signal }, text.grow);
         onText(next);
         facts.textContent = factsOf(model, measured);
@@ -125,8 +125,9 @@ export function newColumn(
       difference.textContent =
         at === undefined
           ? `The same text as ${first.recipe}.`
-          : `Leaves ${first.recipe} at token ${at + 1}: ${quoted(branch.tokens[at])} for ${quoted(first.branch.tokens[at])}.`;
-      if (at !== undefined) requestAnimationFrame(() => text.at(at)?.classList.add('differs'));
+          : `Leaves ${first.recipe} at token ${at + 1}: ${named(branch.tokens[at])} for ${named(first.branch.tokens[at])}.`;
+      text.flush();
+      if (at !== undefined) text.at(at)?.classList.add('differs');
     },
     dispose() {
       loading?.dispose();
@@ -146,13 +147,10 @@ async function prompted(model: WebModel, recipe: string, prompt: string): Promis
 }
 
 function firstDifference(a: readonly Token[], b: readonly Token[]): number | undefined {
-  const at = Array.from({ length: Math.max(a.length, b.length) }, (_, i) => i).find(
-    i => a[i]?.id !== b[i]?.id,
-  );
-  return at;
+  return Array.from({ length: Math.max(a.length, b.length) }, (_, i) => i).find(i => a[i]?.id !== b[i]?.id);
 }
 
-const quoted = (token: Token | undefined): string => (token ? `“${token.text}”` : 'the end');
+const named = (token: Token | undefined): string => (token ? quoted(token.text) : 'the end');
 
 function factsOf({ about, backend }: WebModel, measured: Measured): string {
   const { promptTokens, written, promptSeconds, decodeSeconds, firstTokenSeconds, finishReason } = measured;

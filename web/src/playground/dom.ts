@@ -29,4 +29,13 @@ export function onceAFrame(work: () => void): () => void {
 }
 
 export const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
+/** A token's text in a sentence. */
+export const quoted = (text: string): string =>
+  text.trim()
+    ? `“${text.trim()}”`
+    : text.includes('\n')
+      ? 'a new line'
+      : text
+        ? 'a space'
+        : 'a part of a character';
 export const sentenceOf = (error: unknown): string => (error instanceof Error ? error.message : `${error}`);

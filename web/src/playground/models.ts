@@ -11,11 +11,7 @@ export interface Loading {
 /** One after another, so that what two recipes need is fetched once and kept for the second. */
 let queue: Promise<unknown> = Promise.resolve();
 
-export function loadRecipe(
-  recipe: string,
-  threads: number,
-  onProgress: (loaded: number, total: number | undefined) => void,
-): Loading {
+export function loadRecipe(recipe: string, threads: number, onProgress: (bytes: number) => void): Loading {
   const controller = new AbortController();
   const model = queue.then(() =>
     load(MODEL, {
@@ -39,18 +35,14 @@ export function loadRecipe(
   };
 }
 
-/** Progress of all files together; the total is unknown while that of one is. */
-function inAll(tell: (loaded: number, total: number | undefined) => void) {
-  const files = new Map<string, FetchProgress>();
-  return (progress: FetchProgress) => {
-    files.set(progress.file, progress);
-    const all = [...files.values()];
-    const total = all.every(file => file.total !== undefined)
-      ? all.reduce((sum, file) => sum + file.total!, 0)
-      : undefined;
-    tell(
-      all.reduce((sum, file) => sum + file.loaded, 0),
-      total,
-    );
+/** What is to be fetched. A server that compresses does not say it. */
+export const bytesOf = (recipe: string): number => 549_896 + (recipe === 'quamba' ? 18_509_184 : 29_806_304);
+
+/** Bytes of all files together. */
+function inAll(tell: (bytes: number) => void) {
+  const files = new Map<string, number>();
+  return ({ file, loaded }: FetchProgress) => {
+    files.set(file, loaded);
+    tell([...files.values()].reduce((sum, bytes) => sum + bytes));
   };
 }

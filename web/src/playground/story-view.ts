@@ -1,6 +1,6 @@
 /** How a story looks: the branches as a tree, the text of one, a token of it, and buttons. */
 import { type Branch, lengthOf } from './branch.ts';
-import { element, onceAFrame } from './dom.ts';
+import { element, onceAFrame, quoted } from './dom.ts';
 import { tokenText } from './token-text.ts';
 
 export interface Actions {
@@ -61,7 +61,7 @@ export function storyView(box: HTMLElement, on: Actions) {
     textBox.querySelector('.chosen')?.classList.remove('chosen');
     text.at(index)?.classList.add('chosen');
     const token = shown.tokens[index];
-    said.textContent = `token ${slider.value} of ${slider.max}${token ? `: “${token.text}”` : ''}`;
+    said.textContent = `token ${slider.value} of ${slider.max}${token ? `: ${quoted(token.text)}` : ''}`;
     slider.setAttribute('aria-valuetext', said.textContent);
   };
   slider.addEventListener('input', point);
@@ -73,15 +73,19 @@ export function storyView(box: HTMLElement, on: Actions) {
     if (file.files?.[0]) on.open(file.files[0]);
     file.value = '';
   });
+  const isAtEnd = () => slider.value === slider.max;
   const follow = onceAFrame(() => {
-    slider.max = slider.value = `${lengthOf(shown!)}`;
+    const stays = isAtEnd();
+    text.flush();
+    slider.max = `${lengthOf(shown!)}`;
+    if (stays) slider.value = slider.max;
     point();
   });
 
   return {
     show(branches: readonly Branch[], branch: Branch, length: number) {
       if (shown !== branch || textBox.children.length > branch.tokens.length) text.show(branch.tokens);
-      else text.grow();
+      else text.flush();
       shown = branch;
       for (const [i, span] of [...textBox.children].entries())
         span.classList.toggle('shared', branch.start + i < branch.from);
@@ -94,13 +98,11 @@ export function storyView(box: HTMLElement, on: Actions) {
       point();
     },
     /** The shown branch has grown. */
-    grow() {
-      text.grow();
-      follow();
-    },
+    grow: follow,
     setBusy(busy: boolean) {
       textBox.ariaBusy = `${busy}`;
     },
+    isAtEnd,
     length: () => slider.valueAsNumber,
     tell(sentence: string) {
       error.textContent = sentence;

@@ -15,7 +15,7 @@ export interface Host {
 }
 
 export interface Story {
-  /** A column's text, begun or finished. It takes the place of that recipe's last one, unless that was forked. */
+  /** A column's text. It takes the place of that recipe's last one, unless that was forked. */
   readonly show: (branch: Branch) => void;
   readonly choose: (branch: Branch, length: number) => void;
 }
@@ -28,13 +28,11 @@ export function newStory(box: HTMLElement, host: Host): Story {
     shown = branch;
     view.show(branches, branch, length);
   };
-  const show = (branch: Branch) => {
-    if (!branches.includes(branch)) {
-      const old = branches.find(other => other.recipe === branch.recipe && isReplaceable(other, branches));
-      branches = [...branches.filter(other => other !== old), branch];
-      if (shown === old) shown = branch;
-    }
-    if (shown) select(shown, shown === branch ? undefined : view.length());
+  const add = (branch: Branch) => {
+    if (branches.includes(branch)) return;
+    const old = branches.find(other => other.recipe === branch.recipe && isReplaceable(other, branches));
+    branches = [...branches.filter(other => other !== old), branch];
+    if (shown === old) shown = branch;
   };
 
   /** Does it with the shown branch and its model; what goes wrong is said here. */
@@ -44,7 +42,10 @@ export function newStory(box: HTMLElement, host: Host): Story {
       try {
         if (!shown) throw new Error('There is no text yet.');
         const model = host.modelOf(shown.recipe);
-        if (!model) throw new Error(`This branch was written by ${shown.recipe}: choose that recipe again.`);
+        if (!model)
+          throw new Error(
+            `This branch is ${shown.recipe}’s, whose model is not loaded: choose that recipe above, or wait until it is.`,
+          );
         await work(shown, model, signal);
       } catch (reason) {
         view.tell(sentenceOf(reason));
@@ -62,7 +63,7 @@ export function newStory(box: HTMLElement, host: Host): Story {
       await writeOn(model, branch, options, view.grow);
     } finally {
       view.setBusy(false);
-      if (shown === branch) select(branch);
+      if (shown === branch) select(branch, view.isAtEnd() ? undefined : view.length());
     }
   };
 
@@ -96,7 +97,16 @@ export function newStory(box: HTMLElement, host: Host): Story {
         }
       }),
   });
-  return { show, choose: select };
+  return {
+    show(branch) {
+      add(branch);
+      if (shown) select(shown, shown === branch ? undefined : view.length());
+    },
+    choose(branch, length) {
+      add(branch);
+      select(branch, length);
+    },
+  };
 }
 
 /** A text from a prompt that nothing was forked from, and that no file brought. */

@@ -6,7 +6,9 @@ export interface TokenText {
   /** From now on, these. */
   show(tokens: readonly Token[]): void;
   /** The list has grown. */
-  grow(): void;
+  readonly grow: () => void;
+  /** Brings into the page now what has come. */
+  readonly flush: () => void;
   /** The span of a token, where it is in the page already. */
   at(index: number): HTMLElement | undefined;
   indexOf(target: EventTarget | null): number | undefined;
@@ -14,17 +16,18 @@ export interface TokenText {
 
 export function tokenText(box: HTMLElement): TokenText {
   let tokens: readonly Token[] = [];
-  const append = () => {
-    const spans = tokens.slice(box.children.length).map(({ text }) => element('span', { textContent: text }));
-    box.append(...spans);
+  const flush = () => {
+    const rest = tokens.slice(box.children.length);
+    box.append(...rest.map(({ text }) => element('span', { textContent: text })));
   };
   return {
     show(list) {
       tokens = list;
       box.replaceChildren();
-      append();
+      flush();
     },
-    grow: onceAFrame(append),
+    grow: onceAFrame(flush),
+    flush,
     at: index => box.children[index] as HTMLElement | undefined,
     indexOf(target) {
       const index = [...box.children].indexOf(target as Element);
