@@ -17,8 +17,8 @@ export interface Column {
   readonly branch: Branch | undefined;
   /** Loads, or loads anew. */
   load(threads: number): Promise<void>;
-  /** From the prompt, unless this very text is there. */
-  write(request: Request, signal: AbortSignal): Promise<void>;
+  /** From the prompt; unless it is `anew`, only where this very text is not there. */
+  write(request: Request, anew: boolean, signal: AbortSignal): Promise<void>;
   /** Marks where the text leaves another one. */
   compareWith(first: Column): void;
   dispose(): void;
@@ -97,9 +97,9 @@ export function newColumn(
       }
       if (loading === own) loadingBox.hidden = true;
     },
-    async write(request, signal) {
+    async write(request, anew, signal) {
       const key = JSON.stringify(request);
-      if (!model || finished === key) return;
+      if (!model || (finished === key && !anew)) return;
       finished = error.textContent = difference.textContent = '';
       textBox.ariaBusy = 'true'; // read out when it is whole
       try {

@@ -29,9 +29,9 @@ export function readForm(): Request {
 
 export const threadsWanted = (): number => Number(threads.value);
 
-/** @param on.write is called when a text is wanted, by the button or by a pause in typing. */
+/** @param on.write is called when a text is wanted: by the button (anew, even if it is there), or by a pause in typing. */
 export function listenToForm(on: {
-  readonly write: () => void;
+  readonly write: (anew: boolean) => void;
   readonly stop: () => void;
   readonly threads: () => void;
 }): void {
@@ -39,7 +39,7 @@ export function listenToForm(on: {
   form.addEventListener('submit', event => {
     event.preventDefault();
     clearTimeout(pause);
-    on.write();
+    on.write(true);
   });
   form.addEventListener('keydown', event => {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit();
@@ -47,7 +47,7 @@ export function listenToForm(on: {
   form.addEventListener('input', ({ target }) => {
     clearTimeout(pause);
     const changesText = target === prompt || (target as HTMLInputElement).type === 'number';
-    if (live.checked && changesText) pause = window.setTimeout(on.write, PAUSE);
+    if (live.checked && changesText) pause = window.setTimeout(on.write, PAUSE, false);
   });
   byId('stop').addEventListener('click', on.stop);
   threads.addEventListener('change', on.threads);

@@ -39,11 +39,11 @@ const story = newStory(byId('story'), {
   instead,
 });
 
-const write = () =>
+const write = (anew = false) =>
   instead(async signal => {
     const request = readForm();
     for (const column of columns) {
-      await column.write(request, signal);
+      await column.write(request, anew, signal);
       if (signal.aborted) return;
     }
     for (const column of columns) column.compareWith(columns[0]);
