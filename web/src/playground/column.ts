@@ -112,7 +112,7 @@ export function newColumn(
         facts.textContent = factsOf(model, measured);
         if (!signal.aborted) finished = key;
       } catch (reason) {
-        error.textContent = sentenceOf(reason);
+        if (!signal.aborted) error.textContent = sentenceOf(reason);
       } finally {
         textBox.ariaBusy = 'false';
       }

@@ -13,23 +13,27 @@ const stop = byId<HTMLButtonElement>('stop');
 
 let running = new AbortController();
 let queue: Promise<void> = Promise.resolve();
+let waiting = 0;
 
-/** Stops what is being written and does this instead. One text at a time: the workers would only take cores from each other. */
-function instead(work: (signal: AbortSignal) => Promise<void>): void {
-  running.abort();
-  running = new AbortController();
+/** One text at a time: the workers would only take cores from each other. */
+function afterwards(work: (signal: AbortSignal) => Promise<void>): void {
+  if (running.signal.aborted) running = new AbortController();
   const { signal } = running;
+  waiting++;
+  stop.disabled = false;
   queue = queue.then(async () => {
-    if (signal.aborted) return;
-    error.textContent = '';
-    stop.disabled = false;
     try {
-      await work(signal);
+      if (!signal.aborted) await work(signal);
     } catch (reason) {
       error.textContent = sentenceOf(reason);
     }
-    if (running.signal === signal) stop.disabled = true;
+    stop.disabled = --waiting === 0;
   });
+}
+
+function instead(work: (signal: AbortSignal) => Promise<void>): void {
+  running.abort();
+  afterwards(work);
 }
 
 const story = newStory(byId('story'), {
@@ -39,26 +43,27 @@ const story = newStory(byId('story'), {
   instead,
 });
 
-const write = (anew = false) =>
-  instead(async signal => {
-    const request = readForm();
-    for (const column of columns) {
-      await column.write(request, anew, signal);
-      if (signal.aborted) return;
-    }
-    for (const column of columns) column.compareWith(columns[0]);
-  });
+const writeAll = (anew: boolean) => async (signal: AbortSignal) => {
+  error.textContent = '';
+  const request = readForm();
+  for (const column of columns) {
+    await column.write(request, anew, signal);
+    if (signal.aborted) return;
+  }
+  for (const column of columns) column.compareWith(columns[0]);
+};
 
 async function load(column: Column): Promise<void> {
   await column.load(threadsWanted());
-  if (column.model) write();
+  if (column.model) afterwards(writeAll(false));
 }
 
 function choose(recipe: string, chosen: boolean): void {
   const at = columns.findIndex(column => column.recipe === recipe);
   if (!chosen) {
+    running.abort();
     columns.splice(at, 1)[0].dispose();
-    write();
+    afterwards(writeAll(false));
     return;
   }
   const column = newColumn(recipe, story.show, story.choose);
@@ -84,9 +89,10 @@ for (const [recipe, what] of Object.entries(RECIPES)) {
   );
 }
 listenToForm({
-  write,
+  write: anew => instead(writeAll(anew)),
   stop: () => running.abort(),
   threads: () => {
+    running.abort();
     for (const column of columns) void load(column);
   },
 });

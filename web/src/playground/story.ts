@@ -48,7 +48,7 @@ export function newStory(box: HTMLElement, host: Host): Story {
           );
         await work(shown, model, signal);
       } catch (reason) {
-        view.tell(sentenceOf(reason));
+        if (!signal.aborted) view.tell(sentenceOf(reason));
       }
     });
 
@@ -57,13 +57,14 @@ export function newStory(box: HTMLElement, host: Host): Story {
     append(branch, ids, await model.pieces(ids));
     if (branch.tokens.length === 0)
       throw new Error('This state came without its text: put in some words for it to go on from.');
+    if (!branches.includes(branch)) branches = [...branches, branch];
     select(branch);
     view.setBusy(true);
     try {
       await writeOn(model, branch, options, view.grow);
     } finally {
       view.setBusy(false);
-      if (shown === branch) select(branch, view.isAtEnd() ? undefined : view.length());
+      select(shown!, shown === branch && view.isAtEnd() ? undefined : view.length());
     }
   };
 
@@ -74,7 +75,6 @@ export function newStory(box: HTMLElement, host: Host): Story {
         const options = host.options();
         const siblings = branches.filter(branch => branch.parent === parent).length;
         const branch = fork(parent, length, options.seed! + siblings + 1);
-        branches = [...branches, branch];
         await write(branch, model, words, { ...options, seed: branch.seed, signal });
       }),
     goOn: words =>
