@@ -133,12 +133,12 @@ function listOf(
 }
 
 function titleOf(branch: Branch): string {
-  const { tokens, from, start, parent, recipe, seed } = branch;
+  const { tokens, from, start, parent, recipe, seed, isOpened } = branch;
   const own = tokens
     .slice(from - start, from - start + 8)
     .map(({ text }) => text)
     .join('')
     .trim();
-  const where = parent ? `from token ${from}, seed ${seed}` : recipe;
-  return `${where}: “${own} …” (${lengthOf(branch)})`;
+  const where = parent ? `from token ${from}, seed ${seed}` : isOpened ? `${recipe}, from a file` : recipe;
+  return `${where}: ${own ? `“${own} …”` : 'no text'} (${lengthOf(branch)})`;
 }
