@@ -87,7 +87,10 @@ export async function load(url?: string | URL, options: WebLoadOptions = {}): Pr
   signal?.throwIfAborted();
   const folder =
     url === undefined ? new URL(EMBEDDED, import.meta.url) : new URL(url, globalThis.location?.href);
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'quamba model' });
+  const worker = new Worker(new URL('./worker.js', import.meta.url), {
+    type: 'module',
+    name: 'quamba model',
+  });
   const remote = comlink.wrap<ModelWorker>(worker);
   const line = lineTo(worker);
   const abort = () => line.end(signal!.reason);
