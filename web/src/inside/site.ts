@@ -1,0 +1,131 @@
+/** One site: its values in this layer and text, and the integers that a recipe has for them. */
+import type { Site } from 'quamba';
+import type { RemoteLab } from '../lab/open.ts';
+import type { Rounding, SiteView } from '../lab/protocol.ts';
+import { colour, draw, Plot } from '../plots.ts';
+import { byId, decibels, percent, short, table } from './dom.ts';
+import { bars, countAxis } from './histograms.ts';
+import { actionAt, inWords, SITES } from './words.ts';
+
+export interface SiteQuestion {
+  readonly recipe: string;
+  readonly layer: number;
+  readonly site: Site;
+}
+
+/** Steps that are narrower on the screen are not drawn one by one. */
+const NARROWEST_STEP = 3;
+
+export async function showSite(lab: RemoteLab, { recipe, layer, site }: SiteQuestion): Promise<void> {
+  const view = await lab.site(recipe, layer, site);
+  const { symbol, about } = SITES[site];
+  const where = site === 'headIn' ? 'after the last layer' : `layer ${layer}`;
+  byId('site-title').textContent = `${symbol}, ${where}`;
+  byId('site-about').textContent = `${about}. In ${recipe}: ${inWords(actionAt(recipe, site))}.`.replace(
+    /^./,
+    first => first.toUpperCase(),
+  );
+  byId('site-numbers').replaceChildren(numbersOf(view));
+  drawAll(view, symbol);
+  drawNear(view, symbol);
+}
+
+function numbersOf({ tokens, channels, shape, rounding }: SiteView): HTMLElement {
+  const rows = [
+    ['values', `${tokens} tokens × ${channels}`],
+    ['largest |x|', short(shape.max)],
+    ['root mean square', short(shape.rms)],
+    ['kurtosis (normal: 3)', short(shape.kurtosis)],
+  ];
+  if (rounding)
+    rows.push(
+      [rounding.when === 'static' ? 'scale (one step)' : 'scales, one for each token', scaleText(rounding)],
+      ['clipped', percent(rounding.clipped)],
+      ['rounded to 0', percent(rounding.zeros)],
+      ['integers in use, of 256', `${rounding.levels}`],
+      ['mean squared error', short(rounding.mse)],
+      ['signal to noise', decibels(rounding.snr)],
+    );
+  return table('Numbers of this site', ['', ''], rows);
+}
+
+const scaleText = ({ scales: [low, high], when }: Rounding): string =>
+  when === 'static' ? short(high) : `${short(low)} … ${short(high)}`;
+
+function drawAll({ all, basis, rounding }: SiteView, symbol: string): void {
+  const step = rounding?.scales[1];
+  const [low, high] = step ? [-128.5 * step, 127.5 * step] : [all.from, all.to];
+  const name = basis ? `${symbol}, ${basisWords(basis)}` : symbol;
+  draw(
+    byId('site-all'),
+    {
+      alt: `Histogram of the values of ${name}${step ? `, with the range of int8 from ${short(-128 * step)} to ${short(127 * step)}` : ''}`,
+      caption: step
+        ? `All values of ${name}. Between the dashed lines lie the 256 steps of int8; red bars are clipped.`
+        : `All values of ${name}: this recipe leaves them in float32.`,
+    },
+    width => {
+      const pixels = step ? ((width - 60) * step) / (all.to - all.from) : 0;
+      const steps = Array.from({ length: 256 }, (_, i) => (i - 128) * step!);
+      return {
+        height: 240,
+        marginLeft: 48,
+        x: { label: `value${basis === 'steps' ? ', in steps' : ''}`, domain: [all.from, all.to] },
+        y: countAxis(all),
+        marks: [
+          ...(pixels >= NARROWEST_STEP ? [Plot.ruleX(steps, { stroke: colour('line') })] : []),
+          bars(all, (from, to) => to <= low || from >= high),
+          Plot.ruleY([0]),
+          ...(step
+            ? [
+                Plot.ruleX([-128 * step, 127 * step], {
+                  stroke: colour('ink'),
+                  strokeDasharray: '4 3',
+                }),
+              ]
+            : []),
+        ],
+      };
+    },
+  );
+}
+
+function drawNear({ near, rounding }: SiteView, symbol: string): void {
+  const figure = byId('site-near');
+  figure.hidden = !near || !rounding;
+  if (!near || !rounding) return;
+  const step = rounding.scales[1];
+  const most = Math.round(near.to / step);
+  const edges = Array.from({ length: 2 * most }, (_, i) => (i - most + 0.5) * step);
+  const ticks = Array.from({ length: most + 1 }, (_, i) => (2 * i - most) * step);
+  draw(
+    figure,
+    {
+      alt: `The values of ${symbol} within ${most} steps of 0, and where they are rounded`,
+      caption: `The same, within ${most} steps of 0${rounding.when === 'dynamic' ? ' (of the token with the largest step)' : ''}. All values between two lines become one integer, so that what is told apart here and not by the lines is lost.`,
+    },
+    () => ({
+      height: 200,
+      marginLeft: 48,
+      x: {
+        label: 'value, in steps of the scale',
+        domain: [near.from, near.to],
+        ticks,
+        tickFormat: (x: number) => `${Math.round(x / step)}`,
+      },
+      y: countAxis(near),
+      marks: [
+        bars(near, () => false),
+        Plot.ruleX(edges, { stroke: colour('ink'), strokeOpacity: 0.45 }),
+        Plot.ruleY([0]),
+      ],
+    }),
+  );
+}
+
+const BASES: Readonly<Record<string, string>> = {
+  rotated: 'rotated',
+  smoothed: 'smoothed',
+  steps: 'each channel in steps of its own',
+};
+const basisWords = (word: string): string => BASES[word] ?? word;
