@@ -32,15 +32,15 @@ export const PLACES: Readonly<Record<string, Place>> = {
   xz: box(200, 170, 320, 'in_proj'),
   convIn: site(90, 220),
   gate: site(340, 220),
-  conv: box(90, 270, 132, 'conv1d + SiLU'),
+  conv: box(90, 270, 146, 'conv1d, SiLU'),
   scanIn: site(90, 320),
   dtBC: box(212, 370, 150, 'x_proj'),
   dtLow: site(160, 420),
   B: site(222, 420),
   C: site(272, 420),
-  dtRaw: box(160, 470, 84, 'dt_proj'),
+  dtRaw: box(160, 470, 100, 'dt_proj'),
   dt: site(160, 518),
-  dtPositive: box(160, 566, 84, 'softplus'),
+  dtPositive: box(160, 566, 100, 'softplus'),
   y: box(200, 626, 340, 'selective scan and gate', 'h ← exp(ΔA) h + ΔB u,  y = (C h + D u) · SiLU(z)'),
   rotation: box(200, 684, 120, 'Hadamard'),
   scanOut: site(200, 732),
@@ -51,6 +51,6 @@ export const PLACES: Readonly<Record<string, Place>> = {
 
 /** Pills beside the part that carries a state. */
 export const STATES = {
-  convState: { of: 'conv', x: 232, y: 270, label: 'state d × 3' },
+  convState: { of: 'conv', x: 240, y: 270, label: 'state d × 3' },
   ssmState: { of: 'y', x: 318, y: 684, label: 'state d × 16' },
 } as const;

@@ -1,55 +1,9 @@
 /** The picture of a block: boxes at their places, arrows from the model's graph, a real button for each site. */
-import type { MambaConfig } from 'lib/formats/config.ts';
-import { mamba, type Node, type Site, sites } from 'quamba';
+import { type Site, sites } from 'quamba';
+import { type BlockGraph, blockGraph } from './block-graph.ts';
 import { HEIGHT, PLACES, type Place, STATES, WIDTH } from './block-places.ts';
 import { element } from './dom.ts';
-import { actionAt, inWords, MARKS, type Mark, marksOf, SITES } from './words.ts';
-
-/** Two layers, so that the second is an ordinary one; no size matters to what reads what. */
-const CONFIG: MambaConfig = {
-  architecture: 'mamba',
-  layers: 2,
-  dModel: 2,
-  dInner: 4,
-  dState: 1,
-  dConv: 4,
-  dtRank: 1,
-  vocabSize: 1,
-  normEps: 1e-5,
-  tieEmbeddings: true,
-  useBias: false,
-  useConvBias: true,
-  naming: 'hf',
-};
-const SCOPE = 'layers.1.';
-/** Ops that have no box: a part of what they read, and a constant. */
-const isUnseen = (node: Node) => node.kind === 'op' && ['slice', 'neg-exp'].includes(node.op.name);
-
-interface Arrow {
-  readonly from: string;
-  readonly to: string;
-}
-
-/** What reads what in one block, by the names in PLACES. */
-export function arrowsOf(): readonly Arrow[] {
-  const shown = new Map([['layers.0.h', 'input']]); // a value in the graph → where it comes from in the picture
-  const arrows: Arrow[] = [];
-  for (const node of mamba(CONFIG).nodes) {
-    const [out] = node.kind === 'site' ? [node.out] : node.kind === 'op' ? Object.values(node.out) : [''];
-    if (!out.startsWith(SCOPE)) continue;
-    const read = node.kind === 'site' ? [node.in] : node.kind === 'op' ? Object.values(node.in) : [];
-    const from = read.flatMap(ref => shown.get(ref) ?? []);
-    const name = out.slice(SCOPE.length);
-    if (isUnseen(node)) {
-      if (from.length) shown.set(out, from[0]);
-      continue;
-    }
-    if (!PLACES[name]) throw new Error(`The picture of a block has no place for ${name}.`);
-    shown.set(out, name);
-    arrows.push(...from.map(each => ({ from: each, to: name })));
-  }
-  return arrows;
-}
+import { actionAt, inWords, MARKS, type Mark, marksOf, SITES, weightsAt } from './words.ts';
 
 export interface BlockPicture {
   /** Marks what a recipe does at each site, and which site is looked at. */
@@ -58,17 +12,16 @@ export interface BlockPicture {
 
 export function drawBlock(figure: HTMLElement, onChoose: (site: Site) => void): BlockPicture {
   const buttons = new Map(sites.map(site => [site, siteButton(site, onChoose)] as const));
-  const arrows = arrowsOf();
+  const graph = blockGraph();
   const legend = element('figcaption');
   const picture = element('div', { className: 'block-picture' });
-  let drawn = drawing(arrows, false);
+  let drawn = drawing(graph, 'fp32');
   picture.append(drawn, ...buttons.values());
   figure.classList.add('figure');
   figure.replaceChildren(picture, legend);
   return {
     show(recipe, chosen) {
-      const rotates = actionAt(recipe, 'scanOut').basis === 'hadamard';
-      const anew = drawing(arrows, rotates);
+      const anew = drawing(graph, recipe);
       drawn.replaceWith(anew); // the buttons stay, and keep the focus
       drawn = anew;
       const used = new Set<Mark>();
@@ -77,7 +30,8 @@ export function drawBlock(figure: HTMLElement, onChoose: (site: Site) => void): 
         const marks = marksOf(action);
         for (const mark of marks) used.add(mark);
         const { symbol, about } = SITES[site];
-        button.replaceChildren(symbol, ...(marks.length ? [element('sup', {}, marks.join(''))] : []));
+        button.textContent = symbol;
+        button.dataset.marks = marks.join('');
         button.className = `site ${action.quantize ? 'int8' : 'float'}`;
         button.setAttribute('aria-pressed', `${site === chosen}`);
         button.setAttribute('aria-label', `${symbol}, ${about}: ${inWords(action)}`);
@@ -98,7 +52,8 @@ function siteButton(site: Site, onChoose: (site: Site) => void): HTMLButtonEleme
   return button;
 }
 
-function drawing(arrows: readonly Arrow[], rotates: boolean): SVGSVGElement {
+function drawing({ arrows, roles }: BlockGraph, recipe: string): SVGSVGElement {
+  const rotates = actionAt(recipe, 'scanOut').basis === 'hadamard';
   const drawn = rotates
     ? arrows.flatMap(arrow =>
         arrow.to === 'scanOut'
@@ -133,7 +88,9 @@ function drawing(arrows: readonly Arrow[], rotates: boolean): SVGSVGElement {
     ...drawn.map(({ from, to }) =>
       node('path', { class: 'arrow', d: pathOf(from, to), 'marker-end': 'url(#tip)' }),
     ),
-    ...boxes.flatMap(([name, place]) => boxOf(place, name === 'rotation' ? 'box added' : 'box')),
+    ...boxes.flatMap(([name, place]) =>
+      boxOf(place, name === 'rotation' ? 'box added' : 'box', weightsAt(recipe, roles.get(name))),
+    ),
     ...Object.values(STATES).flatMap(stateOf),
     textAt(30, 905, 'after the last layer: norm_f →', 'note', 'start'),
     textAt(312, 905, '→ head', 'note', 'start'),
@@ -154,11 +111,14 @@ function pathOf(from: string, to: string): string {
   return x0 === x1 ? `M${x0} ${y0} V${y1}` : `M${x0} ${y0} V${(y0 + y1) / 2} H${x1} V${y1}`;
 }
 
-const boxOf = ({ x, y, width, height, label }: Place, name: string): SVGElement[] => [
+const boxOf = (
+  { x, y, width, height, label: [first, ...rest] }: Place,
+  name: string,
+  weights: string | undefined,
+): SVGElement[] => [
   node('rect', { x: x - width / 2, y: y - height / 2, width, height, rx: 5, class: name }),
-  ...label.map((line, i) =>
-    textAt(x, y + 4.5 + (i - (label.length - 1) / 2) * 18, line, i ? 'formula' : 'label'),
-  ),
+  textAt(x, y + 4.5 - 9 * rest.length, weights ? `${first} · ${weights}` : first, 'label'),
+  ...rest.map((line, i) => textAt(x, y + 4.5 + 9 * (2 * i + 1), line, 'formula')),
 ];
 
 function stateOf({ of, x, y, label }: (typeof STATES)[keyof typeof STATES]): SVGElement[] {

@@ -16,16 +16,17 @@ export async function showClipping(lab: RemoteLab, layer: number): Promise<void>
     byId('clipping'),
     {
       alt: `Histogram of u in layer ${layer}, up to ${short(absmax)}. ${recipes.map(({ recipe, range }) => `The range of ${recipe} ends at ${short(range)}`).join('; ')}`,
-      caption: `u in layer ${layer} on this text. Dashed: ± the range of ${recipes.map(({ recipe }) => recipe).join(' and of ')}, from the calibration text. Red: clipped by quamba.`,
+      caption: `u in layer ${layer} on this text. Dashed: ± the range of ${recipes.map(({ recipe }) => recipe).join(' and of ')}, from the calibration text. ${absmax > tightest ? 'Red: clipped by quamba.' : 'Quamba gives up about one value in 100 000; this text has none of them.'}`,
     },
     () => ({
       height: 260,
-      marginLeft: 48,
+      marginLeft: 56,
       marginTop: 34,
+      marginBottom: 40,
       x: { label: 'u', domain: [all.from, all.to] },
       y: countAxis(all),
       marks: [
-        bars(all, (from, to) => from >= tightest || to <= -tightest),
+        bars(all, { isOutside: (from, to) => from >= tightest || to <= -tightest }),
         Plot.ruleY([0]),
         Plot.ruleX(lines, { x: 'x', stroke: 'stroke', strokeWidth: 2, strokeDasharray: '5 3' }),
         ...recipes.map(({ recipe, range }, i) =>

@@ -51,14 +51,19 @@ export function table(
   return scroller;
 }
 
-/** Three significant digits. */
+/** Three significant digits, two and a power of ten where that is shorter. */
 export const short = (x: number): string => {
-  if (x === 0) return '0';
   const size = Math.abs(x);
-  return size >= 1e4 || size < 1e-3
-    ? x.toExponential(1).replace('e', ' × 10^').replace('+', '')
-    : `${Number(x.toPrecision(3))}`;
+  if (size !== 0 && (size >= 1e4 || size < 1e-3)) {
+    const [digits, power] = x.toExponential(1).split('e');
+    return signed(`${digits} · 10${[...`${Number(power)}`].map(digit => SUPERSCRIPTS[digit]).join('')}`);
+  }
+  return signed(`${Number(x.toPrecision(3))}`);
 };
+export const signed = (text: string): string => text.replace('-', '−');
+const SUPERSCRIPTS: Readonly<Record<string, string>> = Object.fromEntries(
+  [...'-0123456789'].map((digit, i) => [digit, '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'[i]]),
+);
 
 export const percent = (share: number): string =>
   share === 0 ? 'none' : share < 1e-4 ? '< 0.01 %' : `${Number((100 * share).toPrecision(3))} %`;

@@ -1,6 +1,5 @@
 /**
- * A matrix as colours, on a canvas: 0 is the paper, positive values go to one colour and negative ones to another, by the square root
- * of their size so that small ones show. Where the figure is narrower than the columns, each pixel shows the largest of its columns.
+ * A matrix as colours, on a canvas: 0 is the paper, positive values go to one colour and negative ones to another. Where the figure is narrower than the columns, each pixel shows the largest of its columns.
  */
 import { element } from './dom.ts';
 
@@ -11,6 +10,8 @@ export interface Matrix {
   readonly at: (row: number, column: number) => number;
   /** |value| of the full colour. */
   readonly most: number;
+  /** How much colour a part of `most` has: partᵖ. Below 1, small values show. Default: 1. */
+  readonly power?: number;
 }
 
 export interface HeatmapWords {
@@ -77,7 +78,7 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
   for (const figure of shown) redraws.get(figure)?.();
 });
 
-function paint(canvas: HTMLCanvasElement, { rows, columns, at, most }: Matrix): void {
+function paint(canvas: HTMLCanvasElement, { rows, columns, at, most, power = 1 }: Matrix): void {
   const width = Math.min(columns, Math.round(canvas.clientWidth));
   Object.assign(canvas, { width, height: rows });
   const context = canvas.getContext('2d')!;
@@ -92,7 +93,7 @@ function paint(canvas: HTMLCanvasElement, { rows, columns, at, most }: Matrix): 
       for (let column = Math.floor((x * columns) / width); column < end; column++)
         if (Math.abs(at(row, column)) > Math.abs(value)) value = at(row, column);
       const full = value < 0 ? negative : positive;
-      const t = most > 0 ? Math.sqrt(Math.min(1, Math.abs(value) / most)) : 0;
+      const t = most > 0 ? Math.min(1, Math.abs(value) / most) ** power : 0;
       const pixel = 4 * (row * width + x);
       for (let c = 0; c < 3; c++) image.data[pixel + c] = paper[c] + t * (full[c] - paper[c]);
       image.data[pixel + 3] = 255;

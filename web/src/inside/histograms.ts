@@ -3,12 +3,20 @@ import type { Histogram } from '../lab/protocol.ts';
 import { colour, Plot } from '../plots.ts';
 import { short } from './dom.ts';
 
+export interface BarLook {
+  /** Whether a bar lies beyond the range. */
+  readonly isOutside?: (from: number, to: number) => boolean;
+  /** The integer that the middle of a bar is rounded to: neighbours have different shades. */
+  readonly integer?: (middle: number) => number;
+}
+
 /** Bars, without those that hold nothing. */
-export function bars({ from, to, counts }: Histogram, isOutside: (from: number, to: number) => boolean) {
+export function bars({ from, to, counts }: Histogram, { isOutside, integer }: BarLook) {
   const width = (to - from) / counts.length;
   const bins = counts.flatMap((count, i) => {
     const [x1, x2] = [from + i * width, from + (i + 1) * width];
-    return count > 0 ? [{ x1, x2, count, outside: isOutside(x1, x2) }] : [];
+    const isOdd = integer ? Math.abs(integer((x1 + x2) / 2)) % 2 === 1 : false;
+    return count > 0 ? [{ x1, x2, count, outside: isOutside?.(x1, x2) ?? false, isOdd }] : [];
   });
   return Plot.rectY(bins, {
     x1: 'x1',
@@ -18,7 +26,7 @@ export function bars({ from, to, counts }: Histogram, isOutside: (from: number, 
     insetLeft: 0.25,
     insetRight: 0.25,
     fill: bin => (bin.outside ? colour('bad') : colour('series-1')),
-    fillOpacity: 0.75,
+    fillOpacity: bin => (bin.isOdd ? 0.4 : 0.8),
     title: bin => `${bin.count} values from ${short(bin.x1)} to ${short(bin.x2)}`,
   });
 }

@@ -73,7 +73,8 @@ function drawLines(lines: ReadonlyMap<string, readonly LayerError[]>): void {
     },
     () => ({
       height: 320,
-      marginLeft: 52,
+      marginLeft: 56,
+      marginBottom: 40,
       x: { label: 'layer', ticks: [...lines.values()][0].map(({ layer }) => layer), tickFormat: 'd' },
       y: { label: 'relative error (log scale)', type: 'log', grid: true, tickFormat: '~%', ticks: 5 },
       marks: [...lines].flatMap(([recipe, layers]) => [

@@ -3,7 +3,7 @@ import type { Site } from 'quamba';
 import type { RemoteLab } from '../lab/open.ts';
 import type { Rounding, SiteView } from '../lab/protocol.ts';
 import { colour, draw, Plot } from '../plots.ts';
-import { byId, decibels, percent, short, table } from './dom.ts';
+import { byId, decibels, percent, short, signed, table } from './dom.ts';
 import { bars, countAxis } from './histograms.ts';
 import { actionAt, inWords, SITES } from './words.ts';
 
@@ -32,7 +32,7 @@ export async function showSite(lab: RemoteLab, { recipe, layer, site }: SiteQues
 
 function numbersOf({ tokens, channels, shape, rounding }: SiteView): HTMLElement {
   const rows = [
-    ['values', `${tokens} tokens × ${channels}`],
+    ['tokens × channels', `${tokens} × ${channels}`],
     ['largest |x|', short(shape.max)],
     ['root mean square', short(shape.rms)],
     ['kurtosis (normal: 3)', short(shape.kurtosis)],
@@ -46,7 +46,7 @@ function numbersOf({ tokens, channels, shape, rounding }: SiteView): HTMLElement
       ['mean squared error', short(rounding.mse)],
       ['signal to noise', decibels(rounding.snr)],
     );
-  return table('Numbers of this site', ['', ''], rows);
+  return table('Numbers of this site', ['number', 'value'], rows);
 }
 
 const scaleText = ({ scales: [low, high], when }: Rounding): string =>
@@ -61,20 +61,21 @@ function drawAll({ all, basis, rounding }: SiteView, symbol: string): void {
     {
       alt: `Histogram of the values of ${name}${step ? `, with the range of int8 from ${short(-128 * step)} to ${short(127 * step)}` : ''}`,
       caption: step
-        ? `All values of ${name}. Between the dashed lines lie the 256 steps of int8; red bars are clipped.`
+        ? `All values of ${name}. Between the dashed lines lie the 256 steps of int8, which the next figure shows closely; red bars are clipped.`
         : `All values of ${name}: this recipe leaves them in float32.`,
     },
     width => {
-      const pixels = step ? ((width - 60) * step) / (all.to - all.from) : 0;
+      const pixels = step ? ((width - 76) * step) / (all.to - all.from) : 0;
       const steps = Array.from({ length: 256 }, (_, i) => (i - 128) * step!);
       return {
         height: 240,
-        marginLeft: 48,
+        marginLeft: 56,
+        marginBottom: 40,
         x: { label: `value${basis === 'steps' ? ', in steps' : ''}`, domain: [all.from, all.to] },
         y: countAxis(all),
         marks: [
           ...(pixels >= NARROWEST_STEP ? [Plot.ruleX(steps, { stroke: colour('line') })] : []),
-          bars(all, (from, to) => to <= low || from >= high),
+          bars(all, { isOutside: (from, to) => to <= low || from >= high }),
           Plot.ruleY([0]),
           ...(step
             ? [
@@ -102,20 +103,21 @@ function drawNear({ near, rounding }: SiteView, symbol: string): void {
     figure,
     {
       alt: `The values of ${symbol} within ${most} steps of 0, and where they are rounded`,
-      caption: `The same, within ${most} steps of 0${rounding.when === 'dynamic' ? ' (of the token with the largest step)' : ''}. All values between two lines become one integer, so that what is told apart here and not by the lines is lost.`,
+      caption: `The same, within ${most} steps of 0${rounding.when === 'dynamic' ? ' (of the token with the largest step)' : ''}. All values between two lines, which have one shade, become one integer.`,
     },
     () => ({
       height: 200,
-      marginLeft: 48,
+      marginLeft: 56,
+      marginBottom: 40,
       x: {
         label: 'value, in steps of the scale',
         domain: [near.from, near.to],
         ticks,
-        tickFormat: (x: number) => `${Math.round(x / step)}`,
+        tickFormat: (x: number) => signed(`${Math.round(x / step)}`),
       },
       y: countAxis(near),
       marks: [
-        bars(near, () => false),
+        bars(near, { integer: x => Math.round(x / step) }),
         Plot.ruleX(edges, { stroke: colour('ink'), strokeOpacity: 0.45 }),
         Plot.ruleY([0]),
       ],

@@ -82,6 +82,7 @@ const acrossChannels = (state: Float32Array, channels: number, width: number, mo
   columns: channels,
   at: (row, column) => state[column * width + row],
   most,
+  power: 0.5, // most of what is there is small
 });
 const largest = (x: Float32Array): number => x.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 

@@ -1,5 +1,5 @@
 /** What the sites are called on this page, and what a recipe does there, in words. */
-import { type SiteAction, siteAction } from 'lib/quant/scheme.ts';
+import { type SiteAction, siteAction, weightScheme } from 'lib/quant/scheme.ts';
 import { type Recipe, recipe as recipeOf, type Site } from 'quamba';
 
 export const SITES: Readonly<Record<Site, { readonly symbol: string; readonly about: string }>> = {
@@ -29,6 +29,12 @@ export const MARKS = {
 export type Mark = keyof typeof MARKS;
 
 export const actionAt = (name: string, site: Site): SiteAction => siteAction(recipeOf(name) as Recipe, site);
+
+/** In what a recipe keeps the weights of a role: `int8`; undefined for float32. */
+export function weightsAt(name: string, role = ''): string | undefined {
+  const scheme = weightScheme(recipeOf(name), role);
+  return scheme && `int${scheme.bits}`;
+}
 
 export function marksOf({ basis, quantize }: SiteAction): readonly Mark[] {
   const marks: Mark[] = [];
