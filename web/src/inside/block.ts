@@ -92,8 +92,8 @@ function drawing({ arrows, roles }: BlockGraph, recipe: string): SVGSVGElement {
       boxOf(place, name === 'rotation' ? 'box added' : 'box', weightsAt(recipe, roles.get(name))),
     ),
     ...Object.values(STATES).flatMap(stateOf),
-    textAt(30, 905, 'after the last layer: norm_f →', 'note', 'start'),
-    textAt(312, 905, '→ head', 'note', 'start'),
+    textAt(16, 905, 'after the last layer: norm_f →', 'note', 'start'),
+    textAt(318, 905, '→ head', 'note', 'start'),
   );
   return svg;
 }

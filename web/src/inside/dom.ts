@@ -92,6 +92,9 @@ export function latest<A>(
   };
 }
 
+/** Two figures in one frame would make it a long one. */
+export const nextFrame = (): Promise<unknown> => new Promise(requestAnimationFrame);
+
 /** Calls when nothing more has come for a while. */
 export function settled(call: () => void, milliseconds: number): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;

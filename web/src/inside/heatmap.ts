@@ -6,8 +6,10 @@ import { element } from './dom.ts';
 export interface Matrix {
   readonly rows: number;
   readonly columns: number;
-  /** The value in a row and a column. */
-  readonly at: (row: number, column: number) => number;
+  /** The value in a row and a column is values[row · rowStride + column · columnStride]. */
+  readonly values: Float32Array;
+  readonly rowStride: number;
+  readonly columnStride: number;
   /** |value| of the full colour. */
   readonly most: number;
   /** How much colour a part of `most` has: partᵖ. Below 1, small values show. Default: 1. */
@@ -23,6 +25,9 @@ export interface HeatmapWords {
   /** What the full colour stands for. */
   readonly most: string;
 }
+
+/** Kept until the colour scheme changes: to ask for them makes the browser lay out the page. */
+let palette: readonly [paper: Colour, positive: Colour, negative: Colour] | undefined;
 
 type Colour = readonly [red: number, green: number, blue: number];
 const redraws = new WeakMap<HTMLElement, () => void>();
@@ -75,30 +80,33 @@ function partsOf(figure: HTMLElement): Parts {
 }
 
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+  palette = undefined;
   for (const figure of shown) redraws.get(figure)?.();
 });
 
-function paint(canvas: HTMLCanvasElement, { rows, columns, at, most, power = 1 }: Matrix): void {
+function paint(canvas: HTMLCanvasElement, matrix: Matrix): void {
+  const { rows, columns, values, rowStride, columnStride, most, power = 1 } = matrix;
   const width = Math.min(columns, Math.round(canvas.clientWidth));
-  Object.assign(canvas, { width, height: rows });
-  const context = canvas.getContext('2d')!;
-  const image = context.createImageData(width, rows);
-  const [paper, positive, negative] = ['--raised', '--series-2', '--series-1'].map(name =>
-    colourOf(canvas, name),
-  );
+  palette ??= [colourOf(canvas, '--raised'), colourOf(canvas, '--series-2'), colourOf(canvas, '--series-1')];
+  const [paper, positive, negative] = palette;
+  const image = new ImageData(width, rows);
   for (let row = 0; row < rows; row++)
     for (let x = 0; x < width; x++) {
       let value = 0;
       const end = Math.floor(((x + 1) * columns) / width);
-      for (let column = Math.floor((x * columns) / width); column < end; column++)
-        if (Math.abs(at(row, column)) > Math.abs(value)) value = at(row, column);
+      for (let column = Math.floor((x * columns) / width); column < end; column++) {
+        const each = values[row * rowStride + column * columnStride];
+        if (Math.abs(each) > Math.abs(value)) value = each;
+      }
       const full = value < 0 ? negative : positive;
-      const t = most > 0 ? Math.min(1, Math.abs(value) / most) ** power : 0;
+      const part = most > 0 ? Math.min(1, Math.abs(value) / most) : 0;
+      const t = power === 1 ? part : part ** power;
       const pixel = 4 * (row * width + x);
       for (let c = 0; c < 3; c++) image.data[pixel + c] = paper[c] + t * (full[c] - paper[c]);
       image.data[pixel + 3] = 255;
     }
-  context.putImageData(image, 0, 0);
+  Object.assign(canvas, { width, height: rows });
+  canvas.getContext('2d')!.putImageData(image, 0, 0);
 }
 
 /** A custom property's own value may be a `light-dark(…)` that only a property of the element resolves. */

@@ -2,7 +2,7 @@
 import type { RemoteLab } from '../lab/open.ts';
 import type { RotationView } from '../lab/protocol.ts';
 import { colour, draw, Plot } from '../plots.ts';
-import { byId, short, table } from './dom.ts';
+import { byId, nextFrame, short, table } from './dom.ts';
 import { heatmap } from './heatmap.ts';
 
 const MOST_HEIGHT = 320;
@@ -15,10 +15,12 @@ export async function showRotation(lab: RemoteLab, layer: number): Promise<void>
     caption:
       'Before. A few values have all the colour; the rest, in steps of the same scale, is close to nothing.',
   });
+  await nextFrame();
   drawMap('rotation-after', view, after, {
     what: `y in layer ${layer}, rotated`,
     caption: 'After. No channel stands out, and the values fill their range.',
   });
+  await nextFrame();
   drawChannels(view, layer);
   byId('rotation-numbers').replaceChildren(
     table(
@@ -39,11 +41,17 @@ function drawMap(
   { what, caption }: { readonly what: string; readonly caption: string },
 ): void {
   const rowHeight = Math.max(4, Math.min(12, Math.floor(MOST_HEIGHT / tokens)));
-  const at = (row: number, column: number) => values[row * channels + column];
   heatmap(
     byId(id),
     rowHeight,
-    { rows: tokens, columns: channels, at, most: shape.max },
+    {
+      rows: tokens,
+      columns: channels,
+      values,
+      rowStride: channels,
+      columnStride: 1,
+      most: shape.max,
+    },
     {
       alt: `${what}, ${tokens} tokens by ${channels} channels: the largest is ${short(shape.max)}, the kurtosis ${short(shape.kurtosis)}`,
       caption,

@@ -3,7 +3,7 @@ import type { Site } from 'quamba';
 import type { RemoteLab } from '../lab/open.ts';
 import type { Rounding, SiteView } from '../lab/protocol.ts';
 import { colour, draw, Plot } from '../plots.ts';
-import { byId, decibels, percent, short, signed, table } from './dom.ts';
+import { byId, decibels, nextFrame, percent, short, signed, table } from './dom.ts';
 import { bars, countAxis } from './histograms.ts';
 import { actionAt, inWords, SITES } from './words.ts';
 
@@ -17,16 +17,18 @@ export interface SiteQuestion {
 const NARROWEST_STEP = 3;
 
 export async function showSite(lab: RemoteLab, { recipe, layer, site }: SiteQuestion): Promise<void> {
-  const view = await lab.site(recipe, layer, site);
+  const panel = byId('site');
+  panel.setAttribute('aria-busy', 'true');
+  const view = await lab.site(recipe, layer, site).finally(() => panel.removeAttribute('aria-busy'));
   const { symbol, about } = SITES[site];
   const where = site === 'headIn' ? 'after the last layer' : `layer ${layer}`;
   byId('site-title').textContent = `${symbol}, ${where}`;
-  byId('site-about').textContent = `${about}. In ${recipe}: ${inWords(actionAt(recipe, site))}.`.replace(
-    /^./,
-    first => first.toUpperCase(),
-  );
+  const basis = view.basis ? ' The numbers and figures are those of the values in that basis.' : '';
+  byId('site-about').textContent =
+    `This is ${about}. In ${recipe}: ${inWords(actionAt(recipe, site))}.${basis}`;
   byId('site-numbers').replaceChildren(numbersOf(view));
   drawAll(view, symbol);
+  await nextFrame();
   drawNear(view, symbol);
 }
 

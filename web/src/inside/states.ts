@@ -32,11 +32,12 @@ export function statesSection(lab: RemoteLab): StatesSection {
     step.disabled = at === shown.pieces.length - 1;
     if (step.disabled) stop();
     drawTokens(shown.pieces, at);
-    drawStates(view, shown.layer, shown.pieces, at);
+    const change = changeOf(view, at);
+    drawStates(view, shown.layer, shown.pieces, at, change);
     // while it plays, a reader that is told of every token is told too much
     const status = byId('states-status');
     status.setAttribute('aria-live', timer === undefined ? 'polite' : 'off');
-    status.textContent = `Token ${at + 1} of ${shown.pieces.length}: “${shown.pieces[at]}”. ${changes(view, at)}`;
+    status.textContent = `Token ${at + 1} of ${shown.pieces.length}: “${shown.pieces[at]}”. ${changes(view, change)}`;
   };
   back.addEventListener('click', () => {
     stop();
@@ -80,7 +81,9 @@ const slice = (all: Float32Array, size: number, at: number): Float32Array =>
 const acrossChannels = (state: Float32Array, channels: number, width: number, most: number): Matrix => ({
   rows: width,
   columns: channels,
-  at: (row, column) => state[column * width + row],
+  values: state,
+  rowStride: 1,
+  columnStride: width,
   most,
   power: 0.5, // most of what is there is small
 });
@@ -91,9 +94,7 @@ function changeOf({ ssm, channels, size }: StatesView, at: number): Float32Array
   return slice(ssm, channels * size, at).map((value, i) => value - before[i]);
 }
 
-function changes(view: StatesView, at: number): string {
-  const { channels, size } = view;
-  const change = changeOf(view, at);
+function changes({ channels, size }: StatesView, change: Float32Array): string {
   const most = Array.from({ length: channels }, (_, channel) => ({
     channel,
     by: largest(change.subarray(channel * size, (channel + 1) * size)),
@@ -102,13 +103,17 @@ function changes(view: StatesView, at: number): string {
   return `It changes the SSM state most in the channels ${told.join(', ')}.`;
 }
 
-function drawStates(view: StatesView, layer: number, pieces: readonly string[], at: number): void {
-  const { conv, ssm, channels, width, size } = view;
+function drawStates(
+  view: StatesView,
+  layer: number,
+  pieces: readonly string[],
+  at: number,
+  change: Float32Array,
+): void {
+  const { conv, ssm, channels, width, size, mostConv, mostSsm } = view;
   const key = (most: number) => `${short(-most)} … ${short(most)}`;
   const x = `channel, 0 … ${channels - 1}`;
   const after = `layer ${layer}, after “${pieces[at]}”`;
-  const mostConv = largest(conv);
-  const mostSsm = largest(ssm);
   heatmap(
     byId('conv-state'),
     2 * ROW,
@@ -128,7 +133,6 @@ function drawStates(view: StatesView, layer: number, pieces: readonly string[], 
     y: `SSM state: n, 0 … ${size - 1} from top to bottom`,
     most: key(mostSsm),
   });
-  const change = changeOf(view, at);
   const mostChange = largest(change);
   heatmap(byId('ssm-change'), ROW, acrossChannels(change, channels, size, mostChange), {
     alt: `What the token “${pieces[at]}” changed in the SSM state, ${channels} channels by ${size}`,

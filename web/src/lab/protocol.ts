@@ -86,6 +86,9 @@ export interface StatesView {
   readonly conv: Float32Array;
   /** f32[tokens, d, n] */
   readonly ssm: Float32Array;
+  /** The largest |value| of each in the whole text. */
+  readonly mostConv: number;
+  readonly mostSsm: number;
   readonly channels: number;
   readonly width: number;
   readonly size: number;

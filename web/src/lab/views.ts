@@ -129,5 +129,5 @@ export function statesView({ program, executable, config, tokens }: Specimen, la
     conv.set(state[`layers.${layer}.convState`].data, t * d * (k - 1));
     ssm.set(state[`layers.${layer}.ssmState`].data, t * d * n);
   }
-  return { conv, ssm, channels: d, width: k - 1, size: n };
+  return { conv, ssm, mostConv: absmax(conv), mostSsm: absmax(ssm), channels: d, width: k - 1, size: n };
 }
