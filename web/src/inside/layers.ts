@@ -40,10 +40,16 @@ export function layersSection(lab: RemoteLab, fail: (error: unknown) => void): L
         new Map(chosen().flatMap(recipe => (measured.has(recipe) ? [[recipe, measured.get(recipe)!]] : []))),
       );
       if (missing.length === 0) return say('');
-      say(`Measuring ${missing.join(', ')} …`);
+      const [recipe] = missing;
+      say(`Measuring ${recipe}, ${chosen().length - missing.length + 1} of ${chosen().length} …`);
       const asked = text;
-      const errors = await lab.layers(missing[0]);
-      if (asked === text) measured.set(missing[0], errors);
+      try {
+        const errors = await lab.layers(recipe);
+        if (asked === text) measured.set(recipe, errors);
+      } catch (error) {
+        boxes.find(each => each.recipe === recipe)!.box.checked = false; // and on with the others
+        fail(error);
+      }
     }
   }, fail);
   for (const { box } of boxes) box.addEventListener('change', () => measure());

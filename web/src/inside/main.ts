@@ -71,7 +71,10 @@ function connect(lab: RemoteLab): typeof changed {
     await showRotation(lab, asked);
     await states.show(asked, read.pieces);
   }, fail);
-  const onSite = () => showOneSite({ recipe: recipe.value, layer: Number(layer.value), site });
+  const onSite = () => {
+    problem.textContent = '';
+    showOneSite({ recipe: recipe.value, layer: Number(layer.value), site });
+  };
   const onLayer = () => {
     onSite();
     showLayer(Number(layer.value));

@@ -13,8 +13,8 @@ export interface SiteQuestion {
   readonly site: Site;
 }
 
-/** Steps that are narrower on the screen are not drawn one by one. */
-const NARROWEST_STEP = 3;
+/** Every so many integers have a line in the figure of all values. */
+const EVERY = 16;
 
 export async function showSite(lab: RemoteLab, { recipe, layer, site }: SiteQuestion): Promise<void> {
   const panel = byId('site');
@@ -63,34 +63,39 @@ function drawAll({ all, basis, rounding }: SiteView, symbol: string): void {
     {
       alt: `Histogram of the values of ${name}${step ? `, with the range of int8 from ${short(-128 * step)} to ${short(127 * step)}` : ''}`,
       caption: step
-        ? `All values of ${name}. Between the dashed lines lie the 256 steps of int8, which the next figure shows closely; red bars are clipped.`
+        ? `All values of ${name}. Between the dashed lines lie the 256 integers of int8, with a line at every ${EVERY}th; the next figure shows single ones. Red bars are clipped.`
         : `All values of ${name}: this recipe leaves them in float32.`,
     },
-    width => {
-      const pixels = step ? ((width - 76) * step) / (all.to - all.from) : 0;
-      const steps = Array.from({ length: 256 }, (_, i) => (i - 128) * step!);
-      return {
-        height: 240,
-        marginLeft: 56,
-        marginBottom: 40,
-        x: { label: `value${basis === 'steps' ? ', in steps' : ''}`, domain: [all.from, all.to] },
-        y: countAxis(all),
-        marks: [
-          ...(pixels >= NARROWEST_STEP ? [Plot.ruleX(steps, { stroke: colour('line') })] : []),
-          bars(all, { isOutside: (from, to) => to <= low || from >= high }),
-          Plot.ruleY([0]),
-          ...(step
-            ? [
-                Plot.ruleX([-128 * step, 127 * step], {
-                  stroke: colour('ink'),
-                  strokeDasharray: '4 3',
-                }),
-              ]
-            : []),
-        ],
-      };
-    },
+    () => ({
+      height: 260,
+      marginLeft: 56,
+      marginBottom: 40,
+      marginTop: 44,
+      x: { label: `value${basis === 'steps' ? ', in steps' : ''}`, domain: [all.from, all.to] },
+      y: countAxis(all),
+      marks: [
+        ...(step ? gridOf(step) : []),
+        bars(all, { isOutside: (from, to) => to <= low || from >= high }),
+        Plot.ruleY([0]),
+      ],
+    }),
   );
+}
+
+/** The integers along the top. One step is at most some three pixels wide, so that only every so many have a line. */
+function gridOf(step: number): Plot.Markish[] {
+  const lines = Array.from({ length: 256 / EVERY - 1 }, (_, i) => (i + 1) * EVERY - 128);
+  return [
+    Plot.ruleX(lines, { x: q => q * step, stroke: colour('line') }),
+    Plot.ruleX([-128, 127], { x: q => q * step, stroke: colour('ink'), strokeDasharray: '4 3' }),
+    Plot.axisX({
+      anchor: 'top',
+      ticks: [-128, -64, 0, 64, 127].map(q => q * step),
+      tickFormat: (x: number) => signed(`${Math.round(x / step)}`),
+      label: 'int8',
+    }),
+    Plot.axisX({ anchor: 'bottom' }),
+  ];
 }
 
 function drawNear({ near, rounding }: SiteView, symbol: string): void {
