@@ -24,6 +24,8 @@ export function draw(
       ...options(width),
     });
     const svg = plot instanceof SVGElement ? plot : plot.querySelector('svg')!;
+    // Plot names its groups, which have no role that could have a name; the image has one for all.
+    for (const part of svg.querySelectorAll('[aria-label]')) part.removeAttribute('aria-label');
     svg.setAttribute('role', 'img');
     svg.setAttribute('aria-label', alt);
     figure.replaceChildren(plot, text);
