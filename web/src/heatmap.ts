@@ -59,7 +59,7 @@ function paint(
   const box = { width: width - LEFT - RIGHT, height: height - TOP - BOTTOM };
 
   const image = imageOf(
-    pool(values, rows, columns, fit(rows, box.height * ratio), fit(columns, box.width * ratio)),
+    pool(values, rows, columns, atMost(rows, box.height * ratio), atMost(columns, box.width * ratio)),
     value => colours(value / max),
   );
   context.imageSmoothingEnabled = false;
@@ -99,7 +99,7 @@ interface Matrix {
   readonly columns: number;
 }
 
-const fit = (cells: number, pixels: number) => Math.max(1, Math.min(cells, Math.floor(pixels)));
+const atMost = (cells: number, pixels: number) => Math.max(1, Math.min(cells, Math.floor(pixels)));
 
 /** The matrix in at most as many cells as there are pixels. */
 function pool(

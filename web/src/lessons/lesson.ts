@@ -85,6 +85,8 @@ export function fillTable(id: string, [head, ...rows]: readonly (readonly string
   const [thead, tbody] = ['thead', 'tbody'].map(tag => document.createElement(tag));
   thead.append(line(head, true));
   tbody.append(...rows.map(row => line(row, false)));
+  const scroll = table.closest<HTMLElement>('.scroll');
+  if (scroll) scroll.tabIndex = 0; // so that the arrow keys reach what a narrow page cuts off
   const caption = table.caption;
   table.replaceChildren(...(caption ? [caption] : []), thead, tbody);
 }
