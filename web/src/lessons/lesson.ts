@@ -69,17 +69,18 @@ export function showSources(sources: Readonly<Record<string, string>>): void {
 
 /** A table of rows of texts; the first row is the head, the first column names the row. */
 export function fillTable(id: string, [head, ...rows]: readonly (readonly string[])[]): void {
-  const cell = (text: string, tag: 'td' | 'th', column: number) => {
-    const made = Object.assign(document.createElement(tag), { textContent: text });
+  const cell = (text: string, isHead: boolean, column: number) => {
+    const made = Object.assign(document.createElement(text && (isHead || column === 0) ? 'th' : 'td'), {
+      textContent: text,
+    });
     if (column > 0) made.className = 'number';
-    if (tag === 'th') made.setAttribute('scope', column === 0 ? 'row' : 'col');
+    if (made.tagName === 'TH') made.setAttribute('scope', isHead ? 'col' : 'row');
     return made;
   };
   const table = element<HTMLTableElement>(id);
   const line = (texts: readonly string[], isHead: boolean) => {
     const row = document.createElement('tr');
-    row.append(...texts.map((text, i) => cell(text, isHead || i === 0 ? 'th' : 'td', i)));
-    if (isHead) row.firstElementChild!.setAttribute('scope', 'col');
+    row.append(...texts.map((text, i) => cell(text, isHead, i)));
     return row;
   };
   const [thead, tbody] = ['thead', 'tbody'].map(tag => document.createElement(tag));
