@@ -15,10 +15,10 @@ const TOKENS = 96;
 /** Of out_proj, the first rows: enough to see what rounding does to a product. */
 const OUTPUTS = 64;
 const TEXT =
-  'The old man sat at the window and looked out over the harbour. “The boats are late,” he said. His daughter put down ' +
-  'her book. “They were late yesterday too,” she answered, “and they came home all the same.” He shook his head, for the ' +
-  'wind had turned in the night, and the sky above the hills was as grey as iron. Then a bell rang on the quay, and both ' +
-  'of them ran to the door without a word.';
+  'The old man sat at the window and looked out over the harbour. The boats were late. His daughter put down her book and ' +
+  'told him that they had been late yesterday too, and had come home all the same. He shook his head, for the wind had ' +
+  'turned in the night, and the sky above the hills was as grey as iron. Then a bell rang on the quay, and both of them ' +
+  'ran to the door without a word. Far out, beyond the lighthouse, they saw three sails.';
 
 const time = path => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 const made = Math.min(time(`${to}/layer.safetensors`), time(`${to}/layer.json`), time(`${to}/plans.json`));

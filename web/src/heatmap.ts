@@ -11,6 +11,8 @@ export interface HeatmapOptions {
   /** What runs along the axes. */
   readonly x?: string;
   readonly y?: string;
+  /** A column to draw a frame around. */
+  readonly marked?: number;
 }
 
 const LEFT = 20;
@@ -26,10 +28,12 @@ export function heatmap(
   values: ArrayLike<number>,
   rows: number,
   columns: number,
-  { max = largest(values), diverging = true, x = '', y = '' }: HeatmapOptions = {},
+  { max = largest(values), diverging = true, x = '', y = '', marked }: HeatmapOptions = {},
 ): void {
   const isNew = !painters.has(canvas);
-  painters.set(canvas, () => paint(canvas, values, rows, columns, max || 1, diverging, x, y));
+  painters.set(canvas, () =>
+    paint(canvas, { values, rows, columns }, { max: max || 1, diverging, x, y, marked }),
+  );
   const repaint = () => painters.get(canvas)!();
   canvas.setAttribute('role', 'img');
   if (isNew) {
@@ -40,13 +44,8 @@ export function heatmap(
 
 function paint(
   canvas: HTMLCanvasElement,
-  values: ArrayLike<number>,
-  rows: number,
-  columns: number,
-  max: number,
-  diverging: boolean,
-  x: string,
-  y: string,
+  matrix: Matrix,
+  { max, diverging, x, y, marked }: Required<Omit<HeatmapOptions, 'marked'>> & Pick<HeatmapOptions, 'marked'>,
 ): void {
   const { clientWidth: width, clientHeight: height } = canvas;
   if (width === 0 || height === 0) return;
@@ -58,10 +57,12 @@ function paint(
   const colours = coloursOf(canvas, context, diverging);
   const box = { width: width - LEFT - RIGHT, height: height - TOP - BOTTOM };
 
-  const image = imageOf(
-    pool(values, rows, columns, atMost(rows, box.height * ratio), atMost(columns, box.width * ratio)),
-    value => colours(value / max),
+  const small = pool(
+    matrix,
+    atMost(matrix.rows, box.height * ratio),
+    atMost(matrix.columns, box.width * ratio),
   );
+  const image = imageOf(small, value => colours(value / max));
   context.imageSmoothingEnabled = false;
   context.drawImage(image, LEFT, TOP, box.width, box.height);
 
@@ -73,6 +74,12 @@ function paint(
   context.strokeStyle = colourOf(canvas, 'line');
   context.strokeRect(LEFT, TOP, box.width, box.height);
   context.strokeRect(at, TOP, 12, box.height);
+  if (marked !== undefined) {
+    const wide = box.width / matrix.columns;
+    context.strokeStyle = colourOf(canvas, 'ink');
+    context.lineWidth = 2;
+    context.strokeRect(LEFT + marked * wide, TOP, wide, box.height);
+  }
 
   context.fillStyle = colourOf(canvas, 'quiet');
   context.font = '12px system-ui, sans-serif';
@@ -102,13 +109,7 @@ interface Matrix {
 const atMost = (cells: number, pixels: number) => Math.max(1, Math.min(cells, Math.floor(pixels)));
 
 /** The matrix in at most as many cells as there are pixels. */
-function pool(
-  values: ArrayLike<number>,
-  rows: number,
-  columns: number,
-  fewRows: number,
-  fewColumns: number,
-): Matrix {
+function pool({ values, rows, columns }: Matrix, fewRows: number, fewColumns: number): Matrix {
   const pooled = new Float32Array(fewRows * fewColumns);
   for (let row = 0; row < rows; row++)
     for (let column = 0; column < columns; column++) {

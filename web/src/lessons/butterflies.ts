@@ -58,7 +58,7 @@ export function drawButterflies(large: number, place: number, steps: number): vo
       marginRight: 44,
       marginTop: 34,
       x: { domain: [0, 4], ticks: [0, 1, 2, 3, 4], tickFormat: i => STEPS[i], axis: 'top', label: null },
-      y: { domain: [7, 0], ticks: 8, label: 'entry', tickSize: 0 },
+      y: { domain: [7, 0], insetTop: 14, ticks: 8, label: 'entry', tickSize: 0 },
       r: { domain: [0, 64], range: [0, Math.min(20, width / 24)], type: 'sqrt' },
       marks: [
         ...[false, true].map(minus =>
@@ -86,7 +86,7 @@ export function drawButterflies(large: number, place: number, steps: number): vo
           x: 'step',
           y: 'i',
           text: d => number(d.value, 3),
-          dx: 8,
+          dx: 12,
           textAnchor: 'start',
           stroke: colour('raised'),
           strokeWidth: 4,

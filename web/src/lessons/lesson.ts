@@ -26,10 +26,11 @@ export async function part(run: () => void | Promise<void>): Promise<void> {
 /** A slider; `words` says its value beside it and to whoever cannot see it. */
 export function slider(id: string, words: (value: number) => string, change: () => void): () => number {
   const input = element<HTMLInputElement>(id);
-  const shown = document.createElement('span');
-  shown.className = 'value';
+  const name = document.createElement('span');
+  const shown = Object.assign(document.createElement('span'), { className: 'value' });
   shown.setAttribute('aria-hidden', 'true');
-  input.before(shown);
+  name.append(...[...input.parentElement!.childNodes].filter(node => node !== input), shown);
+  input.before(name);
   const say = () => {
     shown.textContent = words(input.valueAsNumber);
     input.setAttribute('aria-valuetext', words(input.valueAsNumber));
