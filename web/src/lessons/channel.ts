@@ -43,7 +43,7 @@ export interface Course {
 /** A step is a scan of one token from the state that the one before left: the same bits as all at once. */
 export function courseOf({ u, dt, A, B, C, D }: Channel): Course {
   const n = A.length;
-  const states = [new Float32Array(n)];
+  const states: Float32Array[] = [new Float32Array(n)];
   const y = u.map((value, t) => {
     const step = ops.selectiveScan({
       u: Float32Array.of(value),
