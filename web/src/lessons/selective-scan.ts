@@ -83,7 +83,7 @@ function drawSteps({ dt }: Channel, t: number): void {
     () => ({
       height: 266,
       marginLeft: 50,
-      x: { label: 'token', interval: 1, ticks: [0, 10, 20, 30, 40] },
+      x: { label: 'token', ticks: [0, 10, 20, 30, 40] },
       y: { label: 'Δ', grid: true, nice: true },
       marks: [
         Plot.rectY(bars, {
