@@ -13,7 +13,10 @@ const PS = [1, ...Array.from({ length: 24 }, (_, i) => 1 - 10 ** (-5 + (3 * i) /
 /** Where p = 1 stands on a logarithmic axis of 1 − p. */
 const AT_ONE = 4e-6;
 const placeOf = (p: number) => (p === 1 ? AT_ONE : 1 - p);
-const written = (p: number) => (p === 1 ? '1' : p.toFixed(Math.min(6, 1 - Math.floor(Math.log10(1 - p)))));
+/** As many digits as tell p from its neighbours. */
+const written = (p: number) => (p === 1 ? '1' : `${Number(p.toFixed(1 + Math.ceil(-Math.log10(1 - p))))}`);
+/** Beyond it the curve has nothing more to say. */
+const MOST_PERCENT = 16;
 
 async function curveOf(u: Float32Array): Promise<readonly ClipErrors[]> {
   const worker = new Worker(new URL('./clip-worker.ts', import.meta.url), { type: 'module' });
@@ -76,7 +79,7 @@ function drawCurve(curve: readonly ClipErrors[], now: ClipErrors, best: ClipErro
     {
       alt: `Relative error of u against p: smallest at p = ${written(best.p)} with ${percent(best.total, 3)}; now ${percent(now.total, 3)}.`,
       caption:
-        'Relative L2 error of u after int8. To the right more is clipped; the axis is 1 − p, the share beyond the range.',
+        'Relative L2 error of u after int8. To the right more is clipped; the axis is logarithmic in 1 − p, the share beyond the range.',
     },
     width => ({
       height: 280,
@@ -89,7 +92,7 @@ function drawCurve(curve: readonly ClipErrors[], now: ClipErrors, best: ClipErro
         ticks: width < 500 ? [AT_ONE, 1e-4, 1e-2] : [AT_ONE, 1e-5, 1e-4, 1e-3, 1e-2],
         tickFormat: (d: number) => (d === AT_ONE ? '1' : written(1 - d)),
       },
-      y: { label: 'error, %', grid: true, zero: true },
+      y: { label: 'error, %', grid: true, domain: [0, MOST_PERCENT], clamp: true },
       marks: [
         Plot.ruleX([placeOf(now.p)], { stroke: colour('quiet'), strokeDasharray: '4 3' }),
         Plot.line(curve.flatMap(points), { x: 'place', y: 'error', stroke: 'name', strokeWidth: 2 }),
