@@ -34,7 +34,7 @@ export function showLinear(choice: Choice): void {
   const sums = [0, 1].map(o => products(o).reduce((a, b) => a + b));
   fillTable('steps', [
     ['', 'i = 0', 'i = 1', 'i = 2', 'sum, int32', '× s_x s_w = y', 'in float32'],
-    ['x', ...row(x.data ?? x), '', '', ''],
+    ['x', ...row(x), '', '', ''],
     [`q of x, step ${number(xscale)}`, ...row(qx.data), '', '', ''],
     [`q of W, output 0, step ${number(wscale)}`, ...row(qw.data), '', '', ''],
     [
