@@ -15,8 +15,6 @@ const AT_ONE = 4e-6;
 const placeOf = (p: number) => (p === 1 ? AT_ONE : 1 - p);
 /** As many digits as tell p from its neighbours. */
 const written = (p: number) => (p === 1 ? '1' : `${Number(p.toFixed(1 + Math.ceil(-Math.log10(1 - p))))}`);
-/** Beyond it the curve has nothing more to say. */
-const MOST_PERCENT = 16;
 
 async function curveOf(u: Float32Array): Promise<readonly ClipErrors[]> {
   const worker = new Worker(new URL('./clip-worker.ts', import.meta.url), { type: 'module' });
@@ -92,7 +90,10 @@ function drawCurve(curve: readonly ClipErrors[], now: ClipErrors, best: ClipErro
         ticks: width < 500 ? [AT_ONE, 1e-4, 1e-2] : [AT_ONE, 1e-5, 1e-4, 1e-3, 1e-2],
         tickFormat: (d: number) => (d === AT_ONE ? '1' : written(1 - d)),
       },
-      y: { label: 'error, %', grid: true, domain: [0, MOST_PERCENT], clamp: true },
+      y: {
+        ...{ type: 'sqrt', label: 'error, % (root scale)', grid: true, domain: [0, 40] },
+        ticks: [0, 1, 2, 5, 10, 20, 40],
+      },
       marks: [
         Plot.ruleX([placeOf(now.p)], { stroke: colour('quiet'), strokeDasharray: '4 3' }),
         Plot.line(curve.flatMap(points), { x: 'place', y: 'error', stroke: 'name', strokeWidth: 2 }),
