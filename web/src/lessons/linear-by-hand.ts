@@ -14,27 +14,31 @@ export interface Choice {
   readonly bits: number;
 }
 
-function computed({ x0, range, bits }: Choice) {
-  const x = Float32Array.of(x0, ...REST);
-  const xscale = Float32Array.of(range / (2 ** (bits - 1) - 1));
-  const wscale = ops.absmaxScale({ x: { ...W, shape: [1, 6] } }).scale;
+/** A row for each x₀. */
+function computed(x0s: readonly number[], { range, bits }: Choice) {
   const most = 2 ** (bits - 1) - 1;
-  const q = ops.quantize({ x, scale: xscale }).q;
+  const x = {
+    dtype: 'f32',
+    shape: [x0s.length, 3],
+    data: Float32Array.from(x0s.flatMap(x0 => [x0, ...REST])),
+  } as const;
+  const xscale = Float32Array.of(range / most);
+  const wscale = ops.absmaxScale({ x: { ...W, shape: [1, 6] } }).scale;
+  const { q } = ops.quantize({ x, scale: xscale });
   const qx = { ...q, data: q.data.map(v => Math.max(-most - 1, Math.min(v, most))) };
   const qw = ops.quantize({ x: W, scale: wscale }).q;
-  const inputs = { x: qx, xscale, w: qw };
-  const y = ops.linearI8({ ...inputs, wscale: { ...wscale, shape: [1, 1] } }).y;
+  const { y } = ops.linearI8({ x: qx, xscale, w: qw, wscale: { ...wscale, shape: [1, 1] } });
   return { x, xscale: xscale[0], wscale: wscale.data[0], qx, qw, y, exact: ops.linear({ x, w: W }).y };
 }
 
 export function showLinear(choice: Choice): void {
-  const { x, xscale, wscale, qx, qw, y, exact } = computed(choice);
+  const { x, xscale, wscale, qx, qw, y, exact } = computed([choice.x0], choice);
   const row = (data: ArrayLike<number>, from = 0) => [0, 1, 2].map(i => number(data[from + i]));
   const products = (o: number) => [0, 1, 2].map(i => qx.data[i] * qw.data[3 * o + i]);
   const sums = [0, 1].map(o => products(o).reduce((a, b) => a + b));
   fillTable('steps', [
     ['', 'i = 0', 'i = 1', 'i = 2', 'sum, int32', '× s_x s_w = y', 'in float32'],
-    ['x', ...row(x), '', '', ''],
+    ['x', ...row(x.data), '', '', ''],
     [`q of x, step ${number(xscale)}`, ...row(qx.data), '', '', ''],
     [`q of W, output 0, step ${number(wscale)}`, ...row(qw.data), '', '', ''],
     [
@@ -62,10 +66,11 @@ export function showLinear(choice: Choice): void {
 
 function drawStaircase(choice: Choice, exact: number, integer: number): void {
   const names = ['float32', 'integers'];
-  const points = Array.from({ length: 401 }, (_, i) => -2 + i / 100).flatMap(x0 => {
-    const { y, exact } = computed({ ...choice, x0 });
-    return [exact, y].map(({ data }, i) => ({ x0, y: data[0], name: names[i] }));
-  });
+  const x0s = Array.from({ length: 401 }, (_, i) => -2 + i / 100);
+  const all = computed(x0s, choice);
+  const points = [all.exact, all.y].flatMap(({ data }, k) =>
+    x0s.map((x0, i) => ({ x0, y: data[2 * i], name: names[k] })),
+  );
   draw(
     element('staircase'),
     {

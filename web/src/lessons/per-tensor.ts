@@ -6,14 +6,14 @@ import { colour, draw, Plot, SERIES } from '../plots.ts';
 import { scaleOf } from './int8.ts';
 import { element, part, showSources, slider } from './lesson.ts';
 import { number, percent, spreadOf } from './numbers.ts';
-import { type Outcome, type Planted, plantedIn } from './planted.ts';
+import { CHANNELS, type Outcome, type Planted, plantedIn } from './planted.ts';
 import { fetchSample, type Sample } from './sample.ts';
 
 /** What is seen of the grid: most values of u lie here. */
 const WINDOW = 1;
 const TOKEN = 7;
 const SHOWN = 64;
-const FACTORS = Array.from({ length: 13 }, (_, i) => 10 ** (i / 6));
+const FACTORS = Array.from({ length: 9 }, (_, i) => 10 ** (i / 4));
 
 function live(planted: Planted): void {
   const curve = FACTORS.map(factor => ({ factor, ...planted.at(factor) }));
@@ -24,7 +24,7 @@ function live(planted: Planted): void {
     drawCurve(curve, times, now);
     const before = curve[0];
     element('said').textContent =
-      `The largest value is ${number(now.max)}, a step ${number(now.step)}. The other 191 channels, unchanged, are off by ${percent(now.error)} (${percent(before.error)} without the outlier), and their y by ${percent(now.errorOfY)}.`;
+      `The largest value is ${number(now.max)}, a step ${number(now.step)}. The other ${CHANNELS - 1} channels, unchanged, are off by ${percent(now.error)} (${percent(before.error)} without the outlier), and their y by ${percent(now.errorOfY)}.`;
   };
   const factor = slider('factor', value => number(10 ** value, 2), show);
   show();

@@ -5,8 +5,8 @@ import { relativeError } from './numbers.ts';
 import { cut, type Sample } from './sample.ts';
 
 type F32 = Tensor<'f32'>;
-const ROWS = 16;
-const CHANNELS = 192;
+export const ROWS = 8;
+export const CHANNELS = 128;
 
 export interface Planted {
   /** The channel that is made larger: it has the largest value. */
