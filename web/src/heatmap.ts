@@ -129,7 +129,10 @@ function imageOf({ values, rows, columns }: Matrix, colour: (value: number) => R
   image.height = rows;
   const context = image.getContext('2d')!;
   const pixels = context.createImageData(columns, rows);
-  for (let i = 0; i < rows * columns; i++) pixels.data.set([...colour(values[i]), 255], 4 * i);
+  for (let i = 0; i < rows * columns; i++) {
+    pixels.data.set(colour(values[i]), 4 * i);
+    pixels.data[4 * i + 3] = 255;
+  }
   context.putImageData(pixels, 0, 0);
   return image;
 }

@@ -1,6 +1,6 @@
 /** One channel of the scan over a text, token by token, by the real op. */
 import { ops, type Tensor } from 'quamba';
-import type { Sample } from './sample.ts';
+import { decaysOf, type Sample, stepsOf } from './sample.ts';
 
 export interface Channel {
   readonly u: Float32Array;
@@ -15,19 +15,19 @@ export interface Channel {
 
 /** A channel's first `length` tokens; `factor` multiplies the Δ of each. */
 export function channelOf(
-  { u, dt, A, B, C, D }: Sample,
+  sample: Sample,
   channel: number,
   length: number,
   factor: (t: number) => number,
 ): Channel {
-  const [d, n] = A.shape;
-  const column = ({ data }: Tensor<'f32'>) => Float32Array.from({ length }, (_, t) => data[t * d + channel]);
-  const row = ({ data }: Tensor<'f32'>, i: number) => data.slice(i * n, (i + 1) * n);
-  const rows = (x: Tensor<'f32'>) => Array.from({ length }, (_, t) => row(x, t));
+  const { u, B, C, D } = sample;
+  const [, d] = u.shape;
+  const rows = ({ shape: [, n], data }: Tensor<'f32'>) =>
+    Array.from({ length }, (_, t) => data.slice(t * n, (t + 1) * n));
   return {
-    u: column(u),
-    dt: column(dt).map((value, t) => value * factor(t)),
-    A: row(A, channel),
+    u: Float32Array.from({ length }, (_, t) => u.data[t * d + channel]),
+    dt: stepsOf(sample, length, channel, channel + 1).data.map((value, t) => value * factor(t)),
+    A: decaysOf(sample, channel, channel + 1).data,
     B: rows(B),
     C: rows(C),
     D: D.data.slice(channel, channel + 1),

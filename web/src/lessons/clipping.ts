@@ -1,7 +1,7 @@
-import * as comlink from 'comlink';
 import quantizeSource from '../../../src/ops/quantize.ts?raw';
 import rangesSource from '../../../src/quant/ranges.ts?raw';
 import { colour, draw, Plot, SERIES } from '../plots.ts';
+import { ask } from './ask.ts';
 import type { ClipErrors } from './clip-errors.ts';
 import type { ClipWorker } from './clip-worker.ts';
 import { element, part, showSources, slider } from './lesson.ts';
@@ -16,14 +16,11 @@ const placeOf = (p: number) => (p === 1 ? AT_ONE : 1 - p);
 /** As many digits as tell p from its neighbours. */
 const written = (p: number) => (p === 1 ? '1' : `${Number(p.toFixed(1 + Math.ceil(-Math.log10(1 - p))))}`);
 
-async function curveOf(u: Float32Array): Promise<readonly ClipErrors[]> {
-  const worker = new Worker(new URL('./clip-worker.ts', import.meta.url), { type: 'module' });
-  try {
-    return await comlink.wrap<ClipWorker>(worker).errors(u, PS);
-  } finally {
-    worker.terminate();
-  }
-}
+const curveOf = (u: Float32Array): Promise<readonly ClipErrors[]> =>
+  ask<ClipWorker, readonly ClipErrors[]>(
+    new Worker(new URL('./clip-worker.ts', import.meta.url), { type: 'module' }),
+    api => api.errors(u, PS),
+  );
 
 function drawHistogram(u: Float32Array, { range, p }: ClipErrors): void {
   const max = largestOf(u);

@@ -1,35 +1,15 @@
 /** The error that int8 makes in out_proj, token by token: as it is, and rotated. */
-import { ops, type Tensor } from 'quamba';
 import { draw, Plot, SERIES } from '../plots.ts';
-import { linearInt8, scaleOf } from './int8.ts';
 import { element } from './lesson.ts';
-import { number, percent, relativeError } from './numbers.ts';
-import { cut, type Sample } from './sample.ts';
+import { number, percent } from './numbers.ts';
+import type { Rotated } from './rotate-worker.ts';
 
-type F32 = Tensor<'f32'>;
-/** Every third token, so that a slow machine shows it at once. */
-const STEP = 3;
-
-export function drawErrors({ y, outWeight, tokens }: Sample): void {
-  const rows = Math.floor(tokens.length / STEP);
-  const turned = ops.fwht({ x: y }).y;
-  const few = (x: F32) => cut(x, { rows, step: STEP });
-  const exact = ops.linear({ x: few(y), w: outWeight }).y;
-  const plain = linearInt8(few(y), outWeight, scaleOf(y));
-  const rotated = linearInt8(few(turned), ops.fwht({ x: outWeight }).y, scaleOf(turned));
-
-  const outputs = exact.shape[1];
-  const row = ({ data }: F32, t: number) => data.subarray(t * outputs, (t + 1) * outputs);
+export function drawErrors({ tokens, plain, rotated }: Rotated, words: readonly string[]): void {
   const sides = { 'y in int8': plain, 'Q y in int8': rotated };
-  const dots = Object.entries(sides).flatMap(([side, got]) =>
-    Array.from({ length: rows }, (_, t) => ({
-      side,
-      token: t * STEP,
-      error: 100 * relativeError(row(got, t), row(exact, t)),
-      word: tokens[t * STEP],
-    })),
+  const dots = Object.entries(sides).flatMap(([side, { each }]) =>
+    tokens.map((token, i) => ({ side, token, error: 100 * each[i], word: words[token] })),
   );
-  const [before, after] = [plain, rotated].map(got => relativeError(got.data, exact.data));
+  const [before, after] = [plain.all, rotated.all];
   draw(
     element('errors'),
     {

@@ -1,10 +1,12 @@
 import { ops } from 'quamba';
 import source from '../../../src/ops/fwht.ts?raw';
 import { heatmap } from '../heatmap.ts';
+import { ask } from './ask.ts';
 import { drawButterflies } from './butterflies.ts';
 import { drawErrors } from './hadamard-errors.ts';
 import { choice, element, fillTable, part, showSources, slider } from './lesson.ts';
 import { number, percent, spreadOf } from './numbers.ts';
+import type { Rotated, RotateWorker } from './rotate-worker.ts';
 import { fetchSample, type Sample } from './sample.ts';
 
 function butterflies(): void {
@@ -47,12 +49,10 @@ function folding(): void {
   show();
 }
 
-function realValues(sample: Sample): void {
-  const { y, layer } = sample;
+function realValues({ y, layer }: Sample, turned: Float32Array): void {
   for (const span of document.querySelectorAll('.layer')) span.textContent = `${layer}`;
   const [l, n] = y.shape;
-  const turned = ops.fwht({ x: y }).y;
-  const sides = { before: y.data, after: turned.data };
+  const sides = { before: y.data, after: turned };
   const spreads = Object.entries(sides).map(([id, data]) => {
     const spread = spreadOf(data);
     const canvas = element(id).querySelector('canvas')!;
@@ -61,7 +61,6 @@ function realValues(sample: Sample): void {
       `Heat map of ${l} tokens by ${n} channels, ${id} the rotation; the largest value is ${number(spread.max)}, the root mean square ${number(spread.rms)}.`,
     );
     heatmap(canvas, data, l, n, { x: 'channels', y: 'tokens' });
-    element(id).classList.add('figure');
     return { ...spread, zeros: zeroShare(data, spread.max / 127) };
   });
   const row = (name: string, of: (spread: (typeof spreads)[number]) => string) => [name, ...spreads.map(of)];
@@ -83,6 +82,8 @@ void part(async () => {
   butterflies();
   folding();
   const sample = await fetchSample();
-  realValues(sample);
-  drawErrors(sample);
+  const worker = new Worker(new URL('./rotate-worker.ts', import.meta.url), { type: 'module' });
+  const rotated = await ask<RotateWorker, Rotated>(worker, api => api.rotate(sample.y, sample.outWeight));
+  realValues(sample, rotated.turned);
+  drawErrors(rotated, sample.tokens);
 });

@@ -30,6 +30,10 @@ async function plans(): Promise<void> {
   const shown = choice('plan', names, show);
   element<HTMLSelectElement>('plan').value = 'quamba';
   show();
+  for (const span of document.querySelectorAll<HTMLElement>('[data-step]')) {
+    const [recipe, site] = span.dataset.step!.split(' ');
+    span.textContent = number(all[recipe].rows.find(({ value }) => value === site)!.scalars.scale, 2);
+  }
   drawBytes('weights', 'Constants of the block that a token reads.', all, constantBytes);
   drawBytes('values', 'Values of one token that go from kernel to kernel.', all, valueBytes);
 }

@@ -1,8 +1,9 @@
 /** Real values with one channel made larger, and what int8 leaves of all the others: as they are, and behind the scan. */
 import { ops, type Tensor } from 'quamba';
+import { cut } from './cut.ts';
 import { scaleOf, throughInt8 } from './int8.ts';
 import { relativeError } from './numbers.ts';
-import { cut, type Sample } from './sample.ts';
+import { decaysOf, type Sample, stepsOf } from './sample.ts';
 
 type F32 = Tensor<'f32'>;
 export const ROWS = 8;
@@ -27,9 +28,9 @@ export function plantedIn(sample: Sample): Planted {
   const part = (x: F32, end = CHANNELS) => cut(x, { rows: ROWS, end });
   const u = part(sample.u);
   const [B, C] = [part(sample.B, 16), part(sample.C, 16)];
-  const A = cut(sample.A, { rows: CHANNELS });
+  const A = decaysOf(sample, 0, CHANNELS);
   const D = sample.D.data.slice(0, CHANNELS);
-  const dt = part(sample.dt);
+  const dt = stepsOf(sample, ROWS, 0, CHANNELS);
   const y = (input: F32) => ops.selectiveScan({ u: input, dt, A, B, C, D }).y;
   const channel =
     u.data.reduce((best, v, i) => (Math.abs(v) > Math.abs(u.data[best]) ? i : best), 0) % CHANNELS;

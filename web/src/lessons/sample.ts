@@ -1,6 +1,7 @@
 /** What one block of the embedded model computed for a short text (scripts/web-samples.mjs), by the names of src/model/mamba.ts. */
 import { fetchFiles, fromBytes, ops, readSafetensors, type Tensor } from 'quamba';
 import { SITE } from '../header.ts';
+import { cut } from './cut.ts';
 
 type F32 = Tensor<'f32'>;
 
@@ -13,13 +14,15 @@ export interface Sample {
   readonly u: F32;
   readonly z: F32;
   readonly y: F32;
-  /** After softplus. */
-  readonly dt: F32;
   readonly B: F32;
   readonly C: F32;
-  /** −exp(A_log) f32[d, n]. */
-  readonly A: F32;
   readonly D: F32;
+  /** What Δ is made of: see stepsOf. */
+  readonly dtLow: F32;
+  readonly dtWeight: F32;
+  readonly dtBias: F32;
+  /** See decaysOf. */
+  readonly ALog: F32;
   /** The first rows of out_proj's weight, f32[64, d]. */
   readonly outWeight: F32;
 }
@@ -32,14 +35,21 @@ export async function fetchSample(): Promise<Sample> {
   const { layer, tokens } = JSON.parse(new TextDecoder().decode(files['layer.json']));
   const tensors = readSafetensors(fromBytes('layer.safetensors', files['layer.safetensors']));
   const read = (name: string) => tensors.read(name) as F32;
-  const dtRaw = ops.linear({ x: read('dtLow'), w: read('dtWeight'), b: read('dtBias') }).y;
-  const [u, z, y, B, C, D, outWeight] = ['u', 'z', 'y', 'B', 'C', 'D', 'outWeight'].map(read);
-  return {
-    ...{ layer, tokens, u, z, y, B, C, D, outWeight },
-    dt: ops.softplus({ x: dtRaw }).y,
-    A: ops.negExp({ x: read('ALog') }).y,
-  };
+  const names = ['u', 'z', 'y', 'B', 'C', 'D', 'dtLow', 'dtWeight', 'dtBias', 'ALog', 'outWeight'] as const;
+  const values = Object.fromEntries(names.map(name => [name, read(name)]));
+  return { layer, tokens, ...(values as Record<(typeof names)[number], F32>) };
 }
+
+/** Δ of the first `rows` tokens, after softplus, of the channels from `begin` to `end`. */
+export function stepsOf({ dtLow, dtWeight, dtBias }: Sample, rows: number, begin: number, end: number): F32 {
+  const w = cut(dtWeight, { first: begin, rows: end - begin });
+  const x = ops.linear({ x: cut(dtLow, { rows }), w, b: dtBias.data.slice(begin, end) }).y;
+  return ops.softplus({ x }).y;
+}
+
+/** A = −exp(A_log) f32[d, n], of the channels from `begin` to `end`. */
+export const decaysOf = ({ ALog }: Sample, begin: number, end: number): F32 =>
+  ops.negExp({ x: cut(ALog, { first: begin, rows: end - begin }) }).y;
 
 /** The plans of three recipes, cut to their first block. */
 export interface PlanRow {
@@ -62,20 +72,4 @@ export interface BlockPlan {
 export async function fetchPlans(): Promise<Readonly<Record<string, BlockPlan>>> {
   const files = await fetchFiles(SAMPLES, ['plans.json'], { cache: false });
   return JSON.parse(new TextDecoder().decode(files['plans.json']));
-}
-
-/** The first `rows` rows (or every `step`-th) of a matrix, and of them the columns from `begin` to `end`. */
-export function cut(
-  { shape: [l, n], data }: F32,
-  {
-    rows = l,
-    step = 1,
-    begin = 0,
-    end = n,
-  }: { readonly rows?: number; readonly step?: number; readonly begin?: number; readonly end?: number } = {},
-): F32 {
-  const width = end - begin;
-  const made = new Float32Array(rows * width);
-  for (let t = 0; t < rows; t++) made.set(data.subarray(t * step * n + begin, t * step * n + end), t * width);
-  return { dtype: 'f32', shape: [rows, width], data: made };
 }

@@ -109,7 +109,6 @@ function drawStates({ states }: Course, marked: number): void {
     `Heat map of the ${n} states over ${LENGTH} tokens; the largest |h| is ${number(largest)}.`,
   );
   heatmap(canvas, values, n, LENGTH, { x: 'tokens', y: 'states', marked });
-  element('states').classList.add('figure');
 }
 
 function drawMemory(values: Channel, t: number, tokens: readonly string[]): void {
