@@ -16,7 +16,7 @@ export interface HeatmapOptions {
 }
 
 const LEFT = 20;
-const RIGHT = 62;
+const RIGHT = 74;
 const BOTTOM = 20;
 const TOP = 8;
 
@@ -170,4 +170,4 @@ function largest(values: ArrayLike<number>): number {
 }
 
 const label = (value: number): string =>
-  value === 0 ? '0' : Math.abs(value) >= 100 ? value.toFixed(0) : `${Number(value.toPrecision(2))}`;
+  `${Math.abs(value) >= 100 ? value.toFixed(0) : Number(value.toPrecision(2))}`.replace('-', '−');

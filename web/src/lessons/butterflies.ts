@@ -55,7 +55,7 @@ export function drawButterflies(large: number, place: number, steps: number): vo
     width => ({
       height: 320,
       marginLeft: 28,
-      marginRight: 44,
+      marginRight: 56,
       marginTop: 34,
       x: { domain: [0, 4], ticks: [0, 1, 2, 3, 4], tickFormat: i => STEPS[i], axis: 'top', label: null },
       y: { domain: [7, 0], insetTop: 14, ticks: 8, label: 'entry', tickSize: 0 },

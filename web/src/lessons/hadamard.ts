@@ -4,6 +4,7 @@ import { heatmap } from '../heatmap.ts';
 import { ask } from './ask.ts';
 import { drawButterflies } from './butterflies.ts';
 import { drawErrors } from './hadamard-errors.ts';
+import { drawMatrix } from './hadamard-matrix.ts';
 import { choice, element, fillTable, part, showSources, slider } from './lesson.ts';
 import { number, percent, spreadOf } from './numbers.ts';
 import type { Rotated, RotateWorker } from './rotate-worker.ts';
@@ -11,7 +12,10 @@ import { fetchSample, type Sample } from './sample.ts';
 
 function butterflies(): void {
   const places = Object.fromEntries([...'01234567'].map(i => [i, `${i}`]));
-  const show = () => drawButterflies(large(), Number(place()), steps());
+  const show = () => {
+    drawButterflies(large(), Number(place()), steps());
+    drawMatrix(Number(place()));
+  };
   const large = slider('large', number, show);
   const place = choice('place', places, show);
   const steps = slider('steps', value => (value === 4 ? 'all' : `${value} of 4`), show);
