@@ -7,6 +7,7 @@ import { ops } from '../dist/ops/index.js';
 import { sizeOf, tensor, zeros } from '../dist/tensor.js';
 import { random } from '../dist/text/random.js';
 
+const SCAN = { l: [31, 32, 33, 65], d: [15, 16, 17], n: [16, 40, 300] };
 /** Sizes that the suite lacks: around the tiles of the kernels. */
 const BEYOND = {
   'absmax-scale': { l: [2, 70], n: [31, 255, 256, 257, 5120] },
@@ -18,14 +19,18 @@ const BEYOND = {
     g: [1, 2, 3, 6],
     p: ['o', 1],
   },
+  'linear-i4': { l: [15, 16, 17, 63, 64, 65], i: [24, 192, 208, 384], o: [8, 33, 64, 65] },
   'causal-conv1d': { l: [31, 300], d: [255, 256, 257], k: [1, 4, 5], activation: ['silu', 'none'] },
-  'selective-scan': { l: [31, 32, 33, 65], d: [15, 16, 17], n: [16, 40, 300] },
+  'selective-scan': SCAN,
+  'selective-scan-f16': SCAN,
+  'selective-scan-i8state': SCAN,
   fwht: { l: [2, 130], n: [64, 640, 896, 2560], inverse: [false, true] },
   'rms-norm': { l: [2, 130], m: [255, 256, 257, 2560], eps: [1e-5] },
 };
 const FLOATS = { plain: gauss, wild };
 const ROWS = { l: [2, 130], n: [255, 257], m: [255, 257] };
 
+const LAYER = { l: [1, 64], d: [1536], n: [16] };
 /** The rows of mamba-130m: m 768, d 1536, n 16, k 4, r 48; and rows too long for shared memory. */
 const LARGE = {
   embedding: { l: [64], v: [1000], m: [768] },
@@ -45,17 +50,25 @@ const LARGE = {
     { l: [1, 64], i: [768], o: [768], g: [6, 12], p: ['o'] },
     { l: [1], i: [768], o: [50280], p: ['o'] },
   ],
+  'linear-i4': [
+    { l: [1, 64, 100], i: [768], o: [3072], g: [6, 12] },
+    { l: [1, 64], i: [1536], o: [768], g: [12, 24] },
+    { l: [1], i: [768], o: [50280], g: [12] },
+  ],
   slice: { l: [64], n: [3072], start: [0, 1536], size: [1536] },
   'causal-conv1d': { l: [1, 64], d: [1536], k: [4] },
   softplus: { l: [64], n: [1536] },
   silu: { l: [64], n: [1536] },
   'neg-exp': { l: [1536], n: [16] },
-  'selective-scan': { l: [1, 64], d: [1536], n: [16] },
+  'selective-scan': LAYER,
+  'selective-scan-f16': LAYER,
+  'selective-scan-i8state': LAYER,
   fwht: { l: [1, 64], n: [1536, 16384, 20480], inverse: [false, true] },
   'scale-channels': { l: [64], n: [1536], inverse: [false, true] },
   'absmax-scale': { l: [64], n: [1536] },
   quantize: { l: [64], n: [1536] },
   dequantize: { l: [64], n: [1536] },
+  'dequantize-i4': { l: [64], n: [1536], g: [12, 24] },
 };
 
 /** [title, run(check)] of each section; `check(what, difference)`. */

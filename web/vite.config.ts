@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
+const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 const pages = [
   'index.html',
   'inside.html',
@@ -20,7 +21,13 @@ const headers = {
 export default defineConfig({
   root: here,
   base: './', // the site works under any path
-  resolve: { alias: { quamba: fileURLToPath(new URL('../dist/web/index.js', import.meta.url)) } },
+  resolve: {
+    alias: [
+      { find: /^quamba$/, replacement: `${dist}web/index.js` },
+      // what the library has but does not offer: the measures of src/eval, parts of src/quant
+      { find: /^lib\/(.*)\.ts$/, replacement: `${dist}$1.js` },
+    ],
+  },
   worker: { format: 'es' },
   build: {
     target: 'es2022',

@@ -59,6 +59,8 @@ export interface WebModel {
   readonly eosTokenId: number | undefined;
   encode(text: string): Promise<Int32Array>;
   decode(tokens: ArrayLike<number>): Promise<string>;
+  /** The text of each token, as `generate` would write it: together they are decode(tokens). */
+  pieces(tokens: ArrayLike<number>): Promise<string[]>;
   session(): Promise<WebSession>;
   /** Writes on from a prompt (text, or token ids) in a new session. */
   generate(
@@ -85,7 +87,10 @@ export async function load(url?: string | URL, options: WebLoadOptions = {}): Pr
   signal?.throwIfAborted();
   const folder =
     url === undefined ? new URL(EMBEDDED, import.meta.url) : new URL(url, globalThis.location?.href);
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'quamba' });
+  const worker = new Worker(new URL('./worker.js', import.meta.url), {
+    type: 'module',
+    name: 'quamba model',
+  });
   const remote = comlink.wrap<ModelWorker>(worker);
   const line = lineTo(worker);
   const abort = () => line.end(signal!.reason);
@@ -175,6 +180,7 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, line: Line
     ...loaded,
     encode: text => answer(remote.encode(text)),
     decode: tokens => answer(remote.decode(Int32Array.from(tokens))),
+    pieces: tokens => answer(remote.pieces(Int32Array.from(tokens))),
     session,
     async *generate(prompt, options) {
       const own = await session();

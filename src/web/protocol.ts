@@ -30,6 +30,7 @@ export interface ModelWorker {
   load(request: LoadRequest, onProgress: (progress: FetchProgress) => void): Promise<Loaded>;
   encode(text: string): Int32Array;
   decode(tokens: ArrayLike<number>): string;
+  pieces(tokens: ArrayLike<number>): string[];
   open(): number;
   feed(
     session: number,

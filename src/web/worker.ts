@@ -2,7 +2,7 @@
 import * as comlink from 'comlink';
 import { folderOf } from '../formats/bytes.ts';
 import { type Model, openModel } from '../open-model.ts';
-import { DEFAULT_RECIPE } from '../quant/recipes.ts';
+import { DEFAULT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
 import type { Session } from '../session.ts';
 import { generate } from '../text/generate.ts';
 import { type Files, fetchFiles } from './fetch-files.ts';
@@ -43,6 +43,7 @@ async function filesOf(
 
 const api: ModelWorker = {
   async load({ url, recipe, threads, files, cache }, onProgress) {
+    if (recipe !== undefined) recipeOf(recipe); // a wrong name is told before 30 MB are fetched for it
     const fetched = (names: readonly (string | readonly string[])[]) =>
       fetchFiles(url, names, { cache, onProgress });
     const found = await (files ? fetched(files) : filesOf(recipe ?? DEFAULT_RECIPE, fetched));
@@ -59,6 +60,13 @@ const api: ModelWorker = {
   },
   encode: text => Int32Array.from(loaded().tokenizer.encode(text)),
   decode: tokens => loaded().tokenizer.decode(tokens),
+  pieces(tokens) {
+    const stream = loaded().tokenizer.stream();
+    return Array.from(
+      tokens,
+      (token, i) => stream.push(token) + (i === tokens.length - 1 ? stream.end() : ''),
+    );
+  },
   open: () => keep(loaded().session()),
   feed(id, tokens, logits) {
     const session = sessionOf(id);

@@ -23,7 +23,9 @@ export function draw(
       style: { background: 'transparent', color: 'var(--ink)', fontSize: '12px' },
       ...options(width),
     });
-    const svg = plot instanceof SVGElement ? plot : plot.querySelector('svg')!;
+    const svg = plot instanceof SVGElement ? plot : plot.querySelector(':scope > svg')!; // not a legend's
+    // One image, one sentence: the names that Plot gives its groups are not for a reader, and not allowed on them.
+    for (const part of svg.querySelectorAll('[aria-label]')) part.removeAttribute('aria-label');
     svg.setAttribute('role', 'img');
     svg.setAttribute('aria-label', alt);
     figure.replaceChildren(plot, text);

@@ -1,0 +1,58 @@
+/** What reads what in a block, from the model's own graph, so that the picture cannot show another model. */
+import type { MambaConfig } from 'lib/formats/config.ts';
+import { mamba, type Node } from 'quamba';
+import { PLACES } from './block-places.ts';
+
+/** Two layers, so that the second is an ordinary one; no size matters to what reads what. */
+const CONFIG: MambaConfig = {
+  architecture: 'mamba',
+  layers: 2,
+  dModel: 2,
+  dInner: 4,
+  dState: 1,
+  dConv: 4,
+  dtRank: 1,
+  vocabSize: 1,
+  normEps: 1e-5,
+  tieEmbeddings: true,
+  useBias: false,
+  useConvBias: true,
+  naming: 'hf',
+};
+const SCOPE = 'layers.1.';
+/** Ops that have no box: a part of what they read, and a constant. */
+const isUnseen = (node: Node) => node.kind === 'op' && ['slice', 'neg-exp'].includes(node.op.name);
+
+export interface Arrow {
+  readonly from: string;
+  readonly to: string;
+}
+
+export interface BlockGraph {
+  readonly arrows: readonly Arrow[];
+  /** What a part's weight is to the model. */
+  readonly roles: ReadonlyMap<string, string>;
+}
+
+/** What reads what in one block, by the names in PLACES. */
+export function blockGraph(): BlockGraph {
+  const roles = new Map<string, string>();
+  const shown = new Map([['layers.0.h', 'input']]); // a value in the graph → where it comes from in the picture
+  const arrows: Arrow[] = [];
+  for (const node of mamba(CONFIG).nodes) {
+    const [out] = node.kind === 'site' ? [node.out] : node.kind === 'op' ? Object.values(node.out) : [''];
+    if (!out.startsWith(SCOPE)) continue;
+    const read = node.kind === 'site' ? [node.in] : node.kind === 'op' ? Object.values(node.in) : [];
+    const from = read.flatMap(ref => shown.get(ref) ?? []);
+    const name = out.slice(SCOPE.length);
+    if (isUnseen(node)) {
+      if (from.length) shown.set(out, from[0]);
+      continue;
+    }
+    if (!PLACES[name]) throw new Error(`The picture of a block has no place for ${name}.`);
+    shown.set(out, name);
+    if (node.kind === 'op' && node.role) roles.set(name, node.role);
+    arrows.push(...from.map(each => ({ from: each, to: name })));
+  }
+  return { arrows, roles };
+}

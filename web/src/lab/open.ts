@@ -1,0 +1,23 @@
+/** Starts the lab's worker. */
+import * as comlink from 'comlink';
+import type { FetchProgress } from 'quamba';
+import type { Lab } from './protocol.ts';
+
+export type RemoteLab = comlink.Remote<Lab>;
+
+/** @throws Error in one sentence, where the worker's script or a file of the model does not load. */
+export async function openLab(
+  url: URL,
+  onProgress: (progress: FetchProgress) => void,
+): Promise<{ readonly lab: RemoteLab; readonly layers: number }> {
+  const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'lab' });
+  const lab = comlink.wrap<Lab>(worker);
+  const failed = new Promise<never>((_, reject) => {
+    worker.onerror = event => {
+      event.preventDefault();
+      reject(new Error(`The lab's worker failed: ${event.message || 'its script did not load'}.`));
+    };
+  });
+  const { layers } = await Promise.race([lab.open(url.href, comlink.proxy(onProgress)), failed]);
+  return { lab, layers };
+}

@@ -1,0 +1,130 @@
+/** The model on the table: the float program, what it shows of the current text, and the statistics of recipes. */
+import { prepare as prepareOn } from 'lib/backends/backend.ts';
+import { backend, defaultBackend } from 'lib/backends/index.ts';
+import { type FloatModel, openFloatModel, openTokenizer } from 'lib/open-model.ts';
+import { needsCalibration } from 'lib/quant/calibrate.ts';
+import { siteAction } from 'lib/quant/scheme.ts';
+import { loadStats } from 'lib/quant/stats-file.ts';
+import { transformOf } from 'lib/quant/transforms.ts';
+import {
+  type Executable,
+  type FetchProgress,
+  fetchFiles,
+  folderOf,
+  fromBytes,
+  initialState,
+  type Program,
+  type Recipe,
+  recipe as recipeOf,
+  type Stats,
+  sites,
+  type Tensor,
+  type Tokenizer,
+  transform,
+} from 'quamba';
+import { MOST_TOKENS, type Text } from './protocol.ts';
+
+const FILES = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors'];
+const NO_STATS: Stats = { channels: {}, ranges: {} };
+
+export const prepare = (program: Program): Executable => prepareOn(backend(defaultBackend()), program);
+
+/** What every site saw, by the name of its value: `layers.3.scanIn`. */
+export type Seen = ReadonlyMap<string, Tensor<'f32'>>;
+
+/** A recipe applied, before anything is rounded. */
+export interface Turned {
+  readonly scheme: Recipe;
+  readonly program: Program;
+  readonly stats: Stats;
+  /** The values in the bases that the recipe quantizes in. */
+  readonly seen: Seen;
+}
+
+export class Specimen {
+  readonly program: Program;
+  readonly executable: Executable;
+  tokens: Int32Array = new Int32Array(0);
+  #seen: Seen = new Map();
+  readonly #stats = new Map<string, Promise<Stats>>();
+  /** Only the last one: a text's values in another basis take as much room again. */
+  #turned: { readonly recipe: string; readonly made: Turned } | undefined;
+  readonly #url: string;
+  readonly #model: FloatModel;
+  readonly #tokenizer: Tokenizer;
+
+  private constructor(url: string, model: FloatModel, tokenizer: Tokenizer) {
+    this.#url = url;
+    this.#model = model;
+    this.#tokenizer = tokenizer;
+    this.program = model.program;
+    this.executable = prepare(model.program);
+  }
+
+  static async fetch(url: string, onProgress: (progress: FetchProgress) => void): Promise<Specimen> {
+    const folder = folderOf('model', await fetchFiles(url, FILES, { onProgress }));
+    const model = openFloatModel(folder);
+    return new Specimen(url, model, openTokenizer(folder, model.config));
+  }
+
+  get config() {
+    return this.#model.config;
+  }
+
+  read(text: string): Text {
+    const tokens = this.#tokenizer.encode(text);
+    if (tokens.length === 0) throw new RangeError('The text is empty: write at least one word.');
+    this.tokens = tokens.slice(0, MOST_TOKENS);
+    this.#seen = this.#observe(this.program, this.executable);
+    this.#turned = undefined;
+    return {
+      pieces: Array.from(this.tokens, token => this.#tokenizer.decode([token])),
+      cut: tokens.length > MOST_TOKENS,
+    };
+  }
+
+  /** A site's values as the float model has them. */
+  plain(site: string): Tensor<'f32'> {
+    return this.#seen.get(site)!;
+  }
+
+  async turned(recipe: string): Promise<Turned> {
+    const stats = await this.stats(recipe);
+    if (this.#turned?.recipe === recipe) return this.#turned.made;
+    const scheme: Recipe = recipeOf(recipe);
+    const program = transform(this.program, scheme, stats.channels);
+    const isPlain = !scheme.residual && sites.every(site => !transformOf(siteAction(scheme, site).basis));
+    const made = { scheme, program, stats, seen: isPlain ? this.#seen : this.#observe(program) };
+    this.#turned = { recipe, made };
+    return made;
+  }
+
+  stats(recipe: string): Promise<Stats> {
+    if (!needsCalibration(this.program, recipeOf(recipe))) return Promise.resolve(NO_STATS);
+    const known = this.#stats.get(recipe);
+    if (known) return known;
+    const asked = this.#fetchStats(recipe);
+    this.#stats.set(recipe, asked);
+    asked.catch(() => this.#stats.delete(recipe));
+    return asked;
+  }
+
+  async #fetchStats(recipe: string): Promise<Stats> {
+    const file = `stats.${recipe}.safetensors`;
+    const { [file]: bytes } = await fetchFiles(this.#url, [file]);
+    const expected = { recipe: recipeOf(recipe), source: this.#model.identity() };
+    return loadStats(fromBytes(file, bytes), expected).stats;
+  }
+
+  #observe(program: Program, ready?: Executable): Seen {
+    const seen = new Map<string, Tensor<'f32'>>();
+    const executable = ready ?? prepare(program);
+    executable.feed(this.tokens, initialState(program), {
+      giveUp: true,
+      logits: 'last',
+      observe: (_, ref, { dtype, shape, data }) => seen.set(ref, { dtype, shape, data: data.slice() }),
+    });
+    if (!ready) executable.dispose?.();
+    return seen;
+  }
+}

@@ -1,0 +1,133 @@
+/** What the page shows of the specimen, in numbers that are small enough to send. */
+import { type LayerError, measureLayers } from 'lib/eval/layer-error.ts';
+import { shapeObserver } from 'lib/eval/moments.ts';
+import { absmax, scaleOf } from 'lib/ops/absmax-scale.ts';
+import { siteAction } from 'lib/quant/scheme.ts';
+import { transformOf } from 'lib/quant/transforms.ts';
+import {
+  initialState,
+  ops,
+  planOf,
+  type Recipe,
+  recipe as recipeOf,
+  type Site,
+  type State,
+  type Tensor,
+} from 'quamba';
+import type { ClippingView, RotationView, SiteView, StatesView } from './protocol.ts';
+import { prepare, type Specimen, type Turned } from './specimen.ts';
+import { histogram, rounding } from './values.ts';
+
+const BINS = 120;
+/** The part around 0 that is shown closely: so many steps to each side, in so many bins a step. */
+const NEAR_STEPS = 8;
+const BINS_A_STEP = 8;
+
+const shapeOf = (x: Float32Array) => {
+  const observer = shapeObserver();
+  observer.observe(x);
+  return observer.shape();
+};
+
+export async function siteView(
+  specimen: Specimen,
+  recipe: string,
+  layer: number,
+  site: Site,
+): Promise<SiteView> {
+  const ref = site === 'headIn' ? site : `layers.${layer}.${site}`;
+  const turned = await specimen.turned(recipe);
+  const { scheme, stats, seen } = turned;
+  const { basis, quantize } = siteAction(scheme, site);
+  const x = seen.get(ref)!;
+  const [tokens, channels] = x.shape;
+  const shape = shapeOf(x.data);
+  const word = transformOf(basis)?.word;
+  const about = { tokens, channels, shape, basis: word };
+  if (!quantize)
+    return { ...about, all: histogram(x.data, shape.max, BINS), near: undefined, rounding: undefined };
+
+  const scales =
+    quantize.when === 'dynamic'
+      ? ops.absmaxScale({ x }).scale.data
+      : Float32Array.of(scaleOf(stats.ranges[ref]));
+  const { numbers } = rounding(x.data, scales, quantize.when, undoOf(turned, site, ref, x.shape));
+  const largest = numbers.scales[1];
+  return {
+    ...about,
+    all: histogram(x.data, Math.max(shape.max, 128 * largest), BINS),
+    near: histogram(x.data, NEAR_STEPS * largest, 2 * NEAR_STEPS * BINS_A_STEP),
+    rounding: numbers,
+  };
+}
+
+/** From the basis of a site back to its own, as the plan does it for readers that cannot absorb the basis. */
+function undoOf(
+  { scheme, program }: Turned,
+  site: Site,
+  ref: string,
+  shape: readonly number[],
+): (x: Float32Array) => Float32Array {
+  const t = transformOf(siteAction(scheme, site).basis);
+  if (!t) return x => x;
+  const c = t.factors && program.weights.read(`${ref}.factors`);
+  const { op, attrs } = t.undo('x', 'y', 'c');
+  return data => {
+    const x: Tensor<'f32'> = { dtype: 'f32', shape, data };
+    return op({ x, ...(c && { c }) }, attrs).y!.data as Float32Array;
+  };
+}
+
+export async function clippingView(
+  specimen: Specimen,
+  layer: number,
+  recipes: readonly string[],
+): Promise<ClippingView> {
+  const ref = `layers.${layer}.scanIn`;
+  const { data } = specimen.plain(ref);
+  const ranges = await Promise.all(recipes.map(async recipe => (await specimen.stats(recipe)).ranges[ref]));
+  const most = absmax(data);
+  return {
+    all: histogram(data, Math.max(most, ...ranges) * 1.02, BINS),
+    absmax: most,
+    recipes: recipes.map((recipe, i) => ({
+      recipe,
+      range: ranges[i],
+      rounding: rounding(data, Float32Array.of(scaleOf(ranges[i])), 'static').numbers,
+    })),
+  };
+}
+
+export function rotationView(specimen: Specimen, layer: number): RotationView {
+  const y = specimen.plain(`layers.${layer}.scanOut`);
+  const rotated = ops.fwht({ x: y }, { inverse: false }).y.data;
+  const [tokens, channels] = y.shape;
+  return {
+    tokens,
+    channels,
+    before: { values: y.data, shape: shapeOf(y.data) },
+    after: { values: rotated, shape: shapeOf(rotated) },
+  };
+}
+
+export async function layerErrors(specimen: Specimen, recipe: string): Promise<readonly LayerError[]> {
+  const scheme: Recipe = recipeOf(recipe);
+  const plan = planOf(specimen.program, scheme, await specimen.stats(recipe));
+  const named = { name: recipe, scheme, plan: async <T>(use: (program: typeof plan) => T) => use(plan) };
+  const { recipes } = await measureLayers(specimen.program, [named], [specimen.tokens], { prepare });
+  return recipes[0].layers;
+}
+
+/** Feeds the text token by token and keeps the states of one layer. */
+export function statesView({ program, executable, config, tokens }: Specimen, layer: number): StatesView {
+  const { dInner: d, dConv: k, dState: n } = config;
+  const conv = new Float32Array(tokens.length * d * (k - 1));
+  const ssm = new Float32Array(tokens.length * d * n);
+  let state: State = initialState(program);
+  for (let t = 0; t < tokens.length; t++) {
+    ({ state } = executable.feed(tokens.subarray(t, t + 1), state, { giveUp: true, logits: 'last' }));
+    conv.set(state[`layers.${layer}.convState`].data, t * d * (k - 1));
+    ssm.set(state[`layers.${layer}.ssmState`].data, t * d * n);
+  }
+  return { conv, ssm, mostConv: absmax(conv), mostSsm: absmax(ssm), channels: d, width: k - 1, size: n };
+}

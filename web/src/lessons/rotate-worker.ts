@@ -1,0 +1,49 @@
+/** y rotated, and out_proj of it in int8 against float32, as it is and rotated. By the real ops. */
+import * as comlink from 'comlink';
+import { ops, type Tensor } from 'quamba';
+import { cut } from './cut.ts';
+import { linearInt8, scaleOf } from './int8.ts';
+import { relativeError } from './numbers.ts';
+
+type F32 = Tensor<'f32'>;
+
+export interface Rotated {
+  /** Q y. */
+  readonly turned: Float32Array;
+  /** Of every third token, so that it is there soon. */
+  readonly tokens: readonly number[];
+  readonly plain: Errors;
+  readonly rotated: Errors;
+}
+/** Relative L2 errors. */
+export interface Errors {
+  readonly all: number;
+  readonly each: readonly number[];
+}
+const STEP = 3;
+
+const api = {
+  rotate(y: F32, outWeight: F32): Rotated {
+    const rows = Math.floor(y.shape[0] / STEP);
+    const turned = ops.fwht({ x: y }).y;
+    const few = (x: F32) => cut(x, { rows, step: STEP });
+    const exact = ops.linear({ x: few(y), w: outWeight }).y;
+    const tokens = Array.from({ length: rows }, (_, t) => t);
+    const errorsOf = ({ data }: F32): Errors => {
+      const row = (values: Float32Array, t: number) =>
+        values.subarray(t * exact.shape[1], (t + 1) * exact.shape[1]);
+      return {
+        all: relativeError(data, exact.data),
+        each: tokens.map(t => relativeError(row(data, t), row(exact.data, t))),
+      };
+    };
+    return {
+      turned: turned.data,
+      tokens: tokens.map(t => t * STEP),
+      plain: errorsOf(linearInt8(few(y), outWeight, scaleOf(y))),
+      rotated: errorsOf(linearInt8(few(turned), ops.fwht({ x: outWeight }).y, scaleOf(turned))),
+    };
+  },
+};
+export type RotateWorker = typeof api;
+comlink.expose(api);

@@ -1,0 +1,48 @@
+/** Models on demand: one worker a recipe. */
+import { type FetchProgress, load, type WebModel } from 'quamba';
+import { filesOf, MODEL } from '../model.ts';
+
+export interface Loading {
+  readonly model: Promise<WebModel>;
+  /** Also while it loads. */
+  dispose(): void;
+}
+
+/** One after another, so that what two recipes need is fetched once and kept for the second. */
+let queue: Promise<unknown> = Promise.resolve();
+
+export function loadRecipe(recipe: string, threads: number, onProgress: (bytes: number) => void): Loading {
+  const controller = new AbortController();
+  const model = queue.then(() =>
+    load(MODEL, {
+      recipe,
+      threads,
+      files: filesOf(recipe),
+      onProgress: inAll(onProgress),
+      signal: controller.signal,
+    }),
+  );
+  queue = model.catch(() => {});
+  return {
+    model,
+    dispose() {
+      controller.abort();
+      model.then(
+        ready => ready.dispose(),
+        () => {},
+      );
+    },
+  };
+}
+
+/** What is to be fetched. A server that compresses does not say it. */
+export const bytesOf = (recipe: string): number => 549_896 + (recipe === 'quamba' ? 18_509_184 : 29_806_304);
+
+/** Bytes of all files together. */
+function inAll(tell: (bytes: number) => void) {
+  const files = new Map<string, number>();
+  return ({ file, loaded }: FetchProgress) => {
+    files.set(file, loaded);
+    tell([...files.values()].reduce((sum, bytes) => sum + bytes));
+  };
+}
