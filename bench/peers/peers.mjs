@@ -8,6 +8,7 @@ export const PEERS = {
   'ort-node-int8': ort('onnxruntime-node', 'dq8'),
   'ort-web-int8': ort('onnxruntime-web', 'dq8'),
   // on request only
+  'quamba-web': { ...quamba('quamba-int8-head'), engine: 'quamba-web' },
   'ort-node-int8-all': { ...ort('onnxruntime-node', 'dq8'), all: true },
   'ort-web-int8-all': { ...ort('onnxruntime-web', 'dq8'), all: true },
   'quamba-all': { ...quamba('quamba-int8-head'), all: true },

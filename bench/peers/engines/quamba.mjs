@@ -1,29 +1,10 @@
-/** quamba itself, from dist. Static scales are taken from random tokens, since a model of random weights has no text. */
-import {
-  backends,
-  calibrate,
-  initialState,
-  planOf,
-  prepare,
-  recipe as recipeNamed,
-} from '../../../dist/index.js';
-import { random } from '../../../dist/text/random.js';
-
-const CALIBRATION = { windows: 4, tokens: 64 };
+/** quamba itself, from dist, in Node. */
+import { backends, initialState, prepare } from '../../../dist/index.js';
+import { planFor } from './plan.mjs';
 
 export async function open({ recipe, model, threads, all }) {
-  const backend = backends.wasm;
-  const scheme = recipeNamed(recipe);
-  const { vocabSize } = model.config;
-  const next = random(1);
-  const samples = Array.from({ length: CALIBRATION.windows }, () =>
-    Int32Array.from({ length: CALIBRATION.tokens }, () => Math.floor(next() * vocabSize)),
-  );
-  const stats = calibrate(model.program, scheme, samples, {
-    prepare: part => prepare(backend, part, { threads }),
-  });
-  const plan = planOf(model.program, scheme, stats);
-  const executable = prepare(backend, plan, { threads });
+  const plan = planFor({ recipe, model, threads });
+  const executable = prepare(backends.wasm, plan, { threads });
   await executable.ready;
   let state = initialState(plan);
   const feed = (ids, logits) => {

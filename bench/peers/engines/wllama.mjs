@@ -3,23 +3,10 @@
  * and not token ids; in a file that was exported without a tokenizer the text [17] is token 17. The seconds are its own
  * count of the engine's time, without the page's.
  */
-import { createReadStream, mkdtempSync, statSync } from 'node:fs';
-import { createServer } from 'node:http';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { openPage } from '../../page.mjs';
 
-const ARGUMENTS =
-  '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync';
 const PACKAGE = new URL('../node_modules/@wllama/wllama/esm/', import.meta.url);
-const TYPES = { js: 'text/javascript', wasm: 'application/wasm' };
-/** Threads need a page that is isolated from other origins. */
-const ISOLATED = {
-  'Cross-Origin-Opener-Policy': 'same-origin',
-  'Cross-Origin-Embedder-Policy': 'require-corp',
-};
-
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
 /** @param work folder for the browser's profile, which the caller removes */
 export async function open({ file, model, threads, work }) {
@@ -28,31 +15,8 @@ export async function open({ file, model, threads, work }) {
     '/wllama.wasm': fileURLToPath(new URL('wasm/wllama.wasm', PACKAGE)),
     '/model.gguf': file,
   };
-  const server = createServer(({ url }, response) => {
-    const path = paths[url];
-    const type = TYPES[url.split('.').at(-1)] ?? 'text/html';
-    response.writeHead(path || url === '/' ? 200 : 404, {
-      ...ISOLATED,
-      'Content-Type': type,
-      ...(path && { 'Content-Length': statSync(path).size }),
-    });
-    if (path) createReadStream(path).pipe(response);
-    else response.end('<!doctype html><title>wllama</title>');
-  });
-  await new Promise(listening => server.listen(0, '127.0.0.1', listening));
-  let context;
-  const close = async () => {
-    await context?.close();
-    server.close();
-  };
+  const { page, about, close } = await openPage(paths, work);
   try {
-    context = await chromium.launchPersistentContext(mkdtempSync(join(work, 'browser-')), {
-      executablePath: CHROMIUM,
-      headless: true,
-      args: ARGUMENTS.split(' '),
-    });
-    const page = await context.newPage();
-    await page.goto(`http://127.0.0.1:${server.address().port}/`);
     await page.evaluate(async n_threads => {
       const { Wllama } = await import('/wllama.js');
       globalThis.engine = new Wllama({ default: '/wllama.wasm' }, { suppressNativeLog: true });
@@ -75,7 +39,7 @@ export async function open({ file, model, threads, work }) {
       return answer;
     };
     return {
-      about: `Chromium ${context.browser()?.version()}`,
+      about,
       async measure(prompt, continuation) {
         const { timings } = await complete(prompt, { max_tokens: continuation.length });
         return { prefill: timings.prompt_ms / 1000, decode: timings.predicted_ms / 1000 };

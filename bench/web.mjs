@@ -1,0 +1,169 @@
+/**
+ * quamba in a page of headless Chromium, on one thread with the embedded model: how fast it decodes beside Node, in interleaved
+ * rounds; and the playground as it is built, on a second visit: how soon the first token is there, and how long its main
+ * thread is busy at a time while the model writes.
+ *
+ *   npm run web:build && node bench/web.mjs --help
+ */
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { machine, median } from '../dist/cli/measure.js';
+import { EMBEDDED_MODEL, load } from '../dist/index.js';
+import { align } from '../dist/render.js';
+import { readOptions } from './options.mjs';
+import { openPage } from './page.mjs';
+
+const HELP = `node bench/web.mjs [options]
+
+  --rounds N    rounds, page and Node in turn; medians are printed (default 9)
+  --tokens N    tokens of a round (default 128)
+  --visits N    visits to the playground (default 5)
+  --json        print JSON instead of the table
+
+Examples:
+  node bench/web.mjs
+  node bench/web.mjs --rounds 21 --visits 9 --json`;
+
+const PROMPT = 'The old man looked out of the window and saw';
+const BARS = { decodeRatio: 0.8, firstTokenSeconds: 1.5, longestTaskMilliseconds: 50 };
+
+const { values, count, fail } = readOptions('web', HELP, {
+  rounds: { type: 'string', default: '9' },
+  tokens: { type: 'string', default: '128' },
+  visits: { type: 'string', default: '5' },
+});
+const rounds = count('rounds');
+const visits = count('visits');
+const options = { maxTokens: count('tokens'), temperature: 0 };
+const folder = path => fileURLToPath(new URL(`../${path}/`, import.meta.url));
+if (!existsSync(folder('web/dist'))) fail('there is no web/dist; run npm run web:build');
+
+const work = mkdtempSync(join(tmpdir(), 'quamba-bench-web-'));
+let browser;
+try {
+  const paths = {
+    '/quamba/': folder('dist/browser'),
+    '/model/': EMBEDDED_MODEL,
+    '/site/': folder('web/dist'),
+  };
+  browser = await openPage(paths, work);
+  const decode = await decodeBeside(browser.page);
+  const site = await playground(browser);
+  const report = { ...machine(), browser: browser.about, rounds, visits, ...options, ...decode, ...site };
+  console.log(values.json ? JSON.stringify(report) : table(report));
+} catch (error) {
+  console.error(`web: ${error.message}`);
+  process.exitCode = 1;
+} finally {
+  await browser?.close();
+  rmSync(work, { recursive: true, force: true });
+}
+
+/** Both as their reader sees it: from the first token that arrives to the last. */
+async function decodeBeside(page) {
+  const node = await load();
+  const inNode = speedOf(node);
+  await page.evaluate(async speedOf => {
+    const { load } = await import('/quamba/quamba.js');
+    globalThis.model = await load('/model');
+    globalThis.speed = new Function(`return ${speedOf}`)()(globalThis.model);
+  }, speedOf.toString());
+  const speeds = { page: [], node: [] };
+  for (let round = -2; round < rounds; round++) {
+    const one = await page.evaluate(given => globalThis.speed(...given), [PROMPT, options]);
+    const other = await inNode(PROMPT, options);
+    if (round < 0) continue; // warm-up
+    speeds.page.push(one);
+    speeds.node.push(other);
+  }
+  const { kernels } = node.executable.about;
+  const inPage = await page.evaluate(() => globalThis.model.about.kernels);
+  node.dispose();
+  await page.evaluate(() => globalThis.model.dispose());
+  return {
+    kernels: { page: inPage, node: kernels },
+    decodeTokensPerSecond: { page: median(speeds.page), node: median(speeds.node) },
+    decodeRatio: median(speeds.page.map((speed, round) => speed / speeds.node[round])),
+  };
+}
+
+/** Tokens for each second; runs in Node and, as text, in the page. */
+function speedOf(model) {
+  return async (prompt, options) => {
+    let first;
+    let last;
+    let count = 0;
+    for await (const _ of model.generate(prompt, options)) {
+      last = performance.now();
+      first ??= last;
+      count++;
+    }
+    return ((count - 1) / (last - first)) * 1000;
+  };
+}
+
+/** Visits the playground, which writes of its own accord; the first time fills the cache and does not count. */
+async function playground({ page, address }) {
+  await page.addInitScript(observe, PROMPT.length);
+  const found = [];
+  for (let visit = -1; visit < visits; visit++) {
+    await page.goto(`${address}/site/index.html`);
+    await page.waitForFunction(() => globalThis.seen.quiet() > 1000);
+    const { firstToken, tasks } = await page.evaluate(() => globalThis.seen);
+    if (visit < 0) continue;
+    const longest = begins =>
+      Math.max(0, ...tasks.filter(({ start }) => begins(start)).map(task => task.duration));
+    found.push({
+      firstToken: firstToken / 1000,
+      loading: longest(start => start < firstToken),
+      writing: longest(start => start >= firstToken),
+    });
+  }
+  const all = key => found.map(visit => visit[key]);
+  return {
+    firstTokenSeconds: median(all('firstToken')),
+    longestTaskMilliseconds: Math.max(...all('writing')),
+    longestTaskWhileLoadingMilliseconds: Math.max(...all('loading')),
+  };
+}
+
+/** In the page, before its own scripts: when the text first grew beyond its prompt, and what kept the main thread busy. */
+function observe(promptLength) {
+  const seen = { tasks: [], firstToken: undefined, last: undefined };
+  globalThis.seen = seen;
+  seen.quiet = () => (seen.last === undefined ? 0 : performance.now() - seen.last);
+  new PerformanceObserver(list => {
+    for (const { startTime: start, duration } of list.getEntries()) seen.tasks.push({ start, duration });
+  }).observe({ type: 'longtask', buffered: true });
+  let before = promptLength;
+  new MutationObserver(() => {
+    const { length } = document.querySelector('[aria-live]')?.textContent ?? '';
+    if (length <= before) return;
+    before = length;
+    seen.last = performance.now();
+    seen.firstToken ??= seen.last;
+  }).observe(document, { subtree: true, childList: true, characterData: true });
+}
+
+function table(report) {
+  const { decodeTokensPerSecond: decode, decodeRatio, firstTokenSeconds, longestTaskMilliseconds } = report;
+  const milliseconds = longest => (longest === 0 ? 'none over 50 ms' : `${longest.toFixed(0)} ms`);
+  return [
+    `${report.cpu}; Node ${report.node} (${report.kernels.node}); ${report.browser} (${report.kernels.page}); ${report.date}; ${rounds} rounds, ${visits} visits`,
+    align([
+      ['what', 'measured', 'bar'],
+      ['decode in the page, tokens/s', decode.page.toFixed(1), ''],
+      ['decode in Node, tokens/s', decode.node.toFixed(1), ''],
+      ['page / Node', decodeRatio.toFixed(3), `>= ${BARS.decodeRatio}`],
+      ['first token of a second visit', `${firstTokenSeconds.toFixed(2)} s`, `< ${BARS.firstTokenSeconds} s`],
+      [
+        'longest task while it writes',
+        milliseconds(longestTaskMilliseconds),
+        `<= ${BARS.longestTaskMilliseconds} ms`,
+      ],
+      ['longest task while it loads', milliseconds(report.longestTaskWhileLoadingMilliseconds), ''],
+    ]),
+  ].join('\n');
+}
