@@ -86,6 +86,20 @@ describe.skipIf(missing)(`a service worker isolates a page of Chromium${missing}
       expect(asked('')).toBe(6);
     }));
 
+  it.each(['index.html', 'inside.html'])('the playground’s %s too', async name => {
+    const playground = await serve({ [BASE]: 'web/dist' });
+    try {
+      await visit(browser, playground.address + BASE + name, async page => {
+        await page.waitForFunction('crossOriginIsolated && document.readyState === "complete"');
+        await expect.poll(() => page.workers().length, { timeout: 30_000 }).toBeGreaterThan(0);
+        await page.waitForTimeout(2000);
+        expect(playground.asked.filter(({ path }) => path === BASE + name).length).toBe(2);
+      });
+    } finally {
+      playground.close();
+    }
+  });
+
   it('where there can be no worker, the page stays as it is: one thread', () =>
     visit(
       browser,

@@ -150,6 +150,7 @@ const tooWide = (page: Page): Promise<string[]> =>
     const { scrollWidth, clientWidth } = document.documentElement;
     if (scrollWidth <= clientWidth) return [];
     const wide = [...document.querySelectorAll('body *')]
+      .filter(element => !element.closest('pre, figure')) // which scroll inside themselves
       .filter(element => element.getBoundingClientRect().right > clientWidth + 1)
       .map(element => element.outerHTML.slice(0, 80));
     return [`${scrollWidth} px of ${clientWidth}`, ...wide.slice(0, 5)];
