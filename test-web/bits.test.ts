@@ -27,7 +27,7 @@ interface InNode {
   readonly wasm: string;
   readonly reference: string;
   /** Whether a page can make the plan itself, from the files that come with the model. */
-  readonly isPageAble: boolean;
+  readonly canBeMadeInPage: boolean;
 }
 
 describe.skipIf(missing)(`the same bits in Node and in Chromium${missing}`, () => {
@@ -97,12 +97,12 @@ describe.skipIf(missing)(`the same bits in Node and in Chromium${missing}`, () =
     );
 
   it.each(Object.keys(recipes))('%s', async recipe => {
-    const { tokens, reference, wasm, isPageAble } = await inNode(recipe);
+    const { tokens, reference, wasm, canBeMadeInPage } = await inNode(recipe);
     expect(tokens.length).toBe(POSITIONS);
     expect(wasm).toBe(reference);
     const plan = `plan.${recipe}.safetensors`;
     const ready = { recipe, files: ['config.json', 'tokenizer.json', plan], cache: false };
-    const own = isPageAble
+    const own = canBeMadeInPage
       ? bitsIn(isolated, '/books', { recipe }, tokens)
       : bitsIn(isolated, '/plans', ready, tokens);
     expect(await own).toEqual({ bits: reference, threads: 2 });

@@ -30,13 +30,13 @@ const hash = ({ data }) =>
     .digest('hex');
 
 for (const [recipe, scheme] of Object.entries(recipes)) {
-  const isPageAble = !needsCalibration(program, scheme) || files.includes(`stats.${recipe}.safetensors`);
-  const model = await load(undefined, { recipe, backend: 'wasm', ...(!isPageAble && BRIEF) });
+  const canBeMadeInPage = !needsCalibration(program, scheme) || files.includes(`stats.${recipe}.safetensors`);
+  const model = await load(undefined, { recipe, backend: 'wasm', ...(!canBeMadeInPage && BRIEF) });
   const tokens = Int32Array.from(model.tokenizer.encode(text)).subarray(0, positions);
   const { plan, info } = model;
   const wasm = hash(model.session().feed(tokens));
   const reference = hash(prepare(backends.reference, plan).feed(tokens, initialState(plan)).logits);
   writeFileSync(`${folder}/plan.${recipe}.safetensors`, Buffer.concat([...savePlan(plan, info)]));
   model.dispose();
-  parentPort.postMessage({ recipe, tokens, wasm, reference, isPageAble });
+  parentPort.postMessage({ recipe, tokens, wasm, reference, canBeMadeInPage });
 }
