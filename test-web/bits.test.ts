@@ -31,7 +31,7 @@ interface InNode {
 }
 
 describe.skipIf(missing)(`the same bits in Node and in Chromium${missing}`, () => {
-  const work = mkdtempSync(join(tmpdir(), 'quamba-bits-'));
+  let work: string;
   const sites: Site[] = [];
   let browser: Browser;
   let node: Worker;
@@ -40,6 +40,7 @@ describe.skipIf(missing)(`the same bits in Node and in Chromium${missing}`, () =
   let alone: Page;
 
   beforeAll(async () => {
+    work = mkdtempSync(join(tmpdir(), 'quamba-bits-'));
     for (const file of ['config.json', 'tokenizer.json'])
       symlinkSync(join(EMBEDDED_MODEL, file), join(work, file));
     browser = await launch();

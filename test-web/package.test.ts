@@ -182,7 +182,10 @@ describe.skipIf(missing)(`the package in a page of Chromium${missing}`, () => {
 });
 
 describe.skipIf(missing)(`in somebody’s bundle${missing}`, () => {
-  const work = mkdtempSync(join(tmpdir(), 'quamba-bundle-'));
+  let work: string;
+  beforeAll(() => {
+    work = mkdtempSync(join(tmpdir(), 'quamba-bundle-'));
+  });
   afterAll(() => rmSync(work, { recursive: true }));
 
   it('there is nothing of Node, and it runs', async () => {
