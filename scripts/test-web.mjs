@@ -2,7 +2,10 @@
  * The library and the playground in a real browser, Chromium: builds web/dist, then runs the tests of test-web/. The last line
  * is `N passed, N failed`. Without a browser it says so, skips them all and exits with 0.
  *
- *   npm run test:web [-- [--screenshots DIR] [file of test-web …]]      --screenshots: a picture of every page, to look at
+ *   npm run test:web [-- [options] [file of test-web …]]
+ *
+ *   --screenshots DIR    a picture of every page, to look at
+ *   --report FILE        vitest's report as JSON
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -14,7 +17,7 @@ import { counts } from './report.mjs';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 const { values, positionals } = parseArgs({
-  options: { screenshots: { type: 'string' } },
+  options: { screenshots: { type: 'string' }, report: { type: 'string' } },
   allowPositionals: true,
 });
 const browser = process.env.CHROMIUM ?? '/usr/bin/chromium';
@@ -26,7 +29,7 @@ if (there) {
   node('node_modules/vite/bin/vite.js', 'build', 'web', '--logLevel', 'warn');
 }
 const work = mkdtempSync(join(tmpdir(), 'quamba-test-web-'));
-const report = join(work, 'report.json');
+const report = values.report ? resolve(values.report) : join(work, 'report.json');
 spawnSync(
   process.execPath,
   [
