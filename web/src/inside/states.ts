@@ -1,8 +1,10 @@
 /** The two states of a block after each token, and what the last token changed. */
+
+import { byId, element } from '../dom.ts';
+import { type Cells, heatmap } from '../heatmap.ts';
 import type { RemoteLab } from '../lab/open.ts';
 import type { StatesView } from '../lab/protocol.ts';
-import { byId, element, short } from './dom.ts';
-import { heatmap, type Matrix } from './heatmap.ts';
+import { number } from '../numbers.ts';
 
 const PACE = 700;
 const CALM_PACE = 1600;
@@ -78,7 +80,8 @@ const slice = (all: Float32Array, size: number, at: number): Float32Array =>
   at < 0 ? new Float32Array(size) : all.subarray(at * size, (at + 1) * size);
 
 /** State [channel, place] as a picture with channels from left to right. */
-const acrossChannels = (state: Float32Array, channels: number, width: number, most: number): Matrix => ({
+const acrossChannels = (state: Float32Array, channels: number, width: number, most: number): Cells => ({
+  rowHeight: ROW,
   rows: width,
   columns: channels,
   values: state,
@@ -99,7 +102,7 @@ function changes({ channels, size }: StatesView, change: Float32Array): string {
     channel,
     by: largest(change.subarray(channel * size, (channel + 1) * size)),
   })).sort((a, b) => b.by - a.by);
-  const told = most.slice(0, 3).map(({ channel, by }) => `${channel} (by ${short(by)})`);
+  const told = most.slice(0, 3).map(({ channel, by }) => `${channel} (by ${number(by)})`);
   return `It changes the SSM state most in the channels ${told.join(', ')}.`;
 }
 
@@ -111,34 +114,29 @@ function drawStates(
   change: Float32Array,
 ): void {
   const { conv, ssm, channels, width, size, mostConv, mostSsm } = view;
-  const key = (most: number) => `${short(-most)} … ${short(most)}`;
   const x = `channel, 0 … ${channels - 1}`;
   const after = `layer ${layer}, after “${pieces[at]}”`;
   heatmap(
     byId('conv-state'),
-    2 * ROW,
-    acrossChannels(slice(conv, channels * width, at), channels, width, mostConv),
+    { ...acrossChannels(slice(conv, channels * width, at), channels, width, mostConv), rowHeight: 2 * ROW },
     {
       alt: `Convolution state, ${after}: ${channels} channels by ${width} places`,
       caption: `The convolution's state: x of the last ${width} tokens, the newest in the lowest row. A token moves everything up by one.`,
       x,
       y: 'conv state: places, the oldest on top',
-      most: key(mostConv),
     },
   );
-  heatmap(byId('ssm-state'), ROW, acrossChannels(slice(ssm, channels * size, at), channels, size, mostSsm), {
+  heatmap(byId('ssm-state'), acrossChannels(slice(ssm, channels * size, at), channels, size, mostSsm), {
     alt: `SSM state, ${after}: ${channels} channels by ${size}`,
     caption: `The SSM state h, ${size} numbers for each channel. The colours are those of the largest value in the whole text.`,
     x,
     y: `SSM state: n, 0 … ${size - 1} from top to bottom`,
-    most: key(mostSsm),
   });
   const mostChange = largest(change);
-  heatmap(byId('ssm-change'), ROW, acrossChannels(change, channels, size, mostChange), {
+  heatmap(byId('ssm-change'), acrossChannels(change, channels, size, mostChange), {
     alt: `What the token “${pieces[at]}” changed in the SSM state, ${channels} channels by ${size}`,
     caption: 'What this token changed: decay and new input together, in colours of its own largest change.',
     x,
     y: `change of the SSM state: n, 0 … ${size - 1} from top to bottom`,
-    most: key(mostChange),
   });
 }

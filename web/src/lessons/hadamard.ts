@@ -1,12 +1,15 @@
 import { ops } from 'quamba';
 import source from '../../../src/ops/fwht.ts?raw';
+import { byId } from '../dom.ts';
 import { heatmap } from '../heatmap.ts';
+import { rounding, shapeOf } from '../measures.ts';
+import { number, percent } from '../numbers.ts';
+import { fillTable } from '../table.ts';
 import { ask } from './ask.ts';
 import { drawButterflies } from './butterflies.ts';
 import { drawErrors } from './hadamard-errors.ts';
 import { drawMatrix } from './hadamard-matrix.ts';
-import { choice, element, fillTable, part, showSources, slider } from './lesson.ts';
-import { number, percent, spreadOf } from './numbers.ts';
+import { choice, part, showSources, slider } from './lesson.ts';
 import type { Rotated, RotateWorker } from './rotate-worker.ts';
 import { fetchSample, type Sample } from './sample.ts';
 
@@ -19,7 +22,7 @@ function butterflies(): void {
   const large = slider('large', number, show);
   const place = choice('place', places, show);
   const steps = slider('steps', value => (value === 4 ? 'all' : `${value} of 4`), show);
-  element<HTMLSelectElement>('place').value = '2';
+  byId<HTMLSelectElement>('place').value = '2';
   show();
 }
 
@@ -35,7 +38,7 @@ function folding(): void {
     const folded = ops.linear({ x: turned, w: turnedW }).y;
     const four = (data: ArrayLike<number>, from = 0) =>
       Array.from({ length: 4 }, (_, i) => number(data[from + i], 4));
-    fillTable('folded', [
+    fillTable(byId('folded'), [
       ['', 'channel 0', '1', '2', '3', 'product with W'],
       ['y', ...four(y), [...plain.data].map(v => number(v, 5)).join(' and ')],
       ['W, row 0', ...four(w.data), ''],
@@ -45,30 +48,48 @@ function folding(): void {
       ['W Qᵀ, row 1 = fwht(row 1)', ...four(turnedW.data, 4), ''],
       ['Qᵀ Q y = inverse fwht', ...four(back.data), ''],
     ]);
-    const [before, after] = [spreadOf(y).max, spreadOf(turned.data).max];
-    element('fold-said').textContent =
+    const [before, after] = [shapeOf(y).max, shapeOf(turned.data).max];
+    byId('fold-said').textContent =
       `Both products are the same, ${[...folded.data].map(v => number(v, 5)).join(' and ')}, while the largest value that int8 has to hold is ${number(after)} instead of ${number(before)}.`;
   };
   const outlier = slider('fold', number, show);
   show();
 }
 
+const SIDES = [
+  {
+    id: 'before',
+    title: 'y as the scan wrote it',
+    caption:
+      'A handful of channels and tokens set the range. For nearly all the rest the grid has no step small enough.',
+  },
+  {
+    id: 'after',
+    title: 'Q y, rotated',
+    caption: 'The same numbers, turned: every channel uses the range about equally.',
+  },
+] as const;
+
 function realValues({ y, layer }: Sample, turned: Float32Array): void {
   for (const span of document.querySelectorAll('.layer')) span.textContent = `${layer}`;
   const [l, n] = y.shape;
-  const sides = { before: y.data, after: turned };
-  const spreads = Object.entries(sides).map(([id, data]) => {
-    const spread = spreadOf(data);
-    const canvas = element(id).querySelector('canvas')!;
-    canvas.setAttribute(
-      'aria-label',
-      `Heat map of ${l} tokens by ${n} channels, ${id} the rotation; the largest value is ${number(spread.max)}, the root mean square ${number(spread.rms)}.`,
+  const spreads = SIDES.map(({ id, title, caption }) => {
+    const values = id === 'before' ? y.data : turned;
+    const spread = shapeOf(values);
+    heatmap(
+      byId(id),
+      { values, rows: l, columns: n, rowHeight: 3, most: spread.max },
+      {
+        alt: `Heat map of ${l} tokens by ${n} channels, ${id} the rotation; the largest value is ${number(spread.max)}, the root mean square ${number(spread.rms)}.`,
+        caption,
+        x: `channel, 0 … ${n - 1}`,
+        y: `${title}: a row for each token`,
+      },
     );
-    heatmap(canvas, data, l, n, { x: 'channels', y: 'tokens' });
-    return { ...spread, zeros: zeroShare(data, spread.max / 127) };
+    return { ...spread, ...rounding(values, Float32Array.of(spread.max / 127), 'static') };
   });
   const row = (name: string, of: (spread: (typeof spreads)[number]) => string) => [name, ...spreads.map(of)];
-  fillTable('spread', [
+  fillTable(byId('spread'), [
     ['', 'y', 'Q y'],
     row('largest |value|', s => number(s.max)),
     row('root mean square', s => number(s.rms)),
@@ -77,9 +98,6 @@ function realValues({ y, layer }: Sample, turned: Float32Array): void {
     row('values that int8 rounds to 0', s => percent(s.zeros)),
   ]);
 }
-
-const zeroShare = (data: Float32Array, step: number) =>
-  data.reduce((count, v) => count + Number(Math.abs(v) <= step / 2), 0) / data.length;
 
 showSources({ 'src/ops/fwht.ts': source });
 void part(async () => {

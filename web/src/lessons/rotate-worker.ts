@@ -1,9 +1,9 @@
 /** y rotated, and out_proj of it in int8 against float32, as it is and rotated. By the real ops. */
 import * as comlink from 'comlink';
 import { ops, type Tensor } from 'quamba';
+import { relativeError } from '../measures.ts';
 import { cut } from './cut.ts';
 import { linearInt8, scaleOf } from './int8.ts';
-import { relativeError } from './numbers.ts';
 
 type F32 = Tensor<'f32'>;
 
