@@ -44,3 +44,6 @@ export function settled(call: () => void, milliseconds: number): () => void {
     timer = setTimeout(call, milliseconds);
   };
 }
+
+/** Lets the page do what it has to do before the next piece of long work. */
+export const breath = (): Promise<void> => new Promise(resolve => setTimeout(resolve));

@@ -2,7 +2,7 @@ import { ops } from 'quamba';
 import source from '../../../src/ops/fwht.ts?raw';
 import { byId } from '../dom.ts';
 import { heatmap } from '../heatmap.ts';
-import { rounding, shapeOf } from '../measures.ts';
+import { shapeOf } from '../measures.ts';
 import { number, percent } from '../numbers.ts';
 import { fillTable } from '../table.ts';
 import { ask } from './ask.ts';
@@ -10,7 +10,7 @@ import { drawButterflies } from './butterflies.ts';
 import { drawErrors } from './hadamard-errors.ts';
 import { drawMatrix } from './hadamard-matrix.ts';
 import { choice, part, showSources, slider } from './lesson.ts';
-import type { Rotated, RotateWorker } from './rotate-worker.ts';
+import type { Rotated, RotateWorker, Spread } from './rotate-worker.ts';
 import { fetchSample, type Sample } from './sample.ts';
 
 function butterflies(): void {
@@ -70,31 +70,30 @@ const SIDES = [
   },
 ] as const;
 
-function realValues({ y, layer }: Sample, turned: Float32Array): void {
+function realValues({ y, layer }: Sample, { turned, spreads }: Rotated): void {
   for (const span of document.querySelectorAll('.layer')) span.textContent = `${layer}`;
-  const [l, n] = y.shape;
-  const spreads = SIDES.map(({ id, title, caption }) => {
-    const values = id === 'before' ? y.data : turned;
-    const spread = shapeOf(values);
+  const [rows, columns] = y.shape;
+  for (const [i, values] of [y.data, turned].entries()) {
+    const { id, title, caption } = SIDES[i];
+    const { max: most, rms } = spreads[i];
     heatmap(
       byId(id),
-      { values, rows: l, columns: n, rowHeight: 3, most: spread.max },
+      { values, rows, columns, rowHeight: 3, most },
       {
-        alt: `Heat map of ${l} tokens by ${n} channels, ${id} the rotation; the largest value is ${number(spread.max)}, the root mean square ${number(spread.rms)}.`,
+        alt: `Heat map of ${rows} tokens by ${columns} channels, ${id} the rotation; the largest value is ${number(most)}, the root mean square ${number(rms)}.`,
         caption,
-        x: `channel, 0 … ${n - 1}`,
+        x: `channel, 0 … ${columns - 1}`,
         y: `${title}: a row for each token`,
       },
     );
-    return { ...spread, ...rounding(values, Float32Array.of(spread.max / 127), 'static') };
-  });
-  const row = (name: string, of: (spread: (typeof spreads)[number]) => string) => [name, ...spreads.map(of)];
+  }
+  const row = (name: string, of: (spread: Spread) => string) => [name, ...spreads.map(of)];
   fillTable(byId('spread'), [
     ['', 'y', 'Q y'],
     row('largest |value|', s => number(s.max)),
     row('root mean square', s => number(s.rms)),
     row('kurtosis', s => number(s.kurtosis)),
-    row('step of the int8 grid', s => number(s.max / 127)),
+    row('step of the int8 grid', s => number(s.scales[0])),
     row('values that int8 rounds to 0', s => percent(s.zeros)),
   ]);
 }
@@ -106,6 +105,6 @@ void part(async () => {
   const sample = await fetchSample();
   const worker = new Worker(new URL('./rotate-worker.ts', import.meta.url), { type: 'module' });
   const rotated = await ask<RotateWorker, Rotated>(worker, api => api.rotate(sample.y, sample.outWeight));
-  realValues(sample, rotated.turned);
+  realValues(sample, rotated);
   drawErrors(rotated, sample.tokens);
 });

@@ -2,11 +2,13 @@
 import '../header.ts';
 import './lesson.css';
 import { byId, element, sentenceOf } from '../dom.ts';
+import { breath } from '../pace.ts';
 import { highlighted } from './highlight.ts';
 
 /** Runs a part of a lesson; what goes wrong stands where the reader looks for the figures. */
 export async function part(run: () => void | Promise<void>): Promise<void> {
   try {
+    await breath(); // the libraries' own beginning was one piece of work
     await run();
   } catch (error) {
     const said = element('p', {

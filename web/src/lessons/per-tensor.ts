@@ -6,6 +6,7 @@ import { byId } from '../dom.ts';
 import { bars, countAxis } from '../histograms.ts';
 import { channelMost, type Histogram, shapeOf } from '../measures.ts';
 import { number, percent } from '../numbers.ts';
+import { breath } from '../pace.ts';
 import { colour, draw, Plot, SERIES } from '../plots.ts';
 import { scaleOf } from './int8.ts';
 import { part, showSources, slider } from './lesson.ts';
@@ -18,8 +19,14 @@ const TOKEN = 7;
 const SHOWN = 64;
 const FACTORS = Array.from({ length: 9 }, (_, i) => 10 ** (i / 4));
 
-function live(planted: Planted): void {
-  const curve = FACTORS.map(factor => ({ factor, ...planted.at(factor) }));
+type Point = Outcome & { readonly factor: number };
+
+async function live(planted: Planted): Promise<void> {
+  const curve: Point[] = [];
+  for (const factor of FACTORS) {
+    await breath();
+    curve.push({ factor, ...planted.at(factor) });
+  }
   const show = () => {
     const times = 10 ** factor();
     const now = planted.at(times);
@@ -85,11 +92,7 @@ function drawGrid({ u, rounded, step, max }: Outcome, outlier: number): void {
   );
 }
 
-function drawCurve(
-  curve: readonly (Outcome & { readonly factor: number })[],
-  times: number,
-  now: Outcome,
-): void {
+function drawCurve(curve: readonly Point[], times: number, now: Outcome): void {
   const names = ['u of the other channels', 'their y'];
   const pointsOf = (factor: number, { error, errorOfY }: Outcome) =>
     [error, errorOfY].map((value, i) => ({ factor, error: 100 * value, name: names[i] }));
@@ -170,6 +173,6 @@ showSources({
 });
 void part(async () => {
   const sample = await fetchSample();
-  live(plantedIn(sample));
   asItIs(sample);
+  await live(plantedIn(sample));
 });
