@@ -103,7 +103,7 @@ function drawCurve(curve: readonly ClipErrors[], now: ClipErrors, best: ClipErro
   );
 }
 
-showSources({ 'src/ops/quantize.ts': quantizeSource, 'src/quant/ranges.ts': rangesSource });
+void showSources({ 'src/ops/quantize.ts': quantizeSource, 'src/quant/ranges.ts': rangesSource });
 void part(async () => {
   const { u, layer } = await fetchSample();
   byId('main').querySelector('.layer')!.textContent = `${layer}`;

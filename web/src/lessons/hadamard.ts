@@ -98,7 +98,7 @@ function realValues({ y, layer }: Sample, { turned, spreads }: Rotated): void {
   ]);
 }
 
-showSources({ 'src/ops/fwht.ts': source });
+void showSources({ 'src/ops/fwht.ts': source });
 void part(async () => {
   butterflies();
   folding();

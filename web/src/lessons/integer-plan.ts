@@ -39,7 +39,7 @@ async function plans(): Promise<void> {
   drawBytes('values', 'Values of one token that go from kernel to kernel.', all, valueBytes);
 }
 
-showSources({ 'src/ops/linear-i8.ts': source });
+void showSources({ 'src/ops/linear-i8.ts': source });
 void part(async () => {
   byHand();
   await plans();

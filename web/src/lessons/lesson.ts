@@ -47,9 +47,10 @@ export function choice(id: string, options: Readonly<Record<string, string>>, ch
 }
 
 /** The source of an op, as it is in the library. */
-export function showSources(sources: Readonly<Record<string, string>>): void {
+export async function showSources(sources: Readonly<Record<string, string>>): Promise<void> {
   const into = byId('sources');
   for (const [file, text] of Object.entries(sources)) {
+    await breath();
     const open = into.childElementCount === 0;
     const summary = element('summary', {}, element('code', { textContent: file }));
     into.append(element('details', { open }, summary, sourceOf(file, text)));

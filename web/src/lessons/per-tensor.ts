@@ -166,7 +166,7 @@ function asItIs({ y, layer }: Sample): void {
     `A step of y is ${number(max / 127)}. Of ${codes.length.toLocaleString('en')} values ${share(0)} become 0, and ${share(3)} use only the seven steps from −3 to 3. The other 248 are there for a few.`;
 }
 
-showSources({
+void showSources({
   'src/ops/quantize.ts': quantizeSource,
   'src/ops/dequantize.ts': dequantizeSource,
   'src/ops/absmax-scale.ts': absmaxSource,

@@ -178,7 +178,7 @@ function tell(
   ]);
 }
 
-showSources({ 'src/ops/selective-scan.ts': source });
+void showSources({ 'src/ops/selective-scan.ts': source });
 void part(async () => {
   const sample = await fetchSample();
   for (const span of document.querySelectorAll('.layer')) span.textContent = `${sample.layer}`;
