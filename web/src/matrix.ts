@@ -7,11 +7,16 @@ export interface Matrix {
   readonly columnStride?: number;
 }
 
+/** A matrix row by row. */
+export interface Pooled extends Matrix {
+  readonly values: Float32Array;
+}
+
 /** In at most so many columns, row by row. Of columns that share a place the value furthest from 0 is kept: an outlier must not get lost. */
 export function pooled(
   { values, rows, columns, rowStride = columns, columnStride = 1 }: Matrix,
   most: number,
-): Required<Matrix> {
+): Pooled {
   const width = Math.min(columns, most);
   const made = new Float32Array(rows * width);
   for (let row = 0; row < rows; row++)
@@ -20,5 +25,5 @@ export function pooled(
       const value = values[row * rowStride + column * columnStride];
       if (Math.abs(value) > Math.abs(made[at])) made[at] = value;
     }
-  return { values: made, rows, columns: width, rowStride: width, columnStride: 1 };
+  return { values: made, rows, columns: width };
 }

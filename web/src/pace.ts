@@ -12,7 +12,7 @@ export function once(later: (work: () => void) => unknown, work: () => void): ()
     });
   };
 }
-export const onceAFrame = (work: () => void): (() => void) => once(requestAnimationFrame, work);
+export const onceAFrame = (work: () => void): (() => void) => once(now => requestAnimationFrame(now), work);
 
 /**
  * One request at a time, and of those that come meanwhile only the last: a slider that is dragged does not make a queue.
