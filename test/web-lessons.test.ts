@@ -74,6 +74,9 @@ describe('measures', () => {
   it('clipping and rounding are parts of one error, as squares', () => {
     const { total, clipping, rounding: rounded, clipped, range } = clipErrors(values, 0.999);
     expect(total ** 2).toBeCloseTo(clipping ** 2 + rounded ** 2, 12);
+    const x = { dtype: 'f32', shape: [1, values.length], data: values } as const;
+    const scale = { dtype: 'f32', shape: [1], data: Float32Array.of(range / 127) } as const;
+    expect(total).toBeCloseTo(relativeError(throughInt8(x, scale).data, values), 12);
     expect(clipped).toBe(values.filter(v => Math.abs(v) > range).length);
     expect(clipped).toBeGreaterThan(0);
     expect(clipErrors(values, 1)).toMatchObject({ clipped: 0, clipping: 0 });
