@@ -173,6 +173,7 @@ void showSources({
 });
 void part(async () => {
   const sample = await fetchSample();
+  await breath();
   asItIs(sample);
   await live(plantedIn(sample));
 });
