@@ -1,5 +1,6 @@
 /** The two states of a block after each token, and what the last token changed. */
 
+import { absmax } from 'lib/ops/absmax-scale.ts';
 import { byId, element } from '../dom.ts';
 import { type Cells, heatmap } from '../heatmap.ts';
 import type { RemoteLab } from '../lab/open.ts';
@@ -90,7 +91,6 @@ const acrossChannels = (state: Float32Array, channels: number, width: number, mo
   most,
   power: 0.5, // most of what is there is small
 });
-const largest = (x: Float32Array): number => x.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 
 function changeOf({ ssm, channels, size }: StatesView, at: number): Float32Array {
   const before = slice(ssm, channels * size, at - 1);
@@ -100,7 +100,7 @@ function changeOf({ ssm, channels, size }: StatesView, at: number): Float32Array
 function changes({ channels, size }: StatesView, change: Float32Array): string {
   const most = Array.from({ length: channels }, (_, channel) => ({
     channel,
-    by: largest(change.subarray(channel * size, (channel + 1) * size)),
+    by: absmax(change.subarray(channel * size, (channel + 1) * size)),
   })).sort((a, b) => b.by - a.by);
   const told = most.slice(0, 3).map(({ channel, by }) => `${channel} (by ${number(by)})`);
   return `It changes the SSM state most in the channels ${told.join(', ')}.`;
@@ -132,7 +132,7 @@ function drawStates(
     x,
     y: `SSM state: n, 0 … ${size - 1} from top to bottom`,
   });
-  const mostChange = largest(change);
+  const mostChange = absmax(change);
   heatmap(byId('ssm-change'), acrossChannels(change, channels, size, mostChange), {
     alt: `What the token “${pieces[at]}” changed in the SSM state, ${channels} channels by ${size}`,
     caption: 'What this token changed: decay and new input together, in colours of its own largest change.',

@@ -6,7 +6,7 @@ import { bars, countAxis } from '../histograms.ts';
 import { histogram } from '../measures.ts';
 import { number, percent } from '../numbers.ts';
 import { colour, draw, Plot, SERIES } from '../plots.ts';
-import { ask } from './ask.ts';
+import { ask } from '../remote.ts';
 import type { ClipErrors } from './clip-errors.ts';
 import type { ClipWorker } from './clip-worker.ts';
 import { part, showSources, slider } from './lesson.ts';
