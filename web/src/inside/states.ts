@@ -5,7 +5,7 @@ import { byId, element } from '../dom.ts';
 import { type Cells, heatmap } from '../heatmap.ts';
 import type { RemoteLab } from '../lab/open.ts';
 import type { StatesView } from '../lab/protocol.ts';
-import { number } from '../numbers.ts';
+import { number, quoted } from '../numbers.ts';
 
 const PACE = 700;
 const CALM_PACE = 1600;
@@ -40,7 +40,7 @@ export function statesSection(lab: RemoteLab): StatesSection {
     // while it plays, a reader that is told of every token is told too much
     const status = byId('states-status');
     status.setAttribute('aria-live', timer === undefined ? 'polite' : 'off');
-    status.textContent = `Token ${at + 1} of ${shown.pieces.length}: “${shown.pieces[at]}”. ${changes(view, change)}`;
+    status.textContent = `Token ${at + 1} of ${shown.pieces.length}: ${quoted(shown.pieces[at])}. ${changes(view, change)}`;
   };
   back.addEventListener('click', () => {
     stop();
@@ -115,7 +115,7 @@ function drawStates(
 ): void {
   const { conv, ssm, channels, width, size, mostConv, mostSsm } = view;
   const x = `channel, 0 … ${channels - 1}`;
-  const after = `layer ${layer}, after “${pieces[at]}”`;
+  const after = `layer ${layer}, after ${quoted(pieces[at])}`;
   heatmap(
     byId('conv-state'),
     { ...acrossChannels(slice(conv, channels * width, at), channels, width, mostConv), rowHeight: 2 * ROW },
@@ -134,7 +134,7 @@ function drawStates(
   });
   const mostChange = absmax(change);
   heatmap(byId('ssm-change'), acrossChannels(change, channels, size, mostChange), {
-    alt: `What the token “${pieces[at]}” changed in the SSM state, ${channels} channels by ${size}`,
+    alt: `What the token ${quoted(pieces[at])} changed in the SSM state, ${channels} channels by ${size}`,
     caption: 'What this token changed: decay and new input together, in colours of its own largest change.',
     x,
     y: `change of the SSM state: n, 0 … ${size - 1} from top to bottom`,
