@@ -1,5 +1,6 @@
 /** What every page begins with: a way to its content and to the other pages. */
 import './style.css';
+import { SITE } from './site.ts';
 
 const PAGES = [
   ['index.html', 'Write'],
@@ -10,9 +11,6 @@ const PAGES = [
   ['lessons/hadamard.html', '4 Hadamard'],
   ['lessons/integer-plan.html', '5 The integer plan'],
 ] as const;
-
-/** The site's folder, wherever it is served. */
-export const SITE = new URL(document.documentElement.dataset.site ?? '.', document.baseURI);
 
 const header = document.createElement('header');
 const skip = Object.assign(document.createElement('a'), {

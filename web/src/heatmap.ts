@@ -1,173 +1,133 @@
-/**
- * A matrix as coloured cells, with its colour scale beside it, in the page's colours of the moment.
- *
- * Where there are more cells than pixels, a pixel shows the value of its cells that is furthest from 0: an outlier must not get lost.
- */
-export interface HeatmapOptions {
-  /** The value of the full colour; what lies beyond has it too. Default: the largest |value|. */
-  readonly max?: number;
-  /** Two colours, for values below and above 0. Default: true. */
-  readonly diverging?: boolean;
-  /** What runs along the axes. */
-  readonly x?: string;
-  readonly y?: string;
+/** A matrix as colours, on a canvas: 0 is the paper, positive values go to one colour and negative ones to another. */
+import './heatmap.css';
+import { element } from './dom.ts';
+import { type Matrix, pooled } from './matrix.ts';
+import { number } from './numbers.ts';
+import { inTurn } from './turns.ts';
+
+export interface Cells extends Matrix {
+  /** |value| of the full colour. */
+  readonly most: number;
+  /** How much colour a part of `most` has: partᵖ. Below 1, small values show. Default: 1. */
+  readonly power?: number;
+  /** Pixels. */
+  readonly rowHeight: number;
   /** A column to draw a frame around. */
   readonly marked?: number;
 }
 
-const LEFT = 20;
-const RIGHT = 74;
-const BOTTOM = 20;
-const TOP = 8;
-
-const painters = new WeakMap<HTMLCanvasElement, () => void>();
-
-/** Draws now, and again when the canvas's size or the colours change. */
-export function heatmap(
-  canvas: HTMLCanvasElement,
-  values: ArrayLike<number>,
-  rows: number,
-  columns: number,
-  { max = largest(values), diverging = true, x = '', y = '', marked }: HeatmapOptions = {},
-): void {
-  const isNew = !painters.has(canvas);
-  painters.set(canvas, () =>
-    paint(canvas, { values, rows, columns }, { max: max || 1, diverging, x, y, marked }),
-  );
-  const repaint = () => painters.get(canvas)!();
-  canvas.setAttribute('role', 'img');
-  if (isNew) {
-    new ResizeObserver(repaint).observe(canvas);
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', repaint);
-  } else repaint();
+export interface Words {
+  readonly alt: string;
+  readonly caption: string;
+  /** Of the two axes, with their ranges. */
+  readonly x: string;
+  readonly y: string;
 }
 
-function paint(
-  canvas: HTMLCanvasElement,
-  matrix: Matrix,
-  { max, diverging, x, y, marked }: Required<Omit<HeatmapOptions, 'marked'>> & Pick<HeatmapOptions, 'marked'>,
-): void {
-  const { clientWidth: width, clientHeight: height } = canvas;
-  if (width === 0 || height === 0) return;
-  const ratio = devicePixelRatio;
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round(height * ratio);
-  const context = canvas.getContext('2d')!;
-  context.scale(ratio, ratio);
-  const colours = coloursOf(canvas, context, diverging);
-  const box = { width: width - LEFT - RIGHT, height: height - TOP - BOTTOM };
+type Colour = readonly [red: number, green: number, blue: number];
+/** Kept until the colour scheme changes: to ask for them makes the browser lay out the page. */
+let palette: readonly [paper: Colour, positive: Colour, negative: Colour] | undefined;
 
-  const small = pool(
-    matrix,
-    atMost(matrix.rows, box.height * ratio),
-    atMost(matrix.columns, box.width * ratio),
-  );
-  const image = imageOf(small, value => colours(value / max));
-  context.imageSmoothingEnabled = false;
-  context.drawImage(image, LEFT, TOP, box.width, box.height);
+interface Parts {
+  readonly canvas: HTMLCanvasElement;
+  readonly mark: HTMLElement;
+  readonly texts: Readonly<Record<'x' | 'y' | 'key' | 'caption', HTMLElement>>;
+}
+interface Heatmap {
+  readonly parts: Parts;
+  cells: Cells;
+  words: Words;
+}
+const heatmaps = new Map<HTMLElement, Heatmap>();
+let sizes: ResizeObserver | undefined;
 
-  const least = diverging ? -1 : 0;
-  const steps = Array.from({ length: 64 }, (_, i) => 1 - (i / 63) * (1 - least));
-  const bar = imageOf({ values: steps, rows: steps.length, columns: 1 }, colours);
-  const at = width - RIGHT + 10;
-  context.drawImage(bar, at, TOP, 12, box.height);
-  context.strokeStyle = colourOf(canvas, 'line');
-  context.strokeRect(LEFT, TOP, box.width, box.height);
-  context.strokeRect(at, TOP, 12, box.height);
-  if (marked !== undefined) {
-    const wide = box.width / matrix.columns;
-    context.strokeStyle = colourOf(canvas, 'ink');
-    context.lineWidth = 2;
-    context.strokeRect(LEFT + marked * wide, TOP, wide, box.height);
+/** Draws into `figure` when its turn comes; again when its width or the colour scheme changes. */
+export function heatmap(figure: HTMLElement, cells: Cells, words: Words): void {
+  const known = heatmaps.get(figure);
+  if (known) {
+    Object.assign(known, { cells, words });
+    redraw(figure);
+    return;
   }
-
-  context.fillStyle = colourOf(canvas, 'quiet');
-  context.font = '12px system-ui, sans-serif';
-  context.textBaseline = 'middle';
-  for (const share of [1, 0, least])
-    context.fillText(
-      label(share * max),
-      at + 17,
-      Math.min(
-        Math.max(TOP + ((1 - share) / (1 - least)) * box.height, TOP + 6),
-        TOP + box.height - (share < 1 ? 5 : 0),
-      ),
-    );
-  context.textAlign = 'center';
-  context.fillText(x, LEFT + box.width / 2, height - BOTTOM / 2 + 2);
-  context.rotate(-Math.PI / 2);
-  context.fillText(y, -(TOP + box.height / 2), LEFT / 2 - 1);
-  canvas.closest('figure')?.setAttribute('data-rendered', 'true');
+  const parts = partsIn(figure);
+  parts.canvas.style.height = `${cells.rowHeight * cells.rows}px`;
+  heatmaps.set(figure, { parts, cells, words });
+  sizes ??= watch();
+  sizes.observe(figure);
 }
 
-interface Matrix {
-  readonly values: ArrayLike<number>;
-  readonly rows: number;
-  readonly columns: number;
-}
+const redraw = (figure: HTMLElement): void => inTurn(figure, () => render(figure));
 
-const atMost = (cells: number, pixels: number) => Math.max(1, Math.min(cells, Math.floor(pixels)));
-
-/** The matrix in at most as many cells as there are pixels. */
-function pool({ values, rows, columns }: Matrix, fewRows: number, fewColumns: number): Matrix {
-  const pooled = new Float32Array(fewRows * fewColumns);
-  for (let row = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++) {
-      const to =
-        Math.floor((row * fewRows) / rows) * fewColumns + Math.floor((column * fewColumns) / columns);
-      const value = values[row * columns + column];
-      if (Math.abs(value) > Math.abs(pooled[to])) pooled[to] = value;
-    }
-  return { values: pooled, rows: fewRows, columns: fewColumns };
-}
-
-type Rgb = readonly [number, number, number];
-
-function imageOf({ values, rows, columns }: Matrix, colour: (value: number) => Rgb): HTMLCanvasElement {
-  const image = document.createElement('canvas');
-  image.width = columns;
-  image.height = rows;
-  const context = image.getContext('2d')!;
-  const pixels = context.createImageData(columns, rows);
-  for (let i = 0; i < rows * columns; i++) {
-    pixels.data.set(colour(values[i]), 4 * i);
-    pixels.data[4 * i + 3] = 255;
-  }
-  context.putImageData(pixels, 0, 0);
-  return image;
-}
-
-/** From −1 … 1 to colours: as many steps as an eye can tell apart. */
-function coloursOf(
-  canvas: HTMLCanvasElement,
-  context: CanvasRenderingContext2D,
-  diverging: boolean,
-): (share: number) => Rgb {
-  const rgb = (name: string): Rgb => {
-    context.fillStyle = colourOf(canvas, name);
-    const hex = `${context.fillStyle}`;
-    return [1, 3, 5].map(i => Number.parseInt(hex.slice(i, i + 2), 16)) as unknown as Rgb;
-  };
-  const [zero, above, below] = ['raised', diverging ? 'series-2' : 'accent', 'series-1'].map(rgb);
-  const steps = Array.from({ length: 257 }, (_, i): Rgb => {
-    const share = (i - 128) / 128;
-    const end = share < 0 ? below : above;
-    return zero.map((c, k) => c + (end[k] - c) * Math.abs(share)) as unknown as Rgb;
+function watch(): ResizeObserver {
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+    palette = undefined;
+    for (const figure of heatmaps.keys()) redraw(figure);
   });
-  return share => steps[Math.round(Math.min(Math.max(share, -1), 1) * 128) + 128];
+  const widths = new WeakMap<Element, number>();
+  return new ResizeObserver(entries => {
+    for (const { target, contentRect } of entries) {
+      if (contentRect.width === 0 || contentRect.width === widths.get(target)) continue;
+      widths.set(target, contentRect.width);
+      redraw(target as HTMLElement);
+    }
+  });
 }
 
-/** A custom property's colour, of the scheme in use: only a property that takes a colour is resolved. */
-function colourOf(canvas: HTMLCanvasElement, name: string): string {
-  canvas.style.color = `var(--${name})`;
-  return getComputedStyle(canvas).color;
+function partsIn(figure: HTMLElement): Parts {
+  const canvas = element('canvas', { attributes: { role: 'img' } });
+  const mark = element('span', { className: 'mark', hidden: true });
+  const span = (className = '') => element('span', { className });
+  const texts = { x: span(), y: span('axis'), key: span(), caption: element('figcaption') };
+  const key = element('span', { className: 'key' }, element('span', { className: 'ramp' }), texts.key);
+  figure.classList.add('figure');
+  figure.replaceChildren(
+    texts.y,
+    element('div', { className: 'heatmap' }, canvas, mark),
+    element('div', { className: 'axis between' }, texts.x, key),
+    texts.caption,
+  );
+  return { canvas, mark, texts };
 }
 
-function largest(values: ArrayLike<number>): number {
-  let max = 0;
-  for (let i = 0; i < values.length; i++) max = Math.max(max, Math.abs(values[i]));
-  return max;
+function render(figure: HTMLElement): void {
+  const { parts, cells, words } = heatmaps.get(figure)!;
+  const { canvas, mark, texts } = parts;
+  canvas.style.height = `${cells.rowHeight * cells.rows}px`;
+  canvas.setAttribute('aria-label', words.alt);
+  texts.x.textContent = words.x;
+  texts.y.textContent = words.y;
+  texts.key.textContent = `${number(-cells.most)} … ${number(cells.most)}`;
+  texts.caption.textContent = words.caption;
+  mark.hidden = cells.marked === undefined;
+  mark.style.left = `${(100 * (cells.marked ?? 0)) / cells.columns}%`;
+  mark.style.width = `${100 / cells.columns}%`;
+  if (canvas.clientWidth === 0) return; // hidden for now: it comes again with a width
+  paint(canvas, cells);
+  figure.dataset.rendered = 'true';
 }
 
-const label = (value: number): string =>
-  `${Math.abs(value) >= 100 ? value.toFixed(0) : Number(value.toPrecision(2))}`.replace('-', '−');
+function paint(canvas: HTMLCanvasElement, { most, power = 1, ...matrix }: Cells): void {
+  const { values, rows, columns } = pooled(matrix, canvas.clientWidth);
+  palette ??= [colourOf(canvas, '--raised'), colourOf(canvas, '--series-2'), colourOf(canvas, '--series-1')];
+  const [paper, positive, negative] = palette;
+  const image = new ImageData(columns, rows);
+  for (let i = 0; i < rows * columns; i++) {
+    const full = values[i] < 0 ? negative : positive;
+    const part = most > 0 ? Math.min(1, Math.abs(values[i]) / most) : 0;
+    const t = power === 1 ? part : part ** power;
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = paper[c] + t * (full[c] - paper[c]);
+    image.data[4 * i + 3] = 255;
+  }
+  Object.assign(canvas, { width: columns, height: rows });
+  canvas.getContext('2d')!.putImageData(image, 0, 0);
+}
+
+/** A custom property's own value may be a `light-dark(…)` that only a property of the element resolves. */
+function colourOf(canvas: HTMLElement, name: string): Colour {
+  canvas.style.color = `var(${name})`;
+  const [red, green, blue] = getComputedStyle(canvas)
+    .color.match(/[\d.]+/g)!
+    .map(Number);
+  canvas.style.color = '';
+  return [red, green, blue];
+}

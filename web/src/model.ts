@@ -1,17 +1,24 @@
-/** The model that comes with the site. */
-import { SITE } from './header.ts';
+/** The model that comes with the site, by recipe. */
 
-export const MODEL = new URL('model/', SITE);
+/** The only ready plan; all other recipes are made of the float weights. */
+const READY = 'quamba';
+const JSON_FILES = ['config.json', 'tokenizer.json', 'tokenizer_config.json'];
+/** Of the float model alone. */
+export const FLOAT_FILES: readonly string[] = [...JSON_FILES, 'model.safetensors'];
 
-/** What each recipe needs of it. Only quamba comes as a ready plan: 18.5 MB; the rest are made of the float weights, 29.8 MB. */
-export const filesOf = (recipe: string): readonly string[] => [
-  'config.json',
-  'tokenizer.json',
-  'tokenizer_config.json',
-  ...(recipe === 'quamba'
-    ? ['plan.quamba.safetensors']
-    : ['model.safetensors', ...(STATIC.includes(recipe) ? [`stats.${recipe}.safetensors`] : [])]),
-];
+/** What a recipe needs. */
+export const filesOf = (recipe: string): readonly string[] =>
+  recipe === READY
+    ? [...JSON_FILES, 'plan.quamba.safetensors']
+    : [...FLOAT_FILES, ...(STATIC.includes(recipe) ? [statsOf(recipe)] : [])];
+
+/** The file of a recipe's static scales. */
+export const statsOf = (recipe: string): string => `stats.${recipe}.safetensors`;
+
+/** Of the largest file that a recipe needs; a server that compresses does not say it. */
+export const weightBytes = (recipe: string): number => (recipe === READY ? 18_509_184 : 29_806_304);
+/** Of the files that each recipe needs beside it. */
+export const JSON_BYTES = 549_896;
 
 /** Recipes whose static scales come with the model. */
 const STATIC: readonly string[] = [

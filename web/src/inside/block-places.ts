@@ -1,6 +1,6 @@
 /**
  * Where the parts of a block stand in its picture. Only the places are laid out by hand: what reads what comes from the model's
- * graph (block.ts), which complains of a part that has no place.
+ * graph (block-graph.ts), which complains of a part that has no place.
  */
 export interface Place {
   readonly x: number;

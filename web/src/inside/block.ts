@@ -1,8 +1,8 @@
 /** The picture of a block: boxes at their places, arrows from the model's graph, a real button for each site. */
 import { type Site, sites } from 'quamba';
+import { element } from '../dom.ts';
 import { type BlockGraph, blockGraph } from './block-graph.ts';
 import { HEIGHT, PLACES, type Place, STATES, WIDTH } from './block-places.ts';
-import { element } from './dom.ts';
 import { actionAt, inWords, MARKS, type Mark, marksOf, SITES, weightsAt } from './words.ts';
 
 export interface BlockPicture {

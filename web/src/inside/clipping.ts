@@ -1,8 +1,11 @@
 /** u with the range of two recipes: from its largest value, and from a percentile. */
+
+import { byId } from '../dom.ts';
+import { bars, countAxis } from '../histograms.ts';
 import type { RemoteLab } from '../lab/open.ts';
+import { decibels, number, percent } from '../numbers.ts';
 import { colour, draw, Plot } from '../plots.ts';
-import { byId, decibels, percent, short, table } from './dom.ts';
-import { bars, countAxis } from './histograms.ts';
+import { newTable } from '../table.ts';
 
 const COLOURS = ['series-2', 'series-3'];
 
@@ -15,7 +18,7 @@ export async function showClipping(lab: RemoteLab, layer: number): Promise<void>
   draw(
     byId('clipping'),
     {
-      alt: `Histogram of u in layer ${layer}, up to ${short(absmax)}. ${recipes.map(({ recipe, range }) => `The range of ${recipe} ends at ${short(range)}`).join('; ')}`,
+      alt: `Histogram of u in layer ${layer}, up to ${number(absmax)}. ${recipes.map(({ recipe, range }) => `The range of ${recipe} ends at ${number(range)}`).join('; ')}`,
       caption: `u in layer ${layer} on this text. Dashed: ± the range of ${recipes.map(({ recipe }) => recipe).join(' and of ')}, from the calibration text. ${absmax > tightest ? 'Red: clipped by quamba.' : 'Quamba gives up about one value in 100 000; this text has none of them.'}`,
     },
     () => ({
@@ -43,17 +46,16 @@ export async function showClipping(lab: RemoteLab, layer: number): Promise<void>
     }),
   );
   byId('clipping-numbers').replaceChildren(
-    table(
-      `u in layer ${layer}`,
+    newTable(`u in layer ${layer}`, [
       ['recipe', 'range', 'step', 'clipped', 'to 0', 'signal to noise'],
-      recipes.map(({ recipe, range, rounding }) => [
+      ...recipes.map(({ recipe, range, rounding }) => [
         recipe,
-        short(range),
-        short(rounding.scales[1]),
+        number(range),
+        number(rounding.scales[1]),
         percent(rounding.clipped),
         percent(rounding.zeros),
         decibels(rounding.snr),
       ]),
-    ),
+    ]),
   );
 }

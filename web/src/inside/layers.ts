@@ -1,9 +1,10 @@
 /** The error of the residual stream from layer to layer, a line for each chosen recipe. */
 import type { LayerError } from 'lib/eval/layer-error.ts';
+import { byId, element } from '../dom.ts';
 import type { RemoteLab } from '../lab/open.ts';
 import { RECIPES } from '../model.ts';
+import { latest } from '../pace.ts';
 import { draw, Plot, SERIES } from '../plots.ts';
-import { byId, element, latest } from './dom.ts';
 
 const CHOSEN = ['naive-static', 'percentile-only', 'hadamard-only', 'quamba'];
 /** fp32 is what the others are measured against. */

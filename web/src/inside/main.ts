@@ -2,12 +2,15 @@
 import '../header.ts';
 import './inside.css';
 import type { FetchProgress, Site } from 'quamba';
+import { byId, element, sentenceOf } from '../dom.ts';
 import { openLab, type RemoteLab } from '../lab/open.ts';
 import { MOST_TOKENS, type Text } from '../lab/protocol.ts';
-import { MODEL, RECIPES } from '../model.ts';
+import { RECIPES, weightBytes } from '../model.ts';
+import { megabytes } from '../numbers.ts';
+import { latest, settled } from '../pace.ts';
+import { MODEL } from '../site.ts';
 import { drawBlock } from './block.ts';
 import { showClipping } from './clipping.ts';
-import { byId, element, latest, settled } from './dom.ts';
 import { layersSection } from './layers.ts';
 import { showRotation } from './rotation.ts';
 import { type SiteQuestion, showSite } from './site.ts';
@@ -23,7 +26,7 @@ let site: Site = 'scanIn';
 let changed = { text: () => {}, layer: () => {}, site: () => {} };
 
 const fail = (error: unknown): void => {
-  problem.textContent = error instanceof Error ? error.message : `${error}`;
+  problem.textContent = sentenceOf(error);
 };
 
 for (const [name, about] of Object.entries(RECIPES))
@@ -90,7 +93,7 @@ function connect(lab: RemoteLab): typeof changed {
   return { text: () => onText(text.value), layer: onLayer, site: onSite };
 }
 
-status.textContent = 'Fetching the float model, 29.8 MB …';
+status.textContent = `Fetching the float model, ${megabytes(weightBytes('fp32'))} MB …`;
 try {
   const { lab, layers } = await openLab(MODEL, progressOf());
   layer.max = `${layers - 1}`;

@@ -1,9 +1,13 @@
 /** y of every token and channel, before and after the Hadamard rotation. */
+
+import { byId } from '../dom.ts';
+import { heatmap } from '../heatmap.ts';
 import type { RemoteLab } from '../lab/open.ts';
 import type { RotationView } from '../lab/protocol.ts';
+import { channelMost } from '../measures.ts';
+import { number } from '../numbers.ts';
 import { colour, draw, Plot } from '../plots.ts';
-import { byId, nextFrame, short, table } from './dom.ts';
-import { heatmap } from './heatmap.ts';
+import { newTable } from '../table.ts';
 
 const MOST_HEIGHT = 320;
 
@@ -15,22 +19,17 @@ export async function showRotation(lab: RemoteLab, layer: number): Promise<void>
     caption:
       'Before. A few values have all the colour; the rest, in steps of the same scale, is close to nothing.',
   });
-  await nextFrame();
   drawMap('rotation-after', view, after, {
     what: `y in layer ${layer}, rotated`,
     caption: 'After. No channel stands out, and the values fill their range.',
   });
-  await nextFrame();
   drawChannels(view, layer);
   byId('rotation-numbers').replaceChildren(
-    table(
-      `y in layer ${layer}`,
+    newTable(`y in layer ${layer}`, [
       ['y', 'largest |y|', 'root mean square', 'kurtosis (normal: 3)'],
-      [
-        ['before', short(before.shape.max), short(before.shape.rms), short(before.shape.kurtosis)],
-        ['after', short(after.shape.max), short(after.shape.rms), short(after.shape.kurtosis)],
-      ],
-    ),
+      ['before', number(before.shape.max), number(before.shape.rms), number(before.shape.kurtosis)],
+      ['after', number(after.shape.max), number(after.shape.rms), number(after.shape.kurtosis)],
+    ]),
   );
 }
 
@@ -43,21 +42,18 @@ function drawMap(
   const rowHeight = Math.max(4, Math.min(12, Math.floor(MOST_HEIGHT / tokens)));
   heatmap(
     byId(id),
-    rowHeight,
     {
+      rowHeight,
+      values,
       rows: tokens,
       columns: channels,
-      values,
-      rowStride: channels,
-      columnStride: 1,
       most: shape.max,
     },
     {
-      alt: `${what}, ${tokens} tokens by ${channels} channels: the largest is ${short(shape.max)}, the kurtosis ${short(shape.kurtosis)}`,
+      alt: `${what}, ${tokens} tokens by ${channels} channels: the largest is ${number(shape.max)}, the kurtosis ${number(shape.kurtosis)}`,
       caption,
       x: `channel, 0 … ${channels - 1}`,
       y: `${what}: a row for each token`,
-      most: `${short(-shape.max)} … ${short(shape.max)}`,
     },
   );
 }
@@ -68,11 +64,11 @@ function drawChannels({ channels, before, after }: RotationView, layer: number):
       ['before', 'series-2', before],
       ['after', 'series-3', after],
     ] as const
-  ).map(([name, stroke, { values }]) => ({ name, stroke, most: channelAbsmax(values, channels) }));
+  ).map(([name, stroke, { values }]) => ({ name, stroke, most: channelMost(values, channels) }));
   draw(
     byId('rotation-channels'),
     {
-      alt: `The largest |y| of each channel in layer ${layer}: before, up to ${short(before.shape.max)} in few channels; after, up to ${short(after.shape.max)}, alike in all`,
+      alt: `The largest |y| of each channel in layer ${layer}: before, up to ${number(before.shape.max)} in few channels; after, up to ${number(after.shape.max)}, alike in all`,
       caption: 'The largest |y| of each channel. The int8 range must hold the largest of them all.',
     },
     () => ({
@@ -92,11 +88,4 @@ function drawChannels({ channels, before, after }: RotationView, layer: number):
       ]),
     }),
   );
-}
-
-function channelAbsmax(values: Float32Array, channels: number): readonly number[] {
-  const most = new Array<number>(channels).fill(0);
-  for (let i = 0; i < values.length; i++)
-    most[i % channels] = Math.max(most[i % channels], Math.abs(values[i]));
-  return most;
 }

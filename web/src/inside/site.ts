@@ -1,10 +1,13 @@
 /** One site: its values in this layer and text, and the integers that a recipe has for them. */
 import type { Site } from 'quamba';
+import { byId } from '../dom.ts';
+import { bars, countAxis } from '../histograms.ts';
 import type { RemoteLab } from '../lab/open.ts';
-import type { Rounding, SiteView } from '../lab/protocol.ts';
+import type { SiteView } from '../lab/protocol.ts';
+import type { Rounding } from '../measures.ts';
+import { decibels, number, percent, signed } from '../numbers.ts';
 import { colour, draw, Plot } from '../plots.ts';
-import { byId, decibels, nextFrame, percent, short, signed, table } from './dom.ts';
-import { bars, countAxis } from './histograms.ts';
+import { newTable } from '../table.ts';
 import { actionAt, inWords, SITES } from './words.ts';
 
 export interface SiteQuestion {
@@ -28,16 +31,16 @@ export async function showSite(lab: RemoteLab, { recipe, layer, site }: SiteQues
     `This is ${about}. In ${recipe}: ${inWords(actionAt(recipe, site))}.${basis}`;
   byId('site-numbers').replaceChildren(numbersOf(view));
   drawAll(view, symbol);
-  await nextFrame();
   drawNear(view, symbol);
 }
 
 function numbersOf({ tokens, channels, shape, rounding }: SiteView): HTMLElement {
   const rows = [
+    ['number', 'value'],
     ['tokens × channels', `${tokens} × ${channels}`],
-    ['largest |x|', short(shape.max)],
-    ['root mean square', short(shape.rms)],
-    ['kurtosis (normal: 3)', short(shape.kurtosis)],
+    ['largest |x|', number(shape.max)],
+    ['root mean square', number(shape.rms)],
+    ['kurtosis (normal: 3)', number(shape.kurtosis)],
   ];
   if (rounding)
     rows.push(
@@ -45,14 +48,14 @@ function numbersOf({ tokens, channels, shape, rounding }: SiteView): HTMLElement
       ['clipped', percent(rounding.clipped)],
       ['rounded to 0', percent(rounding.zeros)],
       ['integers in use, of 256', `${rounding.levels}`],
-      ['mean squared error', short(rounding.mse)],
+      ['mean squared error', number(rounding.mse)],
       ['signal to noise', decibels(rounding.snr)],
     );
-  return table('Numbers of this site', ['number', 'value'], rows);
+  return newTable('Numbers of this site', rows);
 }
 
 const scaleText = ({ scales: [low, high], when }: Rounding): string =>
-  when === 'static' ? short(high) : `${short(low)} … ${short(high)}`;
+  when === 'static' ? number(high) : `${number(low)} … ${number(high)}`;
 
 function drawAll({ all, basis, rounding }: SiteView, symbol: string): void {
   const step = rounding?.scales[1];
@@ -61,7 +64,7 @@ function drawAll({ all, basis, rounding }: SiteView, symbol: string): void {
   draw(
     byId('site-all'),
     {
-      alt: `Histogram of the values of ${name}${step ? `, with the range of int8 from ${short(-128 * step)} to ${short(127 * step)}` : ''}`,
+      alt: `Histogram of the values of ${name}${step ? `, with the range of int8 from ${number(-128 * step)} to ${number(127 * step)}` : ''}`,
       caption: step
         ? `All values of ${name}. Between the dashed lines lie the 256 integers of int8, with a line at every ${EVERY}th; the next figure shows single ones. Red bars are clipped.`
         : `All values of ${name}: this recipe leaves them in float32.`,

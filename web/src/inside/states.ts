@@ -1,8 +1,11 @@
 /** The two states of a block after each token, and what the last token changed. */
+
+import { absmax } from 'lib/ops/absmax-scale.ts';
+import { byId, element } from '../dom.ts';
+import { type Cells, heatmap } from '../heatmap.ts';
 import type { RemoteLab } from '../lab/open.ts';
 import type { StatesView } from '../lab/protocol.ts';
-import { byId, element, short } from './dom.ts';
-import { heatmap, type Matrix } from './heatmap.ts';
+import { number, quoted } from '../numbers.ts';
 
 const PACE = 700;
 const CALM_PACE = 1600;
@@ -37,7 +40,7 @@ export function statesSection(lab: RemoteLab): StatesSection {
     // while it plays, a reader that is told of every token is told too much
     const status = byId('states-status');
     status.setAttribute('aria-live', timer === undefined ? 'polite' : 'off');
-    status.textContent = `Token ${at + 1} of ${shown.pieces.length}: “${shown.pieces[at]}”. ${changes(view, change)}`;
+    status.textContent = `Token ${at + 1} of ${shown.pieces.length}: ${quoted(shown.pieces[at])}. ${changes(view, change)}`;
   };
   back.addEventListener('click', () => {
     stop();
@@ -78,7 +81,8 @@ const slice = (all: Float32Array, size: number, at: number): Float32Array =>
   at < 0 ? new Float32Array(size) : all.subarray(at * size, (at + 1) * size);
 
 /** State [channel, place] as a picture with channels from left to right. */
-const acrossChannels = (state: Float32Array, channels: number, width: number, most: number): Matrix => ({
+const acrossChannels = (state: Float32Array, channels: number, width: number, most: number): Cells => ({
+  rowHeight: ROW,
   rows: width,
   columns: channels,
   values: state,
@@ -87,7 +91,6 @@ const acrossChannels = (state: Float32Array, channels: number, width: number, mo
   most,
   power: 0.5, // most of what is there is small
 });
-const largest = (x: Float32Array): number => x.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 
 function changeOf({ ssm, channels, size }: StatesView, at: number): Float32Array {
   const before = slice(ssm, channels * size, at - 1);
@@ -97,9 +100,9 @@ function changeOf({ ssm, channels, size }: StatesView, at: number): Float32Array
 function changes({ channels, size }: StatesView, change: Float32Array): string {
   const most = Array.from({ length: channels }, (_, channel) => ({
     channel,
-    by: largest(change.subarray(channel * size, (channel + 1) * size)),
+    by: absmax(change.subarray(channel * size, (channel + 1) * size)),
   })).sort((a, b) => b.by - a.by);
-  const told = most.slice(0, 3).map(({ channel, by }) => `${channel} (by ${short(by)})`);
+  const told = most.slice(0, 3).map(({ channel, by }) => `${channel} (by ${number(by)})`);
   return `It changes the SSM state most in the channels ${told.join(', ')}.`;
 }
 
@@ -111,34 +114,29 @@ function drawStates(
   change: Float32Array,
 ): void {
   const { conv, ssm, channels, width, size, mostConv, mostSsm } = view;
-  const key = (most: number) => `${short(-most)} … ${short(most)}`;
   const x = `channel, 0 … ${channels - 1}`;
-  const after = `layer ${layer}, after “${pieces[at]}”`;
+  const after = `layer ${layer}, after ${quoted(pieces[at])}`;
   heatmap(
     byId('conv-state'),
-    2 * ROW,
-    acrossChannels(slice(conv, channels * width, at), channels, width, mostConv),
+    { ...acrossChannels(slice(conv, channels * width, at), channels, width, mostConv), rowHeight: 2 * ROW },
     {
       alt: `Convolution state, ${after}: ${channels} channels by ${width} places`,
       caption: `The convolution's state: x of the last ${width} tokens, the newest in the lowest row. A token moves everything up by one.`,
       x,
       y: 'conv state: places, the oldest on top',
-      most: key(mostConv),
     },
   );
-  heatmap(byId('ssm-state'), ROW, acrossChannels(slice(ssm, channels * size, at), channels, size, mostSsm), {
+  heatmap(byId('ssm-state'), acrossChannels(slice(ssm, channels * size, at), channels, size, mostSsm), {
     alt: `SSM state, ${after}: ${channels} channels by ${size}`,
     caption: `The SSM state h, ${size} numbers for each channel. The colours are those of the largest value in the whole text.`,
     x,
     y: `SSM state: n, 0 … ${size - 1} from top to bottom`,
-    most: key(mostSsm),
   });
-  const mostChange = largest(change);
-  heatmap(byId('ssm-change'), ROW, acrossChannels(change, channels, size, mostChange), {
-    alt: `What the token “${pieces[at]}” changed in the SSM state, ${channels} channels by ${size}`,
+  const mostChange = absmax(change);
+  heatmap(byId('ssm-change'), acrossChannels(change, channels, size, mostChange), {
+    alt: `What the token ${quoted(pieces[at])} changed in the SSM state, ${channels} channels by ${size}`,
     caption: 'What this token changed: decay and new input together, in colours of its own largest change.',
     x,
     y: `change of the SSM state: n, 0 … ${size - 1} from top to bottom`,
-    most: key(mostChange),
   });
 }

@@ -1,6 +1,7 @@
 /** Starts the lab's worker. */
 import * as comlink from 'comlink';
 import type { FetchProgress } from 'quamba';
+import { reach } from '../remote.ts';
 import type { Lab } from './protocol.ts';
 
 export type RemoteLab = comlink.Remote<Lab>;
@@ -11,13 +12,7 @@ export async function openLab(
   onProgress: (progress: FetchProgress) => void,
 ): Promise<{ readonly lab: RemoteLab; readonly layers: number }> {
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'lab' });
-  const lab = comlink.wrap<Lab>(worker);
-  const failed = new Promise<never>((_, reject) => {
-    worker.onerror = event => {
-      event.preventDefault();
-      reject(new Error(`The lab's worker failed: ${event.message || 'its script did not load'}.`));
-    };
-  });
+  const { api: lab, failed } = reach<Lab>(worker);
   const { layers } = await Promise.race([lab.open(url.href, comlink.proxy(onProgress)), failed]);
   return { lab, layers };
 }

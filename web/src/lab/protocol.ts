@@ -2,6 +2,7 @@
 import type { LayerError } from 'lib/eval/layer-error.ts';
 import type { Shape } from 'lib/eval/moments.ts';
 import type { FetchProgress, Site } from 'quamba';
+import type { Histogram, Rounding } from '../measures.ts';
 
 /** More tokens are cut off: what is seen at every site of every layer is kept. */
 export const MOST_TOKENS = 64;
@@ -24,29 +25,6 @@ export interface Text {
   readonly pieces: readonly string[];
   /** Whether tokens were cut off. */
   readonly cut: boolean;
-}
-
-/** `counts` of values in bins of equal width. */
-export interface Histogram {
-  readonly from: number;
-  readonly to: number;
-  readonly counts: readonly number[];
-}
-
-/** What rounding to int8 does to values x: with steps `scale`, x becomes q · scale. */
-export interface Rounding {
-  /** One for all, or the smallest and the largest of the tokens' own. */
-  readonly scales: readonly [number, number];
-  readonly when: 'static' | 'dynamic';
-  /** Shares of all values: beyond −128 … 127 steps; rounded to 0. */
-  readonly clipped: number;
-  readonly zeros: number;
-  /** How many of the 256 integers occur. */
-  readonly levels: number;
-  /** Mean (q · scale − x)², in the site's own basis. */
-  readonly mse: number;
-  /** 10 log₁₀ (Σ x² / Σ (q · scale − x)²), in dB; null where there is no error. */
-  readonly snr: number | null;
 }
 
 export interface SiteView {

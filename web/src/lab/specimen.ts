@@ -22,9 +22,9 @@ import {
   type Tokenizer,
   transform,
 } from 'quamba';
+import { FLOAT_FILES, statsOf } from '../model.ts';
 import { MOST_TOKENS, type Text } from './protocol.ts';
 
-const FILES = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors'];
 const NO_STATS: Stats = { channels: {}, ranges: {} };
 
 export const prepare = (program: Program): Executable => prepareOn(backend(defaultBackend()), program);
@@ -62,7 +62,7 @@ export class Specimen {
   }
 
   static async fetch(url: string, onProgress: (progress: FetchProgress) => void): Promise<Specimen> {
-    const folder = folderOf('model', await fetchFiles(url, FILES, { onProgress }));
+    const folder = folderOf('model', await fetchFiles(url, FLOAT_FILES, { onProgress }));
     const model = openFloatModel(folder);
     return new Specimen(url, model, openTokenizer(folder, model.config));
   }
@@ -110,7 +110,7 @@ export class Specimen {
   }
 
   async #fetchStats(recipe: string): Promise<Stats> {
-    const file = `stats.${recipe}.safetensors`;
+    const file = statsOf(recipe);
     const { [file]: bytes } = await fetchFiles(this.#url, [file]);
     const expected = { recipe: recipeOf(recipe), source: this.#model.identity() };
     return loadStats(fromBytes(file, bytes), expected).stats;

@@ -1,6 +1,5 @@
 /** What the page shows of the specimen, in numbers that are small enough to send. */
 import { type LayerError, measureLayers } from 'lib/eval/layer-error.ts';
-import { shapeObserver } from 'lib/eval/moments.ts';
 import { absmax, scaleOf } from 'lib/ops/absmax-scale.ts';
 import { siteAction } from 'lib/quant/scheme.ts';
 import { transformOf } from 'lib/quant/transforms.ts';
@@ -14,20 +13,14 @@ import {
   type State,
   type Tensor,
 } from 'quamba';
+import { histogram, rounding, shapeOf } from '../measures.ts';
 import type { ClippingView, RotationView, SiteView, StatesView } from './protocol.ts';
 import { prepare, type Specimen, type Turned } from './specimen.ts';
-import { histogram, rounding } from './values.ts';
 
 const BINS = 120;
 /** The part around 0 that is shown closely: so many steps to each side, in so many bins a step. */
 const NEAR_STEPS = 8;
 const BINS_A_STEP = 8;
-
-const shapeOf = (x: Float32Array) => {
-  const observer = shapeObserver();
-  observer.observe(x);
-  return observer.shape();
-};
 
 export async function siteView(
   specimen: Specimen,
@@ -51,7 +44,7 @@ export async function siteView(
     quantize.when === 'dynamic'
       ? ops.absmaxScale({ x }).scale.data
       : Float32Array.of(scaleOf(stats.ranges[ref]));
-  const { numbers } = rounding(x.data, scales, quantize.when, undoOf(turned, site, ref, x.shape));
+  const numbers = rounding(x.data, scales, quantize.when, undoOf(turned, site, ref, x.shape));
   const largest = numbers.scales[1];
   return {
     ...about,
@@ -93,7 +86,7 @@ export async function clippingView(
     recipes: recipes.map((recipe, i) => ({
       recipe,
       range: ranges[i],
-      rounding: rounding(data, Float32Array.of(scaleOf(ranges[i])), 'static').numbers,
+      rounding: rounding(data, Float32Array.of(scaleOf(ranges[i])), 'static'),
     })),
   };
 }

@@ -1,8 +1,9 @@
 /** Eight values on their way through the stages of the fast transform: as a network and as bars. */
 import { ops } from 'quamba';
+import { byId } from '../dom.ts';
+import { shapeOf } from '../measures.ts';
+import { number } from '../numbers.ts';
 import { colour, draw, Plot, SERIES } from '../plots.ts';
-import { element } from './lesson.ts';
-import { number, spreadOf } from './numbers.ts';
 
 /** All entries but the large one. */
 const REST = [0.5, -1, 0.75, 1, -0.5, 0.25, -0.75, 1];
@@ -47,7 +48,7 @@ export function drawButterflies(large: number, place: number, steps: number): vo
   const nodes = stages.flatMap((values, step) => [...values].map((value, i) => ({ step, i, value })));
   const links = LINKS.filter(({ to: [step] }) => step <= steps);
   draw(
-    element('network'),
+    byId('network'),
     {
       alt: `Network of butterflies. After ${steps} of 4 steps the values are ${[...stages.at(-1)!].map(v => number(v)).join(', ')}.`,
       caption: 'Stages from left to right. A disc is as large as its value; dashed lines enter with a minus.',
@@ -101,9 +102,9 @@ export function drawButterflies(large: number, place: number, steps: number): vo
     [...values].map((value, i) => ({ side, i, value })),
   );
   draw(
-    element('bars'),
+    byId('bars'),
     {
-      alt: `Bars of the eight values before the transform, the largest ${number(spreadOf(x).max)}, and after it, the largest ${number(spreadOf(turned).max)}.`,
+      alt: `Bars of the eight values before the transform, the largest ${number(shapeOf(x).max)}, and after it, the largest ${number(shapeOf(turned).max)}.`,
       caption: 'Before and after, by ops.fwht. The lines are the ends of the int8 grid, ± the largest value.',
     },
     () => ({
@@ -116,7 +117,7 @@ export function drawButterflies(large: number, place: number, steps: number): vo
         Plot.barY(bars, { x: 'i', y: 'value', fx: 'side', fill: d => (d.value < 0 ? SERIES[0] : SERIES[1]) }),
         Plot.ruleY(
           [x, turned].flatMap((values, i) =>
-            [-1, 1].map(sign => ({ side: ['x', 'Q x'][i], y: sign * spreadOf(values).max })),
+            [-1, 1].map(sign => ({ side: ['x', 'Q x'][i], y: sign * shapeOf(values).max })),
           ),
           { fx: 'side', y: 'y', stroke: colour('bad'), strokeDasharray: '5 4' },
         ),
@@ -125,9 +126,9 @@ export function drawButterflies(large: number, place: number, steps: number): vo
     }),
   );
 
-  const [before, after] = [spreadOf(x), spreadOf(turned)];
+  const [before, after] = [shapeOf(x), shapeOf(turned)];
   const same = stagesOf(x)[4].every((value, i) => Object.is(value, turned[i]));
-  element('spread-said').textContent =
+  byId('spread-said').textContent =
     `The largest |value| goes from ${number(before.max)} to ${number(after.max)}, so that an int8 step goes from ${number(before.max / 127)} to ${number(after.max / 127)}. ` +
     `The length stays: ${number(before.rms * Math.sqrt(8), 4)} before, ${number(after.rms * Math.sqrt(8), 4)} after. ` +
     (same

@@ -1,6 +1,7 @@
 /** What a range costs: the error of what lies beyond it, and of the rounding of the rest. By the real ops; runs in a worker. */
+
+import { quantileOfAbs } from 'lib/quant/ranges.ts';
 import { ops } from 'quamba';
-import { quantileOfAbs } from '../../../src/quant/ranges.ts';
 
 export interface ClipErrors {
   readonly p: number;

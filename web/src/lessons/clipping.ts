@@ -1,11 +1,15 @@
+import { absmax } from 'lib/ops/absmax-scale.ts';
 import quantizeSource from '../../../src/ops/quantize.ts?raw';
 import rangesSource from '../../../src/quant/ranges.ts?raw';
+import { byId } from '../dom.ts';
+import { bars, countAxis } from '../histograms.ts';
+import { histogram } from '../measures.ts';
+import { number, percent } from '../numbers.ts';
 import { colour, draw, Plot, SERIES } from '../plots.ts';
-import { ask } from './ask.ts';
+import { ask } from '../remote.ts';
 import type { ClipErrors } from './clip-errors.ts';
 import type { ClipWorker } from './clip-worker.ts';
-import { element, part, showSources, slider } from './lesson.ts';
-import { number, percent } from './numbers.ts';
+import { part, showSources, slider } from './lesson.ts';
 import { fetchSample } from './sample.ts';
 
 /** 1, then from 1 − 10⁻⁵ to 1 − 10⁻² in equal ratios of 1 − p. */
@@ -23,18 +27,10 @@ const curveOf = (u: Float32Array): Promise<readonly ClipErrors[]> =>
   );
 
 function drawHistogram(u: Float32Array, { range, p }: ClipErrors): void {
-  const max = largestOf(u);
-  const bins = 101;
-  const width = (2 * max) / bins;
-  const counts = new Uint32Array(bins);
-  for (const v of u) counts[Math.min(Math.floor((v + max) / width), bins - 1)]++;
-  const bars = [...counts].flatMap((count, i) => {
-    const from = i * width - max;
-    const isBeyond = Math.abs(from + width / 2) > range;
-    return count > 0 ? [{ from, to: from + width, count, isBeyond }] : [];
-  });
+  const max = absmax(u);
+  const values = histogram(u, max, 101);
   draw(
-    element('histogram'),
+    byId('histogram'),
     {
       alt: `Histogram of u with logarithmic counts; the largest |u| is ${number(max)}, the range at p = ${written(p)} is ${number(range)}.`,
       caption:
@@ -44,25 +40,15 @@ function drawHistogram(u: Float32Array, { range, p }: ClipErrors): void {
       height: 260,
       marginLeft: 50,
       x: { label: 'u', domain: [-max, max] },
-      y: {
-        type: 'log',
-        label: 'values',
-        grid: true,
-        tickFormat: (n: number) => n.toLocaleString('en'),
-        ticks: 4,
-      },
+      y: countAxis(values),
       marks: [
-        Plot.rectY(bars, {
-          ...{ x1: 'from', x2: 'to', y1: 0.7, y2: 'count', inset: 0.5 },
-          fill: d => (d.isBeyond ? colour('bad') : SERIES[0]),
-        }),
+        bars(values, { isOutside: (from, to) => Math.abs(from + to) / 2 > range }),
+        Plot.ruleY([0]),
         Plot.ruleX([-range, range], { stroke: colour('ink'), strokeDasharray: '5 4', strokeWidth: 1.5 }),
       ],
     }),
   );
 }
-
-const largestOf = (u: Float32Array) => u.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
 
 function drawCurve(curve: readonly ClipErrors[], now: ClipErrors, best: ClipErrors): void {
   const kinds = { 'both together': 'total', rounding: 'rounding', clipping: 'clipping' } as const;
@@ -70,7 +56,7 @@ function drawCurve(curve: readonly ClipErrors[], now: ClipErrors, best: ClipErro
   const points = (at: ClipErrors) =>
     names.map(name => ({ name, place: placeOf(at.p), error: 100 * at[kinds[name]] }));
   draw(
-    element('curve'),
+    byId('curve'),
     {
       alt: `Relative error of u against p: smallest at p = ${written(best.p)} with ${percent(best.total, 3)}; now ${percent(now.total, 3)}.`,
       caption:
@@ -117,24 +103,24 @@ function drawCurve(curve: readonly ClipErrors[], now: ClipErrors, best: ClipErro
   );
 }
 
-showSources({ 'src/ops/quantize.ts': quantizeSource, 'src/quant/ranges.ts': rangesSource });
+void showSources({ 'src/ops/quantize.ts': quantizeSource, 'src/quant/ranges.ts': rangesSource });
 void part(async () => {
   const { u, layer } = await fetchSample();
-  element('main').querySelector('.layer')!.textContent = `${layer}`;
+  byId('main').querySelector('.layer')!.textContent = `${layer}`;
   const curve = await curveOf(u.data);
   const best = curve.reduce((a, b) => (b.total < a.total ? b : a));
   const show = () => {
     const now = curve[p()];
     drawHistogram(u.data, now);
     drawCurve(curve, now, best);
-    element('said').textContent =
+    byId('said').textContent =
       `p = ${written(now.p)}: the grid reaches ±${number(now.range)}, a step is ${number(now.range / 127)}. ` +
       `${now.clipped.toLocaleString('en')} of ${u.data.length.toLocaleString('en')} values are cut off. ` +
       `Error ${percent(now.total, 3)}: rounding ${percent(now.rounding, 3)}, clipping ${percent(now.clipping, 3)} (their squares add up).`;
   };
   const p = slider('p', index => written(PS[index]), show);
-  element('best').addEventListener('click', () => {
-    const input = element<HTMLInputElement>('p');
+  byId('best').addEventListener('click', () => {
+    const input = byId<HTMLInputElement>('p');
     input.valueAsNumber = curve.indexOf(best);
     input.dispatchEvent(new Event('input'));
   });

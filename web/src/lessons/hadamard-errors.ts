@@ -1,7 +1,8 @@
 /** The error that int8 makes in out_proj, token by token: as it is, and rotated. */
+
+import { byId } from '../dom.ts';
+import { number, percent } from '../numbers.ts';
 import { draw, Plot, SERIES } from '../plots.ts';
-import { element } from './lesson.ts';
-import { number, percent } from './numbers.ts';
 import type { Rotated } from './rotate-worker.ts';
 
 export function drawErrors({ tokens, plain, rotated }: Rotated, words: readonly string[]): void {
@@ -11,7 +12,7 @@ export function drawErrors({ tokens, plain, rotated }: Rotated, words: readonly 
   );
   const [before, after] = [plain.all, rotated.all];
   draw(
-    element('errors'),
+    byId('errors'),
     {
       alt: `Relative error of out_proj by token: ${percent(before)} over all tokens with y in int8, ${percent(after)} with y rotated.`,
       caption: `Relative error ‖int8 − float‖ / ‖float‖ of 64 outputs of out_proj for every third token. Over all of them ${percent(before)} as it is, ${percent(after)} rotated: ${number(before / after, 2)} times less.`,

@@ -1,7 +1,7 @@
 /** H₈ as a picture: what each output takes of each input. */
 import { ops } from 'quamba';
+import { byId } from '../dom.ts';
 import { colour, draw, Plot, SERIES } from '../plots.ts';
-import { element } from './lesson.ts';
 
 const N = 8;
 const identity = Float32Array.from({ length: N * N }, (_, i) => Number(i % N === Math.floor(i / N)));
@@ -11,7 +11,7 @@ const CELLS = [...columns].map((value, i) => ({ input: Math.floor(i / N), output
 /** The column of `place` is stronger: where the entry at that place goes. */
 export function drawMatrix(place: number): void {
   draw(
-    element('matrix'),
+    byId('matrix'),
     {
       alt: `The 8 by 8 Hadamard matrix. The column of entry ${place} has the signs ${CELLS.filter(
         ({ input }) => input === place,

@@ -1,7 +1,8 @@
 import source from '../../../src/ops/linear-i8.ts?raw';
-import { choice, element, part, showSources, slider } from './lesson.ts';
+import { byId } from '../dom.ts';
+import { number } from '../numbers.ts';
+import { choice, part, showSources, slider } from './lesson.ts';
 import { showLinear } from './linear-by-hand.ts';
-import { number } from './numbers.ts';
 import { constantBytes, drawBytes, valueBytes } from './plan-bytes.ts';
 import { differences, linesOf, showLines } from './plan-lines.ts';
 import { fetchPlans } from './sample.ts';
@@ -13,7 +14,7 @@ function byHand(): void {
   const x0 = slider('x0', value => number(value), show);
   const range = slider('range', value => `±${number(value)}`, show);
   const bits = choice('bits', { 8: '8', 6: '6', 4: '4' }, show);
-  element<HTMLSelectElement>('bits').value = '4';
+  byId<HTMLSelectElement>('bits').value = '4';
   show();
 }
 
@@ -28,7 +29,7 @@ async function plans(): Promise<void> {
   const show = () =>
     showLines(shown() === DIFFERENCE ? differences(all['naive-static'], all.quamba) : linesOf(all[shown()]));
   const shown = choice('plan', names, show);
-  element<HTMLSelectElement>('plan').value = 'quamba';
+  byId<HTMLSelectElement>('plan').value = 'quamba';
   show();
   for (const span of document.querySelectorAll<HTMLElement>('[data-step]')) {
     const [recipe, site] = span.dataset.step!.split(' ');
@@ -38,7 +39,7 @@ async function plans(): Promise<void> {
   drawBytes('values', 'Values of one token that go from kernel to kernel.', all, valueBytes);
 }
 
-showSources({ 'src/ops/linear-i8.ts': source });
+void showSources({ 'src/ops/linear-i8.ts': source });
 void part(async () => {
   byHand();
   await plans();

@@ -1,8 +1,9 @@
 /** An int8 linear of three inputs and two outputs, with every number that occurs. */
 import { ops } from 'quamba';
+import { byId } from '../dom.ts';
+import { number } from '../numbers.ts';
 import { colour, draw, Plot, SERIES } from '../plots.ts';
-import { element, fillTable } from './lesson.ts';
-import { number } from './numbers.ts';
+import { fillTable } from '../table.ts';
 
 const W = { dtype: 'f32', shape: [2, 3], data: Float32Array.of(0.9, -0.4, 0.25, -0.15, 0.6, 0.75) } as const;
 const REST = [-0.62, 1.07];
@@ -36,7 +37,7 @@ export function showLinear(choice: Choice): void {
   const row = (data: ArrayLike<number>, from = 0) => [0, 1, 2].map(i => number(data[from + i]));
   const products = (o: number) => [0, 1, 2].map(i => qx.data[i] * qw.data[3 * o + i]);
   const sums = [0, 1].map(o => products(o).reduce((a, b) => a + b));
-  fillTable('steps', [
+  fillTable(byId('steps'), [
     ['', 'i = 0', 'i = 1', 'i = 2', 'sum, int32', '× s_x s_w = y', 'in float32'],
     ['x', ...row(x.data), '', '', ''],
     [`q of x, step ${number(xscale)}`, ...row(qx.data), '', '', ''],
@@ -58,7 +59,7 @@ export function showLinear(choice: Choice): void {
     ],
   ]);
   const beyond = Math.abs(choice.x0) > choice.range || REST.some(v => Math.abs(v) > choice.range);
-  element('sum').textContent =
+  byId('sum').textContent =
     `s_x · s_w = ${number(xscale)} · ${number(wscale)} = ${number(xscale * wscale)}. Output 0 is ${number(sums[0], 6)} times that: ${number(y.data[0], 4)}; the float product is ${number(exact.data[0], 4)}.` +
     (beyond ? ' An input lies beyond the range and is cut off.' : '');
   drawStaircase(choice, exact.data[0], y.data[0]);
@@ -72,7 +73,7 @@ function drawStaircase(choice: Choice, exact: number, integer: number): void {
     x0s.map((x0, i) => ({ x0, y: data[2 * i], name: names[k] })),
   );
   draw(
-    element('staircase'),
+    byId('staircase'),
     {
       alt: `Output 0 against x₀: a line in float32, a staircase in integers with steps of ${number(choice.range / (2 ** (choice.bits - 1) - 1))} in x₀, flat beyond ±${choice.range}.`,
       caption:

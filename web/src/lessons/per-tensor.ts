@@ -2,10 +2,14 @@ import { ops } from 'quamba';
 import absmaxSource from '../../../src/ops/absmax-scale.ts?raw';
 import dequantizeSource from '../../../src/ops/dequantize.ts?raw';
 import quantizeSource from '../../../src/ops/quantize.ts?raw';
+import { byId } from '../dom.ts';
+import { bars, countAxis } from '../histograms.ts';
+import { channelMost, type Histogram, shapeOf } from '../measures.ts';
+import { number, percent } from '../numbers.ts';
+import { breath } from '../pace.ts';
 import { colour, draw, Plot, SERIES } from '../plots.ts';
 import { scaleOf } from './int8.ts';
-import { element, part, showSources, slider } from './lesson.ts';
-import { number, percent, spreadOf } from './numbers.ts';
+import { part, showSources, slider } from './lesson.ts';
 import { CHANNELS, type Outcome, type Planted, plantedIn } from './planted.ts';
 import { fetchSample, type Sample } from './sample.ts';
 
@@ -15,15 +19,21 @@ const TOKEN = 7;
 const SHOWN = 64;
 const FACTORS = Array.from({ length: 9 }, (_, i) => 10 ** (i / 4));
 
-function live(planted: Planted): void {
-  const curve = FACTORS.map(factor => ({ factor, ...planted.at(factor) }));
+type Point = Outcome & { readonly factor: number };
+
+async function live(planted: Planted): Promise<void> {
+  const curve: Point[] = [];
+  for (const factor of FACTORS) {
+    await breath();
+    curve.push({ factor, ...planted.at(factor) });
+  }
   const show = () => {
     const times = 10 ** factor();
     const now = planted.at(times);
     drawGrid(now, planted.channel);
     drawCurve(curve, times, now);
     const before = curve[0];
-    element('said').textContent =
+    byId('said').textContent =
       `The largest value is ${number(now.max)}, a step ${number(now.step)}. The other ${CHANNELS - 1} channels, unchanged, are off by ${percent(now.error)} (${percent(before.error)} without the outlier), and their y by ${percent(now.errorOfY)}.`;
   };
   const factor = slider('factor', value => number(10 ** value, 2), show);
@@ -42,7 +52,7 @@ function drawGrid({ u, rounded, step, max }: Outcome, outlier: number): void {
   const lines = Array.from({ length: 2 * count + 1 }, (_, i) => (i - count) * step);
   const isDense = lines.length > 61;
   draw(
-    element('grid'),
+    byId('grid'),
     {
       alt: `Values of ${SHOWN} channels of one token on the int8 grid; a step is ${number(step)}, so that the window of ±${WINDOW} has ${lines.length} grid lines.`,
       caption:
@@ -82,16 +92,12 @@ function drawGrid({ u, rounded, step, max }: Outcome, outlier: number): void {
   );
 }
 
-function drawCurve(
-  curve: readonly (Outcome & { readonly factor: number })[],
-  times: number,
-  now: Outcome,
-): void {
+function drawCurve(curve: readonly Point[], times: number, now: Outcome): void {
   const names = ['u of the other channels', 'their y'];
   const pointsOf = (factor: number, { error, errorOfY }: Outcome) =>
     [error, errorOfY].map((value, i) => ({ factor, error: 100 * value, name: names[i] }));
   draw(
-    element('curve'),
+    byId('curve'),
     {
       alt: `Relative error against the outlier’s factor: from ${percent(curve[0].error)} at 1 to ${percent(curve.at(-1)!.error)} at 100; now ${percent(now.error)}.`,
       caption: 'Relative L2 error ‖x̂ − x‖ / ‖x‖ of all channels but the outlier.',
@@ -116,12 +122,11 @@ function drawCurve(
 
 function asItIs({ y, layer }: Sample): void {
   for (const span of document.querySelectorAll('.layer')) span.textContent = `${layer}`;
-  const [l, d] = y.shape;
-  const { max, rms } = spreadOf(y.data);
-  const largest = Array.from({ length: d }, (_, channel) => ({ channel, value: 0 }));
-  for (let i = 0; i < l * d; i++) largest[i % d].value = Math.max(largest[i % d].value, Math.abs(y.data[i]));
+  const [, d] = y.shape;
+  const { max, rms } = shapeOf(y.data);
+  const largest = channelMost(y.data, d).map((value, channel) => ({ channel, value }));
   draw(
-    element('channels'),
+    byId('channels'),
     {
       alt: `The largest |y| of each of ${d} channels: up to ${number(max)}, where the root mean square of all values is ${number(rms)}.`,
       caption: `The largest |y| of each channel. The dashed line is the root mean square of all values, ${number(rms)}.`,
@@ -139,43 +144,36 @@ function asItIs({ y, layer }: Sample): void {
   );
 
   const codes = ops.quantize({ x: y, scale: scaleOf(y) }).q.data;
-  const counts = new Map<number, number>();
-  for (const q of codes) counts.set(q, (counts.get(q) ?? 0) + 1);
-  const bars = [...counts].map(([q, count]) => ({ q, count }));
+  const counts = new Array<number>(256).fill(0);
+  for (const q of codes) counts[q + 128]++;
+  const used: Histogram = { from: -128.5, to: 127.5, counts };
   draw(
-    element('codes'),
+    byId('codes'),
     {
-      alt: `How often each of the 255 int8 values is used by y, logarithmic: ${percent((counts.get(0) ?? 0) / codes.length)} are 0.`,
+      alt: `How often each of the 255 int8 values is used by y, logarithmic: ${percent(counts[128] / codes.length)} are 0.`,
       caption: 'How many of the values of y fall on each step of the grid (logarithmic).',
     },
     () => ({
       height: 260,
       marginLeft: 50,
       x: { label: 'q, steps', domain: [-128, 127] },
-      y: {
-        type: 'log',
-        label: 'values',
-        grid: true,
-        tickFormat: (n: number) => n.toLocaleString('en'),
-        ticks: 4,
-      },
-      marks: [
-        Plot.rectY(bars, { x1: d => d.q - 0.5, x2: d => d.q + 0.5, y1: 0.7, y2: 'count', fill: SERIES[0] }),
-      ],
+      y: countAxis(used),
+      marks: [bars(used), Plot.ruleY([0])],
     }),
   );
   const share = (most: number) => percent(codes.filter(q => Math.abs(q) <= most).length / codes.length);
-  element('codes-said').textContent =
+  byId('codes-said').textContent =
     `A step of y is ${number(max / 127)}. Of ${codes.length.toLocaleString('en')} values ${share(0)} become 0, and ${share(3)} use only the seven steps from −3 to 3. The other 248 are there for a few.`;
 }
 
-showSources({
+void showSources({
   'src/ops/quantize.ts': quantizeSource,
   'src/ops/dequantize.ts': dequantizeSource,
   'src/ops/absmax-scale.ts': absmaxSource,
 });
 void part(async () => {
   const sample = await fetchSample();
-  live(plantedIn(sample));
+  await breath();
   asItIs(sample);
+  await live(plantedIn(sample));
 });

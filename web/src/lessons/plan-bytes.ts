@@ -1,7 +1,8 @@
 /** What one token moves in a block: the constants that it reads, and the values that go from kernel to kernel. */
+
+import { byId } from '../dom.ts';
+import { number } from '../numbers.ts';
 import { draw, Plot, SERIES } from '../plots.ts';
-import { element } from './lesson.ts';
-import { number } from './numbers.ts';
 import type { BlockPlan, PlanRow } from './sample.ts';
 
 interface Bytes {
@@ -55,7 +56,7 @@ export function drawBytes(
   const sums = bytes.map(({ recipe, f32, i8 }) => ({ recipe, kB: (f32 + i8) / 1000 }));
   const most = Math.max(...sums.map(({ kB }) => kB));
   draw(
-    element(id),
+    byId(id),
     { alt: `${caption} ${sums.map(({ recipe, kB }) => `${recipe}: ${number(kB)} kB`).join(', ')}.`, caption },
     width => ({
       height: 190,

@@ -1,6 +1,6 @@
 /** A plan's lines, one of which is explained at a time. */
 import { ops } from 'quamba';
-import { element } from './lesson.ts';
+import { byId } from '../dom.ts';
 import type { BlockPlan, PlanRow } from './sample.ts';
 
 export interface Line {
@@ -43,7 +43,7 @@ export function differences(before: BlockPlan, after: BlockPlan): readonly Line[
 
 /** Fills the list. The arrow keys, a pointer or a touch choose a line; the sentence below explains it. */
 export function showLines(lines: readonly Line[]): void {
-  const list = element('lines');
+  const list = byId('lines');
   const options = lines.map(({ text, change }, i) => {
     const option = Object.assign(document.createElement('div'), { id: `line-${i}`, className: change ?? '' });
     option.textContent = `${change ? { added: '+ ', removed: '− ' }[change] : ''}${text}`;
@@ -57,7 +57,7 @@ export function showLines(lines: readonly Line[]): void {
     chosen = Math.min(Math.max(i, 0), lines.length - 1);
     for (const [k, option] of options.entries()) option.setAttribute('aria-selected', `${k === chosen}`);
     list.setAttribute('aria-activedescendant', options[chosen].id);
-    element('definition').textContent = explained(lines[chosen].row);
+    byId('definition').textContent = explained(lines[chosen].row);
   };
   list.onkeydown = event => {
     const to = { ArrowDown: chosen + 1, ArrowUp: chosen - 1, Home: 0, End: lines.length - 1 }[event.key];

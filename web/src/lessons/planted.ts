@@ -1,8 +1,8 @@
 /** Real values with one channel made larger, and what int8 leaves of all the others: as they are, and behind the scan. */
 import { ops, type Tensor } from 'quamba';
+import { relativeError } from '../measures.ts';
 import { cut } from './cut.ts';
 import { scaleOf, throughInt8 } from './int8.ts';
-import { relativeError } from './numbers.ts';
 import { decaysOf, type Sample, stepsOf } from './sample.ts';
 
 type F32 = Tensor<'f32'>;

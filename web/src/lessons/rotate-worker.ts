@@ -1,15 +1,21 @@
 /** y rotated, and out_proj of it in int8 against float32, as it is and rotated. By the real ops. */
 import * as comlink from 'comlink';
+import type { Shape } from 'lib/eval/moments.ts';
 import { ops, type Tensor } from 'quamba';
+import { type Rounding, relativeError, rounding, shapeOf } from '../measures.ts';
 import { cut } from './cut.ts';
 import { linearInt8, scaleOf } from './int8.ts';
-import { relativeError } from './numbers.ts';
 
 type F32 = Tensor<'f32'>;
+
+/** How values spread, and what int8 makes of them with one scale. */
+export type Spread = Shape & Rounding;
 
 export interface Rotated {
   /** Q y. */
   readonly turned: Float32Array;
+  /** Of y and of Q y. */
+  readonly spreads: readonly [before: Spread, after: Spread];
   /** Of every third token, so that it is there soon. */
   readonly tokens: readonly number[];
   readonly plain: Errors;
@@ -21,6 +27,11 @@ export interface Errors {
   readonly each: readonly number[];
 }
 const STEP = 3;
+
+const spreadOf = (x: F32): Spread => ({
+  ...shapeOf(x.data),
+  ...rounding(x.data, scaleOf(x).data, 'static'),
+});
 
 const api = {
   rotate(y: F32, outWeight: F32): Rotated {
@@ -39,6 +50,7 @@ const api = {
     };
     return {
       turned: turned.data,
+      spreads: [spreadOf(y), spreadOf(turned)],
       tokens: tokens.map(t => t * STEP),
       plain: errorsOf(linearInt8(few(y), outWeight, scaleOf(y))),
       rotated: errorsOf(linearInt8(few(turned), ops.fwht({ x: outWeight }).y, scaleOf(turned))),

@@ -1,6 +1,6 @@
 /** What one block of the embedded model computed for a short text (scripts/web-samples.mjs), by the names of src/model/mamba.ts. */
 import { fetchFiles, fromBytes, ops, readSafetensors, type Tensor } from 'quamba';
-import { SITE } from '../header.ts';
+import { SAMPLES } from '../site.ts';
 import { cut } from './cut.ts';
 
 type F32 = Tensor<'f32'>;
@@ -26,8 +26,6 @@ export interface Sample {
   /** The first rows of out_proj's weight, f32[64, d]. */
   readonly outWeight: F32;
 }
-
-const SAMPLES = new URL('samples/', SITE);
 
 /** @throws Error naming the file that could not be fetched. */
 export async function fetchSample(): Promise<Sample> {

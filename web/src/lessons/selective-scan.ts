@@ -1,9 +1,12 @@
+import { absmax } from 'lib/ops/absmax-scale.ts';
 import source from '../../../src/ops/selective-scan.ts?raw';
+import { byId } from '../dom.ts';
 import { heatmap } from '../heatmap.ts';
+import { number, percent } from '../numbers.ts';
 import { colour, draw, Plot, SERIES } from '../plots.ts';
+import { fillTable } from '../table.ts';
 import { type Channel, type Course, channelOf, courseOf, shareOf } from './channel.ts';
-import { choice, element, fillTable, part, showSources, slider } from './lesson.ts';
-import { number, percent } from './numbers.ts';
+import { choice, part, showSources, slider } from './lesson.ts';
 import { fetchSample, type Sample } from './sample.ts';
 
 const LENGTH = 48;
@@ -29,7 +32,7 @@ function live(sample: Sample): void {
     tell(values, course, t, sample.tokens);
   };
   const channel = choice('channel', CHANNELS, show);
-  element<HTMLSelectElement>('channel').value = '474';
+  byId<HTMLSelectElement>('channel').value = '474';
   const all = slider('all', power, show);
   const token = slider('token', value => `${value}, “${sample.tokens[value].trim()}”`, show);
   const one = slider('one', power, show);
@@ -37,8 +40,8 @@ function live(sample: Sample): void {
     ['previous', -1],
     ['next', 1],
   ] as const)
-    element(id).addEventListener('click', () => {
-      const input = element<HTMLInputElement>('token');
+    byId(id).addEventListener('click', () => {
+      const input = byId<HTMLInputElement>('token');
       input.valueAsNumber += step;
       input.dispatchEvent(new Event('input'));
     });
@@ -50,7 +53,7 @@ function drawSignal({ u }: Channel, { y }: Course, t: number): void {
     [...values].map((value, token) => ({ name, value, token })),
   );
   draw(
-    element('signal'),
+    byId('signal'),
     {
       alt: `Line plot of u and y over ${LENGTH} tokens; at token ${t} u is ${number(u[t])} and y ${number(y[t])}.`,
       caption: 'What goes into the channel, u, and what comes out, y.',
@@ -75,7 +78,7 @@ function drawSignal({ u }: Channel, { y }: Course, t: number): void {
 function drawSteps({ dt }: Channel, t: number): void {
   const bars = [...dt].map((value, token) => ({ value, token }));
   draw(
-    element('steps'),
+    byId('steps'),
     {
       alt: `Bars of Δ over ${LENGTH} tokens, between ${number(Math.min(...dt))} and ${number(Math.max(...dt))}; at token ${t} it is ${number(dt[t])}.`,
       caption: 'Δ of each token, made from the token itself. The chosen one is orange.',
@@ -101,20 +104,25 @@ function drawSteps({ dt }: Channel, t: number): void {
 function drawStates({ states }: Course, marked: number): void {
   const n = states[0].length;
   const values = new Float32Array(n * LENGTH);
-  for (let t = 0; t < LENGTH; t++) for (let s = 0; s < n; s++) values[s * LENGTH + t] = states[t + 1][s];
-  const canvas = element('states').querySelector('canvas')!;
-  const largest = values.reduce((max, v) => Math.max(max, Math.abs(v)), 0);
-  canvas.setAttribute(
-    'aria-label',
-    `Heat map of the ${n} states over ${LENGTH} tokens; the largest |h| is ${number(largest)}.`,
+  for (let t = 0; t < LENGTH; t++) values.set(states[t + 1], t * n);
+  const most = absmax(values);
+  heatmap(
+    byId('states'),
+    { values, rows: n, columns: LENGTH, rowStride: 1, columnStride: n, rowHeight: 12, most, marked },
+    {
+      alt: `Heat map of the ${n} states over ${LENGTH} tokens; the largest |h| is ${number(most)}.`,
+      caption:
+        'A row is one of the 16 numbers, from left to right over the tokens. A stripe is a memory; where it ends, it was forgotten. The frame is the token chosen.',
+      x: `token, 0 … ${LENGTH - 1}`,
+      y: `the state h: n, 0 … ${n - 1} from top to bottom`,
+    },
   );
-  heatmap(canvas, values, n, LENGTH, { x: 'tokens', y: 'states', marked });
 }
 
 function drawMemory(values: Channel, t: number, tokens: readonly string[]): void {
   const share = [...shareOf(values, t)].slice(t).map((value, i) => ({ value, token: t + i }));
   draw(
-    element('memory'),
+    byId('memory'),
     {
       alt: `What token ${t} alone adds to y of itself, ${number(share[0].value)}, and of the tokens after it, at the end ${number(share.at(-1)!.value)}.`,
       caption: `What “${tokens[t].trim()}” alone adds to y, of itself and of every later token: the scan is linear in u.`,
@@ -142,10 +150,10 @@ function tell(
 ): void {
   const kept = A.map(a => Math.exp(dt[t] * a));
   const mean = kept.reduce((sum, v) => sum + v, 0) / kept.length;
-  element('said').textContent =
+  byId('said').textContent =
     `Token ${t}, “${tokens[t].trim()}”: u = ${number(u[t])}, Δ = ${number(dt[t])}. Of the old state ${percent(mean)} stays on average over the 16 numbers, ` +
     `from ${percent(Math.min(...kept))} to ${percent(Math.max(...kept))}. y = ${number(y[t])}.`;
-  const words = element('words');
+  const words = byId('words');
   words.replaceChildren(
     ...tokens.slice(0, LENGTH).map((text, i) => {
       const word = document.createElement(i === t ? 'mark' : 'span');
@@ -153,7 +161,7 @@ function tell(
       return word;
     }),
   );
-  fillTable('numbers', [
+  fillTable(byId('numbers'), [
     ['state', 'A', 'decay exp(ΔA)', 'h before', 'input ΔBu', 'h after', 'C', 'C·h'],
     ...SHOWN_STATES.map(s => [
       `${s}`,
@@ -170,7 +178,7 @@ function tell(
   ]);
 }
 
-showSources({ 'src/ops/selective-scan.ts': source });
+void showSources({ 'src/ops/selective-scan.ts': source });
 void part(async () => {
   const sample = await fetchSample();
   for (const span of document.querySelectorAll('.layer')) span.textContent = `${sample.layer}`;

@@ -1,10 +1,12 @@
 /** A recipe's column: its model while it loads, and what it writes. */
 import type { WebModel } from 'quamba';
-import { RECIPES } from '../model.ts';
+import { element, sentenceOf } from '../dom.ts';
+import { JSON_BYTES, RECIPES, weightBytes } from '../model.ts';
+import { megabytes, quoted } from '../numbers.ts';
+import { onceAFrame } from '../pace.ts';
 import { append, type Branch, newBranch, type Token } from './branch.ts';
-import { element, megabytes, onceAFrame, quoted, sentenceOf } from './dom.ts';
 import type { Request } from './form.ts';
-import { bytesOf, type Loading, loadRecipe } from './models.ts';
+import { type Loading, loadRecipe } from './models.ts';
 import { tokenText } from './token-text.ts';
 import { type Measured, writeOn } from './write.ts';
 
@@ -76,7 +78,7 @@ export function newColumn(
       loadingText.textContent = 'Waiting for its turn to load …';
       bar.removeAttribute('value');
       let loaded = 0;
-      const total = bytesOf(recipe);
+      const total = JSON_BYTES + weightBytes(recipe);
       const showProgress = onceAFrame(() => {
         bar.value = loaded / total;
         loadingText.textContent =

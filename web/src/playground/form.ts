@@ -1,6 +1,6 @@
 /** What the form says. */
 import type { WebGenerateOptions } from 'quamba';
-import { byId, element } from './dom.ts';
+import { byId, element } from '../dom.ts';
 
 export interface Request {
   readonly prompt: string;

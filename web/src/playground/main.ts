@@ -1,9 +1,10 @@
 /** The page: a prompt, a column a recipe, and a story that forks. */
 import '../header.ts';
 import './playground.css';
-import { RECIPES } from '../model.ts';
+import { byId, element, sentenceOf } from '../dom.ts';
+import { RECIPES, weightBytes } from '../model.ts';
+import { megabytes } from '../numbers.ts';
 import { type Column, newColumn } from './column.ts';
-import { byId, element, sentenceOf } from './dom.ts';
 import { listenToForm, readForm, threadsWanted } from './form.ts';
 import { newStory } from './story.ts';
 
@@ -77,14 +78,13 @@ const order = ({ recipe }: Column): number => Object.keys(RECIPES).indexOf(recip
 for (const [recipe, what] of Object.entries(RECIPES)) {
   const box = element('input', { type: 'checkbox', checked: recipe === 'quamba' });
   box.addEventListener('change', () => choose(recipe, box.checked));
-  const size = recipe === 'quamba' ? '18.5 MB' : '29.8 MB';
   byId('recipes').append(
     element(
       'label',
       { className: 'check' },
       box,
       element('span', {}, element('code', { textContent: recipe }), ` ${what} `),
-      element('span', { className: 'quiet size', textContent: size }),
+      element('span', { className: 'quiet size', textContent: `${megabytes(weightBytes(recipe))} MB` }),
     ),
   );
 }

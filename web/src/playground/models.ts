@@ -1,6 +1,7 @@
 /** Models on demand: one worker a recipe. */
 import { type FetchProgress, load, type WebModel } from 'quamba';
-import { filesOf, MODEL } from '../model.ts';
+import { filesOf } from '../model.ts';
+import { MODEL } from '../site.ts';
 
 export interface Loading {
   readonly model: Promise<WebModel>;
@@ -34,9 +35,6 @@ export function loadRecipe(recipe: string, threads: number, onProgress: (bytes: 
     },
   };
 }
-
-/** What is to be fetched. A server that compresses does not say it. */
-export const bytesOf = (recipe: string): number => 549_896 + (recipe === 'quamba' ? 18_509_184 : 29_806_304);
 
 /** Bytes of all files together. */
 function inAll(tell: (bytes: number) => void) {

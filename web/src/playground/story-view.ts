@@ -1,6 +1,9 @@
 /** How a story looks: the branches as a tree, the text of one, a token of it, and buttons. */
+
+import { element } from '../dom.ts';
+import { quoted } from '../numbers.ts';
+import { onceAFrame } from '../pace.ts';
 import { type Branch, lengthOf } from './branch.ts';
-import { element, onceAFrame, quoted } from './dom.ts';
 import { tokenText } from './token-text.ts';
 
 export interface Actions {

@@ -1,7 +1,7 @@
 /** The story: branches, the one that is shown, and what can be done at one of its tokens. */
 import type { WebGenerateOptions, WebModel } from 'quamba';
+import { sentenceOf } from '../dom.ts';
 import { append, type Branch, fork, idsBetween, lengthOf, newBranch } from './branch.ts';
-import { sentenceOf } from './dom.ts';
 import { aboutState, withTokens } from './state-file.ts';
 import { storyView } from './story-view.ts';
 import { stateAt, writeOn } from './write.ts';

@@ -1,6 +1,8 @@
 /** A growing list of tokens, shown as running text. New ones come into the page once a frame. */
+
+import { element } from '../dom.ts';
+import { onceAFrame } from '../pace.ts';
 import type { Token } from './branch.ts';
-import { element, onceAFrame } from './dom.ts';
 
 export interface TokenText {
   /** From now on, these. */

@@ -1,7 +1,7 @@
 /** Histograms with logarithmic counts, so that a single outlier is seen beside a million small values. */
-import type { Histogram } from '../lab/protocol.ts';
-import { colour, Plot } from '../plots.ts';
-import { short } from './dom.ts';
+import type { Histogram } from './measures.ts';
+import { number } from './numbers.ts';
+import { colour, Plot } from './plots.ts';
 
 export interface BarLook {
   /** Whether a bar lies beyond the range. */
@@ -11,7 +11,7 @@ export interface BarLook {
 }
 
 /** Bars, without those that hold nothing. */
-export function bars({ from, to, counts }: Histogram, { isOutside, integer }: BarLook) {
+export function bars({ from, to, counts }: Histogram, { isOutside, integer }: BarLook = {}) {
   const width = (to - from) / counts.length;
   const bins = counts.flatMap((count, i) => {
     const [x1, x2] = [from + i * width, from + (i + 1) * width];
@@ -27,7 +27,7 @@ export function bars({ from, to, counts }: Histogram, { isOutside, integer }: Ba
     insetRight: 0.25,
     fill: bin => (bin.outside ? colour('bad') : colour('series-1')),
     fillOpacity: bin => (bin.isOdd ? 0.4 : 0.8),
-    title: bin => `${bin.count} values from ${short(bin.x1)} to ${short(bin.x2)}`,
+    title: bin => `${bin.count} values from ${number(bin.x1)} to ${number(bin.x2)}`,
   });
 }
 
