@@ -95,6 +95,28 @@ describe.skipIf(missing)(`the package in a page of Chromium${missing}`, () => {
       expect([plans('GET'), plans('HEAD')]).toEqual([1, 1]);
     }));
 
+  it('comes from another origin, as from a CDN, with the model', async () => {
+    const cdn = await serve(MOUNTS, { 'Access-Control-Allow-Origin': '*' });
+    try {
+      await inPage(
+        async page => {
+          const there = `${cdn.address}/some/where`;
+          const content = `import { load } from '${there}/quamba/quamba.js'; globalThis.model = await load('${there}/books');`;
+          await page.addScriptTag({ type: 'module', content });
+          await page.waitForFunction(() => globalThis.model);
+          expect(await write(page)).toEqual(expected);
+          await page.evaluate(() => model.dispose());
+          await expect.poll(() => page.workers().length).toBe(0);
+        },
+        { headers: {} },
+      );
+      expect(cdn.asked.map(({ path }) => path)).toContain(PLAN);
+      expect(plans('GET')).toBe(0);
+    } finally {
+      cdn.close();
+    }
+  });
+
   it.for([
     ['2 threads where memory can be shared', ISOLATED, 2],
     ['1 thread of the 2 that were asked for where it cannot', {}, 1],

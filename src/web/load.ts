@@ -87,10 +87,7 @@ export async function load(url?: string | URL, options: WebLoadOptions = {}): Pr
   signal?.throwIfAborted();
   const folder =
     url === undefined ? new URL(EMBEDDED, import.meta.url) : new URL(url, globalThis.location?.href);
-  const worker = new Worker(new URL('./worker.js', import.meta.url), {
-    type: 'module',
-    name: 'quamba model',
-  });
+  const worker = startWorker();
   const remote = comlink.wrap<ModelWorker>(worker);
   const line = lineTo(worker);
   const abort = () => line.end(signal!.reason);
@@ -103,6 +100,20 @@ export async function load(url?: string | URL, options: WebLoadOptions = {}): Pr
     throw error;
   } finally {
     signal?.removeEventListener('abort', abort);
+  }
+}
+
+function startWorker(): Worker {
+  try {
+    return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'quamba model' });
+  } catch (error) {
+    // This module is of another origin than the page, as from a CDN: its worker may not be started, but imported by one that is the page's own.
+    if (!(error instanceof DOMException && error.name === 'SecurityError')) throw error;
+    const script = import.meta.url.replace(/[^/]*$/, 'worker.js');
+    const own = URL.createObjectURL(
+      new Blob([`import ${JSON.stringify(script)};`], { type: 'text/javascript' }),
+    );
+    return new Worker(own, { type: 'module', name: 'quamba model' });
   }
 }
 
