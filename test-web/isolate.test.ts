@@ -73,14 +73,14 @@ describe.skipIf(missing)(`a service worker isolates a page of Chromium${missing}
       const session = await page.context().newCDPSession(page);
       await page.waitForTimeout(SOON);
       await session.send('Page.reload', { ignoreCache: true });
-      await expect.poll(() => asked(''), { timeout: 5000 }).toBe(4);
+      await expect.poll(() => asked('')).toBe(4);
       await isolated(page);
 
       await page.waitForTimeout(SOON);
       await session.send('Network.enable');
       await session.send('Network.setBypassServiceWorker', { bypass: true });
       await page.reload();
-      await expect.poll(() => asked(''), { timeout: 5000 }).toBe(6);
+      await expect.poll(() => asked('')).toBe(6);
       await page.waitForTimeout(1000);
       expect(await page.evaluate('crossOriginIsolated')).toBe(false);
       expect(asked('')).toBe(6);
@@ -91,7 +91,7 @@ describe.skipIf(missing)(`a service worker isolates a page of Chromium${missing}
     try {
       await visit(browser, playground.address + BASE + name, async page => {
         await page.waitForFunction('crossOriginIsolated && document.readyState === "complete"');
-        await expect.poll(() => page.workers().length, { timeout: 30_000 }).toBeGreaterThan(0);
+        await expect.poll(() => page.workers().length).toBeGreaterThan(0);
         await page.waitForTimeout(2000);
         expect(playground.asked.filter(({ path }) => path === BASE + name).length).toBe(2);
       });

@@ -7,5 +7,6 @@ export default defineConfig({
     maxWorkers: 2, // each has a browser
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000 } },
   },
 });
