@@ -94,6 +94,10 @@ describe.skipIf(missing)(`the playground in Chromium${missing}`, () => {
         const stop = page.getByRole('button', { name: 'Stop' });
         await stop.click();
         await expect.poll(() => stop.isDisabled()).toBe(true);
+        // What is written is shown once a frame.
+        await page.evaluate(
+          () => new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(shown))),
+        );
         const stopped = await text();
         expect(stopped.split(' ').length).toBeLessThan(1000);
         await page.waitForTimeout(500);
