@@ -11,7 +11,7 @@ import { readOptions } from './options.mjs';
 
 const HELP = `node bench/tokens.mjs [options]
 
-  --recipe a,b     recipes, or JSON files (default fp32,quamba)
+  --recipe a,b     rows of the recipe table (default fp32,quamba)
   --backend a,b    reference, wasm (default: both)
   --rounds N       rounds, interleaved; medians are printed (default 5)
   --threads 1,2    of wasm: a row for each (default 1)

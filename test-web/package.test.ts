@@ -185,6 +185,23 @@ describe.skipIf(missing)(`the package in a page of Chromium${missing}`, () => {
       await expect.poll(() => page.workers().length).toBe(1); // the model that was there before
     }));
 
+  it('an option that no worker can be sent is an error, not a wait', () =>
+    inPage(async page => {
+      await open(page);
+      const failure = await page.evaluate(
+        prompt =>
+          model
+            .generate(prompt, { onLogits() {} } as object)
+            .next()
+            .then(
+              () => 'written',
+              ({ message }) => message,
+            ),
+        PROMPT,
+      );
+      expect(failure).toMatch(/could not be cloned/);
+    }));
+
   it('an address without a model is one sentence', () =>
     inPage(
       async page => {

@@ -104,16 +104,15 @@ export async function load(url?: string | URL, options: WebLoadOptions = {}): Pr
 }
 
 function startWorker(): Worker {
+  const name = 'quamba model';
   try {
-    return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'quamba model' });
+    return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name });
   } catch (error) {
     // This module is of another origin than the page, as from a CDN: its worker may not be started, but imported by one that is the page's own.
     if (!(error instanceof DOMException && error.name === 'SecurityError')) throw error;
     const script = import.meta.url.replace(/[^/]*$/, 'worker.js');
-    const own = URL.createObjectURL(
-      new Blob([`import ${JSON.stringify(script)};`], { type: 'text/javascript' }),
-    );
-    return new Worker(own, { type: 'module', name: 'quamba model' });
+    const own = new Blob([`import ${JSON.stringify(script)};`], { type: 'text/javascript' });
+    return new Worker(URL.createObjectURL(own), { type: 'module', name });
   }
 }
 
@@ -239,7 +238,8 @@ async function* written(
   signal?.addEventListener('abort', abort, { once: true });
   if (signal?.aborted) abort();
   const given = typeof prompt === 'string' ? prompt : Int32Array.from(prompt);
-  void remote.generate(id, given, options, comlink.transfer(port2, [port2]));
+  // What cannot be sent, such as a function among the options, would never be answered on the port.
+  remote.generate(id, given, options, comlink.transfer(port2, [port2])).catch(error => arrived({ error }));
   try {
     for (;;) {
       while (messages.length === 0) await nextArrival();
