@@ -7,8 +7,8 @@
 import { wasm } from '../dist/backends/wasm/index.js';
 import { machine, median, rate } from '../dist/cli/measure.js';
 import { initialState, ops, prepare, trace } from '../dist/index.js';
-import { shapes } from '../dist/model/shapes.js';
-import { align } from '../dist/render.js';
+import { align } from '../dist/plan/render.js';
+import { shapes } from '../dist/random/shapes.js';
 import { readOptions } from './options.mjs';
 
 const HELP = `node bench/ceilings.mjs [options]

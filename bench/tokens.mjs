@@ -6,7 +6,7 @@
  */
 import { machine, median, rate } from '../dist/cli/measure.js';
 import { load } from '../dist/index.js';
-import { align } from '../dist/render.js';
+import { align } from '../dist/plan/render.js';
 import { readOptions } from './options.mjs';
 
 const HELP = `node bench/tokens.mjs [options]

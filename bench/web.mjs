@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { machine, median } from '../dist/cli/measure.js';
 import { EMBEDDED_MODEL, load } from '../dist/index.js';
-import { align } from '../dist/render.js';
+import { align } from '../dist/plan/render.js';
 import { readOptions } from './options.mjs';
 import { openPage } from './page.mjs';
 

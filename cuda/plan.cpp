@@ -10,7 +10,7 @@ namespace quamba {
 namespace {
 
 constexpr size_t BYTES[] = {4, 1, 4};
-/** As in plan-json.ts: what a file asks for beyond that is not allocated. */
+/** As in src/plan/graph-json.ts: what a file asks for beyond that is not allocated. */
 constexpr int64_t MOST_STATE = 1 << 24;
 
 Failure wrong(const std::string& text) { return Failure(QUAMBA_WRONG_CALL, text); }

@@ -1,4 +1,4 @@
-// A plan as its JSON has it (src/quant/plan-json.ts), with every name resolved and every shape known.
+// A plan as its JSON has it (src/plan/graph-json.ts), with every name resolved and every shape known.
 #pragma once
 
 #include <map>

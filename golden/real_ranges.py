@@ -3,7 +3,7 @@
     python3 golden/real_ranges.py
     python3 golden/generate.py --record
 
-The weights are those of src/model/random-model.ts, made again here from its description (15 MB would be too much to keep),
+The weights are those of src/random/model.ts, made again here from its description (15 MB would be too much to keep),
 and then changed as `PLAN` says, which goes into the file: rows and columns scaled, so that a few channels of x, of the gate
 and of y reach thousands; dt_proj.bias, A_log and D set far from where training begins. Needs torch and numpy.
 """

@@ -12,7 +12,11 @@ import { counts } from './report.mjs';
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
 const MAJORS = ['20', '22', '24', '26'];
-const TESTS = ['test/wasm.test.ts', 'test/wasm-threads.test.ts', 'test/cli-doctor.test.ts'];
+const TESTS = [
+  'test/backends/wasm/wasm.test.ts',
+  'test/backends/wasm/threads.test.ts',
+  'test/cli/doctor.test.ts',
+];
 const RECIPES = ['fp32', 'quamba', 'quamba-int8-head'];
 const THREADS = ['1', '2'];
 const GENERATE = '--tokens 510,1543,3081 --max-tokens 12 --temperature 0'.split(' ');

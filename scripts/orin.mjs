@@ -5,12 +5,12 @@
  */
 import { writeFileSync } from 'node:fs';
 import { flatten } from '../dist/graph.js';
-import { randomModel } from '../dist/model/random-model.js';
-import { shapes } from '../dist/model/shapes.js';
 import { parse } from '../dist/op.js';
-import { nominalRanges } from '../dist/quant/nominal-ranges.js';
 import { planOf } from '../dist/quant/pipeline.js';
 import { recipes } from '../dist/quant/recipes.js';
+import { randomModel } from '../dist/random/model.js';
+import { nominalRanges } from '../dist/random/nominal-ranges.js';
+import { shapes } from '../dist/random/shapes.js';
 import { foldConstants } from '../dist/run.js';
 import { sizeOf } from '../dist/tensor.js';
 import { orinPage } from './orin-page.mjs';

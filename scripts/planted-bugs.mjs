@@ -6,8 +6,8 @@
  * It takes some minutes.
  */
 import { writeFileSync } from 'node:fs';
-import { goldens } from '../dist/cli/conform-sources.js';
 import { brokenBackends } from '../dist/conformance/broken/index.js';
+import { goldens } from '../dist/conformance/goldens.js';
 import { conformance } from '../dist/conformance/suite.js';
 import { examples, isSought, page } from './planted-bugs-page.mjs';
 

@@ -1,6 +1,6 @@
 /**
  * src/ops/numerics.ts as a page: its constants with their bits, and its functions in C. They are written in the part of
- * TypeScript that differs from C in a dozen words, so C is made by replacing these; test/spec.test.ts compiles the result
+ * TypeScript that differs from C in a dozen words, so C is made by replacing these; test/docs/spec.test.ts compiles the result
  * and compares its bits.
  */
 

@@ -1,7 +1,7 @@
 /**
  * The specification as pages: `docs/spec/`, from the op files, their doc comments, the tables of recipes and fused ops, the
  * goldens and the conformance suite. It reads and writes nothing: scripts/spec.mjs gives it the built package,
- * test/spec.test.ts the sources.
+ * test/docs/spec.test.ts the sources.
  */
 import { numericsPage } from './spec-numerics.mjs';
 
@@ -248,7 +248,7 @@ largest |x|, or the p-quantile of |x|, a moving average over samples with step Ï
     section(
       'Fused ops',
       `A backend may run these nodes of a plan as one. A fused op is defined by the base ops that it replaces, in the order of the
-plan, and has their bits; it must hold at least one quantize or dequantize ([fuse.ts](../../src/quant/fuse.ts)).`,
+plan, and has their bits; it must hold at least one quantize or dequantize ([fuse.ts](../../src/plan/fuse.ts)).`,
       table(
         ['fused op', 'may take along before', 'grows from', 'may take along after'],
         library.patterns.map(({ name, anchor, before, after }) => [

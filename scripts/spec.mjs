@@ -5,15 +5,15 @@
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { backends } from '../dist/backends/index.js';
-import { goldens } from '../dist/cli/conform-sources.js';
-import { tolerances } from '../dist/conformance/bounds.js';
+import { goldens } from '../dist/conformance/goldens.js';
+import { tolerances } from '../dist/conformance/judge/bounds.js';
 import { conformance } from '../dist/conformance/suite.js';
 import { planOfToy, toys } from '../dist/conformance/toy.js';
 import { blockRoles, blockSites, roles, sites } from '../dist/model/mamba.js';
 import { bind } from '../dist/op.js';
 import { factor } from '../dist/ops/hadamard.js';
 import { ops } from '../dist/ops/index.js';
-import { patterns } from '../dist/quant/fuse.js';
+import { patterns } from '../dist/plan/fuse.js';
 import { recipes } from '../dist/quant/recipes.js';
 import { siteAction, weightScheme } from '../dist/quant/scheme.js';
 import { opsOf } from '../dist/run.js';

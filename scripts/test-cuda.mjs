@@ -10,7 +10,7 @@
  */
 import { parseArgs } from 'node:util';
 import { cuda } from '../dist/backends/cuda/index.js';
-import { embeddedModels, goldens } from '../dist/cli/conform-sources.js';
+import { embeddedModels, goldens } from '../dist/conformance/goldens.js';
 import { conformance } from '../dist/conformance/suite.js';
 import { opSections } from './test-cuda-ops.mjs';
 import { planSections } from './test-cuda-plans.mjs';

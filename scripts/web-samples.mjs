@@ -3,7 +3,7 @@
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { openFloatModel, openFolder, openModel, writeSafetensors } from '../dist/index.js';
-import { render, rows } from '../dist/render.js';
+import { render, rows } from '../dist/plan/render.js';
 import { initialState, interpret } from '../dist/run.js';
 
 const from = 'models/mamba-books-15m';

@@ -1,7 +1,7 @@
 /**
  * quamba: quantized inference of Mamba, with the same bits everywhere.
  *
- *   load(path?, { recipe, threads })       a model: generate, session, plan                        load.ts, open-model.ts
+ *   load(path?, { recipe, threads })       a model: generate, session, plan                        open/node.ts, open/model.ts
  *   ops.fwht({ x }, { inverse: true })     every op alone, on tensors or plain typed arrays        ops/
  *   recipes                                the table of quantization recipes                       quant/recipes.ts
  *   trace → transform → calibrate → quantize → fuse → run                                          graph.ts, quant/, run.ts
@@ -10,4 +10,4 @@
  */
 export { openFolder } from './formats/disk.ts';
 export * from './library.ts';
-export { CALIBRATION_TEXT, EMBEDDED_MODEL, load, textFile } from './load.ts';
+export { CALIBRATION_TEXT, EMBEDDED_MODEL, load, textFile } from './open/node.ts';

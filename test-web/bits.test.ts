@@ -9,7 +9,7 @@ import { join, relative } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { EMBEDDED_MODEL } from '../src/load.ts';
+import { EMBEDDED_MODEL } from '../src/open/node.ts';
 import { recipes } from '../src/quant/recipes.ts';
 import { launch, missing } from './browser.ts';
 import { ISOLATED, root, type Site, serve } from './serve.ts';

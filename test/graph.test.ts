@@ -17,9 +17,9 @@ import {
 import { mamba, sites } from '../src/model/mamba.ts';
 import { bind } from '../src/op.ts';
 import { ops } from '../src/ops/index.ts';
-import { graphFromJson, graphToJson } from '../src/plan-json.ts';
+import { graphFromJson, graphToJson } from '../src/plan/graph-json.ts';
+import { render, rows } from '../src/plan/render.ts';
 import { recipes } from '../src/quant/recipes.ts';
-import { render, rows } from '../src/render.ts';
 import { foldConstants, initialState, interpret, opsOf } from '../src/run.ts';
 import { describe as shown, type Tensor, tensor } from '../src/tensor.ts';
 import { planOfToy, random, sameBits, toy, toys } from './toy.ts';

@@ -5,7 +5,7 @@ import { fromBytes } from '../src/formats/bytes.ts';
 import { readSafetensors } from '../src/formats/safetensors.ts';
 import { type RecipeName, recipes } from '../src/quant/recipes.ts';
 import { createSession, type Session } from '../src/session.ts';
-import { safetensors } from './formats-file.ts';
+import { safetensors } from './formats/file.ts';
 import { runnableOf, sameBits, toy, toys } from './toy.ts';
 
 const names = Object.keys(recipes) as RecipeName[];

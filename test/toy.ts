@@ -1,7 +1,7 @@
 /** The toy models of the conformance suite, all made, and what else tests of them share. */
 import { planOfToy, type Toy, toys as toysOf } from '../src/conformance/toy.ts';
 import type { Program } from '../src/graph.ts';
-import { identity } from '../src/identity.ts';
+import { identity } from '../src/plan/identity.ts';
 import type { Recipe } from '../src/quant/scheme.ts';
 import { type Executable, interpret } from '../src/run.ts';
 import type { Runnable } from '../src/session.ts';

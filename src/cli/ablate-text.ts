@@ -1,7 +1,7 @@
 /** What `quamba ablate` prints. */
 import type { Ablation } from '../eval/ablation.ts';
 import { nameOf, sentenceOf } from '../eval/report/words.ts';
-import { align } from '../render.ts';
+import { align } from '../plan/render.ts';
 
 const percent = (share: number, digits = 2): string =>
   `${share < 0 ? '−' : '+'}${Math.abs(100 * share).toFixed(digits)} %`;

@@ -9,8 +9,8 @@
 
 import type { Decode, Precision } from '../backends/cuda/abi.ts';
 import { type Cuda, type CudaExecutable, requireCuda } from '../backends/cuda/index.ts';
+import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE } from '../quant/recipes.ts';
-import { align } from '../render.ts';
 import { random } from '../text/random.ts';
 import { type BenchOptions, open } from './bench-model.ts';
 import { machine, median } from './measure.ts';

@@ -1,14 +1,14 @@
 /** What `quamba bench` measures: the model of a folder, or random weights by shape. */
 import { type Backend, prepare } from '../backends/backend.ts';
 import type { Program } from '../graph.ts';
-import { load } from '../load.ts';
-import { randomModel } from '../model/random-model.ts';
-import { type ShapeName, shapes } from '../model/shapes.ts';
-import { nominalRecipe, nominalStats } from '../quant/nominal-ranges.ts';
+import { load } from '../open/node.ts';
 import { planOf } from '../quant/pipeline.ts';
+import { randomModel } from '../random/model.ts';
+import { nominalRecipe, nominalStats } from '../random/nominal-ranges.ts';
+import { type ShapeName, shapes } from '../random/shapes.ts';
+import type { TYPES } from '../random/write-checkpoint.ts';
 import type { Executable } from '../run.ts';
 import { recipeNamed, usage } from './terminal.ts';
-import type { TYPES } from './write-checkpoint.ts';
 
 export type BenchOptions = {
   shape?: ShapeName;

@@ -5,8 +5,9 @@ import { Command, Option } from 'commander';
 import { DECODES, PRECISIONS } from '../backends/cuda/abi.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
 import type { Program } from '../graph.ts';
-import { type ShapeName, shapes } from '../model/shapes.ts';
-import { align } from '../render.ts';
+import { align } from '../plan/render.ts';
+import { type ShapeName, shapes } from '../random/shapes.ts';
+import { TYPES, writeCheckpoint } from '../random/write-checkpoint.ts';
 import { type Executable, initialState, type State } from '../run.ts';
 import { benchCuda, type CudaBenchOptions } from './bench-cuda.ts';
 import { type BenchOptions, type Opened, open } from './bench-model.ts';
@@ -24,7 +25,6 @@ import {
   threadsOption,
   UsageError,
 } from './terminal.ts';
-import { TYPES, writeCheckpoint } from './write-checkpoint.ts';
 
 export const benchCommand = () =>
   new Command('bench')
@@ -61,8 +61,8 @@ export const benchCommand = () =>
     .addHelpText(
       'after',
       `
-Random weights are the same on every machine (src/model/random-model.ts). Their static scales are constants for each kind of
-site (src/quant/nominal-ranges.ts), since the float weights of the largest shapes do not fit into a memory to calibrate them.
+Random weights are the same on every machine (src/random/model.ts). Their static scales are constants for each kind of
+site (src/random/nominal-ranges.ts), since the float weights of the largest shapes do not fit into a memory to calibrate them.
 loadSeconds is from nothing to the first token: with --shape it holds the drawing and quantizing of the weights, with --model
 the reading of the files. Prefill asks for the logits of the last token only, as generate does.
 

@@ -3,10 +3,10 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Backend } from '../backends/backend.ts';
 import { requireCuda } from '../backends/cuda/index.ts';
+import { execBackend } from '../backends/exec/index.ts';
 import { backend } from '../backends/index.ts';
 import { broken } from '../conformance/broken/index.ts';
 import { isObject } from '../formats/json.ts';
-import { execBackend } from './exec-backend.ts';
 import { UsageError, usage } from './terminal.ts';
 
 export interface OpenBackend {

@@ -4,7 +4,11 @@ import { cpus } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { best } from '../backends/wasm/variants.ts';
 import { brokenBackends } from '../conformance/broken/index.ts';
-import type { Case, Profile } from '../conformance/case.ts';
+import type { Case, Profile } from '../conformance/cases/case.ts';
+import { embeddedModels, goldens, goldensHash } from '../conformance/goldens.ts';
+import { renderHtml } from '../conformance/report/html.ts';
+import { renderJUnit } from '../conformance/report/junit.ts';
+import { renderMarkdown } from '../conformance/report/markdown.ts';
 import {
   type About,
   conclusion,
@@ -14,16 +18,12 @@ import {
   renderText,
   runAll,
   shellWord,
-} from '../conformance/report.ts';
-import { renderHtml } from '../conformance/report-html.ts';
-import { renderJUnit } from '../conformance/report-junit.ts';
-import { renderMarkdown } from '../conformance/report-markdown.ts';
+} from '../conformance/report/report.ts';
 import { conformance } from '../conformance/suite.ts';
 import { writeFileAtomic } from '../formats/disk.ts';
-import { align } from '../render.ts';
+import { align } from '../plan/render.ts';
 import { openBackend } from './conform-backend.ts';
 import { dump, emit } from './conform-files.ts';
-import { embeddedModels, goldens, goldensHash } from './conform-sources.ts';
 import { integer, jsonOption, positive, print, printJson, progressLine, UsageError } from './terminal.ts';
 
 const threadCounts = (text: string): number[] =>

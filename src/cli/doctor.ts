@@ -6,8 +6,8 @@ import { type CudaInfo, cuda } from '../backends/cuda/index.ts';
 import { defaultBackend } from '../backends/index.ts';
 import { noThreads } from '../backends/wasm/threads.ts';
 import { trials } from '../backends/wasm/variants.ts';
-import { load } from '../load.ts';
-import { align } from '../render.ts';
+import { load } from '../open/node.ts';
+import { align } from '../plan/render.ts';
 import { bytes, jsonOption, print, printJson } from './terminal.ts';
 
 export const doctorCommand = () =>

@@ -6,7 +6,7 @@ import { type PartialResult, parsePartial, type Shard } from '../eval/partial.ts
 import { readItems } from '../eval/task-files.ts';
 import { type TaskName, taskNames } from '../eval/tasks.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
-import { textFile } from '../load.ts';
+import { textFile } from '../open/node.ts';
 import { UsageError } from './terminal.ts';
 
 /** `piqa,arc_easy` or `all`. */

@@ -1,7 +1,7 @@
 /** The table that `quamba eval` prints. */
 import type { Report, Result } from '../eval/partial.ts';
 import type { TaskName } from '../eval/tasks.ts';
-import { align } from '../render.ts';
+import { align } from '../plan/render.ts';
 import { bytes } from './terminal.ts';
 
 type Column = readonly [head: string, cell: (result: Result) => string | undefined];

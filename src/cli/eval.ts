@@ -4,7 +4,7 @@ import { Command, Option } from 'commander';
 import { defaultBackend } from '../backends/index.ts';
 import { type Evaluation, evaluate } from '../eval/evaluate.ts';
 import { joinResults } from '../eval/report/results.ts';
-import { EMBEDDED_MODEL, load, textFile } from '../load.ts';
+import { EMBEDDED_MODEL, load, textFile } from '../open/node.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import { keeperOf, keptIn, shardNamed, taskItems, tasksNamed, weightBytes } from './eval-inputs.ts';
 import { mergeCommand } from './eval-merge.ts';

@@ -4,13 +4,13 @@ import { basename, dirname, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { type Folder, using } from '../formats/bytes.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
-import { writeGguf } from '../formats/gguf.ts';
-import { placeholderVocabulary, vocabularyOf } from '../formats/gguf-vocabulary.ts';
 import { readJson } from '../formats/json.ts';
 import { createTokenizer } from '../formats/tokenizer.ts';
+import { writeGguf } from '../gguf/file.ts';
+import { ggufOf, type Storage, storage } from '../gguf/mamba.ts';
+import { placeholderVocabulary, vocabularyOf } from '../gguf/vocabulary.ts';
 import { modelName } from '../hub/cache.ts';
-import { ggufOf, type Storage, storage } from '../model/gguf.ts';
-import { type FloatModel, openFloatModel } from '../open-model.ts';
+import { type FloatModel, openFloatModel } from '../open/model.ts';
 import { isPlan } from '../quant/checkpoint.ts';
 import { bytes, jsonOption, modelOption, print, printJson, progressLine, UsageError } from './terminal.ts';
 

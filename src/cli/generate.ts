@@ -1,7 +1,7 @@
 /** `quamba generate`: writes on from a prompt. */
 import { Command } from 'commander';
-import { bytesOf, hasher } from '../identity.ts';
-import { load } from '../load.ts';
+import { load } from '../open/node.ts';
+import { bytesOf, hasher } from '../plan/identity.ts';
 import {
   backendOption,
   count,

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
-import { CALIBRATION_TEXT, load, textFile } from '../load.ts';
+import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
 import { savePlan } from '../quant/checkpoint.ts';
 import { DEFAULT_RECIPE } from '../quant/recipes.ts';
 import { withPercentile } from '../quant/scheme.ts';

@@ -8,7 +8,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { backendNames } from '../backends/index.ts';
 import { parseJson } from '../formats/json.ts';
 import { modelFolder } from '../hub/cache.ts';
-import { EMBEDDED_MODEL } from '../load.ts';
+import { EMBEDDED_MODEL } from '../open/node.ts';
 import { recipe, recipes } from '../quant/recipes.ts';
 import { parseRecipe, type Recipe } from '../quant/scheme.ts';
 

@@ -14,7 +14,10 @@ export {
   Unsupported,
   type Vectors,
   type Verdict,
-} from './case.ts';
+} from './cases/case.ts';
+export { renderHtml } from './report/html.ts';
+export { renderJUnit } from './report/junit.ts';
+export { renderMarkdown } from './report/markdown.ts';
 export {
   type About,
   conclusion,
@@ -24,10 +27,7 @@ export {
   renderJson,
   renderText,
   runAll,
-} from './report.ts';
-export { renderHtml } from './report-html.ts';
-export { renderJUnit } from './report-junit.ts';
-export { renderMarkdown } from './report-markdown.ts';
+} from './report/report.ts';
 export {
   type ConformanceOptions,
   conformance,

@@ -7,10 +7,10 @@ import { planOf } from '../quant/pipeline.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import { type Executable, initialState, interpret, opsOf, type State } from '../run.ts';
 import { type Data, type Tensor, tensor } from '../tensor.ts';
-import type { Profile, Tolerance } from './case.ts';
-import { compare } from './compare.ts';
-import { U } from './doubt.ts';
-import { type Finding, worstOf } from './judge.ts';
+import type { Profile, Tolerance } from './cases/case.ts';
+import { compare } from './judge/compare.ts';
+import { U } from './judge/doubt.ts';
+import { type Finding, worstOf } from './judge/judge.ts';
 
 /** The result of a text and the states after it, by name. */
 export type Outcomes = Readonly<Record<string, Tensor>>;

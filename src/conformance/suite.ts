@@ -10,16 +10,16 @@ import type { Backend } from '../backends/backend.ts';
 import type { Program } from '../graph.ts';
 import type { Attrs } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
-import type { Case, Profile } from './case.ts';
-import { determinismCases } from './cases-determinism.ts';
-import { edgeCases } from './cases-edge.ts';
-import { fusedCases } from './cases-fused.ts';
-import { gateCases } from './cases-gate.ts';
-import { goldenCases } from './cases-golden.ts';
-import { hygieneCases } from './cases-hygiene.ts';
-import { planCases } from './cases-plan.ts';
-import { stateCases } from './cases-state.ts';
-import { sweepCases } from './cases-sweep.ts';
+import type { Case, Profile } from './cases/case.ts';
+import { determinismCases } from './cases/determinism.ts';
+import { edgeCases } from './cases/edge.ts';
+import { fusedCases } from './cases/fused.ts';
+import { gateCases } from './cases/gate.ts';
+import { goldenCases } from './cases/golden.ts';
+import { hygieneCases } from './cases/hygiene.ts';
+import { planCases } from './cases/plan.ts';
+import { stateCases } from './cases/state.ts';
+import { sweepCases } from './cases/sweep.ts';
 
 /** A stored call of an op. Reading is put off until a case runs. */
 export interface Golden {

@@ -3,8 +3,9 @@
  * the two kinds that Quamba is about: a few channels of the scan's output that are 40 times as large as the others, and a
  * few of its input.
  */
-import type { MambaConfig } from '../formats/config.ts';
+
 import { type Program, weightsOf } from '../graph.ts';
+import type { MambaConfig } from '../model/config.ts';
 import { mamba } from '../model/mamba.ts';
 import { calibrate, needsCalibration } from '../quant/calibrate.ts';
 import type { Stats } from '../quant/lower.ts';

@@ -6,8 +6,8 @@
  * a time as `together` says, each group on all windows before the next. The figures do not depend on it.
  */
 import type { Tokenizer } from '../formats/tokenizer.ts';
-import { bytesOf, hasher, identity } from '../identity.ts';
-import type { Model } from '../open-model.ts';
+import type { Model } from '../open/model.ts';
+import { bytesOf, hasher, identity } from '../plan/identity.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import { stateBytes } from '../run.ts';
 import type { Session } from '../session.ts';

@@ -2,7 +2,7 @@
  * Tokens per second of several models, in rounds that go over all of them: what slows a moment of the machine slows them
  * alike, so that their ratios mean more than their values. `quamba bench` measures one model more closely.
  */
-import type { Model } from '../open-model.ts';
+import type { Model } from '../open/model.ts';
 
 /** Tokens per second, one of each round. */
 export interface Speed {

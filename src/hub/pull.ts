@@ -5,9 +5,9 @@
 import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import type { listFiles, modelInfo } from '@huggingface/hub';
-import { parseConfig } from '../formats/config.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { isObject, readJson } from '../formats/json.ts';
+import { parseConfig } from '../model/config.ts';
 import { type HubSettings, hubSettings, isCommit, isRepoName, repoFolder } from './cache.ts';
 import { type DownloadOptions, download, type RemoteFile } from './download.ts';
 import { HubFailure, hubFetch } from './request.ts';

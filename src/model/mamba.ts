@@ -11,7 +11,7 @@
  * Weights keep the checkpoint's names. `g.site(word, value)` names an activation point: where a recipe may quantize.
  * This file knows no recipe.
  */
-import type { MambaConfig } from '../formats/config.ts';
+
 import { type Builder, type Graph, type Ref, trace } from '../graph.ts';
 import { add } from '../ops/add.ts';
 import { causalConv1d } from '../ops/causal-conv1d.ts';
@@ -22,6 +22,7 @@ import { rmsNorm } from '../ops/rms-norm.ts';
 import { selectiveScan } from '../ops/selective-scan.ts';
 import { slice } from '../ops/slice.ts';
 import { softplus } from '../ops/softplus.ts';
+import type { MambaConfig } from './config.ts';
 
 /** The activation points inside a block, in the order in which they are computed (the nine that the paper quantizes). */
 export const blockSites = [

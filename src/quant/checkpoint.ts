@@ -4,15 +4,15 @@
  * The tensors are the plan's constants by name: I8 weights, F32 scales, what stays float as F16 where that is exact.
  * The metadata holds, as JSON strings: `format` and `version`; `config` (of the model); `recipe` { name, scheme };
  * `source` (identity of the float weights); `calibration` (what the ranges were taken from, or null); `graph` (the fused
- * plan, see plan-json.ts); `identity` (of the constants and these five texts); `sha256` (of all bytes of the constants, in
+ * plan, see plan/graph-json.ts); `identity` (of the constants and these five texts); `sha256` (of all bytes of the constants, in
  * the graph's order).
  */
 import type { ByteSource } from '../formats/bytes.ts';
-import type { MambaConfig } from '../formats/config.ts';
 import { fitsF16, readSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.ts';
 import { type Program, type Weights, weightsOf } from '../graph.ts';
-import { bytesOf, hasher, identity } from '../identity.ts';
-import { graphFromJson, graphToJson } from '../plan-json.ts';
+import type { MambaConfig } from '../model/config.ts';
+import { graphFromJson, graphToJson } from '../plan/graph-json.ts';
+import { bytesOf, hasher, identity } from '../plan/identity.ts';
 import type { Tensor } from '../tensor.ts';
 import { parseRecipe, type Recipe } from './scheme.ts';
 

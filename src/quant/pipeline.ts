@@ -5,7 +5,7 @@
  *           ─transform, quantize(recipe, stats)─▶ plan ─fuse─▶ plan
  */
 import type { Program } from '../graph.ts';
-import { fuse } from './fuse.ts';
+import { fuse } from '../plan/fuse.ts';
 import { quantize, type Stats, transform } from './lower.ts';
 import type { Recipe } from './scheme.ts';
 

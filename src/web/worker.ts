@@ -1,7 +1,7 @@
 /** The worker of a page: has the model, does the work. `load` in load.ts starts it. */
 import * as comlink from 'comlink';
 import { folderOf } from '../formats/bytes.ts';
-import { type Model, openModel } from '../open-model.ts';
+import { type Model, openModel } from '../open/model.ts';
 import { DEFAULT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
 import type { Session } from '../session.ts';
 import { generate } from '../text/generate.ts';

@@ -1,5 +1,5 @@
 /** What reads what in a block, from the model's own graph, so that the picture cannot show another model. */
-import type { MambaConfig } from 'lib/formats/config.ts';
+import type { MambaConfig } from 'lib/model/config.ts';
 import { mamba, type Node } from 'quamba';
 import { PLACES } from './block-places.ts';
 

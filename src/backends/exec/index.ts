@@ -1,0 +1,171 @@
+/**
+ * A backend that is another program: `exec:COMMAND`. The protocol is in docs/conformance-protocol.md.
+ *
+ * Kernels are synchronous, pipes are not. So a worker owns the program's pipes, and this thread sleeps until it has
+ * answered.
+ */
+import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { UsageError } from '../../cli/terminal.ts';
+import { Unsupported } from '../../conformance/cases/case.ts';
+import { isObject, type JsonObject, parseJson, show } from '../../formats/json.ts';
+import type { Attrs } from '../../op.ts';
+import { bytesOf } from '../../plan/identity.ts';
+import type { AnyKernel } from '../../run.ts';
+import { BYTES, type DType, sizeOf, type Tensor } from '../../tensor.ts';
+import type { Backend } from '../backend.ts';
+import { EXEC_WORKER } from './worker.ts';
+
+export interface ExecBackend extends Backend {
+  /** Ends the program. */
+  dispose(): void;
+}
+
+/** Data of a tensor begins at a multiple of this many bytes: a cache line, and enough for any SIMD type. */
+const ALIGNMENT = 64;
+/** How much longer than the program this thread gives the worker, which ends by itself. */
+const GRACE = 10_000;
+
+const SILENT = 'does not answer, nor does the thread that runs it';
+
+/** Where a tensor lies in the data of a frame. */
+interface Place {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly offset: number;
+  readonly bytes: number;
+}
+type Tensors = Readonly<Record<string, Tensor>>;
+
+/** One tensor after the other, each aligned; the total is where the last one ends. */
+export function layOut(tensors: Tensors): { readonly places: readonly Place[]; readonly total: number } {
+  let total = 0;
+  const places = Object.entries(tensors).map(([name, { dtype, shape }]) => {
+    const offset = Math.ceil(total / ALIGNMENT) * ALIGNMENT;
+    const bytes = sizeOf(shape) * BYTES[dtype];
+    total = offset + bytes;
+    return { name, dtype, shape, offset, bytes };
+  });
+  return { places, total };
+}
+
+/** u32 bytes of header, u32 bytes of data, header, data. */
+function frameOf(header: object, size: number) {
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  const frame = new Uint8Array(8 + json.length + size);
+  const view = new DataView(frame.buffer);
+  view.setUint32(0, json.length, true);
+  view.setUint32(4, size, true);
+  frame.set(json, 8);
+  return { frame, data: frame.subarray(8 + json.length) };
+}
+
+/** The frame of a call, as it goes to the program. */
+export function callFrame(op: string, attrs: Attrs, inputs: Tensors, outputs: Tensors) {
+  const { places, total } = layOut(inputs);
+  const { frame, data } = frameOf({ op, attrs, inputs: places, outputs: layOut(outputs).places }, total);
+  for (const { name, offset } of places) data.set(bytesOf(inputs[name]), offset);
+  return frame;
+}
+
+/** `python3 "my backend.py"` in words. No shell: neither pipes nor variables, and nothing to kill but the program. */
+export function splitCommand(command: string): readonly string[] {
+  const quoted = /"([^"]*)"|'([^']*)'/g;
+  if (/["']/.test(command.replace(quoted, '')))
+    throw new UsageError(`exec:${command}: a quote is not closed`);
+  const words = command.match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g);
+  if (!words) throw new UsageError('exec: expected a command, such as exec:./backend');
+  return words.map(word => word.replace(quoted, '$1$2'));
+}
+
+type Request =
+  | { readonly hello: true }
+  | { readonly frame: Uint8Array<ArrayBuffer>; readonly most: number }
+  | { readonly end: true };
+interface Reply {
+  readonly failure?: string;
+  readonly header?: Uint8Array;
+  readonly data?: Uint8Array;
+}
+
+/**
+ * Starts the program and asks it for its name and its ops. Where it dies, answers nonsense or takes longer than `timeout`
+ * milliseconds, the kernel throws one sentence that says so, and the next call starts it anew.
+ *
+ * @throws Error when it cannot be started or gives no greeting.
+ */
+export function execBackend(command: string, { timeout = 30_000 } = {}): ExecBackend {
+  const words = splitCommand(command);
+  const signal = new Int32Array(new SharedArrayBuffer(4));
+  const { port1: port, port2 } = new MessageChannel();
+  const worker = new Worker(EXEC_WORKER, {
+    eval: true,
+    execArgv: [],
+    workerData: { command: words, timeout, signal, port: port2 },
+    transferList: [port2],
+  });
+  worker.unref();
+
+  let silent = false; // then for ever: its answers could come to other calls
+  const ask = (request: Request): Reply => {
+    if (silent) return { failure: SILENT };
+    const before = Atomics.load(signal, 0);
+    port.postMessage(request, 'frame' in request ? [request.frame.buffer] : []);
+    // woken is not answered: the call before may be the one that wakes
+    while (Atomics.load(signal, 0) === before && !silent)
+      silent = Atomics.wait(signal, 0, before, 2 * timeout + GRACE) === 'timed-out'; // one that starts anew takes it twice
+    return receiveMessageOnPort(port)?.message ?? { failure: SILENT };
+  };
+  const answered = (who: string, request: Request): { header: JsonObject; data: Uint8Array } => {
+    const { failure, header = new Uint8Array(), data = new Uint8Array() } = ask(request);
+    if (failure) throw new Error(`${who}: the program ${failure}`);
+    const parsed = parseJson(header, `${who}: the header of its answer`);
+    if (!isObject(parsed)) throw new Error(`${who}: answer expected a JSON object; got ${show(parsed)}`);
+    return { header: parsed, data };
+  };
+  const dispose = (): void => {
+    ask({ end: true });
+    port.close();
+    worker.terminate();
+  };
+
+  let name: string;
+  let ops: readonly string[];
+  try {
+    const { header } = answered(`exec:${command}`, { hello: true });
+    ({ name, ops } = checkGreeting(command, header));
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+
+  const kernels = new Map<string, AnyKernel>(
+    ops.map(op => [
+      op,
+      (inputs, attrs, outputs) => {
+        const { places, total } = layOut(outputs as Tensors);
+        const frame = callFrame(op, attrs, inputs as Tensors, outputs as Tensors);
+        const who = `backend ${name}: ${op}`;
+        const { header, data } = answered(who, { frame, most: total });
+        if (typeof header.unsupported === 'string') throw new Unsupported(header.unsupported);
+        if (typeof header.error === 'string') throw new Error(`${who}: ${header.error}`);
+        if (header.ok !== true)
+          throw new Error(
+            `${who}: answer expected {"ok": true}, {"unsupported": why} or {"error": why}; got ${show(header)}`,
+          );
+        if (data.length !== total)
+          throw new Error(`${who}: answered with ${data.length} bytes of outputs; expected ${total}`);
+        for (const { name: key, offset, bytes } of places)
+          bytesOf((outputs as Tensors)[key]).set(data.subarray(offset, offset + bytes));
+      },
+    ]),
+  );
+  return { name, kernelOf: op => kernels.get(op.name), dispose };
+}
+
+function checkGreeting(command: string, header: JsonObject): { name: string; ops: string[] } {
+  const { name, ops } = header;
+  if (typeof name !== 'string' || !Array.isArray(ops) || !ops.every(op => typeof op === 'string'))
+    throw new Error(`exec:${command}: greeting expected {"name": text, "ops": [texts]}; got ${show(header)}`);
+  return { name, ops };
+}

@@ -1,0 +1,93 @@
+/**
+ * What the conformance suite is made of: cases as values, so that any runner can host them.
+ *
+ *   for (const c of conformance(backend, { goldens })) test(c.address, () => c.run());
+ */
+import type { BoundCall } from '../../op.ts';
+import type { Tensor } from '../../tensor.ts';
+
+/**
+ * exact     the bits of the reference
+ * tolerant  integers exact, codes of a quantize at most one step away on a bounded share, floats within a bound that follows
+ *           from the work: length of sums, number of exps
+ */
+export type Profile = 'exact' | 'tolerant';
+
+/** Only `pass` is a pass: what was not tried shows nothing. */
+export const OUTCOMES = ['pass', 'fail', 'unsupported', 'skipped', 'error'] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+export interface Case {
+  /** Stable from version to version: `op/selective-scan/golden/large-dt`. Lower case, parts joined by slashes. */
+  readonly address: string;
+  /** What it shows, in one sentence. */
+  readonly says: string;
+  /** The names of the ops that the backend needs for it. */
+  readonly ops: readonly string[];
+  /** Whether it belongs to the quick run. */
+  readonly quick: boolean;
+  /** Never throws: a backend that does has the outcome `error`. */
+  run(): Verdict;
+  /** What a case of one op is made of, for those who replay it elsewhere. */
+  readonly vectors?: () => Vectors;
+}
+
+export interface Verdict {
+  readonly outcome: Outcome;
+  /** Of anything but a pass, in one sentence. */
+  readonly reason?: string;
+  /** Of a fail on values: the first that is wrong. */
+  readonly mismatch?: Mismatch;
+  /** How near it was, also where it passed: the largest error in units of its bound, 0 where all bits are equal. */
+  readonly worst?: number;
+  readonly milliseconds: number;
+}
+
+export interface Mismatch {
+  /** The output's name, and its shape. */
+  readonly tensor: string;
+  readonly shape: readonly number[];
+  /** Of the first element that is wrong. */
+  readonly index: readonly number[];
+  readonly expected: number;
+  readonly got: number;
+  /** Representable f32 from the one to the other, Infinity where one is not finite. Of integers, their distance. */
+  readonly ulp: number;
+  /** How far it may be off. 0 in the exact profile. */
+  readonly bound: number;
+  /** How the bound follows from the work. */
+  readonly formula: string;
+  /** How many elements are wrong, of how many. */
+  readonly wrong: number;
+  readonly of: number;
+}
+
+/** A call of one op, what the reference gives for it, and how far a tolerant backend may be off. */
+export interface Vectors {
+  readonly op: string;
+  readonly call: BoundCall;
+  readonly expected: Readonly<Record<string, Tensor>>;
+  readonly tolerances: Readonly<Record<string, Tolerance>>;
+}
+
+/** How far an output may be off in the tolerant profile. */
+export interface Tolerance {
+  /** In the terms of the op: `2 (i + 2) u Σ|x w|`, with u = 2⁻²⁴. */
+  readonly formula: string;
+  /** For each element the most that it may be off by; `steps` of a quantized output in its place. */
+  readonly bounds: Float64Array;
+  /** The most that the mean of the signed errors may be, in the output's unit. */
+  readonly bias: number;
+  /** Of an integer output: the most share of its elements that may differ at all. 0: exact. */
+  readonly share?: number;
+}
+
+/**
+ * What a kernel throws that has the op but not this call of it: the case is `unsupported`, with the message as its reason.
+ * Told by its name, so that a backend in a module of its own need not import this one.
+ */
+export class Unsupported extends Error {
+  override readonly name = 'Unsupported';
+}
+export const isUnsupported = (error: unknown): error is Error =>
+  error instanceof Error && error.name === 'Unsupported';

@@ -1,0 +1,105 @@
+/** The same bits whenever the same is asked: at every repetition, and with any number of threads. */
+
+import type { Program } from '../../graph.ts';
+import type { AnyOp } from '../../op.ts';
+import { ops } from '../../ops/index.ts';
+import { DEFAULT_RECIPE, recipes } from '../../quant/recipes.ts';
+import { type Executable, initialState } from '../../run.ts';
+import { compare } from '../judge/compare.ts';
+import { called, caseOf, Skipped, worstOf } from '../judge/judge.ts';
+import { cut, fed, type Outcomes, opNamesOf, withExecutable } from '../plan.ts';
+import type { Subject } from '../suite.ts';
+import { planOfToy, toys } from '../toy.ts';
+import type { Case } from './case.ts';
+import { textFor } from './plan.ts';
+import { callsOf } from './small-calls.ts';
+
+const TIMES = 3;
+
+/** Often enough for threads that come late to come. */
+const FEEDS = 12;
+
+const ofOp = ({ backend }: Subject, op: AnyOp): Case =>
+  caseOf(
+    backend,
+    {
+      address: `determinism/${op.name}`,
+      says: `the same call ${TIMES} times gives the same bits`,
+      quick: true,
+      ops: [op.name],
+    },
+    () =>
+      worstOf(
+        callsOf(op).flatMap(call => {
+          const [first, ...again] = Array.from({ length: TIMES }, () => called(backend, op, call).outputs);
+          return again.map(outputs => compare(first, outputs, 'exact'));
+        }),
+      ),
+  );
+
+const outcomesOf = (executable: Executable, plan: Program, text: Int32Array): Outcomes =>
+  fed(executable, cut(text, [1, text.length - 1]), initialState(plan)).outcomes;
+
+const everyTime =
+  (address: string, needed: readonly string[], plan: () => Program, text: () => Int32Array) =>
+  ({ backend }: Subject, threads: number): Case =>
+    caseOf(
+      backend,
+      {
+        address: threads === 1 ? `determinism/plan/${address}` : `determinism/threads-${threads}/${address}`,
+        says:
+          threads === 1
+            ? 'the same text gives the same bits, on the same executable and on another'
+            : `${threads} threads give the bits of one`,
+        quick: false,
+        ops: needed,
+      },
+      () =>
+        withExecutable(
+          backend,
+          plan(),
+          many => {
+            const { threads: found = 1 } = many.about ?? {};
+            if (found !== threads)
+              throw new Skipped(`backend ${backend.name} runs a plan with ${found} threads, not ${threads}`);
+            const one = withExecutable(backend, plan(), alone => outcomesOf(alone, plan(), text()));
+            return worstOf(
+              Array.from({ length: FEEDS }, () => compare(one, outcomesOf(many, plan(), text()), 'exact')),
+            );
+          },
+          threads,
+        ),
+    );
+
+export function determinismCases(subject: Subject): Case[] {
+  const [toy] = toys();
+  const ofToy = Object.entries(recipes).map(([name, recipe]) =>
+    everyTime(
+      `${name}/toy`,
+      opNamesOf(toy.program, recipe),
+      () => planOfToy(toy, recipe),
+      () => textFor(toy, 150),
+    ),
+  );
+  const ofModels = subject.models
+    .filter(({ recipe }) => recipe === DEFAULT_RECIPE)
+    .map(({ name, recipe, ops: needed, plan, text }) =>
+      everyTime(`${recipe}/${name}`, needed, plan, () => text().slice(0, 8)),
+    );
+  const counts = subject.threads.filter(count => count > 1);
+  return [
+    ...Object.values(ops).map(op => ofOp(subject, op)),
+    ...ofToy.map(make => make(subject, 1)),
+    ...counts.flatMap(count => [...ofToy, ...ofModels].map(make => make(subject, count))),
+    ...(counts.length ? [] : [noThreads(subject)]),
+  ];
+}
+
+const noThreads = ({ backend }: Subject): Case =>
+  caseOf(
+    backend,
+    { address: 'determinism/threads', says: 'the bits do not depend on the threads', quick: false, ops: [] },
+    () => {
+      throw new Skipped('no number of threads was given');
+    },
+  );

@@ -1,0 +1,314 @@
+/** Every fused op as a program of one fused node, against the ops that it is made of. */
+import { type Builder, type Program, type Ref, trace, weightsOf } from '../../graph.ts';
+import type { AnyOp } from '../../op.ts';
+import { ops } from '../../ops/index.ts';
+import { fuse } from '../../plan/fuse.ts';
+import { initialState, once, opsOf } from '../../run.ts';
+import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
+import { random } from '../../text/random.ts';
+import { requantized } from '../judge/bounds.ts';
+import { compare } from '../judge/compare.ts';
+import { caseOf, type Finding, worstOf } from '../judge/judge.ts';
+import { expectedFrom, fed, judgeNear, type Outcomes, withExecutable } from '../plan.ts';
+import type { Subject } from '../suite.ts';
+import type { Case, Profile } from './case.ts';
+import { gauss, integer } from './inputs.ts';
+
+/** What a program is written with: the ops, and values of each kind that a fused op reads. */
+interface Parts {
+  readonly g: Builder;
+  /** f32[l, width], a row for each token. */
+  rows(name: string, width: number, spread?: number): Ref;
+  /** i8[l, width] and the scale of its steps. */
+  codes(name: string, width: number): { readonly q: Ref; readonly scale: Ref };
+  real(name: string, width: number): Ref;
+  constant(name: string, shape: readonly number[], make: (i: number) => number): Ref;
+  weight(name: string, ...shape: number[]): Ref;
+  integers(name: string, ...shape: number[]): Ref;
+  quantized(x: Ref, scheme: Scheme): Ref;
+}
+type Scheme = 'static' | 'dynamic';
+const schemes: readonly Scheme[] = ['static', 'dynamic'];
+
+/** The values that the program is to show: integers are read as such. */
+interface Shown {
+  readonly codes?: readonly Ref[];
+  readonly floats?: readonly Ref[];
+}
+export interface FusedProgram {
+  readonly name: string;
+  readonly what: string;
+  readonly write: (parts: Parts) => Shown;
+}
+
+const VOCABULARY = 13;
+
+/** The program as often as it shows values, each time with another one as its result. */
+export function programsOf({ write }: FusedProgram): readonly {
+  readonly program: Program;
+  readonly isCodes: boolean;
+}[] {
+  const constants = new Map<Ref, Tensor>();
+  const next = random(3);
+  let shown: Shown = {};
+  const results = new Map<Ref, boolean>();
+  const graph = trace((g, tokens) => {
+    const put = (name: string, value: Tensor): Ref => {
+      constants.set(name, value);
+      return g.weight(name);
+    };
+    const floats = (shape: readonly number[], make: (i: number) => number) =>
+      tensor(
+        Float32Array.from({ length: sizeOf(shape) }, (_, i) => make(i)),
+        shape,
+      );
+    const parts: Parts = {
+      g,
+      constant: (name, shape, make) => put(name, floats(shape, make)),
+      weight: (name, ...shape) =>
+        put(
+          name,
+          floats(shape, () => gauss(next)),
+        ),
+      integers: (name, ...shape) =>
+        put(
+          name,
+          tensor(
+            Int8Array.from({ length: sizeOf(shape) }, () => integer(next)),
+            shape,
+          ),
+        ),
+      rows: (name, width, spread = 1) => {
+        const w = put(
+          `${name}.table`,
+          floats([VOCABULARY, width], () => spread * gauss(next)),
+        );
+        return g.op(name, ops.embedding, { tokens, w });
+      },
+      codes(name, width) {
+        const scale = put(
+          `${name}.scale`,
+          floats([1], () => 0.02),
+        );
+        return { q: g.op(`${name}.q`, ops.quantize, { x: parts.rows(name, width), scale }), scale };
+      },
+      real: (name, width) => g.op(`${name}.real`, ops.dequantize, { ...parts.codes(name, width) }),
+      quantized(x, scheme) {
+        const scale =
+          scheme === 'static'
+            ? put(
+                `${x}.scale`,
+                floats([1], () => 0.02),
+              )
+            : g.op(`${x}.scale`, ops.absmaxScale, { x });
+        return g.op(`${x}.q`, ops.quantize, { x, scale });
+      },
+    };
+    shown = write(parts);
+    const one = put(
+      'one',
+      floats([1], () => 1),
+    );
+    for (const q of shown.codes ?? [])
+      results.set(g.op(`${q}.shown`, ops.dequantize, { q, scale: one }), true);
+    for (const x of shown.floats ?? []) results.set(x, false);
+    return [...results.keys()][0];
+  });
+  const program = fuse({ graph, weights: weightsOf(constants) });
+  return [...results].map(([result, isCodes]) => ({
+    program: { ...program, graph: { ...program.graph, result } },
+    isCodes,
+  }));
+}
+
+const norm = (width: number, scheme: Scheme, sum: boolean, weighted: boolean): FusedProgram => ({
+  name: 'add-norm-quantize',
+  what: `${sum ? 'add' : 'no-add'},${weighted ? 'w' : 'no-w'},${scheme},m=${width}`,
+  write({ g, rows, weight, quantized }) {
+    const h = sum ? g.op('sum', ops.add, { x: rows('x', width), y: rows('y', width) }) : rows('x', width);
+    const w = weighted ? weight('w', width) : undefined;
+    const q = quantized(g.op('normed', ops.rmsNorm, { x: h, w }), scheme);
+    return { codes: [q], floats: sum ? [h] : [] };
+  },
+});
+
+/** The segments of a matrix product: sizes, and how each is quantized; `float` for one that is not. */
+type Segments = readonly (readonly [size: number, scheme: Scheme | 'float'])[];
+const gemm = (i: number, segments: Segments, bias = false, bits: 8 | 4 = 8): FusedProgram => ({
+  name: `gemm-i${bits}-quantize`,
+  what: `i=${i},${segments.map(([size, scheme]) => `${size}-${scheme}`).join(',')}${bias ? ',b' : ''}`,
+  write({ g, codes, integers, constant, weight, quantized }) {
+    const o = segments.reduce((sum, [size]) => sum + size, 0);
+    const { q: x, scale: xscale } = codes('x', i);
+    const b = bias ? weight('b', o) : undefined;
+    const w = integers('w', o, bits === 8 ? i : (i + 1) >> 1);
+    const wscale = constant(
+      'wscale',
+      [bits === 8 ? 1 : o, i % 3 || bits === 8 ? 1 : 3],
+      n => 0.003 + 0.001 * (n % 7),
+    );
+    const y = g.op('y', bits === 8 ? ops.linearI8 : ops.linearI4, { x, xscale, w, wscale, b });
+    if (segments.length === 1) return { codes: [quantized(y, segments[0][1] as Scheme)] };
+    let start = 0;
+    const parts = segments.map(([size, scheme], at) => {
+      const part = g.op(`part${at}`, ops.slice, { x: y }, { start, size });
+      start += size;
+      return scheme === 'float' ? { float: part } : { code: quantized(part, scheme) };
+    });
+    return {
+      codes: parts.flatMap(({ code }) => code ?? []),
+      floats: parts.flatMap(({ float }) => float ?? []),
+    };
+  },
+});
+
+const conv = (d: number, k: number, scheme: Scheme, bias: boolean, scaled = false): FusedProgram => ({
+  name: 'causal-conv1d-i8',
+  what: `d=${d},k=${k},${scheme}${bias ? ',b' : ''}${scaled ? ',channels' : ''}`,
+  write({ g, real, weight, constant, quantized }) {
+    const inputs = { x: real('x', d), w: weight('w', d, k), b: bias ? weight('b', d) : undefined };
+    const state = g.state('past', [d, k - 1]);
+    const y = g.op('y', ops.causalConv1d, { ...inputs, state });
+    const c = constant('c', [d], factor);
+    const x = scaled ? g.op('y.steps', ops.scaleChannels, { x: y, c }, { inverse: true }) : y;
+    return { codes: [quantized(x, scheme)] };
+  },
+});
+/** Of channel i; no two neighbours alike, and none a power of two. */
+const factor = (i: number) => 0.3 + 0.17 * (i % 11);
+
+const scans = {
+  'selective-scan-i8': ops.selectiveScan,
+  'selective-scan-f16-i8': ops.selectiveScanF16,
+  'selective-scan-i8state-i8': ops.selectiveScanI8state,
+} as const;
+/** `integers`: of B, C and z. `scheme`: of all that is in int8. */
+const scan = (
+  d: number,
+  n: number,
+  gated: boolean,
+  integers: 'all' | 'some',
+  scheme: Scheme = 'static',
+  name: keyof typeof scans = 'selective-scan-i8',
+  scaled = false,
+): FusedProgram => ({
+  name,
+  what: `d=${d},n=${n}${gated ? ',z' : ''},${integers}-i8${scheme === 'dynamic' ? ',dynamic' : ''}${scaled ? ',channels' : ''}`,
+  write({ g, real: ofOneScale, rows, constant, weight, quantized }) {
+    const real = (of: string, width: number): Ref => {
+      if (scheme === 'static') return ofOneScale(of, width);
+      const x = rows(of, width);
+      const q = quantized(x, scheme);
+      return g.op(`${of}.real`, ops.dequantize, { q, scale: `${x}.scale` });
+    };
+    const given = integers === 'all' ? real : rows;
+    const u = real('u', d);
+    const inputs = {
+      u: scaled ? g.op('u.plain', ops.scaleChannels, { x: u, c: constant('c', [d], factor) }) : u,
+      dt: g.op('dt.positive', ops.softplus, { x: real('dt', d) }),
+      A: constant('A', [d, n], i => -0.1 - (i % 16)),
+      B: given('B', n),
+      C: given('C', n),
+      D: weight('D', d),
+      z: gated ? given('z', d) : undefined,
+      state: g.state('h', [d, n]),
+      ...('scale' in scans[name].inputs && { scale: constant('steps', [d], i => 0.02 * factor(i)) }),
+    };
+    return { floats: [g.op('y', scans[name] as AnyOp, inputs)] };
+  },
+});
+
+const rotation = (n: number, scheme: Scheme, inverse: boolean): FusedProgram => ({
+  name: 'fwht-quantize',
+  what: `n=${n},${scheme}${inverse ? ',inverse' : ''}`,
+  write: ({ g, rows, quantized }) => ({
+    codes: [quantized(g.op('y', ops.fwht, { x: rows('x', n) }, { inverse }), scheme)],
+  }),
+});
+
+/** Sizes next to tiles of 4, 16 and 64. */
+const WIDTHS = [1, 3, 15, 16, 17, 48, 63, 64, 65];
+
+/* biome-ignore format: a table */
+export const fusedPrograms: readonly FusedProgram[] = [
+  ...WIDTHS.flatMap(m => schemes.map(scheme => norm(m, scheme, true, true))),
+  ...schemes.flatMap(scheme => [norm(33, scheme, false, true), norm(33, scheme, true, false)]),
+  ...WIDTHS.flatMap(i => schemes.map(scheme => gemm(i, [[i + 1, scheme]], i % 2 === 1))),
+  ...schemes.flatMap(s => [
+    gemm(24, [[48, s], [48, s]], true), // in_proj: x, z
+    gemm(48, [[2, s], [4, s], [4, s]]), // x_proj: dt, B, C
+    gemm(65, [[3, s], [16, s], [16, s]], true),
+    gemm(31, [[1, s], [17, s]]),
+    gemm(16, [[5, s], [11, 'float']]),
+    gemm(16, [[64, 'float'], [64, s]], true),
+  ]),
+  ...WIDTHS.flatMap(i => schemes.map(scheme => gemm(i, [[i + 1, scheme]], i % 2 === 1, 4))),
+  ...schemes.map(s => gemm(48, [[48, s], [48, s]], true, 4)),
+  gemm(33, [[16, 'static'], [4, 'static'], [3, 'static']], false, 4),
+  gemm(40, [[16, 'static'], [15, 'dynamic'], [17, 'static']], true),
+  gemm(40, [[16, 'static'], [12, 'dynamic'], [17, 'static']], true),
+  ...WIDTHS.flatMap(d => schemes.map(scheme => conv(d, 4, scheme, d % 2 === 1))),
+  ...[1, 2, 3, 5].map(k => conv(17, k, 'static', true)),
+  ...WIDTHS.flatMap(d => [scan(d, 16, true, 'all'), scan(d, d % 2 === 0 ? 4 : 5, true, 'some')]),
+  ...[1, 3, 17].map(n => scan(17, n, false, 'all')),
+  ...WIDTHS.map(d => scan(d, 16, d % 2 === 0, 'all', 'dynamic')),
+  ...[1, 16, 17, 64, 65].map(d => scan(d, 16, true, 'all', schemes[d % 2], 'selective-scan-f16-i8')),
+  ...[1, 3, 5].map(n => scan(17, n, false, 'all', 'static', 'selective-scan-f16-i8')),
+  ...[1, 16, 17, 64, 65].map(d => scan(d, 16, true, 'all', schemes[d % 2], 'selective-scan-i8state-i8')),
+  ...[1, 3, 5].map(n => scan(17, n, false, 'all', 'static', 'selective-scan-i8state-i8')),
+  scan(17, 3, true, 'all', 'dynamic', 'selective-scan-i8state-i8', true),
+  ...WIDTHS.flatMap(d => [conv(d, 4, 'static', d % 2 === 0, true), scan(d, 16, d % 2 === 1, 'all', 'static', 'selective-scan-i8', true)]),
+  conv(17, 3, 'dynamic', true, true),
+  scan(17, 5, true, 'some', 'static', 'selective-scan-i8', true),
+  scan(17, 3, true, 'all', 'dynamic', 'selective-scan-f16-i8', true),
+  ...[1, 2, 12, 16, 20, 28, 40, 64, 80, 96, 112, 160, 768].flatMap(n => [
+    ...schemes.map(scheme => rotation(n, scheme, false)),
+    rotation(n, 'static', true),
+  ]),
+];
+
+const LENGTHS = [1, 17, 130];
+const textOf = (length: number) => Int32Array.from({ length }, (_, i) => (i * 5 + (i >> 3)) % VOCABULARY);
+
+function judge(profile: Profile, program: Program, isCodes: boolean, length: number, got: Outcomes): Finding {
+  const expected = expectedFrom(program, textOf(length));
+  if (profile === 'exact') return compare(expected, got, 'exact');
+  const asCodes = ({ logits }: Outcomes) => ({ logits: tensor(Int8Array.from(logits.data), logits.shape) });
+  const { logits, ...states } = expected;
+  return worstOf([
+    isCodes
+      ? compare(asCodes(expected), asCodes(got), profile, { logits: requantized(logits) })
+      : judgeNear('logits', logits, got.logits, program, length),
+    ...Object.keys(states).map(ref => judgeNear(ref, states[ref], got[ref], program, length)),
+  ]);
+}
+
+export const fusedCases = ({ backend, profile }: Subject): Case[] =>
+  fusedPrograms.map(under => {
+    const programs = once(() => programsOf(under));
+    return caseOf(
+      backend,
+      {
+        address: `fused/${under.name}/${under.what}`,
+        says: `the fused op gives what its ops give one by one, over ${LENGTHS.join(', ')} tokens`,
+        quick: true,
+        ops: [...opsOf(programs()[0].program)].map(op => op.name),
+      },
+      () =>
+        worstOf(
+          programs().flatMap(({ program, isCodes }) =>
+            withExecutable(backend, program, executable =>
+              LENGTHS.map(length =>
+                judge(
+                  profile,
+                  program,
+                  isCodes,
+                  length,
+                  fed(executable, [textOf(length)], initialState(program)).outcomes,
+                ),
+              ),
+            ),
+          ),
+        ),
+    );
+  });

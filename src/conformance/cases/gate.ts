@@ -1,0 +1,65 @@
+/** The end-to-end gate: what a model loses by the backend is little beside what it loses by quantization. */
+import { surprise } from '../../eval/perplexity.ts';
+import { DEFAULT_RECIPE } from '../../quant/recipes.ts';
+import { initialState } from '../../run.ts';
+import type { Tensor } from '../../tensor.ts';
+import { caseOf, type Finding, Skipped } from '../judge/judge.ts';
+import { expectedFrom, withExecutable } from '../plan.ts';
+import type { Subject } from '../suite.ts';
+import type { Case } from './case.ts';
+
+const TOKENS = 192;
+
+/** −log p of each token after the first. */
+const surprises = ({ data, shape: [l, v] }: Tensor, text: Int32Array): readonly number[] =>
+  Array.from({ length: l - 1 }, (_, t) =>
+    surprise(data.subarray(t * v, (t + 1) * v) as Float32Array, text[t + 1]),
+  );
+const mean = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
+
+const ADDRESS = { address: 'gate/perplexity/embedded', quick: false };
+
+export function gateCases({ backend, profile, models }: Subject): Case[] {
+  const model = models.find(({ recipe }) => recipe === DEFAULT_RECIPE);
+  if (!model) {
+    const about = { ...ADDRESS, says: 'the perplexity of a real model', ops: [] };
+    return [
+      caseOf(backend, about, () => {
+        throw new Skipped('no model was given');
+      }),
+    ];
+  }
+  const says = `nats per token of ${model.recipe} over ${TOKENS} tokens of a book that the model has never seen`;
+  return [
+    caseOf(backend, { ...ADDRESS, says, ops: model.ops }, (): Finding => {
+      const [plan, text] = [model.plan(), model.text().slice(0, TOKENS)];
+      const expected = surprises(expectedFrom(plan, text).logits, text);
+      const { logits } = withExecutable(backend, plan, executable =>
+        executable.feed(text, initialState(plan)),
+      );
+      const got = mean(surprises(logits, text));
+      const { bound, formula } =
+        profile === 'exact'
+          ? { bound: 0, formula: 'the same logits, and so the same number' }
+          : tolerantBound(expected, surprises(expectedFrom(model.float(), text).logits, text));
+      const off = Math.abs(got - mean(expected));
+      const worst = off === 0 ? 0 : off / bound;
+      if (worst <= 1) return { worst };
+      const values = { expected: mean(expected), got, ulp: Number.POSITIVE_INFINITY, bound, formula };
+      return { worst, mismatch: { tensor: 'nats', shape: [], index: [], ...values, wrong: 1, of: 1 } };
+    }),
+  ];
+}
+
+/**
+ * Let d be what quantization adds to the surprise of each token. A right backend that rounds otherwise has errors of its own
+ * about as large as d, with no tendency: their mean over N tokens stays within three standard errors.
+ */
+function tolerantBound(expected: readonly number[], float: readonly number[]) {
+  const added = expected.map((x, t) => x - float[t]);
+  const spread = Math.sqrt(mean(added.map(d => d * d)));
+  return {
+    bound: Math.abs(mean(added)) / 4 + (3 * spread) / Math.sqrt(added.length),
+    formula: `|nats − expected| ≤ |mean d| / 4 + 3 rms(d) / √${added.length}, d what quantization adds for each token`,
+  };
+}

@@ -1,0 +1,131 @@
+/** The manners of a kernel: it reads its inputs, writes all of its outputs, touches nothing else and keeps nothing. */
+import type { AnyOp, BoundCall } from '../../op.ts';
+import { ops } from '../../ops/index.ts';
+import { type Tensor, tensor } from '../../tensor.ts';
+import { compare } from '../judge/compare.ts';
+import { called, caseOf, type Finding, freshCall, judgeCall, worstOf } from '../judge/judge.ts';
+import type { Subject } from '../suite.ts';
+import type { Case } from './case.ts';
+import { callsOf } from './small-calls.ts';
+
+type Named = Readonly<Record<string, Tensor>>;
+
+/** Values on each side of a tensor: no multiple of a vector, so that nothing is aligned by chance. */
+const MARGIN = 67;
+
+interface Framed {
+  readonly inner: Tensor;
+  readonly whole: Tensor;
+}
+
+/** The tensor in the middle of a larger one that is full of `filler`. */
+function framed({ data, shape }: Tensor, filler: number): Framed {
+  const whole = new (data.constructor as Float32ArrayConstructor)(data.length + 2 * MARGIN).fill(filler);
+  const inner = whole.subarray(MARGIN, MARGIN + data.length);
+  inner.set(data);
+  return { inner: tensor(inner, shape), whole: tensor(whole) };
+}
+const each = <T, U>(named: Readonly<Record<string, T>>, map: (value: T) => U): Record<string, U> =>
+  Object.fromEntries(Object.entries(named).map(([key, value]) => [key, map(value)]));
+
+/** What a kernel gives that sees its tensors inside larger ones, and what then lies around its outputs. */
+function inFrames({ backend }: Subject, op: AnyOp, call: BoundCall, around: (t: Tensor) => number) {
+  const fresh = freshCall(call);
+  const inputs = each(fresh.inputs, t => framed(t, around(t)));
+  const outputs = each(fresh.outputs, t => framed(t, 99));
+  const inner = (frames: Readonly<Record<string, Framed>>): Named => each(frames, frame => frame.inner);
+  backend.kernelOf(op)!(inner(inputs), fresh.attrs, inner(outputs), fresh.dims);
+  const margins = each(outputs, ({ whole }) =>
+    tensor(
+      Float32Array.from([
+        ...whole.data.subarray(0, MARGIN),
+        ...whole.data.subarray(whole.data.length - MARGIN),
+      ]),
+    ),
+  );
+  return { outputs: inner(outputs), margins };
+}
+
+/** The outputs, named apart from the inputs. */
+const marginsOf = (outputs: Named): Named =>
+  Object.fromEntries(Object.keys(outputs).map(key => [key, tensor(new Float32Array(2 * MARGIN).fill(99))]));
+
+const found = (finding: Finding, reason: string): Finding =>
+  finding.mismatch ? { ...finding, reason } : finding;
+
+/** Outputs compared, whatever the profile, with those of the same kernel. */
+const same = (a: Named, b: Named, reason: string) => found(compare(a, b, 'exact'), reason);
+
+type Manner = readonly [
+  what: string,
+  says: string,
+  judge: (subject: Subject, op: AnyOp) => Iterable<Finding>,
+];
+
+const manners: readonly Manner[] = [
+  [
+    'inputs-untouched',
+    'the inputs are after a call what they were before',
+    function* ({ backend }, op) {
+      for (const call of callsOf(op))
+        yield same(call.inputs, called(backend, op, call).inputs, 'the kernel changed its inputs');
+    },
+  ],
+  [
+    'outputs-written',
+    'every element of the outputs is written, whatever was there before',
+    function* ({ backend }, op) {
+      for (const call of callsOf(op)) {
+        const [first, second] = [0, 77].map(filler => {
+          const { inputs, outputs, attrs, dims } = freshCall(call);
+          for (const { data } of Object.values(outputs)) data.fill(filler);
+          backend.kernelOf(op)!(inputs, attrs, outputs, dims);
+          return outputs;
+        });
+        yield same(first, second, 'the outputs depend on what they held before the call');
+      }
+    },
+  ],
+  [
+    'nothing-kept',
+    'a call gives what it gives alone, also between calls of other sizes, and earlier results stay',
+    function* (subject, op) {
+      const calls = callsOf(op);
+      const results = [...calls, ...[...calls].reverse()].map(call => {
+        const { outputs } = called(subject.backend, op, call);
+        return { call, outputs, fresh: each(outputs, t => tensor(t.data.slice(), t.shape)) };
+      });
+      for (const { call, outputs, fresh } of results) {
+        yield same(fresh, outputs, 'a later call changed the outputs of an earlier one');
+        yield same(fresh, called(subject.backend, op, call).outputs, 'a call depends on those before it');
+        yield judgeCall(subject.backend, subject.profile, op, call);
+      }
+    },
+  ],
+  [
+    'in-bounds',
+    'nothing past the ends of the inputs is read, and nothing past those of the outputs is written',
+    function* (subject, op) {
+      for (const call of callsOf(op)) {
+        const [first, second] = [
+          inFrames(subject, op, call, ({ dtype }) => (dtype === 'f32' ? Number.NaN : 127)),
+          inFrames(subject, op, call, () => -3),
+        ];
+        yield same(first.outputs, second.outputs, 'what lies around the inputs changes the outputs');
+        yield same(marginsOf(first.margins), first.margins, 'the kernel wrote past the ends of an output');
+        yield same(marginsOf(second.margins), second.margins, 'the kernel wrote past the ends of an output');
+      }
+    },
+  ],
+];
+
+export const hygieneCases = (subject: Subject): Case[] =>
+  Object.values(ops).flatMap((op: AnyOp) =>
+    manners.map(([what, says, judge]) =>
+      caseOf(
+        subject.backend,
+        { address: `hygiene/${op.name}/${what}`, says, quick: true, ops: [op.name] },
+        () => worstOf(judge(subject, op)),
+      ),
+    ),
+  );

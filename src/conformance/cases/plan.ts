@@ -1,0 +1,106 @@
+/** Whole blocks and whole models, under every recipe. */
+import { trace } from '../../graph.ts';
+import { block } from '../../model/mamba.ts';
+import { embedding } from '../../ops/embedding.ts';
+import { DEFAULT_RECIPE, FLOAT_RECIPE, recipes } from '../../quant/recipes.ts';
+import type { Recipe } from '../../quant/scheme.ts';
+import { initialState, once } from '../../run.ts';
+import { random } from '../../text/random.ts';
+import { caseOf } from '../judge/judge.ts';
+import { cut, fed, judgeOutcomes, opNamesOf, type PlanUnderTest, withExecutable } from '../plan.ts';
+import type { Subject } from '../suite.ts';
+import { planOfToy, type Toy, toys } from '../toy.ts';
+import type { Case } from './case.ts';
+
+/** Tokens for a toy. */
+export function textFor({ config }: Toy, length: number, seed = 9): Int32Array {
+  const next = random(seed);
+  return Int32Array.from({ length }, () => Math.floor(next() * config.vocabSize));
+}
+
+/** The toy as far as its first layer: its result is the residual stream f32[l, m]. */
+const blockOf = (toy: Toy): Toy => ({
+  ...toy,
+  name: `${toy.name}, one block`,
+  program: {
+    weights: toy.program.weights,
+    graph: trace((g, tokens) => {
+      const w = g.weight('backbone.embeddings.weight');
+      return block(g.scope('layers.0'), toy.config, 0, g.op('embedded', embedding, { tokens, w }));
+    }),
+  },
+});
+const blocks = once(() => toys().map(toy => [toy, blockOf(toy)] as const));
+
+/** One feed after the other of a text, from its start. */
+export const feedCase = (
+  { backend, profile }: Subject,
+  about: Pick<Case, 'address' | 'says' | 'quick' | 'ops'>,
+  make: () => PlanUnderTest,
+  text: () => Int32Array,
+  sizes: readonly number[],
+): Case =>
+  caseOf(backend, about, () => {
+    const under = make();
+    const fedText = text();
+    return withExecutable(backend, under.plan, executable =>
+      judgeOutcomes(
+        profile,
+        under,
+        fedText,
+        fed(executable, cut(fedText, sizes), initialState(under.plan)).outcomes,
+      ),
+    );
+  });
+
+const all: readonly (readonly [string, Recipe])[] = Object.entries(recipes);
+
+function toyCases(subject: Subject): Case[] {
+  return all.flatMap(([recipe, scheme]) =>
+    blocks().flatMap(([toy, one]) => {
+      const quick = [DEFAULT_RECIPE, FLOAT_RECIPE].includes(recipe as typeof DEFAULT_RECIPE);
+      const feed = (kind: string, of: Toy, what: string, sizes: readonly number[]) =>
+        feedCase(
+          subject,
+          {
+            address: `${kind}/${recipe}/${what}`,
+            says: `a ${kind === 'block' ? 'block' : 'model'} of ${toy.config.dInner} channels and the states after the text`,
+            quick,
+            ops: opNamesOf(of.program, scheme),
+          },
+          () => ({ plan: planOfToy(of, scheme), float: of.program }),
+          () =>
+            textFor(
+              toy,
+              sizes.reduce((sum, size) => sum + size, 0),
+            ),
+          sizes,
+        );
+      return [
+        feed('block', one, `${toy.name}/feed-64`, [64]),
+        feed('block', one, `${toy.name}/tokens`, Array(16).fill(1)),
+        feed('plan', toy, `${toy.name}/feed-64`, [64]),
+        feed('plan', toy, `${toy.name}/feed-300`, [300]),
+        feed('plan', toy, `${toy.name}/cuts`, [1, 1, 1, 125, 129, 43]),
+      ];
+    }),
+  );
+}
+
+const modelCases = (subject: Subject): Case[] =>
+  subject.models.map(({ name, recipe, plan, float, ops, text }) =>
+    feedCase(
+      subject,
+      {
+        address: `plan/${recipe}/${name}/feed-64`,
+        says: `the logits of ${name} over 64 tokens of a real text`,
+        quick: false,
+        ops,
+      },
+      () => ({ plan: plan(), float: float() }),
+      () => text().slice(0, 64),
+      [64],
+    ),
+  );
+
+export const planCases = (subject: Subject): Case[] => [...toyCases(subject), ...modelCases(subject)];

@@ -1,0 +1,118 @@
+/** Every op over sizes: those of its own sweep, and those next to the tiles that kernels are made of. */
+import type { AnyOp } from '../../op.ts';
+import { factor } from '../../ops/hadamard.ts';
+import { ops } from '../../ops/index.ts';
+import { random } from '../../text/random.ts';
+import { opCase } from '../judge/judge.ts';
+import type { Subject } from '../suite.ts';
+import type { Case } from './case.ts';
+import { type Choice, ordinaryCall } from './inputs.ts';
+
+type Sizes = Readonly<Record<string, readonly (number | boolean | string)[]>>;
+
+const USUAL: Sizes = { l: [2, 129, 260], n: [2, 6, 7, 33], m: [2, 6, 7, 33] };
+/** Next to tiles of 4, 16, 32, 64 and 128. A letter stands for its own value: one scale for each token (`l`) or row (`o`). */
+const TILES: Readonly<Record<string, Sizes>> = {
+  linear: { l: [3, 127, 129, 257], i: [2, 7, 8, 9, 65], o: [1, 3, 4, 5, 63] },
+  'linear-i8': {
+    l: [3, 128, 129],
+    i: [6, 24, 48, 54],
+    o: [1, 3, 4, 5, 15, 16, 17, 33],
+    g: [1, 2, 3, 6],
+    s: ['l', 1],
+    p: ['o', 1],
+  },
+  'linear-i4': {
+    l: [3, 128, 129],
+    i: [6, 24, 33, 48, 54, 66],
+    o: [1, 3, 4, 5, 15, 16, 17, 33],
+    g: [1, 2, 3, 6],
+    s: ['l', 1],
+  },
+  'causal-conv1d': {
+    l: [2, 127, 131, 300],
+    d: [1, 3, 4, 5, 63, 64, 65],
+    k: [1, 2, 3, 4, 5],
+    activation: ['silu', 'none'],
+  },
+  'selective-scan': { l: [3, 127, 129, 257], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
+  'selective-scan-f16': { l: [3, 129], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
+  'selective-scan-i8state': { l: [3, 129], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
+  quantize: { l: [2, 129], n: [2, 3, 5, 15, 16, 17, 33], s: ['l'] },
+  dequantize: { l: [2, 129], n: [2, 3, 5, 15, 16, 17, 33], s: ['l'] },
+  'dequantize-i4': { l: [2, 129], n: [6, 24, 33, 48], g: [1, 2, 3, 6] },
+  fwht: { l: [2, 130], n: [4, 8, 16, 32, 48, 96, 192, 384, 40, 160, 320, 112, 28], inverse: [false, true] },
+  'rms-norm': { l: [2, 130], m: [2, 3, 5, 31, 33, 34, 63, 64, 65, 161], eps: [1e-5, 1e-6] },
+  slice: { l: [2, 130], n: [11], start: [0, 1, 2, 3, 4], size: [1, 2, 3, 4, 5, 6] },
+  embedding: { l: [130], v: [5, 9], m: [2, 3, 4, 6, 12] },
+  'embedding-i8': { l: [130], v: [5, 9, 16, 17, 40], m: [2, 3, 4, 6, 12, 13] },
+};
+/** Of the combinations of one table: as many as show its edges, without all of their products. */
+const MOST = 80;
+
+/** Every choice of one value for each letter and attribute. */
+export const choices = (sizes: Sizes): Choice[] =>
+  Object.entries(sizes).reduce<Choice[]>(
+    (all, [key, list]) => all.flatMap(choice => list.map(value => ({ ...choice, [key]: value }))),
+    [{}],
+  );
+
+/** At most `MOST` of a list, always the same. */
+function some<T>(list: readonly T[]): readonly T[] {
+  const next = random(list.length);
+  return list.filter(() => next() < MOST / list.length);
+}
+
+/** Whether the choice keeps the constraints of its op. */
+function isAllowed(op: AnyOp, choice: Choice): boolean {
+  const { i = 1, o = 1, g = 1, p = 1, n = 1 } = choice as Readonly<Record<string, number>>;
+  if (op.name === ops.fwht.name) return factor(n) !== undefined;
+  if (op.name === ops.dequantizeI4.name) return n % g === 0;
+  return i % g === 0 && (g === 1 || p === o || op.name === ops.linearI4.name);
+}
+
+const solved = (choice: Choice): Choice =>
+  Object.fromEntries(Object.entries(choice).map(([key, value]) => [key, choice[value as string] ?? value]));
+
+const inWords = (choice: Choice, absent: readonly string[]): string =>
+  [
+    ...Object.entries(choice).map(([key, value]) => `${key}=${value}`),
+    ...absent.map(key => `no-${key.toLowerCase()}`),
+  ].join(',');
+
+/** One point of a sweep: the sizes and attributes of a call, and the inputs that it goes without. */
+export interface Point {
+  readonly choice: Choice;
+  readonly absent: readonly string[];
+}
+
+/** The points of an op at given choices, by the words of their addresses. Every optional input is there at half of them. */
+export function pointsOf(op: AnyOp, all: readonly Choice[]): ReadonlyMap<string, Point> {
+  const optional = Object.keys(op.inputs).filter(key => (op.inputs[key] as string).endsWith('?'));
+  const next = random(op.name.length);
+  const points = all.map(choice => ({
+    choice: solved(choice),
+    absent: optional.filter(() => next() < 0.5),
+  }));
+  return new Map(
+    points.flatMap(({ choice, absent }) =>
+      isAllowed(op, choice) ? [[inWords(choice, absent), { choice, absent }] as const] : [],
+    ),
+  );
+}
+
+/** Those that the suite visits. */
+export const sweepOf = (op: AnyOp): ReadonlyMap<string, Point> =>
+  pointsOf(op, [...choices(op.sweep), ...some(choices(TILES[op.name] ?? USUAL))]);
+
+export const sweepCases = (subject: Subject): Case[] =>
+  Object.values(ops).flatMap((op: AnyOp) =>
+    [...sweepOf(op)].map(([words, { choice, absent }], i) => {
+      const about = {
+        address: `op/${op.name}/sweep/${words}`,
+        says: `${op.formula}, at these sizes`,
+        quick: i % 4 === 0,
+      };
+      return opCase(subject, op, about, () => ordinaryCall(op, choice, absent, subject.seed));
+    }),
+  );

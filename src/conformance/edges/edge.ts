@@ -1,0 +1,73 @@
+/** What edge cases are made of. */
+import type { AnyOp, Attrs } from '../../op.ts';
+import { type Tensor, tensor } from '../../tensor.ts';
+import { random } from '../../text/random.ts';
+import { attrsOf, type Choice, gauss, inputOf } from '../cases/inputs.ts';
+
+/** An op, what is on edge, what that shows, and the call. */
+export type Edge = readonly [
+  op: AnyOp,
+  what: string,
+  says: string,
+  make: () => { readonly inputs: Readonly<Record<string, Tensor>>; readonly attrs?: Attrs },
+];
+
+export const f32 = (values: Iterable<number>, ...shape: number[]): Tensor<'f32'> => {
+  const data = Float32Array.from(values);
+  return tensor(data, shape.length ? shape : [1, data.length]);
+};
+export const i8 = (values: Iterable<number>, ...shape: number[]): Tensor<'i8'> =>
+  tensor(Int8Array.from(values), shape);
+
+export const times = <T>(count: number, make: (i: number) => T): T[] =>
+  Array.from({ length: count }, (_, i) => make(i));
+export const both = (values: readonly number[]): number[] => values.flatMap(x => [x, -x]);
+
+const FLOAT = new Float32Array(1);
+const BITS = new Int32Array(FLOAT.buffer);
+
+/** The f32 `steps` places further from zero than x. */
+export function beside(x: number, steps: number): number {
+  FLOAT[0] = x;
+  BITS[0] += steps;
+  return FLOAT[0];
+}
+/** x rounded to f32, and its neighbours on both sides, as far as zero. */
+export const around = (x: number): number[] =>
+  [-2, -1, 0, 1, 2].map(steps => beside(x, steps)).filter(value => !Number.isNaN(value));
+
+/** f32 of every exponent and both signs, with changing mantissas; no NaN. */
+export function everyExponent(count: number): Float32Array {
+  const step = Math.floor(2 ** 32 / count) | 1;
+  const bits = Uint32Array.from({ length: count }, (_, i) => Math.imul(i, step));
+  return new Float32Array(bits.buffer).map(x => (Number.isNaN(x) ? 0 : x));
+}
+
+/** Large, and yet so small that no product of the ops overflows to an infinity that meets its opposite. */
+const LARGE = 1e9;
+
+function extreme(next: () => number): number {
+  const kind = next();
+  if (kind < 0.1) return next() < 0.5 ? 0 : -0;
+  return gauss(next) * [1e-41, LARGE, 20, 50, 1][Math.floor(5 * next())];
+}
+
+/** By input: where zero or a sign makes no sense. */
+const positive = (next: () => number): number => Math.abs(extreme(next)) || 1;
+const SIGNS: Readonly<Record<string, (next: () => number) => number>> = {
+  scale: positive,
+  xscale: positive,
+  wscale: positive,
+  c: positive,
+  dt: next => Math.abs(extreme(next)),
+  A: next => -Math.abs(extreme(next)),
+};
+
+/** Inputs of all sizes that f32 has, infinities apart. */
+export function extremeCall(op: AnyOp, choice: Choice): ReturnType<Edge[3]> {
+  const inputs = Object.keys(op.inputs).map((key, i) => [
+    key,
+    inputOf(op, key, choice, random(7000 + i), SIGNS[key] ?? extreme),
+  ]);
+  return { inputs: Object.fromEntries(inputs), attrs: attrsOf(op, choice) };
+}

@@ -1,0 +1,105 @@
+/** What the conformance suite is fed with: the stored calls of golden/, and the model that comes with the package. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import { type Folder, using } from '../formats/bytes.ts';
+import { openFile, openFolder } from '../formats/disk.ts';
+import { readJson } from '../formats/json.ts';
+import { readSafetensors, type SafetensorsFile } from '../formats/safetensors.ts';
+import { createTokenizer } from '../formats/tokenizer.ts';
+import type { Attrs } from '../op.ts';
+import { openFloatModel } from '../open/model.ts';
+import { EMBEDDED_MODEL } from '../open/node.ts';
+import { needsCalibration } from '../quant/calibrate.ts';
+import { planOf } from '../quant/pipeline.ts';
+import { recipes } from '../quant/recipes.ts';
+import type { Recipe } from '../quant/scheme.ts';
+import { loadStats } from '../quant/stats-file.ts';
+import { once } from '../run.ts';
+import type { Tensor } from '../tensor.ts';
+import { opNamesOf } from './plan.ts';
+import type { Goldens, ModelUnderTest } from './suite.ts';
+
+const folder = fileURLToPath(new URL('../../golden', import.meta.url));
+
+interface Manifest {
+  readonly files: Readonly<
+    Record<string, { readonly sha256: string; readonly op: string; readonly why: string }>
+  >;
+}
+const manifest = (): Manifest => JSON.parse(readFileSync(`${folder}/manifest.json`, 'utf8'));
+
+/** The stored calls. Each is read, and compared with its hash, when its case runs. */
+export const goldens = (): Goldens =>
+  Object.entries(manifest().files).flatMap(([path, { op, why, sha256 }]) => {
+    const [, directory, name] = /^(.+)\/(.+)\.safetensors$/.exec(path) ?? [];
+    return directory === op ? [{ op, name, says: why, read: () => readGolden(path, sha256) }] : [];
+  });
+
+function readGolden(path: string, sha256: string): ReturnType<Goldens[number]['read']> {
+  const source = openFile(`${folder}/${path}`);
+  try {
+    const found = createHash('sha256').update(source.read(0, source.size)).digest('hex');
+    if (found !== sha256)
+      throw new Error(`golden/${path}: is not the file of the manifest (${found.slice(0, 12)})`);
+    const file = readSafetensors(source, { finite: false });
+    return { inputs: inputsOf(file), attrs: JSON.parse(file.metadata.attrs) as Attrs };
+  } finally {
+    source.close();
+  }
+}
+
+const inputsOf = (file: SafetensorsFile): Readonly<Record<string, Tensor>> =>
+  Object.fromEntries(
+    [...file.tensors.keys()].flatMap(name =>
+      name.startsWith('in.') ? [[name.slice(3), file.read(name)]] : [],
+    ),
+  );
+
+/** Of the list of stored calls, which holds the hash of each: equal where all goldens are. */
+export const goldensHash = (): string =>
+  createHash('sha256')
+    .update(readFileSync(`${folder}/manifest.json`))
+    .digest('hex');
+
+/** The embedded model under every recipe that it has the statistics for. Its weights are read, and its plans made, when a case runs. */
+export function embeddedModels(): readonly ModelUnderTest[] {
+  const folder = openFolder(EMBEDDED_MODEL);
+  const { program, identity } = openFloatModel(folder);
+  const text = once(() => beginning(folder, 'validation.txt.gz'));
+  const fileOf = (name: string) => `stats.${name}.safetensors`;
+  const here = new Set(folder.list());
+  const ready = Object.entries(recipes).filter(
+    ([name, recipe]: [string, Recipe]) => here.has(fileOf(name)) || !needsCalibration(program, recipe),
+  );
+  return ready.map(([name, recipe]: [string, Recipe]) => ({
+    name: 'embedded',
+    recipe: name,
+    float: () => program,
+    plan: once(() => {
+      const file = fileOf(name);
+      if (!here.has(file)) return planOf(program, recipe);
+      return planOf(
+        program,
+        recipe,
+        using(folder, file, found => loadStats(found, { recipe, source: identity() })).stats,
+      );
+    }),
+    ops: opNamesOf(program, recipe),
+    text,
+  }));
+}
+
+/** Enough for every case, and no more: to tokenise the whole takes a second. */
+const CHARACTERS = 4000;
+
+function beginning(folder: Folder, file: string): Int32Array {
+  const tokenizer = createTokenizer(
+    readJson(folder, 'tokenizer.json'),
+    readJson(folder, 'tokenizer_config.json'),
+    `${folder.name}/tokenizer.json`,
+  );
+  const text = using(folder, file, source => gunzipSync(source.read(0, source.size)).toString('utf8'));
+  return tokenizer.encode(text.slice(0, CHARACTERS));
+}

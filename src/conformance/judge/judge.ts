@@ -1,0 +1,139 @@
+/** Runs what a case does, and says how it came out. */
+import type { Backend } from '../../backends/backend.ts';
+import type { AnyOp, BoundCall } from '../../op.ts';
+import { ops } from '../../ops/index.ts';
+import { type Tensor, tensor } from '../../tensor.ts';
+import {
+  type Case,
+  isUnsupported,
+  type Mismatch,
+  type Profile,
+  type Vectors,
+  type Verdict,
+} from '../cases/case.ts';
+import { tolerances } from './bounds.ts';
+import { compare } from './compare.ts';
+
+/** Thrown where a case cannot apply. */
+export class Skipped extends Error {}
+
+type Named = Readonly<Record<string, Tensor>>;
+
+/** What was found. Without a mismatch it is a pass. */
+export interface Finding {
+  readonly mismatch?: Mismatch | undefined;
+  readonly worst?: number;
+  /** In place of a sentence about the mismatch alone. */
+  readonly reason?: string;
+}
+
+const byName = new Map<string, AnyOp>(Object.values(ops).map(op => [op.name, op]));
+export const opNamed = (name: string): AnyOp | undefined => byName.get(name);
+
+/** A case that runs `judge` where the backend has every op that it needs. */
+export function caseOf(backend: Backend, about: Omit<Case, 'run'>, judge: () => Finding): Case {
+  return {
+    ...about,
+    run() {
+      const begin = performance.now();
+      const verdict = verdictOf(backend, about.ops, judge);
+      return { ...verdict, milliseconds: performance.now() - begin };
+    },
+  };
+}
+
+function verdictOf(
+  backend: Backend,
+  needed: readonly string[],
+  judge: () => Finding,
+): Omit<Verdict, 'milliseconds'> {
+  try {
+    const missing = needed.filter(name => !backend.kernelOf(byName.get(name)!));
+    if (missing.length > 0)
+      return {
+        outcome: 'unsupported',
+        reason: `backend ${backend.name} has no kernel for ${missing.join(', ')}`,
+      };
+    const { mismatch, worst, reason } = judge();
+    if (!mismatch) return { outcome: 'pass', worst };
+    return { outcome: 'fail', reason: reason ?? sentence(mismatch), mismatch, worst };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    if (error instanceof Skipped) return { outcome: 'skipped', reason };
+    if (isUnsupported(error)) return { outcome: 'unsupported', reason };
+    return { outcome: 'error', reason };
+  }
+}
+
+const sentence = ({ tensor, index, expected, got, wrong, of }: Mismatch): string =>
+  `${tensor}[${index.join(', ')}] is ${got}, expected ${expected}; ${wrong} of ${of} values are wrong`;
+
+/** The first finding that is wrong, else the one that came nearest to it. */
+export function worstOf(findings: Iterable<Finding>): Finding {
+  let worst: Finding = {};
+  for (const finding of findings) {
+    if (finding.mismatch) return finding;
+    if ((finding.worst ?? 0) >= (worst.worst ?? 0)) worst = finding;
+  }
+  return worst;
+}
+
+const copied = (tensors: Named): Named =>
+  Object.fromEntries(
+    Object.entries(tensors).flatMap(([key, t]) => (t ? [[key, tensor(t.data.slice(), t.shape)]] : [])),
+  );
+
+/** What outputs hold before a kernel writes them. */
+const UNWRITTEN = { f32: Number.NaN, i8: 0x55, i32: 0x55555555 } as const;
+
+/** A call of its own to give away: the inputs copied, the outputs full of what nobody would compute. */
+export const freshCall = ({ inputs, outputs, attrs, dims }: BoundCall): BoundCall => {
+  const unwritten = copied(outputs);
+  for (const { data, dtype } of Object.values(unwritten)) data.fill(UNWRITTEN[dtype]);
+  return { inputs: copied(inputs), outputs: unwritten, attrs, dims };
+};
+
+/** Runs a kernel on a call that is its own, and returns that call. */
+export function called(backend: Backend, op: AnyOp, call: BoundCall): BoundCall {
+  const fresh = freshCall(call);
+  backend.kernelOf(op)!(fresh.inputs, fresh.attrs, fresh.outputs, fresh.dims);
+  return fresh;
+}
+
+/** What the reference gives for a call, which stays as it is. */
+export function expectedOf(op: AnyOp, call: BoundCall): Named {
+  const { inputs, outputs, attrs, dims } = freshCall(call);
+  op.reference(inputs, attrs, outputs, dims);
+  return outputs;
+}
+
+export function vectorsOf(op: AnyOp, call: BoundCall): Vectors {
+  const expected = expectedOf(op, call);
+  return { op: op.name, call, expected, tolerances: tolerances(op, call, expected) };
+}
+
+/** How near the backend comes to the reference on a call. */
+export function judgeCall(backend: Backend, profile: Profile, op: AnyOp, call: BoundCall): Finding {
+  const expected = expectedOf(op, call);
+  return compare(
+    expected,
+    called(backend, op, call).outputs,
+    profile,
+    judgeTolerances(profile, op, call, expected),
+  );
+}
+
+/** Nothing in the exact profile, where they are not needed. */
+export const judgeTolerances = (profile: Profile, op: AnyOp, call: BoundCall, expected: Named) =>
+  profile === 'exact' ? undefined : tolerances(op, call, expected);
+
+/** A case of one op: the backend's kernel against the reference, on a call that is made when it is needed. */
+export const opCase = (
+  { backend, profile }: { readonly backend: Backend; readonly profile: Profile },
+  op: AnyOp,
+  about: Pick<Case, 'address' | 'says' | 'quick'>,
+  call: () => BoundCall,
+): Case =>
+  caseOf(backend, { ...about, ops: [op.name], vectors: () => vectorsOf(op, call()) }, () =>
+    judgeCall(backend, profile, op, call()),
+  );

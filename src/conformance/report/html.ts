@@ -1,0 +1,227 @@
+/** A report as one page: no script, nothing from the network, light or dark as its reader has it, and fit for paper. */
+import { OUTCOMES, type Outcome } from '../cases/case.ts';
+import { STYLE } from './html-style.ts';
+import { escapeXml as text } from './junit.ts';
+import {
+  conclusion,
+  countsOf,
+  explain,
+  groupBy,
+  isExpectedFailure,
+  isFailure,
+  isUnexpectedPass,
+  placeOf,
+  type Report,
+  type Result,
+  replayOf,
+  short,
+  worstOf,
+} from './report.ts';
+
+export function renderHtml(report: Report): string {
+  const { backend, profile, results } = report;
+  const { ok, says } = conclusion(report);
+  const failures = results.filter(isFailure);
+  const title = `Conformance of ${text(backend)}`;
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${title}: ${ok ? 'passed' : 'failed'}</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<header>
+<h1>${title}</h1>
+<p class="verdict ${ok ? 'pass' : 'fail'}">${text(says)}</p>
+<p class="about">${PROFILES[profile]}</p>
+</header>
+<main>
+${counters(report)}
+${matrix(report)}
+${wholes(report)}
+${section('Failures', failures, group => group.map(result => failure(report, result)).join('\n'))}
+${section('Expected to fail', results.filter(isExpectedFailure), known)}
+${section('Passed, though expected to fail', results.filter(isUnexpectedPass), known)}
+${section(
+  'Not tried',
+  results.filter(({ outcome }) => outcome === 'unsupported' || outcome === 'skipped'),
+  untried,
+)}
+${section('Every case', results, everything)}
+${environment(report)}
+</main>
+</body>
+</html>
+`;
+}
+
+const PROFILES = {
+  exact: 'Profile <b>exact</b>: every value has the bits of the reference.',
+  tolerant:
+    'Profile <b>tolerant</b>: integers are exact; every float is within a bound that follows from the work behind it. ' +
+    'Errors are in units of that bound: above 1 is a failure.',
+} as const;
+
+/** A sign beside each colour, so that nothing is said by colour alone. */
+const SIGNS: Readonly<Record<Outcome, string>> = {
+  pass: '✓',
+  fail: '✗',
+  error: '!',
+  unsupported: '–',
+  skipped: '·',
+};
+
+const section = (
+  title: string,
+  group: readonly Result[],
+  body: (group: readonly Result[]) => string,
+): string =>
+  group.length
+    ? `<section>\n<h2>${title} <small>${group.length}</small></h2>\n${body(group)}\n</section>`
+    : '';
+
+function counters(report: Report): string {
+  const { passed, failed, errors, unsupported, skipped, expectedFailures } = countsOf(report);
+  const boxes: readonly (readonly [string, number, Outcome])[] = [
+    ['passed', passed, 'pass'],
+    ['failed', failed, 'fail'],
+    ['errors', errors, 'error'],
+    ['expected to fail', expectedFailures, 'skipped'],
+    ['unsupported', unsupported, 'unsupported'],
+    ['skipped', skipped, 'skipped'],
+  ];
+  const shown = boxes.map(
+    ([name, n, kind]) => `<li class="${n ? kind : 'none'}"><b>${n}</b> ${SIGNS[kind]} ${name}</li>`,
+  );
+  return `<ul class="counters">${shown.join('')}</ul>`;
+}
+
+/** Ops down, families across. */
+function matrix({ results, profile }: Report): string {
+  const measured = profile === 'tolerant';
+  const placed = results.filter(({ address }) => placeOf(address).isOp);
+  if (placed.length === 0) return '';
+  const families = [...groupBy(placed, ({ address }) => placeOf(address).family).keys()];
+  const rows = [...groupBy(placed, ({ address }) => placeOf(address).row)].map(([op, group]) => {
+    const cells = families.map(family =>
+      cell(
+        group.filter(({ address }) => placeOf(address).family === family),
+        measured,
+      ),
+    );
+    return `<tr><th scope="row">${text(op)}</th>${cells.join('')}${measured ? worstCell(group) : ''}</tr>`;
+  });
+  const head = families.map(family => `<th scope="col">${text(family)}</th>`).join('');
+  return `<section>
+<h2>Ops</h2>
+<div class="wide"><table class="matrix">
+<thead><tr><th scope="col">op</th>${head}${measured ? '<th scope="col">worst error</th>' : ''}</tr></thead>
+<tbody>
+${rows.join('\n')}
+</tbody>
+</table></div>
+${legend()}
+</section>`;
+}
+
+const legend = () =>
+  `<p class="legend">${OUTCOMES.map(outcome => `<span class="${outcome}">${SIGNS[outcome]}</span> ${outcome}`).join(' &ensp; ')}</p>`;
+
+/** The gravest outcome, how many cases have it of how many, and the largest error. */
+function cell(group: readonly Result[], measured: boolean): string {
+  if (group.length === 0) return '<td></td>';
+  const gravest = (['error', 'fail', 'pass', 'skipped', 'unsupported'] as const).find(outcome =>
+    group.some(result => result.outcome === outcome),
+  )!;
+  const n = group.filter(({ outcome }) => outcome === gravest).length;
+  const counts = n === group.length ? String(n) : `${n}<small>/${group.length}</small>`;
+  const all = OUTCOMES.flatMap(outcome => {
+    const count = group.filter(result => result.outcome === outcome).length;
+    return count ? [`${count} ${outcome}`] : [];
+  });
+  const worst = worstOf(group);
+  const error = measured && worst ? ` <small class="by">${short(worst)}</small>` : '';
+  return `<td class="${gravest}" title="${all.join(', ')}">${SIGNS[gravest]} ${counts}${error}</td>`;
+}
+
+/** Where the largest error was. */
+function worstCell(group: readonly Result[]): string {
+  const worst = worstOf(group);
+  if (worst === undefined) return '<td class="worst"></td>';
+  const at = group.find(result => result.worst === worst)!;
+  return `<td class="worst" title="${text(at.address)}">${worst === 0 ? '0' : short(worst)}</td>`;
+}
+
+/** What is judged as a whole: fused ops, blocks, models, state. */
+function wholes({ results, profile }: Report): string {
+  const measured = profile === 'tolerant';
+  const placed = results.filter(({ address }) => !placeOf(address).isOp);
+  if (placed.length === 0) return '';
+  const columns = OUTCOMES.filter(outcome => placed.some(result => result.outcome === outcome));
+  const rows = [...groupBy(placed, ({ address }) => placeOf(address).row)].map(([row, group]) => {
+    const cells = columns.map(column => {
+      const n = group.filter(({ outcome }) => outcome === column).length;
+      return n ? `<td class="${column}">${SIGNS[column]} ${n}</td>` : '<td></td>';
+    });
+    return `<tr><th scope="row">${text(row)}</th>${cells.join('')}${measured ? worstCell(group) : ''}</tr>`;
+  });
+  const head = columns.map(column => `<th scope="col">${column}</th>`).join('');
+  return `<section>
+<h2>Fused ops, blocks, models, state</h2>
+<div class="wide"><table class="matrix">
+<thead><tr><th scope="col">part</th>${head}${measured ? '<th scope="col">worst error</th>' : ''}</tr></thead>
+<tbody>
+${rows.join('\n')}
+</tbody>
+</table></div>
+</section>`;
+}
+
+function failure(report: Report, result: Result): string {
+  const [first, ...rest] = explain(result);
+  return `<article>
+<h3><span class="${result.outcome}">${SIGNS[result.outcome]} ${result.outcome}</span> ${text(result.address)}</h3>
+<p>${text(result.says)}</p>
+<pre>${[first, ...rest].map(text).join('\n')}</pre>
+<p class="replay"><code>${text(replayOf(report, result))}</code></p>
+</article>`;
+}
+
+const known = (group: readonly Result[]): string =>
+  `<ul class="plain">${group.map(({ address, xfail }) => `<li><code>${text(address)}</code> ${text(xfail!)}</li>`).join('')}</ul>`;
+
+const untried = (group: readonly Result[]): string =>
+  [...groupBy(group, ({ outcome, reason }) => `${outcome}: ${reason}`)]
+    .map(
+      ([reason, same]) =>
+        `<details><summary>${text(reason)} <small>${same.length}</small></summary><ul class="plain">${same
+          .map(({ address }) => `<li><code>${text(address)}</code></li>`)
+          .join('')}</ul></details>`,
+    )
+    .join('\n');
+
+function everything(group: readonly Result[]): string {
+  const rows = group.map(
+    ({ address, outcome, worst, milliseconds, says }) =>
+      `<tr title="${text(says)}"><td><code>${text(address)}</code></td><td class="${outcome}">${SIGNS[outcome]} ${outcome}</td>` +
+      `<td class="worst">${worst === undefined ? '' : short(worst)}</td><td class="worst">${milliseconds.toFixed(1)}</td></tr>`,
+  );
+  return `<details><summary>Show them</summary><div class="wide"><table>
+<thead><tr><th>address</th><th>outcome</th><th>worst error</th><th>ms</th></tr></thead>
+<tbody>
+${rows.join('\n')}
+</tbody>
+</table></div></details>`;
+}
+
+function environment({ environment: values, milliseconds, replay }: Report): string {
+  const rows = Object.entries({
+    ...values,
+    command: replay,
+    time: `${(milliseconds / 1000).toFixed(1)} s`,
+  }).map(([key, word]) => `<dt>${text(key)}</dt><dd>${text(word)}</dd>`);
+  return `<section>\n<h2>Environment</h2>\n<dl>${rows.join('')}</dl>\n</section>`;
+}

@@ -1,0 +1,71 @@
+/** A report as Markdown: for a pull request, a summary of continuous integration, or a page of results. */
+import { OUTCOMES } from '../cases/case.ts';
+import {
+  conclusion,
+  explain,
+  groupBy,
+  isFailure,
+  placeOf,
+  type Report,
+  reasons,
+  replayOf,
+  short,
+  worstOf,
+} from './report.ts';
+
+/** Failures that are shown in full. */
+const SHOWN = 50;
+
+export function renderMarkdown(report: Report): string {
+  const { results, backend, profile, environment } = report;
+  const rows = [...groupBy(results, ({ address }) => placeOf(address).row)].map(([row, group]) => {
+    const worst = worstOf(group);
+    const counts = OUTCOMES.map(outcome => group.filter(result => result.outcome === outcome).length || '');
+    return [`\`${row}\``, ...counts, worst === undefined || profile === 'exact' ? '' : short(worst)];
+  });
+  const failures = results.filter(isFailure);
+  const details = failures
+    .slice(0, SHOWN)
+    .map(result =>
+      [
+        `#### \`${result.address}\``,
+        `${plain(result.says)}\n`,
+        '```text',
+        `${result.outcome}: ${explain(result).join('\n')}`,
+        replayOf(report, result),
+        '```',
+      ].join('\n'),
+    );
+  if (failures.length > SHOWN) details.push(`and ${failures.length - SHOWN} more`);
+  const untried = (['unsupported', 'skipped'] as const).flatMap(outcome =>
+    reasons(results.filter(result => result.outcome === outcome)).map(([reason, count]) => [
+      outcome,
+      count,
+      plain(reason),
+    ]),
+  );
+  const known = results
+    .filter(({ xfail }) => xfail !== undefined)
+    .map(({ address, outcome, xfail }) => [`\`${address}\``, outcome, plain(xfail!)]);
+  return `${[
+    `## Conformance of \`${backend}\`, profile ${profile}`,
+    `**${conclusion(report).says}**`,
+    rows.length ? table(['', ...OUTCOMES, 'worst error / bound'], rows) : '',
+    details.length ? `### Failures\n\n${details.join('\n\n')}` : '',
+    untried.length ? `### Not tried\n\n${table(['outcome', 'cases', 'reason'], untried)}` : '',
+    known.length ? `### Expected to fail\n\n${table(['case', 'outcome', 'reason'], known)}` : '',
+    `### Environment\n\n${table(
+      ['', ''],
+      Object.entries(environment).map(([key, value]) => [key, plain(value)]),
+    )}`,
+  ]
+    .filter(text => text !== '')
+    .join('\n\n')}\n`;
+}
+
+type Row = readonly (string | number)[];
+const table = (head: readonly string[], rows: readonly Row[]): string =>
+  [head, head.map(() => '---'), ...rows].map(cells => `| ${cells.join(' | ')} |`).join('\n');
+
+/** What would be markup, or end a cell of a table. */
+const plain = (text: string): string => text.replace(/[\\`*_[\]<>|]/g, '\\$&').replaceAll('\n', ' ');

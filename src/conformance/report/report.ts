@@ -1,0 +1,256 @@
+/**
+ * Runs cases and keeps what came of them: the value that every form of report is made from.
+ *
+ *   runAll(cases) → Run      { ...about, ...run } → Report      terminal here, html.ts, junit.ts, markdown.ts
+ */
+import { align } from '../../plan/render.ts';
+import { type Case, OUTCOMES, type Outcome, type Profile, type Verdict } from '../cases/case.ts';
+
+export interface Result extends Verdict {
+  readonly address: string;
+  readonly says: string;
+  /** Why it is expected to fail, where it is. */
+  readonly xfail?: string;
+}
+
+/** A failure that was expected is in `expectedFailures` and nowhere else. */
+export interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly unsupported: number;
+  readonly skipped: number;
+  readonly errors: number;
+  readonly expectedFailures: number;
+}
+
+export interface Run {
+  readonly results: readonly Result[];
+  readonly milliseconds: number;
+}
+
+/** What was judged, how and where. */
+export interface About {
+  /** As it was asked for: `wasm`, `exec:./backend`. */
+  readonly backend: string;
+  readonly profile: Profile;
+  /** The command that, completed by an address, runs one case again. */
+  readonly replay: string;
+  /** What it ran on, in words, by topic. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export type Report = About & Run;
+
+/**
+ * Runs the cases one after the other. `onCase` is told of each result, with how many are done.
+ *
+ * `xfails` are the cases that are expected to fail, with the reason. They stay failures, but do not make the run one.
+ */
+export function runAll(
+  cases: readonly Case[],
+  onCase: (result: Result, done: number) => void = () => {},
+  xfails: ReadonlyMap<string, string> = new Map(),
+): Run {
+  const begin = performance.now();
+  const results = cases.map(({ address, says, run }, i) => {
+    const xfail = xfails.get(address);
+    const result = { address, says, ...believed(run()), ...(xfail === undefined ? {} : { xfail }) };
+    onCase(result, i + 1);
+    return result;
+  });
+  return { results, milliseconds: performance.now() - begin };
+}
+
+/** No case passes by an error that is not a number, whoever wrote it. */
+const believed = (verdict: Verdict): Verdict =>
+  Number.isNaN(verdict.worst ?? 0) && verdict.outcome === 'pass'
+    ? { ...verdict, outcome: 'fail', reason: 'its worst error is NaN', worst: Number.POSITIVE_INFINITY }
+    : verdict;
+
+const isBad = ({ outcome }: Result): boolean => outcome === 'fail' || outcome === 'error';
+/** Bad, and nobody said it would be. */
+export const isFailure = (result: Result): boolean => isBad(result) && result.xfail === undefined;
+export const isExpectedFailure = (result: Result): boolean => isBad(result) && result.xfail !== undefined;
+export const isUnexpectedPass = ({ outcome, xfail }: Result): boolean =>
+  outcome === 'pass' && xfail !== undefined;
+
+export function countsOf({ results }: Run): Counts {
+  const count = (outcome: Outcome) =>
+    results.filter(result => result.outcome === outcome && !isExpectedFailure(result)).length;
+  return {
+    passed: count('pass'),
+    failed: count('fail'),
+    unsupported: count('unsupported'),
+    skipped: count('skipped'),
+    errors: count('error'),
+    expectedFailures: results.filter(isExpectedFailure).length,
+  };
+}
+
+/** What the run shows. Where nothing was judged it shows nothing, and that is no success. */
+export function conclusion(run: Run): { readonly ok: boolean; readonly says: string } {
+  const { passed, failed, unsupported, skipped, errors, expectedFailures } = countsOf(run);
+  const listed = (...parts: readonly (readonly [number, string])[]): string =>
+    parts.flatMap(([n, words]) => (n ? [`${n} ${words}`] : [])).join(', ');
+  const untried = listed(
+    [expectedFailures, 'expected to fail'],
+    [unsupported, 'unsupported'],
+    [skipped, 'skipped'],
+  );
+  const tail = untried && `; ${untried}`;
+  if (run.results.length === 0) return { ok: false, says: 'FAILED: there was no case to run' };
+  if (passed + failed + errors + expectedFailures === 0)
+    return { ok: false, says: `FAILED: nothing was judged${tail}` };
+  const judged = listed([failed, 'failed'], [errors, 'ended in an error'], [passed, 'passed']);
+  const ok = failed + errors === 0;
+  return { ok, says: `${ok ? 'PASSED' : 'FAILED'}: ${judged || 'nothing but what was expected'}${tail}` };
+}
+
+/** One line of a table: an op, or a part of the suite that takes several; and the family, for an op. */
+export interface Place {
+  readonly row: string;
+  readonly family: string;
+  readonly isOp: boolean;
+}
+
+/** `op/fwht/golden/basic` → fwht, golden; `plan/quamba/toy/feed-64` → plan/quamba, toy; `state/fork` → state, fork. */
+export function placeOf(address: string): Place {
+  const [first, second, third = ''] = address.split('/');
+  if (first === 'op') return { row: second, family: third, isOp: true };
+  if (first === 'hygiene') return { row: second, family: first, isOp: true };
+  return { row: third ? `${first}/${second}` : first, family: third || second, isOp: false };
+}
+
+/** In the order in which they come. */
+export function groupBy<T>(items: readonly T[], key: (item: T) => string): ReadonlyMap<string, readonly T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) groups.set(key(item), [...(groups.get(key(item)) ?? []), item]);
+  return groups;
+}
+
+/** The largest error in units of its bound; undefined where none was measured. */
+export const worstOf = (results: readonly Result[]): number | undefined =>
+  results.reduce<number | undefined>(
+    (most, { worst }) => (worst === undefined || (most !== undefined && !(worst > most)) ? most : worst),
+    undefined,
+  );
+
+/** `0`, `0.37`, `1.4e+3`, `−0`, `NaN`: a number in few letters. */
+export const short = (x: number): string =>
+  Object.is(x, -0)
+    ? '-0'
+    : Number.isInteger(x) && Math.abs(x) < 1e6
+      ? String(x)
+      : String(Number(x.toPrecision(3)));
+
+/** An f32 by the digits that tell it from its neighbours. */
+export const value = (x: number): string => (Object.is(x, -0) ? '-0' : String(Number(x.toPrecision(9))));
+
+/** A failure in lines: what is wrong, where, by how much, and what it may be. */
+export function explain({ reason, mismatch }: Result): readonly string[] {
+  if (!mismatch) return [reason ?? 'no reason was given'];
+  const { tensor, shape, index, expected, got, ulp, bound, formula, wrong, of } = mismatch;
+  if (index.length === 0 && Number.isNaN(expected)) return [`${tensor}: ${formula}`]; // of another type or shape
+  const shown = `[${shape.join(', ')}]`;
+  if (index.length === 0)
+    return [
+      `${tensor} of the shape ${shown} is off on the whole by ${short(got)}`,
+      `bound ${short(bound)}: ${formula}`,
+    ];
+  const distance = Number.isFinite(ulp)
+    ? `${short(ulp)} ulp, off by ${short(Math.abs(got - expected))}`
+    : 'no distance';
+  return [
+    `${tensor} has the shape ${shown}; ${wrong} of ${of} values are wrong, first at [${index.join(', ')}]`,
+    `expected ${value(expected)}, got ${value(got)}: ${distance}`,
+    `bound ${short(bound)}: ${formula}`,
+  ];
+}
+
+/** A word of a shell, quoted where it must be. */
+export const shellWord = (word: string): string =>
+  /^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+
+export const replayOf = ({ replay }: About, { address }: Result): string =>
+  `${replay} --case ${shellWord(address)}`;
+
+/** Failures that the terminal shows in full. */
+const SHOWN = 20;
+
+/** The report in words: a table, each failure, and what was not tried. */
+export function renderText(report: Report): string {
+  const { results, environment } = report;
+  const failures = results.filter(isFailure);
+  const details = failures
+    .slice(0, SHOWN)
+    .map(result =>
+      [
+        `${result.outcome.toUpperCase()} ${result.address}`,
+        ...[result.says, ...explain(result), replayOf(report, result)].map(line => `  ${line}`),
+      ].join('\n'),
+    );
+  if (failures.length > SHOWN)
+    details.push(`and ${failures.length - SHOWN} more; --json, --html and --junit have them all`);
+  const untried = (['unsupported', 'skipped'] as const).flatMap(outcome =>
+    reasons(results.filter(result => result.outcome === outcome)).map(
+      ([reason, count]) => `${outcome}  ${count} ${count === 1 ? 'case' : 'cases'}: ${reason}`,
+    ),
+  );
+  const surprises = results
+    .filter(isUnexpectedPass)
+    .map(({ address, xfail }) => `passed, though expected to fail (${xfail}): ${address}`);
+  const known = results
+    .filter(isExpectedFailure)
+    .map(({ address, xfail }) => `failed as expected (${xfail}): ${address}`);
+  return [
+    `${report.backend}, profile ${report.profile}`,
+    align(Object.entries(environment)),
+    results.length ? align(table(report)) : '',
+    ...details,
+    untried.join('\n'),
+    [...known, ...surprises].join('\n'),
+    `${conclusion(report).says} (${(report.milliseconds / 1000).toFixed(1)} s)`,
+  ]
+    .filter(text => text !== '')
+    .join('\n\n');
+}
+
+/** The reasons with how many cases have each, most first. */
+export const reasons = (results: readonly Result[]): readonly (readonly [string, number])[] =>
+  [...groupBy(results, ({ reason }) => reason ?? 'no reason was given')]
+    .map(([reason, group]) => [reason, group.length] as const)
+    .sort(([, a], [, b]) => b - a);
+
+/** A line for each op and part, a column for each outcome that occurs. */
+function table({ results, profile }: Report): readonly (readonly string[])[] {
+  const columns = OUTCOMES.filter(outcome => results.some(result => result.outcome === outcome));
+  const line = (name: string, group: readonly Result[]) => {
+    const worst = worstOf(group);
+    const counts = columns.map(column => group.filter(({ outcome }) => outcome === column).length);
+    const measured = worst === undefined || profile === 'exact' ? '' : short(worst);
+    return [name, ...counts.map(n => (n ? String(n) : '·')), measured];
+  };
+  return [
+    ['', ...columns, 'worst error / bound'],
+    ...[...groupBy(results, ({ address }) => placeOf(address).row)].map(([row, group]) => line(row, group)),
+    line('all', results),
+  ];
+}
+
+/** JSON has no NaN, no infinity and no −0; they come as texts. */
+export const toJson = (whole: unknown, indent = 0): string =>
+  JSON.stringify(
+    whole,
+    (_, x) => (typeof x === 'number' && (!Number.isFinite(x) || Object.is(x, -0)) ? value(x) : x),
+    indent,
+  );
+
+/** One JSON object, in one line: the counts, what it ran on, and every case. */
+export function renderJson(report: Report): string {
+  const { results, ...about } = report;
+  const { ok, says } = conclusion(report);
+  const cases = results.map(result =>
+    isFailure(result) ? { ...result, replay: replayOf(report, result) } : result,
+  );
+  return toJson({ ok, says, ...countsOf(report), ...about, cases });
+}

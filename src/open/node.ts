@@ -1,0 +1,54 @@
+/**
+ * `load` for Node: a folder's path, or the model that comes with the package.
+ */
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import { requireCuda } from '../backends/cuda/index.ts';
+import { openFolder } from '../formats/disk.ts';
+import { modelFolder } from '../hub/cache.ts';
+import { type CalibrationText, type Model, type ModelOptions, openModel } from './model.ts';
+
+/** The folder of the model that comes with the package: 14.7 M parameters, trained on public-domain books. */
+export const EMBEDDED_MODEL = fileURLToPath(new URL('../../models/mamba-books-15m', import.meta.url));
+
+/** A text file, plain or .gz. It is read when it is needed. */
+export const textFile = (path: string): CalibrationText => ({
+  name: basename(path),
+  read: async () => {
+    let bytes: Uint8Array;
+    try {
+      bytes = readFileSync(path);
+      if (path.endsWith('.gz')) bytes = gunzipSync(bytes);
+    } catch (error) {
+      throw new Error(`${path}: cannot be read (${(error as NodeJS.ErrnoException).code ?? error})`, {
+        cause: error,
+      });
+    }
+    try {
+      return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    } catch (error) {
+      throw new Error(`${path}: expected UTF-8 text; got bytes that are not`, { cause: error });
+    }
+  },
+});
+
+/** Public-domain prose, 2 MB: what static scales are taken from where nothing else is said. */
+export const CALIBRATION_TEXT = textFile(`${EMBEDDED_MODEL}/calibration.txt.gz`);
+
+/**
+ * Loads a model: a folder with config.json, model.safetensors and tokenizer.json (see open/model.ts), or the name of one that
+ * `quamba pull` fetched; by default the one that comes with the package.
+ *
+ *   const model = await load();
+ *   for await (const { text } of model.generate('The old man')) process.stdout.write(text);
+ *
+ * `backend: 'cuda'` is the GPU (docs/cuda.md).
+ *
+ * @throws Error in one sentence that names the file and what is wrong with it, or why there is no such backend.
+ */
+export async function load(path: string = EMBEDDED_MODEL, options: ModelOptions = {}): Promise<Model> {
+  const backend = options.backend === 'cuda' ? requireCuda().backend : options.backend;
+  return openModel(openFolder(modelFolder(path)), { text: CALIBRATION_TEXT, ...options, backend });
+}

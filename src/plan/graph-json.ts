@@ -1,0 +1,126 @@
+/**
+ * A plan's graph as JSON and back: ops by name, so that any program that has the ops can run the plan.
+ *
+ *   { input, result, states: { ref: shape }, weights: [ref],
+ *     nodes: [ { op, in: { name: ref }, out: { name: ref }, attrs?, role? } | { fused, body: [ … ] } ] }
+ */
+import { isObject, type JsonObject, show, unexpected } from '../formats/json.ts';
+import type { Graph, Node, OpNode, Ref } from '../graph.ts';
+import { reads, writes } from '../graph.ts';
+import type { AnyOp, Attrs } from '../op.ts';
+import { ops } from '../ops/index.ts';
+import { sizeOf } from '../tensor.ts';
+
+/** More than any model has: a state of the largest Mamba holds 131072. What a file asks for beyond that is not allocated. */
+const MOST_STATE = 1 << 24;
+
+const byName = new Map<string, AnyOp>(Object.values(ops).map(op => [op.name, op as AnyOp]));
+
+/** @throws Error for a graph that still has sites: those have no meaning outside of this process. */
+export function graphToJson(graph: Graph): unknown {
+  const nodeToJson = (node: Node): unknown => {
+    if (node.kind === 'site') throw new Error(`plan: ${node.out} is a site; quantize the program first`);
+    if (node.kind === 'fused') return { fused: node.name, body: node.body.map(nodeToJson) };
+    const { op, in: inputs, out, attrs, role } = node;
+    return {
+      op: op.name,
+      in: inputs,
+      out,
+      ...(Object.keys(attrs).length ? { attrs } : {}),
+      ...(role ? { role } : {}),
+    };
+  };
+  const { input, result, states, weights } = graph;
+  return { input, result, states, weights, nodes: graph.nodes.map(nodeToJson) };
+}
+
+/** @throws TypeError naming the node and field that is wrong, or the name that nothing defines. */
+export function graphFromJson(json: unknown, where: string): Graph {
+  const graph = object(json, where);
+  const result = {
+    input: string(graph.input, `${where}.input`),
+    result: string(graph.result, `${where}.result`),
+    states: Object.fromEntries(
+      Object.entries(object(graph.states, `${where}.states`)).map(([ref, s]) => [
+        ref,
+        shape(s, `${where}.states[${show(ref)}]`),
+      ]),
+    ),
+    weights: array(graph.weights, `${where}.weights`).map((ref, i) => string(ref, `${where}.weights[${i}]`)),
+    nodes: array(graph.nodes, `${where}.nodes`).map((node, i) => nodeFromJson(node, `${where}.nodes[${i}]`)),
+  };
+  const known = new Set<Ref>([result.input, ...Object.keys(result.states), ...result.weights]);
+  for (const [i, node] of result.nodes.entries()) {
+    const unknown = reads(node).find(ref => !known.has(ref));
+    if (unknown !== undefined) throw new TypeError(`${where}.nodes[${i}]: nothing defines ${show(unknown)}`);
+    for (const ref of writes(node)) known.add(ref);
+  }
+  if (!known.has(result.result))
+    throw new TypeError(`${where}.result: nothing defines ${show(result.result)}`);
+  return result;
+}
+
+function nodeFromJson(json: unknown, where: string): Node {
+  const node = object(json, where);
+  if (node.fused === undefined) return opFromJson(node, where);
+  const body = array(node.body, `${where}.body`).map((inner, i) =>
+    opFromJson(object(inner, `${where}.body[${i}]`), `${where}.body[${i}]`),
+  );
+  if (body.length === 0) unexpected(`${where}.body`, 'at least one node', body);
+  return { kind: 'fused', name: string(node.fused, `${where}.fused`), body };
+}
+
+function opFromJson(node: JsonObject, where: string): OpNode {
+  const name = string(node.op, `${where}.op`);
+  const op = byName.get(name);
+  if (!op)
+    throw new TypeError(`${where}.op: no op ${show(name)}; this plan was made by another version of quamba`);
+  const inputs = refs(node.in, `${where}.in`, Object.keys(op.inputs));
+  for (const key in op.inputs)
+    if (!op.inputs[key].endsWith('?') && !(key in inputs))
+      unexpected(`${where}.in.${key}`, 'the name of a value', undefined);
+  const out = refs(node.out, `${where}.out`, Object.keys(op.outputs));
+  for (const key in op.outputs)
+    if (!(key in out)) unexpected(`${where}.out.${key}`, 'the name of a value', undefined);
+  const attrs = object(node.attrs ?? {}, `${where}.attrs`);
+  for (const key in attrs)
+    if (!Object.hasOwn(op.attrs, key) || typeof attrs[key] !== typeof op.attrs[key])
+      unexpected(`${where}.attrs[${show(key)}]`, `an attribute of ${name}`, attrs[key]);
+  return {
+    kind: 'op',
+    op,
+    in: inputs,
+    out,
+    attrs: attrs as Attrs,
+    role: string(node.role ?? '', `${where}.role`),
+  };
+}
+
+function refs(json: unknown, where: string, keys: readonly string[]): Record<string, Ref> {
+  const found = object(json, where);
+  for (const key of Object.keys(found)) {
+    if (!keys.includes(key)) throw new TypeError(`${where}: no ${show(key)}; expected ${keys.join(', ')}`);
+    string(found[key], `${where}.${key}`);
+  }
+  return found as Record<string, Ref>;
+}
+
+function object(json: unknown, where: string): JsonObject {
+  return isObject(json) ? json : unexpected(where, 'an object', json);
+}
+
+function array(json: unknown, where: string): readonly unknown[] {
+  return Array.isArray(json) ? json : unexpected(where, 'an array', json);
+}
+
+function string(json: unknown, where: string): string {
+  return typeof json === 'string' ? json : unexpected(where, 'a string', json);
+}
+
+function shape(json: unknown, where: string): readonly number[] {
+  const sizes = array(json, where);
+  if (!sizes.every(size => Number.isSafeInteger(size) && (size as number) > 0))
+    unexpected(where, 'positive integers', json);
+  if (sizeOf(sizes as number[]) > MOST_STATE) unexpected(where, `at most ${MOST_STATE} values`, json);
+  return sizes as number[];
+}

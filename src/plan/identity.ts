@@ -1,0 +1,44 @@
+/**
+ * Hashes that tell models, plans and results apart.
+ */
+import { sha256 } from '@noble/hashes/sha2.js';
+import { bytesToHex } from '@noble/hashes/utils.js';
+import type { Weights } from '../graph.ts';
+import { type Tensor, zeros } from '../tensor.ts';
+
+/** Values of each tensor that take part in an identity. */
+const SAMPLE = 4096;
+
+const encoder = new TextEncoder();
+
+/** The bytes of a tensor as they are in memory (little-endian on every platform that runs this). */
+export const bytesOf = ({ data }: Tensor): Uint8Array =>
+  new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+
+/**
+ * A name for a set of weights: sha256 over each one's name, type and shape, and up to 4096 of its values, evenly spaced.
+ * It tells one model from another in a moment even at billions of parameters; it does not prove that a file is whole.
+ */
+export function identity(weights: Weights, refs: Iterable<string>, about: unknown = null): string {
+  const hash = sha256.create();
+  hash.update(encoder.encode(JSON.stringify(about)));
+  for (const ref of [...refs].sort()) {
+    const t = weights.read(ref);
+    hash.update(encoder.encode(`\n${ref} ${t.dtype}[${t.shape}] `));
+    hash.update(bytesOf({ ...t, data: sampleOf(t) } as Tensor));
+  }
+  return bytesToHex(hash.digest());
+}
+
+function sampleOf({ dtype, data }: Tensor): Tensor['data'] {
+  const step = Math.max(1, Math.floor(data.length / SAMPLE));
+  const sample = zeros(dtype, [Math.ceil(data.length / step)]).data;
+  for (let i = 0; i < sample.length; i++) sample[i] = data[i * step];
+  return sample;
+}
+
+/** sha256 of all bytes, piece by piece: of logits, of a file's tensors. */
+export function hasher(): { update(bytes: Uint8Array): void; hex(): string } {
+  const hash = sha256.create();
+  return { update: bytes => void hash.update(bytes), hex: () => bytesToHex(hash.digest()) };
+}

@@ -1,0 +1,77 @@
+/**
+ * A program as an aligned table, one line a node: what `quamba inspect --plan` prints, and what tests keep snapshots of.
+ */
+import { inferTypes, type Node, type OpNode, type Program, type Ref } from '../graph.ts';
+import { describe, sizeOf } from '../tensor.ts';
+
+/** One line of the table, as data. */
+export interface Row {
+  readonly value: Ref;
+  readonly type: string;
+  readonly op: string;
+  /** The fused node it belongs to, if any: its name and its place among the plan's nodes. */
+  readonly fused?: { readonly name: string; readonly node: number };
+  readonly inputs: Readonly<Record<string, Ref>>;
+  /** The values of those inputs that are single constants: the static scales. */
+  readonly scalars: Readonly<Record<string, number>>;
+  readonly attrs: Readonly<Record<string, number | boolean | string>>;
+}
+
+/** The nodes as rows. The inputs of an op are listed by their names in its file. */
+export function rows(program: Program): readonly Row[] {
+  const types = inferTypes(program);
+  const constants = new Set(program.graph.weights);
+  const isScalar = (ref: Ref) => constants.has(ref) && sizeOf(program.weights.shape(ref)) === 1;
+  const scalarsOf = (inputs: Row['inputs']) =>
+    Object.fromEntries(
+      Object.entries(inputs).flatMap(([key, ref]) =>
+        isScalar(ref) ? [[key, program.weights.read(ref).data[0]]] : [],
+      ),
+    );
+  const typeOf = (ref: Ref) => describe(types.get(ref)!);
+  const opRow = ({ op, in: inputs, attrs, out }: OpNode, fused?: Row['fused']): Row => {
+    const [value] = Object.values(out);
+    const type = typeOf(value);
+    const row = { value, type, op: op.name, inputs, scalars: scalarsOf(inputs), attrs };
+    return fused ? { ...row, fused } : row;
+  };
+  return program.graph.nodes.flatMap((node: Node, i): readonly Row[] => {
+    if (node.kind === 'op') return [opRow(node)];
+    if (node.kind === 'fused') return node.body.map(inner => opRow(inner, { name: node.name, node: i }));
+    const type = typeOf(node.out);
+    return [
+      { value: node.out, type, op: `site ${node.site}`, inputs: { x: node.in }, scalars: {}, attrs: {} },
+    ];
+  });
+}
+
+/** The table. Lines of a fused node are joined by a bracket that carries its name. */
+export function render(program: Program): string {
+  const table = rows(program);
+  const cells = table.map((row, i) => {
+    const first = row.fused?.node !== table[i - 1]?.fused?.node;
+    const last = row.fused?.node !== table[i + 1]?.fused?.node;
+    const bracket = row.fused === undefined ? '' : first ? `┌ ${row.fused.name}` : last ? '└' : '│';
+    const attrs = Object.entries(row.attrs).map(([key, value]) => `${key}=${value}`);
+    const inputs = Object.entries(row.inputs).map(([key, ref]) =>
+      key in row.scalars ? `${key}: ${ref} = ${row.scalars[key].toPrecision(4)}` : `${key}: ${ref}`,
+    );
+    return [row.value, row.type, row.op, bracket, [...inputs, ...attrs].join('  ')];
+  });
+  return align([['value', 'type', 'op', 'fused', 'inputs'], ...cells]);
+}
+
+/** Columns padded to equal width, two spaces between; empty columns left out. */
+export function align(cells: readonly (readonly string[])[]): string {
+  const used = cells[0].map((_, column) => cells.slice(1).some(row => row[column] !== ''));
+  const kept = cells.map(row => row.filter((_, column) => used[column]));
+  const widths = kept[0].map((_, column) => Math.max(...kept.map(row => row[column].length)));
+  return kept
+    .map(row =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i]))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}

@@ -1,0 +1,90 @@
+/**
+ * Static ranges for random weights (random/model.ts) without calibration: a constant for each kind of site. Their
+ * activations are alike in every layer and at every size, since each layer begins with a norm and matrices have variance
+ * 1 / fan-in; and the float weights of the largest shapes do not fit into a memory that could calibrate them.
+ *
+ * The constants are the medians over the layers of mamba-130m's shape of what calibration finds (3 × 96 tokens), rounded.
+ */
+import { type Graph, inferTypes, type Program, type Ref } from '../graph.ts';
+import type { Site } from '../model/mamba.ts';
+import type { Stats } from '../quant/lower.ts';
+import { type Basis, type Recipe, siteAction, stateScheme, type WeightScheme } from '../quant/scheme.ts';
+import { transformOf } from '../quant/transforms.ts';
+
+/** The |x| that is to map to 127: of x itself, and of its rotation, whose large values are spread over all channels. */
+/* biome-ignore format: a table */
+const RANGES: Readonly<Record<Site, { readonly none: number; readonly hadamard?: number }>> = {
+  blockIn: { none: 4.5, hadamard: 4.5 },
+  convIn:  { none: 5 },
+  gate:    { none: 5 },
+  scanIn:  { none: 7, hadamard: 10 },
+  dtLow:   { none: 3.25 },
+  B:       { none: 3 },
+  C:       { none: 3 },
+  dt:      { none: 7 },
+  scanOut: { none: 15, hadamard: 3.5 },
+  headIn:  { none: 4.5 },
+};
+
+/** Of the scan's state. */
+const STATE = 8;
+
+const rangesOf = (site: string): { readonly [B in Basis & string]?: number } => RANGES[site as Site];
+
+/**
+ * The recipe with weights of 4 bits rounded to the nearest step, since GPTQ has nothing to go by: a plan of as many bytes, that
+ * is as fast.
+ */
+export function nominalRecipe(recipe: Recipe): Recipe {
+  const plain = (scheme: WeightScheme): WeightScheme =>
+    scheme.rounding ? { ...scheme, rounding: 'nearest' } : scheme;
+  return {
+    ...recipe,
+    ...(recipe.weights && { weights: plain(recipe.weights) }),
+    ...(recipe.weightsAt && {
+      weightsAt: Object.fromEntries(Object.entries(recipe.weightsAt).map(([role, w]) => [role, plain(w)])),
+    }),
+  };
+}
+
+/** The same with what channels would be seen to be: all alike, as those of random weights are. */
+export function nominalStats(program: Program, recipe: Recipe): Stats {
+  const types = inferTypes(program);
+  const channels = program.graph.nodes.flatMap(node =>
+    node.kind === 'site' && transformOf(siteAction(recipe, node.site).basis)?.factors
+      ? [
+          [
+            node.out,
+            new Float32Array(types.get(node.out)!.shape[1] as number).fill(rangesOf(node.site).none!),
+          ] as const,
+        ]
+      : [],
+  );
+  const states = Object.entries(program.graph.states).flatMap(([ref, [d]]) =>
+    stateScheme(recipe, ref)?.bits === 8 ? [[ref, new Float32Array(d).fill(STATE)] as const] : [],
+  );
+  return {
+    channels: Object.fromEntries([...channels, ...states]),
+    ranges: nominalRanges(program.graph, recipe),
+  };
+}
+
+/**
+ * The range of every site of a graph, for a recipe.
+ *
+ * @throws RangeError where the recipe puts a site into a basis whose range is not known, such as one made from statistics.
+ */
+export function nominalRanges(graph: Graph, recipe: Recipe): Readonly<Record<Ref, number>> {
+  const ranges = graph.nodes.flatMap(node => {
+    if (node.kind !== 'site') return [];
+    const { basis } = siteAction(recipe, node.site);
+    const own = transformOf(basis)?.range;
+    const range = own ?? (typeof basis === 'object' ? undefined : rangesOf(node.site)[basis]);
+    if (range === undefined)
+      throw new RangeError(
+        `random weights: no range is known for site ${node.site} in basis ${JSON.stringify(basis)}; recipes for them leave it, or rotate blockIn, scanIn or scanOut`,
+      );
+    return [[node.out, range] as const];
+  });
+  return Object.fromEntries(ranges);
+}

@@ -1,0 +1,189 @@
+/**
+ * What of the CUDA backend needs neither GPU nor compiler: that the header and this side say the same, the loader's reasons, and
+ * ops one by one. Whole plans: cuda-plan.test.ts. The library: cuda-library.test.ts. On a GPU: scripts/test-cuda.mjs.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import {
+  ABI,
+  DECODES,
+  DTYPES,
+  FUNCTIONS,
+  LOGITS,
+  MAX_RANK,
+  PRECISIONS,
+  STATUS,
+} from '../../../src/backends/cuda/abi.ts';
+import type { NativeTensor } from '../../../src/backends/cuda/functions.ts';
+import { backendOf } from '../../../src/backends/cuda/index.ts';
+import { loadLibrary } from '../../../src/backends/cuda/library.ts';
+import { type AnyOp, bind } from '../../../src/op.ts';
+import { ops } from '../../../src/ops/index.ts';
+import { builtSignatures, fakeKoffi, fakeLibrary, here } from './fake.ts';
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+const header = join(root, 'cuda/include/quamba.h');
+
+describe('the header and this side', () => {
+  const text = readFileSync(header, 'utf8');
+  /** `QUAMBA_NO_DRIVER = 1` → [NO_DRIVER, 1], of one enum. */
+  const members = (name: string) => {
+    const [, body] = new RegExp(`typedef enum ${name} \\{([^}]*)\\}`).exec(text)!;
+    return Object.fromEntries([...body.matchAll(/QUAMBA_(\w+) = (\d+)/g)].map(m => [m[1], Number(m[2])]));
+  };
+  const defined = (name: string) => Number(new RegExp(`#define ${name} (\\d+)`).exec(text)![1]);
+
+  it('have the same ABI, rank and numbers for names', () => {
+    expect(defined('QUAMBA_ABI')).toBe(ABI);
+    expect(defined('QUAMBA_MAX_RANK')).toBe(MAX_RANK);
+    expect(members('quamba_status')).toEqual(STATUS);
+    const upper = (names: Readonly<Record<string, number>>, prefix = '') =>
+      Object.fromEntries(Object.entries(names).map(([name, n]) => [prefix + name.toUpperCase(), n]));
+    expect(members('quamba_dtype')).toEqual(upper(DTYPES));
+    expect(members('quamba_precision')).toEqual(upper(PRECISIONS));
+    expect(members('quamba_decode')).toEqual(upper(DECODES, 'DECODE_'));
+    expect(members('quamba_logits')).toEqual(upper(LOGITS));
+  });
+
+  it('have the same structs, field by field', () => {
+    const camel = (name: string) => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
+    const declared = [...text.matchAll(/^typedef struct quamba_\w+ \{\n([^}]*)\}/gm)].map(([, body]) =>
+      [...body.matchAll(/^ {2}([\w ]+?) ?(\*?)(\w+)(?:\[(\w+)\])?;/gm)].map(([, type, star, name, size]) => [
+        camel(name),
+        `${type}${star && ` ${star}`}${size ? `[${size}]` : ''}`,
+      ]),
+    );
+    const bound: unknown[] = [];
+    const koffi = fakeKoffi()() as object;
+    const struct = (fields: Readonly<Record<string, string>>) => bound.push(Object.entries(fields));
+    const array = (type: string, length: number) =>
+      `${type}[${length === MAX_RANK ? 'QUAMBA_MAX_RANK' : length}]`;
+    loadLibrary(here, () => ({ ...koffi, struct, array }));
+    const sorted = (structs: readonly unknown[]) => structs.map(fields => JSON.stringify(fields)).sort();
+    expect(sorted(bound)).toEqual(sorted(declared));
+  });
+
+  it('have the same functions', () => {
+    expect([...text.matchAll(/^QUAMBA_API .*?(quamba_\w+)\(/gm)].map(m => m[1]).sort()).toEqual(
+      [...FUNCTIONS].sort(),
+    );
+  });
+
+  it('every op of src/ops but the scans with a state in fewer bits is listed in cuda/ops.cu under the same signature', () => {
+    const source = readFileSync(join(root, 'cuda/ops.cu'), 'utf8').replace(/"\s*\n\s*"/g, '');
+    expect([...source.matchAll(/"([\w-]+\(.*\) -> .*)"/g)].map(m => m[1])).toEqual(
+      [...builtSignatures].sort(),
+    );
+  });
+});
+
+describe('the loader', () => {
+  const why = (path: string, koffi?: () => unknown): string => {
+    const found = loadLibrary(path, koffi);
+    return 'why' in found ? found.why : 'no reason';
+  };
+  const throwing = (error: Error) => () => {
+    throw error;
+  };
+
+  it('says what is missing, in one sentence', () => {
+    expect(why(join(root, 'no/such.so'))).toMatch(
+      /^there is no .*such\.so: npm run build:cuda .*QUAMBA_CUDA_LIB/,
+    );
+    const missing = Object.assign(new Error('Cannot find module'), { code: 'MODULE_NOT_FOUND' });
+    expect(why(here, throwing(missing))).toBe('koffi is not installed: npm install koffi');
+    expect(why(here, throwing(new Error('no binary\nfor this machine')))).toBe(
+      'koffi cannot be loaded: no binary',
+    );
+    const refused = () => ({ load: throwing(new Error('invalid ELF header')) });
+    expect(why(here, refused)).toBe(`${here} cannot be used: invalid ELF header`);
+    expect(why(here, fakeKoffi({ quamba_abi: () => ABI + 1 }))).toBe(
+      `${here} has ABI ${ABI + 1}; this version of quamba needs ABI ${ABI}`,
+    );
+  });
+
+  it("passes on the library's own reason", () => {
+    const text = 'built for sm_87, the device is sm_90';
+    const koffi = fakeKoffi({ quamba_device: () => STATUS.WRONG_DEVICE, quamba_error: () => text });
+    expect(why(here, koffi)).toBe(text);
+  });
+
+  it('is told of a library by QUAMBA_CUDA_LIB', () => {
+    const before = process.env.QUAMBA_CUDA_LIB;
+    process.env.QUAMBA_CUDA_LIB = join(root, 'named.so');
+    try {
+      const found = loadLibrary();
+      expect('why' in found && found.why).toContain('named.so');
+    } finally {
+      if (before === undefined) delete process.env.QUAMBA_CUDA_LIB;
+      else process.env.QUAMBA_CUDA_LIB = before;
+    }
+  });
+});
+
+describe('the backend', () => {
+  it('has the ops whose signature the library has', () => {
+    const all = backendOf(fakeLibrary());
+    for (const op of Object.values(ops)) expect(all.kernelOf(op as AnyOp), op.name).toBeTypeOf('function');
+    const other = backendOf(
+      fakeLibrary({ quamba_op_signature: (i: number) => ['add(x f32[l]) -> sum f32[l]'][i] ?? null }),
+    );
+    expect(other.kernelOf(ops.add as AnyOp)).toBeUndefined();
+  });
+
+  it('hands over names, dtypes, shapes, attributes and the memory itself', () => {
+    const calls: unknown[][] = [];
+    const backend = backendOf(
+      fakeLibrary({
+        quamba_op: (...given: unknown[]) => {
+          calls.push(given);
+          ((given[5] as NativeTensor[])[0].data as Float32Array).fill(5);
+          return STATUS.OK;
+        },
+      }),
+    );
+    const x = Float32Array.of(1, 2, 3);
+    const call = bind(ops.rmsNorm, { x }, { eps: 1e-6 });
+    backend.kernelOf(ops.rmsNorm as AnyOp)!(call.inputs, call.attrs, call.outputs, call.dims);
+    const tensor = (name: string, data: Float32Array) => ({
+      name,
+      dtype: 0,
+      rank: 2,
+      shape: [1, 3, 0, 0],
+      data,
+    });
+    const eps = { name: 'eps', number: 1e-6, text: null };
+    expect(calls).toEqual([
+      ['rms-norm', [tensor('x', x)], 1, [eps], 1, [tensor('y', Float32Array.of(5, 5, 5))], 1],
+    ]);
+    expect([...call.outputs.y.data]).toEqual([5, 5, 5]);
+  });
+
+  it('throws what the reference throws for a bad value, else an error of its own', () => {
+    const failing = (status: number) => () => {
+      const { inputs, attrs, outputs, dims } = bind(ops.add, {
+        x: new Float32Array(1),
+        y: new Float32Array(1),
+      });
+      backendOf(fakeLibrary({ quamba_op: () => status })).kernelOf(ops.add as AnyOp)!(
+        inputs,
+        attrs,
+        outputs,
+        dims,
+      );
+    };
+    expect(failing(STATUS.BAD_VALUE)).toThrow(new RangeError('what was wrong'));
+    expect(failing(STATUS.OUT_OF_MEMORY)).toThrow(new Error('backend cuda: what was wrong'));
+  });
+});
+
+it('docs/cuda.md links to files that exist', () => {
+  const docs = join(root, 'docs');
+  const links = [
+    ...readFileSync(join(docs, 'cuda.md'), 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g),
+  ];
+  expect(links.length).toBeGreaterThan(10);
+  expect(links.map(([, path]) => path).filter(path => !existsSync(join(docs, path)))).toEqual([]);
+});

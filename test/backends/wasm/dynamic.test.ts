@@ -1,0 +1,106 @@
+/** Scales of each token in fused instructions: what a plan of them becomes, and that every mixture has the reference's bits. */
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { prepare } from '../../../src/backends/backend.ts';
+import { wasm } from '../../../src/backends/wasm/index.ts';
+import * as code from '../../../src/backends/wasm/opcodes.ts';
+import { assemble } from '../../../src/backends/wasm/program.ts';
+import { inferTypes, type Program } from '../../../src/graph.ts';
+import { blockSites } from '../../../src/model/mamba.ts';
+import { recipes } from '../../../src/quant/recipes.ts';
+import { a8, type Recipe, w8 } from '../../../src/quant/scheme.ts';
+import { foldConstants, initialState, interpret } from '../../../src/run.ts';
+import { planOfToy, toy } from '../../toy.ts';
+import { cut, difference, run } from '../feeds.ts';
+
+function codesOf(program: Program): readonly number[] {
+  const { graph, weights } = foldConstants(program);
+  const types = inferTypes({ graph, weights });
+  const states = Object.keys(graph.states);
+  const plan = {
+    nodes: graph.nodes,
+    inputs: [graph.input],
+    results: [graph.result],
+    states,
+    types,
+    weights,
+  };
+  return assemble(plan, { bias: true }, 1).instructions.map(instruction => instruction.code);
+}
+
+it('a plan of them has no instruction for one op but embedding, the last product and norm', () => {
+  const single = [code.ADD, code.ABSMAX_SCALE, code.QUANTIZE, code.DEQUANTIZE, code.SLICE, code.SOFTPLUS];
+  const float = [
+    code.CAUSAL_CONV1D,
+    code.SELECTIVE_SCAN,
+    code.SELECTIVE_SCAN_F16,
+    code.SELECTIVE_SCAN_I8STATE,
+    code.FWHT,
+  ];
+  const rows = ['dynamic-rotated', 'quamba', 'quamba-f16-state', 'quamba-int8-state'] as const;
+  for (const recipe of rows.map(row => recipes[row])) {
+    const codes = codesOf(planOfToy(toy, recipe));
+    const { layers } = toy.config;
+    const count = (one: number) => codes.filter(each => each === one).length;
+    expect(codes.filter(each => [...single.slice(1), ...float].includes(each))).toEqual([]);
+    expect(count(code.ADD)).toBeLessThanOrEqual(1); // before the last norm, which nobody quantizes
+    expect(count(code.FWHT_QUANTIZE)).toBe(layers);
+  }
+  // of in_proj, the convolution, x_proj, dt_proj
+  const codes = codesOf(planOfToy(toy, recipes['dynamic-rotated']));
+  expect(codes.filter(each => each === code.QUANTIZE_SEGMENTS).length).toBe(4 * toy.config.layers);
+});
+
+it('any mixture of scales for all and for each token has the bits of the reference, in any cut', () => {
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(fc.constantFrom(...blockSites), { maxLength: blockSites.length }),
+      fc.constantFrom(32, 16, 8),
+      (dynamic, bits) => {
+        const recipe: Recipe = {
+          weights: w8,
+          acts: a8,
+          at: Object.fromEntries(dynamic.map(site => [site, { when: 'dynamic' }])),
+          ...(bits !== 32 && { states: { ssmState: { bits: bits as 16 | 8 } } }),
+        };
+        const plan = planOfToy(toy, recipe);
+        const text = toy.text.subarray(0, 20);
+        const expected = run(interpret(plan), plan, [text]);
+        for (const sizes of [[20], [1, 1, 18]]) {
+          const actual = run(prepare(wasm, plan), plan, cut(text, sizes));
+          expect(difference(actual.logits, expected.logits)).toBe('');
+          for (const ref in expected.state)
+            expect(difference(actual.state[ref].data, expected.state[ref].data), ref).toBe('');
+        }
+      },
+    ),
+    { numRuns: 12 },
+  );
+});
+
+it('a NaN in a row of its own scale is where the reference says', () => {
+  const plan = planOfToy(toy, recipes['dynamic-rotated']);
+  const broken: Program = {
+    ...plan,
+    weights: {
+      ...plan.weights,
+      read: ref => {
+        const t = plan.weights.read(ref);
+        return ref.endsWith('.conv1d.bias')
+          ? { ...t, data: t.data.map((x, i) => (i === 3 ? Number.NaN : x)) }
+          : t;
+      },
+    } as Program['weights'],
+  };
+  const message = (feed: typeof interpret): string => {
+    try {
+      feed(broken).feed(toy.text, initialState(broken));
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return 'no error';
+  };
+  const expected = message(interpret);
+  expect(expected).toContain('NaN at [0, 0]'); // its scale is NaN, and so is every step
+  expect(message(p => prepare(wasm, p))).toBe(expected);
+});

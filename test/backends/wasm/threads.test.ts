@@ -1,0 +1,190 @@
+/**
+ * Threads: the same bits for any number of them, no hang when one dies, nothing left running.
+ */
+import { Worker } from 'node:worker_threads';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { type PrepareOptions, prepare } from '../../../src/backends/backend.ts';
+import { wasm } from '../../../src/backends/wasm/index.ts';
+import { CLAIMED } from '../../../src/backends/wasm/opcodes.ts';
+import { AT, JOB } from '../../../src/backends/wasm/sync.ts';
+import { load } from '../../../src/open/node.ts';
+import { recipes } from '../../../src/quant/recipes.ts';
+import type { Recipe } from '../../../src/quant/scheme.ts';
+import { type Executable, initialState, interpret } from '../../../src/run.ts';
+import type { Tensor } from '../../../src/tensor.ts';
+import { quamba, workFolder } from '../../cli/run.ts';
+import { planOfToy, toy, toys } from '../../toy.ts';
+import { cut, difference, long, run, variants } from '../feeds.ts';
+
+const running: Executable[] = [];
+afterEach(() => {
+  for (const executable of running.splice(0)) executable.dispose!();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+const options = (threads: number, patience?: number): PrepareOptions => ({ threads, patience }) as object;
+
+async function started(...args: Parameters<typeof prepare>): Promise<Executable> {
+  const executable = prepare(...args);
+  running.push(executable);
+  await executable.ready;
+  return executable;
+}
+
+describe.each(variants)('%s: any number of threads has the bits of the reference', (_, backend) => {
+  for (const of of toys)
+    it.each(Object.entries(recipes) as [string, Recipe][])(`${of.name} %s`, async (__, recipe) => {
+      const plan = planOfToy(of, recipe);
+      const text = long(of.config.vocabSize).subarray(0, 150); // longer than a chunk
+      const expected = run(interpret(plan), plan, [text]);
+      for (const threads of of === toy ? [2, 3, 4] : [3]) {
+        const executable = await started(backend, plan, { threads });
+        expect(executable.about?.threads).toBe(threads);
+        const actual = run(executable, plan, cut(text, [1, 130, 19]));
+        expect(difference(actual.logits, expected.logits), `${threads} threads: logits`).toBe('');
+        for (const ref in expected.state)
+          expect(difference(actual.state[ref].data, expected.state[ref].data), `${threads}: ${ref}`).toBe('');
+      }
+    });
+});
+
+it('before all have come, those that are there do the work', () => {
+  const plan = planOfToy(toy, recipes.quamba);
+  const executable = prepare(wasm, plan, { threads: 3 });
+  running.push(executable);
+  const { logits } = executable.feed(toy.text, initialState(plan)); // no thread had time to come
+  expect(difference(logits.data, interpret(plan).feed(toy.text, initialState(plan)).logits.data)).toBe('');
+});
+
+it('an observed text, larger than the memory was made for', async () => {
+  const { program } = toy;
+  const text = long(toy.config.vocabSize);
+  const seen = (executable: Executable) => {
+    const sites: Tensor[] = [];
+    executable.feed(text, initialState(program), { observe: (__, ___, x) => sites.push(x) });
+    return sites;
+  };
+  const expected = seen(interpret(program));
+  for (const [i, { data }] of seen(await started(wasm, program, { threads: 3 })).entries())
+    expect(difference(data, expected[i].data)).toBe('');
+});
+
+it('a NaN is where the reference says, whoever meets it', async () => {
+  const plan = planOfToy(toy, recipes.quamba);
+  const nan = (ref: string) => {
+    const t = plan.weights.read(ref);
+    return ref === 'backbone.norm_f.weight' || !ref.endsWith('.D')
+      ? t
+      : { ...t, data: t.data.map(() => Number.NaN) };
+  };
+  const broken = { ...plan, weights: { ...plan.weights, read: nan } };
+  const message = (executable: Executable): string => {
+    try {
+      executable.feed(toy.text, initialState(broken));
+    } catch (error) {
+      return `${(error as Error).name}: ${(error as Error).message}`;
+    }
+    return 'no error';
+  };
+  const expected = message(interpret(broken));
+  expect(expected).toContain('quantize C2');
+  for (const threads of [1, 2, 3]) {
+    const executable = await started(wasm, broken, { threads });
+    expect(message(executable)).toBe(expected);
+    expect(message(executable)).toBe(expected); // all are still in step
+  }
+});
+
+describe('a thread that dies', () => {
+  const plan = planOfToy(toy, recipes.quamba);
+  const text = toy.text;
+  /** An executable, its workers, and the memory that they share. */
+  async function withWorkers(patience: number) {
+    const workers: Worker[] = [];
+    let memory: WebAssembly.Memory | undefined;
+    class Seen extends Worker {
+      constructor(source: string, settings: { workerData: { memory: WebAssembly.Memory } }) {
+        super(source, settings);
+        workers.push(this);
+        memory = settings.workerData.memory;
+      }
+    }
+    vi.spyOn(process, 'getBuiltinModule').mockReturnValue({ Worker: Seen } as never);
+    const executable = await started(wasm, plan, options(3, patience));
+    expect(workers.length).toBe(2);
+    return { executable, workers, memory: memory! };
+  }
+  const feed = (executable: Executable) => executable.feed(text, initialState(plan)).logits;
+  const expected = interpret(plan).feed(text, initialState(plan)).logits;
+
+  it('is an error of the next feed', async () => {
+    const { executable, workers } = await withWorkers(30);
+    feed(executable);
+    await workers[1].terminate();
+    expect(() => feed(executable)).toThrow('backend wasm: a thread died: it ended with code 1');
+  });
+
+  it('while tokens are fed leaves the bits as they are', async () => {
+    const { executable, workers } = await withWorkers(1);
+    const gone = workers[0].terminate();
+    try {
+      for (let i = 0; i < 50; i++) expect(difference(feed(executable).data, expected.data)).toBe('');
+    } catch (error) {
+      expect((error as Error).message).toContain('a thread died'); // it had taken a part of the work
+    }
+    await gone;
+    expect(() => feed(executable)).toThrow('backend wasm: a thread died');
+  });
+
+  it('with a part of the work in its hands is an error, not a hang', async () => {
+    const { executable, memory } = await withWorkers(1);
+    feed(executable);
+    const words = new Int32Array(memory.buffer);
+    const [at, job] = [words[AT / 4], words[JOB / 4]];
+    // a part of the next job's first instruction is taken, by nobody
+    new BigInt64Array(memory.buffer)[(at + CLAIMED) / 8] = (BigInt(job + 1) << 32n) | 1n;
+    expect(() => feed(executable)).toThrow('backend wasm: a thread died: it did not come back');
+    expect(() => feed(executable)).toThrow('backend wasm: a thread died'); // and stays one
+  });
+
+  it('at its start is an error of ready', async () => {
+    class Broken extends Worker {
+      constructor(source: string, { workerData, ...rest }: { workerData: object }) {
+        super(source, { ...rest, workerData: { ...workerData, module: undefined } });
+      }
+    }
+    vi.spyOn(process, 'getBuiltinModule').mockReturnValue({ Worker: Broken } as never);
+    const executable = prepare(wasm, plan, { threads: 2 });
+    running.push(executable);
+    await expect(executable.ready).rejects.toThrow('backend wasm: a thread could not start');
+    expect(() => feed(executable)).toThrow('backend wasm: a thread died');
+  });
+});
+
+it('without SharedArrayBuffer one thread works', async () => {
+  vi.stubGlobal('SharedArrayBuffer', undefined);
+  const plan = planOfToy(toy, recipes.quamba);
+  const executable = await started(wasm, plan, { threads: 4 });
+  expect(executable.about?.threads).toBe(1);
+  const { logits } = executable.feed(toy.text, initialState(plan));
+  expect(difference(logits.data, interpret(plan).feed(toy.text, initialState(plan)).logits.data)).toBe('');
+});
+
+describe('nothing is left running', () => {
+  it('a disposed model has ended its workers', async () => {
+    const before = process.getActiveResourcesInfo().length;
+    const model = await load(undefined, { threads: 3 });
+    model.dispose();
+    await expect.poll(() => process.getActiveResourcesInfo().length).toBeLessThanOrEqual(before);
+    expect(() => model.session().feed([1])).toThrow('disposed');
+  });
+
+  it('a program that disposes of nothing ends, and its logits are those of one thread', async () => {
+    const folder = workFolder();
+    const args = ['generate', '--prompt', 'The old man', '--max-tokens', '5', '--json', '--threads'];
+    const [one, three] = await Promise.all(['1', '3'].map(n => quamba(folder, ...args, n)));
+    expect(JSON.parse(three.stdout).logitsHash).toBe(JSON.parse(one.stdout).logitsHash);
+    expect(three.code).toBe(0);
+  });
+});

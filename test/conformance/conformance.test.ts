@@ -1,0 +1,29 @@
+/** Hosts the conformance suite for our own backends. */
+import { describe, expect, it } from 'vitest';
+import type { Backend } from '../../src/backends/backend.ts';
+import { reference } from '../../src/backends/reference.ts';
+import { goldens } from '../../src/conformance/goldens.ts';
+import { groupBy } from '../../src/conformance/report/report.ts';
+import { conformance } from '../../src/conformance/suite.ts';
+import { variants } from '../backends/feeds.ts';
+import { answer, workFolder } from '../cli/run.ts';
+
+const familyOf = ({ address }: { readonly address: string }): string =>
+  /^(?:op\/[^/]+|determinism\/threads|[^/]+)/.exec(address)![0];
+
+const hosted: (readonly [string, Backend, readonly number[]])[] = [
+  ['reference', reference, [1]],
+  ...variants.map(([name, backend]) => [`wasm ${name}`, backend, [1, 2]] as const),
+];
+describe.each(hosted)('%s', (_, backend, threads) => {
+  const cases = conformance(backend, { goldens: goldens(), threads });
+  it.each([...groupBy(cases, familyOf)])('%s', (__, family) => {
+    const results = family.map(one => ({ address: one.address, ...one.run() }));
+    expect(results.filter(({ outcome }) => outcome !== 'pass' && outcome !== 'skipped')).toEqual([]);
+  });
+});
+
+it('wasm with the embedded model under every recipe', async () => {
+  const counts = await answer(workFolder(), 'conform', '--backend', 'wasm', '--filter', 'embedded');
+  expect(counts).toMatchObject({ passed: 22, failed: 0, unsupported: 0, skipped: 0, errors: 0 });
+}, 1_200_000);

@@ -1,0 +1,156 @@
+/**
+ * Ops written plainly, over an arithmetic that is given: what an author would write who knows the formulas and not the
+ * order of the reference. None is wrong, so that a bound which one of them breaks is too tight.
+ */
+import type { Backend } from '../../src/backends/backend.ts';
+import type { Kernel } from '../../src/op.ts';
+import { factor } from '../../src/ops/hadamard.ts';
+import { ops } from '../../src/ops/index.ts';
+import { unpacked } from '../../src/ops/nibbles.ts';
+import type { AnyKernel } from '../../src/run.ts';
+
+export interface Arithmetic {
+  readonly name: string;
+  /** What becomes of every result. */
+  readonly round: (x: number) => number;
+  readonly sum: (terms: readonly number[]) => number;
+}
+
+const f = Math.fround;
+const inTurn = (round: (x: number) => number) => (terms: readonly number[]) =>
+  terms.reduce((sum, term) => round(sum + term), 0);
+function inPairs(terms: readonly number[]): number {
+  if (terms.length <= 1) return terms[0] ?? 0;
+  const half = terms.length >> 1;
+  return f(inPairs(terms.slice(0, half)) + inPairs(terms.slice(half)));
+}
+
+export const arithmetics: readonly Arithmetic[] = [
+  { name: 'float64', round: x => x, sum: inTurn(x => x) },
+  { name: 'float32 in turn', round: f, sum: inTurn(f) },
+  { name: 'float32 in pairs', round: f, sum: inPairs },
+];
+
+type Kernels = { readonly [K in keyof typeof ops]?: KernelOf<(typeof ops)[K]> };
+type KernelOf<O> = O extends { readonly reference: Kernel<infer I, infer P, infer A> }
+  ? Kernel<I, P, A>
+  : never;
+
+const range = (size: number): number[] => Array.from({ length: size }, (_, i) => i);
+
+export function honest({ name, round: r, sum }: Arithmetic): Backend {
+  const exp = (x: number) => r(Math.exp(x));
+  const silu = (x: number) => (x === Number.NEGATIVE_INFINITY ? -0 : r(x / r(1 + exp(-x))));
+  const kernels: Kernels = {
+    absmaxScale: ({ x }, _, { scale }, { n }) => {
+      for (const t of scale.data.keys())
+        scale.data[t] = r(
+          Math.max(...x.data.subarray(t * n, (t + 1) * n).map(Math.abs), f(1e-5)) * r(1 / 127),
+        );
+    },
+    scaleChannels: ({ x, c }, { inverse }, { y }, { n }) => {
+      for (const i of y.data.keys())
+        y.data[i] = r(x.data[i] * (inverse ? r(1 / c.data[i % n]) : c.data[i % n]));
+    },
+    linear: ({ x, w, b }, _, { y }, { i, o }) => {
+      for (const at of y.data.keys()) {
+        const row = at % o;
+        const t = (at - row) / o;
+        const products = range(i).map(k => r(x.data[t * i + k] * w.data[row * i + k]));
+        y.data[at] = sum(b ? [...products, b.data[row]] : products);
+      }
+    },
+    linearI4: ({ w, ...inputs }, attrs, outputs, { i, o, ...dims }) =>
+      kernels.linearI8!({ ...inputs, w: unpacked(w, i) }, attrs, outputs, { ...dims, i, o, p: o }),
+    linearI8: ({ x, xscale, w, wscale, b }, _, { y }, { i, o, s, p, g }) => {
+      const run = i / g;
+      for (const at of y.data.keys()) {
+        const row = at % o;
+        const t = (at - row) / o;
+        const parts = range(g).map(group => {
+          let acc = 0;
+          for (let k = group * run; k < (group + 1) * run; k++)
+            acc += x.data[t * i + k] * w.data[row * i + k];
+          return r(r(r(acc) * xscale.data[s === 1 ? 0 : t]) * wscale.data[(p === 1 ? 0 : row) * g + group]);
+        });
+        y.data[at] = sum(b ? [b.data[row], ...parts] : parts);
+      }
+    },
+    rmsNorm: ({ x, w }, { eps }, { y }, { l, m }) => {
+      for (let t = 0; t < l; t++) {
+        const row = x.data.subarray(t * m, (t + 1) * m);
+        const mean = r(sum(Array.from(row, v => r(v * v))) / m);
+        const root = r(Math.sqrt(r(mean + f(eps))));
+        for (let j = 0; j < m; j++) y.data[t * m + j] = r(r(row[j] / root) * (w ? w.data[j] : 1));
+      }
+    },
+    fwht: ({ x }, { inverse }, { y }, { l, n }) => {
+      const { outer, base, run } = factor(n)!;
+      const norm = r(1 / Math.sqrt(n));
+      for (let t = 0; t < l; t++) {
+        const row = Array.from(x.data.subarray(t * n, (t + 1) * n), v => r(v * norm));
+        const butterfly = (stride: number) => {
+          for (let i = 0; i < n; i++) {
+            if (Math.floor(i / stride) % 2) continue;
+            const [a, b] = [row[i], row[i + stride]];
+            row[i] = r(a + b);
+            row[i + stride] = r(a - b);
+          }
+        };
+        if (outer === 2) butterfly(n / 2);
+        const K = base.length;
+        for (let half = 0; half < outer; half++)
+          for (let c = 0; c < run; c++) {
+            const at = (j: number) => half * (n / outer) + j * run + c;
+            const column = range(K).map(j => row[at(j)]);
+            for (let i = 0; i < K; i++)
+              row[at(i)] = sum(column.map((v, j) => (inverse ? base[j][i] : base[i][j]) * v));
+          }
+        for (let stride = run / 2; stride >= 1; stride /= 2) butterfly(stride);
+        y.data.set(row, t * n);
+      }
+    },
+    negExp: ({ x }, _, { y }) => {
+      for (const i of y.data.keys()) y.data[i] = -exp(x.data[i]);
+    },
+    silu: ({ x }, _, { y }) => {
+      for (const i of y.data.keys()) y.data[i] = silu(x.data[i]);
+    },
+    softplus: ({ x }, _, { y }) => {
+      const of = (v: number) => (v > 20 ? v : r(Math.log1p(exp(v))));
+      for (const i of y.data.keys()) y.data[i] = of(x.data[i]);
+    },
+    causalConv1d: ({ x, w, b, state: before }, { activation }, { y, state }, { l, d, k }) => {
+      const at = (t: number, c: number) =>
+        t >= 0 ? x.data[t * d + c] : before ? before.data[c * (k - 1) + t + k - 1] : 0;
+      for (const i of y.data.keys()) {
+        const c = i % d;
+        const products = range(k).map(j => r(w.data[c * k + j] * at((i - c) / d - k + 1 + j, c)));
+        const value = sum(b ? [...products, b.data[c]] : products);
+        y.data[i] = activation === 'silu' ? silu(value) : value;
+      }
+      for (let c = 0; c < d; c++)
+        for (let j = 0; j < k - 1; j++) state.data[c * (k - 1) + j] = at(l - k + 1 + j, c);
+    },
+    selectiveScan: ({ u, dt, A, B, C, D, z, state: before }, _, { y, state }, { l, d, n }) => {
+      const h = before ? Array.from(before.data) : range(d * n).map(() => 0);
+      for (let t = 0; t < l; t++)
+        for (let c = 0; c < d; c++) {
+          const i = t * d + c;
+          const products = range(n).map(s => {
+            const decay = exp(r(dt.data[i] * A.data[c * n + s]));
+            const input = r(r(dt.data[i] * B.data[t * n + s]) * u.data[i]);
+            h[c * n + s] = r(r(decay * h[c * n + s]) + input);
+            return r(h[c * n + s] * C.data[t * n + s]);
+          });
+          const value = sum(D ? [...products, r(D.data[c] * u.data[i])] : products);
+          y.data[i] = z ? r(value * silu(z.data[i])) : value;
+        }
+      state.data.set(h);
+    },
+  };
+  const byName = new Map(
+    Object.entries(kernels).map(([key, kernel]) => [ops[key as keyof typeof ops].name, kernel as AnyKernel]),
+  );
+  return { name, kernelOf: op => byName.get(op.name) ?? op.reference };
+}

@@ -1,0 +1,170 @@
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type ByteSource, folderOf, fromBytes } from '../../src/formats/bytes.ts';
+import { openFile, openFolder, writeFileAtomic } from '../../src/formats/disk.ts';
+import { readJson } from '../../src/formats/json.ts';
+import { thrown, utf8 } from './file.ts';
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'quamba-test-'));
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+const bytes = Uint8Array.from({ length: 1000 }, (_, i) => (i * 7) & 255);
+const sources: [string, (data: Uint8Array) => ByteSource][] = [
+  [
+    'file',
+    data => {
+      writeFileSync(join(dir, 'x.bin'), data);
+      return openFile(join(dir, 'x.bin'));
+    },
+  ],
+  ['memory', data => fromBytes('x.bin', data)],
+];
+
+describe.each(sources)('bytes from %s', (_, open) => {
+  it('gives any range, and refuses what is outside', () => {
+    const source = open(bytes);
+    expect(source.size).toBe(1000);
+    fc.assert(
+      fc.property(fc.integer({ min: -5, max: 1005 }), fc.integer({ min: -5, max: 1005 }), (begin, end) => {
+        const inside = 0 <= begin && begin <= end && end <= 1000;
+        if (inside) {
+          expect(Buffer.compare(source.read(begin, end), bytes.subarray(begin, end))).toBe(0);
+          const target = new Uint8Array(end - begin + 2);
+          source.readInto(target.subarray(1, -1), begin);
+          expect(Buffer.compare(target.subarray(1, -1), bytes.subarray(begin, end))).toBe(0);
+          expect([target[0], target.at(-1)]).toEqual([0, 0]);
+        } else
+          expect(thrown(() => source.read(begin, end)).message).toMatch(/x\.bin: bytes .* are not inside/);
+      }),
+    );
+    for (const begin of [0.5, Number.NaN, -1, 1000, 2 ** 53])
+      expect(() => source.readInto(new Uint8Array(1), begin)).toThrow('are not inside its 1000 bytes');
+    source.close();
+  });
+});
+
+describe('openFile', () => {
+  it('says what is wrong with a path', () => {
+    const path = join(dir, 'none.bin');
+    expect(() => openFile(path)).toThrow(new Error(`${path}: no such file or folder`));
+    expect(() => openFile(dir)).toThrow(new Error(`${dir}: expected a file; got a folder`));
+    expect(() => openFolder(path)).toThrow(new Error(`${path}: no such file or folder`));
+    writeFileSync(path, 'x');
+    expect(() => openFolder(path)).toThrow(new Error(`${path}: expected a folder; got a file`));
+    expect(() => openFile(join(path, 'y'))).toThrow(`${join(path, 'y')}: `);
+  });
+
+  it('says so when the file is closed, or was cut while it was open', () => {
+    const path = join(dir, 'x.bin');
+    writeFileSync(path, bytes);
+    const source = openFile(path);
+    truncateSync(path, 10);
+    expect(() => source.read(0, 20)).toThrow(`${path}: ends at byte 10; it was cut while being read`);
+    source.close();
+    source.close();
+    expect(() => source.read(0, 5)).toThrow(`${path}: read after it was closed`);
+  });
+});
+
+describe('folders', () => {
+  it('lists files and links, not folders; opens by name', () => {
+    mkdirSync(join(dir, 'model'));
+    mkdirSync(join(dir, 'model', 'sub'));
+    writeFileSync(join(dir, 'blob'), '{"a": 1}');
+    symlinkSync(join('..', 'blob'), join(dir, 'model', 'config.json'));
+    const folder = openFolder(join(dir, 'model'));
+    expect(folder.list()).toEqual(['config.json']);
+    expect(readJson(folder, 'config.json')).toEqual({ a: 1 });
+    expect(() => readJson(folder, 'none.json')).toThrow('none.json: no such file or folder');
+  });
+
+  it('readJson names the file and the fault', () => {
+    const read = (text: string | Uint8Array) =>
+      readJson(folderOf('m', { 'a.json': typeof text === 'string' ? utf8(text) : text }), 'a.json');
+    expect(read('\ufeff[1]')).toEqual([1]);
+    expect(() => read('{"a": 1,}')).toThrow(/^m\/a\.json: expected JSON; /);
+    expect(() => read(Uint8Array.of(0x22, 0xff, 0x22))).toThrow(
+      'm/a.json: expected UTF-8 text; got bytes that are not',
+    );
+    expect(() => read('{"a": {"b": 1, "b": 1}}')).toThrow('m/a.json: key "b" stands twice in one object');
+    expect(read('{"a": {"b": "a"}, "b": ["a", "a", {"a": 1}, {"a": "\\\\"}]}')).toBeTypeOf('object');
+    expect(() => readJson(folderOf('m', {}), 'a.json')).toThrow('m/a.json: no such file');
+    expect(() => readJson(folderOf('m', {}), 'toString')).toThrow('m/toString: no such file');
+  });
+
+  it('accepts any JSON that has no key twice', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), fc.nat(4), (value, indent) => {
+        const text = JSON.stringify(value, undefined, indent);
+        expect(readJson(folderOf('m', { a: utf8(text) }), 'a')).toEqual(JSON.parse(text));
+      }),
+    );
+  });
+});
+
+describe('writeFileAtomic', () => {
+  it('writes all chunks under the name, over what was there, and leaves nothing else', () => {
+    const path = join(dir, 'x.bin');
+    writeFileAtomic(path, [bytes]);
+    writeFileAtomic(path, [bytes.subarray(0, 3), new Uint8Array(0), bytes.subarray(990)]);
+    expect([...readFileSync(path)]).toEqual([...bytes.subarray(0, 3), ...bytes.subarray(990)]);
+    expect(readdirSync(dir)).toEqual(['x.bin']);
+    writeFileAtomic(path, []);
+    expect(readFileSync(path).length).toBe(0);
+  });
+
+  it('keeps the old file, and nothing beside it, when the chunks throw half-way', () => {
+    const path = join(dir, 'x.bin');
+    writeFileSync(path, 'old');
+    function* failing() {
+      yield bytes;
+      expect(readdirSync(dir)).toHaveLength(2); // the new bytes are in a file of their own
+      expect(readFileSync(path, 'utf8')).toBe('old');
+      throw new RangeError('half-way');
+    }
+    expect(() => writeFileAtomic(path, failing())).toThrow(new RangeError('half-way'));
+    expect(readFileSync(path, 'utf8')).toBe('old');
+    expect(readdirSync(dir)).toEqual(['x.bin']);
+  });
+
+  it('leaves nothing when a chunk is no bytes, when the name is a folder, or when there is no folder', () => {
+    const path = join(dir, 'x.bin');
+    expect(() => writeFileAtomic(path, [null as unknown as Uint8Array])).toThrow();
+    mkdirSync(path);
+    expect(() => writeFileAtomic(path, [bytes])).toThrow(`${path}: `);
+    expect(readdirSync(dir)).toEqual(['x.bin']);
+    expect(readdirSync(path)).toEqual([]);
+    const nowhere = join(dir, 'none', 'x.bin');
+    expect(() => writeFileAtomic(nowhere, [bytes])).toThrow(new Error(`${nowhere}: no such file or folder`));
+    expect(existsSync(join(dir, 'none'))).toBe(false);
+  });
+
+  it('closes the generator that feeds it when the write fails', () => {
+    let closed = false;
+    function* endless() {
+      try {
+        for (;;) yield null as unknown as Uint8Array;
+      } finally {
+        closed = true;
+      }
+    }
+    expect(() => writeFileAtomic(join(dir, 'x.bin'), endless())).toThrow();
+    expect(closed).toBe(true);
+  });
+});

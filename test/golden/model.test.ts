@@ -1,0 +1,62 @@
+/** The float model on the reference against transformers (float32) and the formulas in float64: golden/model.py. */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { openFolder } from '../../src/formats/disk.ts';
+import { openFloatModel } from '../../src/open/model.ts';
+import { run } from '../../src/run.ts';
+import type { Tensor } from '../../src/tensor.ts';
+import { readGolden, readTensors, type Values } from './files.ts';
+import { faults } from './rule.ts';
+
+const NAME = 'mamba-books-15m';
+const modelFolder = fileURLToPath(new URL(`../../models/${NAME}`, import.meta.url));
+const shipped = readTensors(join(modelFolder, 'golden.safetensors')).tensors;
+
+/** A golden's float32 results as tensors, next to its float64 ones. */
+const rule = (f32: Readonly<Record<string, Values>>, f64: Readonly<Record<string, Values>>) => {
+  const tensors = Object.entries(f32).map(([name, x]) => [name, { ...x, dtype: 'f32' }]);
+  return { f32: Object.fromEntries(tensors), f64, out: {}, exact: () => false };
+};
+
+describe(`models/${NAME}`, () => {
+  /** Every site by its name in the graph, and the logits. */
+  const ours: Record<string, Tensor<'f32'>> = {};
+
+  beforeAll(() => {
+    const { program } = openFloatModel(openFolder(modelFolder));
+    const tokens = shipped.input_ids.data as Int32Array;
+    const { logits } = run(program, tokens, undefined, {
+      observe: (_, ref, x) => {
+        ours[ref] = x;
+      },
+    });
+    ours.logits = logits;
+  }, 120_000);
+
+  it('gives the logits', () => {
+    const { logits_hf_float32: f32, logits_float64: f64 } = shipped;
+    expect(faults(rule({ logits: f32 }, { logits: f64 }), { logits: ours.logits })).toEqual([]);
+  });
+
+  it('finds the same token likeliest at every position', () => {
+    const likeliest = ({ data, shape: [rows, width] }: Values) =>
+      Array.from({ length: rows }, (_, t) => {
+        const row = Array.from(data.subarray(t * width, (t + 1) * width), Number);
+        return row.indexOf(Math.max(...row));
+      });
+    expect(likeliest(ours.logits)).toEqual(likeliest(shipped.logits_float64));
+  });
+
+  it('gives every site of one layer', () => {
+    const { f32, f64, inputs, attrs } = readGolden(`model/${NAME}`);
+    const { layer } = attrs as unknown as { layer: number };
+    expect(inputs.tokens.data).toEqual(shipped.input_ids.data);
+    const named = Object.keys(sites(f64)).map(site => [site, ours[`layers.${layer}.${site}`] ?? ours[site]]);
+    expect(named).toHaveLength(10);
+    expect(faults(rule(sites(f32), sites(f64)), Object.fromEntries(named))).toEqual([]);
+  });
+});
+
+/** All but the logits, which are those of the last positions. */
+const sites = <V extends Values>({ logits: _, ...rest }: Readonly<Record<string, V>>) => rest;

@@ -1,0 +1,325 @@
+import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { folderOf } from '../../src/formats/bytes.ts';
+import { openFolder } from '../../src/formats/disk.ts';
+import { readJson } from '../../src/formats/json.ts';
+import { openWeights } from '../../src/formats/weights.ts';
+import { checkWeights, type MambaConfig, parseConfig } from '../../src/model/config.ts';
+import { mamba } from '../../src/model/mamba.ts';
+import { thrown, zerosFile } from '../formats/file.ts';
+
+const hf = {
+  model_type: 'mamba',
+  ...{
+    hidden_size: 768,
+    d_model: 768,
+    intermediate_size: 1536,
+    d_inner: 1536,
+    num_hidden_layers: 24,
+    n_layer: 24,
+  },
+  ...{ state_size: 16, conv_kernel: 4, expand: 2, time_step_rank: 48, use_bias: false, use_conv_bias: true },
+  ...{
+    hidden_act: 'silu',
+    layer_norm_epsilon: 1e-5,
+    rms_norm: true,
+    residual_in_fp32: true,
+    eos_token_id: 0,
+  },
+  ...{ pad_vocab_size_multiple: 8, vocab_size: 50280 },
+};
+const stateSpaces = {
+  ...{ d_model: 2560, n_layer: 64, vocab_size: 50277, ssm_cfg: {}, rms_norm: true, residual_in_fp32: true },
+  ...{ fused_add_norm: true, pad_vocab_size_multiple: 8 },
+};
+const falcon = {
+  ...{
+    model_type: 'falcon_mamba',
+    hidden_size: 4096,
+    intermediate_size: 8192,
+    expand: 16,
+    num_hidden_layers: 64,
+  },
+  ...{
+    state_size: 16,
+    time_step_rank: 256,
+    tie_word_embeddings: false,
+    vocab_size: 65024,
+    mixer_rms_eps: 1e-5,
+  },
+  eos_token_id: [11, 12],
+};
+const parse = (json: unknown) => parseConfig(json, 'config.json');
+
+describe('parseConfig', () => {
+  const common = { dState: 16, dConv: 4, normEps: 1e-5, useBias: false, useConvBias: true };
+  it.each<[string, unknown, MambaConfig]>([
+    [
+      'mamba-130m-hf',
+      hf,
+      {
+        ...common,
+        ...{ architecture: 'mamba', layers: 24, dModel: 768, dInner: 1536, dtRank: 48, vocabSize: 50280 },
+        ...{ tieEmbeddings: true, naming: 'hf', eosTokenId: 0 },
+      },
+    ],
+    [
+      'mamba-2.8b of state-spaces',
+      stateSpaces,
+      {
+        ...common,
+        ...{ architecture: 'mamba', layers: 64, dModel: 2560, dInner: 5120, dtRank: 160, vocabSize: 50280 },
+        ...{ tieEmbeddings: true, naming: 'state-spaces' },
+      },
+    ],
+    [
+      'falcon-mamba-7b, whose expand is wrong',
+      falcon,
+      {
+        ...common,
+        ...{
+          architecture: 'falcon-mamba',
+          layers: 64,
+          dModel: 4096,
+          dInner: 8192,
+          dtRank: 256,
+          vocabSize: 65024,
+        },
+        ...{ tieEmbeddings: false, naming: 'hf', eosTokenId: 11, mixerNormEps: 1e-5 },
+      },
+    ],
+  ])('%s', (_, json, config) => expect(parse(json)).toEqual(config));
+
+  it('takes the class defaults for what is absent or null', () => {
+    const { model_type, hidden_size, num_hidden_layers, vocab_size } = hf;
+    const least = { model_type, hidden_size, num_hidden_layers, vocab_size };
+    const { eosTokenId, ...all } = parse(hf);
+    expect(parse(least)).toEqual(all);
+    expect(parse({ ...least, intermediate_size: null, time_step_rank: 'auto', eos_token_id: null })).toEqual(
+      all,
+    );
+    expect(parse({ ...falcon, mixer_rms_eps: undefined }).mixerNormEps).toBe(1e-6);
+  });
+
+  it('reads the sizes inside ssm_cfg, and pads the vocabulary of state-spaces', () => {
+    const ssm_cfg = {
+      layer: 'Mamba1',
+      d_state: 32,
+      d_conv: 3,
+      expand: 3,
+      dt_rank: 7,
+      conv_bias: false,
+      bias: true,
+    };
+    expect(parse({ ...stateSpaces, ssm_cfg, pad_vocab_size_multiple: 16 })).toMatchObject({
+      ...{
+        dState: 32,
+        dConv: 3,
+        dInner: 7680,
+        dtRank: 7,
+        useConvBias: false,
+        useBias: true,
+        vocabSize: 50288,
+      },
+    });
+    expect(parse({ ...stateSpaces, d_model: 100, ssm_cfg: { dt_rank: 'auto' } }).dtRank).toBe(7);
+    expect(parse({ ...hf, vocab_size: 50277 }).vocabSize).toBe(50277);
+  });
+
+  it('Hugging Face keys come before their duplicates', () => {
+    const other = { ...hf, d_model: 1, d_inner: 1, n_layer: 1 };
+    expect(parse(other)).toEqual(parse(hf));
+  });
+
+  it.each<[unknown, string]>([
+    [null, 'config.json: expected a JSON object; got null'],
+    [[hf], 'config.json: expected a JSON object; got [an object]'],
+    [{}, 'config.json: model_type expected "mamba" or "falcon_mamba"; got nothing'],
+    [
+      { ...hf, model_type: 'mamba2' },
+      'config.json: model_type expected "mamba" or "falcon_mamba"; got "mamba2"',
+    ],
+    [
+      { ...hf, model_type: 'llama' },
+      'config.json: model_type expected "mamba" or "falcon_mamba"; got "llama"',
+    ],
+    [{ ...hf, hidden_size: 'x' }, 'config.json: hidden_size expected a positive integer; got "x"'],
+    [{ ...hf, hidden_size: 768.5 }, 'config.json: hidden_size expected a positive integer; got 768.5'],
+    [{ ...hf, num_hidden_layers: 0 }, 'config.json: num_hidden_layers expected a positive integer; got 0'],
+    [{ ...hf, num_hidden_layers: 1e6 }, 'config.json: num_hidden_layers expected at most 4096; got 1000000'],
+    [{ ...hf, state_size: -16 }, 'config.json: state_size expected a positive integer; got -16'],
+    [{ ...hf, vocab_size: 1e15 }, 'config.json: vocab_size expected at most 16777216; got 1000000000000000'],
+    [{ ...hf, vocab_size: undefined }, 'config.json: vocab_size expected a positive integer; got nothing'],
+    [
+      { ...hf, time_step_rank: 'most' },
+      'config.json: time_step_rank expected a positive integer; got "most"',
+    ],
+    [
+      { ...hf, layer_norm_epsilon: 0 },
+      'config.json: layer_norm_epsilon expected a number between 0 and 1; got 0',
+    ],
+    [{ ...hf, use_bias: 'no' }, 'config.json: use_bias expected true or false; got "no"'],
+    [
+      { ...hf, rms_norm: false },
+      'config.json: rms_norm expected true (layer norm is not supported); got false',
+    ],
+    [{ ...hf, hidden_act: 'gelu' }, 'config.json: hidden_act expected "silu"; got "gelu"'],
+    [
+      { ...hf, eos_token_id: '</s>' },
+      'config.json: eos_token_id expected a token id, or an array of them; got "</s>"',
+    ],
+    [
+      { ...stateSpaces, n_layer: undefined },
+      'config.json: num_hidden_layers expected a positive integer; got nothing',
+    ],
+    [{ ...stateSpaces, ssm_cfg: 'x' }, 'config.json: ssm_cfg expected an object; got "x"'],
+    [
+      { ...stateSpaces, ssm_cfg: { layer: 'Mamba2' } },
+      'config.json: ssm_cfg.layer expected "Mamba1" (Mamba-2 is not supported); got "Mamba2"',
+    ],
+    [
+      { ...stateSpaces, ssm_cfg: { d_state: 0 } },
+      'config.json: ssm_cfg.d_state expected a positive integer; got 0',
+    ],
+    [
+      { ...stateSpaces, attn_layer_idx: [9, 18] },
+      'config.json: attn_layer_idx expected [] (attention is not supported); got [9, 18]',
+    ],
+    [
+      { ...stateSpaces, d_intermediate: 64 },
+      'config.json: d_intermediate expected 0 (MLP layers are not supported); got 64',
+    ],
+  ])('%j', (json, message) => expect(() => parse(json)).toThrow(new RangeError(message)));
+
+  it('any value in any field: a whole config, or a sentence that names the field', () => {
+    const fields = [...new Set([hf, stateSpaces, falcon].flatMap(config => Object.keys(config)))];
+    fc.assert(
+      fc.property(
+        fc.constantFrom(hf, stateSpaces, falcon),
+        fc.constantFrom(...fields),
+        fc.oneof(fc.jsonValue(), fc.integer(), fc.double(), fc.boolean()),
+        (config, field, value) => {
+          try {
+            const parsed = parse({ ...config, [field]: value });
+            for (const size of [
+              'layers',
+              'dModel',
+              'dInner',
+              'dState',
+              'dConv',
+              'dtRank',
+              'vocabSize',
+            ] as const)
+              expect(Number.isSafeInteger(parsed[size]) && parsed[size] > 0, size).toBe(true);
+          } catch (error) {
+            const named = value === null ? '' : field; // what is missing goes by its first name
+            expect((error as Error).message.startsWith(`config.json: ${named}`), String(error)).toBe(true);
+          }
+        },
+      ),
+      { numRuns: 3000 },
+    );
+  });
+});
+
+describe('checkWeights', () => {
+  const small = {
+    model_type: 'mamba',
+    hidden_size: 4,
+    num_hidden_layers: 2,
+    vocab_size: 9,
+    time_step_rank: 3,
+  };
+  const block = {
+    'norm.weight': [4],
+    'mixer.in_proj.weight': [16, 4],
+    'mixer.conv1d.weight': [8, 1, 4],
+    'mixer.conv1d.bias': [8],
+    'mixer.x_proj.weight': [35, 8],
+    'mixer.dt_proj.weight': [8, 3],
+    'mixer.dt_proj.bias': [8],
+    'mixer.A_log': [8, 16],
+    'mixer.D': [8],
+    'mixer.out_proj.weight': [4, 8],
+  };
+  const shapes: Record<string, number[]> = {
+    'backbone.embeddings.weight': [9, 4],
+    ...Object.fromEntries(
+      [0, 1].flatMap(i =>
+        Object.entries(block).map(([name, shape]) => [`backbone.layers.${i}.${name}`, shape]),
+      ),
+    ),
+    'backbone.norm_f.weight': [4],
+  };
+  const check = (json: object, tensors: Record<string, number[]>, dtype: 'F32' | 'F16' | 'I8' = 'F32') =>
+    checkWeights(parse(json), openWeights(folderOf('m', { 'model.safetensors': zerosFile(tensors, dtype) })));
+  const withBias = {
+    ...shapes,
+    'backbone.layers.0.mixer.in_proj.bias': [16],
+    'backbone.layers.0.mixer.out_proj.bias': [4],
+    'backbone.layers.1.mixer.in_proj.bias': [16],
+    'backbone.layers.1.mixer.out_proj.bias': [4],
+    'lm_head.weight': [9, 4],
+  };
+
+  it('asks for exactly the tensors that the model reads', () => {
+    for (const [json, tensors] of [
+      [small, shapes],
+      [{ ...small, use_bias: true, tie_word_embeddings: false }, withBias],
+    ] as const) {
+      const { config, unused } = check(json, tensors);
+      expect(config).toEqual(parse(json));
+      expect(unused).toEqual([]);
+      expect([...mamba(config).weights].sort()).toEqual(Object.keys(tensors).sort());
+    }
+  });
+
+  it('the model that comes with the project passes', () => {
+    const folder = openFolder(fileURLToPath(new URL('../../models/mamba-books-15m', import.meta.url)));
+    const weights = openWeights(folder);
+    const config = parse(readJson(folder, 'config.json'));
+    expect(checkWeights(config, weights)).toEqual({ config, unused: [] });
+    weights.close();
+  });
+
+  it.each(Object.keys(withBias))('refuses a model without %s, or with another shape or dtype of it', name => {
+    const json = { ...small, use_bias: true, tie_word_embeddings: false };
+    const { [name]: shape, ...rest } = withBias as Record<string, number[]>;
+    const where = `m/model.safetensors: tensor ${name}`;
+    expect(() => check(json, rest)).toThrow(new Error(`${where} is missing`));
+    for (const wrong of [
+      [...shape.slice(0, -1), shape.at(-1)! + 1],
+      [...shape, 1],
+      [shape[0] - 1, ...shape.slice(1)],
+    ])
+      expect(() => check(json, { ...rest, [name]: wrong }), `${wrong}`).toThrow(
+        /^m\/model\.safetensors: tensor \S+ expected shape \[.*\] by the config; got \[.*\]$/,
+      );
+    const source = openWeights(folderOf('m', { 'model.safetensors': zerosFile(withBias) }));
+    const integer = {
+      ...source,
+      dtype: (n: string) => (n === name ? 'I8' : source.dtype(n)),
+    } as typeof source;
+    expect(() => checkWeights(parse(json), integer)).toThrow(
+      new TypeError(`${where} expected F32, F16, BF16; got I8`),
+    );
+  });
+
+  it('lists what is not read; a tied head is not needed and not listed', () => {
+    const more = { ...shapes, 'lm_head.weight': [9, 4], 'backbone.layers.2.norm.weight': [4], x: [1] };
+    expect(check(small, more, 'F16').unused).toEqual(['backbone.layers.2.norm.weight', 'x']);
+  });
+
+  it('takes the number of rows from a padded embedding of state-spaces, and only there', () => {
+    const { 'backbone.embeddings.weight': _, ...rest } = shapes;
+    const own = { d_model: 4, n_layer: 2, vocab_size: 9, ssm_cfg: { dt_rank: 3 } };
+    const rows = (n: number) => ({ ...rest, 'backbone.embedding.weight': [n, 4] });
+    expect(check(own, rows(16)).config.vocabSize).toBe(16);
+    expect(check(own, rows(24)).config.vocabSize).toBe(24);
+    const message = 'tensor backbone.embeddings.weight expected shape';
+    expect(() => check(own, rows(15))).toThrow(`${message} [16, 4] by the config; got [15, 4]`);
+    expect(() => check(small, rows(16))).toThrow(`${message} [9, 4] by the config; got [16, 4]`);
+    expect(thrown(() => check(own, { ...rest, 'backbone.embedding.weight': [] }))).toBeInstanceOf(RangeError);
+  });
+});

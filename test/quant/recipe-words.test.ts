@@ -1,0 +1,336 @@
+/** The words beyond the paper: a scale for each channel, the rotated residual stream, a p for each layer, and its search. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { flatten, type OpNode, type Program, type Ref, trace, weightsOf } from '../../src/graph.ts';
+import { fwht } from '../../src/ops/fwht.ts';
+import { ops } from '../../src/ops/index.ts';
+import { calibrate, calibrateAll } from '../../src/quant/calibrate.ts';
+import { heldOutOf, planOf, samplesOf } from '../../src/quant/pipeline.ts';
+import { recipes } from '../../src/quant/recipes.ts';
+import { rotateResidual } from '../../src/quant/residual.ts';
+import {
+  a8,
+  channels,
+  clip,
+  hadamard,
+  type Recipe,
+  smooth,
+  w8,
+  w8rows,
+  withPercentile,
+} from '../../src/quant/scheme.ts';
+import { clips, searchPercentile } from '../../src/quant/search.ts';
+import { transformOf } from '../../src/quant/transforms.ts';
+import { nominalStats } from '../../src/random/nominal-ranges.ts';
+import { initialState, interpret } from '../../src/run.ts';
+import { tensor } from '../../src/tensor.ts';
+import { noise, planOfToy, random, sameBits, statsOfToy, type Toy, toy, toys } from '../toy.ts';
+
+const logitsOf = (program: Program, tokens: Int32Array): Float32Array =>
+  interpret(program).feed(tokens, initialState(program)).logits.data;
+const far = (a: Float32Array, b: Float32Array): number =>
+  Math.max(...a.map((x, i) => Math.abs(x - b[i]))) / Math.max(...b.map(Math.abs));
+const stepped: Recipe = { weights: w8, acts: a8, at: { scanIn: { ...clip(0.9), ...channels } } };
+
+describe('a scale for each channel', () => {
+  it('is its own largest |x|, but no more than the range of the site', () => {
+    const plain: Recipe = { ...stepped, at: { scanIn: clip(0.9) } };
+    const smoothed: Recipe = { ...stepped, at: { scanIn: smooth(0.5) } };
+    for (const of of toys) {
+      const ref = 'layers.1.scanIn';
+      const { channels: seen, ranges } = statsOfToy(of, stepped);
+      const most = statsOfToy(of, plain).ranges[ref];
+      const largest = statsOfToy(of, smoothed).channels[ref];
+      expect([...seen[ref]]).toEqual([...largest].map(x => Math.min(x, most)));
+      expect(new Set([...seen[ref]].map(x => x === most)), of.name).toEqual(new Set([true, false]));
+      expect(ranges[ref]).toBe(127);
+      const { [ref]: _, 'layers.0.scanIn': __, ...others } = ranges;
+      const { [ref]: ___, 'layers.0.scanIn': ____, ...same } = statsOfToy(of, plain).ranges;
+      expect(others).toEqual(same);
+    }
+  });
+
+  it('leaves a scale of 1, so that a step of channel j is its largest |x| / 127', () => {
+    const { weights } = planOfToy(toy, stepped);
+    expect(weights.read('layers.0.scanIn.scale').data).toEqual(Float32Array.of(1));
+    const seen = statsOfToy(toy, stepped).channels['layers.0.scanIn'];
+    expect(weights.read('layers.0.scanIn.factors').data).toEqual(
+      seen.map(x => Math.max(x, Math.fround(1e-5)) / 127),
+    );
+  });
+
+  it('rounds no channel by more than half of its own step, unless it is clipped', () => {
+    const t = transformOf('channels')!;
+    fc.assert(
+      fc.property(
+        fc.array(fc.float({ min: Math.fround(1e-3), max: 1e3, noNaN: true }), { minLength: 1, maxLength: 9 }),
+        fc.infiniteStream(fc.float({ min: -1, max: 1, noNaN: true })),
+        (ranges, unit) => {
+          const n = ranges.length;
+          const c = t.factors!(Float32Array.from(ranges), []);
+          const x = Float32Array.from(ranges, range => Math.fround(range * unit.next().value));
+          const steps = ops.scaleChannels({ x: tensor(x, [1, n]), c }, { inverse: true }).y;
+          const { q } = ops.quantize({ x: steps, scale: tensor(Float32Array.of(1)) });
+          for (let j = 0; j < n; j++)
+            expect(Math.abs(q.data[j] * c.data[j] - x[j])).toBeLessThanOrEqual(0.5001 * c.data[j]);
+        },
+      ),
+    );
+  });
+
+  it('is fused with the convolution and the scan, whose nodes stay the same', () => {
+    const fused = planOfToy(toy, stepped).graph.nodes.filter(node => node.kind === 'fused');
+    const bodies = fused.map(node => node.body.map(({ op }) => op.name).join(' '));
+    expect(bodies).toContain('dequantize causal-conv1d scale-channels quantize');
+    expect(bodies).toContain(
+      'dequantize softplus dequantize scale-channels dequantize dequantize dequantize selective-scan',
+    );
+  });
+
+  it('of random weights is one for all', () => {
+    const recipe = recipes['quamba-plus'];
+    const stats = nominalStats(toy.program, recipe);
+    expect(stats.ranges['layers.0.scanIn']).toBe(127);
+    expect(stats.channels['layers.0.scanIn']).toEqual(new Float32Array(48).fill(7));
+    expect(logitsOf(planOf(toy.program, recipe, stats), toy.text).every(Number.isFinite)).toBe(true);
+  });
+});
+
+describe('a rotated residual stream', () => {
+  const turned = (of: Toy) => rotateResidual(of.program);
+
+  it('computes the same', () => {
+    for (const of of toys)
+      expect(far(logitsOf(turned(of), of.text), logitsOf(of.program, of.text)), of.name).toBeLessThan(1e-5);
+  });
+
+  it('is Q h after every layer', () => {
+    for (const of of toys) {
+      const at = (program: Program, ref: Ref) =>
+        logitsOf({ ...program, graph: { ...program.graph, result: ref } }, of.text);
+      for (const ref of ['layers.0.h', 'layers.1.h']) {
+        const h = at(of.program, ref);
+        const expected = fwht({ x: tensor(h, [of.text.length, of.config.dModel]) }).y.data;
+        expect(far(at(turned(of), ref), expected), `${of.name} ${ref}`).toBeLessThan(1e-5);
+      }
+    }
+  });
+
+  it('costs two transforms where embedding and head are one matrix, and nothing where they are two', () => {
+    const count = (of: Toy, name: string) =>
+      flatten(turned(of).graph.nodes).filter(node => node.op.name === name).length;
+    expect(toys.map(of => [of.config.tieEmbeddings, count(of, 'fwht')])).toEqual([
+      [true, 2],
+      [false, 0],
+      [true, 2],
+    ]);
+    const size = ({ graph, weights }: Program) =>
+      graph.weights.reduce((sum, ref) => sum + weights.shape(ref).reduce((a, b) => a * b, 1), 0);
+    for (const of of toys) expect(size(turned(of)), of.name).toBeLessThanOrEqual(size(of.program));
+  });
+
+  it('takes the weight out of the norms that only linears read, and keeps the others', () => {
+    const norms = (of: Toy) =>
+      flatten(turned(of).graph.nodes).flatMap(node =>
+        node.op.name === 'rms-norm' && /normed$/.test(node.out.y) ? [[node.out.y, 'w' in node.in]] : [],
+      );
+    expect(norms(toys[0])).toEqual([
+      ['layers.0.normed', false],
+      ['layers.1.normed', false],
+      ['normed', true],
+    ]);
+    expect(norms(toys[1])).toContainEqual(['normed', false]);
+  });
+
+  it('is given plain to whoever else reads it', () => {
+    const graph = trace((g, tokens) => {
+      const h = g.op('h', ops.embedding, { tokens, w: g.weight('table') });
+      return g.op('both', ops.add, {
+        x: g.op('a', ops.silu, { x: h }),
+        y: g.op('b', ops.softplus, { x: h }),
+      });
+    });
+    const program = {
+      graph,
+      weights: weightsOf(new Map([['table', tensor(noise(96, random(3)), [8, 12])]])),
+    };
+    const after = rotateResidual(program);
+    expect(flatten(after.graph.nodes).map(node => node.op.name)).toEqual(
+      'embedding fwht silu softplus add'.split(' '),
+    );
+    const text = Int32Array.of(1, 7, 2);
+    expect(far(logitsOf(after, text), logitsOf(program, text))).toBeLessThan(1e-5);
+  });
+
+  it('that something else adds to is refused by name', () => {
+    const graph = trace((g, tokens) => {
+      const h = g.op('h', ops.embedding, { tokens, w: g.weight('table') });
+      return g.op('sum', ops.add, { x: h, y: g.op('gated', ops.silu, { x: h }) });
+    });
+    const program = {
+      graph,
+      weights: weightsOf(new Map([['table', tensor(noise(96, random(3)), [8, 12])]])),
+    };
+    expect(() => rotateResidual(program)).toThrow(new Error('residual: gated is added to it by no linear'));
+  });
+
+  it('goes with factors that are made from channels of the rotated stream', () => {
+    const both: Recipe = { weights: w8, acts: a8, at: { blockIn: smooth(0.5) }, residual: 'hadamard' };
+    const { channels: seen } = statsOfToy(toy, both);
+    const plain = statsOfToy(toy, { ...both, residual: undefined }).channels;
+    expect(far(seen['layers.0.blockIn'], plain['layers.0.blockIn'])).toBeGreaterThan(0.1);
+    const quantized = logitsOf(planOfToy(toy, both), toy.text);
+    expect(far(quantized, logitsOf(toy.program, toy.text))).toBeLessThan(0.5);
+  });
+});
+
+describe('a percentile for each layer', () => {
+  it('is that of each layer', () => {
+    const at = (p: number | number[]) => statsOfToy(toy, withPercentile(recipes.quamba, p)).ranges;
+    const each = at([0.9, 0.99]);
+    expect(each['layers.0.scanIn']).toBe(at(0.9)['layers.0.scanIn']);
+    expect(each['layers.1.scanIn']).toBe(at(0.99)['layers.1.scanIn']);
+    expect(each['layers.1.scanIn']).not.toBe(at(0.9)['layers.1.scanIn']);
+  });
+
+  it('is refused where there are not as many as layers', () => {
+    expect(() => calibrate(toy.program, withPercentile(recipes.quamba, [0.9]), toy.samples)).toThrow(
+      new RangeError('recipe.at.scanIn.range.percentile expected one p or 2, one for each layer; got 1'),
+    );
+  });
+});
+
+describe('calibrating several recipes at once', () => {
+  const family: readonly Recipe[] = [
+    recipes.quamba,
+    withPercentile(recipes.quamba, 0.9),
+    recipes['quamba-rows'],
+    recipes['quamba-clipped'],
+    { ...recipes['quamba-channels'], weights: w8rows },
+  ];
+
+  it('sees what each of them sees alone', () => {
+    for (const of of toys)
+      expect(calibrateAll(of.program, family, of.samples)).toEqual(
+        family.map(recipe => statsOfToy(of, recipe)),
+      );
+  });
+
+  it('takes the passes of one', () => {
+    let most = 0;
+    calibrateAll(toy.program, family, toy.samples, { onProgress: (_, total) => (most = total) });
+    expect(most).toBe(toy.samples.length);
+  });
+});
+
+describe('the search', () => {
+  const ps = [1, 0.95, 0.9, 0.8];
+  const recipe: Recipe = {
+    weights: w8,
+    acts: a8,
+    at: { scanIn: { ...clip(0.99999), ...channels }, scanOut: hadamard },
+  };
+  /** Small where the steps of each layer's u are near to what is wanted. */
+  const near = (wanted: readonly number[], of: Recipe = recipe) => {
+    const goal = wanted.map(
+      (p, layer) => statsOfToy(toy, withPercentile(of, p)).channels[`layers.${layer}.scanIn`],
+    );
+    return ({ weights }: Program) =>
+      goal.reduce((sum, channel, layer) => {
+        const { data } = weights.read(`layers.${layer}.scanIn.factors`);
+        return sum + (data as Float32Array).reduce((a, x, j) => a + Math.abs(127 * x - channel[j]), 0);
+      }, 0);
+  };
+
+  it('finds the best p, and gives the statistics of its recipe', () => {
+    for (const p of ps) {
+      const found = searchPercentile(toy.program, recipe, toy.samples, near([p, p]), { percentiles: ps });
+      expect(found.percentile).toBe(p);
+      expect(found.score).toBe(Math.min(...found.trials.map(trial => trial.score)));
+      expect(found.trials.map(trial => trial.percentile)).toEqual(ps);
+      expect(found.recipe).toEqual(withPercentile(recipe, p));
+      expect(found.stats).toEqual(statsOfToy(toy, found.recipe));
+    }
+  });
+
+  it('finds a p for each layer', () => {
+    const score = near([0.8, 0.95]);
+    const seen: number[] = [];
+    const found = searchPercentile(toy.program, recipe, toy.samples, score, {
+      percentiles: ps,
+      perLayer: true,
+      onTrial: (_, done, total) => seen.push(done, total),
+    });
+    expect(found.percentile).toEqual([0.8, 0.95]);
+    expect(found.stats).toEqual(statsOfToy(toy, withPercentile(recipe, [0.8, 0.95])));
+    expect(seen).toEqual(Array.from({ length: 10 }, (_, i) => [i + 1, 10]).flat());
+    expect(
+      sameBits(
+        logitsOf(planOf(toy.program, found.recipe, found.stats), toy.text),
+        logitsOf(planOfToy(toy, found.recipe), toy.text),
+      ),
+    ).toBe(true);
+  });
+
+  it('takes the first of the best', () => {
+    const found = searchPercentile(toy.program, recipe, toy.samples, () => 1, {
+      percentiles: ps,
+      perLayer: true,
+    });
+    expect(found.percentile).toBe(1);
+  });
+
+  it('has nothing to do where nothing is clipped', () => {
+    expect(Object.entries(recipes).flatMap(([name, row]) => (clips(row) ? name : []))).toContain('quamba');
+    expect(() => searchPercentile(toy.program, recipes['naive-static'], toy.samples, () => 0)).toThrow(
+      new RangeError('search: the recipe has no percentile range to choose a p for'),
+    );
+  });
+});
+
+describe('held-out text', () => {
+  const place = (window: Int32Array) => [window[0], window.at(-1)!];
+
+  it('is between the samples, and touches none', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 2, max: 9 }),
+        fc.integer({ min: 1, max: 12 }),
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer({ min: 0, max: 50 }),
+        (count, window, held, more) => {
+          const text = Int32Array.from(
+            { length: (count - 1) * (2 * window + 1) + window + more },
+            (_, i) => i,
+          );
+          const taken = samplesOf(text, count, window).map(place);
+          const out = heldOutOf(text, count, window, held).map(place);
+          expect(out.length).toBe(Math.min(held, count - 1));
+          const all = [...taken, ...out].sort(([a], [b]) => a - b);
+          for (let i = 1; i < all.length; i++) expect(all[i][0]).toBeGreaterThan(all[i - 1][1]);
+          expect(out.every(([first, last]) => last - first + 1 === window)).toBe(true);
+        },
+      ),
+    );
+  });
+
+  it('needs room', () => {
+    expect(() => heldOutOf(new Int32Array(100), 5, 20, 2)).toThrow(
+      new RangeError(
+        'calibration text expected room for a window of 20 tokens between two of its 5 samples; got 100 tokens',
+      ),
+    );
+  });
+});
+
+// A node's inputs by their op, to see that nothing of the float model is left behind.
+it('no row keeps a weight that it folded', () => {
+  for (const of of toys) {
+    const nodes: readonly OpNode[] = flatten(planOfToy(of, recipes['quamba-plus']).graph.nodes);
+    const norms = nodes.flatMap(node => (node.op.name === 'rms-norm' && node.in.w ? node.in.w : []));
+    expect(
+      norms.filter(ref => /layers\.\d+\.norm\.weight/.test(ref)),
+      of.name,
+    ).toEqual([]);
+  }
+});

@@ -1,0 +1,325 @@
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, it, vi } from 'vitest';
+import { createTokenizer, type Tokenizer } from '../../src/formats/tokenizer.ts';
+import type { Session } from '../../src/session.ts';
+import { type Tensor, zeros } from '../../src/tensor.ts';
+import { type Generated, type GenerateOptions, generate, type Piece } from '../../src/text/generate.ts';
+import { stopFilter } from '../../src/text/stops.ts';
+
+const file = new URL('../../models/mamba-books-15m/tokenizer.json', import.meta.url);
+const tokenizer = createTokenizer(JSON.parse(readFileSync(file, 'utf8')));
+const EOS = tokenizer.eosTokenId!;
+
+interface Script extends Session {
+  readonly fed: number[];
+  readonly sizes: number[];
+}
+/** A session that wants the ids of the script in their order, once the prompt is fed, and then eos. */
+function scripted(ids: ArrayLike<number>, promptLength = 1, vocabSize = tokenizer.vocabSize): Script {
+  const fed: number[] = [];
+  const sizes: number[] = [];
+  const unused = () => {
+    throw new Error('not used here');
+  };
+  return {
+    fed,
+    sizes,
+    vocabSize,
+    get position() {
+      return fed.length;
+    },
+    feed(tokens) {
+      const logits = zeros('f32', [tokens.length, vocabSize]);
+      for (let t = 0; t < tokens.length; t++) {
+        fed.push(tokens[t]);
+        const next = fed.length - promptLength;
+        logits.data[t * vocabSize + (next < 0 ? 1 : (ids[next] ?? EOS))] = 100;
+      }
+      sizes.push(tokens.length);
+      return logits;
+    },
+    reset: unused,
+    snapshot: unused,
+    restore: unused,
+    fork: unused,
+  };
+}
+
+async function collect(writing: AsyncGenerator<Piece, Generated>) {
+  const pieces: Piece[] = [];
+  for (;;) {
+    const next = await writing.next();
+    if (next.done) return { pieces, ...next.value };
+    pieces.push(next.value);
+  }
+}
+/** Writes the script greedily after the prompt token 1. */
+const written = (ids: ArrayLike<number>, options: GenerateOptions = {}) =>
+  collect(generate(scripted(ids), tokenizer, [1], { temperature: 0, ...options }));
+
+const anyIds = fc.array(fc.integer({ min: 1, max: 600 }), { maxLength: 20 });
+
+describe('generate', () => {
+  it('pieces add up to the text, one for each token, and the text is decode(tokens)', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyIds, fc.integer({ min: 1, max: 25 }), async (ids, maxTokens) => {
+        const { pieces, text, tokens, finishReason } = await written(ids, { maxTokens });
+        expect(finishReason).toBe(ids.length < maxTokens ? 'eos' : 'length');
+        expect([...tokens]).toEqual([...ids, EOS].slice(0, maxTokens));
+        expect(pieces.map(p => p.token)).toEqual([...tokens]);
+        expect(pieces.map(p => p.position)).toEqual([...tokens].map((_, i) => 1 + i));
+        expect(pieces.map(p => p.text).join('')).toBe(text);
+        expect(text).toBe(tokenizer.decode(tokens));
+      }),
+    );
+  });
+
+  it('feeds the prompt and every token but the last, and shows all their logits in order', async () => {
+    const ids = tokenizer.encode('a quiet evening by the river');
+    const prompt = Int32Array.from({ length: 300 }, (_, i) => 1 + (i % 500));
+    const session = scripted(ids, prompt.length);
+    const seen: Tensor<'f32'>[] = [];
+    const { tokens, promptTokens } = await collect(
+      generate(session, tokenizer, prompt, { temperature: 0, maxTokens: 4, onLogits: l => seen.push(l) }),
+    );
+    expect(promptTokens).toEqual(prompt);
+    expect(session.fed).toEqual([...prompt, ...tokens.slice(0, -1)]);
+    expect(seen.map(l => l.shape[0])).toEqual(session.sizes);
+    expect(Math.max(...session.sizes)).toBeLessThan(prompt.length); // in parts
+    const wanted = seen.flatMap(({ data, shape: [l, v] }) =>
+      Array.from({ length: l }, (_, t) => data.subarray(t * v, (t + 1) * v).indexOf(100)),
+    );
+    expect(wanted.slice(prompt.length - 1)).toEqual([...tokens]);
+  });
+
+  it('goes on where the session stands', async () => {
+    const session = scripted([5, 6, 7], 4);
+    session.feed([9, 9, 9]);
+    const { pieces } = await collect(generate(session, tokenizer, [1], { temperature: 0, maxTokens: 2 }));
+    expect(pieces.map(({ token, position }) => ({ token, position }))).toEqual([
+      { token: 5, position: 4 },
+      { token: 6, position: 5 },
+    ]);
+  });
+
+  it('takes a text as its tokens, and an empty one as eos', async () => {
+    for (const prompt of ['The old man', '', []]) {
+      const session = scripted([]);
+      const { promptTokens } = await collect(generate(session, tokenizer, prompt, { maxTokens: 0 }));
+      expect([...promptTokens]).toEqual(prompt.length ? [...tokenizer.encode('The old man')] : [EOS]);
+      expect(session.fed).toEqual([...promptTokens]);
+    }
+    const nameless: Tokenizer = { ...tokenizer, eosTokenId: undefined };
+    expect(() => generate(scripted([]), nameless, '')).toThrow(
+      new RangeError('prompt expected at least one token; got none, and no eos token to start from'),
+    );
+  });
+
+  it('counts the time of the session, not of the caller', async () => {
+    let clock = 0;
+    const now = vi.spyOn(performance, 'now').mockImplementation(() => clock);
+    const session = scripted([5, 6, 7, 8], 2);
+    const feed = session.feed;
+    session.feed = tokens => {
+      clock += 1000 * tokens.length;
+      return feed(tokens);
+    };
+    const onLogits = () => {
+      clock += 50_000;
+    };
+    try {
+      const writing = generate(session, tokenizer, [1, 2], { maxTokens: 4, onLogits });
+      expect(await collect(writing)).toMatchObject({ promptSeconds: 2, decodeSeconds: 3 });
+    } finally {
+      now.mockRestore();
+    }
+  });
+
+  it('writes nothing for maxTokens 0', async () => {
+    const { text, tokens, finishReason } = await written([5], { maxTokens: 0 });
+    expect({ text, tokens, finishReason }).toEqual({
+      text: '',
+      tokens: new Int32Array(0),
+      finishReason: 'length',
+    });
+  });
+
+  it('never draws the padding rows of a model', async () => {
+    const padded = scripted([8195, 8192], 1, 8200);
+    const { tokens } = await collect(generate(padded, tokenizer, [8199], { seed: 3, maxTokens: 2, topP: 1 }));
+    for (const token of tokens) expect(token).toBeLessThan(8192);
+  });
+
+  it('the same seed writes the same text', async () => {
+    const flat = () => scripted(Array(99).fill(-1)); // no wish: all logits are equal
+    const write = async (seed: number) => [
+      ...(await collect(generate(flat(), tokenizer, [1], { seed, maxTokens: 12 }))).tokens,
+    ];
+    expect(await write(7)).toEqual(await write(7));
+    expect(await write(7)).not.toEqual(await write(8));
+  });
+
+  it('penalizes what stood in the prompt and what was written', async () => {
+    const session = scripted(Array(9).fill(3));
+    const { tokens } = await collect(
+      generate(session, tokenizer, [1], { temperature: 0, repetitionPenalty: 1e6, maxTokens: 2 }),
+    );
+    expect([...tokens]).toEqual([3, 3]); // 100 / 1e6 is still above 0
+    const equal = scripted(Array(9).fill(-1));
+    const feed = equal.feed.bind(equal);
+    equal.feed = ids => {
+      const logits = feed(ids);
+      logits.data.fill(1);
+      return logits;
+    };
+    const other = await collect(
+      generate(equal, tokenizer, [0, 2], { temperature: 0, repetitionPenalty: 2, maxTokens: 4 }),
+    );
+    expect([...other.tokens]).toEqual([1, 3, 4, 5]);
+  });
+
+  it.each<[unknown, GenerateOptions, string]>([
+    [[0, 1, 2, 9000], {}, 'token 9000 is out of range 0 … 8191 at position 3'],
+    [[0, -1], {}, 'token -1 is out of range 0 … 8191 at position 1'],
+    [[0.5], {}, 'token 0.5 is out of range 0 … 8191 at position 0'],
+    [[undefined], {}, 'token undefined is out of range 0 … 8191 at position 0'],
+    [undefined, {}, 'prompt expected a text or token ids; got undefined'],
+    [null, {}, 'prompt expected a text or token ids; got null'],
+    ['a\ud800', {}, 'encode: the text has a lone surrogate (U+D800) at index 1'],
+    ['a', { maxTokens: -1 }, 'maxTokens expected a whole number >= 0; got -1'],
+    ['a', { temperature: -1 }, 'temperature expected a number >= 0; got -1'],
+    ['a', { stop: 'x' as never }, 'stop expected an array of texts; got "x"'],
+    ['a', { stop: ['x', ''] }, 'stop[1] expected a text of at least one character; got ""'],
+  ])('refuses %j with %j before anything is fed', (prompt, options, sentence) => {
+    const session = scripted([]);
+    expect(() => generate(session, tokenizer, prompt as string, options)).toThrow(sentence);
+    expect(session.fed).toEqual([]);
+  });
+});
+
+describe('abort', () => {
+  it('ends between tokens, from outside the loop', async () => {
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(), 5);
+    const { text, tokens, pieces, finishReason } = await written(Array(100_000).fill(5), {
+      maxTokens: 100_000,
+      signal: abort.signal,
+    });
+    expect(finishReason).toBe('aborted');
+    expect(tokens.length).toBeLessThan(100_000);
+    expect(pieces.map(p => p.text).join('')).toBe(text);
+  });
+
+  it('feeds nothing where it came first, and not the rest of a long prompt', async () => {
+    const session = scripted([]);
+    const result = await collect(generate(session, tokenizer, [1], { signal: AbortSignal.abort() }));
+    expect(result).toMatchObject({ finishReason: 'aborted', text: '', pieces: [] });
+    expect(session.fed).toEqual([]);
+
+    const abort = new AbortController();
+    const long = Int32Array.from({ length: 1000 }, () => 2);
+    const options = { signal: abort.signal, onLogits: () => abort.abort() };
+    expect((await collect(generate(session, tokenizer, long, options))).finishReason).toBe('aborted');
+    expect(session.fed.length).toBeLessThan(1000);
+  });
+
+  it('a consumer that breaks ends it', async () => {
+    const session = scripted([5, 6, 7, 8]);
+    for await (const { token } of generate(session, tokenizer, [1], { temperature: 0 }))
+      if (token === 6) break;
+    expect(session.fed).toEqual([1, 5]);
+  });
+});
+
+/** Few letters, so that stop strings overlap themselves and each other. */
+const letters = fc.string({ unit: fc.constantFrom('a', 'b', '🙂'), maxLength: 24 });
+const stops = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', '🙂'), minLength: 1, maxLength: 4 }), {
+  maxLength: 3,
+});
+/** The definition: read character by character until the text read ends with a stop string. */
+function cutAt(text: string, stops: readonly string[]): string | undefined {
+  for (let end = 1; end <= text.length; end++) {
+    const hit = stops.filter(stop => text.slice(0, end).endsWith(stop)).map(stop => stop.length);
+    if (hit.length) return text.slice(0, end - Math.max(...hit));
+  }
+  return undefined;
+}
+
+describe('stop strings', () => {
+  it('end the text at the first that is complete, however the pieces are cut', () => {
+    fc.assert(
+      fc.property(letters, stops, fc.array(fc.integer({ min: 1, max: 3 })), (text, stops, cuts) => {
+        const filter = stopFilter(stops);
+        const chars = [...text];
+        let shown = '';
+        let stopped = false;
+        for (let i = 0; chars.length && !stopped; i++) {
+          const pushed = filter.push(chars.splice(0, cuts[i] ?? 1).join(''));
+          shown += pushed.text;
+          stopped = pushed.stopped;
+          for (const stop of stops) expect(shown).not.toContain(stop);
+        }
+        if (!stopped) shown += filter.end();
+        expect(shown).toBe(cutAt(text, stops) ?? text);
+        expect(stopped).toBe(cutAt(text, stops) !== undefined);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('hold back no more than the beginning of a stop string', () => {
+    fc.assert(
+      fc.property(letters, stops, (text, stops) => {
+        fc.pre(cutAt(text, stops) === undefined);
+        const filter = stopFilter(stops);
+        const shown = filter.push(text).text;
+        const held = text.slice(shown.length);
+        expect(held === '' || stops.some(stop => stop.startsWith(held))).toBe(true);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('cut what generate writes, in any tokens', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.constantFrom(' a', 'th', 'he', ' the', 'e', '🙂')),
+        stops,
+        async (parts, stops) => {
+          const ids = parts.flatMap(part => [...tokenizer.encode(part)]);
+          const whole = tokenizer.decode(ids);
+          const stop = [...stops, 'e t', 'h🙂'];
+          const { text, pieces, tokens, finishReason } = await written(ids, {
+            stop,
+            maxTokens: ids.length + 1,
+          });
+          expect(text).toBe(cutAt(whole, stop) ?? whole);
+          expect(pieces.map(p => p.text).join('')).toBe(text);
+          expect(pieces).toHaveLength(tokens.length);
+          expect(finishReason).toBe(cutAt(whole, stop) === undefined ? 'eos' : 'stop');
+        },
+      ),
+    );
+  });
+
+  it('win over the length, and what was held comes out at the end', async () => {
+    const ids = tokenizer.encode('one two');
+    const at = { maxTokens: ids.length };
+    expect(await written(ids, { ...at, stop: ['two'] })).toMatchObject({
+      text: 'one ',
+      finishReason: 'stop',
+    });
+    expect(await written(ids, { ...at, stop: ['two!'] })).toMatchObject({
+      text: 'one two',
+      finishReason: 'length',
+    });
+  });
+
+  it('see what is still to come out when the text ends', async () => {
+    const broken = tokenizer.encode('🙂').slice(0, 1);
+    expect(tokenizer.decode(broken)).toBe('\ufffd');
+    expect(await written(broken)).toMatchObject({ text: '\ufffd', finishReason: 'eos' });
+    expect(await written(broken, { stop: ['\ufffd'] })).toMatchObject({ text: '', finishReason: 'stop' });
+  });
+});
