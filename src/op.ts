@@ -45,13 +45,6 @@ export type Kernel<I extends Signatures, O extends Signatures, A extends Attrs> 
   dims: Dims,
 ) => void;
 
-/** What a backend owes: the reference's bits, or a stated distance from them. */
-export type Bound =
-  | 'exact'
-  | { readonly ulp: number }
-  | { readonly peer: number }
-  | { readonly steps: number; readonly share: number };
-
 /** `C1: [text, holds]`: the text is completed by the values that `holds` looked at. */
 export type Constraint<A extends Attrs> = readonly [text: string, holds: (values: Dims & A) => boolean];
 
@@ -59,14 +52,12 @@ export interface OpSpec<I extends Signatures, O extends Signatures, A extends At
   /** kebab-case; the file, the golden folder, the assembly file and the test address have the same. */
   readonly name: string;
   readonly formula: string;
-  readonly source: readonly string[];
   readonly inputs: I;
   readonly outputs: O;
   /** The attributes with their defaults. */
   readonly attrs?: A;
   readonly constraints?: Readonly<Record<string, Constraint<A>>>;
   readonly reference: Kernel<I, O, A>;
-  readonly bound: Bound;
   /** Sizes and attributes around which tests walk. */
   readonly sweep: Readonly<Record<string, readonly (number | boolean | string)[]>>;
 }

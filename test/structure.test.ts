@@ -72,7 +72,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   backends: 'tensor op ops graph run plan',
   formats: 'tensor',
   hub: 'formats model',
-  exec: 'tensor op ops graph run conformance formats backends cli',
+  exec: 'tensor op ops graph run plan conformance formats backends cli',
   text: 'tensor ops | formats session',
   session: 'tensor op ops graph run model quant backends formats',
 };

@@ -61,7 +61,6 @@ function mix(row: Float32Array, base: Base, run: number, transpose: boolean): vo
 export const fwht = defineOp({
   name: 'fwht',
   formula: 'y = Q x, Q = (M_K ⊗ H_2^k) / √n',
-  source: ['arXiv 2410.13229', 'Dao-AILab/fast-hadamard-transform › hadamard_transform_ref'],
   inputs: { x: 'f32[l, n]' },
   outputs: { y: 'f32[l, n]' },
   attrs: { inverse: false } as { readonly inverse: boolean },
@@ -82,6 +81,5 @@ export const fwht = defineOp({
       for (let i = 0; i < n; i++) row[i] = f(row[i] * norm);
     }
   },
-  bound: 'exact',
   sweep: { l: [1, 3], n: [1, 2, 16, 12, 24, 768, 20, 28, 56, 40, 80, 5120], inverse: [false, true] },
 });

@@ -15,7 +15,6 @@ import { f } from './numerics.ts';
 export const scaleChannels = defineOp({
   name: 'scale-channels',
   formula: 'y = x · c   (inverse: x / c)',
-  source: ['arXiv 2211.10438 eq. 3'],
   inputs: { x: 'f32[l, n]', c: 'f32[n]' },
   outputs: { y: 'f32[l, n]' },
   attrs: { inverse: false } as { readonly inverse: boolean },
@@ -26,6 +25,5 @@ export const scaleChannels = defineOp({
         y.data[t * n + j] = inverse ? f(value / c.data[j]) : f(value * c.data[j]);
       }
   },
-  bound: 'exact',
   sweep: { l: [1, 3], n: [1, 15, 16, 17, 384], inverse: [false, true] },
 });

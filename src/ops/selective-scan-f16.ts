@@ -22,10 +22,8 @@ import { inputs, outputs, scanKeeping } from './selective-scan.ts';
 export const selectiveScanF16 = defineOp({
   name: 'selective-scan-f16',
   formula: 'h = exp(dt·A) ∘ k + (dt·u) B;  y = (Σ_n C·h + D·u) · silu(z);  k = half(h)',
-  source: ['arXiv 2312.00752 alg. 2', 'state-spaces/mamba › selective_state_update'],
   inputs,
   outputs,
   reference: scanKeeping(half),
-  bound: 'exact',
   sweep: { l: [1, 2, 9], d: [1, 3, 4, 5, 17], n: [1, 3, 4, 5, 16] },
 });

@@ -27,7 +27,6 @@ export const selectiveScanI8state = defineOp({
   name: 'selective-scan-i8state',
   formula:
     'h = exp(dt·A) ∘ k + (dt·u) B;  y = (Σ_n C·h + D·u) · silu(z);  k = scale ∘ clamp(round(h / scale), −128, 127)',
-  source: ['arXiv 2312.00752 alg. 2', 'arXiv 2410.13229'],
   inputs: { ...inputs, scale: 'f32[d]' },
   outputs,
   reference: (given, attrs, made, dims) => {
@@ -35,6 +34,5 @@ export const selectiveScanI8state = defineOp({
     const kept = (h: number, c: number) => f(scale[c] * stepsOf(h, scale[c]));
     scanKeeping(kept)(given, attrs, made, dims);
   },
-  bound: 'exact',
   sweep: { l: [1, 2, 9], d: [1, 3, 4, 5, 17], n: [1, 3, 4, 5, 16] },
 });

@@ -72,10 +72,8 @@ export const scanKeeping =
 export const selectiveScan = defineOp({
   name: 'selective-scan',
   formula: 'h = exp(dt·A) ∘ h + (dt·u) B;  y = (Σ_n C·h + D·u) · silu(z)',
-  source: ['arXiv 2312.00752 alg. 2', 'state-spaces/mamba › selective_scan_ref'],
   inputs,
   outputs,
   reference: scanKeeping(h => h),
-  bound: 'exact',
   sweep: { l: [1, 2, 9], d: [1, 3, 4, 5, 17], n: [1, 3, 4, 5, 16] },
 });

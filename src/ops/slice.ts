@@ -14,7 +14,6 @@ import { defineOp } from '../op.ts';
 export const slice = defineOp({
   name: 'slice',
   formula: 'y[t, j] = x[t, start + j]',
-  source: ['torch.split'],
   inputs: { x: 'f32[l, n]' },
   outputs: { y: 'f32[l, size]' },
   attrs: { start: 0, size: 1 } as { readonly start: number; readonly size: number },
@@ -27,6 +26,5 @@ export const slice = defineOp({
   reference: ({ x }, { start, size }, { y }, { l, n }) => {
     for (let t = 0; t < l; t++) y.data.set(x.data.subarray(t * n + start, t * n + start + size), t * size);
   },
-  bound: 'exact',
   sweep: { l: [1, 3], n: [80], start: [0, 48, 64], size: [1, 16] },
 });
