@@ -7,7 +7,7 @@ import { randomModel } from '../random/model.ts';
 import { nominalRecipe, nominalStats } from '../random/nominal-ranges.ts';
 import { type ShapeName, shapes } from '../random/shapes.ts';
 import type { TYPES } from '../random/write-checkpoint.ts';
-import type { Executable } from '../run.ts';
+import type { Executable } from '../executable.ts';
 import { recipeNamed, usage } from './terminal.ts';
 
 export type BenchOptions = {

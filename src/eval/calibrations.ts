@@ -7,7 +7,7 @@ import { type Progress, calibrateAll as together } from '../quant/calibrate.ts';
 import type { Stats } from '../quant/lower.ts';
 import { samplesOf } from '../quant/pipeline.ts';
 import { type Recipe, siteAction } from '../quant/scheme.ts';
-import type { Executable } from '../run.ts';
+import type { Executable } from '../executable.ts';
 import { random } from '../text/random.ts';
 
 /** How a program is run, by a backend. */

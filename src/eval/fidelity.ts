@@ -6,7 +6,7 @@
  */
 
 import type { Program } from '../graph.ts';
-import { type Executable, initialState } from '../run.ts';
+import type { Executable } from '../executable.ts';
 import type { Prepare } from './calibrations.ts';
 
 export interface Fidelity {
@@ -137,9 +137,11 @@ function each(
 ): void {
   const executable: Executable = prepare(program);
   try {
+    const sequence = executable.open();
     for (const window of windows) {
-      const { logits } = executable.feed(window, initialState(program), { giveUp: true });
-      see(logits.data, window, logits.shape[1]);
+      sequence.load();
+      const { data, shape } = sequence.feed(window);
+      see(data, window, shape[1]);
     }
   } finally {
     executable.dispose?.();

@@ -4,7 +4,8 @@
  * (threads.ts).
  */
 import { inferTypes, type Program } from '../../graph.ts';
-import { type Executable, foldConstants } from '../../run.ts';
+import type { Executable } from '../../executable.ts';
+import { foldConstants } from '../../plan/fold.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Backend, PrepareOptions } from '../backend.ts';
 import { tokenCheck } from '../tokens.ts';

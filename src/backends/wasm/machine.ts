@@ -3,7 +3,7 @@
  * for each chunk of rows.
  */
 import type { Ref } from '../../graph.ts';
-import type { ExecutableInfo, FeedOptions, Observer, State } from '../../run.ts';
+import type { ExecutableInfo, FeedOptions, Observer, State } from '../../executable.ts';
 import { type Data, describe, type Tensor, zeros } from '../../tensor.ts';
 import { keeper } from '../held.ts';
 import { padded, rowBytes } from './memory.ts';

@@ -6,7 +6,7 @@
  */
 import { type Node, type OpNode, type Ref, reads, type ValueType, type Weights } from '../../graph.ts';
 import { type AnyOp, bind, parse } from '../../op.ts';
-import { once } from '../../run.ts';
+import { once } from '../../once.ts';
 import { type DType, sizeOf, type Tensor } from '../../tensor.ts';
 import { fused } from './fused.ts';
 import { type Call, type Instruction, instructions, type Operand } from './instructions.ts';

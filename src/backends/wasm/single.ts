@@ -2,7 +2,8 @@
 import { opNode, type Ref, type ValueType, weightsOf } from '../../graph.ts';
 import { type AnyOp, parse } from '../../op.ts';
 import { checkTokens } from '../../ops/embedding.ts';
-import type { AnyKernel, State } from '../../run.ts';
+import type { AnyKernel } from '../../run.ts';
+import type { State } from '../../executable.ts';
 import { type Tensor, zeros } from '../../tensor.ts';
 import { load } from './machine.ts';
 import { BASE, instantiate, type Kernels, type Variant } from './variants.ts';

@@ -4,7 +4,7 @@ import { block } from '../../model/mamba.ts';
 import { embedding } from '../../ops/embedding.ts';
 import { DEFAULT_RECIPE, FLOAT_RECIPE, recipes } from '../../quant/recipes.ts';
 import type { Recipe } from '../../quant/scheme.ts';
-import { initialState, once } from '../../run.ts';
+import { once } from '../../once.ts';
 import { random } from '../../text/random.ts';
 import { caseOf } from '../judge/judge.ts';
 import { cut, fed, judgeOutcomes, opNamesOf, type PlanUnderTest, withExecutable } from '../plan.ts';
@@ -48,7 +48,7 @@ export const feedCase = (
         profile,
         under,
         fedText,
-        fed(executable, cut(fedText, sizes), initialState(under.plan)).outcomes,
+        fed(executable.open(), cut(fedText, sizes)),
       ),
     );
   });
