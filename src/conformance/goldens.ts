@@ -15,7 +15,7 @@ import { needsCalibration } from '../quant/calibrate.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { recipes } from '../quant/recipes.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { loadStats } from '../quant/stats-file.ts';
+import { loadStats } from '../quant/stats.ts';
 import { once } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
 import { opNamesOf } from './plan.ts';

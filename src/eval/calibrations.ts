@@ -3,10 +3,10 @@
  * passes.
  */
 import type { Program } from '../graph.ts';
-import { type Progress, calibrateAll as together } from '../quant/calibrate.ts';
-import type { Stats } from '../quant/lower.ts';
+import { calibrateAll, type Progress } from '../quant/calibrate.ts';
 import { samplesOf } from '../quant/pipeline.ts';
 import { type Recipe, siteAction } from '../quant/scheme.ts';
+import type { Stats } from '../quant/stats.ts';
 import type { Executable } from '../run.ts';
 import { random } from '../text/random.ts';
 
@@ -43,7 +43,7 @@ export function samplesBySeed(
  *
  * @throws RangeError for no samples or an empty one.
  */
-export function calibrateAll(
+export function calibrateGroups(
   program: Program,
   recipes: readonly Recipe[],
   samples: readonly Int32Array[],
@@ -55,7 +55,7 @@ export function calibrateAll(
   );
   const stats: Stats[] = [];
   for (const [g, group] of [...groups.values()].entries()) {
-    const made = together(
+    const made = calibrateAll(
       program,
       group.map(({ recipe }) => recipe),
       samples,

@@ -15,15 +15,9 @@ import { graphFromJson, graphToJson } from '../plan/graph-json.ts';
 import { bytesOf, hasher, identity } from '../plan/identity.ts';
 import type { Tensor } from '../tensor.ts';
 import { parseRecipe, type Recipe } from './scheme.ts';
+import type { CalibrationInfo } from './stats.ts';
 
 export const PLAN_FORMAT = { format: 'quamba-plan', version: '1' } as const;
-
-/** Where ranges came from. */
-export interface CalibrationInfo {
-  readonly text: string;
-  readonly samples: number;
-  readonly window: number;
-}
 
 /** What is known of a plan beside its graph and constants. */
 export interface PlanInfo {

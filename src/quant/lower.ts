@@ -33,20 +33,12 @@ import { selectiveScanI8state } from '../ops/selective-scan-i8state.ts';
 import { once } from '../run.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
+import { nameOf } from './names.ts';
 import { rotateResidual } from './residual.ts';
 import { type Recipe, siteAction, stateScheme, weightScheme } from './scheme.ts';
+import type { Stats } from './stats.ts';
 import { type Transform, transformOf } from './transforms.ts';
 import { integerWeights } from './weights.ts';
-
-/** What calibration saw. */
-export interface Stats {
-  /** The largest |x| of each channel, at the sites whose basis is made from them and of the states that become int8. */
-  readonly channels: Readonly<Record<Ref, Float32Array>>;
-  /** The range of each static site, after its transform. */
-  readonly ranges: Readonly<Record<Ref, number>>;
-  /** Σ x xᵀ f32[n, n] of the inputs of the weights that GPTQ rounds, by site, after its transform. */
-  readonly hessians?: Readonly<Record<Ref, Float32Array>>;
-}
 
 const isLinear = (node: Node): node is OpNode => node.kind === 'op' && node.op.name === linear.name;
 const renamed = (node: OpNode, from: Ref, to: Ref): OpNode => ({
@@ -75,14 +67,14 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
         nodes.push(node);
         continue;
       }
-      const factors = `${node.out}.factors`;
+      const factors = nameOf.factors(node.out);
       if (t.factors) made[factors] = factorsOf(program, node, t.factors, channels[node.out]);
-      const turned = `${node.out}.${t.word}`;
+      const turned = nameOf.inBasis(node.out, t.word);
       nodes.push(t.apply(node.in, turned, factors), { ...node, in: turned });
       turnedSites.set(node.out, { t, factors });
     } else if (isLinear(node) && turnedSites.has(node.in.x)) {
       const { t, factors } = turnedSites.get(node.in.x)!;
-      const w = `${node.in.w}.${t.word}`;
+      const w = nameOf.inBasis(node.in.w, t.word);
       const needed = t.factors ? factors : undefined;
       made[w] = {
         shape: program.weights.shape(node.in.w),
@@ -94,7 +86,7 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
       for (const ref of new Set(Object.values(node.in))) {
         const turned = turnedSites.get(ref);
         if (!turned) continue;
-        const back = `${ref}.plain`;
+        const back = nameOf.plain(ref);
         if (!undone.has(ref)) nodes.push(turned.t.undo(ref, back, turned.factors));
         undone.add(ref);
         reader = renamed(reader, ref, back);
@@ -146,7 +138,7 @@ export function quantize(
   };
   const real = (ref: Ref): Ref => {
     const scale = scaleOfSite.get(ref);
-    return scale ? emitOnce(opNode(dequantize, { q: ref, scale }, `${ref}.real`)) : ref;
+    return scale ? emitOnce(opNode(dequantize, { q: ref, scale }, nameOf.real(ref))) : ref;
   };
 
   const site = (node: SiteNode): void => {
@@ -156,7 +148,7 @@ export function quantize(
       alias.set(node.out, x);
       return;
     }
-    const scale = `${node.out}.scale`;
+    const scale = nameOf.scale(node.out);
     if (scheme.when === 'dynamic') nodes.push(opNode(absmaxScale, { x }, scale));
     else scales[scale] = staticScale(node.out, ranges);
     nodes.push(opNode(quantizeOp, { x, scale }, node.out));
@@ -171,7 +163,7 @@ export function quantize(
     if (node.op.name !== selectiveScan.name)
       throw new Error(`quantize: ${node.op.name} has no form with a state in ${scheme.bits} bits`);
     if (scheme.bits === 16) return { ...node, op: selectiveScanF16 };
-    const scale = `${state}.scale`;
+    const scale = nameOf.scale(state);
     scales[scale] = stateScales(state, channels[state]);
     return { ...node, op: selectiveScanI8state, in: { ...node.in, scale } };
   };
@@ -194,7 +186,7 @@ export function quantize(
     if (scheme) {
       const [, n] = program.weights.shape(w);
       const integers = weights.of(w, scheme, scheme.bits === 4 ? 'matrix' : 'rows', curvature);
-      const name = `${integers.q}.real`;
+      const name = nameOf.real(integers.q);
       const made =
         scheme.bits === 4 ? opNode(dequantizeI4, integers, name, { n }) : opNode(dequantize, integers, name);
       reader = renamed(reader, w, emitOnce(made));

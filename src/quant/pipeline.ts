@@ -6,8 +6,9 @@
  */
 import type { Program } from '../graph.ts';
 import { fuse } from '../plan/fuse.ts';
-import { quantize, type Stats, transform } from './lower.ts';
+import { quantize, transform } from './lower.ts';
 import type { Recipe } from './scheme.ts';
+import type { Stats } from './stats.ts';
 
 /** The fused plan of a recipe. A recipe without static sites needs no statistics. */
 export function planOf(

@@ -31,6 +31,7 @@ import { linear } from '../ops/linear.ts';
 import { rmsNorm } from '../ops/rms-norm.ts';
 import { scaleChannels } from '../ops/scale-channels.ts';
 import { type Tensor, tensor } from '../tensor.ts';
+import { nameOf } from './names.ts';
 
 type Matrix = Tensor<'f32'>;
 
@@ -60,7 +61,7 @@ export function rotateResidual({ graph, weights }: Program): Program {
   const made: Record<Ref, LazyTensor> = {};
   const f32 = (ref: Ref) => weights.read(ref) as Matrix;
   const folded = (ref: Ref, fold: (w: Matrix) => Matrix): Ref => {
-    const name = `${ref}.residual`;
+    const name = nameOf.residual(ref);
     made[name] = { shape: weights.shape(ref), read: () => fold(f32(ref)) };
     return name;
   };
@@ -95,7 +96,7 @@ export function rotateResidual({ graph, weights }: Program): Program {
       if (readers(node.in.w).length === 1)
         nodes.push({ ...node, in: { ...node.in, w: folded(node.in.w, rotateRows) } });
       else {
-        const rotated = `${node.out.y}.rotated`;
+        const rotated = nameOf.rotated(node.out.y);
         nodes.push(node, opNode(fwht, { x: node.out.y }, rotated, { inverse: false }));
         entering.set(node.out.y, rotated);
       }
@@ -131,7 +132,7 @@ export function rotateResidual({ graph, weights }: Program): Program {
       let back: OpNode = reader;
       for (const ref of own) {
         const x = entering.get(ref) ?? ref;
-        const name = `${ref}.plain`;
+        const name = nameOf.plain(ref);
         if (!plain.has(ref)) nodes.push(opNode(fwht, { x }, name, { inverse: true }));
         plain.add(ref);
         back = {

@@ -94,11 +94,3 @@ function power(x: number, a: number): number {
   }
   return result;
 }
-
-/** The largest |x| of each column, joined with what was seen before. */
-export function channelAbsmax(x: Tensor<'f32'>, before?: Float32Array): Float32Array {
-  const n = x.shape[1];
-  const max = before ?? new Float32Array(n);
-  for (let i = 0; i < x.data.length; i++) max[i % n] = Math.max(max[i % n], Math.abs(x.data[i]));
-  return max;
-}

@@ -9,6 +9,7 @@ import { quantize } from '../ops/quantize.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, gptq } from './gptq.ts';
 import { groupScales, groupSize, roundToNearest } from './int4.ts';
+import { nameOf } from './names.ts';
 import type { WeightScheme } from './scheme.ts';
 
 export interface IntegerWeight {
@@ -68,10 +69,6 @@ function scaleShape(
   return [rows, columns / per.group];
 }
 
-/** `i8`, `i8-rows`, `i8-groups-of-128`, `i4-groups-of-64`: one weight may be read under two schemes. */
-const suffix = ({ bits, per }: WeightScheme): string =>
-  `i${bits}${per === 'tensor' ? '' : per === 'row' ? '-rows' : `-groups-of-${per.group}`}`;
-
 /**
  * The integer weights of a plan, each quantized when it is read. Nothing but the scales is kept, so that a backend that takes
  * one weight after the other never has two of them in memory; it reads the integers first, and then has the scale for free.
@@ -93,8 +90,8 @@ export function integerWeights(weights: Weights): {
     of(ref, scheme, as, curvature) {
       if (as === 'rows' && typeof scheme.per === 'object')
         throw new Error(`quantize: ${ref} has scales for groups of columns, which only a linear can read`);
-      const q = `${ref}.${suffix(scheme)}`;
-      const scale = `${q}.${as === 'matrix' ? 'wscale' : 'scale'}`;
+      const q = nameOf.integers(ref, scheme);
+      const scale = as === 'matrix' ? nameOf.matrixScale(q) : nameOf.scale(q);
       const shape = weights.shape(ref);
       const integers = (): IntegerWeight => {
         const integer = quantizeWeight(weights.read(ref) as Tensor<'f32'>, scheme, curvature);

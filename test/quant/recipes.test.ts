@@ -30,7 +30,7 @@ import {
   weightScheme,
   withPercentile,
 } from '../../src/quant/scheme.ts';
-import { loadStats, saveStats } from '../../src/quant/stats-file.ts';
+import { loadStats, saveStats } from '../../src/quant/stats.ts';
 import { transformOf } from '../../src/quant/transforms.ts';
 import { initialState, interpret } from '../../src/run.ts';
 import { tensor } from '../../src/tensor.ts';
