@@ -62,18 +62,11 @@ export function calibrateAll(
     const run = programOf(pass, program, recipes[0], smoothing);
     const short = upTo(run, lastSite(run, pass, watchedNow));
     const executable = prepare(short);
-    const show = (ref: Ref, x: Tensor<'f32'>): void => {
+    const show: Show = (ref, x) => {
       for (const each of watchedNow) if (each.ref === ref) each.accumulator.add(x);
     };
     for (const [i, sample] of samples.entries()) {
-      if (pass === 'states')
-        for (const state of statesOf(executable, short, sample))
-          for (const [ref, h] of Object.entries(state)) show(ref, h);
-      else
-        executable.feed(sample, initialState(short), {
-          observe: (_, ref, x) => show(ref, x),
-          giveUp: true,
-        });
+      runSample(executable, short, pass, sample, show);
       onProgress?.(p * samples.length + i + 1, passes.length * samples.length);
     }
     executable.dispose?.();
@@ -141,6 +134,26 @@ const programOf = (pass: Pass, program: Program, recipe: Recipe, smoothing: Stat
     sites: () => transform(program, withoutSteps(recipe, program.graph), smoothing),
     states: () => program,
   })[pass]();
+
+type Show = (ref: Ref, x: Tensor<'f32'>) => void;
+
+/** Runs a sample from an empty state, and shows what there is to see of it in a pass. */
+function runSample(
+  executable: Executable,
+  program: Program,
+  pass: Pass,
+  sample: Int32Array,
+  show: Show,
+): void {
+  if (pass === 'states')
+    for (const state of statesOf(executable, program, sample))
+      for (const [ref, h] of Object.entries(state)) show(ref, h);
+  else
+    executable.feed(sample, initialState(program), {
+      observe: (_, ref, x) => show(ref, x),
+      giveUp: true,
+    });
+}
 
 /** A state is looked at after so many tokens of a sample, and at its end: at every token it takes ten times as long. */
 const LOOK_EVERY = 16;
