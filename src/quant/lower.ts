@@ -5,7 +5,7 @@
  *   2. absorb  a linear that reads the site gets W T⁻¹, offline, and then, in `quantize`, becomes linear-i8
  *   3. undo    any other reader gets the plain tensor back (dequantize, then T⁻¹), through nodes emitted once
  *
- * `transform` keeps the function: what it returns computes the same logits in float. All rounding is in `quantize`.
+ * `transform` keeps the function: the program that it returns computes the same logits in float. All rounding is in `quantize`.
  */
 import {
   type LazyTensor,
@@ -98,7 +98,7 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
   return { graph: withNodes(program.graph, nodes, constants), weights: overlay(program.weights, made) };
 }
 
-/** The factors of a site, from what its channels were seen to be and the weights of the linears that read it. */
+/** The factors of a site, from the largest |x| of its channels and the weights of the linears that read it. */
 function factorsOf(
   { graph, weights }: Program,
   site: SiteNode,
@@ -124,7 +124,7 @@ export function quantize(
   { channels = {}, ranges = {}, hessians = {} }: Partial<Stats> = {},
 ): Program {
   const weights = integerWeights(program.weights);
-  const scales: Record<Ref, LazyTensor> = {}; // of static sites and of states
+  const scales: Record<Ref, LazyTensor> = {}; // the scales of static sites and of states
   const nodes: Node[] = [];
   const alias = new Map<Ref, Ref>(); // a site that stays float → its input
   const scaleOfSite = new Map<Ref, Ref>(); // a quantized site → its scale
@@ -168,7 +168,7 @@ export function quantize(
     return { ...node, op: selectiveScanI8state, in: { ...node.in, scale } };
   };
 
-  /** A node on integers where its op has such a form, else with real inputs. */
+  /** The node on integers where its op has such a form. Any other node gets real inputs. */
   const lowered = (node: OpNode, curvature?: () => Curvature): OpNode => {
     const scheme = weightScheme(recipe, node.role);
     const { x, w, b, tokens } = node.in;

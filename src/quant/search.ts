@@ -7,7 +7,7 @@
  * A p changes nothing but ranges, so one calibration serves all of them. The score may be any number that is to be small. The KL
  * divergence from the float model (eval/fidelity.ts) sees an error long before perplexity does.
  */
-import type { Program } from '../graph.ts';
+import type { Program, Ref } from '../graph.ts';
 import { type CalibrateOptions, calibrateAll } from './calibrate.ts';
 import { placesOf } from './observers.ts';
 import { planOf } from './pipeline.ts';
@@ -75,14 +75,19 @@ export function searchPercentile(
   /** The statistics that a calibration with this p sees: those of the layers, each calibrated with its own p. */
   const statsOf = (percentile: Trial['percentile']): Stats => {
     const ps = byLayer(percentile);
-    const ranges = { ...all[0].ranges };
-    const channels = { ...all[0].channels };
-    for (const { ref, layer } of clipped) {
-      const seen = all[percentiles.indexOf(ps[layer])];
-      if (ref in seen.ranges) ranges[ref] = seen.ranges[ref];
-      if (ref in seen.channels) channels[ref] = seen.channels[ref];
-    }
-    return { ...all[0], ranges, channels };
+    const patched = <T>(key: keyof Stats): Readonly<Record<Ref, T>> => {
+      const values = { ...all[0][key] } as Record<Ref, T>;
+      for (const { ref, layer } of clipped) {
+        const seen = all[percentiles.indexOf(ps[layer])][key] as Record<Ref, T> | undefined;
+        if (seen && ref in seen) values[ref] = seen[ref];
+      }
+      return values;
+    };
+    return {
+      ranges: patched('ranges'),
+      channels: patched('channels'),
+      ...(all[0].hessians && { hessians: patched('hessians') }),
+    };
   };
   const trials: Trial[] = [];
   const attempt = (percentile: Trial['percentile']): Trial => {

@@ -22,11 +22,14 @@ import { planOf, samplesOf } from '../../src/quant/pipeline.ts';
 import { type RecipeName, recipe as recipeOf, recipes } from '../../src/quant/recipes.ts';
 import {
   a8,
+  a8dynamic,
+  channels,
   clip,
   hadamard,
   parseRecipe,
   type Recipe,
   siteAction,
+  w8,
   weightScheme,
   withPercentile,
 } from '../../src/quant/scheme.ts';
@@ -418,6 +421,13 @@ describe('calibration', () => {
       'dynamic-rotated-rows',
       'w4a16-rtn',
     ]);
+  });
+
+  it('is asked for by scales of channels, even where the sites are dynamic', () => {
+    const recipe: Recipe = { weights: w8, acts: { ...a8dynamic, ...channels } };
+    expect(needsCalibration(toy.program, recipe)).toBe(true);
+    const { channels: seen, ranges } = calibrate(toy.program, recipe, toy.samples);
+    expect([Object.keys(seen).length, Object.keys(ranges)]).toEqual([18, []]);
   });
 
   it('reports its progress to the end', () => {
