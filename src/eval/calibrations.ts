@@ -5,10 +5,10 @@
 
 import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
-import { type Progress, calibrateAll as together } from '../quant/calibrate.ts';
-import type { Stats } from '../quant/lower.ts';
+import { calibrateAll, type Progress } from '../quant/calibrate.ts';
 import { samplesOf } from '../quant/pipeline.ts';
 import { type Recipe, siteAction } from '../quant/scheme.ts';
+import type { Stats } from '../quant/stats.ts';
 import { random } from '../text/random.ts';
 
 /** How a program is run, by a backend. */
@@ -44,7 +44,7 @@ export function samplesBySeed(
  *
  * @throws RangeError for no samples or an empty one.
  */
-export function calibrateAll(
+export function calibrateGroups(
   program: Program,
   recipes: readonly Recipe[],
   samples: readonly Int32Array[],
@@ -56,7 +56,7 @@ export function calibrateAll(
   );
   const stats: Stats[] = [];
   for (const [g, group] of [...groups.values()].entries()) {
-    const made = together(
+    const made = calibrateAll(
       program,
       group.map(({ recipe }) => recipe),
       samples,

@@ -6,14 +6,12 @@
 import type { Program } from '../graph.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { a8, clip, hadamard, type Recipe, w8 } from '../quant/scheme.ts';
-import { calibrateAll, type Prepare } from './calibrations.ts';
+import { PERCENTILES } from '../quant/search.ts';
+import { calibrateGroups, type Prepare } from './calibrations.ts';
 import { type Blocks, type Fidelity, type FloatReference, pairedDifference } from './fidelity.ts';
 
 export const TECHNIQUES = ['baseline', 'clip', 'rotate', 'both'] as const;
 export type TechniqueName = (typeof TECHNIQUES)[number];
-
-/** The values of p that are tried. 1 is the moving average of each sample's largest |u|, not the largest of all. */
-export const PERCENTILES = [1, 0.99999, 0.9999, 0.9995, 0.999] as const;
 
 export interface Technique {
   readonly name: TechniqueName;
@@ -98,7 +96,7 @@ export function measureTechniques(
   const blocks: Blocks[][] = all.map(() => []);
   for (const seed of seeds) {
     const recipes = all.map(({ recipe }) => recipe);
-    const stats = calibrateAll(program, recipes, samplesOfSeed(seed), { prepare, onProgress: onSample });
+    const stats = calibrateGroups(program, recipes, samplesOfSeed(seed), { prepare, onProgress: onSample });
     for (const [i, { recipe }] of all.entries()) {
       const { blocks: losses, ...fidelity } = reference.compare(planOf(program, recipe, stats[i]));
       trials[i].push({ seed, ...fidelity });

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { prepare as prepareOn } from '../../src/backends/backend.ts';
 import { backends } from '../../src/backends/index.ts';
 import { ABLATION_DEFAULTS, ablate } from '../../src/eval/ablation.ts';
-import { calibrateAll, samplesBySeed } from '../../src/eval/calibrations.ts';
+import { calibrateGroups, samplesBySeed } from '../../src/eval/calibrations.ts';
 import { floatReference, pairedDifference, windowsOf } from '../../src/eval/fidelity.ts';
 import { errorOf, measureLayers, withHiddenSites } from '../../src/eval/layer-error.ts';
 import { histogramObserver, shapeObserver, sortedChannels } from '../../src/eval/moments.ts';
@@ -143,7 +143,7 @@ describe('calibration', () => {
       ...arms().map(arm => arm.recipe),
       ...siteArms(0.999).map(arm => arm.recipe),
     ];
-    const together = calibrateAll(program, all, samples, { prepare });
+    const together = calibrateGroups(program, all, samples, { prepare });
     for (const [i, recipe] of all.entries()) expect(together[i]).toEqual(calibrate(program, recipe, samples));
   });
 
@@ -154,7 +154,7 @@ describe('calibration', () => {
       return interpret(part);
     };
     const all = arms().map(arm => arm.recipe);
-    calibrateAll(program, all, samplesBySeed(tokens, 2, 8, 0), { prepare: counting });
+    calibrateGroups(program, all, samplesBySeed(tokens, 2, 8, 0), { prepare: counting });
     expect(passes).toBe(2); // y as it is, y rotated
   });
 });
