@@ -4,7 +4,7 @@ import { cpus } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { best } from '../backends/wasm/variants.ts';
 import { brokenBackends } from '../conformance/broken/index.ts';
-import type { Case, Profile } from '../conformance/cases/case.ts';
+import type { Case, Profile } from '../conformance/case.ts';
 import { embeddedModels, goldens, goldensHash } from '../conformance/goldens.ts';
 import { renderHtml } from '../conformance/report/html.ts';
 import { renderJUnit } from '../conformance/report/junit.ts';

@@ -7,14 +7,18 @@
 export { broken, brokenBackends } from './broken/index.ts';
 export {
   type Case,
+  type ConformanceOptions,
+  type Golden,
+  type Goldens,
   type Mismatch,
+  type ModelUnderTest,
   type Outcome,
   type Profile,
   type Tolerance,
   Unsupported,
   type Vectors,
   type Verdict,
-} from './cases/case.ts';
+} from './case.ts';
 export { renderHtml } from './report/html.ts';
 export { renderJUnit } from './report/junit.ts';
 export { renderMarkdown } from './report/markdown.ts';
@@ -28,10 +32,4 @@ export {
   renderText,
   runAll,
 } from './report/report.ts';
-export {
-  type ConformanceOptions,
-  conformance,
-  type Golden,
-  type Goldens,
-  type ModelUnderTest,
-} from './suite.ts';
+export { conformance } from './suite.ts';

@@ -3,7 +3,8 @@
  * passes.
  */
 import type { Program } from '../graph.ts';
-import { type Progress, calibrateAll as together } from '../quant/calibrate.ts';
+import { groupBy } from '../group-by.ts';
+import { calibrateAll, type Progress } from '../quant/calibrate.ts';
 import type { Stats } from '../quant/lower.ts';
 import { samplesOf } from '../quant/pipeline.ts';
 import { type Recipe, siteAction } from '../quant/scheme.ts';
@@ -43,7 +44,7 @@ export function samplesBySeed(
  *
  * @throws RangeError for no samples or an empty one.
  */
-export function calibrateAll(
+export function calibrateEach(
   program: Program,
   recipes: readonly Recipe[],
   samples: readonly Int32Array[],
@@ -55,7 +56,7 @@ export function calibrateAll(
   );
   const stats: Stats[] = [];
   for (const [g, group] of [...groups.values()].entries()) {
-    const made = together(
+    const made = calibrateAll(
       program,
       group.map(({ recipe }) => recipe),
       samples,
@@ -78,14 +79,4 @@ function withoutRanges({ graph }: Program, recipe: Recipe): unknown {
     return { basis, quantize: quantize && { ...quantize, range: undefined } };
   });
   return { ...recipe, acts: undefined, at: actions };
-}
-
-/** In the order of their first members. */
-export function groupBy<T>(all: readonly T[], keyOf: (one: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const one of all) {
-    const key = keyOf(one);
-    groups.set(key, [...(groups.get(key) ?? []), one]);
-  }
-  return groups;
 }

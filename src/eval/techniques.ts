@@ -6,7 +6,7 @@
 import type { Program } from '../graph.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { a8, clip, hadamard, type Recipe, w8 } from '../quant/scheme.ts';
-import { calibrateAll, type Prepare } from './calibrations.ts';
+import { calibrateEach, type Prepare } from './calibrations.ts';
 import { type Blocks, type Fidelity, type FloatReference, pairedDifference } from './fidelity.ts';
 
 export const TECHNIQUES = ['baseline', 'clip', 'rotate', 'both'] as const;
@@ -98,7 +98,7 @@ export function measureTechniques(
   const blocks: Blocks[][] = all.map(() => []);
   for (const seed of seeds) {
     const recipes = all.map(({ recipe }) => recipe);
-    const stats = calibrateAll(program, recipes, samplesOfSeed(seed), { prepare, onProgress: onSample });
+    const stats = calibrateEach(program, recipes, samplesOfSeed(seed), { prepare, onProgress: onSample });
     for (const [i, { recipe }] of all.entries()) {
       const { blocks: losses, ...fidelity } = reference.compare(planOf(program, recipe, stats[i]));
       trials[i].push({ seed, ...fidelity });

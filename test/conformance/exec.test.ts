@@ -14,7 +14,7 @@ import {
   layOut,
   splitCommand,
 } from '../../src/backends/exec/index.ts';
-import { isUnsupported } from '../../src/conformance/cases/case.ts';
+import { isUnsupported } from '../../src/conformance/case.ts';
 import { bind } from '../../src/op.ts';
 import { ops } from '../../src/ops/index.ts';
 import { tensor, zeros } from '../../src/tensor.ts';

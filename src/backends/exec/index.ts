@@ -6,7 +6,7 @@
  */
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { UsageError } from '../../cli/terminal.ts';
-import { Unsupported } from '../../conformance/cases/case.ts';
+import { Unsupported } from '../../conformance/case.ts';
 import { isObject, type JsonObject, parseJson, show } from '../../formats/json.ts';
 import type { Attrs } from '../../op.ts';
 import { bytesOf } from '../../plan/identity.ts';

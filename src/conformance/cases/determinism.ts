@@ -5,12 +5,11 @@ import type { AnyOp } from '../../op.ts';
 import { ops } from '../../ops/index.ts';
 import { DEFAULT_RECIPE, recipes } from '../../quant/recipes.ts';
 import { type Executable, initialState } from '../../run.ts';
+import type { Case, Subject } from '../case.ts';
 import { compare } from '../judge/compare.ts';
 import { called, caseOf, Skipped, worstOf } from '../judge/judge.ts';
 import { cut, fed, type Outcomes, opNamesOf, withExecutable } from '../plan.ts';
-import type { Subject } from '../suite.ts';
 import { planOfToy, toys } from '../toy.ts';
-import type { Case } from './case.ts';
 import { textFor } from './plan.ts';
 import { callsOf } from './small-calls.ts';
 

@@ -1,8 +1,7 @@
 /** Every stored call: the inputs that hunt the known mistakes of each op. */
 import { bind } from '../../op.ts';
+import type { Case, Subject } from '../case.ts';
 import { opCase, opNamed } from '../judge/judge.ts';
-import type { Subject } from '../suite.ts';
-import type { Case } from './case.ts';
 
 export const goldenCases = (subject: Subject): Case[] =>
   subject.goldens.flatMap(({ op: name, name: golden, says, read }) => {

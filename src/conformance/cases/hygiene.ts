@@ -2,10 +2,9 @@
 import type { AnyOp, BoundCall } from '../../op.ts';
 import { ops } from '../../ops/index.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
+import type { Case, Subject } from '../case.ts';
 import { compare } from '../judge/compare.ts';
 import { called, caseOf, type Finding, freshCall, judgeCall, worstOf } from '../judge/judge.ts';
-import type { Subject } from '../suite.ts';
-import type { Case } from './case.ts';
 import { callsOf } from './small-calls.ts';
 
 type Named = Readonly<Record<string, Tensor>>;

@@ -7,13 +7,12 @@ import { DEFAULT_RECIPE, recipe } from '../../quant/recipes.ts';
 import { type Executable, initialState } from '../../run.ts';
 import { createSession, type Session } from '../../session.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
+import type { Case, Subject } from '../case.ts';
+import { ordinaryCall } from '../inputs.ts';
 import { compare } from '../judge/compare.ts';
 import { called, caseOf, expectedOf, type Finding, judgeTolerances, worstOf } from '../judge/judge.ts';
 import { cut, fed, joined, judgeOutcomes, opNamesOf, type PlanUnderTest, withExecutable } from '../plan.ts';
-import type { Subject } from '../suite.ts';
 import { planOfToy, toys } from '../toy.ts';
-import type { Case } from './case.ts';
-import { ordinaryCall } from './inputs.ts';
 import { feedCase, textFor } from './plan.ts';
 
 const scheme = recipe(DEFAULT_RECIPE);

@@ -2,7 +2,7 @@
 import type { AnyOp, Attrs } from '../../op.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
-import { attrsOf, type Choice, gauss, inputOf } from '../cases/inputs.ts';
+import { attrsOf, type Choice, gauss, inputOf } from '../inputs.ts';
 
 /** An op, what is on edge, what that shows, and the call. */
 export type Edge = readonly [

@@ -10,7 +10,7 @@ import {
   type Profile,
   type Vectors,
   type Verdict,
-} from '../cases/case.ts';
+} from '../case.ts';
 import { tolerances } from './bounds.ts';
 import { compare } from './compare.ts';
 

@@ -1,5 +1,5 @@
 /** The tables of a page. A column that no row fills is left out. */
-import { escapeXml as text } from '../../conformance/report/junit.ts';
+import { escapeXml as text } from '../../formats/xml.ts';
 import type { LayerErrors } from '../layer-error.ts';
 import type { Outliers } from '../outliers.ts';
 import type { Sensitivity } from '../sensitivity.ts';

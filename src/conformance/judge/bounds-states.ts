@@ -1,8 +1,20 @@
-/** How far the scan may be off: the error of h is carried along beside h. */
+/** Bounds of the ops that carry a state from token to token: the error of h is carried along beside h. */
 import { half } from '../../ops/half.ts';
 import { stepsOf } from '../../ops/selective-scan-i8state.ts';
-import type { Bounds } from './bounds.ts';
-import { alike, type Doubt, flushed, NONE, roundings, siluDoubt, sum, times, tolerance } from './doubt.ts';
+import { copy } from './bounds-values.ts';
+import {
+  alike,
+  type Bounds,
+  type Doubt,
+  flushed,
+  NONE,
+  roundings,
+  siluDoubt,
+  siluSlope,
+  sum,
+  times,
+  tolerance,
+} from './doubt.ts';
 
 /**
  * Per state and step, with a = |dt·A|. exp(dt·A) is off by an exp of 2 ulp on either side, and by its argument's
@@ -12,7 +24,7 @@ import { alike, type Doubt, flushed, NONE, roundings, siluDoubt, sum, times, tol
  *   e_y = Σ|C| e_h + 2 (n + 2) u ( Σ|C h| + |D u| )
  *   y · silu(z):  |silu z| e_y + |y| (silu's own)
  */
-export const scanBounds: Bounds = (inputs, call, expected) => boundsOf(inputs, call, expected);
+const scanBounds: Bounds = (inputs, call, expected) => boundsOf(inputs, call, expected);
 
 /**
  * A state kept in binary16 is in doubt by a step more after each token, where it lies so near to a tie that it may be rounded
@@ -20,7 +32,7 @@ export const scanBounds: Bounds = (inputs, call, expected) => boundsOf(inputs, c
  *
  *   e_h ← decay · e_h + … + 2⁻¹⁰ |h'| + 2⁻²⁴
  */
-export const scanF16Bounds: Bounds = (inputs, call, expected) =>
+const scanF16Bounds: Bounds = (inputs, call, expected) =>
   boundsOf(inputs, call, expected, {
     words: ' + 2⁻¹⁰ |h| + 2⁻²⁴',
     round: half,
@@ -28,7 +40,7 @@ export const scanF16Bounds: Bounds = (inputs, call, expected) =>
   });
 
 /** A state kept in int8 is in doubt by its step more after each token: e_h ← decay · e_h + … + scale. */
-export const scanI8stateBounds: Bounds = (inputs, call, expected) => {
+const scanI8stateBounds: Bounds = (inputs, call, expected) => {
   const { scale } = inputs;
   return boundsOf(inputs, call, expected, {
     words: ' + scale',
@@ -110,3 +122,37 @@ function gated(doubt: Doubt, value: number, z: number): Doubt {
     flushed(1),
   );
 }
+
+export const stateBounds: Readonly<Record<string, Bounds>> = {
+  'causal-conv1d': ({ x, w, b, state: before }, { dims: { d, k }, attrs }, { y, state }) => {
+    const past = (t: number, c: number): number =>
+      t >= 0 ? x[t * d + c] : (before?.[c * (k - 1) + t + k - 1] ?? 0);
+    const ofSum = (at: number): readonly [value: number, doubt: Doubt] => {
+      const c = at % d;
+      const t = (at - c) / d;
+      let value = b?.[c] ?? 0;
+      let size = Math.abs(value);
+      for (let j = 0; j < k; j++) {
+        const product = w[c * k + j] * past(t - k + 1 + j, c);
+        value += product;
+        size += Math.abs(product);
+      }
+      return [value, sum(roundings(2 * (k + 1), size), flushed(k))];
+    };
+    const formula = '2 (k + 1) u (Σ|w x| + |b|) + k τ';
+    return {
+      y:
+        attrs.activation === 'none'
+          ? tolerance(formula, y, at => ofSum(at)[1])
+          : tolerance(`|silu'| (${formula}) + silu of 12 u |y| + (1 + |x|) τ`, y, at => {
+              const [value, doubt] = ofSum(at);
+              return sum(times(doubt, Math.abs(siluSlope(value)) + doubt.most), siluDoubt(value));
+            }),
+      state: copy(state),
+    };
+  },
+
+  'selective-scan': scanBounds,
+  'selective-scan-f16': scanF16Bounds,
+  'selective-scan-i8state': scanI8stateBounds,
+};
