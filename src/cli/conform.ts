@@ -22,7 +22,7 @@ import {
 import { conformance } from '../conformance/suite.ts';
 import { writeFileAtomic } from '../formats/disk.ts';
 import { align } from '../plan/render.ts';
-import { openBackend } from './conform-backend.ts';
+import { openJudged } from './conform-backend.ts';
 import { dump, emit } from './conform-files.ts';
 import { integer, jsonOption, positive, print, printJson, progressLine, UsageError } from './terminal.ts';
 
@@ -114,7 +114,7 @@ type Options = {
 
 async function conform(options: Options): Promise<void> {
   if (options.listBroken) return listBroken(options);
-  const { backend, device, dispose } = await openBackend(options.backend, 1000 * options.timeout);
+  const { backend, device, dispose } = await openJudged(options.backend, 1000 * options.timeout);
   try {
     const { profile, seed, threads, json = false } = options;
     const all = conformance(backend, {

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
-import { backendNames } from '../backends/index.ts';
+import { backendNames } from '../backends/node.ts';
 import { parseJson } from '../formats/json.ts';
 import { modelFolder } from '../hub/cache.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';

@@ -126,13 +126,3 @@ export interface ConformanceOptions {
 
 /** What every family of cases is given. */
 export type Subject = Required<ConformanceOptions> & { readonly backend: Backend };
-
-/**
- * What a kernel throws that has the op but not this call of it: the case is `unsupported`, with the message as its reason.
- * Told by its name, so that a backend in a module of its own need not import this one.
- */
-export class Unsupported extends Error {
-  override readonly name = 'Unsupported';
-}
-export const isUnsupported = (error: unknown): error is Error =>
-  error instanceof Error && error.name === 'Unsupported';

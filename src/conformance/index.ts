@@ -4,20 +4,20 @@
  *   import { conformance } from 'quamba/conformance';
  *   for (const c of conformance(backend)) test(c.address, () => assert.equal(c.run().outcome, 'pass'));
  */
+export { Unsupported } from '../backends/backend.ts';
 export { broken, brokenBackends } from './broken/index.ts';
-export {
-  type Case,
-  type ConformanceOptions,
-  type Golden,
-  type Goldens,
-  type Mismatch,
-  type ModelUnderTest,
-  type Outcome,
-  type Profile,
-  type Tolerance,
-  Unsupported,
-  type Vectors,
-  type Verdict,
+export type {
+  Case,
+  ConformanceOptions,
+  Golden,
+  Goldens,
+  Mismatch,
+  ModelUnderTest,
+  Outcome,
+  Profile,
+  Tolerance,
+  Vectors,
+  Verdict,
 } from './case.ts';
 export { renderHtml } from './report/html.ts';
 export { renderJUnit } from './report/junit.ts';

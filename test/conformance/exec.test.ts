@@ -7,6 +7,7 @@ import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { isUnsupported } from '../../src/backends/backend.ts';
 import {
   callFrame,
   type ExecBackend,
@@ -14,7 +15,6 @@ import {
   layOut,
   splitCommand,
 } from '../../src/backends/exec/index.ts';
-import { isUnsupported } from '../../src/conformance/case.ts';
 import { bind } from '../../src/op.ts';
 import { ops } from '../../src/ops/index.ts';
 import { tensor, zeros } from '../../src/tensor.ts';

@@ -1,16 +1,9 @@
 /** Runs what a case does, and says how it came out. */
-import type { Backend } from '../../backends/backend.ts';
+import { type Backend, isUnsupported } from '../../backends/backend.ts';
 import type { AnyOp, BoundCall } from '../../op.ts';
 import { ops } from '../../ops/index.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
-import {
-  type Case,
-  isUnsupported,
-  type Mismatch,
-  type Profile,
-  type Vectors,
-  type Verdict,
-} from '../case.ts';
+import type { Case, Mismatch, Profile, Vectors, Verdict } from '../case.ts';
 import { tolerances } from './bounds.ts';
 import { compare } from './compare.ts';
 
