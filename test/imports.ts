@@ -22,12 +22,10 @@ interface SyntaxNode {
   readonly specifiers?: readonly { readonly importKind?: string; readonly exportKind?: string }[];
 }
 
-const parsed = new Map<string, ReturnType<typeof parseSync>>();
+type Parsed = ReturnType<typeof parseSync>;
 
-/** A text as a syntax tree and its comments, once for each text. AssemblyScript is TypeScript with decorators of functions. */
-function parse({ path, text }: Source): ReturnType<typeof parseSync> {
-  const known = parsed.get(text);
-  if (known) return known;
+/** A source as a syntax tree and its comments. AssemblyScript is TypeScript with decorators of functions. */
+const parse = perSource(({ path, text }): Parsed => {
   const plain = path.startsWith('assembly/')
     ? text.replace(/^@\w+/gm, word => ' '.repeat(word.length))
     : text;
@@ -35,8 +33,17 @@ function parse({ path, text }: Source): ReturnType<typeof parseSync> {
   // what is only wrong where it stands, as a return outside of a function, does not keep a text from being parsed
   if (result.program.body.length === 0 && result.errors.length > 0)
     throw new Error(`${path}: cannot be parsed; ${result.errors[0].message}`);
-  parsed.set(text, result);
   return result;
+});
+
+/** `make`, once for each source. */
+function perSource<T>(make: (source: Source) => T): (source: Source) => T {
+  const made = new Map<Source, T>();
+  return source => {
+    const known = made.get(source) ?? make(source);
+    made.set(source, known);
+    return known;
+  };
 }
 
 /** The text without its comments; strings stay. */
@@ -50,7 +57,7 @@ export function codeOf(source: Source): string {
 }
 
 /** Every import and re-export, static, dynamic and of types. */
-export function importsOf(source: Source): Import[] {
+export const importsOf = perSource((source): readonly Import[] => {
   const found: Import[] = [];
   const visit = (value: unknown): void => {
     if (Array.isArray(value)) for (const one of value) visit(one);
@@ -71,7 +78,7 @@ export function importsOf(source: Source): Import[] {
   };
   visit(parse(source).program);
   return found;
-}
+});
 
 /** The file of the project that an import names; undefined for a package. AssemblyScript leaves the ending out. */
 export function targetOf(path: string, from: string): string | undefined {

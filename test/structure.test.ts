@@ -29,7 +29,13 @@ function walk(folder: string): string[] {
   });
 }
 const paths = walk('.');
-const read = (path: string): Source => ({ path, text: readFileSync(join(root, path), 'utf8') });
+const known = new Map<string, Source>();
+/** The same object each time, so that it is parsed once. */
+function read(path: string): Source {
+  const source = known.get(path) ?? { path, text: readFileSync(join(root, path), 'utf8') };
+  known.set(path, source);
+  return source;
+}
 const exists = (path: string) => existsSync(join(root, path));
 const isSource = (path: string) => /^src\/.*\.m?[jt]s$/.test(path);
 const isRuled = (path: string) =>
@@ -74,7 +80,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   open: 'once graph formats plan executable run model quant backends session text hub',
   gguf: 'tensor arithmetic ops graph formats model',
   random: 'tensor state graph formats model quant text',
-  eval: 'once group-by tensor state graph formats plan executable run model quant session text open',
+  eval: 'once group-by tensor arithmetic state ops graph formats plan executable run model quant session text open',
   conformance:
     'once group-by tensor arithmetic state op ops graph formats plan executable sequences run model quant backends session text open',
   library:
