@@ -5,8 +5,8 @@
  *   nats = mean of −log p(next token)      kl = mean of Σ p_float log (p_float / p)      top1 = share of the float model's top token
  */
 
+import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
-import { type Executable, initialState } from '../run.ts';
 import { distribution, divergence, likeliest, logSum, rowsOf } from '../text/logits.ts';
 import type { Prepare } from './calibrations.ts';
 
@@ -120,9 +120,10 @@ function each(
 ): void {
   const executable: Executable = prepare(program);
   try {
+    const sequence = executable.open();
     for (const window of windows) {
-      const { logits } = executable.feed(window, initialState(program), { giveUp: true });
-      see(rowsOf(logits.data, window.length).slice(0, -1), window);
+      sequence.load();
+      see(rowsOf(sequence.feed(window).data, window.length).slice(0, -1), window);
     }
   } finally {
     executable.dispose?.();

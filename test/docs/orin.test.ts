@@ -10,7 +10,7 @@ import { recipes } from '../../src/quant/recipes.ts';
 import { randomModel } from '../../src/random/model.ts';
 import { nominalRanges } from '../../src/random/nominal-ranges.ts';
 import { shapes } from '../../src/random/shapes.ts';
-import { foldConstants } from '../../src/run.ts';
+import { foldConstants } from '../../src/plan/fold.ts';
 import { sizeOf } from '../../src/tensor.ts';
 
 const docs = fileURLToPath(new URL('../../docs', import.meta.url));

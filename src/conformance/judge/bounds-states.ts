@@ -1,6 +1,6 @@
 /** Bounds of the ops that carry a state from token to token: the error of h is carried along beside h. */
 import { half } from '../../ops/half.ts';
-import { stepsOf } from '../../ops/selective-scan-i8state.ts';
+import { type Kept, stepsOf } from '../../state.ts';
 import { copy } from './bounds-values.ts';
 import {
   alike,
@@ -23,31 +23,31 @@ import {
  *   e_h ← decay · e_h + u ( |decay · h| (6 a + 10) + 4 |dt u B| + 2 |h'| )
  *   e_y = Σ|C| e_h + 2 (n + 2) u ( Σ|C h| + |D u| )
  *   y · silu(z):  |silu z| e_y + |y| (silu's own)
- */
-const scanBounds: Bounds = (inputs, call, expected) => boundsOf(inputs, call, expected);
-
-/**
+ *
  * A state kept in binary16 is in doubt by a step more after each token, where it lies so near to a tie that it may be rounded
  * either way: 2⁻¹⁰ |h|, at least 2⁻²⁴.
  *
  *   e_h ← decay · e_h + … + 2⁻¹⁰ |h'| + 2⁻²⁴
+ *
+ * A state kept in int8 is in doubt by its step more after each token: e_h ← decay · e_h + … + scale.
  */
-const scanF16Bounds: Bounds = (inputs, call, expected) =>
-  boundsOf(inputs, call, expected, {
-    words: ' + 2⁻¹⁰ |h| + 2⁻²⁴',
-    round: half,
-    doubt: h => roundings(2 ** 14, Math.abs(h) + HALF_TINY),
-  });
+const scanBounds: Bounds = (inputs, call, expected) =>
+  boundsOf(inputs, call, expected, storedAs(call.states.h));
 
-/** A state kept in int8 is in doubt by its step more after each token: e_h ← decay · e_h + … + scale. */
-const scanI8stateBounds: Bounds = (inputs, call, expected) => {
-  const { scale } = inputs;
-  return boundsOf(inputs, call, expected, {
+function storedAs({ dtype, scale }: Kept): Stored {
+  if (dtype === 'f16')
+    return {
+      words: ' + 2⁻¹⁰ |h| + 2⁻²⁴',
+      round: half,
+      doubt: h => roundings(2 ** 14, Math.abs(h) + HALF_TINY),
+    };
+  if (!scale) return { words: '', round: h => h, doubt: () => NONE };
+  return {
     words: ' + scale',
     round: (h, c) => Math.fround(scale[c] * stepsOf(h, scale[c])),
     doubt: (_, c) => roundings(2 ** 24, scale[c]),
-  });
-};
+  };
+}
 
 /** Roundings of 2⁻²⁴ each, so many that they are 2⁻¹⁰; and what makes them 2⁻²⁴ at the subnormals. */
 const HALF_TINY = 2 ** -14;
@@ -57,15 +57,14 @@ interface Stored {
   readonly round: (h: number, channel: number) => number;
   readonly doubt: (h: number, channel: number) => Doubt;
 }
-const asItIs: Stored = { words: '', round: h => h, doubt: () => NONE };
 
 function boundsOf(
-  { u, dt, A, B, C, D, z, state }: Parameters<Bounds>[0],
+  { u, dt, A, B, C, D, z, h: before }: Parameters<Bounds>[0],
   { dims: { l, d, n } }: Parameters<Bounds>[1],
   expected: Parameters<Bounds>[2],
-  stored: Stored = asItIs,
+  stored: Stored,
 ): ReturnType<Bounds> {
-  const h = Float64Array.from({ length: d * n }, (_, i) => stored.round(state?.[i] ?? 0, Math.floor(i / n)));
+  const h = Float64Array.from({ length: d * n }, (_, i) => stored.round(before[i], Math.floor(i / n)));
   const doubts = new Array<Doubt>(d * n).fill(flushed(1));
   const ofOutput = new Array<Doubt>(l * d).fill(NONE);
   for (let t = 0; t < l; t++)
@@ -105,9 +104,9 @@ function boundsOf(
       expected.y,
       at => ofOutput[at],
     ),
-    state: tolerance(
+    h: tolerance(
       `e_h ← decay e_h + u (|decay h| (6 |dt A| + 10) + 4 |dt u B| + 2 |h|)${stored.words}`,
-      expected.state,
+      expected.h,
       i => doubts[i],
     ),
   };
@@ -124,9 +123,8 @@ function gated(doubt: Doubt, value: number, z: number): Doubt {
 }
 
 export const stateBounds: Readonly<Record<string, Bounds>> = {
-  'causal-conv1d': ({ x, w, b, state: before }, { dims: { d, k }, attrs }, { y, state }) => {
-    const past = (t: number, c: number): number =>
-      t >= 0 ? x[t * d + c] : (before?.[c * (k - 1) + t + k - 1] ?? 0);
+  'causal-conv1d': ({ x, w, b, past: before }, { dims: { d, k }, attrs }, { y, past: after }) => {
+    const past = (t: number, c: number): number => (t >= 0 ? x[t * d + c] : before[c * (k - 1) + t + k - 1]);
     const ofSum = (at: number): readonly [value: number, doubt: Doubt] => {
       const c = at % d;
       const t = (at - c) / d;
@@ -148,11 +146,9 @@ export const stateBounds: Readonly<Record<string, Bounds>> = {
               const [value, doubt] = ofSum(at);
               return sum(times(doubt, Math.abs(siluSlope(value)) + doubt.most), siluDoubt(value));
             }),
-      state: copy(state),
+      past: copy(after),
     };
   },
 
   'selective-scan': scanBounds,
-  'selective-scan-f16': scanF16Bounds,
-  'selective-scan-i8state': scanI8stateBounds,
 };

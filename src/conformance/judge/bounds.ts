@@ -5,7 +5,7 @@
  * factor 2 in many of these. Copies and integers are exact, and so is what rounds once: products and sums are correctly
  * rounded on any machine. docs/bounds.md derives each; doubt.ts has u, τ and the bound of the mean.
  */
-import type { AnyOp, BoundCall } from '../../op.ts';
+import { type AnyOp, type BoundCall, givenOf } from '../../op.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Tolerance } from '../case.ts';
 import { stateBounds } from './bounds-states.ts';
@@ -20,7 +20,7 @@ export function tolerances(
   call: BoundCall,
   expected: Readonly<Record<string, Tensor>>,
 ): Readonly<Record<string, Tolerance>> {
-  const inputs = Object.fromEntries(Object.entries(call.inputs).map(([key, { data }]) => [key, data]));
+  const inputs = Object.fromEntries(Object.entries(givenOf(call)).map(([key, { data }]) => [key, data]));
   return BOUNDS[op.name](inputs, call, expected);
 }
 
