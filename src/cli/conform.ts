@@ -25,6 +25,7 @@ import { align } from '../plan/render.ts';
 import { openJudged } from './conform-backend.ts';
 import { dump, emit } from './conform-files.ts';
 import { integer, jsonOption, positive, print, printJson, progressLine, UsageError } from './terminal.ts';
+import { version } from './version.ts';
 
 const threadCounts = (text: string): number[] =>
   text.split(',').map(part => {
@@ -227,8 +228,6 @@ function aboutOf({ backend, profile, seed, threads }: Options, device?: string):
   if (String(threads) !== '1,2') replay.push('--threads', String(threads));
   return { backend, profile, replay: replay.map(shellWord).join(' '), environment: environmentOf(device) };
 }
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
 const environmentOf = (kernels = best()?.name ?? 'none') => ({
   suite: version,

@@ -6,14 +6,12 @@
 import type { Program } from '../graph.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { a8, clip, hadamard, type Recipe, w8 } from '../quant/scheme.ts';
+import { PERCENTILES } from '../quant/search.ts';
 import { calibrateEach, type Prepare } from './calibrations.ts';
 import { type Blocks, type Fidelity, type FloatReference, pairedDifference } from './fidelity.ts';
 
 export const TECHNIQUES = ['baseline', 'clip', 'rotate', 'both'] as const;
 export type TechniqueName = (typeof TECHNIQUES)[number];
-
-/** The values of p that are tried. 1 is the moving average of each sample's largest |u|, not the largest of all. */
-export const PERCENTILES = [1, 0.99999, 0.9999, 0.9995, 0.999] as const;
 
 export interface Technique {
   readonly name: TechniqueName;
