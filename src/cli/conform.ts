@@ -1,5 +1,4 @@
 /** `quamba conform`: whether a backend computes Quamba, op by op and whole. */
-import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { best } from '../backends/wasm/variants.ts';
@@ -24,7 +23,16 @@ import { writeFileAtomic } from '../formats/disk.ts';
 import { align } from '../plan/render.ts';
 import { openJudged } from './conform-backend.ts';
 import { dump, emit } from './conform-files.ts';
-import { integer, jsonOption, positive, print, printJson, progressLine, UsageError } from './terminal.ts';
+import {
+  integer,
+  jsonOption,
+  positive,
+  print,
+  printJson,
+  progressLine,
+  readGiven,
+  UsageError,
+} from './terminal.ts';
 import { version } from './version.ts';
 
 const threadCounts = (text: string): number[] =>
@@ -203,12 +211,7 @@ function emitTo(folder: string, cases: readonly Case[], options: Options): void 
 
 /** Lines of an address and a reason; empty ones and those that begin with # are remarks. */
 function readXfails(path: string, all: readonly Case[]): ReadonlyMap<string, string> {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new UsageError(`--xfails ${path}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
-  }
+  const text = new TextDecoder().decode(readGiven(path, `--xfails ${path}`));
   const known = new Set(all.map(({ address }) => address));
   return new Map(
     text.split(/\r?\n/).flatMap((line, i) => {

@@ -1,4 +1,5 @@
 /** `quamba doctor`: what quamba runs on here, what it chose, and why. */
+
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { Command } from 'commander';
 import type { Backend } from '../backends/backend.ts';
@@ -6,9 +7,10 @@ import { defaultBackend } from '../backends/index.ts';
 import { optional } from '../backends/node.ts';
 import { noThreads } from '../backends/wasm/threads.ts';
 import { trials } from '../backends/wasm/variants.ts';
+import { sizeWords } from '../eval/report/words.ts';
 import { load } from '../open/node.ts';
 import { align } from '../plan/render.ts';
-import { bytes, jsonOption, print, printJson } from './terminal.ts';
+import { jsonOption, print, printJson } from './terminal.ts';
 
 export const doctorCommand = () =>
   new Command('doctor')
@@ -86,7 +88,7 @@ async function doctor({ json = false }: { json?: boolean }): Promise<void> {
     ['threads', `${without ? '1' : `1 to ${most} (--threads)`}: ${report.threads.why}`],
     [
       'memory',
-      `${bytes(totalmem())}, free ${bytes(freemem())}; one model holds at most ${bytes(report.memory.most)}`,
+      `${sizeWords(totalmem())}, free ${sizeWords(freemem())}; one model holds at most ${sizeWords(report.memory.most)}`,
     ],
     ...others.map(({ name, found }) => [
       name,

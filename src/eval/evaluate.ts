@@ -14,12 +14,12 @@ import { BYTES, sizeOf, type Tensor } from '../tensor.ts';
 import { likelihoods, request } from './likelihood.ts';
 import {
   difference,
+  type EvaluationFigures,
   ofShard,
   PARTIAL_FORMAT,
   type PartialResult,
   partOf,
   type RecipePart,
-  type Report,
   remaining,
   reportOf,
   type Settings,
@@ -70,7 +70,7 @@ export interface Evaluated {
   /** All that was measured, to be kept or merged. */
   readonly partial: PartialResult;
   /** The figures: what --json prints. */
-  readonly report: Report;
+  readonly report: EvaluationFigures;
 }
 
 /** @throws Error in one sentence; RangeError for a text that is shorter than a window. */

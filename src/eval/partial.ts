@@ -62,7 +62,7 @@ export interface PartialResult {
 }
 
 /** What --json prints of one recipe. */
-export interface Result extends Partial<Perplexity> {
+export interface RecipeFigures extends Partial<Perplexity> {
   readonly recipe: string;
   readonly bytes: number;
   readonly stateBytes: number;
@@ -78,16 +78,16 @@ export interface Result extends Partial<Perplexity> {
 }
 
 /** What --json prints. */
-export interface Report {
+export interface EvaluationFigures {
   readonly model: string;
   readonly backend: string;
   readonly text?: { readonly name: string; readonly window: number; readonly windows: number | null };
   /** `1/4` where it is a part of a run. */
   readonly shard?: string;
-  readonly results: readonly Result[];
+  readonly results: readonly RecipeFigures[];
 }
 
-export function reportOf(partial: PartialResult): Report {
+export function reportOf(partial: PartialResult): EvaluationFigures {
   const { model, backend, settings, shard, windows } = partial;
   const { text } = settings;
   return {
@@ -100,7 +100,7 @@ export function reportOf(partial: PartialResult): Report {
 }
 
 /** The figures of what is there, a recipe at a time, in the order of the settings. */
-function resultsOf({ settings, parts }: PartialResult): Result[] {
+function resultsOf({ settings, parts }: PartialResult): RecipeFigures[] {
   return settings.recipes.flatMap(({ name }) => {
     const part = parts.find(({ recipe }) => recipe === name);
     if (!part) return [];

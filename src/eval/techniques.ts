@@ -37,11 +37,11 @@ export function arms(percentiles: readonly number[] = PERCENTILES): readonly Arm
 }
 
 /** One arm with one seed's calibration. */
-export interface Trial extends Fidelity {
+export interface SeedFidelity extends Fidelity {
   readonly seed: number;
 }
 export interface TechniqueRow extends Technique {
-  readonly trials: readonly Trial[];
+  readonly trials: readonly SeedFidelity[];
   /** Of `change`, over the trials. */
   readonly mean: number;
   readonly min: number;
@@ -53,7 +53,8 @@ export interface Claim {
   readonly better: Technique;
   readonly worse: Technique;
 }
-export interface Verdict extends Claim {
+/** What was measured of a claim. */
+export interface Order extends Claim {
   /** Mean nats of `worse` − `better`, over seeds and predictions, and its standard error over blocks of predictions. */
   readonly difference: number;
   readonly error: number;
@@ -68,7 +69,7 @@ export interface Techniques {
   readonly seeds: readonly number[];
   readonly predictions: number;
   readonly rows: readonly TechniqueRow[];
-  readonly verdicts: readonly Verdict[];
+  readonly verdicts: readonly Order[];
 }
 
 /**
@@ -92,7 +93,7 @@ export function measureTechniques(
   },
 ): Techniques {
   const all = arms(percentiles);
-  const trials: Trial[][] = all.map(() => []);
+  const trials: SeedFidelity[][] = all.map(() => []);
   const blocks: Blocks[][] = all.map(() => []);
   for (const seed of seeds) {
     const recipes = all.map(({ recipe }) => recipe);
@@ -151,10 +152,10 @@ export function judge(
   rows: readonly TechniqueRow[],
   blocks: readonly (readonly Blocks[])[],
   asked: readonly Claim[],
-): readonly Verdict[] {
+): readonly Order[] {
   const indexOf = ({ name, p }: Technique): number =>
     rows.findIndex(row => row.name === name && (p === undefined || row.p === p));
-  return asked.map(({ better, worse }): Verdict => {
+  return asked.map(({ better, worse }): Order => {
     const [b, w] = [indexOf(better), indexOf(worse)];
     const { mean, error } = pairedDifference(average(blocks[w]), average(blocks[b]));
     const seedsApart = rows[b].max < rows[w].min || rows[w].max < rows[b].min;
