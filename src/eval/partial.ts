@@ -3,7 +3,7 @@
  * it, and the parts of several machines are joined. It holds the sums of each window and the scores of each item, and no
  * figure: those are made at the end, from all of them in order, so that no sharding changes a digit.
  */
-import { isObject, show } from '../formats/json.ts';
+import { array, isObject, object, show } from '../formats/json.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import { type Perplexity, perplexityOf, type WindowSums } from './perplexity.ts';
 import { median, type Speed } from './speed.ts';
@@ -129,9 +129,9 @@ export function parsePartial(value: unknown, where: string): PartialResult {
     throw new Error(
       `${where}: format version ${show(value.version)} is not known; this quamba reads version ${PARTIAL_FORMAT.version}`,
     );
-  const { settings, shard, parts } = value;
-  if (!isObject(settings) || !isObject(shard) || !Array.isArray(parts))
-    throw new Error(`${where}: expected settings, a shard and parts; it is damaged`);
+  object(value.settings, `${where}: settings`);
+  object(value.shard, `${where}: shard`);
+  array(value.parts, `${where}: parts`);
   return value as unknown as PartialResult;
 }
 

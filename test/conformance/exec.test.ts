@@ -177,7 +177,7 @@ describe('a program that misbehaves', () => {
       'sent what is no frame, beginning with "here I am, and more\\n"',
     ],
     ['answers no JSON', `send('{ok');`, 'the header of its answer: expected JSON'],
-    ['answers a text', `send('"ok"');`, 'answer expected a JSON object; got "ok"'],
+    ['answers a text', `send('"ok"');`, 'answer expected an object; got "ok"'],
     ['answers something else', `send({ done: 1 });`, 'answer expected {"ok": true}'],
     [
       'answers with too little',

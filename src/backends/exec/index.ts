@@ -5,7 +5,7 @@
  * answered.
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import { isObject, type JsonObject, parseJson, show } from '../../formats/json.ts';
+import { type JsonObject, object, parseJson, show } from '../../formats/json.ts';
 import { type Attrs, formOf, givenOf, resultsOf } from '../../op.ts';
 import { bytesOf } from '../../plan/identity.ts';
 import type { AnyKernel } from '../../run.ts';
@@ -145,8 +145,7 @@ export function execBackend(command: string, { timeout = 30_000 } = {}): ExecBac
     const { failure, header = new Uint8Array(), data = new Uint8Array() } = ask(request);
     if (failure) throw new Error(`${who}: the program ${failure}`);
     const parsed = parseJson(header, `${who}: the header of its answer`);
-    if (!isObject(parsed)) throw new Error(`${who}: answer expected a JSON object; got ${show(parsed)}`);
-    return { header: parsed, data };
+    return { header: object(parsed, `${who}: answer`), data };
   };
   const dispose = (): void => {
     ask({ end: true });
