@@ -18,7 +18,7 @@ import { calibrate } from '../../src/quant/calibrate.ts';
 import { planOf, samplesOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { siteAction, weightScheme } from '../../src/quant/scheme.ts';
-import { initialState, interpret, run } from '../../src/run.ts';
+import { interpret, run } from '../../src/run.ts';
 import { random, sameBits, statsOfToy, toy } from '../toy.ts';
 
 const { program } = toy;
@@ -233,7 +233,7 @@ describe('fidelity', () => {
       return exps.map(v => v / total);
     };
     for (const window of reference.windows) {
-      const [p, q] = [program, plan].map(of => run(of, window).logits);
+      const [p, q] = [program, plan].map(of => run(of, window));
       const v = p.shape[1];
       for (let t = 0; t + 1 < window.length; t++) {
         const [a, b] = [p, q].map(({ data }) => softmax(data.subarray(t * v, (t + 1) * v)));
@@ -322,19 +322,19 @@ describe('layers', () => {
     const tokens = text(11);
     for (const recipe of Object.values(recipes)) {
       const plan = planOf(program, recipe, statsOfToy(toy, recipe));
-      const seen = (executable: ReturnType<typeof interpret>, shown: Program) => {
+      const seen = (executable: ReturnType<typeof interpret>) => {
         const hidden: Float32Array[] = [];
-        const { logits } = executable.feed(tokens, initialState(shown), {
+        const logits = executable.open().feed(tokens, {
           observe: (site, _, x) => site === 'hidden' && hidden.push(x.data.slice()),
         });
         return { logits: logits.data, hidden };
       };
       const shown = withHiddenSites(plan);
-      const expected = seen(interpret(shown), shown);
+      const expected = seen(interpret(shown));
       expect(expected.hidden.length).toBe(toy.config.layers);
-      expect(sameBits(expected.logits, run(plan, tokens).logits.data)).toBe(true);
+      expect(sameBits(expected.logits, run(plan, tokens).data)).toBe(true);
       const executable = prepareOn(backends.wasm, shown);
-      const found = seen(executable, shown);
+      const found = seen(executable);
       executable.dispose?.();
       expect(found.hidden.every((h, i) => sameBits(h, expected.hidden[i]))).toBe(true);
     }

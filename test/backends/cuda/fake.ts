@@ -14,11 +14,11 @@ import {
 } from '../../../src/backends/cuda/abi.ts';
 import type { NativeAttribute, NativeTensor } from '../../../src/backends/cuda/functions.ts';
 import { type Library, loadLibrary } from '../../../src/backends/cuda/library.ts';
+import type { Executable, State } from '../../../src/executable.ts';
 import { weightsOf } from '../../../src/graph.ts';
 import { type AnyOp, bind } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
 import { graphFromJson } from '../../../src/plan/graph-json.ts';
-import type { Executable, State } from '../../../src/executable.ts';
 import { initialState, interpret } from '../../../src/run.ts';
 import { type DType, type Tensor, tensor } from '../../../src/tensor.ts';
 

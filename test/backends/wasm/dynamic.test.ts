@@ -7,9 +7,9 @@ import * as code from '../../../src/backends/wasm/opcodes.ts';
 import { assemble } from '../../../src/backends/wasm/program.ts';
 import { inferTypes, type Program } from '../../../src/graph.ts';
 import { blockSites } from '../../../src/model/mamba.ts';
+import { foldConstants } from '../../../src/plan/fold.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { a8, type Recipe, w8 } from '../../../src/quant/scheme.ts';
-import { foldConstants } from '../../../src/plan/fold.ts';
 import { initialState, interpret } from '../../../src/run.ts';
 import { planOfToy, toy } from '../../toy.ts';
 import { cut, difference, run } from '../feeds.ts';
@@ -66,9 +66,9 @@ it('any mixture of scales for all and for each token has the bits of the referen
         };
         const plan = planOfToy(toy, recipe);
         const text = toy.text.subarray(0, 20);
-        const expected = run(interpret(plan), plan, [text]);
+        const expected = run(interpret(plan), [text]);
         for (const sizes of [[20], [1, 1, 18]]) {
-          const actual = run(prepare(wasm, plan), plan, cut(text, sizes));
+          const actual = run(prepare(wasm, plan), cut(text, sizes));
           expect(difference(actual.logits, expected.logits)).toBe('');
           for (const ref in expected.state)
             expect(difference(actual.state[ref].data, expected.state[ref].data), ref).toBe('');

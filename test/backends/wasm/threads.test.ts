@@ -7,10 +7,10 @@ import { type PrepareOptions, prepare } from '../../../src/backends/backend.ts';
 import { wasm } from '../../../src/backends/wasm/index.ts';
 import { CLAIMED } from '../../../src/backends/wasm/opcodes.ts';
 import { AT, JOB } from '../../../src/backends/wasm/sync.ts';
+import type { Executable } from '../../../src/executable.ts';
 import { load } from '../../../src/open/node.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import type { Recipe } from '../../../src/quant/scheme.ts';
-import type { Executable } from '../../../src/executable.ts';
 import { initialState, interpret } from '../../../src/run.ts';
 import type { Tensor } from '../../../src/tensor.ts';
 import { quamba, workFolder } from '../../cli/run.ts';
@@ -38,11 +38,11 @@ describe.each(variants)('%s: any number of threads has the bits of the reference
     it.each(Object.entries(recipes) as [string, Recipe][])(`${of.name} %s`, async (__, recipe) => {
       const plan = planOfToy(of, recipe);
       const text = long(of.config.vocabSize).subarray(0, 150); // longer than a chunk
-      const expected = run(interpret(plan), plan, [text]);
+      const expected = run(interpret(plan), [text]);
       for (const threads of of === toy ? [2, 3, 4] : [3]) {
         const executable = await started(backend, plan, { threads });
         expect(executable.about?.threads).toBe(threads);
-        const actual = run(executable, plan, cut(text, [1, 130, 19]));
+        const actual = run(executable, cut(text, [1, 130, 19]));
         expect(difference(actual.logits, expected.logits), `${threads} threads: logits`).toBe('');
         for (const ref in expected.state)
           expect(difference(actual.state[ref].data, expected.state[ref].data), `${threads}: ${ref}`).toBe('');

@@ -15,6 +15,7 @@ import { arrange } from '../../../src/backends/wasm/memory.ts';
 import { sweepOf } from '../../../src/conformance/cases/sweep.ts';
 import { attrsOf, inputOf, wild } from '../../../src/conformance/inputs.ts';
 import { called, expectedOf } from '../../../src/conformance/judge/judge.ts';
+import type { Executable } from '../../../src/executable.ts';
 import { trace, weightsOf } from '../../../src/graph.ts';
 import { type AnyOp, bind } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
@@ -22,7 +23,6 @@ import { calibrate } from '../../../src/quant/calibrate.ts';
 import { planOf } from '../../../src/quant/pipeline.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { type Recipe, w8 } from '../../../src/quant/scheme.ts';
-import type { Executable } from '../../../src/executable.ts';
 import { initialState, interpret } from '../../../src/run.ts';
 import { createSession } from '../../../src/session.ts';
 import { type Data, sizeOf, type Tensor, tensor, zeros } from '../../../src/tensor.ts';
@@ -58,10 +58,10 @@ describe.each(variants)('%s: whole plans', (_, backend) => {
   it.each(toys.map(of => [of.name, of] as const))('%s with scales for groups, in any cut', (__, of) => {
     const plan = planOfToy(of, groups);
     const text = long(of.config.vocabSize);
-    const expected = run(interpret(plan), plan, [text]);
+    const expected = run(interpret(plan), [text]);
     const executable = prepare(backend, plan);
     for (const sizes of [[300], [128, 128, 44], [1, 1, 1, 125, 129, 43]]) {
-      const actual = run(executable, plan, cut(text, sizes));
+      const actual = run(executable, cut(text, sizes));
       expect(difference(actual.logits, expected.logits), `${sizes}: logits`).toBe('');
       for (const ref in expected.state)
         expect(difference(actual.state[ref].data, expected.state[ref].data), `${sizes}: ${ref}`).toBe('');
@@ -116,8 +116,8 @@ describe.each(variants)('%s: whole plans', (_, backend) => {
     });
     const program = { graph, weights: weightsOf(weights) };
     const text = long(v);
-    const expected = run(interpret(program), program, [text]);
-    const actual = run(prepare(backend, program), program, cut(text, [1, 2, 200, 97]));
+    const expected = run(interpret(program), [text]);
+    const actual = run(prepare(backend, program), cut(text, [1, 2, 200, 97]));
     expect(difference(actual.logits, expected.logits)).toBe('');
     expect(difference(actual.state.h.data, expected.state.h.data)).toBe('');
     expect(difference(actual.state.past.data, expected.state.past.data)).toBe('');
