@@ -10,7 +10,7 @@
  * that is what `quamba bench` measures. `call` is a wasm call that does nothing worth speaking of, to be taken off the rest.
  */
 import { Bench } from 'tinybench';
-import { load } from '../dist/backends/wasm/machine.js';
+import { createMachine } from '../dist/backends/wasm/machine.js';
 import { variantOf } from '../dist/backends/wasm/variants.js';
 import { machine } from '../dist/cli/measure.js';
 import { inferTypes, opNode, reads, weightsOf } from '../dist/graph.js';
@@ -120,7 +120,7 @@ async function machineCall(node, { types, values, states, weights }, rows, threa
     types,
     weights,
   };
-  const machine = load(plan, variantOf(), { rows, threads });
+  const machine = createMachine(plan, variantOf(), { rows, threads });
   await machine.ready;
   let { state } = machine.run(values, rows, states, { giveUp: true });
   return {

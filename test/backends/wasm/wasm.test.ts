@@ -338,9 +338,9 @@ describe('the sources', () => {
       'index',
       'numerics',
       'ceilings',
-      'half',
-      'steps',
-      'threads',
+      'kept-state',
+      'pool',
+      'share',
       'tiles-i4',
       'tiles-i8',
     ];
