@@ -262,7 +262,7 @@ describe('the JSON of a plan', () => {
     ['nodes.0.op', 'matmul', 'plan.nodes[0].op: no op "matmul"; this plan was made by another version of quamba'],
     ['nodes.0.in.tokens', undefined, 'plan.nodes[0].in.tokens expected the name of a value; got nothing'],
     ['nodes.0.in.tokens', 'words', 'plan.nodes[0]: nothing defines "words"'],
-    ['nodes.0.in.table', 'tokens', 'plan.nodes[0].in: no "table"; expected tokens, w'],
+    ['nodes.0.in.table', 'tokens', 'plan.nodes[0].in: no field "table"; expected tokens, w'],
     ['nodes.0.out', {}, 'plan.nodes[0].out.y expected the name of a value; got nothing'],
     ['nodes.0.attrs', { eps: 1 }, 'plan.nodes[0].attrs["eps"] expected an attribute of embedding; got 1'],
     ['nodes.0.role', 1, 'plan.nodes[0].role expected a string; got 1'],

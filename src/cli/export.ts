@@ -1,7 +1,9 @@
 /** `quamba export`: a float model in the file format of another engine. */
+
 import { statSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { sizeWords } from '../eval/report/words.ts';
 import { type Folder, using } from '../formats/bytes.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { readJson } from '../formats/json.ts';
@@ -12,7 +14,7 @@ import { placeholderVocabulary, vocabularyOf } from '../gguf/vocabulary.ts';
 import { modelName } from '../hub/cache.ts';
 import { type FloatModel, openFloatModel } from '../open/model.ts';
 import { isPlan } from '../quant/checkpoint.ts';
-import { bytes, jsonOption, modelOption, print, printJson, progressLine, UsageError } from './terminal.ts';
+import { jsonOption, modelOption, print, printJson, progressLine, UsageError } from './terminal.ts';
 
 export const exportCommand = () =>
   new Command('export')
@@ -61,7 +63,7 @@ function exportModel({ out, model: path, format, type, json = false }: Options):
     const size = statSync(out).size;
     const count = Object.keys(tensors).length;
     if (json) printJson({ out, format, type, bytes: size, tensors: count, vocabulary: vocabulary.source });
-    else print(`${out}: ${bytes(size)}, ${count} tensors, ${type}, vocabulary of ${vocabulary.source}`);
+    else print(`${out}: ${sizeWords(size)}, ${count} tensors, ${type}, vocabulary of ${vocabulary.source}`);
   } finally {
     model.close();
   }

@@ -1,6 +1,7 @@
 /** `quamba quantize --percentile search`: which p is the best for a model, found on its calibration text. */
 import { prepare } from '../backends/backend.ts';
-import { backend as backendOf, defaultBackend } from '../backends/index.ts';
+import { defaultBackend } from '../backends/index.ts';
+import { openBackend } from '../backends/node.ts';
 import { floatReference } from '../eval/fidelity.ts';
 import { openFolder } from '../formats/disk.ts';
 import { CALIBRATION_DEFAULTS, openFloatModel, openTokenizer } from '../open/model.ts';
@@ -36,8 +37,8 @@ export async function searched(options: SearchOf, recipe: Recipe): Promise<Found
     const tokens = openTokenizer(folder, config).encode(
       await (text === undefined ? CALIBRATION_TEXT : textFile(text)).read(),
     );
-    const chosen = backendOf(options.backend ?? defaultBackend());
-    const run = (part: typeof program) => prepare(chosen, part, { threads });
+    const { backend } = openBackend(options.backend ?? defaultBackend());
+    const run = (part: typeof program) => prepare(backend, part, { threads });
     const float = floatReference(program, heldOutOf(tokens, samples, window, HELD_OUT), run);
     const score = (plan: typeof program) => float.compare(plan).kl;
     const {

@@ -19,8 +19,8 @@ import type { Recipe } from '../quant/scheme.ts';
 import { loadStats } from '../quant/stats.ts';
 import type { StateType } from '../state.ts';
 import type { Tensor } from '../tensor.ts';
+import type { Goldens, ModelUnderTest } from './case.ts';
 import { opNamesOf } from './plan.ts';
-import type { Goldens, ModelUnderTest } from './suite.ts';
 
 const folder = fileURLToPath(new URL('../../golden', import.meta.url));
 

@@ -8,7 +8,7 @@ import { planOf } from '../quant/pipeline.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import { formsOf, interpret, opsOf } from '../run.ts';
 import { type Data, type Tensor, tensor } from '../tensor.ts';
-import type { Profile, Tolerance } from './cases/case.ts';
+import type { Profile, Tolerance } from './case.ts';
 import { compare } from './judge/compare.ts';
 import { U } from './judge/doubt.ts';
 import { type Finding, worstOf } from './judge/judge.ts';

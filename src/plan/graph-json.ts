@@ -6,7 +6,7 @@
  *
  * The type of a state is how it is kept and its shape, in which `t` stands for the tokens fed so far.
  */
-import { isObject, type JsonObject, show, unexpected } from '../formats/json.ts';
+import { array, type JsonObject, object, show, string, unexpected } from '../formats/json.ts';
 import type { Graph, Node, OpNode, Ref } from '../graph.ts';
 import { reads, statesOf, writes } from '../graph.ts';
 import type { AnyOp, Attrs } from '../op.ts';
@@ -114,24 +114,9 @@ function opFromJson(node: JsonObject, where: string): OpNode {
 }
 
 function refs(json: unknown, where: string, keys: readonly string[]): Record<string, Ref> {
-  const found = object(json, where);
-  for (const key of Object.keys(found)) {
-    if (!keys.includes(key)) throw new TypeError(`${where}: no ${show(key)}; expected ${keys.join(', ')}`);
-    string(found[key], `${where}.${key}`);
-  }
+  const found = object(json, where, keys);
+  for (const key of Object.keys(found)) string(found[key], `${where}.${key}`);
   return found as Record<string, Ref>;
-}
-
-function object(json: unknown, where: string): JsonObject {
-  return isObject(json) ? json : unexpected(where, 'an object', json);
-}
-
-function array(json: unknown, where: string): readonly unknown[] {
-  return Array.isArray(json) ? json : unexpected(where, 'an array', json);
-}
-
-function string(json: unknown, where: string): string {
-  return typeof json === 'string' ? json : unexpected(where, 'a string', json);
 }
 
 function stateType(json: unknown, where: string): StateType {

@@ -9,7 +9,7 @@
  *
  * Everything is symmetric: real = q · scale, no zero point.
  */
-import { isObject, type JsonObject, show, unexpected } from '../formats/json.ts';
+import { number, object, oneOf, unexpected } from '../formats/json.ts';
 import { blockRoles, blockSites, type Role, roles, type Site, sites } from '../model/mamba.ts';
 
 export type Basis = 'none' | 'hadamard' | 'channels' | { readonly smooth: number };
@@ -125,17 +125,17 @@ export function withPercentile(recipe: Recipe, p: number | readonly number[]): R
  * @throws TypeError naming the field, its value and what was expected.
  */
 export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
-  const recipe = record(json, where, ['weights', 'acts', 'at', 'weightsAt', 'residual', 'states']);
+  const recipe = object(json, where, ['weights', 'acts', 'at', 'weightsAt', 'residual', 'states']);
   if (recipe.residual !== undefined) oneOf(recipe.residual, `${where}.residual`, ['hadamard']);
   if (recipe.weights !== undefined) parseWeights(recipe.weights, `${where}.weights`);
   if (recipe.acts !== undefined) parseSite(recipe.acts, `${where}.acts`, true);
-  for (const [site, patch] of Object.entries(record(recipe.at ?? {}, `${where}.at`, sites)))
+  for (const [site, patch] of Object.entries(object(recipe.at ?? {}, `${where}.at`, sites)))
     parseSite(patch, `${where}.at.${site}`, false);
-  for (const [role, scheme] of Object.entries(record(recipe.weightsAt ?? {}, `${where}.weightsAt`, roles)))
+  for (const [role, scheme] of Object.entries(object(recipe.weightsAt ?? {}, `${where}.weightsAt`, roles)))
     parseWeights(scheme, `${where}.weightsAt.${role}`);
-  for (const [state, scheme] of Object.entries(record(recipe.states ?? {}, `${where}.states`, ['ssmState'])))
+  for (const [state, scheme] of Object.entries(object(recipe.states ?? {}, `${where}.states`, ['ssmState'])))
     oneOf(
-      record(scheme, `${where}.states.${state}`, ['bits']).bits,
+      object(scheme, `${where}.states.${state}`, ['bits']).bits,
       `${where}.states.${state}.bits`,
       [16, 8],
     );
@@ -143,18 +143,18 @@ export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
 }
 
 function parseSite(json: unknown, where: string, whole: boolean): void {
-  const scheme = record(json, where, ['basis', 'range', 'when', 'bits']);
+  const scheme = object(json, where, ['basis', 'range', 'when', 'bits']);
   for (const key of whole ? ['basis', 'range', 'when', 'bits'] : [])
     if (scheme[key] === undefined) throw new TypeError(`${where}.${key} is missing`);
   const { basis, range, when, bits } = scheme;
   if (when !== undefined) oneOf(when, `${where}.when`, ['static', 'dynamic']);
   if (bits !== undefined) oneOf(bits, `${where}.bits`, [8]);
   if (typeof basis === 'object')
-    unit(record(basis, `${where}.basis`, ['smooth']).smooth, `${where}.basis.smooth`);
+    unit(object(basis, `${where}.basis`, ['smooth']).smooth, `${where}.basis.smooth`);
   else if (basis !== undefined)
     oneOf(basis, `${where}.basis`, ['none', 'hadamard', 'channels', '{ "smooth": α }']);
   if (typeof range === 'object') {
-    const { percentile, ema } = record(range, `${where}.range`, ['percentile', 'ema']);
+    const { percentile, ema } = object(range, `${where}.range`, ['percentile', 'ema']);
     if (!Array.isArray(percentile)) unit(percentile, `${where}.range.percentile`);
     else for (const [layer, p] of percentile.entries()) unit(p, `${where}.range.percentile[${layer}]`);
     unit(ema, `${where}.range.ema`);
@@ -162,7 +162,7 @@ function parseSite(json: unknown, where: string, whole: boolean): void {
 }
 
 function parseWeights(json: unknown, where: string): void {
-  const { bits, per, rounding } = record(json, where, ['bits', 'per', 'rounding']);
+  const { bits, per, rounding } = object(json, where, ['bits', 'per', 'rounding']);
   oneOf(bits, `${where}.bits`, [8, 4]);
   if (bits === 4) oneOf(rounding, `${where}.rounding`, ['nearest', 'gptq']);
   else if (rounding !== undefined) unexpected(`${where}.rounding`, 'nothing beside 8 bits', rounding);
@@ -172,23 +172,9 @@ function parseWeights(json: unknown, where: string): void {
     oneOf(per, `${where}.per`, ['tensor', 'row', '{ "group": size }']);
     return;
   }
-  const { group } = record(per, `${where}.per`, ['group']);
-  if (!Number.isInteger(group) || (group as number) < 1)
-    unexpected(`${where}.per.group`, 'a positive integer', group);
+  const { group } = object(per, `${where}.per`, ['group']);
+  number(group, `${where}.per.group`, 'a positive integer', size => Number.isInteger(size) && size >= 1);
 }
 
-function record(json: unknown, where: string, keys: readonly string[]): JsonObject {
-  if (!isObject(json)) unexpected(where, 'an object', json);
-  for (const key of Object.keys(json))
-    if (!keys.includes(key))
-      throw new TypeError(`${where}: no field ${show(key)}; expected ${keys.join(', ')}`);
-  return json;
-}
-
-function oneOf(value: unknown, where: string, values: readonly unknown[]): void {
-  if (!values.includes(value)) unexpected(where, values.join(' or '), value);
-}
-
-function unit(value: unknown, where: string): void {
-  if (typeof value !== 'number' || !(value > 0 && value <= 1)) unexpected(where, 'a number in (0, 1]', value);
-}
+const unit = (value: unknown, where: string): number =>
+  number(value, where, 'a number in (0, 1]', x => x > 0 && x <= 1);

@@ -14,7 +14,7 @@ import { planOf } from './pipeline.ts';
 import { type Recipe, siteAction, withPercentile } from './scheme.ts';
 import type { Stats } from './stats.ts';
 
-/** The values of p that are tried. 1 is the moving average of the largest |x| of each sample, not the largest of all. */
+/** The values of p that are tried. 1 is the moving average of each sample's largest value, not the largest of all. */
 export const PERCENTILES = [1, 0.99999, 0.9999, 0.9995, 0.999] as const;
 
 export interface Trial {

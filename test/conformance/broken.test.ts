@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { broken, brokenBackends } from '../../src/conformance/broken/index.ts';
-import type { Case, Profile } from '../../src/conformance/cases/case.ts';
+import type { Case, Profile } from '../../src/conformance/case.ts';
 import { goldens } from '../../src/conformance/goldens.ts';
 import { conformance } from '../../src/conformance/suite.ts';
 

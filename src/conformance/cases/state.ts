@@ -9,6 +9,9 @@ import { DEFAULT_RECIPE, recipe } from '../../quant/recipes.ts';
 import { createSession, type Session } from '../../session.ts';
 import type { StateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
+import type { Case, Subject } from '../case.ts';
+import { type Form, forms } from '../forms.ts';
+import { ordinaryCall } from '../inputs.ts';
 import { compare } from '../judge/compare.ts';
 import {
   called,
@@ -29,11 +32,7 @@ import {
   statesOf,
   withExecutable,
 } from '../plan.ts';
-import type { Subject } from '../suite.ts';
 import { planOfToy, toys } from '../toy.ts';
-import type { Case } from './case.ts';
-import { type Form, forms } from './forms.ts';
-import { ordinaryCall } from './inputs.ts';
 import { feedCase, textFor } from './plan.ts';
 
 const scheme = recipe(DEFAULT_RECIPE);
