@@ -7,7 +7,6 @@ import {
   type LazyTensor,
   type Node,
   type OpNode,
-  overlay,
   type Program,
   type Ref,
   reads,
@@ -17,7 +16,7 @@ import {
 import { type AnyOp, bind, type Kernel } from './op.ts';
 import { selectiveScanF16 } from './ops/selective-scan-f16.ts';
 import { selectiveScanI8state } from './ops/selective-scan-i8state.ts';
-import { sizeOf, type Tensor, zeros } from './tensor.ts';
+import { sizeOf, type Tensor, type TensorType, zeros } from './tensor.ts';
 
 /** Values carried between calls, by name. Their size does not depend on the length of the text. */
 export type State = Readonly<Record<Ref, Tensor<'f32'>>>;
@@ -101,7 +100,7 @@ export function interpret(
   kernelOf: (op: AnyOp) => AnyKernel = op => op.reference,
 ): Executable {
   const { graph, weights } = foldConstants(program);
-  const constants = new Map(graph.weights.map(ref => [ref, weights.read(ref)]));
+  const constants = new Map([...graph.weights.keys()].map(ref => [ref, weights.read(ref)]));
   const nodes = takeApart(graph.nodes);
   const lastRead = new Map(nodes.flatMap((node, i) => reads(node).map(ref => [ref, i] as const)));
   lastRead.set(graph.result, nodes.length);
@@ -154,23 +153,21 @@ function runNode(
  */
 export function foldConstants(program: Program): Program {
   const { graph, weights } = program;
-  const types = inferTypes(program);
-  const constant = new Set(graph.weights);
-  const folded: Record<Ref, LazyTensor> = {};
+  const types = inferTypes(graph);
+  const constant = new Set(graph.weights.keys());
+  const folded = new Map<Ref, LazyTensor>();
   const isConstant = (node: Node): node is OpNode =>
     node.kind === 'op' && Object.values(node.in).every(ref => constant.has(ref));
-  const get = (ref: Ref): Tensor => folded[ref]?.read() ?? weights.read(ref);
+  const get = (ref: Ref): Tensor => folded.get(ref)?.read() ?? weights.read(ref);
   const nodes = graph.nodes.filter(node => {
     if (!isConstant(node)) return true;
     const [[key, name]] = Object.entries(node.out);
-    folded[name] = {
-      shape: types.get(name)!.shape as readonly number[],
-      read: () => runNode(node, node.op.reference, get)[key],
-    };
+    const type = types.get(name) as TensorType; // nothing in it is of a token
+    folded.set(name, { ...type, read: () => runNode(node, node.op.reference, get)[key] });
     constant.add(name);
     return false;
   });
-  return { graph: withNodes(graph, nodes, constant), weights: overlay(weights, folded) };
+  return withNodes(program, nodes, folded);
 }
 
 /** `make` as a function that makes once. */

@@ -9,7 +9,7 @@ import type { Graph, Node, OpNode, Ref } from '../graph.ts';
 import { reads, writes } from '../graph.ts';
 import type { AnyOp, Attrs } from '../op.ts';
 import { ops } from '../ops/index.ts';
-import { sizeOf } from '../tensor.ts';
+import { sizeOf, type TensorType } from '../tensor.ts';
 
 /** More than any model has: a state of the largest Mamba holds 131072. What a file asks for beyond that is not allocated. */
 const MOST_STATE = 1 << 24;
@@ -31,11 +31,14 @@ export function graphToJson(graph: Graph): unknown {
     };
   };
   const { input, result, states, weights } = graph;
-  return { input, result, states, weights, nodes: graph.nodes.map(nodeToJson) };
+  return { input, result, states, weights: [...weights.keys()], nodes: graph.nodes.map(nodeToJson) };
 }
 
-/** @throws TypeError naming the node and field that is wrong, or the name that nothing defines. */
-export function graphFromJson(json: unknown, where: string): Graph {
+/**
+ * @param typeOf the type of a constant.
+ * @throws TypeError naming the node and field that is wrong, or the name that nothing defines.
+ */
+export function graphFromJson(json: unknown, where: string, typeOf: (ref: Ref) => TensorType): Graph {
   const graph = object(json, where);
   const result = {
     input: string(graph.input, `${where}.input`),
@@ -46,10 +49,15 @@ export function graphFromJson(json: unknown, where: string): Graph {
         shape(s, `${where}.states[${show(ref)}]`),
       ]),
     ),
-    weights: array(graph.weights, `${where}.weights`).map((ref, i) => string(ref, `${where}.weights[${i}]`)),
+    weights: new Map(
+      array(graph.weights, `${where}.weights`).map((json, i) => {
+        const ref = string(json, `${where}.weights[${i}]`);
+        return [ref, typeOf(ref)];
+      }),
+    ),
     nodes: array(graph.nodes, `${where}.nodes`).map((node, i) => nodeFromJson(node, `${where}.nodes[${i}]`)),
   };
-  const known = new Set<Ref>([result.input, ...Object.keys(result.states), ...result.weights]);
+  const known = new Set<Ref>([result.input, ...Object.keys(result.states), ...result.weights.keys()]);
   for (const [i, node] of result.nodes.entries()) {
     const unknown = reads(node).find(ref => !known.has(ref));
     if (unknown !== undefined) throw new TypeError(`${where}.nodes[${i}]: nothing defines ${show(unknown)}`);

@@ -5,7 +5,7 @@
  * scale of its own, the range is seen before, and is the most that a channel's may be.
  */
 import { type Node, type Program, type Ref, reads, type SiteNode, withNodes } from '../graph.ts';
-import type { Site } from '../model/mamba.ts';
+import type { Site } from '../model/index.ts';
 import { absmax } from '../ops/absmax-scale.ts';
 import { type Executable, initialState, interpret, type Observer } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
@@ -226,9 +226,11 @@ const rowAbsmax = (
 type Seen = Parameters<typeof channelAbsmax>[0];
 
 /** The program as far as a site: the head is a fifth of the work and no site of a block needs it. */
-function upTo({ graph, weights }: Program, site: SiteNode): Program {
+function upTo(program: Program, site: SiteNode): Program {
+  const { graph } = program;
   const nodes = graph.nodes.slice(0, graph.nodes.indexOf(site) + 1);
   const read = new Set(nodes.flatMap(reads));
   const states = Object.fromEntries(Object.entries(graph.states).filter(([ref]) => read.has(ref)));
-  return { graph: { ...withNodes(graph, nodes, graph.weights), states, result: site.out }, weights };
+  const short = withNodes(program, nodes);
+  return { ...short, graph: { ...short.graph, states, result: site.out } };
 }

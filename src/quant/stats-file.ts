@@ -9,7 +9,7 @@ import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
 import type { Tensor } from '../tensor.ts';
 import type { CalibrationInfo } from './checkpoint.ts';
 import type { Stats } from './lower.ts';
-import type { Recipe } from './scheme.ts';
+import { type Recipe, sameRecipe } from './scheme.ts';
 
 export const STATS_FORMAT = { format: 'quamba-stats', version: '1' } as const;
 
@@ -57,7 +57,7 @@ export function loadStats(
     throw new Error(
       `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
     );
-  if (recipe !== JSON.stringify(expected.recipe))
+  if (!sameRecipe(JSON.parse(recipe), expected.recipe))
     throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
   const read = (suffix: string) =>
     [...file.tensors.keys()].flatMap(name =>

@@ -2,7 +2,7 @@
  * Weights as integers. 8 bits: absmax of each part / 127, no clipping, rounded half to even (Quamba). 4 bits: int4.ts and
  * gptq.ts, two in a byte.
  */
-import type { LazyTensor, Ref, Weights } from '../graph.ts';
+import type { LazyTensor, Program, Ref } from '../graph.ts';
 import { absmax, scaleOf } from '../ops/absmax-scale.ts';
 import { packed, packedColumns } from '../ops/nibbles.ts';
 import { quantize } from '../ops/quantize.ts';
@@ -76,7 +76,7 @@ const suffix = ({ bits, per }: WeightScheme): string =>
  * The integer weights of a plan, each quantized when it is read. Nothing but the scales is kept, so that a backend that takes
  * one weight after the other never has two of them in memory; it reads the integers first, and then has the scale for free.
  */
-export function integerWeights(weights: Weights): {
+export function integerWeights({ graph, weights }: Program): {
   /** The names of a weight's integers and of its scales: [p, g] for a matrix product, [1] or [o] for rows. */
   of(
     ref: Ref,
@@ -84,9 +84,9 @@ export function integerWeights(weights: Weights): {
     as: 'matrix' | 'rows',
     curvature?: () => Curvature,
   ): { readonly q: Ref; readonly scale: Ref };
-  readonly made: Readonly<Record<Ref, LazyTensor>>;
+  readonly made: ReadonlyMap<Ref, LazyTensor>;
 } {
-  const made: Record<Ref, LazyTensor> = {};
+  const made = new Map<Ref, LazyTensor>();
   const known = new Map<Ref, Tensor<'f32'>>(); // scales, by their integers
   return {
     made,
@@ -95,7 +95,7 @@ export function integerWeights(weights: Weights): {
         throw new Error(`quantize: ${ref} has scales for groups of columns, which only a linear can read`);
       const q = `${ref}.${suffix(scheme)}`;
       const scale = `${q}.${as === 'matrix' ? 'wscale' : 'scale'}`;
-      const shape = weights.shape(ref);
+      const { shape } = graph.weights.get(ref)!;
       const integers = (): IntegerWeight => {
         const integer = quantizeWeight(weights.read(ref) as Tensor<'f32'>, scheme, curvature);
         known.set(q, integer.scale);
@@ -103,14 +103,16 @@ export function integerWeights(weights: Weights): {
       };
       const [p, g] = scaleShape(scheme, shape);
       const scales = as === 'matrix' ? [p, g] : [p];
-      made[q] = {
+      made.set(q, {
+        dtype: 'i8',
         shape: scheme.bits === 4 ? [shape[0], packedColumns(shape[1])] : shape,
         read: () => integers().q,
-      };
-      made[scale] = {
+      });
+      made.set(scale, {
+        dtype: 'f32',
         shape: scales,
         read: () => tensor((known.get(q) ?? integers().scale).data, scales),
-      };
+      });
       return { q, scale };
     },
   };

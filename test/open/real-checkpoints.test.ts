@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { folderOf } from '../../src/formats/bytes.ts';
-import { openFloatModel, openModel } from '../../src/open/model.ts';
+import { openFloatModel } from '../../src/open/float.ts';
+import { openModel } from '../../src/open/model.ts';
 import { difference } from '../backends/feeds.ts';
 import { quamba, workFolder } from '../cli/run.ts';
 import { json, writeFolder } from '../cli/toy.ts';

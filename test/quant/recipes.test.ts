@@ -5,7 +5,6 @@ import { readSafetensors } from '../../src/formats/safetensors.ts';
 import {
   flatten,
   type OpNode,
-  overlay,
   type Program,
   type Ref,
   trace,
@@ -153,8 +152,8 @@ describe.each(names)('%s', name => {
       const { graph, weights } = planOfToy(of, recipe);
       expect(graph.nodes.filter(node => node.kind === 'site')).toEqual([]);
       for (const { role, in: inputs } of floatNodes(of.program))
-        if (weightScheme(recipe, role)) expect(graph.weights).not.toContain(inputs.w);
-      const types = new Set(graph.weights.map(ref => weights.read(ref).dtype));
+        if (weightScheme(recipe, role)) expect(graph.weights.has(inputs.w)).toBe(false);
+      const types = new Set([...graph.weights.keys()].map(ref => weights.read(ref).dtype));
       expect(types.has('i8')).toBe(recipe.weights !== undefined);
     }
   });
@@ -190,8 +189,8 @@ describe.each(names)('%s', name => {
 
 it('two who need a site plain share what undoes it', () => {
   const graph = trace((g, tokens) => {
-    const x = g.site('blockIn', g.op('x', ops.embedding, { tokens, w: g.weight('table') }));
-    const read = g.op('read', ops.linear, { x, w: g.weight('w', 'inProj') });
+    const x = g.site('blockIn', g.op('x', ops.embedding, { tokens, w: g.weight('table', [8, 8]) }));
+    const read = g.op('read', ops.linear, { x, w: g.weight('w', [8, 8], 'inProj') });
     const both = g.op('both', ops.add, { x: g.op('a', ops.silu, { x }), y: g.op('b', ops.softplus, { x }) });
     return g.op('sum', ops.add, { x: both, y: read });
   });
@@ -314,10 +313,10 @@ describe('groups of weights, which no row has', () => {
   };
   it('are scales of their own', () => {
     expect(errorOf(toy, finer)).toBeLessThan(0.3);
-    const { weights } = planOfToy(toy, finer);
+    const { graph, weights } = planOfToy(toy, finer);
     const scale = 'backbone.layers.0.mixer.in_proj.weight.i8-groups-of-8.wscale';
     expect(weights.read(scale).shape).toEqual([96, 3]);
-    expect(weights.shape(scale)).toEqual([96, 3]);
+    expect(graph.weights.get(scale)).toEqual({ dtype: 'f32', shape: [96, 3] });
   });
 
   it('are refused where the op that reads the weight has no such form', () => {
@@ -523,18 +522,18 @@ describe('a checkpoint', () => {
 
   it('holds F16 only what F16 has', () => {
     const halves = 'backbone.norm_f.weight';
-    const size = plan.weights.shape(halves)[0];
+    const type = plan.graph.weights.get(halves)!;
+    const [size] = type.shape;
     const exact = tensor(Float32Array.from({ length: size }, (_, i) => 1 + i / 1024));
-    const weights = overlay(plan.weights, { [halves]: { shape: [size], read: () => exact } });
-    const mixed = { graph: withNodes(plan.graph, plan.graph.nodes, plan.graph.weights), weights };
+    const mixed = withNodes(plan, plan.graph.nodes, new Map([[halves, { ...type, read: () => exact }]]));
     const source = open(concat(savePlan(mixed, infoOf(toy, recipes.quamba))));
     const { tensors } = readSafetensors(source);
     expect(tensors.get(halves)?.dtype).toBe('F16');
     expect(tensors.get('backbone.layers.0.norm.weight')?.dtype).toBe('F32');
     expect(tensors.get('backbone.layers.0.mixer.in_proj.weight.i8')?.dtype).toBe('I8');
     const loaded = loadPlan(source).plan;
-    for (const ref of mixed.graph.weights)
-      expect(sameBits(loaded.weights.read(ref).data, weights.read(ref).data), ref).toBe(true);
+    for (const ref of mixed.graph.weights.keys())
+      expect(sameBits(loaded.weights.read(ref).data, mixed.weights.read(ref).data), ref).toBe(true);
   });
 });
 
