@@ -8,6 +8,7 @@
  * the graph's order).
  */
 import type { ByteSource } from '../formats/bytes.ts';
+import { show } from '../formats/json.ts';
 import {
   DTYPES,
   fitsF16,
@@ -87,7 +88,7 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
     );
   const graph = graphFromJson(field(file, 'graph'), `${file.name}: graph`, ref => {
     const stored = file.tensors.get(ref);
-    if (!stored) throw new Error(`${file.name}: tensor ${ref} of the plan is missing`);
+    if (!stored) throw new Error(`${file.name}: tensor ${show(ref)} of the plan is missing`);
     return { dtype: DTYPES[stored.dtype as keyof typeof DTYPES], shape: stored.shape };
   });
   const recipe = field(file, 'recipe') as PlanInfo['recipe'];

@@ -9,8 +9,8 @@ import { quamba, workFolder } from '../cli/run.ts';
 import { json, writeFolder } from '../cli/toy.ts';
 
 const file = (path: string) => new Uint8Array(readFileSync(new URL(path, import.meta.url)));
-const bin = file('./pytorch/valid/mamba.bin');
-const safetensors = file('./pytorch/valid/mamba.safetensors');
+const bin = file('../formats/pytorch/valid/mamba.bin');
+const safetensors = file('../formats/pytorch/valid/mamba.safetensors');
 
 /** The keys of state-spaces/mamba-130m's config.json: no architecture, no model_type. */
 const original = {

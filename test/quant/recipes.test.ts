@@ -352,7 +352,7 @@ describe('parseRecipe', () => {
     [null, 'recipe expected an object; got null'],
     [[], 'recipe expected an object; got []'],
     ['quamba', 'recipe expected an object; got "quamba"'],
-    [{ name: 'x' }, 'recipe: no field "name"; expected weights, acts, at, weightsAt, residual, states'],
+    [{ name: 'x' }, 'recipe: no field "name"; expected weights, acts, at, weightsAt, residual, states, optional'],
     [{ residual: 'none' }, 'recipe.residual expected hadamard; got "none"'],
     [{ weights: { bits: 8 } }, 'recipe.weights.per expected tensor or row or { "group": size }; got nothing'],
     [{ weights: { bits: 6, per: 'tensor' } }, 'recipe.weights.bits expected 8 or 4; got 6'],
@@ -378,9 +378,11 @@ describe('parseRecipe', () => {
     [{ at: { scanIn: 'clip' } }, 'recipe.at.scanIn expected an object; got "clip"'],
     [{ weightsAt: { lmHead: { bits: 8, per: 'row' } } }, 'recipe.weightsAt: no field "lmHead"; expected inProj, conv, xProj, dtProj, outProj, embedding, head'],
     [{ states: { ssmState: { bits: 4 } } }, 'recipe.states.ssmState.bits expected 16 or 8; got 4'],
-    [{ states: { convState: { bits: 16 } } }, 'recipe.states: no field "convState"; expected ssmState'],
+    [{ states: { kvCache: { bits: 16 } } }, 'recipe.states: no field "kvCache"; expected convState, ssmState'],
     [{ states: { ssmState: 16 } }, 'recipe.states.ssmState expected an object; got 16'],
     [{ weightsAt: { head: 8 } }, 'recipe.weightsAt.head expected an object; got 8'],
+    [{ optional: 'gate' }, 'recipe.optional expected an array of words; got "gate"'],
+    [{ optional: ['gates'] }, 'recipe.optional[0] expected blockIn or convIn or gate or scanIn or dtLow or B or C or dt or scanOut or headIn or inProj or conv or xProj or dtProj or outProj or embedding or head or convState or ssmState; got "gates"'],
   ];
   it.each(wrong)('%j: %s', (json, message) => {
     expect(() => parseRecipe(json)).toThrow(new TypeError(message));
