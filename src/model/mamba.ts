@@ -97,7 +97,7 @@ export function block(g: Builder, config: MambaConfig, layer: number, h: Ref): R
     x,
     w: weight('mixer.conv1d.weight', [d, k], 'conv'),
     b: optional('mixer.conv1d.bias', [d], config.useConvBias),
-    state: g.state('convState', [d, k - 1]),
+    past: g.state('convState', [d, k - 1]),
   });
   const u = g.site('scanIn', conv); // ← the percentile clip of Quamba acts here
 
@@ -114,7 +114,7 @@ export function block(g: Builder, config: MambaConfig, layer: number, h: Ref): R
 
   const A = g.op('A', negExp, { x: weight('mixer.A_log', [d, n]) });
   const D = weight('mixer.D', [d]);
-  const y = g.op('y', selectiveScan, { u, dt, A, B, C, D, z, state: g.state('ssmState', [d, n]) });
+  const y = g.op('y', selectiveScan, { u, dt, A, B, C, D, z, h: g.state('ssmState', [d, n]) });
 
   const out = g.op('out', linear, {
     x: g.site('scanOut', y), // ← the Hadamard rotation of Quamba acts here and is folded into out_proj

@@ -6,8 +6,8 @@ import type { Program } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { checkWeights } from '../model/check-weights.ts';
 import { parseConfig } from '../model/index.ts';
+import { once } from '../once.ts';
 import { identity } from '../plan/identity.ts';
-import { once } from '../run.ts';
 
 /** A float checkpoint, its weights unread. */
 export interface FloatModel {

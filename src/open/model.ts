@@ -9,12 +9,13 @@
  */
 import { type Backend, prepare } from '../backends/backend.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
+import type { Executable } from '../executable.ts';
 import type { Folder } from '../formats/bytes.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Program } from '../graph.ts';
+import { once } from '../once.ts';
 import { identity } from '../plan/identity.ts';
 import type { PlanInfo } from '../quant/checkpoint.ts';
-import { type Executable, once } from '../run.ts';
 import { createSession, type Session } from '../session.ts';
 import { type GenerateOptions, generate } from '../text/generate.ts';
 import { openPlan, type PlanOptions } from './plan.ts';
@@ -76,10 +77,19 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     },
     session: () => createSession(runnable),
     generate: (prompt, generateOptions) =>
-      generate(createSession(runnable), tokenizer(), prompt, generateOptions),
+      writing(createSession(runnable), tokenizer(), prompt, generateOptions),
     dispose() {
       executable.dispose?.();
       close();
     },
   };
+}
+
+/** `generate` in a session of its own, which is closed when the writing ends or is left. */
+async function* writing(...given: Parameters<typeof generate>): ReturnType<typeof generate> {
+  try {
+    return yield* generate(...given);
+  } finally {
+    given[0].close();
+  }
 }

@@ -20,10 +20,10 @@ import { type Program, type Weights, weightsOf } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { graphFromJson, graphToJson } from '../plan/graph-json.ts';
 import { bytesOf, hasher, identity } from '../plan/identity.ts';
-import type { Tensor } from '../tensor.ts';
+import { describe, type Tensor } from '../tensor.ts';
 import { parseRecipe, type Recipe } from './scheme.ts';
 
-export const PLAN_FORMAT = { format: 'quamba-plan', version: '1' } as const;
+export const PLAN_FORMAT = { format: 'quamba-plan', version: '2' } as const;
 
 /** Where ranges came from. */
 export interface CalibrationInfo {
@@ -86,11 +86,16 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
     throw new Error(
       `${file.name}: plan format version ${version} is not known; this quamba reads version ${PLAN_FORMAT.version}`,
     );
-  const graph = graphFromJson(field(file, 'graph'), `${file.name}: graph`, ref => {
+  const graph = graphFromJson(field(file, 'graph'), `${file.name}: graph`);
+  for (const [ref, type] of graph.weights) {
+    const where = `${file.name}: tensor ${show(ref)} of the plan`;
     const stored = file.tensors.get(ref);
-    if (!stored) throw new Error(`${file.name}: tensor ${show(ref)} of the plan is missing`);
-    return { dtype: DTYPES[stored.dtype as keyof typeof DTYPES], shape: stored.shape };
-  });
+    if (!stored) throw new Error(`${where} is missing`);
+    const { shape } = stored;
+    const dtype = DTYPES[stored.dtype as keyof typeof DTYPES] ?? stored.dtype;
+    if (describe({ dtype, shape }) !== describe(type))
+      throw new Error(`${where} expected ${describe(type)}; got ${describe({ dtype, shape })}`);
+  }
   const recipe = field(file, 'recipe') as PlanInfo['recipe'];
   parseRecipe(recipe?.scheme, `${file.name}: recipe.scheme`);
   const info = {

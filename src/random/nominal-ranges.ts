@@ -67,9 +67,9 @@ export function nominalStats(program: Program, recipe: Recipe): Stats {
         ]
       : [],
   );
-  const states = Object.entries(program.graph.states).flatMap(([ref, [d]]) =>
+  const states = [...program.graph.states].flatMap(([ref, { shape }]) =>
     stateScheme(recipe, ref)?.bits === 8
-      ? [[ref, new Float32Array(d).fill(STATES[wordOf(ref) as StateWord]!)] as const]
+      ? [[ref, new Float32Array(shape[0] as number).fill(STATES[wordOf(ref) as StateWord]!)] as const]
       : [],
   );
   return {

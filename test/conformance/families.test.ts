@@ -7,9 +7,10 @@ import { textFor } from '../../src/conformance/cases/plan.ts';
 import { goldens } from '../../src/conformance/goldens.ts';
 import { conformance } from '../../src/conformance/suite.ts';
 import { planOfToy, toys } from '../../src/conformance/toy.ts';
+import type { Executable } from '../../src/executable.ts';
 import { patterns } from '../../src/plan/fuse.ts';
 import { DEFAULT_RECIPE, recipes } from '../../src/quant/recipes.ts';
-import type { AnyKernel, Executable } from '../../src/run.ts';
+import type { AnyKernel } from '../../src/run.ts';
 import type { Data, Tensor } from '../../src/tensor.ts';
 
 type Named = Readonly<Record<string, Tensor | undefined>>;

@@ -5,12 +5,12 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { flatten, type Program } from '../../src/graph.ts';
 import { parse } from '../../src/op.ts';
+import { foldConstants } from '../../src/plan/fold.ts';
 import { planOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { randomModel } from '../../src/random/model.ts';
 import { nominalRanges } from '../../src/random/nominal-ranges.ts';
 import { shapes } from '../../src/random/shapes.ts';
-import { foldConstants } from '../../src/run.ts';
 import { sizeOf } from '../../src/tensor.ts';
 
 const docs = fileURLToPath(new URL('../../docs', import.meta.url));

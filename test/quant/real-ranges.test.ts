@@ -7,6 +7,7 @@ import { prepare } from '../../src/backends/backend.ts';
 import { wasm } from '../../src/backends/wasm/index.ts';
 import { type Program, weightsOf } from '../../src/graph.ts';
 import type { Site } from '../../src/model/index.ts';
+import { once } from '../../src/once.ts';
 import { ops } from '../../src/ops/index.ts';
 import { calibrate } from '../../src/quant/calibrate.ts';
 import { planOf } from '../../src/quant/pipeline.ts';
@@ -15,7 +16,7 @@ import { recipes } from '../../src/quant/recipes.ts';
 import { a8, clip, hadamard, type Recipe, w8 } from '../../src/quant/scheme.ts';
 import { randomModel } from '../../src/random/model.ts';
 import { shapes } from '../../src/random/shapes.ts';
-import { interpret, once, run as runOnce } from '../../src/run.ts';
+import { interpret, run as runOnce } from '../../src/run.ts';
 import { type Tensor, tensor } from '../../src/tensor.ts';
 import { cut, difference, run, variants } from '../backends/feeds.ts';
 import { readGolden } from '../golden/files.ts';
@@ -66,8 +67,7 @@ const ordinary = all.filter(c => !Object.values(planted.groups).flat().includes(
 /** Every site of the layer by its word, and the logits. */
 const sites: Record<string, Tensor<'f32'>> = {};
 beforeAll(() => {
-  const { logits } = runOnce(program, tokens, undefined, { observe: (site, _, x) => void (sites[site] = x) });
-  sites.logits = logits;
+  sites.logits = runOnce(program, tokens, { observe: (site, _, x) => void (sites[site] = x) });
 });
 
 describe('against PyTorch', () => {

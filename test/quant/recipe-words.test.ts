@@ -22,12 +22,11 @@ import {
 import { clips, searchPercentile } from '../../src/quant/search.ts';
 import { transformOf } from '../../src/quant/transforms.ts';
 import { nominalStats } from '../../src/random/nominal-ranges.ts';
-import { initialState, interpret } from '../../src/run.ts';
+import { run } from '../../src/run.ts';
 import { sizeOf, tensor } from '../../src/tensor.ts';
 import { noise, planOfToy, random, sameBits, statsOfToy, type Toy, toy, toys } from '../toy.ts';
 
-const logitsOf = (program: Program, tokens: Int32Array): Float32Array =>
-  interpret(program).feed(tokens, initialState(program)).logits.data;
+const logitsOf = (program: Program, tokens: Int32Array): Float32Array => run(program, tokens).data;
 const far = (a: Float32Array, b: Float32Array): number =>
   Math.max(...a.map((x, i) => Math.abs(x - b[i]))) / Math.max(...b.map(Math.abs));
 const stepped: Recipe = { weights: w8, acts: a8, at: { scanIn: { ...clip(0.9), ...channels } } };

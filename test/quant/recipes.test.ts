@@ -31,7 +31,7 @@ import {
 } from '../../src/quant/scheme.ts';
 import { loadStats, saveStats } from '../../src/quant/stats-file.ts';
 import { transformOf } from '../../src/quant/transforms.ts';
-import { initialState, interpret } from '../../src/run.ts';
+import { run } from '../../src/run.ts';
 import { tensor } from '../../src/tensor.ts';
 import { concat } from '../formats/file.ts';
 import { noise, planOfToy, random, sameBits, statsOfToy, type Toy, toy, toys } from '../toy.ts';
@@ -39,8 +39,7 @@ import { noise, planOfToy, random, sameBits, statsOfToy, type Toy, toy, toys } f
 const names = Object.keys(recipes) as RecipeName[];
 const table: Readonly<Record<RecipeName, Recipe>> = recipes;
 
-const logitsOf = (program: Program, tokens: Int32Array): Float32Array =>
-  interpret(program).feed(tokens, initialState(program)).logits.data;
+const logitsOf = (program: Program, tokens: Int32Array): Float32Array => run(program, tokens).data;
 const floatLogits = (of: Toy) => logitsOf(of.program, of.text);
 
 /** ‖a − b‖ / ‖b‖. */

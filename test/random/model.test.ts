@@ -11,7 +11,7 @@ import { type RecipeName, recipe } from '../../src/quant/recipes.ts';
 import { draw, randomModel } from '../../src/random/model.ts';
 import { nominalRanges } from '../../src/random/nominal-ranges.ts';
 import { configs, type ShapeName, shapes } from '../../src/random/shapes.ts';
-import { type AnyKernel, initialState, interpret, run } from '../../src/run.ts';
+import { type AnyKernel, interpret, run } from '../../src/run.ts';
 import { sizeOf, type Tensor } from '../../src/tensor.ts';
 import { toy, toys } from '../toy.ts';
 
@@ -82,7 +82,7 @@ describe('the generator', () => {
   it('draws every weight of the other toys: an untied head, a norm of its own, biases', () => {
     for (const { config, text } of toys.slice(1)) {
       const model = randomModel(config, 1);
-      const { data } = run(model, text).logits;
+      const { data } = run(model, text);
       expect(data.every(x => Number.isFinite(x)) && new Set(data).size > 100).toBe(true);
     }
   });
@@ -129,8 +129,8 @@ describe('activations', () => {
     const seen = new Map<string, number[]>();
     const observe = (site: string, _: string, { data }: Tensor<'f32'>) =>
       seen.set(site, [...(seen.get(site) ?? []), Math.sqrt(mean(data.map(x => x * x)))]);
-    const { logits } = run(deep, tokens, initialState(deep), { observe });
-    expect(logits.data.every(Number.isFinite)).toBe(true);
+    const { data } = run(deep, tokens, { observe });
+    expect(data.every(Number.isFinite)).toBe(true);
     for (const [site, sizes] of seen)
       for (const rms of sizes) {
         expect(rms, site).toBeGreaterThan(0.2);
@@ -152,16 +152,17 @@ describe('activations', () => {
     const ranges = nominalRanges(shallow.graph, scheme);
     const plan = planOf(shallow, scheme, { channels: {}, ranges });
     const shares: { ends: number; zeros: number }[] = [];
-    const counting: (reference: AnyKernel) => AnyKernel = reference => (inputs, attrs, outputs, dims) => {
-      reference(inputs, attrs, outputs, dims);
-      const codes = (outputs as Record<string, Tensor>).q.data as Int8Array;
-      const share = (holds: (q: number) => boolean) => codes.filter(holds).length / codes.length;
-      shares.push({ ends: share(q => q === 127 || q === -128), zeros: share(q => q === 0) });
-    };
+    const counting: (reference: AnyKernel) => AnyKernel =
+      reference => (inputs, attrs, outputs, dims, states) => {
+        reference(inputs, attrs, outputs, dims, states);
+        const codes = (outputs as Record<string, Tensor>).q.data as Int8Array;
+        const share = (holds: (q: number) => boolean) => codes.filter(holds).length / codes.length;
+        shares.push({ ends: share(q => q === 127 || q === -128), zeros: share(q => q === 0) });
+      };
     const executable = interpret(plan, op =>
       op.name === 'quantize' ? counting(op.reference) : op.reference,
     );
-    executable.feed(tokens, initialState(plan));
+    executable.open().feed(tokens);
     expect(shares.length).toBeGreaterThanOrEqual(9 * 12);
     for (const { ends, zeros } of shares) {
       expect(ends).toBeLessThan(0.02);

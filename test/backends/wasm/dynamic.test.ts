@@ -7,9 +7,10 @@ import * as code from '../../../src/backends/wasm/opcodes.ts';
 import { assemble } from '../../../src/backends/wasm/program.ts';
 import { inferTypes, type Program } from '../../../src/graph.ts';
 import { blockSites } from '../../../src/model/index.ts';
+import { foldConstants } from '../../../src/plan/fold.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { a8, type Recipe, w8 } from '../../../src/quant/scheme.ts';
-import { foldConstants, initialState, interpret } from '../../../src/run.ts';
+import { initialState, interpret } from '../../../src/run.ts';
 import { planOfToy, toy } from '../../toy.ts';
 import { cut, difference, run } from '../feeds.ts';
 
