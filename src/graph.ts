@@ -48,7 +48,7 @@ export interface Graph {
   readonly result: Ref;
   /** What is carried from call to call, zeros at the start of a text. Each belongs to one node. */
   readonly states: ReadonlyMap<Ref, StateType>;
-  /** The constants that the nodes and their states read, by their names in the checkpoint. */
+  /** The constants that the nodes and states read, by their names in the checkpoint. */
   readonly weights: ReadonlyMap<Ref, TensorType>;
 }
 
@@ -104,7 +104,8 @@ export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
     },
     op: (name, op, inputs, attrs = {}) => {
       const given = Object.entries(inputs).filter((entry): entry is [string, Ref] => entry[1] !== undefined);
-      nodes.push(opNode(op, Object.fromEntries(given), prefix + name, attrs, roles.get(inputs.w ?? '')));
+      const role = inputs.w === undefined ? '' : roles.get(inputs.w);
+      nodes.push(opNode(op, Object.fromEntries(given), prefix + name, attrs, role));
       return prefix + name;
     },
   });
@@ -163,7 +164,10 @@ export interface LazyTensor extends TensorType {
   readonly read: () => Tensor;
 }
 
-/** The program with other nodes, the states that these carry, and the constants that both read, of its own and of `made`. */
+/**
+ * The program with other nodes. Its states are those that these nodes carry, its constants those that these nodes and states
+ * read, of its own and of `made`.
+ */
 export function withNodes(
   { graph, weights }: Program,
   nodes: readonly Node[],
@@ -171,11 +175,9 @@ export function withNodes(
 ): Program {
   const carried = new Set(nodes.flatMap(statesOf));
   const states = new Map([...graph.states].filter(([ref]) => carried.has(ref)));
-  const scales = [...states.values()].flatMap(({ scale }) => scale ?? []);
-  const read = new Set([...nodes.flatMap(reads), ...scales]);
-  const types = new Map<Ref, TensorType>();
-  for (const [ref, { dtype, shape }] of [...graph.weights, ...made])
-    if (read.has(ref)) types.set(ref, { dtype, shape });
+  const read = new Set([...nodes.flatMap(reads), ...[...states.values()].map(({ scale }) => scale)]);
+  const types = new Map([...graph.weights, ...made].filter(([ref]) => read.has(ref)));
+  for (const [ref, { dtype, shape }] of types) types.set(ref, { dtype, shape });
   return { graph: { ...graph, nodes, states, weights: types }, weights: overlay(weights, made) };
 }
 
@@ -204,7 +206,7 @@ export interface ValueType {
   readonly shape: readonly Extent[];
 }
 
-/** The type of every value and constant, before anything runs: what a table prints and what a backend sizes its memory by. */
+/** The type of every value and weight, before anything runs: what a table prints and what a backend sizes its memory by. */
 export function inferTypes(graph: Graph): ReadonlyMap<Ref, ValueType> {
   const types = new Map<Ref, ValueType>([...graph.weights, [graph.input, { dtype: 'i32', shape: ['l'] }]]);
 

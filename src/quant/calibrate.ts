@@ -230,8 +230,8 @@ type Seen = Parameters<typeof channelAbsmax>[0];
 
 /** The program as far as a site: the head is a fifth of the work and no site of a block needs it. */
 function upTo(program: Program, site: SiteNode): Program {
-  const { nodes: all } = program.graph;
-  const nodes = all.slice(0, all.indexOf(site) + 1);
+  const { graph } = program;
+  const nodes = graph.nodes.slice(0, graph.nodes.indexOf(site) + 1);
   const short = withNodes(program, nodes);
   return { ...short, graph: { ...short.graph, result: site.out } };
 }

@@ -205,8 +205,8 @@ export function quantize(
       nodes.push(lowered(reader, hessian && once(() => curvatureOf(hessian))));
     }
   }
-  const narrowed = { ...program, graph: { ...program.graph, states } };
-  const plan = withNodes(narrowed, nodes, new Map([...scales, ...weights.made]));
+  const made = new Map([...scales, ...weights.made]);
+  const plan = withNodes({ ...program, graph: { ...program.graph, states } }, nodes, made);
   const { result } = plan.graph;
   return { ...plan, graph: { ...plan.graph, result: alias.get(result) ?? result } };
 }

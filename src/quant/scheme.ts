@@ -130,7 +130,7 @@ export function checkWords(recipe: Recipe, architecture: Architecture): void {
     for (const word of Object.keys(recipe[field] ?? {}))
       if (!has.includes(word) && !optional.includes(word))
         throw new RangeError(
-          `recipe.${field}: ${architecture.name} has no ${kind} ${show(word)}; it has ${has.join(', ')}`,
+          `recipe.${field}: ${architecture.name} has no ${kind} ${show(word)}; it has ${has.join(', ') || 'none'}`,
         );
 }
 

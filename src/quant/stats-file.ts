@@ -5,6 +5,7 @@
  * JSON), `source` (identity of the float weights), `calibration` (JSON).
  */
 import type { ByteSource } from '../formats/bytes.ts';
+import { parseJson } from '../formats/json.ts';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
 import type { Tensor } from '../tensor.ts';
 import type { CalibrationInfo } from './checkpoint.ts';
@@ -57,7 +58,12 @@ export function loadStats(
     throw new Error(
       `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
     );
-  if (!sameRecipe(JSON.parse(recipe), expected.recipe))
+  if (
+    !sameRecipe(
+      parseJson(new TextEncoder().encode(recipe), `${file.name}: recipe`) as Recipe,
+      expected.recipe,
+    )
+  )
     throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
   const read = (suffix: string) =>
     [...file.tensors.keys()].flatMap(name =>

@@ -39,8 +39,7 @@ import { feedCase, textFor } from './plan.ts';
 const scheme = recipe(DEFAULT_RECIPE);
 /** A toy and its plan, in which the last row of the table that tokens index is NaN. */
 const under = once((): PlanUnderTest => {
-  const withNaN = (program: Program): Program => {
-    const { graph, weights } = program;
+  const withNaN = ({ graph, weights }: Program): Program => {
     const ref = graph.nodes.flatMap(node => (node.kind === 'op' && node.in.tokens ? node.in.w : []))[0];
     const read = (): Tensor => {
       const table = weights.read(ref) as Tensor<'f32'>;
@@ -52,7 +51,8 @@ const under = once((): PlanUnderTest => {
     const nodes = graph.nodes.map(node =>
       node.kind === 'op' && node.in.tokens ? { ...node, in: { ...node.in, w: named } } : node,
     );
-    return withNodes(program, nodes, new Map([[named, { ...graph.weights.get(ref)!, read }]]));
+    const made = { ...graph.weights.get(ref)!, read };
+    return withNodes({ graph, weights }, nodes, new Map([[named, made]]));
   };
   return { plan: withNaN(planOfToy(toys()[0], scheme)), float: toys()[0].program };
 });
