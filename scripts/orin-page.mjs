@@ -73,14 +73,13 @@ const ANCHORS = ['embedding', 'rms-norm', 'linear', 'linear-i8', 'causal-conv1d'
  * checkpoints have them; other floats are f32.
  */
 export function costOf({ foldConstants, flatten, parse, sizeOf }, program) {
-  const { graph, weights } = foldConstants(program);
-  const constants = new Set(graph.weights);
+  const { graph } = foldConstants(program);
   const read = new Map();
   const nodes = flatten(graph.nodes);
   for (const { op, in: inputs } of nodes)
     for (const [key, ref] of Object.entries(inputs)) {
-      if (!constants.has(ref)) continue;
-      const shape = weights.shape(ref);
+      if (!graph.weights.has(ref)) continue;
+      const { shape } = graph.weights.get(ref);
       const isMatrix = key === 'w' && (op.name === 'linear' || op.name === 'embedding');
       const width = parse(op.inputs[key]).dtype === 'i8' ? 1 : isMatrix ? 2 : 4;
       const rows = inputs.tokens === graph.input ? shape[0] : 1;

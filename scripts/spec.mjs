@@ -9,7 +9,7 @@ import { goldens } from '../dist/conformance/goldens.js';
 import { tolerances } from '../dist/conformance/judge/bounds.js';
 import { conformance } from '../dist/conformance/suite.js';
 import { planOfToy, toys } from '../dist/conformance/toy.js';
-import { blockRoles, blockSites, roles, sites } from '../dist/model/mamba.js';
+import { blockRoles, blockSites, roles, sites } from '../dist/model/index.js';
 import { bind } from '../dist/op.js';
 import { factor } from '../dist/ops/hadamard.js';
 import { ops } from '../dist/ops/index.js';

@@ -11,10 +11,11 @@ export { type ByteSource, type Folder, folderOf, fromBytes } from './formats/byt
 export { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
 export { createTokenizer, type Tokenizer } from './formats/tokenizer.ts';
 export { type Graph, inferTypes, type Node, type Program, trace, type Weights, weightsOf } from './graph.ts';
-export { type MambaConfig, parseConfig } from './model/config.ts';
-export { mamba, type Site, sites } from './model/mamba.ts';
+export type { Architecture, Config } from './model/architecture.ts';
+export { architectures, graphOf, parseConfig, type Site, sites } from './model/index.ts';
 export type { Op } from './op.ts';
-export { type Model, type ModelOptions, openFloatModel, openModel } from './open/model.ts';
+export { openFloatModel } from './open/float.ts';
+export { type Model, type ModelOptions, openModel } from './open/model.ts';
 export { ops } from './ops/index.ts';
 export * as numerics from './ops/numerics.ts';
 export { fuse, unfuse } from './plan/fuse.ts';

@@ -7,7 +7,7 @@ import { openBackend } from '../backends/node.ts';
 import { ABLATION_DEFAULTS, type Ablation, ablate, PARTS, type Part } from '../eval/ablation.ts';
 import type { NamedPlan } from '../eval/layer-error.ts';
 import { openFolder } from '../formats/disk.ts';
-import { openFloatModel } from '../open/model.ts';
+import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, EMBEDDED_MODEL, load, textFile } from '../open/node.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import { ablationText } from './ablate-text.ts';

@@ -10,7 +10,7 @@ import { goldens } from '../../src/conformance/goldens.ts';
 import { tolerances } from '../../src/conformance/judge/bounds.ts';
 import { conformance } from '../../src/conformance/suite.ts';
 import { planOfToy, toys } from '../../src/conformance/toy.ts';
-import { blockRoles, blockSites, roles, sites } from '../../src/model/mamba.ts';
+import { blockRoles, blockSites, roles, sites } from '../../src/model/index.ts';
 import { bind } from '../../src/op.ts';
 import { factor } from '../../src/ops/hadamard.ts';
 import { ops } from '../../src/ops/index.ts';
