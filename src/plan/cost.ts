@@ -1,0 +1,36 @@
+/** What a token costs a GPU: the bytes that it moves, and the kernels that are launched for it. */
+import { flatten, type Program, type Ref } from '../graph.ts';
+import { parse } from '../op.ts';
+import { foldConstants } from '../run.ts';
+import { sizeOf } from '../tensor.ts';
+
+export interface Cost {
+  readonly bytes: number;
+  readonly launches: number;
+}
+
+/** The kernels that others are joined to: a launch each. */
+const ANCHORS = ['embedding', 'rms-norm', 'linear', 'linear-i8', 'causal-conv1d', 'selective-scan', 'fwht'];
+
+/**
+ * Bytes: every constant once, of a table one row, the state read and written. Matrices that stay float count as f16, as public
+ * checkpoints have them; other floats are f32.
+ */
+export function costOf(program: Program): Cost {
+  const { graph, weights } = foldConstants(program);
+  const constants = new Set(graph.weights);
+  const read = new Map<Ref, number>();
+  const nodes = flatten(graph.nodes);
+  for (const { op, in: inputs } of nodes)
+    for (const [key, ref] of Object.entries(inputs)) {
+      if (!constants.has(ref)) continue;
+      const shape = weights.shape(ref);
+      const isMatrix = key === 'w' && (op.name === 'linear' || op.name === 'embedding');
+      const width = parse(op.inputs[key]).dtype === 'i8' ? 1 : isMatrix ? 2 : 4;
+      const rows = inputs.tokens === graph.input ? shape[0] : 1;
+      read.set(ref, Math.max(read.get(ref) ?? 0, (sizeOf(shape) * width) / rows));
+    }
+  const state = Object.values(graph.states).reduce((sum, shape) => sum + 4 * sizeOf(shape), 0);
+  const bytes = [...read.values()].reduce((sum, size) => sum + size, 2 * state);
+  return { bytes, launches: nodes.filter(({ op }) => ANCHORS.includes(op.name)).length };
+}
