@@ -4,10 +4,12 @@
  *   trace(model) → Graph      run it: run.ts      print it: render.ts      rewrite it: quant/
  *
  * A node is an op with the names of its inputs and outputs, or a *site*: a named activation point at which a recipe may
- * act. A name (`Ref`) is a value of this graph, a weight (by its name in the checkpoint) or a state.
+ * act. A name (`Ref`) is a value of this graph, a weight (by its name in the checkpoint) or a state, which has a type that says
+ * how it is kept between two calls (state.ts).
  */
 import type { AnyOp, Attrs } from './op.ts';
 import { parse } from './op.ts';
+import type { StateExtent, StateType } from './state.ts';
 import type { DType, Tensor } from './tensor.ts';
 
 export type Ref = string;
@@ -19,6 +21,8 @@ export interface OpNode {
   readonly in: Refs;
   readonly attrs: Attrs;
   readonly out: Refs;
+  /** What it carries from call to call, by the op's names. */
+  readonly states: Refs;
   /** What its weight `w` is to the model (`inProj`, `conv`, `head` …); '' where no recipe may touch it. */
   readonly role: string;
 }
@@ -42,8 +46,8 @@ export interface Graph {
   /** The one input, i32[l]. */
   readonly input: Ref;
   readonly result: Ref;
-  /** Values carried from call to call, f32, zeros at the start of a text. */
-  readonly states: Readonly<Record<Ref, readonly number[]>>;
+  /** What is carried from call to call, zeros at the start of a text. Each belongs to one node. */
+  readonly states: ReadonlyMap<Ref, StateType>;
   /** The constants, by their names in the checkpoint. */
   readonly weights: readonly Ref[];
 }
@@ -66,16 +70,17 @@ export interface Builder {
   scope(name: string): Builder;
   /** A constant, read under `role` by the next op. */
   weight(name: string, role?: string): Ref;
-  state(name: string, shape: readonly number[]): Ref;
+  /** What the next op carries from call to call; an axis `t` grows with the text. */
+  state(name: string, shape: readonly StateExtent[]): Ref;
   site(site: string, x: Ref): Ref;
-  /** Adds an op and returns its first output, called `name`. An output `state` updates the input `state` in place. */
+  /** Adds an op and returns its first output, called `name`. Its states stand among the inputs. */
   op(name: string, op: AnyOp, inputs: Readonly<Record<string, Ref | undefined>>, attrs?: Attrs): Ref;
 }
 
 /** Runs `model` once on names instead of numbers and keeps what it did. */
 export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
   const nodes: Node[] = [];
-  const states: Record<Ref, readonly number[]> = {};
+  const states = new Map<Ref, StateType>();
   const weights = new Map<Ref, string>();
   const input = 'tokens';
 
@@ -86,7 +91,7 @@ export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
       return name;
     },
     state: (name, shape) => {
-      states[prefix + name] = shape;
+      states.set(prefix + name, { dtype: 'f32', shape });
       return prefix + name;
     },
     site: (site, x) => {
@@ -104,10 +109,19 @@ export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
   return { nodes, input, result, states, weights: [...weights.keys()] };
 }
 
-/** A node whose first output is `name`; an output `state` is the state that it read. */
-export function opNode(op: AnyOp, inputs: Refs, name: Ref, attrs: Attrs = {}, role = ''): OpNode {
-  const out = Object.keys(op.outputs).map(key => [key, key === 'state' ? inputs.state : name]);
-  return { kind: 'op', op, in: inputs, attrs, out: Object.fromEntries(out), role };
+/** A node whose output is `name`. Its states stand among the inputs. */
+export function opNode(op: AnyOp, given: Refs, name: Ref, attrs: Attrs = {}, role = ''): OpNode {
+  const isState = ([key]: readonly [string, Ref]) => Object.hasOwn(op.states, key);
+  const all = Object.entries(given);
+  return {
+    kind: 'op',
+    op,
+    in: Object.fromEntries(all.filter(entry => !isState(entry))),
+    attrs,
+    out: Object.fromEntries(Object.keys(op.outputs).map(key => [key, name])),
+    states: Object.fromEntries(all.filter(isState)),
+    role,
+  };
 }
 
 /** The nodes in order, fused ones taken apart. */
@@ -118,17 +132,17 @@ export const takeApart = (nodes: readonly Node[]): readonly (OpNode | SiteNode)[
 export const flatten = (nodes: readonly Node[]): readonly OpNode[] =>
   takeApart(nodes).filter(node => node.kind === 'op');
 
-/** Every name a node reads. */
+/** Every value and constant that a node reads. */
 export const reads = (node: Node): readonly Ref[] =>
   node.kind === 'site'
     ? [node.in]
     : node.kind === 'op'
       ? Object.values(node.in)
       : [...new Set(node.body.flatMap(reads))].filter(
-          ref => !node.body.some(inner => valuesOf(inner).includes(ref)),
+          ref => !node.body.some(inner => writes(inner).includes(ref)),
         );
 
-/** Every name a node writes, states included. */
+/** Every value that a node writes. */
 export const writes = (node: Node): readonly Ref[] =>
   node.kind === 'site'
     ? [node.out]
@@ -136,14 +150,17 @@ export const writes = (node: Node): readonly Ref[] =>
       ? Object.values(node.out)
       : node.body.flatMap(writes);
 
-/** The names that a node is first to write: all but the states. */
-export const valuesOf = (node: OpNode): readonly Ref[] =>
-  Object.entries(node.out).flatMap(([key, ref]) => (key === 'state' ? [] : ref));
+/** Every state that a node carries. */
+export const statesOf = (node: Node): readonly Ref[] =>
+  node.kind === 'op' ? Object.values(node.states) : node.kind === 'fused' ? node.body.flatMap(statesOf) : [];
 
-/** The graph with other nodes, and the constants that these read. */
+/** The graph with other nodes, the states that these carry, and the constants that they and their states need. */
 export function withNodes(graph: Graph, nodes: readonly Node[], constants: Iterable<Ref>): Graph {
-  const read = new Set(nodes.flatMap(reads));
-  return { ...graph, nodes, weights: [...new Set(constants)].filter(ref => read.has(ref)) };
+  const carried = new Set(nodes.flatMap(statesOf));
+  const states = new Map([...graph.states].filter(([ref]) => carried.has(ref)));
+  const scales = [...states.values()].flatMap(({ scale }) => scale ?? []);
+  const read = new Set([...nodes.flatMap(reads), ...scales]);
+  return { ...graph, nodes, states, weights: [...new Set(constants)].filter(ref => read.has(ref)) };
 }
 
 export interface LazyTensor {
@@ -177,10 +194,9 @@ export interface ValueType {
   readonly shape: readonly Extent[];
 }
 
-/** The type of every value, before anything runs: what a table prints and what a backend sizes its memory by. */
+/** The type of every value between the nodes, before anything runs: what a table prints and what a backend sizes its memory by. */
 export function inferTypes({ graph, weights }: Program): ReadonlyMap<Ref, ValueType> {
   const types = new Map<Ref, ValueType>([[graph.input, { dtype: 'i32', shape: ['l'] }]]);
-  for (const [ref, shape] of Object.entries(graph.states)) types.set(ref, { dtype: 'f32', shape });
   const shapeOf = (ref: Ref): readonly Extent[] => types.get(ref)?.shape ?? weights.shape(ref);
 
   const visit = (node: Node): void => {
@@ -199,6 +215,11 @@ export function inferTypes({ graph, weights }: Program): ReadonlyMap<Ref, ValueT
       const shape = shapeOf(ref);
       for (const [i, axis] of parse(node.op.inputs[key]).axes.entries())
         if (axis.letter) letters[axis.letter] ??= plus(shape[i], axis.minus);
+    }
+    for (const [key, ref] of Object.entries(node.states)) {
+      const { shape } = graph.states.get(ref)!;
+      for (const [i, axis] of parse(node.op.states[key]).axes.entries())
+        if (axis.letter && typeof shape[i] === 'number') letters[axis.letter] ??= shape[i] + axis.minus;
     }
     for (const [key, ref] of Object.entries(node.out)) {
       const { dtype, axes } = parse(node.op.outputs[key]);

@@ -5,7 +5,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { known } from '../golden/hashes.mjs';
-import type { ExecutableInfo } from '../src/run.ts';
+import type { ExecutableInfo } from '../src/executable.ts';
 import { launch, missing, visit } from './browser.ts';
 import { ISOLATED, serve } from './serve.ts';
 

@@ -20,7 +20,8 @@ import { ops } from '../src/ops/index.ts';
 import { graphFromJson, graphToJson } from '../src/plan/graph-json.ts';
 import { render, rows } from '../src/plan/render.ts';
 import { recipes } from '../src/quant/recipes.ts';
-import { foldConstants, initialState, interpret, opsOf } from '../src/run.ts';
+import { foldConstants } from '../src/plan/fold.ts';
+import { initialState, interpret, opsOf } from '../src/run.ts';
 import { describe as shown, type Tensor, tensor } from '../src/tensor.ts';
 import { planOfToy, random, sameBits, toy, toys } from './toy.ts';
 

@@ -3,7 +3,8 @@ import { planOfToy, type Toy, toys as toysOf } from '../src/conformance/toy.ts';
 import type { Program } from '../src/graph.ts';
 import { identity } from '../src/plan/identity.ts';
 import type { Recipe } from '../src/quant/scheme.ts';
-import { type Executable, interpret } from '../src/run.ts';
+import type { Executable } from '../src/executable.ts';
+import { interpret } from '../src/run.ts';
 import type { Runnable } from '../src/session.ts';
 import type { Data } from '../src/tensor.ts';
 

@@ -4,11 +4,10 @@ import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { DECODES, PRECISIONS } from '../backends/cuda/abi.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
-import type { Program } from '../graph.ts';
+import type { Executable } from '../executable.ts';
 import { align } from '../plan/render.ts';
 import { type ShapeName, shapes } from '../random/shapes.ts';
 import { TYPES, writeCheckpoint } from '../random/write-checkpoint.ts';
-import { type Executable, initialState, type State } from '../run.ts';
 import { benchCuda, type CudaBenchOptions } from './bench-cuda.ts';
 import { type BenchOptions, type Opened, open } from './bench-model.ts';
 import { machine, median, rate } from './measure.ts';
@@ -103,15 +102,17 @@ async function bench(options: Options): Promise<void> {
 }
 
 /** What is printed. `start`: when loading began, in milliseconds. */
-function reportOf({ plan, executable, vocabSize, about }: Opened, start: number, options: Options) {
+function reportOf({ executable, vocabSize, about }: Opened, start: number, options: Options) {
   const { backend = defaultBackend(), promptLength, generate, rounds } = options;
   const ids = Int32Array.from(
     { length: Math.max(promptLength, generate) },
     (_, i) => ((i * 7 + 3) % 256) % vocabSize,
   );
-  executable.feed(ids.subarray(0, 1), initialState(plan));
+  const first = executable.open();
+  first.feed(ids.subarray(0, 1));
+  first.close();
   const loadSeconds = (performance.now() - start) / 1000;
-  const measured = measure(plan, executable, ids, options);
+  const measured = measure(executable, ids, options);
   const running = executable.about;
   return {
     ...about,
@@ -133,20 +134,14 @@ function reportOf({ plan, executable, vocabSize, about }: Opened, start: number,
 const READS = 8;
 
 /** Rates of each round, and their medians. What a busy moment of the machine slows, it slows alike. */
-function measure(
-  plan: Program,
-  executable: Executable,
-  ids: Int32Array,
-  { promptLength, generate, rounds, json }: Options,
-) {
+function measure(executable: Executable, ids: Int32Array, { promptLength, generate, rounds, json }: Options) {
   const { bytesPerToken = 0 } = executable.about ?? {};
   const seen: { prefill: number; decode: number; read: number }[] = [];
   const progress = progressLine('round', json);
+  const sequence = executable.open();
   for (let round = 0; round <= rounds; round++) {
-    let state: State = initialState(plan);
-    const feed = (tokens: Int32Array) => {
-      state = executable.feed(tokens, state, { giveUp: true, logits: 'last' }).state;
-    };
+    sequence.load();
+    const feed = (tokens: Int32Array) => sequence.feed(tokens, { logits: 'last' });
     const prefill = rate(promptLength, () => feed(ids.subarray(0, promptLength)));
     let seconds = 0;
     let reads = 0;

@@ -6,7 +6,7 @@ import type { Program } from '../graph.ts';
 import { load } from '../open/node.ts';
 import { align, type Row, render, rows } from '../plan/render.ts';
 import { isPlan, type PlanInfo, verifyPlan } from '../quant/checkpoint.ts';
-import { stateBytes } from '../run.ts';
+import { statesBytes } from '../state.ts';
 import { BYTES, describe } from '../tensor.ts';
 import { diffLines } from './diff.ts';
 import {
@@ -92,7 +92,7 @@ async function inspect(options: Options): Promise<void> {
       calibration,
       parameters: total(tensors.map(t => t.parameters)),
       bytes: total(tensors.map(t => t.bytes)),
-      stateBytes: stateBytes(model.plan),
+      stateBytes: statesBytes(model.plan.graph.states, 0),
       nodes: rows(model.plan).length,
       source,
     });

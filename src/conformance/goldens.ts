@@ -8,6 +8,7 @@ import { openFile, openFolder } from '../formats/disk.ts';
 import { readJson } from '../formats/json.ts';
 import { readSafetensors, type SafetensorsFile } from '../formats/safetensors.ts';
 import { createTokenizer } from '../formats/tokenizer.ts';
+import { once } from '../once.ts';
 import type { Attrs } from '../op.ts';
 import { openFloatModel } from '../open/model.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
@@ -16,7 +17,7 @@ import { planOf } from '../quant/pipeline.ts';
 import { recipes } from '../quant/recipes.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import { loadStats } from '../quant/stats-file.ts';
-import { once } from '../run.ts';
+import type { StateType } from '../state.ts';
 import type { Tensor } from '../tensor.ts';
 import { opNamesOf } from './plan.ts';
 import type { Goldens, ModelUnderTest } from './suite.ts';
@@ -25,16 +26,26 @@ const folder = fileURLToPath(new URL('../../golden', import.meta.url));
 
 interface Manifest {
   readonly files: Readonly<
-    Record<string, { readonly sha256: string; readonly op: string; readonly why: string }>
+    Record<
+      string,
+      {
+        readonly sha256: string;
+        readonly op: string;
+        readonly why: string;
+        /** How its states are kept, where that is not f32. */
+        readonly kept?: Readonly<Record<string, StateType['dtype']>>;
+      }
+    >
   >;
 }
 const manifest = (): Manifest => JSON.parse(readFileSync(`${folder}/manifest.json`, 'utf8'));
 
 /** The stored calls. Each is read, and compared with its hash, when its case runs. */
 export const goldens = (): Goldens =>
-  Object.entries(manifest().files).flatMap(([path, { op, why, sha256 }]) => {
+  Object.entries(manifest().files).flatMap(([path, { op, kept, why, sha256 }]) => {
     const [, directory, name] = /^(.+)\/(.+)\.safetensors$/.exec(path) ?? [];
-    return directory === op ? [{ op, name, says: why, read: () => readGolden(path, sha256) }] : [];
+    const form = [op, ...new Set(Object.values(kept ?? {}))].join('/');
+    return directory === op ? [{ form, name, says: why, read: () => readGolden(path, sha256) }] : [];
   });
 
 function readGolden(path: string, sha256: string): ReturnType<Goldens[number]['read']> {
@@ -44,13 +55,22 @@ function readGolden(path: string, sha256: string): ReturnType<Goldens[number]['r
     if (found !== sha256)
       throw new Error(`golden/${path}: is not the file of the manifest (${found.slice(0, 12)})`);
     const file = readSafetensors(source, { finite: false });
-    return { inputs: inputsOf(file), attrs: JSON.parse(file.metadata.attrs) as Attrs };
+    const inputs = inputsOf(file);
+    const dtypes: Readonly<Record<string, StateType['dtype']>> = JSON.parse(file.metadata.kept ?? '{}');
+    const kept = Object.fromEntries(
+      Object.entries(dtypes).map(([key, dtype]) => {
+        const { [`${key}.scale`]: scale } = inputs;
+        delete inputs[`${key}.scale`];
+        return [key, { dtype, ...(scale && { scale: scale.data as Float32Array }) }];
+      }),
+    );
+    return { inputs, attrs: JSON.parse(file.metadata.attrs) as Attrs, kept };
   } finally {
     source.close();
   }
 }
 
-const inputsOf = (file: SafetensorsFile): Readonly<Record<string, Tensor>> =>
+const inputsOf = (file: SafetensorsFile): Record<string, Tensor> =>
   Object.fromEntries(
     [...file.tensors.keys()].flatMap(name =>
       name.startsWith('in.') ? [[name.slice(3), file.read(name)]] : [],

@@ -1,11 +1,12 @@
 /** Runs whole programs on a backend and on the reference, and judges how far apart they come out. */
 import { type Backend, prepare } from '../backends/backend.ts';
+import type { Executable, Sequence } from '../executable.ts';
 import { flatten, inferTypes, type Program } from '../graph.ts';
 import { quantize } from '../ops/quantize.ts';
 import { selectiveScan } from '../ops/selective-scan.ts';
 import { planOf } from '../quant/pipeline.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { type Executable, initialState, interpret, opsOf, type State } from '../run.ts';
+import { formsOf, interpret, opsOf } from '../run.ts';
 import { type Data, type Tensor, tensor } from '../tensor.ts';
 import type { Profile, Tolerance } from './cases/case.ts';
 import { compare } from './judge/compare.ts';
@@ -20,21 +21,14 @@ export const cut = (text: Int32Array, sizes: readonly number[]): Int32Array[] =>
   return sizes.map(size => text.slice(at, (at += size)));
 };
 
-/** What a text gives, fed in cuts from a state on. */
-export function fed(
-  executable: Executable,
-  cuts: readonly Int32Array[],
-  start: State,
-): { readonly outcomes: Outcomes; readonly state: State } {
-  let state = start;
-  const rows: Tensor<'f32'>[] = [];
-  for (const tokens of cuts) {
-    const result = executable.feed(tokens, state);
-    rows.push(result.logits);
-    state = result.state;
-  }
-  return { outcomes: { logits: joined(rows), ...state }, state };
-}
+/** What a text gives, fed in cuts to a sequence: the logits, and the states after it. */
+export const fed = (sequence: Sequence, cuts: readonly Int32Array[]): Outcomes => ({
+  logits: joined(cuts.map(tokens => sequence.feed(tokens))),
+  ...statesOf(sequence),
+});
+
+/** Where a sequence is, by name. */
+export const statesOf = (sequence: Sequence): Outcomes => Object.fromEntries(sequence.save().values);
 
 /** Rows under rows. */
 export function joined(rows: readonly Tensor<'f32'>[]): Tensor<'f32'> {
@@ -55,7 +49,7 @@ export function expectedFrom(program: Program, text: Int32Array): Outcomes {
   const ofProgram = known.get(program) ?? new Map<string, Outcomes>();
   known.set(program, ofProgram);
   const key = text.join();
-  const outcomes = ofProgram.get(key) ?? fed(interpret(program), [text], initialState(program)).outcomes;
+  const outcomes = ofProgram.get(key) ?? fed(interpret(program).open(), [text]);
   ofProgram.set(key, outcomes);
   return outcomes;
 }
@@ -75,13 +69,13 @@ export function withExecutable<T>(
   }
 }
 
-/** The ops of a recipe's plan, by name: its shape does not depend on what calibration finds. */
+/** The ops of a recipe's plan, and how their states are kept, in words: its shape does not depend on what calibration finds. */
 export function opNamesOf(program: Program, recipe: Recipe): readonly string[] {
   const sites = program.graph.nodes.flatMap(node => (node.kind === 'site' ? [node.out] : []));
-  const refs = [...sites, ...Object.keys(program.graph.states)];
+  const refs = [...sites, ...program.graph.states.keys()];
   const each = <T>(value: T) => Object.fromEntries(refs.map(ref => [ref, value]));
   const plan = planOf(program, recipe, { channels: each(new Float32Array()), ranges: each(1) });
-  return [...opsOf(plan)].map(op => op.name);
+  return [...formsOf(plan).keys()];
 }
 
 /** A plan, and the float program that it is made of. */

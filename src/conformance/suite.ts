@@ -8,7 +8,7 @@
  */
 import type { Backend } from '../backends/backend.ts';
 import type { Program } from '../graph.ts';
-import type { Attrs } from '../op.ts';
+import type { Attrs, KeptStates } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Case, Profile } from './cases/case.ts';
 import { determinismCases } from './cases/determinism.ts';
@@ -23,13 +23,15 @@ import { sweepCases } from './cases/sweep.ts';
 
 /** A stored call of an op. Reading is put off until a case runs. */
 export interface Golden {
-  readonly op: string;
+  /** The op, and how its states are kept: `selective-scan/f16`. */
+  readonly form: string;
   readonly name: string;
   /** What the case is there for. */
   readonly says: string;
   readonly read: () => {
     readonly inputs: Readonly<Record<string, Tensor>>;
     readonly attrs: Attrs;
+    readonly kept?: KeptStates;
   };
 }
 export type Goldens = readonly Golden[];

@@ -9,8 +9,8 @@ import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Model } from '../open/model.ts';
 import { bytesOf, hasher, identity } from '../plan/identity.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { stateBytes } from '../run.ts';
 import type { Session } from '../session.ts';
+import { statesBytes } from '../state.ts';
 import { BYTES, sizeOf, type Tensor } from '../tensor.ts';
 import { likelihoods, request } from './likelihood.ts';
 import {
@@ -226,7 +226,7 @@ function partFor(
     recipe: name,
     identity: own,
     bytes: sizes(plan.graph.weights.map(ref => plan.weights.read(ref))),
-    stateBytes: stateBytes(plan),
+    stateBytes: statesBytes(plan.graph.states, 0),
     speed: { prefill: [], decode: [] },
     windows: [],
     tasks: {},

@@ -5,8 +5,8 @@
  *   nats = mean of −log p(next token)      kl = mean of Σ p_float log (p_float / p)      top1 = share of the float model's top token
  */
 
+import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
-import { type Executable, initialState } from '../run.ts';
 import type { Prepare } from './calibrations.ts';
 
 export interface Fidelity {
@@ -137,9 +137,11 @@ function each(
 ): void {
   const executable: Executable = prepare(program);
   try {
+    const sequence = executable.open();
     for (const window of windows) {
-      const { logits } = executable.feed(window, initialState(program), { giveUp: true });
-      see(logits.data, window, logits.shape[1]);
+      sequence.load();
+      const { data, shape } = sequence.feed(window);
+      see(data, window, shape[1]);
     }
   } finally {
     executable.dispose?.();

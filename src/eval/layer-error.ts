@@ -6,7 +6,6 @@
 import { type Node, type Program, type Ref, writes } from '../graph.ts';
 import { transform } from '../quant/lower.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { initialState } from '../run.ts';
 import { groupBy, type Prepare } from './calibrations.ts';
 
 export interface LayerError {
@@ -104,9 +103,10 @@ function hiddenOf(
   );
   const executable = prepare(shown);
   try {
+    const sequence = executable.open();
     for (const window of windows) {
-      executable.feed(window, initialState(shown), {
-        giveUp: true,
+      sequence.load();
+      sequence.feed(window, {
         logits: 'last',
         observe: (site, ref, { data }) => {
           if (site === 'hidden') layers.get(ref)!.push(data.slice());

@@ -63,6 +63,7 @@ export function likelihoods(session: Session, requests: readonly Request[]): Lik
       ll -= surprise(row, ids[first + t]);
       greedy &&= likeliest(row) === ids[first + t];
     }
+    if (own !== session) own.close();
     return { ll, greedy };
   });
 }

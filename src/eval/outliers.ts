@@ -6,7 +6,6 @@ import type { Program, Ref, SiteNode } from '../graph.ts';
 import { fwht } from '../ops/fwht.ts';
 import { quantileOfAbs } from '../quant/ranges.ts';
 import { channelAbsmax } from '../quant/transforms.ts';
-import { initialState } from '../run.ts';
 import { tensor } from '../tensor.ts';
 import type { Prepare } from './calibrations.ts';
 import { type Histogram, histogramObserver, type Shape, shapeObserver, sortedChannels } from './moments.ts';
@@ -70,9 +69,10 @@ export function measureOutliers(
   const outOf = new Set(layers.map(({ y }) => y));
   const executable = prepare(program);
   try {
+    const sequence = executable.open();
     for (const window of windows) {
-      executable.feed(window, initialState(program), {
-        giveUp: true,
+      sequence.load();
+      sequence.feed(window, {
         logits: 'last',
         observe: (_, ref, { data, shape: [, n] }) => {
           const sides = seen.get(ref);

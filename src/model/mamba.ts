@@ -73,7 +73,7 @@ export function block(g: Builder, config: MambaConfig, layer: number, h: Ref): R
     x,
     w: weight('mixer.conv1d.weight', 'conv'),
     b: optional('mixer.conv1d.bias', config.useConvBias),
-    state: g.state('convState', [d, k - 1]),
+    past: g.state('convState', [d, k - 1]),
   });
   const u = g.site('scanIn', conv); // ← the percentile clip of Quamba acts here
 
@@ -90,7 +90,7 @@ export function block(g: Builder, config: MambaConfig, layer: number, h: Ref): R
 
   const A = g.op('A', negExp, { x: weight('mixer.A_log') });
   const D = weight('mixer.D');
-  const y = g.op('y', selectiveScan, { u, dt, A, B, C, D, z, state: g.state('ssmState', [d, n]) });
+  const y = g.op('y', selectiveScan, { u, dt, A, B, C, D, z, h: g.state('ssmState', [d, n]) });
 
   const out = g.op('out', linear, {
     x: g.site('scanOut', y), // ← the Hadamard rotation of Quamba acts here and is folded into out_proj

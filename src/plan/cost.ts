@@ -1,8 +1,9 @@
 /** What a token costs a GPU: the bytes that it moves, and the kernels that are launched for it. */
 import { flatten, type Program, type Ref } from '../graph.ts';
 import { parse } from '../op.ts';
-import { foldConstants } from '../run.ts';
+import { statesBytes } from '../state.ts';
 import { sizeOf } from '../tensor.ts';
+import { foldConstants } from './fold.ts';
 
 export interface Cost {
   readonly bytes: number;
@@ -13,7 +14,7 @@ export interface Cost {
 const ANCHORS = ['embedding', 'rms-norm', 'linear', 'linear-i8', 'causal-conv1d', 'selective-scan', 'fwht'];
 
 /**
- * Bytes: every constant once, of a table one row, the state read and written. Matrices that stay float count as f16, as public
+ * Bytes: every constant once, of a table one row, the states read and written. Matrices that stay float count as f16, as public
  * checkpoints have them; other floats are f32.
  */
 export function costOf(program: Program): Cost {
@@ -30,7 +31,7 @@ export function costOf(program: Program): Cost {
       const rows = inputs.tokens === graph.input ? shape[0] : 1;
       read.set(ref, Math.max(read.get(ref) ?? 0, (sizeOf(shape) * width) / rows));
     }
-  const state = Object.values(graph.states).reduce((sum, shape) => sum + 4 * sizeOf(shape), 0);
-  const bytes = [...read.values()].reduce((sum, size) => sum + size, 2 * state);
+  const states = 2 * statesBytes(graph.states, 0);
+  const bytes = [...read.values()].reduce((sum, size) => sum + size, states);
   return { bytes, launches: nodes.filter(({ op }) => ANCHORS.includes(op.name)).length };
 }

@@ -4,10 +4,12 @@
  * A range is observed after the transform of its site: a scale taken before a rotation is wrong. Where each channel has a
  * scale of its own, the range is seen before, and is the most that a channel's may be.
  */
-import { type Node, type Program, type Ref, reads, type SiteNode, withNodes } from '../graph.ts';
+
+import type { Executable, Observer } from '../executable.ts';
+import { type Node, type Program, type Ref, type SiteNode, withNodes } from '../graph.ts';
 import type { Site } from '../model/mamba.ts';
 import { absmax } from '../ops/absmax-scale.ts';
-import { type Executable, initialState, interpret, type Observer } from '../run.ts';
+import { interpret } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
 import { hessianObserver } from './gptq.ts';
 import { type Stats, transform, withResidual } from './lower.ts';
@@ -34,7 +36,7 @@ const sitesOf = (nodes: readonly Node[]): readonly SiteNode[] =>
 const basisOf = (recipe: Recipe, site: string) => transformOf(siteAction(recipe, site).basis);
 /** States that become int8. */
 const steppedStates = ({ states }: Program['graph'], recipe: Recipe): readonly Ref[] =>
-  Object.keys(states).filter(ref => stateScheme(recipe, ref)?.bits === 8);
+  [...states.keys()].filter(ref => stateScheme(recipe, ref)?.bits === 8);
 /** Sites whose ranges are seen after a transform that is made from what their channels were seen to be. */
 const smoothedSites = (nodes: readonly Node[], recipe: Recipe) =>
   sitesOf(nodes).filter(({ site }) => {
@@ -100,7 +102,9 @@ export function calibrateAll(
     const executable = prepare(short);
     const observe: Observer = (_, ref, x) => refs.has(ref) && see(ref, x);
     for (const [i, sample] of samples.entries()) {
-      executable.feed(sample, initialState(short), { observe, giveUp: true });
+      const sequence = executable.open();
+      sequence.feed(sample, { observe });
+      sequence.close();
       onProgress?.(pass * samples.length + i + 1, passes * samples.length);
     }
     executable.dispose?.();
@@ -135,14 +139,13 @@ export function calibrateAll(
     const short = upTo(program, sitesOf(nodes).at(-1)!);
     const executable = prepare(short);
     for (const [i, sample] of samples.entries()) {
-      let state = initialState(short);
+      const sequence = executable.open();
       for (let at = 0; at < sample.length; at += LOOK_EVERY) {
-        ({ state } = executable.feed(sample.subarray(at, at + LOOK_EVERY), state, {
-          giveUp: true,
-          logits: 'last',
-        }));
-        for (const ref of anyStates) ofStates[ref] = rowAbsmax(state[ref], ofStates[ref]);
+        sequence.feed(sample.subarray(at, at + LOOK_EVERY), { logits: 'last' });
+        const { values } = sequence.save();
+        for (const ref of anyStates) ofStates[ref] = rowAbsmax(values.get(ref)!, ofStates[ref]);
       }
+      sequence.close();
       onProgress?.((passes - 1) * samples.length + i + 1, passes * samples.length);
     }
     executable.dispose?.();
@@ -228,7 +231,5 @@ type Seen = Parameters<typeof channelAbsmax>[0];
 /** The program as far as a site: the head is a fifth of the work and no site of a block needs it. */
 function upTo({ graph, weights }: Program, site: SiteNode): Program {
   const nodes = graph.nodes.slice(0, graph.nodes.indexOf(site) + 1);
-  const read = new Set(nodes.flatMap(reads));
-  const states = Object.fromEntries(Object.entries(graph.states).filter(([ref]) => read.has(ref)));
-  return { graph: { ...withNodes(graph, nodes, graph.weights), states, result: site.out }, weights };
+  return { graph: { ...withNodes(graph, nodes, graph.weights), result: site.out }, weights };
 }

@@ -16,7 +16,7 @@ import { bytesOf, hasher, identity } from '../plan/identity.ts';
 import type { Tensor } from '../tensor.ts';
 import { parseRecipe, type Recipe } from './scheme.ts';
 
-export const PLAN_FORMAT = { format: 'quamba-plan', version: '1' } as const;
+export const PLAN_FORMAT = { format: 'quamba-plan', version: '2' } as const;
 
 /** Where ranges came from. */
 export interface CalibrationInfo {

@@ -18,6 +18,7 @@ import {
   type SiteNode,
   withNodes,
 } from '../graph.ts';
+import { once } from '../once.ts';
 import { absmaxScale, scaleOf } from '../ops/absmax-scale.ts';
 import { dequantize } from '../ops/dequantize.ts';
 import { dequantizeI4 } from '../ops/dequantize-i4.ts';
@@ -27,10 +28,7 @@ import { linear } from '../ops/linear.ts';
 import { linearI4 } from '../ops/linear-i4.ts';
 import { linearI8 } from '../ops/linear-i8.ts';
 import { quantize as quantizeOp } from '../ops/quantize.ts';
-import { selectiveScan } from '../ops/selective-scan.ts';
-import { selectiveScanF16 } from '../ops/selective-scan-f16.ts';
-import { selectiveScanI8state } from '../ops/selective-scan-i8state.ts';
-import { once } from '../run.ts';
+import type { StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
 import { rotateResidual } from './residual.ts';
@@ -163,18 +161,16 @@ export function quantize(
     scaleOfSite.set(node.out, scale);
   };
 
-  /** A node with its state in fewer bits, where the recipe says so. */
-  const narrowed = (node: OpNode): OpNode => {
-    const { state } = node.in;
-    const scheme = state && stateScheme(recipe, state);
-    if (!scheme) return node;
-    if (node.op.name !== selectiveScan.name)
-      throw new Error(`quantize: ${node.op.name} has no form with a state in ${scheme.bits} bits`);
-    if (scheme.bits === 16) return { ...node, op: selectiveScanF16 };
-    const scale = `${state}.scale`;
-    scales[scale] = stateScales(state, channels[state]);
-    return { ...node, op: selectiveScanI8state, in: { ...node.in, scale } };
+  /** A state as the recipe keeps it. */
+  const kept = (ref: Ref, type: StateType): StateType => {
+    const scheme = stateScheme(recipe, ref);
+    if (!scheme) return type;
+    if (scheme.bits === 16) return { dtype: 'f16', shape: type.shape };
+    const scale = `${ref}.scale`;
+    scales[scale] = stateScales(ref, channels[ref]);
+    return { dtype: 'i8', shape: type.shape, scale };
   };
+  const states = new Map([...program.graph.states].map(([ref, type]) => [ref, kept(ref, type)]));
 
   /** A node on integers where its op has such a form, else with real inputs. */
   const lowered = (node: OpNode, curvature?: () => Curvature): OpNode => {
@@ -190,7 +186,7 @@ export function quantize(
       const { q, scale } = weights.of(w, scheme, 'rows');
       return opNode(embeddingI8, { tokens, w: q, scale }, node.out.y, {}, node.role);
     }
-    let reader = narrowed(node);
+    let reader = node;
     if (scheme) {
       const [, n] = program.weights.shape(w);
       const integers = weights.of(w, scheme, scheme.bits === 4 ? 'matrix' : 'rows', curvature);
@@ -213,7 +209,10 @@ export function quantize(
     }
   }
   const made = { ...scales, ...weights.made };
-  const graph = withNodes(program.graph, nodes, [...program.graph.weights, ...Object.keys(made)]);
+  const graph = withNodes({ ...program.graph, states }, nodes, [
+    ...program.graph.weights,
+    ...Object.keys(made),
+  ]);
   const result = alias.get(graph.result) ?? graph.result;
   return { graph: { ...graph, result }, weights: overlay(program.weights, made) };
 }

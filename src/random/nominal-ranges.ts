@@ -60,8 +60,10 @@ export function nominalStats(program: Program, recipe: Recipe): Stats {
         ]
       : [],
   );
-  const states = Object.entries(program.graph.states).flatMap(([ref, [d]]) =>
-    stateScheme(recipe, ref)?.bits === 8 ? [[ref, new Float32Array(d).fill(STATE)] as const] : [],
+  const states = [...program.graph.states].flatMap(([ref, { shape }]) =>
+    stateScheme(recipe, ref)?.bits === 8
+      ? [[ref, new Float32Array(shape[0] as number).fill(STATE)] as const]
+      : [],
   );
   return {
     channels: Object.fromEntries([...channels, ...states]),

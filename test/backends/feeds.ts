@@ -3,7 +3,8 @@ import { wasmBackend } from '../../src/backends/wasm/index.ts';
 import { trials } from '../../src/backends/wasm/variants.ts';
 import { fed } from '../../src/conformance/plan.ts';
 import type { Program } from '../../src/graph.ts';
-import { type Executable, initialState, type State } from '../../src/run.ts';
+import type { Executable, State } from '../../src/executable.ts';
+import { initialState } from '../../src/run.ts';
 import type { Data } from '../../src/tensor.ts';
 import { random } from '../toy.ts';
 

@@ -9,7 +9,8 @@ import { conformance } from '../../src/conformance/suite.ts';
 import { planOfToy, toys } from '../../src/conformance/toy.ts';
 import { patterns } from '../../src/plan/fuse.ts';
 import { DEFAULT_RECIPE, recipes } from '../../src/quant/recipes.ts';
-import type { AnyKernel, Executable } from '../../src/run.ts';
+import type { AnyKernel } from '../../src/run.ts';
+import type { Executable } from '../../src/executable.ts';
 import type { Data, Tensor } from '../../src/tensor.ts';
 
 type Named = Readonly<Record<string, Tensor | undefined>>;

@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { dequantize } from '../../src/ops/dequantize.ts';
-import { exp, exp2, log1p, silu, softplus } from '../../src/ops/numerics.ts';
-import { quantize, quantizeValue } from '../../src/ops/quantize.ts';
+import { exp, exp2, log1p, quantizeValue, silu, softplus } from '../../src/ops/numerics.ts';
+import { quantize } from '../../src/ops/quantize.ts';
 import { random } from '../toy.ts';
 import {
   aroundBorders,

@@ -1,7 +1,8 @@
 /** A whole plan on the GPU: its constants are uploaded once, its state stays there, and a feed is one call of the library. */
+
+import type { Executable, ExecutableInfo, State } from '../../executable.ts';
 import { inferTypes, type Program } from '../../graph.ts';
 import { graphToJson } from '../../plan/graph-json.ts';
-import type { Executable, ExecutableInfo, State } from '../../run.ts';
 import { type Tensor, zeros } from '../../tensor.ts';
 import { keeper } from '../held.ts';
 import { tokenCheck } from '../tokens.ts';

@@ -3,7 +3,7 @@
  * dot product is left to the engine and some compute it wrongly. So a variant is taken after it gave known answers.
  */
 import { KERNELS } from '#kernels';
-import { once } from '../../run.ts';
+import { once } from '../../once.ts';
 import { SYNC, SYNC_BYTES } from './sync.ts';
 
 /** The first byte that the kernels leave free for plans. Below lie their constants, and where threads meet. */

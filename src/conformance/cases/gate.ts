@@ -1,7 +1,6 @@
 /** The end-to-end gate: what a model loses by the backend is little beside what it loses by quantization. */
 import { surprise } from '../../eval/perplexity.ts';
 import { DEFAULT_RECIPE } from '../../quant/recipes.ts';
-import { initialState } from '../../run.ts';
 import type { Tensor } from '../../tensor.ts';
 import { caseOf, type Finding, Skipped } from '../judge/judge.ts';
 import { expectedFrom, withExecutable } from '../plan.ts';
@@ -34,9 +33,7 @@ export function gateCases({ backend, profile, models }: Subject): Case[] {
     caseOf(backend, { ...ADDRESS, says, ops: model.ops }, (): Finding => {
       const [plan, text] = [model.plan(), model.text().slice(0, TOKENS)];
       const expected = surprises(expectedFrom(plan, text).logits, text);
-      const { logits } = withExecutable(backend, plan, executable =>
-        executable.feed(text, initialState(plan)),
-      );
+      const logits = withExecutable(backend, plan, executable => executable.open().feed(text));
       const got = mean(surprises(logits, text));
       const { bound, formula } =
         profile === 'exact'

@@ -3,6 +3,7 @@ import { type AnyOp, type Attrs, type BoundCall, bind, parse } from '../../op.ts
 import { packedColumns } from '../../ops/nibbles.ts';
 import { type Tensor, zeros } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
+import { type Form, keptAll } from './forms.ts';
 
 /** Sizes by letter, and attributes by name. */
 export type Choice = Readonly<Record<string, number | boolean | string>>;
@@ -43,11 +44,6 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   'linear-i4 wscale': scale,
   'selective-scan dt': next => Math.abs(gauss(next)) / 4,
   'selective-scan A': next => -16 * next(),
-  'selective-scan-f16 dt': next => Math.abs(gauss(next)) / 4,
-  'selective-scan-f16 A': next => -16 * next(),
-  'selective-scan-i8state dt': next => Math.abs(gauss(next)) / 4,
-  'selective-scan-i8state A': next => -16 * next(),
-  'selective-scan-i8state scale': next => 0.002 + 0.02 * next(), // some saturate
   'scale-channels c': next => 0.25 + 4 * next(),
 };
 
@@ -60,7 +56,7 @@ const sizeIn = (choice: Choice, letter: string): number =>
 
 /** The tensor of an input, value by value; tokens lie in 0 … v−1. */
 export function inputOf(op: AnyOp, key: string, choice: Choice, next: () => number, float: Maker): Tensor {
-  const { dtype, axes } = parse(op.inputs[key]);
+  const { dtype, axes } = parse(op.inputs[key] ?? op.states[key]);
   const made = zeros(
     dtype,
     axes.map(axis => axis.size ?? sizeIn(choice, axis.letter!) - axis.minus),
@@ -74,14 +70,33 @@ export function inputOf(op: AnyOp, key: string, choice: Choice, next: () => numb
 export const attrsOf = (op: AnyOp, choice: Choice): Attrs =>
   Object.fromEntries(Object.keys(op.attrs).flatMap(key => (key in choice ? [[key, choice[key]]] : [])));
 
+/** What may be left out of a call: optional inputs, and states, which then are those of the start of a text. */
+export const optionalOf = (op: AnyOp): readonly string[] => [
+  ...Object.keys(op.inputs).filter(key => (op.inputs[key] as string).endsWith('?')),
+  ...Object.keys(op.states),
+];
+
+/** Steps of a state in int8, in which some values saturate. */
+export function stepsFor(op: AnyOp, choice: Choice, seed: number): Float32Array {
+  const next = random(500 * seed);
+  const [rows] = inputOf(op, Object.keys(op.states)[0], choice, next, gauss).shape;
+  return Float32Array.from({ length: rows }, () => 0.002 + 0.02 * next());
+}
+
 /** A call of these sizes, without the inputs that are to be absent. Letters that are not given (s, p, g) are 1, h follows from i. */
-export function ordinaryCall(op: AnyOp, choice: Choice, absent: readonly string[] = [], seed = 1): BoundCall {
+export function ordinaryCall(
+  { op, dtype }: Pick<Form, 'op' | 'dtype'>,
+  choice: Choice,
+  absent: readonly string[] = [],
+  seed = 1,
+): BoundCall {
   const inputs = Object.fromEntries(
-    Object.keys(op.inputs).flatMap((key, i) =>
+    Object.keys({ ...op.inputs, ...op.states }).flatMap((key, i) =>
       absent.includes(key)
         ? []
         : [[key, inputOf(op, key, choice, random(1000 * seed + i), MAKERS[`${op.name} ${key}`] ?? gauss)]],
     ),
   );
-  return bind(op, inputs, attrsOf(op, choice));
+  const kept = keptAll(op, { dtype, ...(dtype === 'i8' && { scale: stepsFor(op, choice, seed) }) });
+  return bind(op, inputs, attrsOf(op, choice), kept);
 }

@@ -6,7 +6,8 @@ import { random } from '../../text/random.ts';
 import { opCase } from '../judge/judge.ts';
 import type { Subject } from '../suite.ts';
 import type { Case } from './case.ts';
-import { type Choice, ordinaryCall } from './inputs.ts';
+import { forms } from './forms.ts';
+import { type Choice, optionalOf, ordinaryCall } from './inputs.ts';
 
 type Sizes = Readonly<Record<string, readonly (number | boolean | string)[]>>;
 
@@ -36,8 +37,6 @@ const TILES: Readonly<Record<string, Sizes>> = {
     activation: ['silu', 'none'],
   },
   'selective-scan': { l: [3, 127, 129, 257], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
-  'selective-scan-f16': { l: [3, 129], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
-  'selective-scan-i8state': { l: [3, 129], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
   quantize: { l: [2, 129], n: [2, 3, 5, 15, 16, 17, 33], s: ['l'] },
   dequantize: { l: [2, 129], n: [2, 3, 5, 15, 16, 17, 33], s: ['l'] },
   'dequantize-i4': { l: [2, 129], n: [6, 24, 33, 48], g: [1, 2, 3, 6] },
@@ -88,7 +87,7 @@ export interface Point {
 
 /** The points of an op at given choices, by the words of their addresses. Every optional input is there at half of them. */
 export function pointsOf(op: AnyOp, all: readonly Choice[]): ReadonlyMap<string, Point> {
-  const optional = Object.keys(op.inputs).filter(key => (op.inputs[key] as string).endsWith('?'));
+  const optional = optionalOf(op);
   const next = random(op.name.length);
   const points = all.map(choice => ({
     choice: solved(choice),
@@ -106,13 +105,13 @@ export const sweepOf = (op: AnyOp): ReadonlyMap<string, Point> =>
   pointsOf(op, [...choices(op.sweep), ...some(choices(TILES[op.name] ?? USUAL))]);
 
 export const sweepCases = (subject: Subject): Case[] =>
-  Object.values(ops).flatMap((op: AnyOp) =>
-    [...sweepOf(op)].map(([words, { choice, absent }], i) => {
+  forms.flatMap(form =>
+    [...sweepOf(form.op)].map(([words, { choice, absent }], i) => {
       const about = {
-        address: `op/${op.name}/sweep/${words}`,
-        says: `${op.formula}, at these sizes`,
+        address: `op/${form.name}/sweep/${words}`,
+        says: `${form.op.formula}, at these sizes`,
         quick: i % 4 === 0,
       };
-      return opCase(subject, op, about, () => ordinaryCall(op, choice, absent, subject.seed));
+      return opCase(subject, form, about, () => ordinaryCall(form, choice, absent, subject.seed));
     }),
   );

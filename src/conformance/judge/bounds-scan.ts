@@ -1,6 +1,6 @@
 /** How far the scan may be off: the error of h is carried along beside h. */
 import { half } from '../../ops/half.ts';
-import { stepsOf } from '../../ops/selective-scan-i8state.ts';
+import { type Kept, stepsOf } from '../../state.ts';
 import type { Bounds } from './bounds.ts';
 import { alike, type Doubt, flushed, NONE, roundings, siluDoubt, sum, times, tolerance } from './doubt.ts';
 
@@ -11,31 +11,31 @@ import { alike, type Doubt, flushed, NONE, roundings, siluDoubt, sum, times, tol
  *   e_h ← decay · e_h + u ( |decay · h| (6 a + 10) + 4 |dt u B| + 2 |h'| )
  *   e_y = Σ|C| e_h + 2 (n + 2) u ( Σ|C h| + |D u| )
  *   y · silu(z):  |silu z| e_y + |y| (silu's own)
- */
-export const scanBounds: Bounds = (inputs, call, expected) => boundsOf(inputs, call, expected);
-
-/**
+ *
  * A state kept in binary16 is in doubt by a step more after each token, where it lies so near to a tie that it may be rounded
  * either way: 2⁻¹⁰ |h|, at least 2⁻²⁴.
  *
  *   e_h ← decay · e_h + … + 2⁻¹⁰ |h'| + 2⁻²⁴
+ *
+ * A state kept in int8 is in doubt by its step more after each token: e_h ← decay · e_h + … + scale.
  */
-export const scanF16Bounds: Bounds = (inputs, call, expected) =>
-  boundsOf(inputs, call, expected, {
-    words: ' + 2⁻¹⁰ |h| + 2⁻²⁴',
-    round: half,
-    doubt: h => roundings(2 ** 14, Math.abs(h) + HALF_TINY),
-  });
+export const scanBounds: Bounds = (inputs, call, expected) =>
+  boundsOf(inputs, call, expected, storedAs(call.states.h));
 
-/** A state kept in int8 is in doubt by its step more after each token: e_h ← decay · e_h + … + scale. */
-export const scanI8stateBounds: Bounds = (inputs, call, expected) => {
-  const { scale } = inputs;
-  return boundsOf(inputs, call, expected, {
+function storedAs({ dtype, scale }: Kept): Stored {
+  if (dtype === 'f16')
+    return {
+      words: ' + 2⁻¹⁰ |h| + 2⁻²⁴',
+      round: half,
+      doubt: h => roundings(2 ** 14, Math.abs(h) + HALF_TINY),
+    };
+  if (!scale) return { words: '', round: h => h, doubt: () => NONE };
+  return {
     words: ' + scale',
     round: (h, c) => Math.fround(scale[c] * stepsOf(h, scale[c])),
     doubt: (_, c) => roundings(2 ** 24, scale[c]),
-  });
-};
+  };
+}
 
 /** Roundings of 2⁻²⁴ each, so many that they are 2⁻¹⁰; and what makes them 2⁻²⁴ at the subnormals. */
 const HALF_TINY = 2 ** -14;
@@ -45,15 +45,14 @@ interface Stored {
   readonly round: (h: number, channel: number) => number;
   readonly doubt: (h: number, channel: number) => Doubt;
 }
-const asItIs: Stored = { words: '', round: h => h, doubt: () => NONE };
 
 function boundsOf(
-  { u, dt, A, B, C, D, z, state }: Parameters<Bounds>[0],
+  { u, dt, A, B, C, D, z, h: before }: Parameters<Bounds>[0],
   { dims: { l, d, n } }: Parameters<Bounds>[1],
   expected: Parameters<Bounds>[2],
-  stored: Stored = asItIs,
+  stored: Stored,
 ): ReturnType<Bounds> {
-  const h = Float64Array.from({ length: d * n }, (_, i) => stored.round(state?.[i] ?? 0, Math.floor(i / n)));
+  const h = Float64Array.from({ length: d * n }, (_, i) => stored.round(before[i], Math.floor(i / n)));
   const doubts = new Array<Doubt>(d * n).fill(flushed(1));
   const ofOutput = new Array<Doubt>(l * d).fill(NONE);
   for (let t = 0; t < l; t++)
@@ -93,9 +92,9 @@ function boundsOf(
       expected.y,
       at => ofOutput[at],
     ),
-    state: tolerance(
+    h: tolerance(
       `e_h ← decay e_h + u (|decay h| (6 |dt A| + 10) + 4 |dt u B| + 2 |h|)${stored.words}`,
-      expected.state,
+      expected.h,
       i => doubts[i],
     ),
   };

@@ -5,12 +5,12 @@
  * factor 2 in many of these. Copies and integers are exact, and so is what rounds once: products and sums are correctly
  * rounded on any machine. docs/bounds.md derives each; doubt.ts has u, τ and the bound of the mean.
  */
-import type { AnyOp, BoundCall } from '../../op.ts';
+import { type AnyOp, type BoundCall, givenOf } from '../../op.ts';
 import { factor } from '../../ops/hadamard.ts';
 import { unpacked } from '../../ops/nibbles.ts';
 import type { Data, Tensor } from '../../tensor.ts';
 import type { Tolerance } from '../cases/case.ts';
-import { scanBounds, scanF16Bounds, scanI8stateBounds } from './bounds-scan.ts';
+import { scanBounds } from './bounds-scan.ts';
 import {
   alike,
   allOf,
@@ -40,7 +40,7 @@ export function tolerances(
   call: BoundCall,
   expected: Readonly<Record<string, Tensor>>,
 ): Readonly<Record<string, Tolerance>> {
-  const inputs = Object.fromEntries(Object.entries(call.inputs).map(([key, { data }]) => [key, data]));
+  const inputs = Object.fromEntries(Object.entries(givenOf(call)).map(([key, { data }]) => [key, data]));
   return BOUNDS[op.name](inputs, call, expected);
 }
 
@@ -188,9 +188,8 @@ const BOUNDS: Readonly<Record<string, Bounds>> = {
     ),
   }),
 
-  'causal-conv1d': ({ x, w, b, state: before }, { dims: { d, k }, attrs }, { y, state }) => {
-    const past = (t: number, c: number): number =>
-      t >= 0 ? x[t * d + c] : (before?.[c * (k - 1) + t + k - 1] ?? 0);
+  'causal-conv1d': ({ x, w, b, past: before }, { dims: { d, k }, attrs }, { y, past: after }) => {
+    const past = (t: number, c: number): number => (t >= 0 ? x[t * d + c] : before[c * (k - 1) + t + k - 1]);
     const ofSum = (at: number): readonly [value: number, doubt: Doubt] => {
       const c = at % d;
       const t = (at - c) / d;
@@ -212,11 +211,9 @@ const BOUNDS: Readonly<Record<string, Bounds>> = {
               const [value, doubt] = ofSum(at);
               return sum(times(doubt, Math.abs(siluSlope(value)) + doubt.most), siluDoubt(value));
             }),
-      state: copy(state),
+      past: copy(after),
     };
   },
 
   'selective-scan': scanBounds,
-  'selective-scan-f16': scanF16Bounds,
-  'selective-scan-i8state': scanI8stateBounds,
 };

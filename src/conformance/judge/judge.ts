@@ -1,16 +1,19 @@
 /** Runs what a case does, and says how it came out. */
 import type { Backend } from '../../backends/backend.ts';
-import type { AnyOp, BoundCall } from '../../op.ts';
-import { ops } from '../../ops/index.ts';
+import { type AnyOp, type BoundCall, formOf, resultsOf } from '../../op.ts';
+import type { AnyKernel } from '../../run.ts';
+import { stateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import {
   type Case,
   isUnsupported,
   type Mismatch,
   type Profile,
+  Unsupported,
   type Vectors,
   type Verdict,
 } from '../cases/case.ts';
+import { type Form, formNamed, keptAll } from '../cases/forms.ts';
 import { tolerances } from './bounds.ts';
 import { compare } from './compare.ts';
 
@@ -26,9 +29,6 @@ export interface Finding {
   /** In place of a sentence about the mismatch alone. */
   readonly reason?: string;
 }
-
-const byName = new Map<string, AnyOp>(Object.values(ops).map(op => [op.name, op]));
-export const opNamed = (name: string): AnyOp | undefined => byName.get(name);
 
 /** A case that runs `judge` where the backend has every op that it needs. */
 export function caseOf(backend: Backend, about: Omit<Case, 'run'>, judge: () => Finding): Case {
@@ -48,7 +48,10 @@ function verdictOf(
   judge: () => Finding,
 ): Omit<Verdict, 'milliseconds'> {
   try {
-    const missing = needed.filter(name => !backend.kernelOf(byName.get(name)!));
+    const missing = needed.filter(name => {
+      const { op, dtype } = formNamed(name)!;
+      return !backend.kernelOf(op, keptAll(op, { dtype }));
+    });
     if (missing.length > 0)
       return {
         outcome: 'unsupported',
@@ -87,24 +90,40 @@ const copied = (tensors: Named): Named =>
 const UNWRITTEN = { f32: Number.NaN, i8: 0x55, i32: 0x55555555 } as const;
 
 /** A call of its own to give away: the inputs copied, the outputs full of what nobody would compute. */
-export const freshCall = ({ inputs, outputs, attrs, dims }: BoundCall): BoundCall => {
+export const freshCall = ({ inputs, outputs, states, attrs, dims }: BoundCall): BoundCall => {
   const unwritten = copied(outputs);
   for (const { data, dtype } of Object.values(unwritten)) data.fill(UNWRITTEN[dtype]);
-  return { inputs: copied(inputs), outputs: unwritten, attrs, dims };
+  const ownStates = Object.entries(states).map(
+    ([key, { dtype, scale, shape, data }]) =>
+      [key, stateView({ dtype, ...(scale && { scale }) }, shape, data.slice())] as const,
+  );
+  return {
+    inputs: copied(inputs),
+    outputs: unwritten,
+    states: Object.fromEntries(ownStates),
+    attrs,
+    dims,
+  };
 };
+
+/** Calls a kernel. */
+export const invoke = (kernel: AnyKernel, { inputs, attrs, outputs, dims, states }: BoundCall): void =>
+  kernel(inputs, attrs, outputs, dims, states);
 
 /** Runs a kernel on a call that is its own, and returns that call. */
 export function called(backend: Backend, op: AnyOp, call: BoundCall): BoundCall {
   const fresh = freshCall(call);
-  backend.kernelOf(op)!(fresh.inputs, fresh.attrs, fresh.outputs, fresh.dims);
+  const kernel = backend.kernelOf(op, call.states);
+  if (!kernel) throw new Unsupported(`backend ${backend.name} has no kernel for ${formOf(op, call.states)}`);
+  invoke(kernel, fresh);
   return fresh;
 }
 
 /** What the reference gives for a call, which stays as it is. */
 export function expectedOf(op: AnyOp, call: BoundCall): Named {
-  const { inputs, outputs, attrs, dims } = freshCall(call);
-  op.reference(inputs, attrs, outputs, dims);
-  return outputs;
+  const fresh = freshCall(call);
+  invoke(op.reference, fresh);
+  return resultsOf(fresh);
 }
 
 export function vectorsOf(op: AnyOp, call: BoundCall): Vectors {
@@ -117,7 +136,7 @@ export function judgeCall(backend: Backend, profile: Profile, op: AnyOp, call: B
   const expected = expectedOf(op, call);
   return compare(
     expected,
-    called(backend, op, call).outputs,
+    resultsOf(called(backend, op, call)),
     profile,
     judgeTolerances(profile, op, call, expected),
   );
@@ -127,13 +146,13 @@ export function judgeCall(backend: Backend, profile: Profile, op: AnyOp, call: B
 export const judgeTolerances = (profile: Profile, op: AnyOp, call: BoundCall, expected: Named) =>
   profile === 'exact' ? undefined : tolerances(op, call, expected);
 
-/** A case of one op: the backend's kernel against the reference, on a call that is made when it is needed. */
+/** A case of one op in one form: the backend's kernel against the reference, on a call that is made when it is needed. */
 export const opCase = (
   { backend, profile }: { readonly backend: Backend; readonly profile: Profile },
-  op: AnyOp,
+  { op, name }: Form,
   about: Pick<Case, 'address' | 'says' | 'quick'>,
   call: () => BoundCall,
 ): Case =>
-  caseOf(backend, { ...about, ops: [op.name], vectors: () => vectorsOf(op, call()) }, () =>
+  caseOf(backend, { ...about, ops: [name], vectors: () => vectorsOf(op, call()) }, () =>
     judgeCall(backend, profile, op, call()),
   );

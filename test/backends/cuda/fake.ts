@@ -18,7 +18,8 @@ import { weightsOf } from '../../../src/graph.ts';
 import { type AnyOp, bind } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
 import { graphFromJson } from '../../../src/plan/graph-json.ts';
-import { type Executable, initialState, interpret, type State } from '../../../src/run.ts';
+import type { Executable, State } from '../../../src/executable.ts';
+import { initialState, interpret } from '../../../src/run.ts';
 import { type DType, type Tensor, tensor } from '../../../src/tensor.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: what C functions take

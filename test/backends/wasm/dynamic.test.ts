@@ -9,7 +9,8 @@ import { inferTypes, type Program } from '../../../src/graph.ts';
 import { blockSites } from '../../../src/model/mamba.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { a8, type Recipe, w8 } from '../../../src/quant/scheme.ts';
-import { foldConstants, initialState, interpret } from '../../../src/run.ts';
+import { foldConstants } from '../../../src/plan/fold.ts';
+import { initialState, interpret } from '../../../src/run.ts';
 import { planOfToy, toy } from '../../toy.ts';
 import { cut, difference, run } from '../feeds.ts';
 

@@ -1,6 +1,8 @@
 /** The page of one op: from its definition, its doc comment, its goldens and its cases in the conformance suite. */
 import type { Case } from '../../../src/conformance/cases/case.ts';
+import { forms } from '../../../src/conformance/cases/forms.ts';
 import { tolerances } from '../../../src/conformance/judge/bounds.ts';
+import { expectedOf } from '../../../src/conformance/judge/judge.ts';
 import type { Goldens } from '../../../src/conformance/suite.ts';
 import { type AnyOp, bind } from '../../../src/op.ts';
 import { fwht } from '../../../src/ops/fwht.ts';
@@ -42,7 +44,7 @@ export function opPage(
 
 /** Shapes that say more than the signatures. */
 function remarks(op: AnyOp, lines: readonly string[]): Part {
-  const names = [...Object.keys(op.inputs), ...Object.keys(op.outputs)].join('|');
+  const names = [op.inputs, op.outputs, op.states].flatMap(tensors => Object.keys(tensors)).join('|');
   const known = new RegExp(`\\b(?:${names})\\b|\\b(?:f32|i8|i32)\\[[^\\]]*\\]|or absent`, 'g');
   return /[a-z]/.test(lines.join(' ').replace(known, '')) && sentences(lines);
 }
@@ -57,7 +59,10 @@ function signatures(op: AnyOp): string {
       const [, dtype, shape, optional] = /^(\w+)(\[.*\])(\??)$/.exec(signature)!;
       return [kind, code(name), code(dtype), code(shape), optional ? 'may be absent' : ''];
     });
-  return table(['', 'name', 'type', 'shape', ''], [...rows('in', op.inputs), ...rows('out', op.outputs)]);
+  return table(
+    ['', 'name', 'type', 'shape', ''],
+    [...rows('in', op.inputs), ...rows('out', op.outputs), ...rows('state', op.states)],
+  );
 }
 
 const attributes = (op: AnyOp): Part =>
@@ -92,12 +97,12 @@ const matrices = (): string =>
 
 /** The formulas of an op's stored calls, each once. */
 function tolerance(op: AnyOp, goldens: Goldens): string {
-  const found = new Map(Object.keys(op.outputs).map(output => [output, new Set<string>()]));
-  for (const golden of goldens.filter(({ op: name }) => name === op.name)) {
-    const { inputs, attrs } = golden.read();
-    const call = bind(op, inputs, attrs);
-    op.reference(call.inputs, call.attrs, call.outputs, call.dims);
-    for (const [output, { formula }] of Object.entries(tolerances(op, call, call.outputs)))
+  const outputs = Object.keys({ ...op.outputs, ...op.states });
+  const found = new Map(outputs.map(output => [output, new Set<string>()]));
+  for (const golden of goldens.filter(({ form }) => formsOf(op).includes(form))) {
+    const { inputs, attrs, kept } = golden.read();
+    const call = bind(op, inputs, attrs, kept);
+    for (const [output, { formula }] of Object.entries(tolerances(op, call, expectedOf(op, call))))
       found.get(output)!.add(formula);
   }
   const rows = [...found].flatMap(([output, formulas]) =>
@@ -123,20 +128,28 @@ function reasons(cases: readonly Case[], prefix: string): string {
   );
 }
 
+/** The op's own name, and one for each other way to keep its states: `selective-scan/f16`. */
+const formsOf = (op: AnyOp): readonly string[] =>
+  forms.filter(form => form.op.name === op.name).map(({ name }) => name);
+
 function caseTables(op: AnyOp, cases: readonly Case[]): string {
-  const alone = cases.filter(({ ops }) => ops.length === 1 && ops[0] === op.name);
-  const family = (name: string) => `op/${op.name}/${name}/`;
-  const within = (name: string) => alone.filter(({ address }) => address.startsWith(family(name)));
-  const [stored, sweeps] = [within('golden'), within('sweep')];
-  const rest = alone.filter(made => !stored.includes(made) && !sweeps.includes(made));
   const sizes = Object.entries(op.sweep).map(([letter, values]) => `${code(letter)} ${values.join(', ')}`);
-  return block([
-    `Stored calls, with PyTorch's results, in [golden/${op.name}](../../golden/${op.name}); addresses ${code(`${family('golden')}CASE`)}:`,
-    reasons(stored, family('golden')),
-    rest.length > 0 && `Calls that are made; addresses ${code(`${family('edge')}CASE`)}, or as they stand:`,
-    rest.length > 0 && reasons(rest, family('edge')),
-    `And ${sweeps.length} sizes, ${code(sweeps[0].address)} to ${code(sweeps.at(-1)!.address)}: every combination of
+  const tables = formsOf(op).map(form => {
+    const alone = cases.filter(({ ops }) => ops.length === 1 && ops[0] === form);
+    const family = (name: string) => `op/${form}/${name}/`;
+    const within = (name: string) => alone.filter(({ address }) => address.startsWith(family(name)));
+    const [stored, sweeps] = [within('golden'), within('sweep')];
+    const rest = alone.filter(made => !stored.includes(made) && !sweeps.includes(made));
+    return block([
+      form !== op.name && `### ${form}`,
+      `Stored calls, with PyTorch's results, in [golden/${op.name}](../../golden/${op.name}); addresses ${code(`${family('golden')}CASE`)}:`,
+      reasons(stored, family('golden')),
+      rest.length > 0 && `Calls that are made; addresses ${code(`${family('edge')}CASE`)}, or as they stand:`,
+      rest.length > 0 && reasons(rest, family('edge')),
+      `And ${sweeps.length} sizes, ${code(sweeps[0].address)} to ${code(sweeps.at(-1)!.address)}: every combination of
 ${sizes.join(' · ')}, and sizes next to the tiles that kernels are made of.`,
-    `One case alone: \`quamba conform --backend … --case ${alone[0].address}\`.`,
-  ]);
+      `One case alone: \`quamba conform --backend … --case ${alone[0].address}\`.`,
+    ]);
+  });
+  return block(tables);
 }
