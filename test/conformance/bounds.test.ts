@@ -5,7 +5,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { reference } from '../../src/backends/reference.ts';
-import type { Tolerance } from '../../src/conformance/cases/case.ts';
+import type { Tolerance } from '../../src/conformance/case.ts';
 import { goldens } from '../../src/conformance/goldens.ts';
 import { requantized, tolerances } from '../../src/conformance/judge/bounds.ts';
 import { compare } from '../../src/conformance/judge/compare.ts';

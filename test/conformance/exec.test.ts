@@ -8,6 +8,7 @@ import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { isUnsupported } from '../../src/backends/backend.ts';
 import {
   callFrame,
   type ExecBackend,
@@ -15,7 +16,6 @@ import {
   layOut,
   splitCommand,
 } from '../../src/backends/exec/index.ts';
-import { isUnsupported } from '../../src/conformance/cases/case.ts';
 import { invoke } from '../../src/conformance/judge/judge.ts';
 import { bind } from '../../src/op.ts';
 import { ops } from '../../src/ops/index.ts';
@@ -179,7 +179,7 @@ describe('a program that misbehaves', () => {
       'sent what is no frame, beginning with "here I am, and more\\n"',
     ],
     ['answers no JSON', `send('{ok');`, 'the header of its answer: expected JSON'],
-    ['answers a text', `send('"ok"');`, 'answer expected a JSON object; got "ok"'],
+    ['answers a text', `send('"ok"');`, 'answer expected an object; got "ok"'],
     ['answers something else', `send({ done: 1 });`, 'answer expected {"ok": true}'],
     [
       'answers with too little',
