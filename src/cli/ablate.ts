@@ -1,4 +1,4 @@
-/** `quamba ablate`: what each technique of the paper brings on a model, and what is noise. */
+/** `quamba ablate`: what each technique of the paper brings for a model, and what is noise. */
 import { basename } from 'node:path';
 import { Command, Option } from 'commander';
 import { prepare } from '../backends/backend.ts';

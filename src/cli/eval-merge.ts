@@ -1,4 +1,4 @@
-/** `quamba eval merge`: the figures of a sharded run, to the last digit those of one that was not. */
+/** `quamba eval merge`: the figures of a sharded run. Every digit is the same as without shards. */
 import { Command } from 'commander';
 import { merge, reportOf } from '../eval/partial.ts';
 import { readPartial } from './eval-inputs.ts';

@@ -6,7 +6,7 @@ import { align } from '../plan/render.ts';
 
 type Column = readonly [head: string, cell: (result: RecipeFigures) => string | undefined];
 
-/** A row for each recipe; columns that none has are left out. */
+/** A row for each recipe. Columns without any value are left out. */
 export function table({ results }: EvaluationFigures): string {
   const [{ recipe: first, nats: base }] = results;
   const taskNames = Object.keys(results[0].tasks ?? {}) as TaskName[];

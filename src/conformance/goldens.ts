@@ -1,4 +1,4 @@
-/** What the conformance suite is fed with: the stored calls of golden/, and the model that comes with the package. */
+/** The input of the conformance suite: the stored calls of golden/, and the model that comes with the package. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -40,7 +40,7 @@ interface Manifest {
 }
 const manifest = (): Manifest => JSON.parse(readFileSync(`${folder}/manifest.json`, 'utf8'));
 
-/** The stored calls. Each is read, and compared with its hash, when its case runs. */
+/** The stored calls. A call is read, and its hash checked, when its case runs. */
 export const goldens = (): Goldens =>
   Object.entries(manifest().files).flatMap(([path, { op, kept, why, sha256 }]) => {
     const [, directory, name] = /^(.+)\/(.+)\.safetensors$/.exec(path) ?? [];
@@ -77,13 +77,13 @@ const inputsOf = (file: SafetensorsFile): Record<string, Tensor> =>
     ),
   );
 
-/** Of the list of stored calls, which holds the hash of each: equal where all goldens are. */
+/** The hash of the manifest. The manifest holds the hash of every stored call, so equal hashes mean equal goldens. */
 export const goldensHash = (): string =>
   createHash('sha256')
     .update(readFileSync(`${folder}/manifest.json`))
     .digest('hex');
 
-/** The embedded model under every recipe that it has the statistics for. Its weights are read, and its plans made, when a case runs. */
+/** The embedded model under every recipe whose statistics it has. Weights are read and plans are made when a case runs. */
 export function embeddedModels(): readonly ModelUnderTest[] {
   const folder = openFolder(EMBEDDED_MODEL);
   const { program, identity } = openFloatModel(folder);
@@ -111,7 +111,7 @@ export function embeddedModels(): readonly ModelUnderTest[] {
   }));
 }
 
-/** Enough for every case, and no more: to tokenise the whole takes a second. */
+/** This is enough for every case. To tokenise the whole text would take a second. */
 const CHARACTERS = 4000;
 
 function beginning(folder: Folder, file: string): Int32Array {
