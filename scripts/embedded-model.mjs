@@ -16,7 +16,7 @@ import { calibrateAll, needsCalibration } from '../dist/quant/calibrate.js';
 import { savePlan } from '../dist/quant/checkpoint.js';
 import { planOf, samplesOf } from '../dist/quant/pipeline.js';
 import { DEFAULT_RECIPE, recipe, recipes } from '../dist/quant/recipes.js';
-import { saveStats } from '../dist/quant/stats-file.js';
+import { saveStats } from '../dist/quant/stats.js';
 
 const folder = openFolder(EMBEDDED_MODEL);
 const { config, program, identity } = openFloatModel(folder);

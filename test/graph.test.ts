@@ -101,7 +101,8 @@ describe('a program', () => {
         }
       }
       expect(defined).toContain(graph.result);
-      const read = new Set(graph.nodes.flatMap(reads));
+      const scales = [...graph.states.values()].flatMap(({ scale }) => scale ?? []);
+      const read = new Set([...graph.nodes.flatMap(reads), ...scales]);
       expect(graph.weights.filter(ref => !read.has(ref))).toEqual([]);
     }
   });
@@ -253,7 +254,7 @@ describe('the JSON of a plan', () => {
     ['states.layers/0/ssmState', { type: 'f32[48, -4]' }, 'plan.states["layers.0.ssmState"].type expected a type such as f32[1536, 16]; got "f32[48, -4]"'],
     ['states.layers/0/ssmState', { type: 'f32[48, 0]' }, 'plan.states["layers.0.ssmState"].type expected positive extents; got "f32[48, 0]"'],
     ['states.layers/0/ssmState', { type: 'i8[48, 4]' }, 'plan.states["layers.0.ssmState"].scale expected the name of a constant; got nothing'],
-    ['states.layers/0/ssmState', undefined, 'plan.nodes[4]: there is no state "layers.0.ssmState"'],
+    ['states.layers/0/ssmState', undefined, 'plan.nodes[8]: there is no state "layers.0.ssmState"'],
     ['weights', {}, 'plan.weights expected an array; got an object'],
     ['weights.0', 7, 'plan.weights[0] expected a string; got 7'],
     ['nodes', null, 'plan.nodes expected an array; got null'],

@@ -47,7 +47,10 @@ const next = random(5);
 const matrix = (rows: number, columns: number) => tensor(noise(rows * columns, next), [rows, columns]);
 const weights = new Map<string, Tensor>([
   ['table', matrix(VOCAB, P)],
-  ...['q', 'k', 'v', 'head'].map((name): [string, Tensor] => [name, matrix(name === 'head' ? VOCAB : P, P)]),
+  ...['q', 'k', 'v', 'head'].map((name): [string, Tensor] => [
+    `${name}.weight`,
+    matrix(name === 'head' ? VOCAB : P, P),
+  ]),
 ]);
 
 /** A model whose keys and values are kept as `dtype`. */
@@ -55,10 +58,12 @@ function modelOf(dtype: 'f32' | 'f16'): Program {
   const graph = trace((g, tokens) => {
     const of = (name: string) => g.weight(name);
     const x = g.op('x', ops.embedding, { tokens, w: of('table') });
-    const [q, key, value] = ['q', 'k', 'v'].map(name => g.op(name, ops.linear, { x, w: of(name) }));
+    const [q, key, value] = ['q', 'k', 'v'].map(name =>
+      g.op(name, ops.linear, { x, w: of(`${name}.weight`) }),
+    );
     const states = { k: g.state('keys', ['t', P]), v: g.state('values', ['t', P]) };
     const y = g.op('y', toyAttention, { q, key, value, ...states });
-    return g.op('logits', ops.linear, { x: y, w: of('head') });
+    return g.op('logits', ops.linear, { x: y, w: of('head.weight') });
   });
   const states = new Map([...graph.states].map(([ref, type]) => [ref, { ...type, dtype }]));
   return { graph: { ...graph, states }, weights: weightsOf(weights) };

@@ -133,7 +133,7 @@ describe('a saved state', () => {
     expect(session.snapshot()).toEqual(bytes);
     expect(file.metadata).toMatchObject({
       format: 'quamba-state',
-      version: '1',
+      version: '2',
       model: 'toy as quamba',
       position: '20',
     });

@@ -16,7 +16,7 @@ import { needsCalibration } from '../quant/calibrate.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { recipes } from '../quant/recipes.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { loadStats } from '../quant/stats-file.ts';
+import { loadStats } from '../quant/stats.ts';
 import type { StateType } from '../state.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Goldens, ModelUnderTest } from './case.ts';

@@ -6,9 +6,9 @@ import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
 import { groupBy } from '../group-by.ts';
 import { calibrateAll, type Progress } from '../quant/calibrate.ts';
-import type { Stats } from '../quant/lower.ts';
 import { samplesOf } from '../quant/pipeline.ts';
 import { type Recipe, siteAction } from '../quant/scheme.ts';
+import type { Stats } from '../quant/stats.ts';
 import { random } from '../text/random.ts';
 
 /** Makes an executable of a program. */

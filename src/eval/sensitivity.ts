@@ -3,9 +3,9 @@
  */
 import type { Program } from '../graph.ts';
 import { blockSites, type Site } from '../model/mamba.ts';
-import type { Stats } from '../quant/lower.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { a8, clip, hadamard, type Recipe, type SiteScheme, w8 } from '../quant/scheme.ts';
+import type { Stats } from '../quant/stats.ts';
 import type { Prepare } from './calibrations.ts';
 import { calibrateEach } from './calibrations.ts';
 import type { Fidelity, FloatReference } from './fidelity.ts';

@@ -20,12 +20,11 @@ import { mamba } from '../model/mamba.ts';
 import { once } from '../once.ts';
 import { identity } from '../plan/identity.ts';
 import { calibrate, needsCalibration, type Progress } from '../quant/calibrate.ts';
-import { type CalibrationInfo, isPlan, loadPlan, type PlanInfo } from '../quant/checkpoint.ts';
-import type { Stats } from '../quant/lower.ts';
+import { isPlan, loadPlan, type PlanInfo } from '../quant/checkpoint.ts';
 import { planOf, samplesOf } from '../quant/pipeline.ts';
 import { DEFAULT_RECIPE, FLOAT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { loadStats } from '../quant/stats-file.ts';
+import { type CalibrationInfo, loadStats, type Stats } from '../quant/stats.ts';
 import { createSession, type Session } from '../session.ts';
 import { type GenerateOptions, generate } from '../text/generate.ts';
 

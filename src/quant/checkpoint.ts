@@ -1,7 +1,7 @@
 /**
  * Quantized checkpoints: a plan as one safetensors file, so that it loads without calibrating again.
  *
- * The tensors are the plan's constants by name: I8 weights, F32 scales, what stays float as F16 where that is exact.
+ * The tensors are the plan's constants by name: I8 weights, F32 scales, and float weights as F16 where that is exact.
  * The metadata holds, as JSON strings: `format` and `version`; `config` (of the model); `recipe` { name, scheme };
  * `source` (identity of the float weights); `calibration` (what the ranges were taken from, or null); `graph` (the fused
  * plan, see plan/graph-json.ts); `identity` (of the constants and these five texts); `sha256` (of all bytes of the constants, in
@@ -15,21 +15,15 @@ import { graphFromJson, graphToJson } from '../plan/graph-json.ts';
 import { bytesOf, hasher, identity } from '../plan/identity.ts';
 import type { Tensor } from '../tensor.ts';
 import { parseRecipe, type Recipe } from './scheme.ts';
+import type { CalibrationInfo } from './stats.ts';
 
 export const PLAN_FORMAT = { format: 'quamba-plan', version: '2' } as const;
 
-/** Where ranges came from. */
-export interface CalibrationInfo {
-  readonly text: string;
-  readonly samples: number;
-  readonly window: number;
-}
-
-/** What is known of a plan beside its graph and constants. */
+/** What a plan file says of a plan beside its graph and constants. */
 export interface PlanInfo {
   readonly config: MambaConfig;
   readonly recipe: { readonly name: string; readonly scheme: Recipe };
-  /** Identity of the float weights that it was made from. */
+  /** The identity of the float weights that the plan was made from. */
   readonly source: string;
   readonly calibration: CalibrationInfo | null;
 }
@@ -63,7 +57,7 @@ export function savePlan(plan: Program, info: PlanInfo): Iterable<Uint8Array> {
 
 /**
  * Reads a plan. All of it is checked before anything is returned, but for `sha256` (see `verifyPlan`). Weights are read from
- * the source when they are asked for, so that a large one is never in memory whole: it must stay open as long.
+ * the source when they are asked for, so that a large plan is never in memory whole. The source must stay open as long.
  *
  * @throws Error naming the file and the field, tensor or version that is wrong.
  */
@@ -100,13 +94,13 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
   return { plan: { graph, weights }, info };
 }
 
-/** The metadata that tells what a plan is, in the order in which its identity takes it. */
+/** The metadata that belong to a plan's identity, in their order there. */
 const ABOUT = ['config', 'recipe', 'source', 'calibration', 'graph'] as const;
 
 export const isPlan = (source: ByteSource): boolean =>
   readSafetensors(source).metadata.format === PLAN_FORMAT.format;
 
-/** Whether every byte of a plan's constants is as it was saved: reads the whole file. */
+/** Whether every byte of a plan's constants is as it was saved. This reads the whole file. */
 export function verifyPlan(source: ByteSource): boolean {
   const { plan } = loadPlan(source);
   return fullHash(plan.graph.weights, plan.weights) === readSafetensors(source).metadata.sha256;

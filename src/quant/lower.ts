@@ -5,7 +5,7 @@
  *   2. absorb  a linear that reads the site gets W T⁻¹, offline, and then, in `quantize`, becomes linear-i8
  *   3. undo    any other reader gets the plain tensor back (dequantize, then T⁻¹), through nodes emitted once
  *
- * `transform` keeps the function: what it returns computes the same logits in float. All rounding is in `quantize`.
+ * `transform` keeps the function: the program that it returns computes the same logits in float. All rounding is in `quantize`.
  */
 import {
   type LazyTensor,
@@ -31,20 +31,12 @@ import { quantize as quantizeOp } from '../ops/quantize.ts';
 import type { StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
+import { nameOf } from './names.ts';
 import { rotateResidual } from './residual.ts';
 import { type Recipe, siteAction, stateScheme, weightScheme } from './scheme.ts';
+import type { Stats } from './stats.ts';
 import { type Transform, transformOf } from './transforms.ts';
 import { integerWeights } from './weights.ts';
-
-/** What calibration saw. */
-export interface Stats {
-  /** The largest |x| of each channel, at the sites whose basis is made from them and of the states that become int8. */
-  readonly channels: Readonly<Record<Ref, Float32Array>>;
-  /** The range of each static site, after its transform. */
-  readonly ranges: Readonly<Record<Ref, number>>;
-  /** Σ x xᵀ f32[n, n] of the inputs of the weights that GPTQ rounds, by site, after its transform. */
-  readonly hessians?: Readonly<Record<Ref, Float32Array>>;
-}
 
 const isLinear = (node: Node): node is OpNode => node.kind === 'op' && node.op.name === linear.name;
 const renamed = (node: OpNode, from: Ref, to: Ref): OpNode => ({
@@ -73,14 +65,14 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
         nodes.push(node);
         continue;
       }
-      const factors = `${node.out}.factors`;
+      const factors = nameOf.factors(node.out);
       if (t.factors) made[factors] = factorsOf(program, node, t.factors, channels[node.out]);
-      const turned = `${node.out}.${t.word}`;
+      const turned = nameOf.inBasis(node.out, t.word);
       nodes.push(t.apply(node.in, turned, factors), { ...node, in: turned });
       turnedSites.set(node.out, { t, factors });
     } else if (isLinear(node) && turnedSites.has(node.in.x)) {
       const { t, factors } = turnedSites.get(node.in.x)!;
-      const w = `${node.in.w}.${t.word}`;
+      const w = nameOf.inBasis(node.in.w, t.word);
       const needed = t.factors ? factors : undefined;
       made[w] = {
         shape: program.weights.shape(node.in.w),
@@ -92,7 +84,7 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
       for (const ref of new Set(Object.values(node.in))) {
         const turned = turnedSites.get(ref);
         if (!turned) continue;
-        const back = `${ref}.plain`;
+        const back = nameOf.plain(ref);
         if (!undone.has(ref)) nodes.push(turned.t.undo(ref, back, turned.factors));
         undone.add(ref);
         reader = renamed(reader, ref, back);
@@ -104,7 +96,7 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
   return { graph: withNodes(program.graph, nodes, constants), weights: overlay(program.weights, made) };
 }
 
-/** The factors of a site, from what its channels were seen to be and the weights of the linears that read it. */
+/** The factors of a site, from the largest |x| of its channels and the weights of the linears that read it. */
 function factorsOf(
   { graph, weights }: Program,
   site: SiteNode,
@@ -130,7 +122,7 @@ export function quantize(
   { channels = {}, ranges = {}, hessians = {} }: Partial<Stats> = {},
 ): Program {
   const weights = integerWeights(program.weights);
-  const scales: Record<Ref, LazyTensor> = {}; // of static sites and of states
+  const scales: Record<Ref, LazyTensor> = {}; // the scales of static sites and of states
   const nodes: Node[] = [];
   const alias = new Map<Ref, Ref>(); // a site that stays float → its input
   const scaleOfSite = new Map<Ref, Ref>(); // a quantized site → its scale
@@ -144,7 +136,7 @@ export function quantize(
   };
   const real = (ref: Ref): Ref => {
     const scale = scaleOfSite.get(ref);
-    return scale ? emitOnce(opNode(dequantize, { q: ref, scale }, `${ref}.real`)) : ref;
+    return scale ? emitOnce(opNode(dequantize, { q: ref, scale }, nameOf.real(ref))) : ref;
   };
 
   const site = (node: SiteNode): void => {
@@ -154,7 +146,7 @@ export function quantize(
       alias.set(node.out, x);
       return;
     }
-    const scale = `${node.out}.scale`;
+    const scale = nameOf.scale(node.out);
     if (scheme.when === 'dynamic') nodes.push(opNode(absmaxScale, { x }, scale));
     else scales[scale] = staticScale(node.out, ranges);
     nodes.push(opNode(quantizeOp, { x, scale }, node.out));
@@ -166,13 +158,13 @@ export function quantize(
     const scheme = stateScheme(recipe, ref);
     if (!scheme) return type;
     if (scheme.bits === 16) return { dtype: 'f16', shape: type.shape };
-    const scale = `${ref}.scale`;
+    const scale = nameOf.scale(ref);
     scales[scale] = stateScales(ref, channels[ref]);
     return { dtype: 'i8', shape: type.shape, scale };
   };
   const states = new Map([...program.graph.states].map(([ref, type]) => [ref, kept(ref, type)]));
 
-  /** A node on integers where its op has such a form, else with real inputs. */
+  /** The node on integers where its op has such a form. Any other node gets real inputs. */
   const lowered = (node: OpNode, curvature?: () => Curvature): OpNode => {
     const scheme = weightScheme(recipe, node.role);
     const { x, w, b, tokens } = node.in;
@@ -190,7 +182,7 @@ export function quantize(
     if (scheme) {
       const [, n] = program.weights.shape(w);
       const integers = weights.of(w, scheme, scheme.bits === 4 ? 'matrix' : 'rows', curvature);
-      const name = `${integers.q}.real`;
+      const name = nameOf.real(integers.q);
       const made =
         scheme.bits === 4 ? opNode(dequantizeI4, integers, name, { n }) : opNode(dequantize, integers, name);
       reader = renamed(reader, w, emitOnce(made));

@@ -1,11 +1,11 @@
 /**
- * The words of a recipe. For each site (activation) and each weight a recipe answers three independent questions:
+ * The words of a recipe. For each site (an activation) and each weight, a recipe answers three independent questions:
  *
  *   in which basis?          none · hadamard · smooth(α) · channels  transforms.ts
  *   with which range?        absmax · percentile(p, ema)             ranges.ts
  *   when, and how fine?      static · dynamic per token; bits; per tensor, row or group
  *
- * and one for the whole model: in which basis is the residual stream?   none · hadamard   residual.ts
+ * and one question for the whole model: in which basis is the residual stream?   none · hadamard   residual.ts
  *
  * Everything is symmetric: real = q · scale, no zero point.
  */
@@ -14,7 +14,8 @@ import { blockRoles, blockSites, type Role, roles, type Site, sites } from '../m
 
 export type Basis = 'none' | 'hadamard' | 'channels' | { readonly smooth: number };
 /**
- * `percentile` is p, or a p for each layer. `ema` is σ of m ← m + σ (p_i − m), the moving average over calibration samples.
+ * `percentile` is p, or a list with a p for each layer. `ema` is σ of m ← m + σ (p_i − m), the moving average over calibration
+ * samples.
  */
 export type Range = 'absmax' | { readonly percentile: number | readonly number[]; readonly ema: number };
 
@@ -25,10 +26,16 @@ export interface SiteScheme {
   readonly bits: 8;
 }
 export interface WeightScheme {
-  /** 4 bits have scales per group only: of as many columns, or the largest divisor of the columns below that. */
+  /**
+   * 4 bits have scales per group only. There a group has the largest number of columns that divides the weight's columns and is
+   * not above `group`.
+   */
   readonly bits: 8 | 4;
   readonly per: 'tensor' | 'row' | { readonly group: number };
-  /** Of 4 bits: each to the nearest step, or so that the product on the calibration inputs changes least (gptq.ts). */
+  /**
+   * How 4 bits are rounded: each weight to its nearest step, or all so that the product with the calibration inputs changes
+   * least (gptq.ts).
+   */
   readonly rounding?: 'nearest' | 'gptq';
 }
 
@@ -38,11 +45,11 @@ export interface StateScheme {
 }
 
 export interface Recipe {
-  /** For the weights of the blocks: in_proj, conv1d, x_proj, dt_proj, out_proj. Absent: float. */
+  /** The scheme of the weights of the blocks: in_proj, conv1d, x_proj, dt_proj, out_proj. Absent: float. */
   readonly weights?: WeightScheme;
-  /** For the sites of the blocks (the paper's nine). Absent: float. */
+  /** The scheme of the sites of the blocks (the paper's nine). Absent: float. */
   readonly acts?: SiteScheme;
-  /** Patches to single sites. */
+  /** Patches of single sites. */
   readonly at?: { readonly [S in Site]?: Partial<SiteScheme> };
   /** Schemes of single weights, by role. */
   readonly weightsAt?: { readonly [R in Role]?: WeightScheme };
@@ -66,7 +73,7 @@ export const a8dynamic: SiteScheme = { ...a8, when: 'dynamic' };
 export const clip = (p: number, ema = 0.01) => ({ range: { percentile: p, ema } }) as const;
 /** Rotates by the Hadamard matrix: the basis that Quamba gives the scan's output. */
 export const hadamard = { basis: 'hadamard' } as const;
-/** Gives each channel a scale of its own, from its own largest |x| but no more than the site's range. */
+/** Gives each channel a scale of its own, from the channel's largest |x|, which counts no more than the site's range. */
 export const channels = { basis: 'channels' } as const;
 /** Divides each channel by maxᵅ|x| / max¹⁻ᵅ|W| (SmoothQuant). */
 export const smooth = (alpha: number) => ({ basis: { smooth: alpha } }) as const;
@@ -77,7 +84,7 @@ export interface SiteAction {
   readonly quantize?: Omit<SiteScheme, 'basis'>;
 }
 
-/** What a recipe does at a site. A site that it leaves alone has basis `none` and is not quantized. */
+/** What a recipe does at a site. A site that the recipe does not mention has basis `none` and is not quantized. */
 export function siteAction(recipe: Recipe, site: string): SiteAction {
   const inBlock = (blockSites as readonly string[]).includes(site);
   const {
@@ -95,11 +102,11 @@ export function weightScheme(recipe: Recipe, role: string): WeightScheme | undef
   return recipe.weightsAt?.[role as Role] ?? (inBlock ? recipe.weights : undefined);
 }
 
-/** What a recipe does to a state, which is named after its site: `layers.0.ssmState`. Undefined where it stays float32. */
+/** What a recipe does to a state, by the last word of its name: `layers.0.ssmState`. Undefined where it stays float32. */
 export const stateScheme = (recipe: Recipe, state: string): StateScheme | undefined =>
   recipe.states?.[state.slice(state.lastIndexOf('.') + 1) as 'ssmState'];
 
-/** The recipe with another p (or one for each layer) at every site that has a percentile range: p belongs to the model, not to the method. */
+/** The recipe with another p (or a list) at every site that has a percentile range: p belongs to the model, not to the method. */
 export function withPercentile(recipe: Recipe, p: number | readonly number[]): Recipe {
   const patch = <S extends Partial<SiteScheme>>(scheme: S): S =>
     typeof scheme.range === 'object' ? { ...scheme, range: { ...scheme.range, percentile: p } } : scheme;
@@ -113,7 +120,7 @@ export function withPercentile(recipe: Recipe, p: number | readonly number[]): R
 }
 
 /**
- * Reads a recipe from JSON. Nothing unknown is passed over.
+ * Reads a recipe from JSON. An unknown field is an error.
  *
  * @throws TypeError naming the field, its value and what was expected.
  */

@@ -7,8 +7,8 @@
  */
 import { type Graph, inferTypes, type Program, type Ref } from '../graph.ts';
 import type { Site } from '../model/mamba.ts';
-import type { Stats } from '../quant/lower.ts';
 import { type Basis, type Recipe, siteAction, stateScheme, type WeightScheme } from '../quant/scheme.ts';
+import type { Stats } from '../quant/stats.ts';
 import { transformOf } from '../quant/transforms.ts';
 
 /** The |x| that is to map to 127: of x itself, and of its rotation, whose large values are spread over all channels. */

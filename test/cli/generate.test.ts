@@ -8,7 +8,7 @@ import { openFloatModel } from '../../src/open/model.ts';
 import { load } from '../../src/open/node.ts';
 import { calibrate, needsCalibration } from '../../src/quant/calibrate.ts';
 import { type RecipeName, recipes } from '../../src/quant/recipes.ts';
-import { saveStats } from '../../src/quant/stats-file.ts';
+import { saveStats } from '../../src/quant/stats.ts';
 import { toy } from '../toy.ts';
 import { answer, printed, quamba, workFolder } from './run.ts';
 import { toyFiles, writeFolder } from './toy.ts';

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { factor } from '../../src/ops/hadamard.ts';
 import { ops } from '../../src/ops/index.ts';
 import { f } from '../../src/ops/numerics.ts';
-import { observerOf, quantileOfAbs } from '../../src/quant/ranges.ts';
+import { quantileOfAbs, rangeOver } from '../../src/quant/ranges.ts';
 import { smoothingFactors, transformOf } from '../../src/quant/transforms.ts';
 import { quantizeWeight } from '../../src/quant/weights.ts';
 import { type Tensor, tensor } from '../../src/tensor.ts';
@@ -449,9 +449,9 @@ describe('the small cases that freeze conventions', () => {
 
   it('the average over samples: 10, then 20, is 10.1; its order matters', () => {
     const average = (...samples: number[]) => {
-      const observer = observerOf({ percentile: 1, ema: 0.01 });
-      for (const sample of samples) observer.observe(Float32Array.of(sample, 1));
-      return observer.range();
+      const range = rangeOver({ percentile: 1, ema: 0.01 });
+      for (const sample of samples) range.add(tensor(Float32Array.of(sample, 1)));
+      return range.value();
     };
     expect(average(10, 20)).toBe(f(10.1));
     expect(average(20, 10)).toBe(f(19.9));
@@ -459,13 +459,13 @@ describe('the small cases that freeze conventions', () => {
   });
 
   it('absmax keeps the largest of all samples', () => {
-    const observer = observerOf('absmax');
+    const range = rangeOver('absmax');
     for (const sample of [
       [1, -3],
       [2, 0],
     ])
-      observer.observe(Float32Array.from(sample));
-    expect(observer.range()).toBe(3);
+      range.add(tensor(Float32Array.from(sample)));
+    expect(range.value()).toBe(3);
   });
 
   it('softplus: −20 is 2.0611536e-9, 25 is 25', () => {

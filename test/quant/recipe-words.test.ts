@@ -15,6 +15,7 @@ import {
   hadamard,
   type Recipe,
   smooth,
+  w4,
   w8,
   w8rows,
   withPercentile,
@@ -269,6 +270,16 @@ describe('the search', () => {
         logitsOf(planOfToy(toy, found.recipe), toy.text),
       ),
     ).toBe(true);
+  });
+
+  it('gives the Hessians of the channels of the best p', () => {
+    const four: Recipe = { ...recipe, weights: w4 };
+    const found = searchPercentile(toy.program, four, toy.samples, near([0.8, 0.8], four), {
+      percentiles: ps,
+    });
+    expect(found.percentile).toBe(0.8);
+    expect(found.stats.hessians).toHaveProperty(['layers.0.scanIn']);
+    expect(found.stats).toEqual(statsOfToy(toy, found.recipe));
   });
 
   it('takes the first of the best', () => {

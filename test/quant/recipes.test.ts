@@ -22,15 +22,18 @@ import { planOf, samplesOf } from '../../src/quant/pipeline.ts';
 import { type RecipeName, recipe as recipeOf, recipes } from '../../src/quant/recipes.ts';
 import {
   a8,
+  a8dynamic,
+  channels,
   clip,
   hadamard,
   parseRecipe,
   type Recipe,
   siteAction,
+  w8,
   weightScheme,
   withPercentile,
 } from '../../src/quant/scheme.ts';
-import { loadStats, saveStats } from '../../src/quant/stats-file.ts';
+import { loadStats, saveStats } from '../../src/quant/stats.ts';
 import { transformOf } from '../../src/quant/transforms.ts';
 import { run } from '../../src/run.ts';
 import { tensor } from '../../src/tensor.ts';
@@ -419,6 +422,13 @@ describe('calibration', () => {
     ]);
   });
 
+  it('is asked for by scales of channels, even where the sites are dynamic', () => {
+    const recipe: Recipe = { weights: w8, acts: { ...a8dynamic, ...channels } };
+    expect(needsCalibration(toy.program, recipe)).toBe(true);
+    const { channels: seen, ranges } = calibrate(toy.program, recipe, toy.samples);
+    expect([Object.keys(seen).length, Object.keys(ranges)]).toEqual([18, []]);
+  });
+
   it('reports its progress to the end', () => {
     for (const name of ['quamba', 'smoothquant'] as const) {
       const seen: [number, number][] = [];
@@ -480,9 +490,9 @@ describe('a checkpoint', () => {
   };
 
   it('of another version is refused', () => {
-    const next = edited('"version":"1"', '"version":"2"');
+    const next = edited('"version":"2"', '"version":"3"');
     expect(() => loadPlan(open(next))).toThrow(
-      new Error('toy.safetensors: plan format version 2 is not known; this quamba reads version 1'),
+      new Error('toy.safetensors: plan format version 3 is not known; this quamba reads version 2'),
     );
   });
 
@@ -560,7 +570,7 @@ describe('a file of statistics', () => {
       new Error('stats.safetensors: was made for another model (aaaaaaaaaaaa); this one is bbbbbbbbbbbb'),
     );
     expect(() => load(concat(savePlan(planOfToy(toy, quamba), infoOf(toy, quamba))))).toThrow(
-      new Error('stats.safetensors: expected quamba-stats version 1; got quamba-plan version 1'),
+      new Error('stats.safetensors: expected quamba-stats version 1; got quamba-plan version 2'),
     );
   });
 });

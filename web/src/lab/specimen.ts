@@ -4,7 +4,7 @@ import { backend, defaultBackend } from 'lib/backends/index.ts';
 import { type FloatModel, openFloatModel, openTokenizer } from 'lib/open/model.ts';
 import { needsCalibration } from 'lib/quant/calibrate.ts';
 import { siteAction } from 'lib/quant/scheme.ts';
-import { loadStats } from 'lib/quant/stats-file.ts';
+import { loadStats } from 'lib/quant/stats.ts';
 import { transformOf } from 'lib/quant/transforms.ts';
 import {
   type Executable,

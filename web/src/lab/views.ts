@@ -1,6 +1,7 @@
 /** What the page shows of the specimen, in numbers that are small enough to send. */
 import { type LayerError, measureLayers } from 'lib/eval/layer-error.ts';
 import { absmax, scaleOf } from 'lib/ops/absmax-scale.ts';
+import { nameOf } from 'lib/quant/names.ts';
 import { siteAction } from 'lib/quant/scheme.ts';
 import { transformOf } from 'lib/quant/transforms.ts';
 import {
@@ -63,7 +64,7 @@ function undoOf(
 ): (x: Float32Array) => Float32Array {
   const t = transformOf(siteAction(scheme, site).basis);
   if (!t) return x => x;
-  const c = t.factors && program.weights.read(`${ref}.factors`);
+  const c = t.factors && program.weights.read(nameOf.factors(ref));
   const { op, attrs } = t.undo('x', 'y', 'c');
   return data => {
     const x: Tensor<'f32'> = { dtype: 'f32', shape, data };
