@@ -56,7 +56,7 @@ const weights = new Map<string, Tensor>([
 /** A model whose keys and values are kept as `dtype`. */
 function modelOf(dtype: 'f32' | 'f16'): Program {
   const graph = trace((g, tokens) => {
-    const of = (name: string) => g.weight(name);
+    const of = (name: string) => g.weight(name, weights.get(name)!.shape);
     const x = g.op('x', ops.embedding, { tokens, w: of('table') });
     const [q, key, value] = ['q', 'k', 'v'].map(name =>
       g.op(name, ops.linear, { x, w: of(`${name}.weight`) }),

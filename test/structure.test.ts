@@ -84,14 +84,14 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   conformance:
     'once group-by tensor arithmetic state op ops graph formats plan executable sequences run model quant backends session text open',
   library:
-    'tensor arithmetic op ops graph formats plan executable run model quant backends session text open eval',
+    'tensor arithmetic op ops graph formats plan executable sequences run model quant backends session text open eval',
   web: 'tensor formats executable quant session text open library',
   index: 'formats open library',
   cli: 'tensor state op graph formats plan executable model quant backends exec text hub open gguf random eval conformance',
   // outside of src; scripts and programs of bench take what they need from dist
   assembly: 'backends',
   pages: 'arithmetic ops model quant backends open eval web',
-  scripts: '',
+  scripts: 'golden',
   bench: '',
 };
 

@@ -32,6 +32,6 @@ export function runnableOf(of: Toy, recipe: Recipe, words: string): Runnable {
     executable: executableOf(program),
     vocabSize: of.config.vocabSize,
     name: `${of.name} as ${words}`,
-    identity: () => identity(program.weights, program.graph.weights, recipe),
+    identity: () => identity(program.weights, program.graph.weights.keys(), recipe),
   };
 }

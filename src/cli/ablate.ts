@@ -9,7 +9,7 @@ import type { NamedPlan } from '../eval/layer-error.ts';
 import { layersTable, outliersTable, sitesTable, techniquesTable } from '../eval/report/tables.ts';
 import { sentenceOf } from '../eval/report/words.ts';
 import { openFolder } from '../formats/disk.ts';
-import { openFloatModel } from '../open/model.ts';
+import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, EMBEDDED_MODEL, load, textFile } from '../open/node.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';

@@ -8,7 +8,7 @@ import { backend as backendOf, defaultBackend } from '../backends/index.ts';
 import { sizeWords } from '../eval/report/words.ts';
 import type { Executable } from '../executable.ts';
 import { align } from '../plan/render.ts';
-import { type ShapeName, shapes } from '../random/shapes.ts';
+import { configs, type ShapeName, shapes } from '../random/shapes.ts';
 import { TYPES, writeCheckpoint } from '../random/write-checkpoint.ts';
 import { benchCuda, type CudaBenchOptions } from './bench-cuda.ts';
 import { type BenchOptions, type Opened, open } from './bench-model.ts';
@@ -193,7 +193,7 @@ function table(report: Readonly<Record<string, unknown>>): string {
 }
 
 function write(path: string, shape: ShapeName, { seed, type, json = false }: Options): void {
-  writeCheckpoint(path, shapes[shape], { seed, type, onProgress: progressLine('writing tensor', json) });
+  writeCheckpoint(path, configs[shape], { seed, type, onProgress: progressLine('writing tensor', json) });
   const size = statSync(join(path, 'model.safetensors')).size;
   if (json) printJson({ out: path, shape, seed, type, bytes: size });
   else print(`${path}: ${shape} with random weights, seed ${seed}, ${type}, ${sizeWords(size)}`);

@@ -140,7 +140,7 @@ function table(plan: Program, layer: number | undefined): string[] {
 }
 
 export function tensorsOf({ graph, weights }: Program) {
-  return graph.weights.map(name => {
+  return [...graph.weights.keys()].map(name => {
     const t = weights.read(name);
     return { name, type: describe(t), parameters: t.data.length, bytes: t.data.length * BYTES[t.dtype] };
   });

@@ -4,10 +4,13 @@ import { defaultBackend } from '../backends/index.ts';
 import { openBackend } from '../backends/node.ts';
 import { floatReference } from '../eval/fidelity.ts';
 import { openFolder } from '../formats/disk.ts';
-import { CALIBRATION_DEFAULTS, openFloatModel, openTokenizer } from '../open/model.ts';
+import { architectureOf } from '../model/index.ts';
+import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, textFile } from '../open/node.ts';
+import { CALIBRATION_DEFAULTS } from '../open/plan.ts';
+import { openTokenizer } from '../open/tokenizer.ts';
 import { heldOutOf, samplesOf } from '../quant/pipeline.ts';
-import type { Recipe } from '../quant/scheme.ts';
+import { checkWords, type Recipe } from '../quant/scheme.ts';
 import { type Search, searchPercentile, type Trial } from '../quant/search.ts';
 import { print, progressLine } from './terminal.ts';
 
@@ -34,6 +37,7 @@ export async function searched(options: SearchOf, recipe: Recipe): Promise<Found
   const folder = openFolder(path);
   const { config, program, close } = openFloatModel(folder);
   try {
+    checkWords(recipe, architectureOf(config));
     const tokens = openTokenizer(folder, config).encode(
       await (text === undefined ? CALIBRATION_TEXT : textFile(text)).read(),
     );

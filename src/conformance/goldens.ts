@@ -5,13 +5,14 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { type Folder, using } from '../formats/bytes.ts';
 import { openFile, openFolder } from '../formats/disk.ts';
-import { readJson } from '../formats/json.ts';
 import { readSafetensors, type SafetensorsFile } from '../formats/safetensors.ts';
-import { createTokenizer } from '../formats/tokenizer.ts';
+import type { Config } from '../model/architecture.ts';
 import { once } from '../once.ts';
 import type { Attrs } from '../op.ts';
-import { openFloatModel } from '../open/model.ts';
+import { fileOf } from '../open/files.ts';
+import { openFloatModel } from '../open/float.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
+import { openTokenizer } from '../open/tokenizer.ts';
 import { needsCalibration } from '../quant/calibrate.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { recipes } from '../quant/recipes.ts';
@@ -86,19 +87,19 @@ export const goldensHash = (): string =>
 /** The embedded model under every recipe whose statistics it has. Weights are read and plans are made when a case runs. */
 export function embeddedModels(): readonly ModelUnderTest[] {
   const folder = openFolder(EMBEDDED_MODEL);
-  const { program, identity } = openFloatModel(folder);
-  const text = once(() => beginning(folder, 'validation.txt.gz'));
-  const fileOf = (name: string) => `stats.${name}.safetensors`;
+  const { config, program, identity } = openFloatModel(folder);
+  const text = once(() => beginning(folder, config, 'validation.txt.gz'));
   const here = new Set(folder.list());
   const ready = Object.entries(recipes).filter(
-    ([name, recipe]: [string, Recipe]) => here.has(fileOf(name)) || !needsCalibration(program, recipe),
+    ([name, recipe]: [string, Recipe]) =>
+      here.has(fileOf('stats', name)) || !needsCalibration(program, recipe),
   );
   return ready.map(([name, recipe]: [string, Recipe]) => ({
     name: 'embedded',
     recipe: name,
     float: () => program,
     plan: once(() => {
-      const file = fileOf(name);
+      const file = fileOf('stats', name);
       if (!here.has(file)) return planOf(program, recipe);
       return planOf(
         program,
@@ -114,12 +115,8 @@ export function embeddedModels(): readonly ModelUnderTest[] {
 /** This is enough for every case. To tokenise the whole text would take a second. */
 const CHARACTERS = 4000;
 
-function beginning(folder: Folder, file: string): Int32Array {
-  const tokenizer = createTokenizer(
-    readJson(folder, 'tokenizer.json'),
-    readJson(folder, 'tokenizer_config.json'),
-    `${folder.name}/tokenizer.json`,
-  );
+function beginning(folder: Folder, config: Config, file: string): Int32Array {
+  const tokenizer = openTokenizer(folder, config);
   const text = using(folder, file, source => gunzipSync(source.read(0, source.size)).toString('utf8'));
   return tokenizer.encode(text.slice(0, CHARACTERS));
 }

@@ -169,11 +169,11 @@ function roundingLimit(expected: Tensor, program: Program, length: number) {
 }
 
 /** How many roundings a result depends on: for each node the length of its sum, and 8 more for the rest of its work. */
-function roundingsOf({ graph, weights }: Program, length: number): number {
-  const types = inferTypes({ graph, weights });
+function roundingsOf({ graph }: Program, length: number): number {
+  const types = inferTypes(graph);
   const sizes = flatten(graph.nodes).map(({ op, in: inputs }) => {
     const [first] = Object.values(inputs);
-    const width = (types.get(inputs.x ?? first)?.shape ?? weights.shape(inputs.x ?? first)).at(-1);
+    const width = types.get(inputs.x ?? first)!.shape.at(-1);
     return 8 + (op.name === selectiveScan.name ? length : typeof width === 'number' ? width : 0);
   });
   return sizes.reduce((sum, size) => sum + size, 0);

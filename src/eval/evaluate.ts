@@ -212,7 +212,7 @@ function partFor(
   where: string,
 ): RecipePart {
   const hash = hasher();
-  const ofPlan = identity(plan.weights, plan.graph.weights, [scheme, info.source]);
+  const ofPlan = identity(plan.weights, plan.graph.weights.keys(), [scheme, info.source]);
   hash.update(new TextEncoder().encode(ofPlan));
   for (const window of windows ?? [])
     hash.update(bytesOf({ dtype: 'i32', shape: [window.length], data: window }));
@@ -228,7 +228,7 @@ function partFor(
   const part: RecipePart = {
     recipe: name,
     identity: own,
-    bytes: sizes(plan.graph.weights.map(ref => plan.weights.read(ref))),
+    bytes: sizes([...plan.graph.weights.keys()].map(ref => plan.weights.read(ref))),
     stateBytes: statesBytes(plan.graph.states, 0),
     speed: { prefill: [], decode: [] },
     windows: [],

@@ -2,7 +2,7 @@
  * Which activation costs what: one site quantized and all else float, and all quantized but one.
  */
 import type { Program } from '../graph.ts';
-import { blockSites, type Site } from '../model/mamba.ts';
+import { blockSites, type Site } from '../model/index.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { a8, clip, hadamard, type Recipe, type SiteScheme, w8 } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';

@@ -8,7 +8,8 @@ import { gunzipSync } from 'node:zlib';
 import { openBackend } from '../backends/node.ts';
 import { openFolder } from '../formats/disk.ts';
 import { modelFolder } from '../hub/cache.ts';
-import { type CalibrationText, type Model, type ModelOptions, openModel } from './model.ts';
+import { type Model, type ModelOptions, openModel } from './model.ts';
+import type { CalibrationText } from './plan.ts';
 
 /** The folder of the model that comes with the package: 14.7 M parameters, trained on public-domain books. */
 export const EMBEDDED_MODEL = fileURLToPath(new URL('../../models/mamba-books-15m', import.meta.url));

@@ -21,13 +21,16 @@ export interface Row {
 
 /** The nodes as rows. The inputs of an op are listed by their names in its file. */
 export function rows(program: Program): readonly Row[] {
-  const types = inferTypes(program);
-  const constants = new Set(program.graph.weights);
-  const isScalar = (ref: Ref) => constants.has(ref) && sizeOf(program.weights.shape(ref)) === 1;
+  const { graph, weights } = program;
+  const types = inferTypes(graph);
+  const isScalar = (ref: Ref) => {
+    const constant = graph.weights.get(ref);
+    return constant !== undefined && sizeOf(constant.shape) === 1;
+  };
   const scalarsOf = (inputs: Row['inputs']) =>
     Object.fromEntries(
       Object.entries(inputs).flatMap(([key, ref]) =>
-        isScalar(ref) ? [[key, program.weights.read(ref).data[0]]] : [],
+        isScalar(ref) ? [[key, weights.read(ref).data[0]]] : [],
       ),
     );
   const typeOf = (ref: Ref) => describe(types.get(ref)!);
@@ -52,7 +55,7 @@ export function rows(program: Program): readonly Row[] {
     };
     return fused ? { ...row, fused } : row;
   };
-  return program.graph.nodes.flatMap((node: Node, i): readonly Row[] => {
+  return graph.nodes.flatMap((node: Node, i): readonly Row[] => {
     if (node.kind === 'op') return [opRow(node)];
     if (node.kind === 'fused') return node.body.map(inner => opRow(inner, { name: node.name, node: i }));
     const type = typeOf(node.out);

@@ -165,7 +165,9 @@ const lastSite = ({ graph }: Program, pass: Pass, watched: readonly Watched[]): 
     .findLast(site => pass === 'states' || watched.some(({ ref }) => ref === site.out))!;
 
 /** The program as far as a site: the head is a fifth of the work, and no site of a block needs it. */
-function upTo({ graph, weights }: Program, site: SiteNode): Program {
+function upTo(program: Program, site: SiteNode): Program {
+  const { graph } = program;
   const nodes = graph.nodes.slice(0, graph.nodes.indexOf(site) + 1);
-  return { graph: { ...withNodes(graph, nodes, graph.weights), result: site.out }, weights };
+  const short = withNodes(program, nodes);
+  return { ...short, graph: { ...short.graph, result: site.out } };
 }

@@ -12,7 +12,6 @@ import {
   type Node,
   type OpNode,
   opNode,
-  overlay,
   type Program,
   type Ref,
   type SiteNode,
@@ -51,11 +50,12 @@ export const withResidual = (program: Program, { residual }: Recipe): Program =>
 /** Puts the residual stream and every site into its basis. Sites stay in the graph; the function stays the same. */
 export function transform(given: Program, recipe: Recipe, channels: Stats['channels'] = {}): Program {
   const program = withResidual(given, recipe);
-  const made: Record<Ref, LazyTensor> = {};
+  const made = new Map<Ref, LazyTensor>();
   const nodes: Node[] = [];
   const undone = new Set<Ref>();
   const turnedSites = new Map<Ref, { readonly t: Transform; readonly factors: Ref }>();
-  const f32 = (ref: Ref) => (made[ref] ? made[ref].read() : program.weights.read(ref)) as Tensor<'f32'>;
+  const f32 = (ref: Ref) =>
+    (made.get(ref) ?? { read: () => program.weights.read(ref) }).read() as Tensor<'f32'>;
 
   for (const node of program.graph.nodes) {
     if (node.kind === 'site') {
@@ -66,7 +66,7 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
         continue;
       }
       const factors = nameOf.factors(node.out);
-      if (t.factors) made[factors] = factorsOf(program, node, t.factors, channels[node.out]);
+      if (t.factors) made.set(factors, factorsOf(program, node, t.factors, channels[node.out]));
       const turned = nameOf.inBasis(node.out, t.word);
       nodes.push(t.apply(node.in, turned, factors), { ...node, in: turned });
       turnedSites.set(node.out, { t, factors });
@@ -74,10 +74,8 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
       const { t, factors } = turnedSites.get(node.in.x)!;
       const w = nameOf.inBasis(node.in.w, t.word);
       const needed = t.factors ? factors : undefined;
-      made[w] = {
-        shape: program.weights.shape(node.in.w),
-        read: () => t.fold(f32(node.in.w), needed === undefined ? undefined : f32(needed)),
-      };
+      const read = () => t.fold(f32(node.in.w), needed === undefined ? undefined : f32(needed));
+      made.set(w, { ...program.graph.weights.get(node.in.w)!, read });
       nodes.push({ ...node, in: { ...node.in, w } });
     } else if (node.kind === 'op') {
       let reader = node;
@@ -92,8 +90,7 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
       nodes.push(reader);
     } else nodes.push(node);
   }
-  const constants = [...program.graph.weights, ...Object.keys(made)];
-  return { graph: withNodes(program.graph, nodes, constants), weights: overlay(program.weights, made) };
+  return withNodes(program, nodes, made);
 }
 
 /** The factors of a site, from the largest |x| of its channels and the weights of the linears that read it. */
@@ -112,7 +109,7 @@ function factorsOf(
       readers.map(node => weights.read(node.in.w) as Tensor<'f32'>),
     ),
   );
-  return { shape: [channels.length], read };
+  return { dtype: 'f32', shape: [channels.length], read };
 }
 
 /** Rounds: sites and weights to int8 by the recipe's schemes, linears to linear-i8. Returns the plan: no site is left. */
@@ -121,8 +118,8 @@ export function quantize(
   recipe: Recipe,
   { channels = {}, ranges = {}, hessians = {} }: Partial<Stats> = {},
 ): Program {
-  const weights = integerWeights(program.weights);
-  const scales: Record<Ref, LazyTensor> = {}; // the scales of static sites and of states
+  const weights = integerWeights(program);
+  const scales = new Map<Ref, LazyTensor>(); // the scales of static sites and of states
   const nodes: Node[] = [];
   const alias = new Map<Ref, Ref>(); // a site that stays float → its input
   const scaleOfSite = new Map<Ref, Ref>(); // a quantized site → its scale
@@ -148,7 +145,7 @@ export function quantize(
     }
     const scale = nameOf.scale(node.out);
     if (scheme.when === 'dynamic') nodes.push(opNode(absmaxScale, { x }, scale));
-    else scales[scale] = staticScale(node.out, ranges);
+    else scales.set(scale, staticScale(node.out, ranges));
     nodes.push(opNode(quantizeOp, { x, scale }, node.out));
     scaleOfSite.set(node.out, scale);
   };
@@ -159,7 +156,7 @@ export function quantize(
     if (!scheme) return type;
     if (scheme.bits === 16) return { dtype: 'f16', shape: type.shape };
     const scale = nameOf.scale(ref);
-    scales[scale] = stateScales(ref, channels[ref]);
+    scales.set(scale, stateScales(ref, channels[ref]));
     return { dtype: 'i8', shape: type.shape, scale };
   };
   const states = new Map([...program.graph.states].map(([ref, type]) => [ref, kept(ref, type)]));
@@ -180,7 +177,7 @@ export function quantize(
     }
     let reader = node;
     if (scheme) {
-      const [, n] = program.weights.shape(w);
+      const [, n] = program.graph.weights.get(w)!.shape;
       const integers = weights.of(w, scheme, scheme.bits === 4 ? 'matrix' : 'rows', curvature);
       const name = nameOf.real(integers.q);
       const made =
@@ -200,24 +197,21 @@ export function quantize(
       nodes.push(lowered(reader, hessian && once(() => curvatureOf(hessian))));
     }
   }
-  const made = { ...scales, ...weights.made };
-  const graph = withNodes({ ...program.graph, states }, nodes, [
-    ...program.graph.weights,
-    ...Object.keys(made),
-  ]);
-  const result = alias.get(graph.result) ?? graph.result;
-  return { graph: { ...graph, result }, weights: overlay(program.weights, made) };
+  const made = new Map([...scales, ...weights.made]);
+  const plan = withNodes({ ...program, graph: { ...program.graph, states } }, nodes, made);
+  const { result } = plan.graph;
+  return { ...plan, graph: { ...plan.graph, result: alias.get(result) ?? result } };
 }
 
 function stateScales(state: Ref, channels: Float32Array | undefined): LazyTensor {
   if (!channels)
     throw new Error(`quantize: no channel statistics for ${state}; calibrate with this recipe first`);
-  return { shape: [channels.length], read: () => tensor(channels.map(scaleOf)) };
+  return { dtype: 'f32', shape: [channels.length], read: () => tensor(channels.map(scaleOf)) };
 }
 
 function staticScale(site: Ref, ranges: Stats['ranges']): LazyTensor {
   const range = ranges[site];
   if (range === undefined)
     throw new Error(`quantize: no range for ${site}; calibrate with this recipe first`);
-  return { shape: [1], read: () => tensor(Float32Array.of(scaleOf(range))) };
+  return { dtype: 'f32', shape: [1], read: () => tensor(Float32Array.of(scaleOf(range))) };
 }

@@ -9,7 +9,7 @@
  *   states      the largest |h| of each row of a state that becomes int8
  */
 import type { Graph, Ref } from '../graph.ts';
-import type { Site } from '../model/mamba.ts';
+import type { Site } from '../model/index.ts';
 import { type Accumulator, channelMaxima, rowMaxima } from './accumulators.ts';
 import { hessianOver } from './gptq.ts';
 import { ofLayer, rangeOver } from './ranges.ts';

@@ -19,7 +19,6 @@ import {
   type Node,
   type OpNode,
   opNode,
-  overlay,
   type Program,
   type Ref,
   reads,
@@ -58,12 +57,13 @@ const is = ({ op }: OpNode, { name }: { readonly name: string }): boolean => op.
  *
  * @throws Error where something but a linear adds to the stream; what fwht throws where it has no matrix of that size.
  */
-export function rotateResidual({ graph, weights }: Program): Program {
-  const made: Record<Ref, LazyTensor> = {};
+export function rotateResidual(program: Program): Program {
+  const { graph, weights } = program;
+  const made = new Map<Ref, LazyTensor>();
   const f32 = (ref: Ref) => weights.read(ref) as Matrix;
   const folded = (ref: Ref, fold: (w: Matrix) => Matrix): Ref => {
     const name = nameOf.residual(ref);
-    made[name] = { shape: weights.shape(ref), read: () => fold(f32(ref)) };
+    made.set(name, { ...graph.weights.get(ref)!, read: () => fold(f32(ref)) });
     return name;
   };
   const readers = (ref: Ref): readonly Node[] => graph.nodes.filter(node => reads(node).includes(ref));
@@ -144,8 +144,5 @@ export function rotateResidual({ graph, weights }: Program): Program {
       nodes.push(back);
     }
   }
-  return {
-    graph: withNodes(graph, nodes, [...graph.weights, ...Object.keys(made)]),
-    weights: overlay(weights, made),
-  };
+  return withNodes(program, nodes, made);
 }

@@ -9,8 +9,18 @@
  *
  * Everything is symmetric: real = q · scale, no zero point.
  */
-import { number, object, oneOf, unexpected } from '../formats/json.ts';
-import { blockRoles, blockSites, type Role, roles, type Site, sites } from '../model/mamba.ts';
+import { isObject, number, object, oneOf, show, unexpected } from '../formats/json.ts';
+import { type Architecture, outerRoles, outerSites } from '../model/architecture.ts';
+import {
+  blockRoles,
+  blockSites,
+  type Role,
+  roles,
+  type Site,
+  type StateWord,
+  sites,
+  states,
+} from '../model/index.ts';
 
 export type Basis = 'none' | 'hadamard' | 'channels' | { readonly smooth: number };
 /**
@@ -45,9 +55,9 @@ export interface StateScheme {
 }
 
 export interface Recipe {
-  /** The scheme of the weights of the blocks: in_proj, conv1d, x_proj, dt_proj, out_proj. Absent: float. */
+  /** The scheme of all weights of the blocks that have a role. Absent: float. */
   readonly weights?: WeightScheme;
-  /** The scheme of the sites of the blocks (the paper's nine). Absent: float. */
+  /** The scheme of all sites of the blocks (of Mamba: the paper's nine). Absent: float. */
   readonly acts?: SiteScheme;
   /** Patches of single sites. */
   readonly at?: { readonly [S in Site]?: Partial<SiteScheme> };
@@ -56,7 +66,9 @@ export interface Recipe {
   /** The basis of the residual stream, folded into the weights that write and read it. Absent: its own. */
   readonly residual?: 'hadamard';
   /** Schemes of the states of the blocks. Absent: float32. */
-  readonly states?: { readonly ssmState?: StateScheme };
+  readonly states?: { readonly [S in StateWord]?: StateScheme };
+  /** Words of `at`, `weightsAt` and `states` that a model need not have, so that one row can serve several families. */
+  readonly optional?: readonly (Site | Role | StateWord)[];
 }
 
 export const w8: WeightScheme = { bits: 8, per: 'tensor' };
@@ -104,7 +116,39 @@ export function weightScheme(recipe: Recipe, role: string): WeightScheme | undef
 
 /** What a recipe does to a state, by the last word of its name: `layers.0.ssmState`. Undefined where it stays float32. */
 export const stateScheme = (recipe: Recipe, state: string): StateScheme | undefined =>
-  recipe.states?.[state.slice(state.lastIndexOf('.') + 1) as 'ssmState'];
+  recipe.states?.[wordOf(state) as StateWord];
+
+/** The last part of a name: `layers.0.ssmState` → `ssmState`. */
+export const wordOf = (ref: string): string => ref.slice(ref.lastIndexOf('.') + 1);
+
+/**
+ * Checks a recipe against the model that it is to be applied to.
+ *
+ * @throws RangeError for a word that the model does not have, unless the recipe says that it is optional.
+ */
+export function checkWords(recipe: Recipe, architecture: Architecture): void {
+  const words = [
+    ['at', 'site', [...architecture.sites, ...outerSites]],
+    ['weightsAt', 'weight', [...architecture.roles, ...outerRoles]],
+    ['states', 'state', architecture.states],
+  ] as const;
+  const optional: readonly string[] = recipe.optional ?? [];
+  for (const [field, kind, has] of words)
+    for (const word of Object.keys(recipe[field] ?? {}))
+      if (!has.includes(word) && !optional.includes(word))
+        throw new RangeError(
+          `recipe.${field}: ${architecture.name} has no ${kind} ${show(word)}; it has ${has.join(', ') || 'none'}`,
+        );
+}
+
+/** Whether two recipes say the same, whatever the order of their fields. */
+export const sameRecipe = (a: Recipe, b: Recipe): boolean => sorted(a) === sorted(b);
+
+/** The JSON of a value with the keys of every object in alphabetical order. */
+const sorted = (value: unknown): string =>
+  JSON.stringify(value, (_, inner) =>
+    isObject(inner) ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1))) : inner,
+  );
 
 /** The recipe with another p (or a list) at every site that has a percentile range: p belongs to the model, not to the method. */
 export function withPercentile(recipe: Recipe, p: number | readonly number[]): Recipe {
@@ -125,7 +169,15 @@ export function withPercentile(recipe: Recipe, p: number | readonly number[]): R
  * @throws TypeError naming the field, its value and what was expected.
  */
 export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
-  const recipe = object(json, where, ['weights', 'acts', 'at', 'weightsAt', 'residual', 'states']);
+  const recipe = object(json, where, [
+    'weights',
+    'acts',
+    'at',
+    'weightsAt',
+    'residual',
+    'states',
+    'optional',
+  ]);
   if (recipe.residual !== undefined) oneOf(recipe.residual, `${where}.residual`, ['hadamard']);
   if (recipe.weights !== undefined) parseWeights(recipe.weights, `${where}.weights`);
   if (recipe.acts !== undefined) parseSite(recipe.acts, `${where}.acts`, true);
@@ -133,12 +185,18 @@ export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
     parseSite(patch, `${where}.at.${site}`, false);
   for (const [role, scheme] of Object.entries(object(recipe.weightsAt ?? {}, `${where}.weightsAt`, roles)))
     parseWeights(scheme, `${where}.weightsAt.${role}`);
-  for (const [state, scheme] of Object.entries(object(recipe.states ?? {}, `${where}.states`, ['ssmState'])))
+  for (const [state, scheme] of Object.entries(object(recipe.states ?? {}, `${where}.states`, states)))
     oneOf(
       object(scheme, `${where}.states.${state}`, ['bits']).bits,
       `${where}.states.${state}.bits`,
       [16, 8],
     );
+  if (recipe.optional !== undefined) {
+    if (!Array.isArray(recipe.optional))
+      unexpected(`${where}.optional`, 'an array of words', recipe.optional);
+    const words = [...sites, ...roles, ...states];
+    for (const [i, word] of recipe.optional.entries()) oneOf(word, `${where}.optional[${i}]`, words);
+  }
   return recipe as Recipe;
 }
 

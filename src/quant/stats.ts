@@ -6,10 +6,11 @@
  * `version`, `recipe` (the scheme, as JSON), `source` (the identity of the float weights) and `calibration` (JSON).
  */
 import type { ByteSource } from '../formats/bytes.ts';
+import { parseJson } from '../formats/json.ts';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
 import type { Ref } from '../graph.ts';
 import type { Tensor } from '../tensor.ts';
-import type { Recipe } from './scheme.ts';
+import { type Recipe, sameRecipe } from './scheme.ts';
 
 /** What calibration saw, by the names of sites and states. */
 export interface Stats {
@@ -79,7 +80,12 @@ export function loadStats(
     throw new Error(
       `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
     );
-  if (recipe !== JSON.stringify(expected.recipe))
+  if (
+    !sameRecipe(
+      parseJson(new TextEncoder().encode(recipe), `${file.name}: recipe`) as Recipe,
+      expected.recipe,
+    )
+  )
     throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
   const read = (suffix: string) =>
     [...file.tensors.keys()].flatMap(name =>

@@ -2,7 +2,7 @@
  * Weights as integers. With 8 bits, a scale is the absmax of a part / 127; nothing is clipped, and halves round to even (Quamba).
  * With 4 bits, two integers are in a byte; int4.ts finds the scales, and int4.ts or gptq.ts rounds.
  */
-import type { LazyTensor, Ref, Weights } from '../graph.ts';
+import type { LazyTensor, Program, Ref } from '../graph.ts';
 import { absmax, scaleOf } from '../ops/absmax-scale.ts';
 import { packed, packedColumns } from '../ops/nibbles.ts';
 import { quantize } from '../ops/quantize.ts';
@@ -74,7 +74,7 @@ function scaleShape(
  * weight after the other never has two of them in memory. Whoever reads the integers of a weight before its scales quantizes it
  * once only.
  */
-export function integerWeights(weights: Weights): {
+export function integerWeights({ graph, weights }: Program): {
   /** The names of a weight's integers and of its scales. The scales are [p, g] for a matrix product, [1] or [o] for rows. */
   of(
     ref: Ref,
@@ -82,9 +82,9 @@ export function integerWeights(weights: Weights): {
     as: 'matrix' | 'rows',
     curvature?: () => Curvature,
   ): { readonly q: Ref; readonly scale: Ref };
-  readonly made: Readonly<Record<Ref, LazyTensor>>;
+  readonly made: ReadonlyMap<Ref, LazyTensor>;
 } {
-  const made: Record<Ref, LazyTensor> = {};
+  const made = new Map<Ref, LazyTensor>();
   const known = new Map<Ref, Tensor<'f32'>>(); // scales, by their integers
   return {
     made,
@@ -93,7 +93,7 @@ export function integerWeights(weights: Weights): {
         throw new Error(`quantize: ${ref} has scales for groups of columns, which only a linear can read`);
       const q = nameOf.integers(ref, scheme);
       const scale = as === 'matrix' ? nameOf.matrixScale(q) : nameOf.scale(q);
-      const shape = weights.shape(ref);
+      const { shape } = graph.weights.get(ref)!;
       const integers = (): IntegerWeight => {
         const integer = quantizeWeight(weights.read(ref) as Tensor<'f32'>, scheme, curvature);
         known.set(q, integer.scale);
@@ -101,14 +101,16 @@ export function integerWeights(weights: Weights): {
       };
       const [p, g] = scaleShape(scheme, shape);
       const scales = as === 'matrix' ? [p, g] : [p];
-      made[q] = {
+      made.set(q, {
+        dtype: 'i8',
         shape: scheme.bits === 4 ? [shape[0], packedColumns(shape[1])] : shape,
         read: () => integers().q,
-      };
-      made[scale] = {
+      });
+      made.set(scale, {
+        dtype: 'f32',
         shape: scales,
         read: () => tensor((known.get(q) ?? integers().scale).data, scales),
-      };
+      });
       return { q, scale };
     },
   };

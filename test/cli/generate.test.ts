@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openFolder } from '../../src/formats/disk.ts';
-import { openFloatModel } from '../../src/open/model.ts';
+import { openFloatModel } from '../../src/open/float.ts';
 import { load } from '../../src/open/node.ts';
 import { calibrate, needsCalibration } from '../../src/quant/calibrate.ts';
 import { type RecipeName, recipes } from '../../src/quant/recipes.ts';

@@ -13,7 +13,7 @@ import { siteArms } from '../../src/eval/sensitivity.ts';
 import { arms, claims, judge, measureTechniques, type TechniqueRow } from '../../src/eval/techniques.ts';
 import { windowsOf } from '../../src/eval/windows.ts';
 import type { Program } from '../../src/graph.ts';
-import { blockSites } from '../../src/model/mamba.ts';
+import { blockSites } from '../../src/model/index.ts';
 import { calibrate } from '../../src/quant/calibrate.ts';
 import { planOf, samplesOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { prepare } from '../../src/backends/backend.ts';
 import { wasm } from '../../src/backends/wasm/index.ts';
 import { type Program, weightsOf } from '../../src/graph.ts';
-import type { Site } from '../../src/model/mamba.ts';
+import type { Site } from '../../src/model/index.ts';
 import { once } from '../../src/once.ts';
 import { ops } from '../../src/ops/index.ts';
 import { calibrate } from '../../src/quant/calibrate.ts';
@@ -31,14 +31,15 @@ interface Plan {
 const golden = readGolden('real-ranges/layer');
 const planted = golden.attrs as unknown as Plan;
 const tokens = golden.inputs.tokens.data as Int32Array;
-const { dInner: d, ...shape } = shapes['mamba-130m'];
+const config = { ...shapes['mamba-130m'], layers: 1, vocabSize: 64 };
+const { dInner: d } = config;
 const outliers = planted.groups.outliers;
 
 /** The random model with what the golden's attributes say planted into its weights. */
 const program: Program = (() => {
-  const { graph, weights } = randomModel({ ...shape, dInner: d, layers: 1, vocabSize: 64 }, planted.seed);
+  const { graph, weights } = randomModel(config, planted.seed);
   const name = (short: string) => `backbone.layers.0.${short}`;
-  const changed = graph.weights.map(ref => {
+  const changed = [...graph.weights.keys()].map(ref => {
     const { shape, data } = weights.read(ref) as Tensor<'f32'>;
     const columns = shape[1] ?? 1;
     for (const [short, axis, index, factor] of planted.scale)

@@ -5,7 +5,6 @@ import { readSafetensors } from '../../src/formats/safetensors.ts';
 import {
   flatten,
   type OpNode,
-  overlay,
   type Program,
   type Ref,
   trace,
@@ -155,8 +154,8 @@ describe.each(names)('%s', name => {
       const { graph, weights } = planOfToy(of, recipe);
       expect(graph.nodes.filter(node => node.kind === 'site')).toEqual([]);
       for (const { role, in: inputs } of floatNodes(of.program))
-        if (weightScheme(recipe, role)) expect(graph.weights).not.toContain(inputs.w);
-      const types = new Set(graph.weights.map(ref => weights.read(ref).dtype));
+        if (weightScheme(recipe, role)) expect(graph.weights.has(inputs.w)).toBe(false);
+      const types = new Set([...graph.weights.keys()].map(ref => weights.read(ref).dtype));
       expect(types.has('i8')).toBe(recipe.weights !== undefined);
     }
   });
@@ -192,8 +191,8 @@ describe.each(names)('%s', name => {
 
 it('two who need a site plain share what undoes it', () => {
   const graph = trace((g, tokens) => {
-    const x = g.site('blockIn', g.op('x', ops.embedding, { tokens, w: g.weight('table') }));
-    const read = g.op('read', ops.linear, { x, w: g.weight('w', 'inProj') });
+    const x = g.site('blockIn', g.op('x', ops.embedding, { tokens, w: g.weight('table', [8, 8]) }));
+    const read = g.op('read', ops.linear, { x, w: g.weight('w', [8, 8], 'inProj') });
     const both = g.op('both', ops.add, { x: g.op('a', ops.silu, { x }), y: g.op('b', ops.softplus, { x }) });
     return g.op('sum', ops.add, { x: both, y: read });
   });
@@ -316,10 +315,10 @@ describe('groups of weights, which no row has', () => {
   };
   it('are scales of their own', () => {
     expect(errorOf(toy, finer)).toBeLessThan(0.3);
-    const { weights } = planOfToy(toy, finer);
+    const { graph, weights } = planOfToy(toy, finer);
     const scale = 'backbone.layers.0.mixer.in_proj.weight.i8-groups-of-8.wscale';
     expect(weights.read(scale).shape).toEqual([96, 3]);
-    expect(weights.shape(scale)).toEqual([96, 3]);
+    expect(graph.weights.get(scale)).toEqual({ dtype: 'f32', shape: [96, 3] });
   });
 
   it('are refused where the op that reads the weight has no such form', () => {
@@ -355,7 +354,7 @@ describe('parseRecipe', () => {
     [null, 'recipe expected an object; got null'],
     [[], 'recipe expected an object; got []'],
     ['quamba', 'recipe expected an object; got "quamba"'],
-    [{ name: 'x' }, 'recipe: no field "name"; expected weights, acts, at, weightsAt, residual, states'],
+    [{ name: 'x' }, 'recipe: no field "name"; expected weights, acts, at, weightsAt, residual, states, optional'],
     [{ residual: 'none' }, 'recipe.residual expected hadamard; got "none"'],
     [{ weights: { bits: 8 } }, 'recipe.weights.per expected tensor or row or { "group": size }; got nothing'],
     [{ weights: { bits: 6, per: 'tensor' } }, 'recipe.weights.bits expected 8 or 4; got 6'],
@@ -381,9 +380,11 @@ describe('parseRecipe', () => {
     [{ at: { scanIn: 'clip' } }, 'recipe.at.scanIn expected an object; got "clip"'],
     [{ weightsAt: { lmHead: { bits: 8, per: 'row' } } }, 'recipe.weightsAt: no field "lmHead"; expected inProj, conv, xProj, dtProj, outProj, embedding, head'],
     [{ states: { ssmState: { bits: 4 } } }, 'recipe.states.ssmState.bits expected 16 or 8; got 4'],
-    [{ states: { convState: { bits: 16 } } }, 'recipe.states: no field "convState"; expected ssmState'],
+    [{ states: { kvCache: { bits: 16 } } }, 'recipe.states: no field "kvCache"; expected convState, ssmState'],
     [{ states: { ssmState: 16 } }, 'recipe.states.ssmState expected an object; got 16'],
     [{ weightsAt: { head: 8 } }, 'recipe.weightsAt.head expected an object; got 8'],
+    [{ optional: 'gate' }, 'recipe.optional expected an array of words; got "gate"'],
+    [{ optional: ['gates'] }, 'recipe.optional[0] expected blockIn or convIn or gate or scanIn or dtLow or B or C or dt or scanOut or headIn or inProj or conv or xProj or dtProj or outProj or embedding or head or convState or ssmState; got "gates"'],
   ];
   it.each(wrong)('%j: %s', (json, message) => {
     expect(() => parseRecipe(json)).toThrow(new TypeError(message));
@@ -532,18 +533,18 @@ describe('a checkpoint', () => {
 
   it('holds F16 only what F16 has', () => {
     const halves = 'backbone.norm_f.weight';
-    const size = plan.weights.shape(halves)[0];
+    const type = plan.graph.weights.get(halves)!;
+    const [size] = type.shape;
     const exact = tensor(Float32Array.from({ length: size }, (_, i) => 1 + i / 1024));
-    const weights = overlay(plan.weights, { [halves]: { shape: [size], read: () => exact } });
-    const mixed = { graph: withNodes(plan.graph, plan.graph.nodes, plan.graph.weights), weights };
+    const mixed = withNodes(plan, plan.graph.nodes, new Map([[halves, { ...type, read: () => exact }]]));
     const source = open(concat(savePlan(mixed, infoOf(toy, recipes.quamba))));
     const { tensors } = readSafetensors(source);
     expect(tensors.get(halves)?.dtype).toBe('F16');
     expect(tensors.get('backbone.layers.0.norm.weight')?.dtype).toBe('F32');
     expect(tensors.get('backbone.layers.0.mixer.in_proj.weight.i8')?.dtype).toBe('I8');
     const loaded = loadPlan(source).plan;
-    for (const ref of mixed.graph.weights)
-      expect(sameBits(loaded.weights.read(ref).data, weights.read(ref).data), ref).toBe(true);
+    for (const ref of mixed.graph.weights.keys())
+      expect(sameBits(loaded.weights.read(ref).data, mixed.weights.read(ref).data), ref).toBe(true);
   });
 });
 

@@ -32,7 +32,7 @@ function prepare(
 ): Executable {
   const { graph, weights } = foldConstants(program);
   const { input, result, states, nodes } = graph;
-  const types = inferTypes({ graph, weights });
+  const types = inferTypes(graph);
   const check = tokenCheck({ graph, weights });
   const plan = { nodes, inputs: [input], results: [result], states: Object.keys(states), types, weights };
   let machine: Machine | undefined = createMachine(plan, variantOf(name), {

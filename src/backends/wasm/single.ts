@@ -41,6 +41,7 @@ export function kernelOf(op: AnyOp, variant: Variant): AnyKernel {
       typed(key, tensor);
       if (key === 'tokens') checkTokens(op.name, tensor.data as Int32Array, dims.v);
     }
+    for (const [key, { dtype, shape }] of constants) types.set(key, { dtype, shape });
     for (const [key, tensor] of Object.entries(outputs)) typed(`after.${key}`, tensor);
 
     const refs = Object.fromEntries([...values.keys(), ...constants.keys()].map(key => [key, key]));

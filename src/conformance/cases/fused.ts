@@ -57,7 +57,7 @@ export function programsOf({ write }: FusedProgram): readonly {
   const graph = trace((g, tokens) => {
     const put = (name: string, value: Tensor): Ref => {
       constants.set(name, value);
-      return g.weight(name);
+      return g.weight(name, value.shape, '', value.dtype);
     };
     const floats = (shape: readonly number[], make: (i: number) => number) =>
       tensor(

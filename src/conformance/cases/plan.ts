@@ -24,7 +24,8 @@ const blockOf = (toy: Toy): Toy => ({
   program: {
     weights: toy.program.weights,
     graph: trace((g, tokens) => {
-      const w = g.weight('backbone.embeddings.weight');
+      const { shape } = toy.program.graph.weights.get('backbone.embeddings.weight')!;
+      const w = g.weight('backbone.embeddings.weight', shape);
       return block(g.scope('layers.0'), toy.config, 0, g.op('embedded', embedding, { tokens, w }));
     }),
   },

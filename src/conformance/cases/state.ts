@@ -2,7 +2,7 @@
 import { prepare } from '../../backends/backend.ts';
 import { reference } from '../../backends/reference.ts';
 import type { Executable } from '../../executable.ts';
-import { overlay, type Program, withNodes } from '../../graph.ts';
+import { type Program, withNodes } from '../../graph.ts';
 import { once } from '../../once.ts';
 import { bind, resultsOf } from '../../op.ts';
 import { DEFAULT_RECIPE, recipe } from '../../quant/recipes.ts';
@@ -50,10 +50,8 @@ const under = once((): PlanUnderTest => {
     const nodes = graph.nodes.map(node =>
       node.kind === 'op' && node.in.tokens ? { ...node, in: { ...node.in, w: named } } : node,
     );
-    return {
-      graph: withNodes(graph, nodes, [...graph.weights, named]),
-      weights: overlay(weights, { [named]: { shape: weights.shape(ref), read } }),
-    };
+    const made = { ...graph.weights.get(ref)!, read };
+    return withNodes({ graph, weights }, nodes, new Map([[named, made]]));
   };
   return { plan: withNaN(planOfToy(toys()[0], scheme)), float: toys()[0].program };
 });

@@ -6,7 +6,7 @@ import { wasm } from '../../../src/backends/wasm/index.ts';
 import * as format from '../../../src/backends/wasm/instruction-formats.ts';
 import { assemble } from '../../../src/backends/wasm/program.ts';
 import { inferTypes, type Program } from '../../../src/graph.ts';
-import { blockSites } from '../../../src/model/mamba.ts';
+import { blockSites } from '../../../src/model/index.ts';
 import { foldConstants } from '../../../src/plan/fold.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { a8, type Recipe, w8 } from '../../../src/quant/scheme.ts';
@@ -16,7 +16,7 @@ import { cut, difference, run } from '../feeds.ts';
 
 function codesOf(program: Program): readonly number[] {
   const { graph, weights } = foldConstants(program);
-  const types = inferTypes({ graph, weights });
+  const types = inferTypes(graph);
   const states = Object.keys(graph.states);
   const plan = {
     nodes: graph.nodes,
