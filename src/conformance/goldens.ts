@@ -12,12 +12,12 @@ import type { Attrs } from '../op.ts';
 import { fileOf } from '../open/files.ts';
 import { openFloatModel } from '../open/float.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
+import { keptStats } from '../open/plan.ts';
 import { openTokenizer } from '../open/tokenizer.ts';
 import { needsCalibration } from '../quant/calibrate.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { recipes } from '../quant/recipes.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { loadStats } from '../quant/stats.ts';
 import type { StateType } from '../state.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Goldens, ModelUnderTest } from './case.ts';
@@ -98,15 +98,7 @@ export function embeddedModels(): readonly ModelUnderTest[] {
     name: 'embedded',
     recipe: name,
     float: () => program,
-    plan: once(() => {
-      const file = fileOf('stats', name);
-      if (!here.has(file)) return planOf(program, recipe);
-      return planOf(
-        program,
-        recipe,
-        using(folder, file, found => loadStats(found, { recipe, source: identity() })).stats,
-      );
-    }),
+    plan: once(() => planOf(program, recipe, keptStats(folder, { name, scheme: recipe }, identity)?.stats)),
     ops: opNamesOf(program, recipe),
     text,
   }));
