@@ -8,10 +8,10 @@ import { join, relative } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { calibrationOf, known } from '../golden/hashes.mjs';
+import { ISOLATED, root, type Site, serve } from '../scripts/serve.mjs';
 import { savePlan } from '../src/index.ts';
 import { EMBEDDED_MODEL, load } from '../src/open/node.ts';
 import { launch, missing } from './browser.ts';
-import { ISOLATED, root, type Site, serve } from './serve.ts';
 
 /** What package/index.html puts there. */
 declare const quamba: typeof import('../src/web/index.ts');
