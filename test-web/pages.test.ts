@@ -133,7 +133,7 @@ async function settled(page: Page, least = 0, milliseconds = 1000): Promise<void
           ? 'settled'
           : `${now.drawn} of ${now.figures} figures drawn${isStill ? '' : ', still changing'}`;
       },
-      { timeout: 60_000, interval: 250 },
+      { interval: 250 },
     )
     .toBe('settled');
 }

@@ -151,7 +151,7 @@ describe('a program that misbehaves', () => {
     open = [];
   });
   let programs = 0;
-  function start(source: string, timeout = 20_000): ExecBackend {
+  function start(source: string, timeout = 600_000): ExecBackend {
     const file = `odd-${programs++}.mjs`;
     writeFileSync(join(here, file), source);
     const backend = execBackend(`"${process.execPath}" "${join(here, file)}"`, { timeout });

@@ -32,7 +32,7 @@ describe(`models/${NAME}`, () => {
       },
     });
     ours.logits = logits;
-  }, 120_000);
+  });
 
   it('gives the logits', () => {
     const { logits_hf_float32: f32, logits_float64: f64 } = shipped;

@@ -40,7 +40,7 @@ export async function open({ recipe, model, threads, work }) {
       measure: (prompt, continuation) =>
         page.evaluate(
           async ([prompt, continuation]) => {
-            const { session } = globalThis;
+            const { session } = /** @type {any} */ (globalThis);
             await session.reset();
             const start = performance.now();
             await session.feed(prompt, { logits: 'last' });
