@@ -142,13 +142,19 @@ const asTensors = (states: Readonly<Record<string, StateView>>): Readonly<Record
   );
 
 /** The inputs of a call, and the states before it, by name. */
-export const givenOf = ({ inputs, states }: Pick<BoundCall, 'inputs' | 'states'>): Readonly<Record<string, Tensor>> => ({
+export const givenOf = ({
+  inputs,
+  states,
+}: Pick<BoundCall, 'inputs' | 'states'>): Readonly<Record<string, Tensor>> => ({
   ...inputs,
   ...asTensors(states),
 });
 
 /** The outputs of a call, and the states after it, by name. */
-export const resultsOf = ({ outputs, states }: Pick<BoundCall, 'outputs' | 'states'>): Readonly<Record<string, Tensor>> => ({
+export const resultsOf = ({
+  outputs,
+  states,
+}: Pick<BoundCall, 'outputs' | 'states'>): Readonly<Record<string, Tensor>> => ({
   ...outputs,
   ...asTensors(states),
 });
@@ -162,12 +168,7 @@ export const resultsOf = ({ outputs, states }: Pick<BoundCall, 'outputs' | 'stat
  *
  * @throws TypeError on a wrong name, dtype or rank; RangeError on a wrong size or a violated constraint.
  */
-export function bind(
-  op: AnyOp,
-  inputs: Loose,
-  attrs: Partial<Attrs> = {},
-  kept: KeptStates = {},
-): BoundCall {
+export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}, kept: KeptStates = {}): BoundCall {
   const values = bindAttrs(op, attrs);
   const dims: Record<string, number> = {};
   for (const key in values) if (typeof values[key] === 'number') dims[key] = values[key];
@@ -183,7 +184,8 @@ export function bind(
     const signature = parse(signatures[key]);
     const value = inputs[key];
     if (value === undefined) {
-      if (!signature.optional && !isState(key)) throw new TypeError(`${op.name}: input ${key} (${op.inputs[key]}) is missing`);
+      if (!signature.optional && !isState(key))
+        throw new TypeError(`${op.name}: input ${key} (${op.inputs[key]}) is missing`);
     } else if (isView(value)) {
       unifyView(op, key, signature, value, dims);
     } else if (ArrayBuffer.isView(value)) {
@@ -222,7 +224,12 @@ export function bind(
     const given = inputs[key];
     states[key] = isView(given)
       ? given
-      : startOf(parse(op.states[key]), dims, kept[key] ?? AS_F32, bound[key]?.data as Float32Array | undefined);
+      : startOf(
+          parse(op.states[key]),
+          dims,
+          kept[key] ?? AS_F32,
+          bound[key]?.data as Float32Array | undefined,
+        );
     delete bound[key];
   }
   return { inputs: bound, outputs, states, attrs: values, dims };
@@ -243,7 +250,13 @@ function startOf({ axes }: Parsed, dims: Dims, kept: Kept, given?: Float32Array)
 }
 
 /** The letters of a state that is there already. A growing one has room for the tokens of this call. */
-function unifyView(op: AnyOp, key: string, signature: Parsed, view: StateView, dims: Record<string, number>): void {
+function unifyView(
+  op: AnyOp,
+  key: string,
+  signature: Parsed,
+  view: StateView,
+  dims: Record<string, number>,
+): void {
   const { shape, data } = view;
   const past = signature.axes[0].letter === 't' ? [shape[0] - dims.l, ...shape.slice(1)] : shape;
   unify(op, key, signature, { dtype: 'f32', shape: past, data: data.subarray(0, sizeOf(past)) }, dims);
@@ -283,13 +296,7 @@ function unify(op: AnyOp, key: string, signature: Parsed, value: Tensor, dims: R
     throw new RangeError(`${op.name}: ${key} says ${describe(value)} but holds ${value.data.length} values`);
 }
 
-function shaped(
-  op: AnyOp,
-  key: string,
-  signature: string,
-  data: Data,
-  dims: Record<string, number>,
-): Tensor {
+function shaped(op: AnyOp, key: string, signature: string, data: Data, dims: Record<string, number>): Tensor {
   const { dtype, axes, text } = parse(signature);
   const missing = axes.filter(a => extent(a, dims) === undefined);
   for (const axis of missing.slice(0, -1)) dims[axis.letter!] = 1 + axis.minus;

@@ -3,9 +3,9 @@
  */
 import type { Executable, FeedOptions } from './executable.ts';
 import { flatten, type Program, type Ref, reads, takeApart } from './graph.ts';
-import { type AnyOp, bind, formOf, type Kernel, type KeptStates } from './op.ts';
+import { type AnyOp, bind, formOf, type KeptStates, type Kernel } from './op.ts';
 import { foldConstants } from './plan/fold.ts';
-import { type PlaceTurn, sequences } from './sequences.ts';
+import { type Places, type PlaceTurn, sequences } from './sequences.ts';
 import { type Kept, type StateStore, type StateType, shapeAt, stateStore } from './state.ts';
 import { type Tensor, tensor } from './tensor.ts';
 
@@ -19,11 +19,14 @@ export const run = (program: Program, tokens: Int32Array, options?: FeedOptions)
 export const keptAs = ({ weights }: Program, { dtype, scale }: StateType): Kept =>
   scale === undefined ? { dtype } : { dtype, scale: weights.read(scale).data as Float32Array };
 
-/** An executable that calls one kernel for each op, by `kernelOf`. */
-export function interpret(
-  program: Program,
-  kernelOf: (op: AnyOp, kept: KeptStates) => AnyKernel = op => op.reference,
-): Executable {
+export type KernelOf = (op: AnyOp, kept: KeptStates) => AnyKernel;
+
+/** An executable that calls one kernel for each op, by `kernelOf`: by default the reference. */
+export const interpret = (program: Program, kernelOf?: KernelOf): Executable =>
+  sequences(program, interpretedPlaces(program, kernelOf));
+
+/** What it is made of: places in JavaScript's own memory. */
+export function interpretedPlaces(program: Program, kernelOf: KernelOf = op => op.reference): Places {
   const folded = foldConstants(program);
   const { graph, weights } = folded;
   const constants = new Map(graph.weights.map(ref => [ref, weights.read(ref)]));
@@ -63,7 +66,7 @@ export function interpret(
     return wanted === 'last' ? lastRow(logits) : logits;
   };
 
-  return sequences(program, {
+  return {
     take() {
       stores.set(taken, fresh());
       return taken++;
@@ -75,13 +78,16 @@ export function interpret(
     },
     read: (place, position) =>
       new Map(
-        types.map(({ ref, type }) => [ref, tensor(stores.get(place)!.get(ref)!.values(), shapeAt(type, position))]),
+        types.map(({ ref, type }) => [
+          ref,
+          tensor(stores.get(place)!.get(ref)!.values(), shapeAt(type, position)),
+        ]),
       ),
     write(place, values, position) {
       for (const [ref, store] of stores.get(place)!) store.load(position, values.get(ref)!.data);
     },
     feed: (turns, options) => turns.map(turn => feedOne(turn, options)),
-  });
+  };
 }
 
 const lastRow = ({ dtype, shape: [l, v], data }: Tensor<'f32'>): Tensor<'f32'> => ({
@@ -95,7 +101,9 @@ export const opsOf = ({ graph }: Program): ReadonlySet<AnyOp> =>
   new Set(flatten(graph.nodes).map(node => node.op));
 
 /** The same with how its states are kept, by the word for both. */
-export const formsOf = ({ graph }: Program): ReadonlyMap<string, { readonly op: AnyOp; readonly kept: KeptStates }> =>
+export const formsOf = ({
+  graph,
+}: Program): ReadonlyMap<string, { readonly op: AnyOp; readonly kept: KeptStates }> =>
   new Map(
     flatten(graph.nodes).map(({ op, states }) => {
       const kept = Object.fromEntries(

@@ -80,7 +80,8 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
       if (!text) throw new Error('feed: a sequence belongs to another executable');
       return usable(text);
     });
-    if (new Set(fed).size < fed.length) throw new RangeError('feed: expected each sequence once; got one of them twice');
+    if (new Set(fed).size < fed.length)
+      throw new RangeError('feed: expected each sequence once; got one of them twice');
     for (const { tokens } of turns) {
       if (tokens.length === 0) throw new RangeError('feed: expected at least one token; got none');
       check(tokens);

@@ -6,7 +6,7 @@ import type { Executable, FeedOptions, Sequence, State } from './executable.ts';
 import { fromBytes } from './formats/bytes.ts';
 import { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
 import type { Program, Ref } from './graph.ts';
-import { shapeAt, type StateType, stepsOf } from './state.ts';
+import { type StateType, shapeAt, stepsOf } from './state.ts';
 import { describe, type Tensor, tensor } from './tensor.ts';
 
 export interface Session {
@@ -50,10 +50,7 @@ export interface Runnable {
 export const STATE_FORMAT = { format: 'quamba-state', version: '2' } as const;
 
 /** A new session, at the start of a text or on a sequence that is given to it. */
-export function createSession(
-  runnable: Runnable,
-  sequence: Sequence = runnable.executable.open(),
-): Session {
+export function createSession(runnable: Runnable, sequence: Sequence = runnable.executable.open()): Session {
   const { vocabSize } = runnable;
   return {
     get position() {

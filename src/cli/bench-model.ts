@@ -1,5 +1,6 @@
 /** What `quamba bench` measures: the model of a folder, or random weights by shape. */
 import { type Backend, prepare } from '../backends/backend.ts';
+import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
 import { load } from '../open/node.ts';
 import { planOf } from '../quant/pipeline.ts';
@@ -7,7 +8,6 @@ import { randomModel } from '../random/model.ts';
 import { nominalRecipe, nominalStats } from '../random/nominal-ranges.ts';
 import { type ShapeName, shapes } from '../random/shapes.ts';
 import type { TYPES } from '../random/write-checkpoint.ts';
-import type { Executable } from '../executable.ts';
 import { recipeNamed, usage } from './terminal.ts';
 
 export type BenchOptions = {

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { DECODES, PRECISIONS } from '../backends/cuda/abi.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
+import type { Executable } from '../executable.ts';
 import { align } from '../plan/render.ts';
 import { type ShapeName, shapes } from '../random/shapes.ts';
 import { TYPES, writeCheckpoint } from '../random/write-checkpoint.ts';
-import type { Executable } from '../executable.ts';
 import { benchCuda, type CudaBenchOptions } from './bench-cuda.ts';
 import { type BenchOptions, type Opened, open } from './bench-model.ts';
 import { machine, median, rate } from './measure.ts';
@@ -134,11 +134,7 @@ function reportOf({ executable, vocabSize, about }: Opened, start: number, optio
 const READS = 8;
 
 /** Rates of each round, and their medians. What a busy moment of the machine slows, it slows alike. */
-function measure(
-  executable: Executable,
-  ids: Int32Array,
-  { promptLength, generate, rounds, json }: Options,
-) {
+function measure(executable: Executable, ids: Int32Array, { promptLength, generate, rounds, json }: Options) {
   const { bytesPerToken = 0 } = executable.about ?? {};
   const seen: { prefill: number; decode: number; read: number }[] = [];
   const progress = progressLine('round', json);

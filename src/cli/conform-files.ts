@@ -6,10 +6,12 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Backend } from '../backends/backend.ts';
 import type { Case, Vectors } from '../conformance/cases/case.ts';
-import { called, opNamed } from '../conformance/judge/judge.ts';
+import { formNamed } from '../conformance/cases/forms.ts';
+import { called } from '../conformance/judge/judge.ts';
 import { type About, type Result, toJson } from '../conformance/report/report.ts';
 import { writeFileAtomic } from '../formats/disk.ts';
 import { type Writable, writeSafetensors } from '../formats/safetensors.ts';
+import { givenOf, resultsOf } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { UsageError } from './terminal.ts';
 
@@ -41,14 +43,29 @@ function write(
     { dtype: 'F32', shape: expected[name].shape, data: roundedUp(data) },
   ]);
   const tensors = [
-    ...stored('in', call.inputs),
+    ...stored('in', givenOf(call)),
+    ...Object.entries(call.states).flatMap(([key, { scale }]): [string, Writable][] =>
+      scale ? [[`in.${key}.scale`, { dtype: 'F32', shape: [scale.length], data: scale }]] : [],
+    ),
     ...stored('out', expected),
     ...bounds,
     ...stored('got', got),
   ];
   mkdirSync(dirname(path), { recursive: true });
-  writeFileAtomic(path, writeSafetensors(tensors, { ...about, op, attrs: JSON.stringify(call.attrs) }));
+  writeFileAtomic(
+    path,
+    writeSafetensors(tensors, {
+      ...about,
+      op,
+      attrs: JSON.stringify(call.attrs),
+      kept: JSON.stringify(keptOf(call)),
+    }),
+  );
 }
+
+/** How the states of a call are kept, by name. */
+const keptOf = ({ states }: Vectors['call']): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(states).map(([key, { dtype }]) => [key, dtype]));
 
 const writeJson = (path: string, value: unknown): void =>
   writeFileAtomic(path, [new TextEncoder().encode(`${toJson(value, 1)}\n`)]);
@@ -83,9 +100,10 @@ export function emit(
         says,
         op: made.op,
         attrs: made.call.attrs,
+        kept: keptOf(made.call),
         quick,
         file,
-        inputs: Object.keys(made.call.inputs),
+        inputs: Object.keys(givenOf(made.call)),
         outputs: Object.fromEntries(outputs),
       };
     });
@@ -107,7 +125,7 @@ export function dump(folder: string, backend: Backend, failed: Case, result: Res
   writeJson(`${base}.json`, { ...about, ...result });
   const vectors = attempt(() => failed.vectors?.());
   if (!vectors) return;
-  const got = attempt(() => called(backend, opNamed(vectors.op)!, vectors.call).outputs);
+  const got = attempt(() => resultsOf(called(backend, formNamed(vectors.op)!.op, vectors.call)));
   write(`${base}.safetensors`, { address: failed.address, says: failed.says }, vectors, got);
 }
 

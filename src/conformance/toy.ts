@@ -7,11 +7,11 @@
 import { type Program, weightsOf } from '../graph.ts';
 import type { MambaConfig } from '../model/config.ts';
 import { mamba } from '../model/mamba.ts';
+import { once } from '../once.ts';
 import { calibrate, needsCalibration } from '../quant/calibrate.ts';
 import type { Stats } from '../quant/lower.ts';
 import { planOf } from '../quant/pipeline.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { once } from '../once.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { random } from '../text/random.ts';
 

@@ -2,12 +2,13 @@
  * What an ablation needs of calibration: windows that another seed draws elsewhere, and the statistics of many recipes from few
  * passes.
  */
+
+import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
 import { type Progress, calibrateAll as together } from '../quant/calibrate.ts';
 import type { Stats } from '../quant/lower.ts';
 import { samplesOf } from '../quant/pipeline.ts';
 import { type Recipe, siteAction } from '../quant/scheme.ts';
-import type { Executable } from '../executable.ts';
 import { random } from '../text/random.ts';
 
 /** How a program is run, by a backend. */

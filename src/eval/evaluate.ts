@@ -9,8 +9,8 @@ import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Model } from '../open/model.ts';
 import { bytesOf, hasher, identity } from '../plan/identity.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { statesBytes } from '../state.ts';
 import type { Session } from '../session.ts';
+import { statesBytes } from '../state.ts';
 import { BYTES, sizeOf, type Tensor } from '../tensor.ts';
 import { likelihoods, request } from './likelihood.ts';
 import {

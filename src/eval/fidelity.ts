@@ -5,8 +5,8 @@
  *   nats = mean of −log p(next token)      kl = mean of Σ p_float log (p_float / p)      top1 = share of the float model's top token
  */
 
-import type { Program } from '../graph.ts';
 import type { Executable } from '../executable.ts';
+import type { Program } from '../graph.ts';
 import type { Prepare } from './calibrations.ts';
 
 export interface Fidelity {

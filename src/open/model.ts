@@ -9,6 +9,7 @@
  */
 import { type Backend, prepare } from '../backends/backend.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
+import type { Executable } from '../executable.ts';
 import { type Folder, using } from '../formats/bytes.ts';
 import { readJson } from '../formats/json.ts';
 import { createTokenizer, type Tokenizer } from '../formats/tokenizer.ts';
@@ -16,6 +17,7 @@ import { hasWeights, openWeights } from '../formats/weights.ts';
 import type { Program } from '../graph.ts';
 import { checkWeights, type MambaConfig, parseConfig } from '../model/config.ts';
 import { mamba } from '../model/mamba.ts';
+import { once } from '../once.ts';
 import { identity } from '../plan/identity.ts';
 import { calibrate, needsCalibration, type Progress } from '../quant/calibrate.ts';
 import { type CalibrationInfo, isPlan, loadPlan, type PlanInfo } from '../quant/checkpoint.ts';
@@ -24,8 +26,6 @@ import { planOf, samplesOf } from '../quant/pipeline.ts';
 import { DEFAULT_RECIPE, FLOAT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import { loadStats } from '../quant/stats-file.ts';
-import type { Executable } from '../executable.ts';
-import { once } from '../once.ts';
 import { createSession, type Session } from '../session.ts';
 import { type GenerateOptions, generate } from '../text/generate.ts';
 

@@ -34,7 +34,10 @@ export function foldConstants(program: Program): Program {
   return { graph: withNodes(graph, nodes, constant), weights: overlay(weights, folded) };
 }
 
-function resultOf({ op, in: refs, attrs }: OpNode, get: (ref: Ref) => Tensor): Readonly<Record<string, Tensor>> {
+function resultOf(
+  { op, in: refs, attrs }: OpNode,
+  get: (ref: Ref) => Tensor,
+): Readonly<Record<string, Tensor>> {
   const call = bind(op, Object.fromEntries(Object.entries(refs).map(([key, ref]) => [key, get(ref)])), attrs);
   op.reference(call.inputs, call.attrs, call.outputs, call.dims, call.states);
   return call.outputs;

@@ -136,7 +136,8 @@ function string(json: unknown, where: string): string {
 
 function stateType(json: unknown, where: string): StateType {
   const { type, scale } = object(json, where);
-  const [, dtype, sizes] = /^(f32|f16|i8)\[((?:t|\d+)(?:, \d+)*)\]$/.exec(string(type, `${where}.type`)) ?? [];
+  const [, dtype, sizes] =
+    /^(f32|f16|i8)\[((?:t|\d+)(?:, \d+)*)\]$/.exec(string(type, `${where}.type`)) ?? [];
   if (!sizes) unexpected(`${where}.type`, 'a type such as f32[1536, 16]', type);
   const shape = sizes.split(', ').map(size => (size === 't' ? size : Number(size)));
   if (shape.some(size => size !== 't' && !(Number.isSafeInteger(size) && size > 0)))
@@ -144,7 +145,11 @@ function stateType(json: unknown, where: string): StateType {
   const most = sizeOf(shape.filter(size => size !== 't'));
   if (most > MOST_STATE) unexpected(`${where}.type`, `at most ${MOST_STATE} values`, type);
   if ((dtype === 'i8') !== (scale !== undefined))
-    unexpected(`${where}.scale`, dtype === 'i8' ? 'the name of a constant' : `nothing beside ${dtype}`, scale);
+    unexpected(
+      `${where}.scale`,
+      dtype === 'i8' ? 'the name of a constant' : `nothing beside ${dtype}`,
+      scale,
+    );
   return {
     dtype: dtype as StateType['dtype'],
     shape,

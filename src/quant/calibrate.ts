@@ -4,10 +4,11 @@
  * A range is observed after the transform of its site: a scale taken before a rotation is wrong. Where each channel has a
  * scale of its own, the range is seen before, and is the most that a channel's may be.
  */
+
+import type { Executable, Observer } from '../executable.ts';
 import { type Node, type Program, type Ref, type SiteNode, withNodes } from '../graph.ts';
 import type { Site } from '../model/mamba.ts';
 import { absmax } from '../ops/absmax-scale.ts';
-import type { Executable, Observer } from '../executable.ts';
 import { interpret } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
 import { hessianObserver } from './gptq.ts';

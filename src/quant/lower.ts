@@ -18,6 +18,7 @@ import {
   type SiteNode,
   withNodes,
 } from '../graph.ts';
+import { once } from '../once.ts';
 import { absmaxScale, scaleOf } from '../ops/absmax-scale.ts';
 import { dequantize } from '../ops/dequantize.ts';
 import { dequantizeI4 } from '../ops/dequantize-i4.ts';
@@ -27,7 +28,6 @@ import { linear } from '../ops/linear.ts';
 import { linearI4 } from '../ops/linear-i4.ts';
 import { linearI8 } from '../ops/linear-i8.ts';
 import { quantize as quantizeOp } from '../ops/quantize.ts';
-import { once } from '../once.ts';
 import type { StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
@@ -209,7 +209,10 @@ export function quantize(
     }
   }
   const made = { ...scales, ...weights.made };
-  const graph = withNodes({ ...program.graph, states }, nodes, [...program.graph.weights, ...Object.keys(made)]);
+  const graph = withNodes({ ...program.graph, states }, nodes, [
+    ...program.graph.weights,
+    ...Object.keys(made),
+  ]);
   const result = alias.get(graph.result) ?? graph.result;
   return { graph: { ...graph, result }, weights: overlay(program.weights, made) };
 }

@@ -8,10 +8,11 @@ import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_thread
 import { UsageError } from '../../cli/terminal.ts';
 import { Unsupported } from '../../conformance/cases/case.ts';
 import { isObject, type JsonObject, parseJson, show } from '../../formats/json.ts';
-import type { Attrs } from '../../op.ts';
+import { type Attrs, formOf, givenOf, resultsOf } from '../../op.ts';
 import { bytesOf } from '../../plan/identity.ts';
 import type { AnyKernel } from '../../run.ts';
-import { BYTES, type DType, sizeOf, type Tensor } from '../../tensor.ts';
+import type { StateView } from '../../state.ts';
+import { BYTES, type DType, sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import type { Backend } from '../backend.ts';
 import { EXEC_WORKER } from './worker.ts';
 
@@ -60,10 +61,26 @@ function frameOf(header: object, size: number) {
   return { frame, data: frame.subarray(8 + json.length) };
 }
 
-/** The frame of a call, as it goes to the program. */
-export function callFrame(op: string, attrs: Attrs, inputs: Tensors, outputs: Tensors) {
+/**
+ * The frame of a call, as it goes to the program. States stand among the inputs and the outputs; `kept` says how they are kept
+ * where that is not f32, and the steps of int8 are one more input, `h.scale`.
+ */
+export function callFrame(
+  op: string,
+  attrs: Attrs,
+  inputs: Tensors,
+  outputs: Tensors,
+  kept: Readonly<Record<string, string>> = {},
+) {
   const { places, total } = layOut(inputs);
-  const { frame, data } = frameOf({ op, attrs, inputs: places, outputs: layOut(outputs).places }, total);
+  const header = {
+    op,
+    attrs,
+    ...(Object.keys(kept).length > 0 && { kept }),
+    inputs: places,
+    outputs: layOut(outputs).places,
+  };
+  const { frame, data } = frameOf(header, total);
   for (const { name, offset } of places) data.set(bytesOf(inputs[name]), offset);
   return frame;
 }
@@ -140,12 +157,20 @@ export function execBackend(command: string, { timeout = 30_000 } = {}): ExecBac
   }
 
   const kernels = new Map<string, AnyKernel>(
-    ops.map(op => [
-      op,
-      (inputs, attrs, outputs) => {
-        const { places, total } = layOut(outputs as Tensors);
-        const frame = callFrame(op, attrs, inputs as Tensors, outputs as Tensors);
-        const who = `backend ${name}: ${op}`;
+    ops.map(form => [
+      form,
+      (inputs, attrs, outputs, _, states) => {
+        const [op] = form.split('/');
+        const views: readonly (readonly [string, StateView])[] = Object.entries(states);
+        const steps = views.flatMap(([key, { scale }]) => (scale ? [[`${key}.scale`, tensor(scale)]] : []));
+        const given = { ...givenOf({ inputs: inputs as Tensors, states }), ...Object.fromEntries(steps) };
+        const made = resultsOf({ outputs: outputs as Tensors, states });
+        const kept = Object.fromEntries(
+          views.flatMap(([key, { dtype }]) => (dtype === 'f32' ? [] : [[key, dtype]])),
+        );
+        const { places, total } = layOut(made);
+        const frame = callFrame(op, attrs, given, made, kept);
+        const who = `backend ${name}: ${form}`;
         const { header, data } = answered(who, { frame, most: total });
         if (typeof header.unsupported === 'string') throw new Unsupported(header.unsupported);
         if (typeof header.error === 'string') throw new Error(`${who}: ${header.error}`);
@@ -156,11 +181,11 @@ export function execBackend(command: string, { timeout = 30_000 } = {}): ExecBac
         if (data.length !== total)
           throw new Error(`${who}: answered with ${data.length} bytes of outputs; expected ${total}`);
         for (const { name: key, offset, bytes } of places)
-          bytesOf((outputs as Tensors)[key]).set(data.subarray(offset, offset + bytes));
+          bytesOf(made[key]).set(data.subarray(offset, offset + bytes));
       },
     ]),
   );
-  return { name, kernelOf: op => kernels.get(op.name), dispose };
+  return { name, kernelOf: (op, kept) => kernels.get(formOf(op, kept)), dispose };
 }
 
 function checkGreeting(command: string, header: JsonObject): { name: string; ops: string[] } {

@@ -3,8 +3,9 @@
  * a memory of its own (machine.ts), and a loop inside WebAssembly runs it (assembly/execute.ts), on one thread or on many
  * (threads.ts).
  */
-import { inferTypes, type Program } from '../../graph.ts';
+
 import type { Executable } from '../../executable.ts';
+import { inferTypes, type Program } from '../../graph.ts';
 import { foldConstants } from '../../plan/fold.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Backend, PrepareOptions } from '../backend.ts';

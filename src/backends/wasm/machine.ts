@@ -2,8 +2,9 @@
  * A plan in the memory of a WebAssembly instance: weights packed once, values in their places, one call into WebAssembly
  * for each chunk of rows.
  */
-import type { Ref } from '../../graph.ts';
+
 import type { ExecutableInfo, FeedOptions, Observer, State } from '../../executable.ts';
+import type { Ref } from '../../graph.ts';
 import { type Data, describe, type Tensor, zeros } from '../../tensor.ts';
 import { keeper } from '../held.ts';
 import { padded, rowBytes } from './memory.ts';

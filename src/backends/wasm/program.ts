@@ -5,8 +5,8 @@
  *        ╰─── do not depend on how many rows ───╯╰──────────── laid out anew for `rows` ─────────╯
  */
 import { type Node, type OpNode, type Ref, reads, type ValueType, type Weights } from '../../graph.ts';
-import { type AnyOp, bind, parse } from '../../op.ts';
 import { once } from '../../once.ts';
+import { type AnyOp, bind, parse } from '../../op.ts';
 import { type DType, sizeOf, type Tensor } from '../../tensor.ts';
 import { fused } from './fused.ts';
 import { type Call, type Instruction, instructions, type Operand } from './instructions.ts';

@@ -1,9 +1,10 @@
 /** An op alone: a plan of one node. What has one row for each token is an input, the rest are constants. */
+
+import type { State } from '../../executable.ts';
 import { opNode, type Ref, type ValueType, weightsOf } from '../../graph.ts';
 import { type AnyOp, parse } from '../../op.ts';
 import { checkTokens } from '../../ops/embedding.ts';
 import type { AnyKernel } from '../../run.ts';
-import type { State } from '../../executable.ts';
 import { type Tensor, zeros } from '../../tensor.ts';
 import { load } from './machine.ts';
 import { BASE, instantiate, type Kernels, type Variant } from './variants.ts';

@@ -52,9 +52,9 @@ export const layoutBugs: readonly Broken[] = [
     'conv-bias-after-silu',
     'The bias is added to the activation.',
     causalConv1d,
-    (inputs, attrs, outputs, dims) => {
+    (inputs, attrs, outputs, dims, states) => {
       const { b, ...rest } = inputs;
-      causalConv1d.reference(rest, attrs, outputs, dims);
+      causalConv1d.reference(rest, attrs, outputs, dims, states);
       const { data } = outputs.y;
       if (b) for (const [i, y] of data.entries()) data[i] = f(y + b.data[i % dims.d]);
     },

@@ -157,18 +157,22 @@ export const roundingBugs: readonly Broken[] = [
   ),
   tolerated(
     '−0 and +0 are equal numbers',
-    inEveryKernel('minus-zero-lost', 'Every −0 comes out as +0.', right => (inputs, attrs, outputs, dims) => {
-      right(inputs, attrs, outputs, dims);
-      for (const { data } of tensorsOf(outputs)) for (const [i, x] of data.entries()) data[i] = x + 0;
-    }),
+    inEveryKernel(
+      'minus-zero-lost',
+      'Every −0 comes out as +0.',
+      right => (inputs, attrs, outputs, dims, states) => {
+        right(inputs, attrs, outputs, dims, states);
+        for (const { data } of tensorsOf(outputs)) for (const [i, x] of data.entries()) data[i] = x + 0;
+      },
+    ),
   ),
   tolerated(
     'accelerators flush; nothing in a model depends on what is below 2⁻¹²⁶',
     inEveryKernel(
       'denormals-flushed',
       'Every result below 2⁻¹²⁶ comes out as 0.',
-      right => (inputs, attrs, outputs, dims) => {
-        right(inputs, attrs, outputs, dims);
+      right => (inputs, attrs, outputs, dims, states) => {
+        right(inputs, attrs, outputs, dims, states);
         for (const { data } of tensorsOf(outputs))
           for (const [i, x] of data.entries()) if (Math.abs(x) < TINY) data[i] = 0;
       },

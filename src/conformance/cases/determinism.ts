@@ -1,17 +1,17 @@
 /** The same bits whenever the same is asked: at every repetition, and with any number of threads. */
 
+import type { Executable } from '../../executable.ts';
 import type { Program } from '../../graph.ts';
 import { resultsOf } from '../../op.ts';
 import { DEFAULT_RECIPE, recipes } from '../../quant/recipes.ts';
-import type { Executable } from '../../executable.ts';
 import { compare } from '../judge/compare.ts';
 import { called, caseOf, Skipped, worstOf } from '../judge/judge.ts';
 import { cut, fed, type Outcomes, opNamesOf, withExecutable } from '../plan.ts';
 import type { Subject } from '../suite.ts';
 import { planOfToy, toys } from '../toy.ts';
 import type { Case } from './case.ts';
-import { textFor } from './plan.ts';
 import { type Form, forms } from './forms.ts';
+import { textFor } from './plan.ts';
 import { callsOf } from './small-calls.ts';
 
 const TIMES = 3;
@@ -31,7 +31,9 @@ const ofForm = ({ backend }: Subject, form: Form): Case =>
     () =>
       worstOf(
         callsOf(form).flatMap(call => {
-          const [first, ...again] = Array.from({ length: TIMES }, () => resultsOf(called(backend, form.op, call)));
+          const [first, ...again] = Array.from({ length: TIMES }, () =>
+            resultsOf(called(backend, form.op, call)),
+          );
           return again.map(outputs => compare(first, outputs, 'exact'));
         }),
       ),

@@ -1,9 +1,9 @@
 /** Every fused op as a program of one fused node, against the ops that it is made of. */
 import { type Builder, type Program, type Ref, trace, weightsOf } from '../../graph.ts';
+import { once } from '../../once.ts';
 import { ops } from '../../ops/index.ts';
 import { fuse } from '../../plan/fuse.ts';
 import { formsOf } from '../../run.ts';
-import { once } from '../../once.ts';
 import type { StateType } from '../../state.ts';
 import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
@@ -304,13 +304,7 @@ export const fusedCases = ({ backend, profile }: Subject): Case[] =>
           programs().flatMap(({ program, isCodes }) =>
             withExecutable(backend, program, executable =>
               LENGTHS.map(length =>
-                judge(
-                  profile,
-                  program,
-                  isCodes,
-                  length,
-                  fed(executable.open(), [textOf(length)]),
-                ),
+                judge(profile, program, isCodes, length, fed(executable.open(), [textOf(length)])),
               ),
             ),
           ),

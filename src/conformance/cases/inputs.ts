@@ -3,7 +3,7 @@ import { type AnyOp, type Attrs, type BoundCall, bind, parse } from '../../op.ts
 import { packedColumns } from '../../ops/nibbles.ts';
 import { type Tensor, zeros } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
-import type { Form } from './forms.ts';
+import { type Form, keptAll } from './forms.ts';
 
 /** Sizes by letter, and attributes by name. */
 export type Choice = Readonly<Record<string, number | boolean | string>>;
@@ -77,14 +77,19 @@ export const optionalOf = (op: AnyOp): readonly string[] => [
 ];
 
 /** Steps of a state in int8, in which some values saturate. */
-export function stepsFor(op: AnyOp, key: string, choice: Choice, seed: number): Float32Array {
+export function stepsFor(op: AnyOp, choice: Choice, seed: number): Float32Array {
   const next = random(500 * seed);
-  const [rows] = inputOf(op, key, choice, next, gauss).shape;
+  const [rows] = inputOf(op, Object.keys(op.states)[0], choice, next, gauss).shape;
   return Float32Array.from({ length: rows }, () => 0.002 + 0.02 * next());
 }
 
 /** A call of these sizes, without the inputs that are to be absent. Letters that are not given (s, p, g) are 1, h follows from i. */
-export function ordinaryCall({ op, dtype }: Pick<Form, 'op' | 'dtype'>, choice: Choice, absent: readonly string[] = [], seed = 1): BoundCall {
+export function ordinaryCall(
+  { op, dtype }: Pick<Form, 'op' | 'dtype'>,
+  choice: Choice,
+  absent: readonly string[] = [],
+  seed = 1,
+): BoundCall {
   const inputs = Object.fromEntries(
     Object.keys({ ...op.inputs, ...op.states }).flatMap((key, i) =>
       absent.includes(key)
@@ -92,11 +97,6 @@ export function ordinaryCall({ op, dtype }: Pick<Form, 'op' | 'dtype'>, choice: 
         : [[key, inputOf(op, key, choice, random(1000 * seed + i), MAKERS[`${op.name} ${key}`] ?? gauss)]],
     ),
   );
-  const kept = Object.fromEntries(
-    Object.keys(op.states).map(key => [
-      key,
-      { dtype, ...(dtype === 'i8' && { scale: stepsFor(op, key, choice, seed) }) },
-    ]),
-  );
+  const kept = keptAll(op, { dtype, ...(dtype === 'i8' && { scale: stepsFor(op, choice, seed) }) });
   return bind(op, inputs, attrsOf(op, choice), kept);
 }

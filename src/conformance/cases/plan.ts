@@ -1,10 +1,10 @@
 /** Whole blocks and whole models, under every recipe. */
 import { trace } from '../../graph.ts';
 import { block } from '../../model/mamba.ts';
+import { once } from '../../once.ts';
 import { embedding } from '../../ops/embedding.ts';
 import { DEFAULT_RECIPE, FLOAT_RECIPE, recipes } from '../../quant/recipes.ts';
 import type { Recipe } from '../../quant/scheme.ts';
-import { once } from '../../once.ts';
 import { random } from '../../text/random.ts';
 import { caseOf } from '../judge/judge.ts';
 import { cut, fed, judgeOutcomes, opNamesOf, type PlanUnderTest, withExecutable } from '../plan.ts';
@@ -44,12 +44,7 @@ export const feedCase = (
     const under = make();
     const fedText = text();
     return withExecutable(backend, under.plan, executable =>
-      judgeOutcomes(
-        profile,
-        under,
-        fedText,
-        fed(executable.open(), cut(fedText, sizes)),
-      ),
+      judgeOutcomes(profile, under, fedText, fed(executable.open(), cut(fedText, sizes))),
     );
   });
 

@@ -1,15 +1,23 @@
 /** What edge cases are made of. */
-import type { AnyOp, Attrs } from '../../op.ts';
+import type { AnyOp, Attrs, KeptStates } from '../../op.ts';
+import type { StateType } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
-import { attrsOf, type Choice, gauss, inputOf } from '../cases/inputs.ts';
+import { type Form, keptAll } from '../cases/forms.ts';
+import { attrsOf, type Choice, gauss, inputOf, stepsFor } from '../cases/inputs.ts';
 
 /** An op, what is on edge, what that shows, and the call. */
 export type Edge = readonly [
   op: AnyOp,
   what: string,
   says: string,
-  make: () => { readonly inputs: Readonly<Record<string, Tensor>>; readonly attrs?: Attrs },
+  make: () => {
+    readonly inputs: Readonly<Record<string, Tensor>>;
+    readonly attrs?: Attrs;
+    readonly kept?: KeptStates;
+  },
+  /** How its states are kept; f32 by default. */
+  dtype?: StateType['dtype'],
 ];
 
 export const f32 = (values: Iterable<number>, ...shape: number[]): Tensor<'f32'> => {
@@ -64,10 +72,11 @@ const SIGNS: Readonly<Record<string, (next: () => number) => number>> = {
 };
 
 /** Inputs of all sizes that f32 has, infinities apart. */
-export function extremeCall(op: AnyOp, choice: Choice): ReturnType<Edge[3]> {
-  const inputs = Object.keys(op.inputs).map((key, i) => [
+export function extremeCall({ op, dtype }: Form, choice: Choice): ReturnType<Edge[3]> {
+  const inputs = Object.keys({ ...op.inputs, ...op.states }).map((key, i) => [
     key,
     inputOf(op, key, choice, random(7000 + i), SIGNS[key] ?? extreme),
   ]);
-  return { inputs: Object.fromEntries(inputs), attrs: attrsOf(op, choice) };
+  const kept = keptAll(op, { dtype, ...(dtype === 'i8' && { scale: stepsFor(op, choice, 7) }) });
+  return { inputs: Object.fromEntries(inputs), attrs: attrsOf(op, choice), kept };
 }

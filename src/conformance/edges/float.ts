@@ -5,7 +5,7 @@ import { random } from '../../text/random.ts';
 import { gauss } from '../cases/inputs.ts';
 import { around, both, type Edge, everyExponent, f32, times } from './edge.ts';
 
-const { softplus, silu, negExp, selectiveScan, selectiveScanI8state, causalConv1d, fwht, rmsNorm } = ops;
+const { softplus, silu, negExp, selectiveScan, causalConv1d, fwht, rmsNorm } = ops;
 
 const noise = (seed: number, size: number, spread = 1): number[] => {
   const next = random(seed);
@@ -40,7 +40,7 @@ function scan({ l = 6, dt, A, sign, z }: Scan): ReturnType<Edge[3]> {
       B: f32(values(4, l * N), l, N),
       C: f32(values(5, l * N), l, N),
       D: f32(values(6, D), D),
-      state: f32(values(7, D * N), D, N),
+      h: f32(values(7, D * N), D, N),
       ...(z ? { z: f32(uniform(8, l * D, ...z), l, D) } : {}),
     },
   };
@@ -52,7 +52,7 @@ function everyDecay(): ReturnType<Edge[3]> {
   const ones = (...shape: number[]) => f32(new Float32Array(shape.reduce((a, b) => a * b)).fill(1), ...shape);
   const A: Tensor<'f32'> = tensor(everyExponent(d * N), [d, N]);
   const u = f32(new Float32Array(d), 1, d);
-  return { inputs: { u, dt: ones(1, d), A, B: ones(1, N), C: ones(1, N), state: ones(d, N) } };
+  return { inputs: { u, dt: ones(1, d), A, B: ones(1, N), C: ones(1, N), h: ones(d, N) } };
 }
 
 interface Conv {
@@ -64,7 +64,7 @@ const conv = ({ l, k }: Conv): ReturnType<Edge[3]> => ({
     x: f32(noise(1, 3 * l), l, 3),
     w: f32(noise(2, 3 * k), 3, k),
     b: f32(noise(3, 3), 3),
-    state: f32(noise(4, 3 * (k - 1)), 3, k - 1),
+    past: f32(noise(4, 3 * (k - 1)), 3, k - 1),
   },
 });
 
@@ -151,7 +151,7 @@ export const floatEdges: readonly Edge[] = [
     () => scan({ l: 700, dt: [0.001, 0.1], A: [-1, 0], z: [-2, 2] }),
   ],
   [
-    selectiveScanI8state,
+    selectiveScan,
     'steps',
     'given states on ties, beyond the range on both sides, infinite, and −0; a step of zero leaves them',
     () => ({
@@ -161,8 +161,7 @@ export const floatEdges: readonly Edge[] = [
         A: f32(new Float32Array(30).fill(-1), 3, 10),
         B: f32(noise(1, 20), 2, 10),
         C: f32(new Float32Array(20).fill(1), 2, 10),
-        scale: f32([1, 1 / 64, 0.37], 3),
-        state: f32(
+        h: f32(
           [1, 1 / 64, 0.37].flatMap(step =>
             [0.5, 1.5, -2.5, 126.5, -127.5, 128, -129, INFINITE, -INFINITE, -0].map(x => x * step),
           ),
@@ -170,7 +169,9 @@ export const floatEdges: readonly Edge[] = [
           10,
         ),
       },
+      kept: { h: { dtype: 'i8', scale: Float32Array.of(1, 1 / 64, 0.37) } },
     }),
+    'i8',
   ],
   ...[2, 3, 4, 5].flatMap(k =>
     times(

@@ -189,8 +189,7 @@ const BOUNDS: Readonly<Record<string, Bounds>> = {
   }),
 
   'causal-conv1d': ({ x, w, b, past: before }, { dims: { d, k }, attrs }, { y, past: after }) => {
-    const past = (t: number, c: number): number =>
-      t >= 0 ? x[t * d + c] : before[c * (k - 1) + t + k - 1];
+    const past = (t: number, c: number): number => (t >= 0 ? x[t * d + c] : before[c * (k - 1) + t + k - 1]);
     const ofSum = (at: number): readonly [value: number, doubt: Doubt] => {
       const c = at % d;
       const t = (at - c) / d;

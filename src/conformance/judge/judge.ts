@@ -1,7 +1,7 @@
 /** Runs what a case does, and says how it came out. */
 import type { Backend } from '../../backends/backend.ts';
-import type { AnyKernel } from '../../run.ts';
 import { type AnyOp, type BoundCall, formOf, resultsOf } from '../../op.ts';
+import type { AnyKernel } from '../../run.ts';
 import { stateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import {
