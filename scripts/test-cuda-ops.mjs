@@ -3,12 +3,11 @@
 import { attrsOf, gauss, inputOf, ordinaryCall, wild } from '../dist/conformance/cases/inputs.js';
 import { choices, pointsOf } from '../dist/conformance/cases/sweep.js';
 import { called, expectedOf } from '../dist/conformance/judge/judge.js';
-import { bind } from '../dist/op.js';
+import { bind, resultsOf } from '../dist/op.js';
 import { ops } from '../dist/ops/index.js';
 import { sizeOf, tensor, zeros } from '../dist/tensor.js';
 import { random } from '../dist/text/random.js';
 
-const SCAN = { l: [31, 32, 33, 65], d: [15, 16, 17], n: [16, 40, 300] };
 /** Sizes that the suite lacks: around the tiles of the kernels. */
 const BEYOND = {
   'absmax-scale': { l: [2, 70], n: [31, 255, 256, 257, 5120] },
@@ -22,16 +21,13 @@ const BEYOND = {
   },
   'linear-i4': { l: [15, 16, 17, 63, 64, 65], i: [24, 192, 208, 384], o: [8, 33, 64, 65] },
   'causal-conv1d': { l: [31, 300], d: [255, 256, 257], k: [1, 4, 5], activation: ['silu', 'none'] },
-  'selective-scan': SCAN,
-  'selective-scan-f16': SCAN,
-  'selective-scan-i8state': SCAN,
+  'selective-scan': { l: [31, 32, 33, 65], d: [15, 16, 17], n: [16, 40, 300] },
   fwht: { l: [2, 130], n: [64, 640, 896, 2560], inverse: [false, true] },
   'rms-norm': { l: [2, 130], m: [255, 256, 257, 2560], eps: [1e-5] },
 };
 const FLOATS = { plain: gauss, wild };
 const ROWS = { l: [2, 130], n: [255, 257], m: [255, 257] };
 
-const LAYER = { l: [1, 64], d: [1536], n: [16] };
 /** The rows of mamba-130m: m 768, d 1536, n 16, k 4, r 48; and rows too long for shared memory. */
 const LARGE = {
   embedding: { l: [64], v: [1000], m: [768] },
@@ -61,9 +57,7 @@ const LARGE = {
   softplus: { l: [64], n: [1536] },
   silu: { l: [64], n: [1536] },
   'neg-exp': { l: [1536], n: [16] },
-  'selective-scan': LAYER,
-  'selective-scan-f16': LAYER,
-  'selective-scan-i8state': LAYER,
+  'selective-scan': { l: [1, 64], d: [1536], n: [16] },
   fwht: { l: [1, 64], n: [1536, 16384, 20480], inverse: [false, true] },
   'scale-channels': { l: [64], n: [1536], inverse: [false, true] },
   'absmax-scale': { l: [64], n: [1536] },
@@ -76,8 +70,8 @@ const LARGE = {
 export function opSections(backend, { brief, only }) {
   const compare = (what, op, call, check) => {
     const expected = expectedOf(op, call);
-    const { outputs } = called(backend, op, call);
-    for (const key in expected) check(`${what}: ${key}`, difference(outputs[key].data, expected[key].data));
+    const results = resultsOf(called(backend, op, call));
+    for (const key in expected) check(`${what}: ${key}`, difference(results[key].data, expected[key].data));
   };
   const chosen = Object.values(ops).filter(op => backend.kernelOf(op) && (!only || only.includes(op.name)));
   const sweeps = chosen.map(op => {
@@ -107,8 +101,9 @@ export function opSections(backend, { brief, only }) {
 
 /** A quantize has values of its own, without a NaN, which is an error. */
 function callOf(op, { choice, absent }, values, next) {
-  if (op === ops.quantize) return ordinaryCall(op, choice, absent, 1 + Object.keys(FLOATS).indexOf(values));
-  const given = Object.keys(op.inputs).filter(key => !absent.includes(key));
+  if (op === ops.quantize)
+    return ordinaryCall({ op, dtype: 'f32' }, choice, absent, 1 + Object.keys(FLOATS).indexOf(values));
+  const given = Object.keys({ ...op.inputs, ...op.states }).filter(key => !absent.includes(key));
   const inputs = given.map(key => [key, inputOf(op, key, choice, next, FLOATS[values])]);
   return bind(op, Object.fromEntries(inputs), attrsOf(op, choice));
 }
@@ -151,7 +146,7 @@ function exp2OverAllFloats() {
     A: tensor(allFloats(d * n, 4093), [d, n]),
     B: zeros('f32', [1, n]),
     C: ones([1, n]),
-    state: ones([d, n]),
+    h: ones([d, n]),
   };
   return [ops.selectiveScan, bind(ops.selectiveScan, inputs)];
 }
