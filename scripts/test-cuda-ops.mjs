@@ -75,7 +75,7 @@ const LARGE = {
  * @import { Data, Tensor } from '../dist/tensor.js'
  */
 /** @typedef {(what: string, difference: string) => void} Check says what was compared, and the difference, '' where there is none */
-/** @typedef {[title: string, run: (check: Check) => void]} Section */
+/** @typedef {[title: string, run: (check: Check) => void | Promise<void>]} Section */
 
 /**
  * @param {Backend} backend
@@ -122,7 +122,7 @@ export function opSections(backend, { brief, only }) {
 
 /**
  * @param {string} title
- * @param {(check: Check) => void} run
+ * @param {(check: Check) => void | Promise<void>} run
  * @returns {Section}
  */
 export const section = (title, run) => [title, run];

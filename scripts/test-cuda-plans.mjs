@@ -7,8 +7,10 @@ import { wasm } from '../dist/backends/wasm/index.js';
 import { cut, fed, joined, statesOf } from '../dist/conformance/plan.js';
 import { toys } from '../dist/conformance/toy.js';
 import { openFile } from '../dist/formats/disk.js';
+import { load } from '../dist/index.js';
 import { sites } from '../dist/model/mamba.js';
 import { costOf } from '../dist/plan/cost.js';
+import { bytesOf, hasher } from '../dist/plan/identity.js';
 import { loadPlan } from '../dist/quant/checkpoint.js';
 import { planOf } from '../dist/quant/pipeline.js';
 import { recipes } from '../dist/quant/recipes.js';
@@ -16,9 +18,9 @@ import { siteAction } from '../dist/quant/scheme.js';
 import { randomModel } from '../dist/random/model.js';
 import { nominalRecipe, nominalStats } from '../dist/random/nominal-ranges.js';
 import { shapes } from '../dist/random/shapes.js';
-import { formsOf } from '../dist/run.js';
 import { shapeAt } from '../dist/state.js';
 import { random } from '../dist/text/random.js';
+import { calibrationOf, known } from '../golden/hashes.mjs';
 import { difference, section } from './test-cuda-ops.mjs';
 
 /** The least that runs as one kernel. */
@@ -36,10 +38,11 @@ const SHAPES = {
 };
 
 /**
- * @import { Cuda, CudaExecutable } from '../dist/backends/cuda/index.js'
+ * @import { Cuda, CudaExecutable, Decode } from '../dist/backends/cuda/index.js'
  * @import { MambaConfig } from '../dist/model/config.js'
  * @import { Program } from '../dist/graph.js'
  * @import { Recipe } from '../dist/quant/scheme.js'
+ * @import { Tensor } from '../dist/tensor.js'
  * @import { Check, Section } from './test-cuda-ops.mjs'
  */
 
@@ -55,10 +58,11 @@ export function planSections(cuda, { brief }) {
       section(`ways to run a token, ${name}`, check => decodes(cuda, config, check)),
       // rows of halves are read 16 bytes at a time
       ...(config.dModel % 8 === 0 ? [section(`f16, ${name}`, check => nearFloat(cuda, config, check))] : []),
-      section(`three sequences, ${name}`, check => sequences(cuda, config, check)),
+      section(`four sequences, ${name}`, check => sequences(cuda, config, check)),
     ]),
     section('two models in turn', check => inTurn(cuda, check)),
     section('the embedded model', check => embedded(cuda, brief ? 8 : 200, check)),
+    ...(brief ? [] : [section('golden/hashes.json', check => hashes(cuda, check))]),
   ];
 }
 
@@ -85,15 +89,36 @@ const text = (length, v, seed = 7) => {
  * @param {number[][]} cuts
  * @param {Check} check
  */
-function plans({ open, backend }, config, cuts, check) {
+function plans({ open }, config, cuts, check) {
   for (const [name, recipe] of Object.entries(recipes)) {
     if (sites.some(site => typeof siteAction(recipe, site).basis === 'object')) continue; // smoothing takes statistics; the suite has it
     const plan = randomPlan(config, recipe);
-    if ([...formsOf(plan).values()].some(({ op, kept }) => !backend.kernelOf(op, kept))) continue;
+    if (!isKept(plan)) {
+      refused(name, () => open(plan), /is kept as (f16|i8); the library keeps states as f32$/, check);
+      continue;
+    }
     const length = cuts[0].reduce((sum, size) => sum + size, 0);
     const tokens = text(length, config.vocabSize);
     for (const sizes of cuts) compareFed(`${name} ${sizes}`, open(plan), plan, cut(tokens, sizes), check);
   }
+}
+
+/**
+ * Whether the library can keep the states of a plan.
+ *
+ * @param {Program} plan
+ */
+const isKept = ({ graph }) => [...graph.states.values()].every(({ dtype }) => dtype === 'f32');
+
+/** @type {(what: string, attempt: () => unknown, sentence: RegExp, check: Check) => void} */
+function refused(what, attempt, sentence, check) {
+  let message = 'no error';
+  try {
+    attempt();
+  } catch (error) {
+    message = error.message;
+  }
+  check(what, sentence.test(message) ? '' : message);
 }
 
 /**
@@ -154,37 +179,75 @@ function nearFloat({ open }, config, check) {
 }
 
 /**
- * Side by side they are what each is alone, from any state.
+ * Texts that join, go on and fork as chance has it, in batches that are cut in many ways, give what each gives alone.
  *
  * @param {Cuda} cuda
  * @param {MambaConfig} config
  * @param {Check} check
  */
 function sequences({ open }, config, check) {
-  const plan = randomPlan(config, recipes.quamba);
-  const texts = [1, 2, 3].map(seed => cut(text(9, config.vocabSize, seed), [7, 1, 1]));
-  const single = open(plan, { decode: 'nodes' });
-  const many = open(plan, { sequences: 3, chunk: 16 });
-  const side = texts.map(() => many.open());
-  /** @param {Int32Array[]} tokens */
-  const feed = tokens => many.feed(tokens.map((ids, i) => ({ sequence: side[i], tokens: ids })));
-  const feeds = [0, 1, 2].map(part => feed(texts.map(cuts => cuts[part])));
-  for (const [i, cuts] of texts.entries()) {
-    const alone = single.open();
-    const expected = fed(alone, cuts);
-    alone.close();
-    const got = { logits: joined(feeds.map(logits => logits[i])), ...statesOf(side[i]) };
-    for (const name in expected)
-      check(`sequence ${i}: ${name}`, difference(got[name].data, expected[name].data));
+  const v = config.vocabSize;
+  const texts = [33, 9, 40, 21].map((length, i) => text(length, v, i + 1));
+  /** @type {(keyof typeof recipes)[]} */
+  const rows = config.layers > 1 ? ['quamba', 'fp32', 'dynamic'] : ['quamba'];
+  for (const row of rows) {
+    const plan = randomPlan(config, recipes[row]);
+    const alone = prepare(wasm, plan);
+    const expected = texts.map(tokens => fed(alone.open(), [tokens]));
+    for (const decode of /** @type {const} */ (['nodes', 'best'])) {
+      const many = open(plan, { sequences: texts.length + 1, chunk: 16, decode });
+      const next = random(texts.length);
+      const running = texts.map(tokens => ({
+        tokens,
+        sequence: many.open(),
+        rows: /** @type {Tensor<'f32'>[]} */ ([]),
+        at: 0,
+      }));
+      const chosen = () => {
+        const isSingle = next() < 0.5;
+        const left = running.filter(({ tokens, at }) => at < tokens.length);
+        const now = left.filter(() => next() < 0.7).sort(() => next() - 0.5);
+        return (now.length ? now : left).map(one => ({
+          one,
+          turn: {
+            sequence: one.sequence,
+            tokens: one.tokens.slice(one.at).slice(0, isSingle ? 1 : 1 + Math.floor(20 * next())),
+          },
+        }));
+      };
+      for (let now = chosen(); now.length > 0; now = chosen()) {
+        const logits = many.feed(now.map(({ turn }) => turn));
+        for (const [i, { one, turn }] of now.entries()) {
+          one.rows.push(logits[i]);
+          one.at += turn.tokens.length;
+        }
+        const [{ one }] = now;
+        const fork = one.sequence.fork(); // the text goes on in another place
+        one.sequence.close();
+        one.sequence = fork;
+      }
+      for (const [i, { sequence, rows }] of running.entries()) {
+        const got = { logits: joined(rows), ...statesOf(sequence) };
+        for (const name in expected[i])
+          check(`${row} ${decode}, text ${i}: ${name}`, difference(got[name].data, expected[i][name].data));
+      }
+      const [{ sequence }, { sequence: other }] = running;
+      sequence.load();
+      const last = many.feed(
+        [sequence, other].map(one => ({ sequence: one, tokens: texts[2].slice(0, 5) })),
+        { logits: 'last' },
+      );
+      const begun = alone.open().feed(texts[2].slice(0, 5), { logits: 'last' });
+      check(`${row} ${decode}, a new text`, difference(last[0].data, begun.data));
+      const on = alone.open();
+      on.feed(texts[1]);
+      check(
+        `${row} ${decode}, last logits`,
+        difference(last[1].data, on.feed(texts[2].slice(0, 5), { logits: 'last' }).data),
+      );
+      many.dispose();
+    }
   }
-  side[0].load();
-  side[1].load(side[2].save());
-  const token = texts[2][1];
-  const [begun, moved, last] = feed([token, token, token]);
-  check('a state that was moved', difference(moved.data, last.data));
-  check('a new text', difference(begun.data, single.open().feed(token).data));
-  many.dispose();
-  single.dispose();
 }
 
 /**
@@ -230,10 +293,48 @@ function embedded({ open }, length, check) {
   const got = inOrder(states.map(({ name, shape }) => [name, shape]));
   check('states of the checkpoint', got === inOrder(expected) ? '' : got);
   const logits = new Float32Array(prompt * context.info.vocabulary);
-  context.feed(tokens.subarray(0, prompt), prompt, 'all', logits);
+  context.feed([{ sequence: 0, length: prompt, tokens, logits }], 'all');
   context.close();
   const whole = prepare(wasm, plan).open().feed(tokens.subarray(0, prompt)).data;
   check('logits of the checkpoint', difference(logits, whole));
+}
+
+/**
+ * Every recipe on the embedded model, each way to run a token: the hashes of the logits that no change may move.
+ *
+ * @param {Cuda} cuda
+ * @param {Check} check
+ */
+async function hashes({ open }, check) {
+  for (const recipe in known.logits) {
+    const model = await load(undefined, { recipe, ...calibrationOf(recipe) });
+    const tokens = Int32Array.from(model.tokenizer.encode(known.text)).slice(0, known.positions);
+    const { length } = tokens;
+    /** @type {Decode[]} */
+    const ways = isKept(model.plan) ? ['nodes', 'graph', 'persistent'] : [];
+    for (const decode of ways) {
+      /** @type {CudaExecutable} */
+      let executable;
+      try {
+        executable = open(model.plan, { decode });
+      } catch (error) {
+        if (decode !== 'persistent') check(`${recipe} ${decode}`, error.message); // not for every recipe
+        continue;
+      }
+      for (const sizes of [[length], [length / 2, ...Array(length / 2).fill(1)]]) {
+        const hash = hasher();
+        const sequence = executable.open();
+        for (const part of cut(tokens, sizes)) hash.update(bytesOf(sequence.feed(part)));
+        sequence.close();
+        check(
+          `${recipe} ${decode} ${sizes.length}`,
+          hash.hex() === known.logits[recipe] ? '' : 'another hash',
+        );
+      }
+      executable.dispose();
+    }
+    model.dispose();
+  }
 }
 
 /**
