@@ -15,6 +15,7 @@ import { arrange } from '../../../src/backends/wasm/memory.ts';
 import { attrsOf, inputOf, wild } from '../../../src/conformance/cases/inputs.ts';
 import { sweepOf } from '../../../src/conformance/cases/sweep.ts';
 import { called, expectedOf } from '../../../src/conformance/judge/judge.ts';
+import type { Executable } from '../../../src/executable.ts';
 import { trace, weightsOf } from '../../../src/graph.ts';
 import { type AnyOp, bind } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
@@ -22,7 +23,6 @@ import { calibrate } from '../../../src/quant/calibrate.ts';
 import { planOf } from '../../../src/quant/pipeline.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { type Recipe, w8 } from '../../../src/quant/scheme.ts';
-import type { Executable } from '../../../src/executable.ts';
 import { initialState, interpret } from '../../../src/run.ts';
 import { createSession } from '../../../src/session.ts';
 import { type Data, sizeOf, type Tensor, tensor, zeros } from '../../../src/tensor.ts';
@@ -341,6 +341,7 @@ describe('the sources', () => {
       'kept-state',
       'pool',
       'share',
+      'turns',
       'tiles-i4',
       'tiles-i8',
     ];
