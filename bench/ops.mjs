@@ -140,7 +140,7 @@ function single(op, dims, attrs, rows) {
   const types = new Map();
   const type = (ref, { dtype, shape }, isRows) =>
     types.set(ref, { dtype, shape: isRows ? ['l', ...shape.slice(1)] : shape });
-  for (const [key, t, isRows] of inputs) if (isRows || key === 'state') type(key, t, isRows);
+  for (const [key, t, isRows] of inputs) type(key, t, isRows);
   const out = Object.keys(op.outputs).map(key => [key, key === 'state' ? key : `after.${key}`]);
   const node = { ...opNode(op, refs, '', attrs), out: Object.fromEntries(out) };
   const made = bind(op, Object.fromEntries(inputs.map(([key, t]) => [key, t])), attrs).outputs;
@@ -161,7 +161,7 @@ function fusedNodes(config, rows) {
   const scheme = recipe('quamba-int8-head');
   const ranges = nominalRanges(program.graph, scheme);
   const folded = foldConstants(planOf(program, scheme, { channels: {}, ranges }));
-  const types = inferTypes(folded);
+  const types = inferTypes(folded.graph);
   return folded.graph.nodes
     .filter(node => node.kind === 'fused')
     .map(node => {

@@ -1,7 +1,7 @@
 /** What test-cuda.mjs does with single ops, beyond the conformance suite. */
 
-import { attrsOf, gauss, inputOf, ordinaryCall, wild } from '../dist/conformance/cases/inputs.js';
 import { choices, pointsOf } from '../dist/conformance/cases/sweep.js';
+import { attrsOf, gauss, inputOf, ordinaryCall, wild } from '../dist/conformance/inputs.js';
 import { called, expectedOf } from '../dist/conformance/judge/judge.js';
 import { bind } from '../dist/op.js';
 import { ops } from '../dist/ops/index.js';

@@ -83,7 +83,7 @@ async function writePlans(recipes) {
     const sizes = row =>
       Object.fromEntries(
         Object.values(row.inputs).flatMap(ref =>
-          plan.weights.has(ref) ? [[short(ref), plan.weights.shape(ref)]] : [],
+          plan.graph.weights.has(ref) ? [[short(ref), plan.graph.weights.get(ref).shape]] : [],
         ),
       );
     plans[recipe] = {

@@ -31,7 +31,7 @@ function prepare(
 ): Executable {
   const { graph, weights } = foldConstants(program);
   const { input, result, states, nodes } = graph;
-  const types = inferTypes({ graph, weights });
+  const types = inferTypes(graph);
   const subgraph = { nodes, inputs: [input], results: [result], states, types, weights };
   let machine: Machine | undefined = createMachine(subgraph, variantOf(name), {
     threads: noThreads() ? 1 : threads,

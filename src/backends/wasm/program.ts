@@ -8,7 +8,7 @@
  */
 import { type Node, type OpNode, type Ref, reads, type ValueType, type Weights } from '../../graph.ts';
 import { once } from '../../once.ts';
-import { type AnyOp, bind, formOf, parse } from '../../op.ts';
+import { bind, formOf } from '../../op.ts';
 import { grows, type StateType } from '../../state.ts';
 import { type DType, describe, sizeOf, type Tensor } from '../../tensor.ts';
 import { fused } from './fused.ts';
@@ -20,7 +20,7 @@ import { type Packing, vector } from './pack.ts';
 import { type StateLayout, stateLayout } from './state-layout.ts';
 import { BASE, type TileFormat } from './variants.ts';
 
-/** What is to be run, and the types of the values between the nodes. */
+/** What is to be run, and the types of all names. */
 export interface Subgraph {
   readonly nodes: readonly Node[];
   readonly inputs: readonly Ref[];
@@ -223,17 +223,17 @@ function callOn(
 ): Call {
   const { op } = node;
   const isValue = (ref: Ref) => types.get(ref)?.shape[0] === 'l';
-  const shapeOf = (ref: Ref) => types.get(ref)?.shape.map(n => (n === 'l' ? 1 : n)) ?? weights.shape(ref);
+  const shapeOf = (ref: Ref) => types.get(ref)!.shape.map(n => (n === 'l' ? 1 : n));
   const shapes = Object.entries(node.in).map(
-    ([key, ref]) => [key, standIn(op, key, shapeOf(ref), types.get(ref)?.dtype)] as const,
+    ([key, ref]) => [key, standIn(types.get(ref)!.dtype, shapeOf(ref))] as const,
   );
   const { dims, attrs } = bind(op, Object.fromEntries(shapes), node.attrs);
 
   const weight: Call['weight'] = (key, packing) => {
     const ref = node.in[key];
     if (ref === undefined) return 0;
-    if (types.has(ref)) throw new Error(`backend wasm: ${op.name} expected a constant ${key}; got ${ref}`);
-    return { kind: 'weight', ref, packing: packing(weights.shape(ref)) };
+    if (!weights.has(ref)) throw new Error(`backend wasm: ${op.name} expected a constant ${key}; got ${ref}`);
+    return { kind: 'weight', ref, packing: packing(types.get(ref)!.shape as readonly number[]) };
   };
   const value: Call['value'] = key => {
     const ref = node.in[key] ?? node.out[key];
@@ -265,16 +265,18 @@ function callOn(
       return [
         { kind: 'state', ref, layout },
         layout.type,
-        scale === undefined ? 0 : { kind: 'weight', ref: scale, packing: vector(weights.shape(scale)) },
+        scale === undefined
+          ? 0
+          : { kind: 'weight', ref: scale, packing: vector(types.get(scale)!.shape as readonly number[]) },
       ];
     },
   };
 }
 
 /** What `bind` looks at, without the data: a value of one row, or a constant that is not read yet. */
-const standIn = (op: AnyOp, key: string, shape: readonly number[], dtype?: DType): Tensor =>
+const standIn = (dtype: DType, shape: readonly number[]): Tensor =>
   ({
-    dtype: dtype ?? parse(op.inputs[key]).dtype,
+    dtype,
     shape,
     data: { length: sizeOf(shape) },
   }) as unknown as Tensor;

@@ -48,6 +48,8 @@ export function kernelOf(op: AnyOp, variant: Variant): AnyKernel {
       before.set(key, { dtype: 'f32', shape, data });
     }
 
+    for (const [key, { dtype, shape }] of constants) types.set(key, { dtype, shape });
+
     const refs = Object.fromEntries([...inputs.map(([key]) => key), ...states.keys()].map(key => [key, key]));
     const out = Object.fromEntries(Object.keys(outputs).map(key => [key, `after.${key}`]));
     const machine = createMachine(

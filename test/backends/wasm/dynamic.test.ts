@@ -6,7 +6,7 @@ import { wasm } from '../../../src/backends/wasm/index.ts';
 import * as format from '../../../src/backends/wasm/instruction-formats.ts';
 import { assemble } from '../../../src/backends/wasm/program.ts';
 import { inferTypes, type Program } from '../../../src/graph.ts';
-import { blockSites } from '../../../src/model/mamba.ts';
+import { blockSites } from '../../../src/model/index.ts';
 import { foldConstants } from '../../../src/plan/fold.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { a8, type Recipe, w8 } from '../../../src/quant/scheme.ts';
@@ -16,7 +16,7 @@ import { cut, difference, run } from '../feeds.ts';
 
 function codesOf(program: Program): readonly number[] {
   const { graph, weights } = foldConstants(program);
-  const types = inferTypes({ graph, weights });
+  const types = inferTypes(graph);
   const states = Object.keys(graph.states);
   const plan = {
     nodes: graph.nodes,
@@ -61,9 +61,9 @@ it('any mixture of scales for all and for each token has the bits of the referen
         };
         const plan = planOfToy(toy, recipe);
         const text = toy.text.subarray(0, 20);
-        const expected = run(interpret(plan), plan, [text]);
+        const expected = run(interpret(plan), [text]);
         for (const sizes of [[20], [1, 1, 18]]) {
-          const actual = run(prepare(wasm, plan), plan, cut(text, sizes));
+          const actual = run(prepare(wasm, plan), cut(text, sizes));
           expect(difference(actual.logits, expected.logits)).toBe('');
           for (const ref in expected.state)
             expect(difference(actual.state[ref].data, expected.state[ref].data), ref).toBe('');

@@ -39,20 +39,24 @@ function program(
     ...sizes.map((_, i) => [`scale${i}`, tensor(Float32Array.of(0.01 + next() / 10), [1])] as const),
   ]);
   const graph = trace((g, tokens) => {
-    const float = g.op('float', ops.embeddingI8, { tokens, w: g.weight('table'), scale: g.weight('rows') });
-    const x = g.op('x', ops.quantize, { x: float, scale: g.weight('xscale') });
+    const constant = (name: string) => {
+      const { shape, dtype } = weights.get(name)!;
+      return g.weight(name, shape, '', dtype);
+    };
+    const float = g.op('float', ops.embeddingI8, { tokens, w: constant('table'), scale: constant('rows') });
+    const x = g.op('x', ops.quantize, { x: float, scale: constant('xscale') });
     const y = g.op('y', ops.linearI8, {
       x,
-      xscale: g.weight('xscale'),
-      w: g.weight('w'),
-      wscale: g.weight('wscale'),
+      xscale: constant('xscale'),
+      w: constant('w'),
+      wscale: constant('wscale'),
     });
     let start = 0;
     const parts = sizes.map((size, i) => {
       const slice = g.op(`slice${i}`, ops.slice, { x: y }, { start, size });
       start += size;
-      const q = g.op(`q${i}`, ops.quantize, { x: slice, scale: g.weight(`scale${i}`) });
-      return g.op(`part${i}`, ops.dequantize, { q, scale: g.weight(`scale${i}`) });
+      const q = g.op(`q${i}`, ops.quantize, { x: slice, scale: constant(`scale${i}`) });
+      return g.op(`part${i}`, ops.dequantize, { q, scale: constant(`scale${i}`) });
     });
     return parts[shown];
   });
@@ -115,7 +119,7 @@ it('says which segment, row and column met a NaN', () => {
 it('is one instruction where segments begin at multiples of 4, and quantizes behind the product elsewhere', () => {
   const codes = (sizes: readonly number[]) => {
     const { graph, weights } = program(sizes, 0, 1);
-    const types = inferTypes({ graph, weights });
+    const types = inferTypes(graph);
     const plan = {
       nodes: graph.nodes,
       inputs: [graph.input],

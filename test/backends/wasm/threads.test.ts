@@ -38,11 +38,11 @@ describe.each(variants)('%s: any number of threads has the bits of the reference
     it.each(Object.entries(recipes) as [string, Recipe][])(`${of.name} %s`, async (__, recipe) => {
       const plan = planOfToy(of, recipe);
       const text = long(of.config.vocabSize).subarray(0, 150); // longer than a chunk
-      const expected = run(interpret(plan), plan, [text]);
+      const expected = run(interpret(plan), [text]);
       for (const threads of of === toy ? [2, 3, 4] : [3]) {
         const executable = await started(backend, plan, { threads });
         expect(executable.about?.threads).toBe(threads);
-        const actual = run(executable, plan, cut(text, [1, 130, 19]));
+        const actual = run(executable, cut(text, [1, 130, 19]));
         expect(difference(actual.logits, expected.logits), `${threads} threads: logits`).toBe('');
         for (const ref in expected.state)
           expect(difference(actual.state[ref].data, expected.state[ref].data), `${threads}: ${ref}`).toBe('');
