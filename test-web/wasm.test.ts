@@ -4,9 +4,9 @@
  */
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ExecutableInfo } from '../src/executable.ts';
 import { load } from '../src/open/node.ts';
 import { bytesOf, hasher } from '../src/plan/identity.ts';
-import type { ExecutableInfo } from '../src/executable.ts';
 import { launch, missing, visit } from './browser.ts';
 import { ISOLATED, serve } from './serve.ts';
 
