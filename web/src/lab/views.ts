@@ -4,7 +4,6 @@ import { absmax, scaleOf } from 'lib/ops/absmax-scale.ts';
 import { nameOf } from 'lib/quant/names.ts';
 import { siteAction } from 'lib/quant/scheme.ts';
 import { transformOf } from 'lib/quant/transforms.ts';
-import { shapeAt } from 'lib/state.ts';
 import { ops, planOf, type Recipe, recipe as recipeOf, type Site, type Tensor } from 'quamba';
 import { histogram, rounding, shapeOf } from '../measures.ts';
 import type { ClippingView, RotationView, SiteView, StatesView } from './protocol.ts';
@@ -107,7 +106,7 @@ export async function layerErrors(specimen: Specimen, recipe: string): Promise<r
 /** Feeds the text token by token and keeps the states of one layer. */
 export function statesView({ program, executable, tokens }: Specimen, layer: number): StatesView {
   const stateShape = (word: string) =>
-    shapeAt(program.graph.states.get(`layers.${layer}.${word}`)!, tokens.length);
+    program.graph.states.get(`layers.${layer}.${word}`)!.shape as readonly number[]; // neither grows
   const [d, width] = stateShape('convState');
   const [, n] = stateShape('ssmState');
   const conv = new Float32Array(tokens.length * d * width);
