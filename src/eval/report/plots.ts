@@ -17,7 +17,7 @@ import type { Results } from './results.ts';
 import { PLOT, VARIABLES } from './style.ts';
 import { type Plot, standalone } from './svg.ts';
 
-export type Section = 'results' | 'techniques' | 'outliers' | 'sites' | 'layers';
+type Section = 'results' | 'techniques' | 'outliers' | 'sites' | 'layers';
 
 export function plotsOf({
   results = [],
