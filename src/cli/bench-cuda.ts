@@ -23,7 +23,7 @@ type Options = BenchOptions & CudaBenchOptions;
 
 export async function benchCuda(options: Options): Promise<void> {
   const { precision, decode, batch, json = false } = options;
-  const report = await reportOf(requireCuda({ precision, decode, sequences: batch }), options);
+  const report = await reportOf(requireCuda({ precision, decode, sequences: batch ?? 1 }), options);
   if (json) printJson(report);
   else print(table(report));
 }
