@@ -42,7 +42,8 @@ export async function reportOf({ backend, about: { device } }: Cuda, options: Op
     const loadSeconds = (performance.now() - start) / 1000;
     const measured = measure(executable, sequences, texts, options);
     const { bytesPerToken, memoryBytes } = executable.about;
-    const { decode, launches } = batch > 1 ? { decode: together(executable), launches: null } : executable.about;
+    const { decode, launches } =
+      batch > 1 ? { decode: together(executable), launches: null } : executable.about;
     return {
       ...opened.about,
       backend: backend.name,
@@ -143,7 +144,10 @@ export function table(report: Report): string {
     ['TPOT', ms(report.tpotMs, batch)],
     ['TPOT, logits left on the GPU', ms(report.tpotOnGpuMs, batch)],
     [`TTLT, ${promptLength} + ${generate} tokens`, `${report.ttltMs.toPrecision(4)} ms`],
-    ['moved for each token', bytes(report.bytesPerToken) + (report.launches ? `, ${report.launches} launches` : '')],
+    [
+      'moved for each token',
+      bytes(report.bytesPerToken) + (report.launches ? `, ${report.launches} launches` : ''),
+    ],
     ['a plain read, a plain copy', `${bytes(report.readBandwidth)}/s, ${bytes(report.copyBandwidth)}/s`],
   ];
   if (readShare !== null && copyShare !== null)
