@@ -1,11 +1,11 @@
 /**
- * What clipping does to u and rotation to y, measured in the float model: how far the range is from the bulk of the values, before
- * and after, layer by layer.
+ * What clipping does to u and what rotation does to y, measured in the float model: for each layer, how far the range is from most of
+ * the values, before and after.
  */
 import type { Program, Ref, SiteNode } from '../graph.ts';
 import { fwht } from '../ops/fwht.ts';
+import { channelAbsmax } from '../quant/accumulators.ts';
 import { quantileOfAbs } from '../quant/ranges.ts';
-import { channelAbsmax } from '../quant/transforms.ts';
 import { tensor } from '../tensor.ts';
 import type { Prepare } from './calibrations.ts';
 import { type Histogram, histogramObserver, type Shape, shapeObserver, sortedChannels } from './moments.ts';

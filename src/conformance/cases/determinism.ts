@@ -1,22 +1,21 @@
-/** The same bits whenever the same is asked: at every repetition, and with any number of threads. */
+/** The same call gives the same bits, each time and with any number of threads. */
 
 import type { Executable } from '../../executable.ts';
 import type { Program } from '../../graph.ts';
 import { resultsOf } from '../../op.ts';
 import { DEFAULT_RECIPE, recipes } from '../../quant/recipes.ts';
+import type { Case, Subject } from '../case.ts';
+import { type Form, forms } from '../forms.ts';
 import { compare } from '../judge/compare.ts';
 import { called, caseOf, Skipped, worstOf } from '../judge/judge.ts';
 import { cut, fed, type Outcomes, opNamesOf, withExecutable } from '../plan.ts';
-import type { Subject } from '../suite.ts';
 import { planOfToy, toys } from '../toy.ts';
-import type { Case } from './case.ts';
-import { type Form, forms } from './forms.ts';
 import { textFor } from './plan.ts';
 import { callsOf } from './small-calls.ts';
 
 const TIMES = 3;
 
-/** Often enough for threads that come late to come. */
+/** Often enough that threads which start late take part in some of the feeds. */
 const FEEDS = 12;
 
 const ofForm = ({ backend }: Subject, form: Form): Case =>

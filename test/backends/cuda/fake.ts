@@ -14,12 +14,14 @@ import {
 } from '../../../src/backends/cuda/abi.ts';
 import type { NativeAttribute, NativeTensor, NativeTurn } from '../../../src/backends/cuda/functions.ts';
 import { type Library, loadLibrary } from '../../../src/backends/cuda/library.ts';
+
 import type { Executable, Sequence } from '../../../src/executable.ts';
 import { inferTypes, weightsOf } from '../../../src/graph.ts';
 import { type AnyOp, bind, resultsOf } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
 import { graphFromJson } from '../../../src/plan/graph-json.ts';
 import { interpret } from '../../../src/run.ts';
+
 import { type DType, type Tensor, tensor } from '../../../src/tensor.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: what C functions take
@@ -73,8 +75,9 @@ export function fakeKoffi(answers: Answers = {}, calls: Call[] = []): () => unkn
       return STATUS.OK;
     },
     quamba_open(json, given: NativeTensor[], count, { sequences, precision, decode }, out) {
+      const constants = new Map(given.slice(0, count).map(t => [t.name, reads(t)]));
       const graph = graphFromJson(JSON.parse(json), 'plan');
-      const weights = weightsOf(new Map(given.slice(0, count).map(t => [t.name, reads(t)])));
+      const weights = weightsOf(constants);
       if (precision === PRECISIONS.f16 && given.some(t => t.dtype === DTYPES.i8))
         return fails(STATUS.WRONG_CALL, 'f16 needs a float plan');
       const executable = interpret({ graph, weights });
