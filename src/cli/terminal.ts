@@ -12,8 +12,6 @@ import { EMBEDDED_MODEL } from '../open/node.ts';
 import { recipe, recipes } from '../quant/recipes.ts';
 import { parseRecipe, type Recipe } from '../quant/scheme.ts';
 
-export { sizeWords as bytes } from '../eval/report/words.ts';
-
 /** Wrong usage: exit code 2. Everything else that fails: 1. */
 export class UsageError extends Error {}
 
@@ -105,3 +103,12 @@ export function progressLine(label: string, quiet = false): (done: number, total
 
 export const print = (text: string): void => void process.stdout.write(`${text}\n`);
 export const printJson = (value: unknown): void => print(JSON.stringify(value));
+
+/** 29806304 → `29.8 MB`. */
+export function bytes(size: number): string {
+  const units = ['B', 'kB', 'MB', 'GB'];
+  let unit = 0;
+  let value = size;
+  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
+  return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
+}
