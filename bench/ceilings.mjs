@@ -6,7 +6,7 @@
  */
 import { wasm } from '../dist/backends/wasm/index.js';
 import { machine, median, rate } from '../dist/cli/measure.js';
-import { initialState, ops, prepare, trace } from '../dist/index.js';
+import { ops, prepare, trace } from '../dist/index.js';
 import { align } from '../dist/plan/render.js';
 import { shapes } from '../dist/random/shapes.js';
 import { readOptions } from './options.mjs';
@@ -34,33 +34,29 @@ const COLD_BYTES = 160e6;
 function products(inputs, outputs) {
   const matrices = Math.max(2, Math.ceil(COLD_BYTES / (inputs * outputs)));
   const graph = trace((g, tokens) => {
-    const x = g.op('x', ops.embedding, { tokens, w: g.weight('table') });
-    const q = g.op('q', ops.quantize, { x, scale: g.weight('scale') });
+    const x = g.op('x', ops.embedding, { tokens, w: g.weight('table', [16, inputs]) });
+    const q = g.op('q', ops.quantize, { x, scale: g.weight('scale', [1]) });
     let y;
     for (let i = 0; i < matrices; i++)
       y = g.op(`y${i}`, ops.linearI8, {
         x: q,
-        xscale: g.weight('scale'),
-        w: g.weight(`w${i}`),
-        wscale: g.weight('wscale'),
+        xscale: g.weight('scale', [1]),
+        w: g.weight(`w${i}`, [outputs, inputs], '', 'i8'),
+        wscale: g.weight('wscale', [1, 1]),
       });
     return g.op('first', ops.slice, { x: y }, { start: 0, size: 1 });
   });
-  const shapeOf = ref =>
-    ref === 'table' ? [16, inputs] : ref === 'scale' ? [1] : ref === 'wscale' ? [1, 1] : [outputs, inputs];
+  /** @type {import('../dist/graph.js').Weights} */
   const weights = {
-    has: () => true,
-    shape: shapeOf,
+    has: ref => graph.weights.has(ref),
     read(ref) {
-      const shape = shapeOf(ref);
+      const { dtype, shape } = graph.weights.get(ref);
       const size = shape.reduce((a, b) => a * b, 1);
-      if (!/^w\d/.test(ref))
-        return {
-          dtype: 'f32',
-          shape,
-          data: Float32Array.from({ length: size }, (_, i) => (1 + (i % 251)) / 100),
-        };
-      return { dtype: 'i8', shape, data: Int8Array.from({ length: size }, (_, i) => (i * 37) % 256) };
+      const data =
+        dtype === 'f32'
+          ? Float32Array.from({ length: size }, (_, i) => (1 + (i % 251)) / 100)
+          : Int8Array.from({ length: size }, (_, i) => (i * 37) % 256);
+      return { dtype, shape, data };
     },
   };
   return { program: { graph, weights }, matrices };
@@ -79,11 +75,12 @@ for (const [shape, { dModel, dInner }] of Object.entries(shapes)) {
   const ids = Int32Array.from({ length: rows }, (_, i) => i % 16);
   for (let round = -2; round < rounds; round++)
     for (const { executable, gemm, gemv, multiply, read } of runs) {
-      const state = initialState(program);
-      const prefill = rate(rows * work, () => executable.feed(ids, state));
-      const decode = rate(work, () => executable.feed(ids.subarray(0, 1), state));
-      const registers = executable.multiplyRate();
-      const bandwidth = executable.readBandwidth(work);
+      const sequence = executable.open();
+      const prefill = rate(rows * work, () => sequence.feed(ids));
+      const decode = rate(work, () => sequence.feed(ids.subarray(0, 1)));
+      sequence.close();
+      const registers = executable.multiplyRate?.() ?? Number.NaN;
+      const bandwidth = executable.readBandwidth?.(work) ?? Number.NaN;
       if (round < 0) continue;
       gemm.push(prefill);
       gemv.push(decode);

@@ -9,14 +9,16 @@
 import { prepare } from '../dist/backends/backend.js';
 import { backend, defaultBackend } from '../dist/backends/index.js';
 import { openFolder, writeFileAtomic } from '../dist/formats/disk.js';
-import { sites } from '../dist/model/mamba.js';
-import { CALIBRATION_DEFAULTS, openFloatModel, openModel } from '../dist/open/model.js';
+import { sites } from '../dist/model/index.js';
+import { openFloatModel } from '../dist/open/float.js';
+import { openModel } from '../dist/open/model.js';
 import { CALIBRATION_TEXT, EMBEDDED_MODEL } from '../dist/open/node.js';
+import { CALIBRATION_DEFAULTS } from '../dist/open/plan.js';
 import { calibrateAll, needsCalibration } from '../dist/quant/calibrate.js';
 import { savePlan } from '../dist/quant/checkpoint.js';
 import { planOf, samplesOf } from '../dist/quant/pipeline.js';
 import { DEFAULT_RECIPE, recipe, recipes } from '../dist/quant/recipes.js';
-import { saveStats } from '../dist/quant/stats-file.js';
+import { saveStats } from '../dist/quant/stats.js';
 
 const folder = openFolder(EMBEDDED_MODEL);
 const { config, program, identity } = openFloatModel(folder);
@@ -27,7 +29,11 @@ const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(rec
 const tokens = tokenizer.encode(await CALIBRATION_TEXT.read());
 const calibration = { text: CALIBRATION_TEXT.name, samples, window };
 const source = identity();
-/** Recipes that one calibration serves: they differ in weights, ranges, and which sites have scales by channel. */
+/**
+ * Recipes that one calibration serves: they differ in weights, ranges, and which sites have scales by channel.
+ *
+ * @param {import('../dist/quant/scheme.js').Recipe} recipe
+ */
 const family = ({ residual, acts, at }) => {
   const basis = site => at?.[site]?.basis ?? acts?.basis ?? 'none';
   return JSON.stringify([residual, sites.map(basis).map(word => (word === 'channels' ? 'none' : word))]);

@@ -4,11 +4,13 @@
  *   trace(model) → Graph      run it: run.ts      print it: render.ts      rewrite it: quant/
  *
  * A node is an op with the names of its inputs and outputs, or a *site*: a named activation point at which a recipe may
- * act. A name (`Ref`) is a value of this graph, a weight (by its name in the checkpoint) or a state.
+ * act. A name (`Ref`) is a value of this graph, a weight (by its name in the checkpoint) or a state, which has a type that says
+ * how it is kept between two calls (state.ts).
  */
 import type { AnyOp, Attrs } from './op.ts';
 import { parse } from './op.ts';
-import type { DType, Tensor } from './tensor.ts';
+import type { StateExtent, StateType } from './state.ts';
+import type { DType, Tensor, TensorType } from './tensor.ts';
 
 export type Ref = string;
 export type Refs = Readonly<Record<string, Ref>>;
@@ -19,6 +21,8 @@ export interface OpNode {
   readonly in: Refs;
   readonly attrs: Attrs;
   readonly out: Refs;
+  /** What it carries from call to call, by the op's names. */
+  readonly states: Refs;
   /** What its weight `w` is to the model (`inProj`, `conv`, `head` …); '' where no recipe may touch it. */
   readonly role: string;
 }
@@ -42,16 +46,18 @@ export interface Graph {
   /** The one input, i32[l]. */
   readonly input: Ref;
   readonly result: Ref;
-  /** Values carried from call to call, f32, zeros at the start of a text. */
-  readonly states: Readonly<Record<Ref, readonly number[]>>;
-  /** The constants, by their names in the checkpoint. */
-  readonly weights: readonly Ref[];
+  /** What is carried from call to call, zeros at the start of a text. Each belongs to one node. */
+  readonly states: ReadonlyMap<Ref, StateType>;
+  /** The constants that the nodes and states read, by their names in the checkpoint. */
+  readonly weights: ReadonlyMap<Ref, TensorType>;
 }
 
-/** Constants by name, read when asked for, so that nothing is in memory twice. */
+/**
+ * The values of constants by name, read when they are asked for, so that nothing is in memory twice. What type a constant
+ * has, the graph says.
+ */
 export interface Weights {
   has(ref: Ref): boolean;
-  shape(ref: Ref): readonly number[];
   read(ref: Ref): Tensor;
 }
 
@@ -64,29 +70,32 @@ export interface Program {
 export interface Builder {
   /** A builder whose value, site and state names begin with `name.`. */
   scope(name: string): Builder;
-  /** A constant, read under `role` by the next op. */
-  weight(name: string, role?: string): Ref;
-  state(name: string, shape: readonly number[]): Ref;
+  /** A constant of this shape, read under `role` by the next op. */
+  weight(name: string, shape: readonly number[], role?: string, dtype?: DType): Ref;
+  /** What the next op carries from call to call; an axis `t` grows with the text. */
+  state(name: string, shape: readonly StateExtent[]): Ref;
   site(site: string, x: Ref): Ref;
-  /** Adds an op and returns its first output, called `name`. An output `state` updates the input `state` in place. */
+  /** Adds an op and returns its first output, called `name`. Its states stand among the inputs. */
   op(name: string, op: AnyOp, inputs: Readonly<Record<string, Ref | undefined>>, attrs?: Attrs): Ref;
 }
 
 /** Runs `model` once on names instead of numbers and keeps what it did. */
 export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
   const nodes: Node[] = [];
-  const states: Record<Ref, readonly number[]> = {};
-  const weights = new Map<Ref, string>();
+  const states = new Map<Ref, StateType>();
+  const weights = new Map<Ref, TensorType>();
+  const roles = new Map<Ref, string>();
   const input = 'tokens';
 
   const builder = (prefix: string): Builder => ({
     scope: name => builder(`${prefix}${name}.`),
-    weight: (name, role = '') => {
-      weights.set(name, role);
+    weight: (name, shape, role = '', dtype = 'f32') => {
+      weights.set(name, { dtype, shape });
+      roles.set(name, role);
       return name;
     },
     state: (name, shape) => {
-      states[prefix + name] = shape;
+      states.set(prefix + name, { dtype: 'f32', shape });
       return prefix + name;
     },
     site: (site, x) => {
@@ -95,19 +104,29 @@ export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
     },
     op: (name, op, inputs, attrs = {}) => {
       const given = Object.entries(inputs).filter((entry): entry is [string, Ref] => entry[1] !== undefined);
-      nodes.push(opNode(op, Object.fromEntries(given), prefix + name, attrs, weights.get(inputs.w ?? '')));
+      const role = inputs.w === undefined ? '' : roles.get(inputs.w);
+      nodes.push(opNode(op, Object.fromEntries(given), prefix + name, attrs, role));
       return prefix + name;
     },
   });
 
   const result = model(builder(''), input);
-  return { nodes, input, result, states, weights: [...weights.keys()] };
+  return { nodes, input, result, states, weights };
 }
 
-/** A node whose first output is `name`; an output `state` is the state that it read. */
-export function opNode(op: AnyOp, inputs: Refs, name: Ref, attrs: Attrs = {}, role = ''): OpNode {
-  const out = Object.keys(op.outputs).map(key => [key, key === 'state' ? inputs.state : name]);
-  return { kind: 'op', op, in: inputs, attrs, out: Object.fromEntries(out), role };
+/** A node whose output is `name`. Its states stand among the inputs. */
+export function opNode(op: AnyOp, given: Refs, name: Ref, attrs: Attrs = {}, role = ''): OpNode {
+  const isState = ([key]: readonly [string, Ref]) => Object.hasOwn(op.states, key);
+  const all = Object.entries(given);
+  return {
+    kind: 'op',
+    op,
+    in: Object.fromEntries(all.filter(entry => !isState(entry))),
+    attrs,
+    out: Object.fromEntries(Object.keys(op.outputs).map(key => [key, name])),
+    states: Object.fromEntries(all.filter(isState)),
+    role,
+  };
 }
 
 /** The nodes in order, fused ones taken apart. */
@@ -118,17 +137,17 @@ export const takeApart = (nodes: readonly Node[]): readonly (OpNode | SiteNode)[
 export const flatten = (nodes: readonly Node[]): readonly OpNode[] =>
   takeApart(nodes).filter(node => node.kind === 'op');
 
-/** Every name a node reads. */
+/** Every value and constant that a node reads. */
 export const reads = (node: Node): readonly Ref[] =>
   node.kind === 'site'
     ? [node.in]
     : node.kind === 'op'
       ? Object.values(node.in)
       : [...new Set(node.body.flatMap(reads))].filter(
-          ref => !node.body.some(inner => valuesOf(inner).includes(ref)),
+          ref => !node.body.some(inner => writes(inner).includes(ref)),
         );
 
-/** Every name a node writes, states included. */
+/** Every value that a node writes. */
 export const writes = (node: Node): readonly Ref[] =>
   node.kind === 'site'
     ? [node.out]
@@ -136,27 +155,37 @@ export const writes = (node: Node): readonly Ref[] =>
       ? Object.values(node.out)
       : node.body.flatMap(writes);
 
-/** The names that a node is first to write: all but the states. */
-export const valuesOf = (node: OpNode): readonly Ref[] =>
-  Object.entries(node.out).flatMap(([key, ref]) => (key === 'state' ? [] : ref));
+/** Every state that a node carries. */
+export const statesOf = (node: Node): readonly Ref[] =>
+  node.kind === 'op' ? Object.values(node.states) : node.kind === 'fused' ? node.body.flatMap(statesOf) : [];
 
-/** The graph with other nodes, and the constants that these read. */
-export function withNodes(graph: Graph, nodes: readonly Node[], constants: Iterable<Ref>): Graph {
-  const read = new Set(nodes.flatMap(reads));
-  return { ...graph, nodes, weights: [...new Set(constants)].filter(ref => read.has(ref)) };
-}
-
-export interface LazyTensor {
-  readonly shape: readonly number[];
+/** A constant that is made when it is read. */
+export interface LazyTensor extends TensorType {
   readonly read: () => Tensor;
 }
 
-/** `base` with more or other constants, each made when it is read. */
-export function overlay(base: Weights, more: Readonly<Record<Ref, LazyTensor>>): Weights {
+/**
+ * The program with other nodes. Its states are those that these nodes carry, its constants those that these nodes and states
+ * read, of its own and of `made`.
+ */
+export function withNodes(
+  { graph, weights }: Program,
+  nodes: readonly Node[],
+  made: ReadonlyMap<Ref, LazyTensor> = new Map(),
+): Program {
+  const carried = new Set(nodes.flatMap(statesOf));
+  const states = new Map([...graph.states].filter(([ref]) => carried.has(ref)));
+  const read = new Set([...nodes.flatMap(reads), ...[...states.values()].map(({ scale }) => scale)]);
+  const types = new Map([...graph.weights, ...made].filter(([ref]) => read.has(ref)));
+  for (const [ref, { dtype, shape }] of types) types.set(ref, { dtype, shape });
+  return { graph: { ...graph, nodes, states, weights: types }, weights: overlay(weights, made) };
+}
+
+/** `base` with more or other constants. */
+export function overlay(base: Weights, made: ReadonlyMap<Ref, LazyTensor>): Weights {
   return {
-    has: ref => ref in more || base.has(ref),
-    shape: ref => more[ref]?.shape ?? base.shape(ref),
-    read: ref => (ref in more ? more[ref].read() : base.read(ref)),
+    has: ref => made.has(ref) || base.has(ref),
+    read: ref => (made.get(ref) ?? { read: () => base.read(ref) }).read(),
   };
 }
 
@@ -167,7 +196,7 @@ export function weightsOf(tensors: ReadonlyMap<Ref, Tensor>): Weights {
     if (!found) throw new Error(`weight ${ref} is missing`);
     return found;
   };
-  return { has: ref => tensors.has(ref), shape: ref => get(ref).shape, read: get };
+  return { has: ref => tensors.has(ref), read: get };
 }
 
 /** An axis of a value: a size, or `'l'`, the tokens of a call. */
@@ -177,11 +206,9 @@ export interface ValueType {
   readonly shape: readonly Extent[];
 }
 
-/** The type of every value, before anything runs: what a table prints and what a backend sizes its memory by. */
-export function inferTypes({ graph, weights }: Program): ReadonlyMap<Ref, ValueType> {
-  const types = new Map<Ref, ValueType>([[graph.input, { dtype: 'i32', shape: ['l'] }]]);
-  for (const [ref, shape] of Object.entries(graph.states)) types.set(ref, { dtype: 'f32', shape });
-  const shapeOf = (ref: Ref): readonly Extent[] => types.get(ref)?.shape ?? weights.shape(ref);
+/** The type of every value and weight, before anything runs: what a table prints and what a backend sizes its memory by. */
+export function inferTypes(graph: Graph): ReadonlyMap<Ref, ValueType> {
+  const types = new Map<Ref, ValueType>([...graph.weights, [graph.input, { dtype: 'i32', shape: ['l'] }]]);
 
   const visit = (node: Node): void => {
     if (node.kind === 'site') {
@@ -196,9 +223,14 @@ export function inferTypes({ graph, weights }: Program): ReadonlyMap<Ref, ValueT
     for (const [name, value] of Object.entries({ ...node.op.attrs, ...node.attrs }))
       if (typeof value === 'number') letters[name] = value;
     for (const [key, ref] of Object.entries(node.in)) {
-      const shape = shapeOf(ref);
+      const { shape } = types.get(ref)!;
       for (const [i, axis] of parse(node.op.inputs[key]).axes.entries())
         if (axis.letter) letters[axis.letter] ??= plus(shape[i], axis.minus);
+    }
+    for (const [key, ref] of Object.entries(node.states)) {
+      const { shape } = graph.states.get(ref)!;
+      for (const [i, axis] of parse(node.op.states[key]).axes.entries())
+        if (axis.letter && typeof shape[i] === 'number') letters[axis.letter] ??= shape[i] + axis.minus;
     }
     for (const [key, ref] of Object.entries(node.out)) {
       const { dtype, axes } = parse(node.op.outputs[key]);

@@ -7,6 +7,7 @@
  *     fwht C1: n must be m·2^k with m in {1, 12, 20, 28, 40}; got n=36
  *     linear: w expected f32[o, i] with i=65; got f32[256, 64]
  */
+import { AS_F32, type Kept, type StateView, stateView } from './state.ts';
 import {
   type Data,
   type DType,
@@ -37,98 +38,156 @@ export type Attrs = Readonly<Record<string, number | boolean | string>>;
 /** The letters of the signatures with their values in one call, and the numeric attributes. */
 export type Dims = Readonly<Record<string, number>>;
 
-/** Writes every element of every output; reads inputs only; keeps nothing. */
-export type Kernel<I extends Signatures, O extends Signatures, A extends Attrs> = (
+/** States by name, typed by their signatures: those of the text so far, which become those after this call. */
+export type States<S extends Signatures> = { readonly [K in keyof S]: StateView };
+/** How each state is kept; f32 where nothing is said. */
+export type KeptStates<S extends Signatures = Signatures> = { readonly [K in keyof S]?: Kept };
+
+/** Writes every element of every output; reads inputs only; keeps nothing but its states. */
+export type Kernel<
+  I extends Signatures,
+  O extends Signatures,
+  A extends Attrs,
+  S extends Signatures = NoStates,
+> = (
   inputs: Tensors<I>,
   attrs: A,
   outputs: Tensors<O>,
   dims: Dims,
+  ...states: keyof S extends never ? [] : [states: States<S>]
 ) => void;
+type NoStates = Readonly<Record<never, never>>;
 
 /** `C1: [text, holds]`: the text is completed by the values that `holds` looked at. */
 export type Constraint<A extends Attrs> = readonly [text: string, holds: (values: Dims & A) => boolean];
 
-export interface OpSpec<I extends Signatures, O extends Signatures, A extends Attrs> {
+export interface OpSpec<I extends Signatures, O extends Signatures, A extends Attrs, S extends Signatures> {
   /** kebab-case; the file, the golden folder, the assembly file and the test address have the same. */
   readonly name: string;
   readonly formula: string;
   readonly inputs: I;
   readonly outputs: O;
+  /** What is carried from token to token, by name. A first axis `t` is the number of tokens fed so far: the state grows. */
+  readonly states?: S;
   /** The attributes with their defaults. */
   readonly attrs?: A;
   readonly constraints?: Readonly<Record<string, Constraint<A>>>;
-  readonly reference: Kernel<I, O, A>;
+  readonly reference: Kernel<I, O, A, S>;
   /** Sizes and attributes around which tests walk. */
   readonly sweep: Readonly<Record<string, readonly (number | boolean | string)[]>>;
 }
 
-/** An op can be called: `fwht({ x }, { inverse: true })` checks its inputs, runs the reference and returns its outputs. */
+/**
+ * An op can be called: `fwht({ x }, { inverse: true })` checks its inputs, runs the reference and returns its outputs.
+ *
+ * A state stands beside the inputs, by its name, and comes back beside the outputs: `selectiveScan({ u, dt, A, B, C, h }).h`.
+ * One that is left out is that of the start of a text. How it is kept is the third argument: `{ h: { dtype: 'f16' } }`.
+ */
 export interface Op<
   I extends Signatures = Signatures,
   O extends Signatures = Signatures,
   A extends Attrs = Attrs,
-> extends Required<Omit<OpSpec<I, O, A>, 'name'>> {
-  (inputs: Inputs<I>, attrs?: Partial<A>): Tensors<O>;
+  S extends Signatures = NoStates,
+> extends Required<Omit<OpSpec<I, O, A, S>, 'name'>> {
+  (
+    inputs: Inputs<I> & Partial<Inputs<S>>,
+    attrs?: Partial<A>,
+    kept?: KeptStates<S>,
+  ): Tensors<O> & { readonly [K in keyof S]: Tensor<'f32'> };
   readonly name: string;
 }
 /** An op whose exact signatures do not matter. */
 // biome-ignore lint/suspicious/noExplicitAny: the reference's parameters are contravariant
-export type AnyOp = Op<any, any, any>;
+export type AnyOp = Op<any, any, any, any>;
 
 export function defineOp<
   const I extends Signatures,
   const O extends Signatures,
   A extends Attrs = Readonly<Record<never, never>>,
->(spec: OpSpec<I, O, A>): Op<I, O, A> {
-  const call = (inputs: Inputs<I>, attrs?: Partial<A>): Tensors<O> => {
-    const bound = bind(op, inputs as Loose, attrs as Partial<Attrs>);
-    spec.reference(
-      bound.inputs as Tensors<I>,
-      bound.attrs as unknown as A,
-      bound.outputs as Tensors<O>,
-      bound.dims,
-    );
-    return bound.outputs as Tensors<O>;
+  const S extends Signatures = NoStates,
+>(spec: OpSpec<I, O, A, S>): Op<I, O, A, S> {
+  const call = (inputs: Inputs<I>, attrs?: Partial<A>, kept?: KeptStates) => {
+    const bound = bind(op, inputs as Loose, attrs as Partial<Attrs>, kept);
+    (op as AnyOp).reference(bound.inputs, bound.attrs, bound.outputs, bound.dims, bound.states);
+    return resultsOf(bound) as ReturnType<Op<I, O, A, S>>;
   };
   const { name, ...rest } = spec;
   Object.defineProperty(call, 'name', { value: name });
-  const op = Object.freeze(Object.assign(call, { attrs: {} as A, constraints: {}, ...rest })) as Op<I, O, A>;
+  const defaults = { attrs: {} as A, constraints: {}, states: {} as S };
+  const op = Object.freeze(Object.assign(call, { ...defaults, ...rest })) as unknown as Op<I, O, A, S>;
   return op;
 }
 
-type Loose = Readonly<Record<string, Tensor | Data | undefined>>;
+type Loose = Readonly<Record<string, Tensor | Data | StateView | undefined>>;
 
-/** One call with its letters solved and its outputs allocated (zeros). */
+/** One call with its letters solved, its outputs allocated (zeros) and its states ready. */
 export interface BoundCall {
   readonly inputs: Readonly<Record<string, Tensor>>;
   readonly outputs: Readonly<Record<string, Tensor>>;
+  readonly states: Readonly<Record<string, StateView>>;
   readonly attrs: Attrs;
   readonly dims: Dims;
 }
 
+/** An op, and how its states are kept where that is not f32, in one word: `selective-scan`, `selective-scan/f16`. */
+export function formOf(op: AnyOp, kept: KeptStates = {}): string {
+  const dtypes = Object.keys(op.states).map(key => kept[key]?.dtype ?? 'f32');
+  const others = new Set(dtypes.filter(dtype => dtype !== 'f32'));
+  return [op.name, ...others].join('/');
+}
+
+const asTensors = (states: Readonly<Record<string, StateView>>): Readonly<Record<string, Tensor>> =>
+  Object.fromEntries(
+    Object.entries(states).map(([key, { shape, data }]) => [key, { dtype: 'f32', shape, data } as const]),
+  );
+
+/** The inputs of a call, and the states before it, by name. */
+export const givenOf = ({
+  inputs,
+  states,
+}: Pick<BoundCall, 'inputs' | 'states'>): Readonly<Record<string, Tensor>> => ({
+  ...inputs,
+  ...asTensors(states),
+});
+
+/** The outputs of a call, and the states after it, by name. */
+export const resultsOf = ({
+  outputs,
+  states,
+}: Pick<BoundCall, 'outputs' | 'states'>): Readonly<Record<string, Tensor>> => ({
+  ...outputs,
+  ...asTensors(states),
+});
+
 /**
  * Checks a call against the op's signatures and constraints, and allocates its outputs.
  *
+ * A state may be given as a tensor, which is copied and rounded to how it is kept, or as a view, which the kernel changes.
  * A plain typed array takes its shape from the letters that are known. Where they do not determine it, its first axis
  * is taken as 1: an array of n values is one row of `f32[l, n]`.
  *
  * @throws TypeError on a wrong name, dtype or rank; RangeError on a wrong size or a violated constraint.
  */
-export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}): BoundCall {
+export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}, kept: KeptStates = {}): BoundCall {
   const values = bindAttrs(op, attrs);
   const dims: Record<string, number> = {};
   for (const key in values) if (typeof values[key] === 'number') dims[key] = values[key];
   const bound: Record<string, Tensor> = {};
   const plain: string[] = [];
+  const signatures: Readonly<Record<string, Signature>> = { ...op.inputs, ...op.states };
+  const isState = (key: string) => Object.hasOwn(op.states, key);
 
   for (const key in inputs)
-    if (!Object.hasOwn(op.inputs, key))
-      throw new TypeError(`${op.name}: no input '${key}'; expected ${Object.keys(op.inputs).join(', ')}`);
-  for (const key in op.inputs) {
-    const signature = parse(op.inputs[key]);
+    if (!Object.hasOwn(signatures, key))
+      throw new TypeError(`${op.name}: no input '${key}'; expected ${Object.keys(signatures).join(', ')}`);
+  for (const key in signatures) {
+    const signature = parse(signatures[key]);
     const value = inputs[key];
     if (value === undefined) {
-      if (!signature.optional) throw new TypeError(`${op.name}: input ${key} (${op.inputs[key]}) is missing`);
+      if (!signature.optional && !isState(key))
+        throw new TypeError(`${op.name}: input ${key} (${op.inputs[key]}) is missing`);
+    } else if (isView(value)) {
+      unifyView(op, key, signature, value, dims);
     } else if (ArrayBuffer.isView(value)) {
       if (dtypeOf(value as Data) !== signature.dtype)
         throw new TypeError(
@@ -143,12 +202,13 @@ export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}): Boun
   while (plain.length) {
     const unknown = (key: string) =>
       new Set(
-        parse(op.inputs[key]).axes.flatMap(a => (a.letter && dims[a.letter] === undefined ? a.letter : [])),
+        parse(signatures[key]).axes.flatMap(a => (a.letter && dims[a.letter] === undefined ? a.letter : [])),
       ).size;
     const next = plain.reduce((best, key) => (unknown(key) < unknown(best) ? key : best));
     plain.splice(plain.indexOf(next), 1);
-    bound[next] = shaped(op, next, inputs[next] as Data, dims);
+    bound[next] = shaped(op, next, signatures[next], inputs[next] as Data, dims);
   }
+  if (Object.keys(op.states).length > 0) dims.t ??= 0;
   checkConstraints(op, dims, values);
 
   const outputs: Record<string, Tensor> = {};
@@ -159,7 +219,47 @@ export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}): Boun
       axes.map(a => extent(a, dims)!),
     );
   }
-  return { inputs: bound, outputs, attrs: values, dims };
+  const states: Record<string, StateView> = {};
+  for (const key in op.states) {
+    const given = inputs[key];
+    states[key] = isView(given)
+      ? given
+      : startOf(
+          parse(op.states[key]),
+          dims,
+          kept[key] ?? AS_F32,
+          bound[key]?.data as Float32Array | undefined,
+        );
+    delete bound[key];
+  }
+  return { inputs: bound, outputs, states, attrs: values, dims };
+}
+
+const isView = (value: Loose[string]): value is StateView =>
+  typeof value === 'object' && 'put' in value && typeof value.put === 'function';
+
+/** A state with the values that were given, and with room for the tokens of this call where it grows. */
+function startOf({ axes }: Parsed, dims: Dims, kept: Kept, given?: Float32Array): StateView {
+  const more = axes[0].letter === 't' ? dims.l : 0;
+  const view = stateView(
+    kept,
+    axes.map((axis, i) => extent(axis, dims)! + (i === 0 ? more : 0)),
+  );
+  if (given) view.put(0, given);
+  return view;
+}
+
+/** The letters of a state that is there already. A growing one has room for the tokens of this call. */
+function unifyView(
+  op: AnyOp,
+  key: string,
+  signature: Parsed,
+  view: StateView,
+  dims: Record<string, number>,
+): void {
+  const { shape, data } = view;
+  const past = signature.axes[0].letter === 't' ? [shape[0] - dims.l, ...shape.slice(1)] : shape;
+  unify(op, key, signature, { dtype: 'f32', shape: past, data: data.subarray(0, sizeOf(past)) }, dims);
 }
 
 function bindAttrs(op: AnyOp, attrs: Partial<Attrs>): Attrs {
@@ -196,8 +296,8 @@ function unify(op: AnyOp, key: string, signature: Parsed, value: Tensor, dims: R
     throw new RangeError(`${op.name}: ${key} says ${describe(value)} but holds ${value.data.length} values`);
 }
 
-function shaped(op: AnyOp, key: string, data: Data, dims: Record<string, number>): Tensor {
-  const { dtype, axes, text } = parse(op.inputs[key]);
+function shaped(op: AnyOp, key: string, signature: string, data: Data, dims: Record<string, number>): Tensor {
+  const { dtype, axes, text } = parse(signature);
   const missing = axes.filter(a => extent(a, dims) === undefined);
   for (const axis of missing.slice(0, -1)) dims[axis.letter!] = 1 + axis.minus;
   const last = missing.at(-1);

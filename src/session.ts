@@ -1,12 +1,12 @@
 /**
- * A session: one text in progress. It feeds tokens, gives logits, and its state is a value that can be saved, restored
- * and forked. Feeding a text in any cut gives the same bits as feeding it at once.
+ * A session: a sequence with an identity and words. It feeds tokens, gives logits, and where it is can be saved as a file,
+ * restored and forked. Feeding a text in any cut gives the same bits as feeding it at once.
  */
+import type { Executable, FeedOptions, Sequence, State } from './executable.ts';
 import { fromBytes } from './formats/bytes.ts';
 import { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
-import type { Program } from './graph.ts';
-import { stepsOf } from './ops/selective-scan-i8state.ts';
-import { type Executable, type FeedOptions, initialState, type Kept, keptStates, type State } from './run.ts';
+import type { Program, Ref } from './graph.ts';
+import { type StateType, shapeAt, stepsOf } from './state.ts';
 import { describe, type Tensor, tensor } from './tensor.ts';
 
 export interface Session {
@@ -16,7 +16,7 @@ export interface Session {
   /**
    * Feeds tokens and returns the logits f32[l, v] of every one of them; or f32[1, v] of the last one, which is faster.
    *
-   * @throws RangeError for no tokens, or one that is not in the vocabulary; the session is then as it was.
+   * @throws RangeError for no tokens, or one that is not in the vocabulary; whatever fails, the session is as it was.
    */
   feed(tokens: ArrayLike<number>, options?: Pick<FeedOptions, 'logits'>): Tensor<'f32'>;
   /** Back to the start of a text. */
@@ -27,6 +27,8 @@ export interface Session {
   restore(bytes: Uint8Array): void;
   /** Another session that goes on from here, independently. */
   fork(): Session;
+  /** Gives its memory back. After that it cannot be used. */
+  close(): void;
 }
 
 /** What a session runs. */
@@ -40,61 +42,27 @@ export interface Runnable {
 }
 
 /**
- * A state file is a safetensors file. Its tensors are the states by name (`layers.0.convState` f32[d, k−1], oldest input
- * first; `layers.0.ssmState` f32[d, n]), F16 or I8 where the recipe keeps them so: integers are in steps that the plan knows. Its
- * metadata holds `format`, `version`, `model` (a name for people), `identity` (of the model and recipe) and `position` (tokens fed).
+ * A state file is a safetensors file. Its tensors are the states by name, in the type that the plan gives them
+ * (`layers.0.convState` f32[d, k−1], oldest input first; `layers.0.ssmState` f32[d, n]; F16 or I8 where the recipe keeps them
+ * so: integers are in steps that the plan knows). Its metadata holds `format`, `version`, `model` (a name for people),
+ * `identity` (of the model and recipe) and `position` (tokens fed).
  */
-export const STATE_FORMAT = { format: 'quamba-state', version: '1' } as const;
+export const STATE_FORMAT = { format: 'quamba-state', version: '2' } as const;
 
-export function createSession(
-  runnable: Runnable,
-  start?: { readonly state: State; readonly position: number },
-): Session {
-  const { program, executable, vocabSize } = runnable;
-  let state = start?.state ?? initialState(program);
-  let shared = start !== undefined; // with the session that this one was forked from
-  let position = start?.position ?? 0;
-
+/** A new session, at the start of a text or on a sequence that is given to it. */
+export function createSession(runnable: Runnable, sequence: Sequence = runnable.executable.open()): Session {
+  const { vocabSize } = runnable;
   return {
     get position() {
-      return position;
+      return sequence.position;
     },
     vocabSize,
-    feed(tokens, { logits } = {}) {
-      const ids = checkedTokens(tokens, vocabSize);
-      const result = executable.feed(ids, state, { giveUp: !shared, logits });
-      state = result.state;
-      shared = false;
-      position += ids.length;
-      return result.logits;
-    },
-    reset() {
-      state = initialState(program);
-      shared = false;
-      position = 0;
-    },
-    snapshot() {
-      const metadata = {
-        ...STATE_FORMAT,
-        model: runnable.name,
-        identity: runnable.identity(),
-        position: `${position}`,
-      };
-      const kept = keptStates(program);
-      const tensors = Object.entries(state).map(
-        ([name, t]) => [name, stored(t, kept[name], program)] as const,
-      );
-      return concat([...writeSafetensors(tensors, metadata)]);
-    },
-    restore(bytes) {
-      const restored = readState(bytes, runnable);
-      ({ state, position } = restored);
-      shared = false;
-    },
-    fork() {
-      shared = true;
-      return createSession(runnable, { state, position });
-    },
+    feed: (tokens, { logits } = {}) => sequence.feed(checkedTokens(tokens, vocabSize), { logits }),
+    reset: () => sequence.load(),
+    snapshot: () => stateFile(sequence.save(), runnable),
+    restore: bytes => sequence.load(readState(bytes, runnable)),
+    fork: () => createSession(runnable, sequence.fork()),
+    close: () => sequence.close(),
   };
 }
 
@@ -106,7 +74,15 @@ function checkedTokens(tokens: ArrayLike<number>, vocabSize: number): Int32Array
   return Int32Array.from(tokens);
 }
 
-function readState(bytes: Uint8Array, runnable: Runnable): { state: State; position: number } {
+function stateFile({ position, values }: State, { program, name, identity }: Runnable): Uint8Array {
+  const metadata = { ...STATE_FORMAT, model: name, identity: identity(), position: `${position}` };
+  const tensors = [...program.graph.states].map(
+    ([ref, type]) => [ref, stored(values.get(ref)!, type, program)] as const,
+  );
+  return concat([...writeSafetensors(tensors, metadata)]);
+}
+
+function readState(bytes: Uint8Array, runnable: Runnable): State {
   const file = readSafetensors(fromBytes('state', bytes));
   const { format, version, model, identity, position } = file.metadata;
   if (format !== STATE_FORMAT.format) throw new Error('state: these bytes are not a saved state of quamba');
@@ -120,36 +96,38 @@ function readState(bytes: Uint8Array, runnable: Runnable): { state: State; posit
     );
   if (!/^\d{1,15}$/.test(position ?? ''))
     throw new Error(`state: position expected a whole number; got ${JSON.stringify(position)}`);
-  const state: Record<string, Tensor<'f32'>> = {};
   const { program } = runnable;
-  const kept = keptStates(program);
-  for (const [name, shape] of Object.entries(program.graph.states)) {
-    if (!file.tensors.has(name)) throw new Error(`state: tensor ${name} is missing`);
-    const t = file.read(name);
-    const expected = describe({ dtype: kept[name].bits === 8 ? 'i8' : 'f32', shape });
+  const values = new Map<Ref, Tensor<'f32'>>();
+  for (const [ref, type] of program.graph.states) {
+    if (!file.tensors.has(ref)) throw new Error(`state: tensor ${ref} is missing`);
+    const t = file.read(ref);
+    const dtype = type.dtype === 'i8' ? 'i8' : 'f32';
+    const expected = describe({ dtype, shape: shapeAt(type, Number(position)) });
     if (describe(t) !== expected)
-      throw new Error(`state: tensor ${name} expected ${expected}; got ${describe(t)}`);
-    state[name] = restored(t, kept[name], program);
+      throw new Error(`state: tensor ${ref} expected ${expected}; got ${describe(t)}`);
+    values.set(ref, restored(t, type, program));
   }
-  return { state, position: Number(position) };
+  return { position: Number(position), values };
 }
 
-/** A state as it is written: each of its values as it is kept. */
-function stored(t: Tensor<'f32'>, kept: Kept, { weights }: Program) {
-  if (kept.bits !== 8) return { ...t, dtype: kept.bits === 16 ? ('F16' as const) : ('F32' as const) };
-  const { data: scale } = weights.read(kept.scale);
+/** A state as a file holds it: each of its values as it is kept. */
+function stored(t: Tensor<'f32'>, { dtype, scale }: StateType, { weights }: Program) {
+  if (scale === undefined) return { ...t, dtype: dtype === 'f16' ? ('F16' as const) : ('F32' as const) };
+  const steps = weights.read(scale).data;
+  const row = t.data.length / steps.length;
   return {
     ...t,
     dtype: 'I8' as const,
-    data: Int8Array.from(t.data, (k, i) => stepsOf(k, scale[Math.floor(i / t.shape[1])])),
+    data: Int8Array.from(t.data, (value, i) => stepsOf(value, steps[Math.floor(i / row)])),
   };
 }
 
-function restored(t: Tensor, kept: Kept, { weights }: Program): Tensor<'f32'> {
-  if (kept.bits !== 8) return t as Tensor<'f32'>;
-  const { data: scale } = weights.read(kept.scale);
+function restored(t: Tensor, { scale }: StateType, { weights }: Program): Tensor<'f32'> {
+  if (scale === undefined) return t as Tensor<'f32'>;
+  const steps = weights.read(scale).data;
+  const row = t.data.length / steps.length;
   return tensor(
-    Float32Array.from(t.data, (q, i) => scale[Math.floor(i / t.shape[1])] * q),
+    Float32Array.from(t.data, (q, i) => steps[Math.floor(i / row)] * q),
     t.shape,
   );
 }

@@ -1,14 +1,15 @@
 /**
  * What a backend is: kernels for ops, by the op's name. It knows ops and plans, and no model.
  */
+import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
-import type { AnyOp } from '../op.ts';
-import { type AnyKernel, type Executable, interpret, opsOf } from '../run.ts';
+import type { AnyOp, KeptStates } from '../op.ts';
+import { type AnyKernel, formsOf, interpret } from '../run.ts';
 
 export interface Backend {
   readonly name: string;
-  /** The ops it has. One that is missing is unsupported, and said to be. */
-  kernelOf(op: AnyOp): AnyKernel | undefined;
+  /** The ops it has, with their states kept so (f32 by default). One that is missing is unsupported, and said to be. */
+  kernelOf(op: AnyOp, kept?: KeptStates): AnyKernel | undefined;
   /** Takes a whole plan, where it can run one better than op by op. */
   prepare?(program: Program, options?: PrepareOptions): Executable;
 }
@@ -21,7 +22,18 @@ export interface PrepareOptions {
 /** @throws Error listing the ops that the program needs and the backend lacks. */
 export function prepare(backend: Backend, program: Program, options?: PrepareOptions): Executable {
   if (backend.prepare) return backend.prepare(program, options);
-  const missing = [...opsOf(program)].filter(op => !backend.kernelOf(op)).map(op => op.name);
-  if (missing.length) throw new Error(`backend ${backend.name}: no kernel for ${missing.join(', ')}`);
-  return interpret(program, op => backend.kernelOf(op)!);
+  const missing = [...formsOf(program)].filter(([, { op, kept }]) => !backend.kernelOf(op, kept));
+  if (missing.length)
+    throw new Error(`backend ${backend.name}: no kernel for ${missing.map(([form]) => form).join(', ')}`);
+  return interpret(program, (op, kept) => backend.kernelOf(op, kept)!);
 }
+
+/**
+ * What a kernel throws that has the op but not this call of it: the case is `unsupported`, with the message as its reason.
+ * Told by its name, so that a backend in a module of its own need not import this one.
+ */
+export class Unsupported extends Error {
+  override readonly name = 'Unsupported';
+}
+export const isUnsupported = (error: unknown): error is Error =>
+  error instanceof Error && error.name === 'Unsupported';

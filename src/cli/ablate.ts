@@ -1,16 +1,18 @@
-/** `quamba ablate`: what each technique of the paper brings on a model, and what is noise. */
+/** `quamba ablate`: what each technique of the paper brings for a model, and what is noise. */
 import { basename } from 'node:path';
 import { Command, Option } from 'commander';
 import { prepare } from '../backends/backend.ts';
-import { requireCuda } from '../backends/cuda/index.ts';
-import { backend as backendOf, defaultBackend } from '../backends/index.ts';
+import { defaultBackend } from '../backends/index.ts';
+import { openBackend } from '../backends/node.ts';
 import { ABLATION_DEFAULTS, type Ablation, ablate, PARTS, type Part } from '../eval/ablation.ts';
 import type { NamedPlan } from '../eval/layer-error.ts';
+import { layersTable, outliersTable, sitesTable, techniquesTable } from '../eval/report/tables.ts';
+import { sentenceOf } from '../eval/report/words.ts';
 import { openFolder } from '../formats/disk.ts';
-import { openFloatModel } from '../open/model.ts';
+import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, EMBEDDED_MODEL, load, textFile } from '../open/node.ts';
+import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
-import { ablationText } from './ablate-text.ts';
 import { reportOptions, writeReport } from './report-files.ts';
 import {
   backendOption,
@@ -89,11 +91,11 @@ async function run(options: Options): Promise<void> {
   const { model: path, backend: name = defaultBackend(), threads, json = false } = options;
   const { limit, window, samples, sample, seeds } = options;
   const names = options.recipe === 'all' ? Object.keys(recipes) : options.recipe.split(',');
-  const chosen = names.map(recipeNamed).filter(({ name }) => name !== namedFloat);
+  const chosen = names.map(recipeNamed).filter(({ name }) => name !== (FLOAT_RECIPE as string));
   usage(() => {
     if (window > limit) throw new RangeError(`ablate: --window ${window} is more than --limit ${limit}`);
   });
-  const backend = name === 'cuda' ? requireCuda().backend : backendOf(name);
+  const { backend } = openBackend(name);
   const text = textFile(options.text ?? `${EMBEDDED_MODEL}/validation.txt.gz`);
   const calibrationText = options.calibration ? textFile(options.calibration) : CALIBRATION_TEXT;
 
@@ -146,10 +148,19 @@ async function run(options: Options): Promise<void> {
     };
     writeReport(options, results);
     if (json) printJson(results);
-    else print(ablationText(ablation));
+    else print(inWords(ablation));
   } finally {
     source.close();
   }
 }
 
-const namedFloat: string = FLOAT_RECIPE;
+const inWords = ({ techniques, outliers, sites, layers }: Ablation): string =>
+  [
+    techniques && align(techniquesTable(techniques)),
+    techniques?.verdicts.map(sentenceOf).join('\n'),
+    outliers && align(outliersTable(outliers)),
+    sites && align(sitesTable(sites)),
+    layers && align(layersTable(layers)),
+  ]
+    .filter(Boolean)
+    .join('\n\n');

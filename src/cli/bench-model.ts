@@ -1,13 +1,15 @@
 /** What `quamba bench` measures: the model of a folder, or random weights by shape. */
 import { type Backend, prepare } from '../backends/backend.ts';
+import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
+import { architectureOf } from '../model/index.ts';
 import { load } from '../open/node.ts';
 import { planOf } from '../quant/pipeline.ts';
+import { checkWords } from '../quant/scheme.ts';
 import { randomModel } from '../random/model.ts';
 import { nominalRecipe, nominalStats } from '../random/nominal-ranges.ts';
 import { type ShapeName, shapes } from '../random/shapes.ts';
 import type { TYPES } from '../random/write-checkpoint.ts';
-import type { Executable } from '../run.ts';
 import { recipeNamed, usage } from './terminal.ts';
 
 export type BenchOptions = {
@@ -33,7 +35,7 @@ export interface Opened {
   close(): void;
 }
 
-/** Of a shape where no recipe is named: the one that reads the fewest bytes for a token. */
+/** The recipe of a shape, if none is named: the one that reads the fewest bytes for a token. */
 const SHAPE_RECIPE = 'quamba-int8-head';
 
 export async function open(
@@ -56,7 +58,10 @@ export async function open(
   const plan = planOf(
     program,
     scheme,
-    usage(() => nominalStats(program, scheme)),
+    usage(() => {
+      checkWords(scheme, architectureOf(shapes[shape]));
+      return nominalStats(program, scheme);
+    }),
   );
   const executable = prepare(backend, plan, { threads });
   await executable.ready;

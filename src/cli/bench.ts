@@ -1,20 +1,20 @@
 /** `quamba bench`: tokens per second, and what they could be at best, of a folder's model or of random weights by shape. */
+
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { DECODES, PRECISIONS } from '../backends/cuda/abi.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
-import type { Program } from '../graph.ts';
+import { sizeWords } from '../eval/report/words.ts';
+import type { Executable } from '../executable.ts';
 import { align } from '../plan/render.ts';
-import { type ShapeName, shapes } from '../random/shapes.ts';
+import { configs, type ShapeName, shapes } from '../random/shapes.ts';
 import { TYPES, writeCheckpoint } from '../random/write-checkpoint.ts';
-import { type Executable, initialState, type State } from '../run.ts';
 import { benchCuda, type CudaBenchOptions } from './bench-cuda.ts';
 import { type BenchOptions, type Opened, open } from './bench-model.ts';
 import { machine, median, rate } from './measure.ts';
 import {
   backendOption,
-  bytes,
   count,
   integer,
   jsonOption,
@@ -103,15 +103,17 @@ async function bench(options: Options): Promise<void> {
 }
 
 /** What is printed. `start`: when loading began, in milliseconds. */
-function reportOf({ plan, executable, vocabSize, about }: Opened, start: number, options: Options) {
+function reportOf({ executable, vocabSize, about }: Opened, start: number, options: Options) {
   const { backend = defaultBackend(), promptLength, generate, rounds } = options;
   const ids = Int32Array.from(
     { length: Math.max(promptLength, generate) },
     (_, i) => ((i * 7 + 3) % 256) % vocabSize,
   );
-  executable.feed(ids.subarray(0, 1), initialState(plan));
+  const first = executable.open();
+  first.feed(ids.subarray(0, 1));
+  first.close();
   const loadSeconds = (performance.now() - start) / 1000;
-  const measured = measure(plan, executable, ids, options);
+  const measured = measure(executable, ids, options);
   const running = executable.about;
   return {
     ...about,
@@ -133,20 +135,14 @@ function reportOf({ plan, executable, vocabSize, about }: Opened, start: number,
 const READS = 8;
 
 /** Rates of each round, and their medians. What a busy moment of the machine slows, it slows alike. */
-function measure(
-  plan: Program,
-  executable: Executable,
-  ids: Int32Array,
-  { promptLength, generate, rounds, json }: Options,
-) {
+function measure(executable: Executable, ids: Int32Array, { promptLength, generate, rounds, json }: Options) {
   const { bytesPerToken = 0 } = executable.about ?? {};
   const seen: { prefill: number; decode: number; read: number }[] = [];
   const progress = progressLine('round', json);
+  const sequence = executable.open();
   for (let round = 0; round <= rounds; round++) {
-    let state: State = initialState(plan);
-    const feed = (tokens: Int32Array) => {
-      state = executable.feed(tokens, state, { giveUp: true, logits: 'last' }).state;
-    };
+    sequence.load();
+    const feed = (tokens: Int32Array) => sequence.feed(tokens, { logits: 'last' });
     const prefill = rate(promptLength, () => feed(ids.subarray(0, promptLength)));
     let seconds = 0;
     let reads = 0;
@@ -185,20 +181,20 @@ function table(report: Readonly<Record<string, unknown>>): string {
   ];
   if (number('readBandwidth'))
     rows.push(
-      ['read for each token', bytes(number('bytesPerToken')!)],
-      ['a plain read of them', `${bytes(number('readBandwidth')!)}/s`],
+      ['read for each token', sizeWords(number('bytesPerToken')!)],
+      ['a plain read of them', `${sizeWords(number('readBandwidth')!)}/s`],
       ['decode reads at', `${(100 * number('readShare')!).toFixed(0)} % of it`],
     );
   rows.push(
     ['load to first token', `${number('loadSeconds')!.toFixed(2)} s`],
-    ['peak memory', bytes(number('peakMemoryBytes')!)],
+    ['peak memory', sizeWords(number('peakMemoryBytes')!)],
   );
   return align(rows);
 }
 
 function write(path: string, shape: ShapeName, { seed, type, json = false }: Options): void {
-  writeCheckpoint(path, shapes[shape], { seed, type, onProgress: progressLine('writing tensor', json) });
+  writeCheckpoint(path, configs[shape], { seed, type, onProgress: progressLine('writing tensor', json) });
   const size = statSync(join(path, 'model.safetensors')).size;
   if (json) printJson({ out: path, shape, seed, type, bytes: size });
-  else print(`${path}: ${shape} with random weights, seed ${seed}, ${type}, ${bytes(size)}`);
+  else print(`${path}: ${shape} with random weights, seed ${seed}, ${type}, ${sizeWords(size)}`);
 }

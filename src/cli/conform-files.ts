@@ -5,11 +5,13 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Backend } from '../backends/backend.ts';
-import type { Case, Vectors } from '../conformance/cases/case.ts';
-import { called, opNamed } from '../conformance/judge/judge.ts';
+import type { Case, Vectors } from '../conformance/case.ts';
+import { formNamed } from '../conformance/forms.ts';
+import { called } from '../conformance/judge/judge.ts';
 import { type About, type Result, toJson } from '../conformance/report/report.ts';
 import { writeFileAtomic } from '../formats/disk.ts';
 import { type Writable, writeSafetensors } from '../formats/safetensors.ts';
+import { givenOf, resultsOf } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { UsageError } from './terminal.ts';
 
@@ -21,7 +23,7 @@ const stored = (prefix: string, tensors: Readonly<Record<string, Tensor>>): (rea
     { dtype: STORED[dtype], shape, data },
   ]);
 
-/** The bounds as f32, rounded up, so that what is within them here is within them there. */
+/** The bounds as f32. They are rounded up, so that a value within the bound stays within it. */
 function roundedUp(bounds: Float64Array): Float32Array {
   const rounded = Float32Array.from(bounds);
   const bits = new Uint32Array(rounded.buffer);
@@ -41,20 +43,35 @@ function write(
     { dtype: 'F32', shape: expected[name].shape, data: roundedUp(data) },
   ]);
   const tensors = [
-    ...stored('in', call.inputs),
+    ...stored('in', givenOf(call)),
+    ...Object.entries(call.states).flatMap(([key, { scale }]): [string, Writable][] =>
+      scale ? [[`in.${key}.scale`, { dtype: 'F32', shape: [scale.length], data: scale }]] : [],
+    ),
     ...stored('out', expected),
     ...bounds,
     ...stored('got', got),
   ];
   mkdirSync(dirname(path), { recursive: true });
-  writeFileAtomic(path, writeSafetensors(tensors, { ...about, op, attrs: JSON.stringify(call.attrs) }));
+  writeFileAtomic(
+    path,
+    writeSafetensors(tensors, {
+      ...about,
+      op,
+      attrs: JSON.stringify(call.attrs),
+      kept: JSON.stringify(keptOf(call)),
+    }),
+  );
 }
+
+/** How the states of a call are kept, by name. */
+const keptOf = ({ states }: Vectors['call']): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(states).map(([key, { dtype }]) => [key, dtype]));
 
 const writeJson = (path: string, value: unknown): void =>
   writeFileAtomic(path, [new TextEncoder().encode(`${toJson(value, 1)}\n`)]);
 
 /**
- * Writes the calls of all cases that have one: a file each, and index.json. The folder appears when it is whole.
+ * Writes the calls of all cases that have one, a file for each, and index.json. The folder appears when all is written.
  *
  * @throws UsageError where the folder holds something already.
  */
@@ -83,9 +100,10 @@ export function emit(
         says,
         op: made.op,
         attrs: made.call.attrs,
+        kept: keptOf(made.call),
         quick,
         file,
-        inputs: Object.keys(made.call.inputs),
+        inputs: Object.keys(givenOf(made.call)),
         outputs: Object.fromEntries(outputs),
       };
     });
@@ -100,18 +118,18 @@ export function emit(
   }
 }
 
-/** Writes what a failing case was made of and what the backend gave, once more; of a whole model, the verdict alone. */
+/** Writes the call of a failing case and what the backend gives for it now. Of a whole model it writes the verdict alone. */
 export function dump(folder: string, backend: Backend, failed: Case, result: Result, about: About): void {
   const base = join(folder, failed.address);
   mkdirSync(dirname(base), { recursive: true });
   writeJson(`${base}.json`, { ...about, ...result });
   const vectors = attempt(() => failed.vectors?.());
   if (!vectors) return;
-  const got = attempt(() => called(backend, opNamed(vectors.op)!, vectors.call).outputs);
+  const got = attempt(() => resultsOf(called(backend, formNamed(vectors.op)!.op, vectors.call)));
   write(`${base}.safetensors`, { address: failed.address, says: failed.says }, vectors, got);
 }
 
-/** What fails here has failed before, and the verdict says why. */
+/** If this fails, it has failed before, and the verdict says why. */
 function attempt<T>(make: () => T): T | undefined {
   try {
     return make();

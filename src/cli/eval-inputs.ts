@@ -6,8 +6,9 @@ import { type PartialResult, parsePartial, type Shard } from '../eval/partial.ts
 import { readItems } from '../eval/task-files.ts';
 import { type TaskName, taskNames } from '../eval/tasks.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { parseJson } from '../formats/json.ts';
 import { textFile } from '../open/node.ts';
-import { UsageError } from './terminal.ts';
+import { readGiven, UsageError } from './terminal.ts';
 
 /** `piqa,arc_easy` or `all`. */
 export function tasksNamed(list: string): TaskName[] {
@@ -43,7 +44,7 @@ export async function taskItems(task: TaskName, data: string, limit?: number) {
 
 const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
-/** In a folder a task's file is called after it: arc_easy.jsonl, hellaswag.txt.gz. */
+/** In a folder the file of a task has the task's name: arc_easy.jsonl, hellaswag.txt.gz. */
 function fileFor(task: TaskName, folder: string): string {
   const found = readdirSync(folder).filter(
     file => /^\.(?:jsonl?|txt)(?:\.gz)?$/.test(file.slice(task.length)) && file.startsWith(task),
@@ -55,35 +56,25 @@ function fileFor(task: TaskName, folder: string): string {
   return join(folder, found[0]);
 }
 
-/** Of the weights in a model's folder, as they are stored. */
+/** The bytes of the weights in a model's folder, as they are stored. */
 export const weightBytes = (folder: string): number =>
   openFolder(folder)
     .list()
     .filter(file => /^(?:pytorch_)?model.*\.(?:safetensors|bin)$/.test(file))
     .reduce((sum, file) => sum + statSync(join(folder, file)).size, 1);
 
-/** What an earlier run left in a file, if there is one. */
-export const keptIn = async (path: string): Promise<PartialResult | undefined> =>
+/** What an earlier run kept in a file, if there is one. */
+export const keptIn = (path: string): PartialResult | undefined =>
   existsSync(path) ? readPartial(path) : undefined;
 
 /** @throws Error in one sentence for what is no partial result. */
-export async function readPartial(path: string): Promise<PartialResult> {
-  const text = await textFile(path).read();
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new Error(`${path}: expected JSON; ${error instanceof Error ? error.message : error}`, {
-      cause: error,
-    });
-  }
-  return parsePartial(value, path);
-}
+export const readPartial = (path: string): PartialResult =>
+  parsePartial(parseJson(readGiven(path), path), path);
 
-/** A window or an item of a small model is done in a moment, and a file of ten thousand items takes one to write. */
+/** Measuring one item of a small model takes as little time as writing a file of ten thousand items, so not every step is written. */
 const SECONDS_BETWEEN_WRITES = 2;
 
-/** Keeps a partial result in a file: at most so often while it grows, and when told to. */
+/** Keeps a partial result in a file. While it grows, it is written at intervals; `flush` writes the rest. */
 export function keeperOf(path: string) {
   let latest: PartialResult | undefined;
   let written: number | undefined;

@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** The command line. Exit code 0; 1 when something failed; 2 for wrong usage. */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ablateCommand } from './ablate.ts';
 import { benchCommand } from './bench.ts';
@@ -14,13 +13,12 @@ import { pullCommand } from './pull.ts';
 import { quantizeCommand } from './quantize.ts';
 import { reportCommand } from './report.ts';
 import { UsageError } from './terminal.ts';
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+import { version } from './version.ts';
 
 const program = new Command('quamba')
   .description('Quantized inference of Mamba, with the same bits everywhere.')
   .version(version)
-  .enablePositionalOptions() // what stands after `eval merge` is merge's
+  .enablePositionalOptions() // options after `eval merge` belong to merge
   .showHelpAfterError('(--help shows the options)')
   .addCommand(generateCommand())
   .addCommand(quantizeCommand())
@@ -40,7 +38,7 @@ const program = new Command('quamba')
 for (const command of [program, ...program.commands.flatMap(command => [command, ...command.commands])])
   command.exitOverride().showHelpAfterError('(--help shows the options)');
 
-// a reader that closes the pipe early (head) is no failure
+// it is no failure if a reader such as head closes the pipe early
 process.stdout.on('error', error => {
   if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0);
   throw error;

@@ -1,17 +1,9 @@
-/** What every measurement needs, of `quamba bench` and of the programs in bench/. */
+/** What `quamba bench` and the programs in bench/ share. */
 import { cpus } from 'node:os';
 
-/** How many of `count` are done in a second, where `work` does them all. */
-export function rate(count: number, work: () => void): number {
-  const start = performance.now();
-  work();
-  return count / ((performance.now() - start) / 1000);
-}
+export { median, rate } from '../eval/speed.ts';
 
-export const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[values.length >> 1];
-
-/** Where and when: without it a figure says nothing. */
+/** Where and when a figure was measured. Without that it says nothing. */
 export const machine = () => ({
   node: process.version,
   cpu: cpus()[0]?.model.trim() ?? 'unknown',

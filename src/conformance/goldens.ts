@@ -1,40 +1,52 @@
-/** What the conformance suite is fed with: the stored calls of golden/, and the model that comes with the package. */
+/** The input of the conformance suite: the stored calls of golden/, and the model that comes with the package. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { type Folder, using } from '../formats/bytes.ts';
 import { openFile, openFolder } from '../formats/disk.ts';
-import { readJson } from '../formats/json.ts';
 import { readSafetensors, type SafetensorsFile } from '../formats/safetensors.ts';
-import { createTokenizer } from '../formats/tokenizer.ts';
+import type { Config } from '../model/architecture.ts';
+import { once } from '../once.ts';
 import type { Attrs } from '../op.ts';
-import { openFloatModel } from '../open/model.ts';
+import { fileOf } from '../open/files.ts';
+import { openFloatModel } from '../open/float.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
+import { keptStats } from '../open/plan.ts';
+import { openTokenizer } from '../open/tokenizer.ts';
 import { needsCalibration } from '../quant/calibrate.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { recipes } from '../quant/recipes.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { loadStats } from '../quant/stats-file.ts';
-import { once } from '../run.ts';
+import type { StateType } from '../state.ts';
 import type { Tensor } from '../tensor.ts';
+import type { Goldens, ModelUnderTest } from './case.ts';
 import { opNamesOf } from './plan.ts';
-import type { Goldens, ModelUnderTest } from './suite.ts';
 
 const folder = fileURLToPath(new URL('../../golden', import.meta.url));
 
 interface Manifest {
   readonly files: Readonly<
-    Record<string, { readonly sha256: string; readonly op: string; readonly why: string }>
+    Record<
+      string,
+      {
+        readonly sha256: string;
+        readonly op: string;
+        readonly why: string;
+        /** How its states are kept, where that is not f32. */
+        readonly kept?: Readonly<Record<string, StateType['dtype']>>;
+      }
+    >
   >;
 }
 const manifest = (): Manifest => JSON.parse(readFileSync(`${folder}/manifest.json`, 'utf8'));
 
-/** The stored calls. Each is read, and compared with its hash, when its case runs. */
+/** The stored calls. A call is read, and its hash checked, when its case runs. */
 export const goldens = (): Goldens =>
-  Object.entries(manifest().files).flatMap(([path, { op, why, sha256 }]) => {
+  Object.entries(manifest().files).flatMap(([path, { op, kept, why, sha256 }]) => {
     const [, directory, name] = /^(.+)\/(.+)\.safetensors$/.exec(path) ?? [];
-    return directory === op ? [{ op, name, says: why, read: () => readGolden(path, sha256) }] : [];
+    const form = [op, ...new Set(Object.values(kept ?? {}))].join('/');
+    return directory === op ? [{ form, name, says: why, read: () => readGolden(path, sha256) }] : [];
   });
 
 function readGolden(path: string, sha256: string): ReturnType<Goldens[number]['read']> {
@@ -44,62 +56,59 @@ function readGolden(path: string, sha256: string): ReturnType<Goldens[number]['r
     if (found !== sha256)
       throw new Error(`golden/${path}: is not the file of the manifest (${found.slice(0, 12)})`);
     const file = readSafetensors(source, { finite: false });
-    return { inputs: inputsOf(file), attrs: JSON.parse(file.metadata.attrs) as Attrs };
+    const inputs = inputsOf(file);
+    const dtypes: Readonly<Record<string, StateType['dtype']>> = JSON.parse(file.metadata.kept ?? '{}');
+    const kept = Object.fromEntries(
+      Object.entries(dtypes).map(([key, dtype]) => {
+        const { [`${key}.scale`]: scale } = inputs;
+        delete inputs[`${key}.scale`];
+        return [key, { dtype, ...(scale && { scale: scale.data as Float32Array }) }];
+      }),
+    );
+    return { inputs, attrs: JSON.parse(file.metadata.attrs) as Attrs, kept };
   } finally {
     source.close();
   }
 }
 
-const inputsOf = (file: SafetensorsFile): Readonly<Record<string, Tensor>> =>
+const inputsOf = (file: SafetensorsFile): Record<string, Tensor> =>
   Object.fromEntries(
     [...file.tensors.keys()].flatMap(name =>
       name.startsWith('in.') ? [[name.slice(3), file.read(name)]] : [],
     ),
   );
 
-/** Of the list of stored calls, which holds the hash of each: equal where all goldens are. */
+/** The hash of the manifest. The manifest holds the hash of every stored call, so equal hashes mean equal goldens. */
 export const goldensHash = (): string =>
   createHash('sha256')
     .update(readFileSync(`${folder}/manifest.json`))
     .digest('hex');
 
-/** The embedded model under every recipe that it has the statistics for. Its weights are read, and its plans made, when a case runs. */
+/** The embedded model under every recipe whose statistics it has. Weights are read and plans are made when a case runs. */
 export function embeddedModels(): readonly ModelUnderTest[] {
   const folder = openFolder(EMBEDDED_MODEL);
-  const { program, identity } = openFloatModel(folder);
-  const text = once(() => beginning(folder, 'validation.txt.gz'));
-  const fileOf = (name: string) => `stats.${name}.safetensors`;
+  const { config, program, identity } = openFloatModel(folder);
+  const text = once(() => beginning(folder, config, 'validation.txt.gz'));
   const here = new Set(folder.list());
   const ready = Object.entries(recipes).filter(
-    ([name, recipe]: [string, Recipe]) => here.has(fileOf(name)) || !needsCalibration(program, recipe),
+    ([name, recipe]: [string, Recipe]) =>
+      here.has(fileOf('stats', name)) || !needsCalibration(program, recipe),
   );
   return ready.map(([name, recipe]: [string, Recipe]) => ({
     name: 'embedded',
     recipe: name,
     float: () => program,
-    plan: once(() => {
-      const file = fileOf(name);
-      if (!here.has(file)) return planOf(program, recipe);
-      return planOf(
-        program,
-        recipe,
-        using(folder, file, found => loadStats(found, { recipe, source: identity() })).stats,
-      );
-    }),
+    plan: once(() => planOf(program, recipe, keptStats(folder, { name, scheme: recipe }, identity)?.stats)),
     ops: opNamesOf(program, recipe),
     text,
   }));
 }
 
-/** Enough for every case, and no more: to tokenise the whole takes a second. */
+/** This is enough for every case. To tokenise the whole text would take a second. */
 const CHARACTERS = 4000;
 
-function beginning(folder: Folder, file: string): Int32Array {
-  const tokenizer = createTokenizer(
-    readJson(folder, 'tokenizer.json'),
-    readJson(folder, 'tokenizer_config.json'),
-    `${folder.name}/tokenizer.json`,
-  );
+function beginning(folder: Folder, config: Config, file: string): Int32Array {
+  const tokenizer = openTokenizer(folder, config);
   const text = using(folder, file, source => gunzipSync(source.read(0, source.size)).toString('utf8'));
   return tokenizer.encode(text.slice(0, CHARACTERS));
 }

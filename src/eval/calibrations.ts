@@ -1,16 +1,17 @@
 /**
- * What an ablation needs of calibration: windows that another seed draws elsewhere, and the statistics of many recipes from few
- * passes.
+ * Calibration for an ablation: samples that depend on a seed, and the statistics of many recipes from few passes.
  */
+
+import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
-import { type Progress, calibrateAll as together } from '../quant/calibrate.ts';
-import type { Stats } from '../quant/lower.ts';
+import { groupBy } from '../group-by.ts';
+import { calibrateAll, type Progress } from '../quant/calibrate.ts';
 import { samplesOf } from '../quant/pipeline.ts';
 import { type Recipe, siteAction } from '../quant/scheme.ts';
-import type { Executable } from '../run.ts';
+import type { Stats } from '../quant/stats.ts';
 import { random } from '../text/random.ts';
 
-/** How a program is run, by a backend. */
+/** Makes an executable of a program. */
 export type Prepare = (program: Program) => Executable;
 
 /**
@@ -27,7 +28,7 @@ export function samplesBySeed(
 ): readonly Int32Array[] {
   if (!Number.isSafeInteger(seed) || seed < 0)
     throw new RangeError(`seed expected a whole number >= 0; got ${seed}`);
-  const even = samplesOf(tokens, count, window); // which checks the numbers
+  const even = samplesOf(tokens, count, window); // this also checks the numbers
   if (seed === 0) return even;
   const next = random(seed);
   const part = (tokens.length - window) / count;
@@ -38,12 +39,12 @@ export function samplesBySeed(
 }
 
 /**
- * The statistics of each recipe, as `calibrate` gives them, bit for bit: recipes that differ in ranges only share the passes over the
- * samples.
+ * The statistics of each recipe, with the same bits as `calibrate` gives. Recipes that differ only in ranges share the passes over
+ * the samples.
  *
  * @throws RangeError for no samples or an empty one.
  */
-export function calibrateAll(
+export function calibrateEach(
   program: Program,
   recipes: readonly Recipe[],
   samples: readonly Int32Array[],
@@ -55,7 +56,7 @@ export function calibrateAll(
   );
   const stats: Stats[] = [];
   for (const [g, group] of [...groups.values()].entries()) {
-    const made = together(
+    const made = calibrateAll(
       program,
       group.map(({ recipe }) => recipe),
       samples,
@@ -70,7 +71,7 @@ export function calibrateAll(
   return stats;
 }
 
-/** What is left of a recipe where the ranges are taken out: the same for recipes that one pass can serve. */
+/** A recipe without its ranges. It is the same for recipes that can share a pass. */
 function withoutRanges({ graph }: Program, recipe: Recipe): unknown {
   const words = new Set(graph.nodes.flatMap(node => (node.kind === 'site' ? node.site : [])));
   const actions = [...words].map(site => {
@@ -78,14 +79,4 @@ function withoutRanges({ graph }: Program, recipe: Recipe): unknown {
     return { basis, quantize: quantize && { ...quantize, range: undefined } };
   });
   return { ...recipe, acts: undefined, at: actions };
-}
-
-/** In the order of their first members. */
-export function groupBy<T>(all: readonly T[], keyOf: (one: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const one of all) {
-    const key = keyOf(one);
-    groups.set(key, [...(groups.get(key) ?? []), one]);
-  }
-  return groups;
 }

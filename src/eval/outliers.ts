@@ -1,12 +1,11 @@
 /**
- * What clipping does to u and rotation to y, measured in the float model: how far the range is from the bulk of the values, before
- * and after, layer by layer.
+ * What clipping does to u and what rotation does to y, measured in the float model: for each layer, how far the range is from most of
+ * the values, before and after.
  */
 import type { Program, Ref, SiteNode } from '../graph.ts';
 import { fwht } from '../ops/fwht.ts';
+import { channelAbsmax } from '../quant/accumulators.ts';
 import { quantileOfAbs } from '../quant/ranges.ts';
-import { channelAbsmax } from '../quant/transforms.ts';
-import { initialState } from '../run.ts';
 import { tensor } from '../tensor.ts';
 import type { Prepare } from './calibrations.ts';
 import { type Histogram, histogramObserver, type Shape, shapeObserver, sortedChannels } from './moments.ts';
@@ -70,9 +69,10 @@ export function measureOutliers(
   const outOf = new Set(layers.map(({ y }) => y));
   const executable = prepare(program);
   try {
+    const sequence = executable.open();
     for (const window of windows) {
-      executable.feed(window, initialState(program), {
-        giveUp: true,
+      sequence.load();
+      sequence.feed(window, {
         logits: 'last',
         observe: (_, ref, { data, shape: [, n] }) => {
           const sides = seen.get(ref);

@@ -1,23 +1,22 @@
 /**
- * The paper's two techniques, each alone and both, over p and over calibration seeds: what is a result, and what is noise.
+ * The paper's two techniques, each alone and both together, with several p and calibration seeds: which differences are results,
+ * and which are noise.
  *
- * Recipes are made from the words of scheme.ts. Each differs from a neighbour in one field.
+ * The recipes are made from the words of scheme.ts. Each differs from its neighbour in one field.
  */
 import type { Program } from '../graph.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { a8, clip, hadamard, type Recipe, w8 } from '../quant/scheme.ts';
-import { calibrateAll, type Prepare } from './calibrations.ts';
+import { PERCENTILES } from '../quant/search.ts';
+import { calibrateEach, type Prepare } from './calibrations.ts';
 import { type Blocks, type Fidelity, type FloatReference, pairedDifference } from './fidelity.ts';
 
 export const TECHNIQUES = ['baseline', 'clip', 'rotate', 'both'] as const;
 export type TechniqueName = (typeof TECHNIQUES)[number];
 
-/** The values of p that are tried. 1 is the moving average of each sample's largest |u|, not the largest of all. */
-export const PERCENTILES = [1, 0.99999, 0.9999, 0.9995, 0.999] as const;
-
 export interface Technique {
   readonly name: TechniqueName;
-  /** Of techniques that clip. */
+  /** Only of techniques that clip. */
   readonly p?: number;
 }
 export interface Arm extends Technique {
@@ -39,12 +38,12 @@ export function arms(percentiles: readonly number[] = PERCENTILES): readonly Arm
 }
 
 /** One arm with one seed's calibration. */
-export interface Trial extends Fidelity {
+export interface SeedFidelity extends Fidelity {
   readonly seed: number;
 }
 export interface TechniqueRow extends Technique {
-  readonly trials: readonly Trial[];
-  /** Of `change`, over the trials. */
+  readonly trials: readonly SeedFidelity[];
+  /** The mean, least and largest `change` over the trials. */
   readonly mean: number;
   readonly min: number;
   readonly max: number;
@@ -55,11 +54,12 @@ export interface Claim {
   readonly better: Technique;
   readonly worse: Technique;
 }
-export interface Verdict extends Claim {
+/** What was measured of a claim. */
+export interface Order extends Claim {
   /** Mean nats of `worse` − `better`, over seeds and predictions, and its standard error over blocks of predictions. */
   readonly difference: number;
   readonly error: number;
-  /** Whether no seed's figure of one lies within the other's. */
+  /** Whether the figures of one, over all seeds, do not overlap with those of the other. */
   readonly seedsApart: boolean;
   /** `noise`: the seeds overlap, or the difference is under twice its standard error. */
   readonly verdict: 'as the paper' | 'other than the paper' | 'noise';
@@ -70,7 +70,7 @@ export interface Techniques {
   readonly seeds: readonly number[];
   readonly predictions: number;
   readonly rows: readonly TechniqueRow[];
-  readonly verdicts: readonly Verdict[];
+  readonly verdicts: readonly Order[];
 }
 
 /**
@@ -94,11 +94,11 @@ export function measureTechniques(
   },
 ): Techniques {
   const all = arms(percentiles);
-  const trials: Trial[][] = all.map(() => []);
+  const trials: SeedFidelity[][] = all.map(() => []);
   const blocks: Blocks[][] = all.map(() => []);
   for (const seed of seeds) {
     const recipes = all.map(({ recipe }) => recipe);
-    const stats = calibrateAll(program, recipes, samplesOfSeed(seed), { prepare, onProgress: onSample });
+    const stats = calibrateEach(program, recipes, samplesOfSeed(seed), { prepare, onProgress: onSample });
     for (const [i, { recipe }] of all.entries()) {
       const { blocks: losses, ...fidelity } = reference.compare(planOf(program, recipe, stats[i]));
       trials[i].push({ seed, ...fidelity });
@@ -148,15 +148,15 @@ export function claims(percentiles: readonly number[]): readonly Claim[] {
 }
 const PAPER_P = 0.99999;
 
-/** `blocks` by row and by trial. */
+/** Judges the claims. `blocks` are by row and by trial. */
 export function judge(
   rows: readonly TechniqueRow[],
   blocks: readonly (readonly Blocks[])[],
   asked: readonly Claim[],
-): readonly Verdict[] {
+): readonly Order[] {
   const indexOf = ({ name, p }: Technique): number =>
     rows.findIndex(row => row.name === name && (p === undefined || row.p === p));
-  return asked.map(({ better, worse }): Verdict => {
+  return asked.map(({ better, worse }): Order => {
     const [b, w] = [indexOf(better), indexOf(worse)];
     const { mean, error } = pairedDifference(average(blocks[w]), average(blocks[b]));
     const seedsApart = rows[b].max < rows[w].min || rows[w].max < rows[b].min;

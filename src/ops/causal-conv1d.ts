@@ -8,14 +8,14 @@
  *                 ╰──── w0 ───── w1 w2… w3 ╯ → y[1]
  *
  * Shapes   x f32[l, d], w f32[d, k], b f32[d] or absent → y f32[l, d]
- * State    f32[d, k−1]: the last k−1 inputs of each channel, oldest first; zeros at the start of a text. After fewer than
+ * State    past f32[d, k−1]: the last k−1 inputs of each channel, oldest first; zeros at the start of a text. After fewer than
  *          k−1 tokens it still holds the newest of the state before
  * Numerics all k products, those with zeros too, each rounded once, in ascending j: the sum is the first product, then
  *          sum = fround(sum + product); then fround(sum + b) where there is a b; then silu of numerics.ts, unless the
  *          activation is 'none'. Exact by this order
  * Errors   C1 the activation is 'silu' or 'none'
  * Example  causalConv1d({ x: [[1], [0], [2]], w: [[10, 1]] }, { activation: 'none' }).y = [[1], [10], [2]]
- *          causalConv1d({ x: [[1], [0], [2]], w: [[10, 1]] }, { activation: 'none' }).state = [[2]]
+ *          causalConv1d({ x: [[1], [0], [2]], w: [[10, 1]] }, { activation: 'none' }).past = [[2]]
  * Source   Mamba §3.4 · Dao-AILab/causal-conv1d › causal_conv1d_ref. There the state holds k inputs; the oldest is
  *          never read before it is overwritten, so ours holds k−1 (as ONNX CausalConvWithState does)
  */
@@ -25,25 +25,26 @@ import { f, silu } from './numerics.ts';
 export const causalConv1d = defineOp({
   name: 'causal-conv1d',
   formula: 'y[t, c] = silu(Σ_j w[c, j] · x[t − (k−1) + j, c] + b[c])',
-  inputs: { x: 'f32[l, d]', w: 'f32[d, k]', b: 'f32[d]?', state: 'f32[d, k-1]?' },
-  outputs: { y: 'f32[l, d]', state: 'f32[d, k-1]' },
+  inputs: { x: 'f32[l, d]', w: 'f32[d, k]', b: 'f32[d]?' },
+  outputs: { y: 'f32[l, d]' },
+  states: { past: 'f32[d, k-1]' },
   attrs: { activation: 'silu' } as { readonly activation: string },
   constraints: {
     C1: ["activation must be 'silu' or 'none'", ({ activation }) => ['silu', 'none'].includes(activation)],
   },
-  reference: ({ x, w, b, state: before }, { activation }, { y, state: after }, { l, d, k }) => {
-    const past = k - 1;
-    const window = new Float32Array(past + l); // one channel: its state, then its inputs
+  reference: ({ x, w, b }, { activation }, { y }, { l, d, k }, { past }) => {
+    const before = k - 1;
+    const window = new Float32Array(before + l); // one channel: its past inputs, then those of this call
     for (let c = 0; c < d; c++) {
-      if (before) window.set(before.data.subarray(c * past, (c + 1) * past));
-      for (let t = 0; t < l; t++) window[past + t] = x.data[t * d + c];
+      window.set(past.data.subarray(c * before, (c + 1) * before));
+      for (let t = 0; t < l; t++) window[before + t] = x.data[t * d + c];
       for (let t = 0; t < l; t++) {
         let sum = f(w.data[c * k] * window[t]);
         for (let j = 1; j < k; j++) sum = f(sum + f(w.data[c * k + j] * window[t + j]));
         if (b) sum = f(sum + b.data[c]);
         y.data[t * d + c] = activation === 'silu' ? silu(sum) : sum;
       }
-      after.data.set(window.subarray(l), c * past);
+      past.put(c * before, window.subarray(l));
     }
   },
   sweep: { l: [1, 2, 3, 4, 5, 17], d: [1, 15, 16, 17], k: [1, 2, 4] },

@@ -15,8 +15,6 @@ import { quantize } from './quantize.ts';
 import { rmsNorm } from './rms-norm.ts';
 import { scaleChannels } from './scale-channels.ts';
 import { selectiveScan } from './selective-scan.ts';
-import { selectiveScanF16 } from './selective-scan-f16.ts';
-import { selectiveScanI8state } from './selective-scan-i8state.ts';
 import { silu } from './silu.ts';
 import { slice } from './slice.ts';
 import { softplus } from './softplus.ts';
@@ -38,8 +36,6 @@ export const ops = {
   rmsNorm,
   scaleChannels,
   selectiveScan,
-  selectiveScanF16,
-  selectiveScanI8state,
   silu,
   slice,
   softplus,

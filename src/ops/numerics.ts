@@ -20,6 +20,10 @@ export const f = Math.fround;
 const MAGIC = 12582912;
 export const roundEven = (v: number): number => f(f(v + MAGIC) - MAGIC);
 
+/** One value in steps of `scale`, an integer in −128 … 127 (clamped first, which changes nothing: the bounds are integers). */
+export const quantizeValue = (x: number, scale: number): number =>
+  roundEven(Math.min(Math.max(f(x / scale), -128), 127));
+
 /** 2ⁿ for |n| ≤ 320, exact: made by doubling and halving. */
 const POWERS = new Float64Array(641).fill(1);
 for (let n = 1; n <= 320; n++) {

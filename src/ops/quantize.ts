@@ -15,11 +15,7 @@
  *          does not saturate
  */
 import { defineOp } from '../op.ts';
-import { f, roundEven } from './numerics.ts';
-
-/** One value in steps of `scale`, an integer in −128 … 127 (clamped first, which changes nothing: the bounds are integers). */
-export const quantizeValue = (x: number, scale: number): number =>
-  roundEven(Math.min(Math.max(f(x / scale), -128), 127));
+import { quantizeValue } from './numerics.ts';
 
 export const quantize = defineOp({
   name: 'quantize',

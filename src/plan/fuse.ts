@@ -12,7 +12,7 @@ import {
   type Program,
   type Ref,
   reads,
-  valuesOf,
+  writes,
 } from '../graph.ts';
 
 interface Pattern {
@@ -29,8 +29,6 @@ export const patterns: readonly Pattern[] = [
   { name: 'gemm-i4-quantize',  anchor: 'linear-i4',      before: [],                         after: ['slice', 'absmax-scale', 'quantize'] },
   { name: 'causal-conv1d-i8',  anchor: 'causal-conv1d',  before: ['dequantize'],             after: ['scale-channels', 'absmax-scale', 'quantize'] },
   { name: 'selective-scan-i8', anchor: 'selective-scan', before: ['dequantize', 'scale-channels', 'softplus'], after: [] },
-  { name: 'selective-scan-f16-i8', anchor: 'selective-scan-f16', before: ['dequantize', 'scale-channels', 'softplus'], after: [] },
-  { name: 'selective-scan-i8state-i8', anchor: 'selective-scan-i8state', before: ['dequantize', 'scale-channels', 'softplus'], after: [] },
   { name: 'fwht-quantize',     anchor: 'fwht',           before: [],                         after: ['absmax-scale', 'quantize'] },
 ];
 
@@ -41,11 +39,11 @@ const CONVERSIONS = ['quantize', 'dequantize'];
 export function fuse({ graph, weights }: Program): Program {
   const nodes = flatten(graph.nodes);
   const position = new Map(nodes.map((node, i) => [node, i]));
-  const producer = new Map(nodes.flatMap(node => valuesOf(node).map(ref => [ref, node] as const)));
+  const producer = new Map(nodes.flatMap(node => writes(node).map(ref => [ref, node] as const)));
   const readers = new Map<Ref, OpNode[]>();
   for (const node of nodes)
     for (const ref of reads(node)) readers.set(ref, [...(readers.get(ref) ?? []), node]);
-  const constants = new Set(graph.weights);
+  const constants = new Set(graph.weights.keys());
   const grouped = new Set<OpNode>();
 
   /** The anchor's group: what it may take along without any value being read before it is written. */
@@ -65,13 +63,13 @@ export function fuse({ graph, weights }: Program): Program {
     /** A producer may sink to the anchor when everyone else who reads it comes later. */
     const mayWait = (node: OpNode) =>
       !reads(node).every(ref => constants.has(ref)) && // a constant: computed once, when the plan is prepared
-      valuesOf(node).every(ref => readers.get(ref)!.every(reader => members.has(reader) || isLater(reader)));
+      writes(node).every(ref => readers.get(ref)!.every(reader => members.has(reader) || isLater(reader)));
     /** A reader may rise to the anchor when it needs nothing else. */
     const mayComeEarly = (node: OpNode) =>
       reads(node).every(ref => constants.has(ref) || members.has(producer.get(ref)!));
     const visit = (node: OpNode): void => {
       for (const ref of reads(node)) join(producer.get(ref), before, mayWait);
-      for (const ref of valuesOf(node))
+      for (const ref of writes(node))
         for (const reader of readers.get(ref) ?? []) join(reader, after, mayComeEarly);
     };
     visit(anchor);

@@ -1,15 +1,18 @@
 /**
  * A plan's graph as JSON and back: ops by name, so that any program that has the ops can run the plan.
  *
- *   { input, result, states: { ref: shape }, weights: [ref],
- *     nodes: [ { op, in: { name: ref }, out: { name: ref }, attrs?, role? } | { fused, body: [ … ] } ] }
+ *   { input, result, states: { ref: { type: 'i8[d, n]', scale?: ref } }, weights: { ref: 'f32[768]' },
+ *     nodes: [ { op, in: { name: ref }, states?: { name: ref }, out: { name: ref }, attrs?, role? } | { fused, body: [ … ] } ] }
+ *
+ * The type of a state is how it is kept and its shape, in which `t` stands for the tokens fed so far.
  */
-import { isObject, type JsonObject, show, unexpected } from '../formats/json.ts';
+import { array, type JsonObject, object, show, string, unexpected } from '../formats/json.ts';
 import type { Graph, Node, OpNode, Ref } from '../graph.ts';
-import { reads, writes } from '../graph.ts';
+import { reads, statesOf, writes } from '../graph.ts';
 import type { AnyOp, Attrs } from '../op.ts';
 import { ops } from '../ops/index.ts';
-import { sizeOf } from '../tensor.ts';
+import type { StateType } from '../state.ts';
+import { type DType, describe, sizeOf, type TensorType } from '../tensor.ts';
 
 /** More than any model has: a state of the largest Mamba holds 131072. What a file asks for beyond that is not allocated. */
 const MOST_STATE = 1 << 24;
@@ -21,16 +24,24 @@ export function graphToJson(graph: Graph): unknown {
   const nodeToJson = (node: Node): unknown => {
     if (node.kind === 'site') throw new Error(`plan: ${node.out} is a site; quantize the program first`);
     if (node.kind === 'fused') return { fused: node.name, body: node.body.map(nodeToJson) };
-    const { op, in: inputs, out, attrs, role } = node;
+    const { op, in: inputs, states, out, attrs, role } = node;
     return {
       op: op.name,
       in: inputs,
+      ...(Object.keys(states).length ? { states } : {}),
       out,
       ...(Object.keys(attrs).length ? { attrs } : {}),
       ...(role ? { role } : {}),
     };
   };
-  const { input, result, states, weights } = graph;
+  const { input, result } = graph;
+  const states = Object.fromEntries(
+    [...graph.states].map(([ref, { dtype, shape, scale }]) => [
+      ref,
+      { type: `${dtype}[${shape.join(', ')}]`, ...(scale !== undefined && { scale }) },
+    ]),
+  );
+  const weights = Object.fromEntries([...graph.weights].map(([ref, type]) => [ref, describe(type)]));
   return { input, result, states, weights, nodes: graph.nodes.map(nodeToJson) };
 }
 
@@ -40,19 +51,27 @@ export function graphFromJson(json: unknown, where: string): Graph {
   const result = {
     input: string(graph.input, `${where}.input`),
     result: string(graph.result, `${where}.result`),
-    states: Object.fromEntries(
+    states: new Map(
       Object.entries(object(graph.states, `${where}.states`)).map(([ref, s]) => [
         ref,
-        shape(s, `${where}.states[${show(ref)}]`),
+        stateType(s, `${where}.states[${show(ref)}]`),
       ]),
     ),
-    weights: array(graph.weights, `${where}.weights`).map((ref, i) => string(ref, `${where}.weights[${i}]`)),
+    weights: new Map(
+      Object.entries(object(graph.weights, `${where}.weights`)).map(([ref, type]) => [
+        ref,
+        tensorType(type, `${where}.weights[${show(ref)}]`),
+      ]),
+    ),
     nodes: array(graph.nodes, `${where}.nodes`).map((node, i) => nodeFromJson(node, `${where}.nodes[${i}]`)),
   };
-  const known = new Set<Ref>([result.input, ...Object.keys(result.states), ...result.weights]);
+  const known = new Set<Ref>([result.input, ...result.weights.keys()]);
   for (const [i, node] of result.nodes.entries()) {
     const unknown = reads(node).find(ref => !known.has(ref));
     if (unknown !== undefined) throw new TypeError(`${where}.nodes[${i}]: nothing defines ${show(unknown)}`);
+    const stateless = statesOf(node).find(ref => !result.states.has(ref));
+    if (stateless !== undefined)
+      throw new TypeError(`${where}.nodes[${i}]: there is no state ${show(stateless)}`);
     for (const ref of writes(node)) known.add(ref);
   }
   if (!known.has(result.result))
@@ -82,6 +101,9 @@ function opFromJson(node: JsonObject, where: string): OpNode {
   const out = refs(node.out, `${where}.out`, Object.keys(op.outputs));
   for (const key in op.outputs)
     if (!(key in out)) unexpected(`${where}.out.${key}`, 'the name of a value', undefined);
+  const states = refs(node.states ?? {}, `${where}.states`, Object.keys(op.states));
+  for (const key in op.states)
+    if (!(key in states)) unexpected(`${where}.states.${key}`, 'the name of a state', undefined);
   const attrs = object(node.attrs ?? {}, `${where}.attrs`);
   for (const key in attrs)
     if (!Object.hasOwn(op.attrs, key) || typeof attrs[key] !== typeof op.attrs[key])
@@ -90,6 +112,7 @@ function opFromJson(node: JsonObject, where: string): OpNode {
     kind: 'op',
     op,
     in: inputs,
+    states,
     out,
     attrs: attrs as Attrs,
     role: string(node.role ?? '', `${where}.role`),
@@ -97,30 +120,38 @@ function opFromJson(node: JsonObject, where: string): OpNode {
 }
 
 function refs(json: unknown, where: string, keys: readonly string[]): Record<string, Ref> {
-  const found = object(json, where);
-  for (const key of Object.keys(found)) {
-    if (!keys.includes(key)) throw new TypeError(`${where}: no ${show(key)}; expected ${keys.join(', ')}`);
-    string(found[key], `${where}.${key}`);
-  }
+  const found = object(json, where, keys);
+  for (const key of Object.keys(found)) string(found[key], `${where}.${key}`);
   return found as Record<string, Ref>;
 }
 
-function object(json: unknown, where: string): JsonObject {
-  return isObject(json) ? json : unexpected(where, 'an object', json);
+function tensorType(json: unknown, where: string): TensorType {
+  const [, dtype, sizes] = /^(f32|i8|i32)\[(\d+(?:, \d+)*)\]$/.exec(string(json, where)) ?? [];
+  const shape = sizes?.split(', ').map(Number) ?? [];
+  if (!sizes || !shape.every(size => Number.isSafeInteger(size) && size > 0))
+    unexpected(where, 'a type such as f32[1536, 16]', json);
+  return { dtype: dtype as DType, shape };
 }
 
-function array(json: unknown, where: string): readonly unknown[] {
-  return Array.isArray(json) ? json : unexpected(where, 'an array', json);
-}
-
-function string(json: unknown, where: string): string {
-  return typeof json === 'string' ? json : unexpected(where, 'a string', json);
-}
-
-function shape(json: unknown, where: string): readonly number[] {
-  const sizes = array(json, where);
-  if (!sizes.every(size => Number.isSafeInteger(size) && (size as number) > 0))
-    unexpected(where, 'positive integers', json);
-  if (sizeOf(sizes as number[]) > MOST_STATE) unexpected(where, `at most ${MOST_STATE} values`, json);
-  return sizes as number[];
+function stateType(json: unknown, where: string): StateType {
+  const { type, scale } = object(json, where);
+  const [, dtype, sizes] =
+    /^(f32|f16|i8)\[((?:t|\d+)(?:, \d+)*)\]$/.exec(string(type, `${where}.type`)) ?? [];
+  if (!sizes) unexpected(`${where}.type`, 'a type such as f32[1536, 16]', type);
+  const shape = sizes.split(', ').map(size => (size === 't' ? size : Number(size)));
+  if (shape.some(size => size !== 't' && !(Number.isSafeInteger(size) && size > 0)))
+    unexpected(`${where}.type`, 'positive extents', type);
+  const most = sizeOf(shape.filter(size => size !== 't'));
+  if (most > MOST_STATE) unexpected(`${where}.type`, `at most ${MOST_STATE} values`, type);
+  if ((dtype === 'i8') !== (scale !== undefined))
+    unexpected(
+      `${where}.scale`,
+      dtype === 'i8' ? 'the name of a constant' : `nothing beside ${dtype}`,
+      scale,
+    );
+  return {
+    dtype: dtype as StateType['dtype'],
+    shape,
+    ...(scale !== undefined && { scale: string(scale, `${where}.scale`) }),
+  };
 }

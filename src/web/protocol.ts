@@ -1,6 +1,7 @@
 /** What a page and its worker say to each other. Calls go through comlink; a text being written has a port of its own. */
+
+import type { Executable } from '../executable.ts';
 import type { PlanInfo } from '../quant/checkpoint.ts';
-import type { Executable } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Generated, GenerateOptions, Piece } from '../text/generate.ts';
 import type { FetchProgress } from './fetch-files.ts';

@@ -81,14 +81,14 @@ function oursAsConv({ shape: [batch, channels, length, k], ...conv }: Conv): Res
         x: f32(transpose(part(conv.input, i, channels * length), channels, length), length, channels),
         w: f32(conv.weight, channels, k),
         ...(conv.bias && { b: conv.bias }),
-        ...(conv.past && { state: f32(part(conv.past, i, channels * (k - 1)), channels, k - 1) }),
+        ...(conv.past && { past: f32(part(conv.past, i, channels * (k - 1)), channels, k - 1) }),
       },
       { activation: conv.activation === 'swish' ? 'silu' : conv.activation },
     ),
   );
   return {
     output: concat(results.map(({ y }) => transpose(y.data, length, channels))),
-    state: concat(results.map(({ state }) => state.data)),
+    state: concat(results.map(({ past }) => past.data)),
   };
 }
 
@@ -217,7 +217,7 @@ describe('the scan of Mamba is LinearAttention with one head a channel', () => {
         D,
         z: f32(z, l, d),
       },
-      ...(before && { state: f32(before, d, n) }),
+      ...(before && { h: f32(before, d, n) }),
     });
 
     const each = (of: (t: number, c: number, s: number) => number) =>
@@ -234,7 +234,7 @@ describe('the scan of Mamba is LinearAttention with one head a channel', () => {
       ...(before && { past: before }), // [1, d, n, 1]: the same order
     });
     const gated = Array.from(output, (o, i) => (o + D[i % d] * u[i]) * silu(z[i]));
-    agree({ output: ours.y.data, state: ours.state.data }, { output: gated, state });
+    agree({ output: ours.y.data, state: ours.h.data }, { output: gated, state });
   });
 });
 
@@ -252,7 +252,7 @@ function oursAsAttention(attention: Attention): Result {
     for (let q = 0; q < qHeads; q++) {
       const head = Math.floor((q * kvHeads) / qHeads);
       const row = b * kvHeads + head;
-      let state = f32(past ? transpose(part(past, row, dk * dv), dk, dv) : new Float32Array(dk * dv), dv, dk);
+      let h = f32(past ? transpose(part(past, row, dk * dv), dk, dv) : new Float32Array(dk * dv), dv, dk);
       for (let t = b * tokens; t < (b + 1) * tokens; t++) {
         const g = new Float32Array(dk);
         if (decay?.length === batch * tokens * kvHeads) g.fill(decay[t * kvHeads + head]);
@@ -263,15 +263,15 @@ function oursAsAttention(attention: Attention): Result {
           A: f32(concat(Array.from({ length: dv }, () => g)), dv, dk),
           B: f32(part(key, t * kvHeads + head, dk), 1, dk),
           C: f32(part(query, t * qHeads + q, dk), 1, dk),
-          state,
+          h,
         });
-        state = result.state;
+        h = result.h;
         output.set(
           result.y.data.map(y => f(scale * y)),
           (t * qHeads + q) * dv,
         );
       }
-      states.set(transpose(state.data, dv, dk), row * dk * dv);
+      states.set(transpose(h.data, dv, dk), row * dk * dv);
     }
   return { output, state: states };
 }
@@ -317,13 +317,13 @@ describe('LinearAttention without delta is selective-scan', () => {
   it('linear needs one call for a whole sequence: dt = 1, A = 0', () => {
     const [tokens, dk, dv] = [6, 4, 3];
     const attention = make({ shape: [1, tokens, 1, 1, dk, dv], scale: 1 });
-    const { y, state } = selectiveScan({
+    const { y, h } = selectiveScan({
       u: f32(attention.value, tokens, dv),
       dt: f32(new Float32Array(tokens * dv).fill(1), tokens, dv),
       A: f32(new Float32Array(dv * dk), dv, dk),
       B: f32(attention.key, tokens, dk),
       C: f32(attention.query, tokens, dk),
     });
-    agree({ output: y.data, state: transpose(state.data, dv, dk) }, onnxAttention(attention));
+    agree({ output: y.data, state: transpose(h.data, dv, dk) }, onnxAttention(attention));
   });
 });

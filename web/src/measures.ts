@@ -1,6 +1,6 @@
 /** Numbers about values: how they are spread, and what rounding does to them. */
 import { type Shape, shapeObserver } from 'lib/eval/moments.ts';
-import { quantizeValue } from 'lib/ops/quantize.ts';
+import { quantizeValue } from 'lib/ops/numerics.ts';
 
 export function shapeOf(x: Float32Array): Shape {
   const observer = shapeObserver();

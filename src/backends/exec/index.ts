@@ -4,25 +4,23 @@
  * Kernels are synchronous, pipes are not. So a worker owns the program's pipes, and this thread sleeps until it has
  * answered.
  */
-import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import { UsageError } from '../../cli/terminal.ts';
-import { Unsupported } from '../../conformance/cases/case.ts';
-import { isObject, type JsonObject, parseJson, show } from '../../formats/json.ts';
-import type { Attrs } from '../../op.ts';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { type JsonObject, object, parseJson, show } from '../../formats/json.ts';
+import { type Attrs, formOf, givenOf, resultsOf } from '../../op.ts';
 import { bytesOf } from '../../plan/identity.ts';
 import type { AnyKernel } from '../../run.ts';
-import { BYTES, type DType, sizeOf, type Tensor } from '../../tensor.ts';
-import type { Backend } from '../backend.ts';
-import { EXEC_WORKER } from './worker.ts';
+import type { StateView } from '../../state.ts';
+import { BYTES, type DType, sizeOf, type Tensor, tensor } from '../../tensor.ts';
+import { type Backend, Unsupported } from '../backend.ts';
 
 export interface ExecBackend extends Backend {
   /** Ends the program. */
   dispose(): void;
 }
 
-/** Data of a tensor begins at a multiple of this many bytes: a cache line, and enough for any SIMD type. */
+/** The data of a tensor begins at a multiple of this many bytes: a cache line, which suits every SIMD type. */
 const ALIGNMENT = 64;
-/** How much longer than the program this thread gives the worker, which ends by itself. */
+/** How much longer this thread waits for the worker than the worker waits for the program, in milliseconds. */
 const GRACE = 10_000;
 
 const SILENT = 'does not answer, nor does the thread that runs it';
@@ -37,7 +35,7 @@ interface Place {
 }
 type Tensors = Readonly<Record<string, Tensor>>;
 
-/** One tensor after the other, each aligned; the total is where the last one ends. */
+/** Places the tensors one after the other, each aligned. The total is where the last one ends. */
 export function layOut(tensors: Tensors): { readonly places: readonly Place[]; readonly total: number } {
   let total = 0;
   const places = Object.entries(tensors).map(([name, { dtype, shape }]) => {
@@ -49,7 +47,7 @@ export function layOut(tensors: Tensors): { readonly places: readonly Place[]; r
   return { places, total };
 }
 
-/** u32 bytes of header, u32 bytes of data, header, data. */
+/** A frame: the bytes of the header (u32), the bytes of the data (u32), the header, the data. */
 function frameOf(header: object, size: number) {
   const json = new TextEncoder().encode(JSON.stringify(header));
   const frame = new Uint8Array(8 + json.length + size);
@@ -60,32 +58,60 @@ function frameOf(header: object, size: number) {
   return { frame, data: frame.subarray(8 + json.length) };
 }
 
-/** The frame of a call, as it goes to the program. */
-export function callFrame(op: string, attrs: Attrs, inputs: Tensors, outputs: Tensors) {
+/**
+ * The frame of a call, as it goes to the program. States stand among the inputs and the outputs; `kept` says how they are kept
+ * where that is not f32, and the steps of int8 are one more input, `h.scale`.
+ */
+export function callFrame(
+  op: string,
+  attrs: Attrs,
+  inputs: Tensors,
+  outputs: Tensors,
+  kept: Readonly<Record<string, string>> = {},
+) {
   const { places, total } = layOut(inputs);
-  const { frame, data } = frameOf({ op, attrs, inputs: places, outputs: layOut(outputs).places }, total);
+  const header = {
+    op,
+    attrs,
+    ...(Object.keys(kept).length > 0 && { kept }),
+    inputs: places,
+    outputs: layOut(outputs).places,
+  };
+  const { frame, data } = frameOf(header, total);
   for (const { name, offset } of places) data.set(bytesOf(inputs[name]), offset);
   return frame;
 }
 
-/** `python3 "my backend.py"` in words. No shell: neither pipes nor variables, and nothing to kill but the program. */
+/**
+ * The words of a command such as `python3 "my backend.py"`. No shell runs it: there are no pipes and no variables, and there is no
+ * process to kill but the program.
+ *
+ * @throws RangeError where there is no word, or a quote is not closed.
+ */
 export function splitCommand(command: string): readonly string[] {
   const quoted = /"([^"]*)"|'([^']*)'/g;
   if (/["']/.test(command.replace(quoted, '')))
-    throw new UsageError(`exec:${command}: a quote is not closed`);
+    throw new RangeError(`exec:${command}: a quote is not closed`);
   const words = command.match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g);
-  if (!words) throw new UsageError('exec: expected a command, such as exec:./backend');
+  if (!words) throw new RangeError('exec: expected a command, such as exec:./backend');
   return words.map(word => word.replace(quoted, '$1$2'));
 }
 
-type Request =
+/** What the worker is asked for. `most`: bytes of data that the answer may have. */
+export type Request =
   | { readonly hello: true }
   | { readonly frame: Uint8Array<ArrayBuffer>; readonly most: number }
   | { readonly end: true };
-interface Reply {
+export interface Reply {
   readonly failure?: string;
-  readonly header?: Uint8Array;
-  readonly data?: Uint8Array;
+  readonly header?: Uint8Array<ArrayBuffer>;
+  readonly data?: Uint8Array<ArrayBuffer>;
+}
+export interface WorkerData {
+  readonly command: readonly string[];
+  readonly timeout: number;
+  readonly signal: Int32Array;
+  readonly port: MessagePort;
 }
 
 /**
@@ -98,30 +124,30 @@ export function execBackend(command: string, { timeout = 30_000 } = {}): ExecBac
   const words = splitCommand(command);
   const signal = new Int32Array(new SharedArrayBuffer(4));
   const { port1: port, port2 } = new MessageChannel();
-  const worker = new Worker(EXEC_WORKER, {
-    eval: true,
+  const workerData: WorkerData = { command: words, timeout, signal, port: port2 };
+  const worker = new Worker(new URL('./worker.mjs', import.meta.url), {
     execArgv: [],
-    workerData: { command: words, timeout, signal, port: port2 },
+    workerData,
     transferList: [port2],
   });
   worker.unref();
 
-  let silent = false; // then for ever: its answers could come to other calls
+  let silent = false; // once silent, always silent: a late answer could be taken for that of another call
   const ask = (request: Request): Reply => {
     if (silent) return { failure: SILENT };
     const before = Atomics.load(signal, 0);
     port.postMessage(request, 'frame' in request ? [request.frame.buffer] : []);
-    // woken is not answered: the call before may be the one that wakes
+    // a wake-up may come from the call before, so only the count says that this one is answered
     while (Atomics.load(signal, 0) === before && !silent)
-      silent = Atomics.wait(signal, 0, before, 2 * timeout + GRACE) === 'timed-out'; // one that starts anew takes it twice
+      // twice, since a program that is started anew has this time to greet, too
+      silent = Atomics.wait(signal, 0, before, 2 * timeout + GRACE) === 'timed-out';
     return receiveMessageOnPort(port)?.message ?? { failure: SILENT };
   };
   const answered = (who: string, request: Request): { header: JsonObject; data: Uint8Array } => {
     const { failure, header = new Uint8Array(), data = new Uint8Array() } = ask(request);
     if (failure) throw new Error(`${who}: the program ${failure}`);
     const parsed = parseJson(header, `${who}: the header of its answer`);
-    if (!isObject(parsed)) throw new Error(`${who}: answer expected a JSON object; got ${show(parsed)}`);
-    return { header: parsed, data };
+    return { header: object(parsed, `${who}: answer`), data };
   };
   const dispose = (): void => {
     ask({ end: true });
@@ -140,12 +166,20 @@ export function execBackend(command: string, { timeout = 30_000 } = {}): ExecBac
   }
 
   const kernels = new Map<string, AnyKernel>(
-    ops.map(op => [
-      op,
-      (inputs, attrs, outputs) => {
-        const { places, total } = layOut(outputs as Tensors);
-        const frame = callFrame(op, attrs, inputs as Tensors, outputs as Tensors);
-        const who = `backend ${name}: ${op}`;
+    ops.map(form => [
+      form,
+      (inputs, attrs, outputs, _, states) => {
+        const [op] = form.split('/');
+        const views: readonly (readonly [string, StateView])[] = Object.entries(states);
+        const steps = views.flatMap(([key, { scale }]) => (scale ? [[`${key}.scale`, tensor(scale)]] : []));
+        const given = { ...givenOf({ inputs: inputs as Tensors, states }), ...Object.fromEntries(steps) };
+        const made = resultsOf({ outputs: outputs as Tensors, states });
+        const kept = Object.fromEntries(
+          views.flatMap(([key, { dtype }]) => (dtype === 'f32' ? [] : [[key, dtype]])),
+        );
+        const { places, total } = layOut(made);
+        const frame = callFrame(op, attrs, given, made, kept);
+        const who = `backend ${name}: ${form}`;
         const { header, data } = answered(who, { frame, most: total });
         if (typeof header.unsupported === 'string') throw new Unsupported(header.unsupported);
         if (typeof header.error === 'string') throw new Error(`${who}: ${header.error}`);
@@ -156,11 +190,11 @@ export function execBackend(command: string, { timeout = 30_000 } = {}): ExecBac
         if (data.length !== total)
           throw new Error(`${who}: answered with ${data.length} bytes of outputs; expected ${total}`);
         for (const { name: key, offset, bytes } of places)
-          bytesOf((outputs as Tensors)[key]).set(data.subarray(offset, offset + bytes));
+          bytesOf(made[key]).set(data.subarray(offset, offset + bytes));
       },
     ]),
   );
-  return { name, kernelOf: op => kernels.get(op.name), dispose };
+  return { name, kernelOf: (op, kept) => kernels.get(formOf(op, kept)), dispose };
 }
 
 function checkGreeting(command: string, header: JsonObject): { name: string; ops: string[] } {

@@ -1,14 +1,17 @@
-/** Bugs of the way a plan is run: between its ops, and from feed to feed. */
-import { type OpNode, opNode, overlay, type Program, type Ref, takeApart, withNodes } from '../../graph.ts';
+/** Bugs in how a plan is run: between its ops, and from feed to feed. */
+import type { Executable } from '../../executable.ts';
+import { type OpNode, opNode, type Program, type Ref, takeApart, withNodes } from '../../graph.ts';
 import { linear } from '../../ops/linear.ts';
 import { f } from '../../ops/numerics.ts';
 import { softplus } from '../../ops/softplus.ts';
-import { initialState, interpret } from '../../run.ts';
-import { tensor } from '../../tensor.ts';
+import { interpret, interpretedPlaces } from '../../run.ts';
+import { type Places, sequences } from '../../sequences.ts';
+import { type Tensor, tensor } from '../../tensor.ts';
 import { type Broken, inExecutable } from './row.ts';
 
-/** The program with the bias of every dt behind its softplus, by a product with the identity. */
-function withLateBias({ graph, weights }: Program): Program {
+/** The program in which the bias of every dt is added after the softplus, by a product with the identity. */
+function withLateBias(program: Program): Program {
+  const { graph } = program;
   const nodes = takeApart(graph.nodes);
   const producer = new Map<Ref, OpNode>();
   for (const node of nodes)
@@ -35,7 +38,7 @@ function withLateBias({ graph, weights }: Program): Program {
     }
     const product = late.get(node);
     if (!product) return node;
-    const d = weights.shape(product.in.b)[0];
+    const d = graph.weights.get(product.in.b)!.shape[0];
     identities.set(`identity.${d}`, d);
     const before = `${node.out.y}.before-bias`;
     return [
@@ -43,20 +46,31 @@ function withLateBias({ graph, weights }: Program): Program {
       opNode(linear, { x: before, w: `identity.${d}`, b: product.in.b }, node.out.y),
     ];
   });
-  const constants = Object.fromEntries(
+  const constants = new Map(
     [...identities].map(([ref, d]) => {
       const read = () =>
         tensor(
           Float32Array.from({ length: d * d }, (_, i) => (i % (d + 1) === 0 ? 1 : 0)),
           [d, d],
         );
-      return [ref, { shape: [d, d], read }];
+      return [ref, { dtype: 'f32', shape: [d, d], read }] as const;
     }),
   );
-  return {
-    graph: withNodes(graph, rewritten, [...graph.weights, ...identities.keys()]),
-    weights: overlay(weights, constants),
-  };
+  return withNodes(program, rewritten, constants);
+}
+
+type Altered = {
+  readonly [K in keyof Places]?: (places: Places, ...given: Parameters<Places[K]>) => ReturnType<Places[K]>;
+};
+
+/** The reference with some of what its places do replaced; each replacement is given the right places first. */
+function altered(program: Program, others: Altered): Executable {
+  const places = interpretedPlaces(program);
+  const bound = Object.entries(others).map(([name, other]) => [
+    name,
+    (...given: unknown[]) => (other as (...all: unknown[]) => unknown)(places, ...given),
+  ]);
+  return sequences(program, { ...places, ...Object.fromEntries(bound) });
 }
 
 export const planBugs: readonly Broken[] = [
@@ -67,64 +81,86 @@ export const planBugs: readonly Broken[] = [
     'bits-depend-on-threads',
     'With more than one thread the last bit of the logits is another.',
     (program, options) => {
-      const { feed } = interpret(program);
       const threads = options?.threads ?? 1;
       const off = threads > 1 ? 1 + 2 ** -22 : 1;
       return {
+        ...altered(program, {
+          feed: (places, ...given) =>
+            places.feed(...given).map(logits => ({ ...logits, data: logits.data.map(x => f(x * off)) })),
+        }),
         about: { kernels: 'reference', threads, memoryBytes: 0, bytesPerToken: 0 },
-        feed(...given) {
-          const { logits, state } = feed(...given);
-          return { logits: { ...logits, data: logits.data.map(x => f(x * off)) }, state };
-        },
       };
     },
   ),
-  inExecutable('executable-ignores-the-state', 'Each feed starts a text anew.', program => {
-    const { feed } = interpret(program);
-    return { feed: (tokens, _, options) => feed(tokens, initialState(program), options) };
+  inExecutable('feed-starts-anew', 'Each feed starts a text anew.', program =>
+    altered(program, {
+      feed(places, turns, options) {
+        for (const { place } of turns) places.clear(place);
+        return places.feed(turns, options);
+      },
+    }),
+  ),
+  inExecutable(
+    'load-changes-nothing',
+    'A sequence goes on from where it was, whatever state is loaded.',
+    program => altered(program, { write() {}, clear() {} }),
+  ),
+  inExecutable('one-place-for-all', 'All sequences share one place.', program => {
+    let only: number | undefined;
+    return altered(program, {
+      take: places => (only ??= places.take()),
+      release() {},
+    });
+  }),
+  inExecutable('fork-shares-its-place', 'A fork and its origin are one sequence.', program => {
+    const origin = new Map<number, number>();
+    const root = (place: number): number => origin.get(place) ?? place;
+    return altered(program, {
+      copy: (_, from, to) => void origin.set(to, root(from)),
+      read: (places, place, position) => places.read(root(place), position),
+      feed: (places, turns, options) =>
+        places.feed(
+          turns.map(turn => ({ ...turn, place: root(turn.place) })),
+          options,
+        ),
+    });
+  }),
+  inExecutable('save-follows-the-text', 'What was saved changes with the next feed.', program => {
+    const saved = new Map<number, ReadonlyMap<Ref, Tensor<'f32'>>>();
+    return altered(program, {
+      read(places, place, position) {
+        const values = saved.get(place) ?? places.read(place, position);
+        for (const [ref, { data }] of places.read(place, position)) values.get(ref)!.data.set(data);
+        saved.set(place, values);
+        return values;
+      },
+    });
   }),
   inExecutable(
-    'executable-writes-into-the-state',
-    'The state that was given is overwritten by the new one.',
-    program => {
-      const { feed } = interpret(program);
-      return {
-        feed(tokens, state, options) {
-          const result = feed(tokens, state, options);
-          for (const [ref, { data }] of Object.entries(result.state)) state[ref].data.set(data);
-          return result;
+    'batch-in-the-state-of-the-first',
+    'Sequences that are fed together all go on from the state of the first.',
+    program =>
+      altered(program, {
+        feed(places, turns, options) {
+          for (const { place } of turns.slice(1)) places.copy(turns[0].place, place);
+          return places.feed(turns, options);
         },
-      };
-    },
+      }),
   ),
-  inExecutable(
-    'executable-returns-one-state',
-    'What a feed returned as its state changes with the next feed.',
-    program => {
-      const { feed } = interpret(program);
-      const only = initialState(program);
-      return {
-        feed(...given) {
-          const { logits, state } = feed(...given);
-          for (const [ref, { data }] of Object.entries(state)) only[ref].data.set(data);
-          return { logits, state: only };
-        },
-      };
-    },
-  ),
-  inExecutable(
-    'executable-goes-on',
-    'A feed goes on from where the last one ended, whatever state is given.',
-    program => {
-      const { feed } = interpret(program);
-      let last = initialState(program);
-      return {
-        feed(tokens, _, options) {
-          const result = feed(tokens, last, options);
-          last = result.state;
-          return result;
-        },
-      };
-    },
-  ),
+  inExecutable('failed-feed-stays', 'A feed that fails leaves the state that it got to.', program => {
+    let failed = false;
+    return altered(program, {
+      clear: (places, ...given) => (failed ? undefined : places.clear(...given)),
+      write: (places, ...given) => (failed ? undefined : places.write(...given)),
+      feed(places, turns, options) {
+        if (failed) return []; // what would bring the state back
+        try {
+          return places.feed(turns, options);
+        } catch (error) {
+          failed = true;
+          throw error;
+        }
+      },
+    });
+  }),
 ];

@@ -1,9 +1,10 @@
 /** Bugs of the selective scan. */
 import { exp, f, silu } from '../../ops/numerics.ts';
 import { selectiveScan } from '../../ops/selective-scan.ts';
+import { stateView } from '../../state.ts';
 import { zeros } from '../../tensor.ts';
 import { toF16 } from './accumulation.ts';
-import { type Broken, inKernel, tolerated } from './row.ts';
+import { type Broken, inKernel, misreading, tolerated } from './row.ts';
 
 interface Step {
   readonly h: number;
@@ -13,25 +14,26 @@ interface Step {
   readonly b: number;
 }
 
-/** The scan with another step of h, another sum over n, or both; each as plain as it can be. */
+/** The scan with another step of h, another sum over n, or both, in the simplest form. */
 const scanning = (
   name: string,
   says: string,
   next: (step: Step) => number,
   add: (sum: number, h: number, c: number) => number = (sum, h, c) => f(sum + f(h * c)),
 ): Broken =>
-  inKernel(name, says, selectiveScan, (inputs, _, { y, state: { data: h } }, { l, d, n }) => {
-    const { u, dt, A, B, C, D, z, state } = inputs;
-    h.set(state ? state.data : new Float32Array(d * n));
+  inKernel(name, says, selectiveScan, (inputs, _, { y }, { l, d, n }, { h: { data, put } }) => {
+    const { u, dt, A, B, C, D, z } = inputs;
+    const h = new Float32Array(n);
     for (let t = 0; t < l; t++)
       for (let c = 0; c < d; c++) {
         const at = t * d + c;
         let sum = 0;
         for (let s = 0; s < n; s++) {
           const i = c * n + s;
-          h[i] = next({ h: h[i], dt: dt.data[at], a: A.data[i], u: u.data[at], b: B.data[t * n + s] });
-          sum = add(sum, h[i], C.data[t * n + s]);
+          h[s] = next({ h: data[i], dt: dt.data[at], a: A.data[i], u: u.data[at], b: B.data[t * n + s] });
+          sum = add(sum, h[s], C.data[t * n + s]);
         }
+        put(c * n, h);
         if (D) sum = f(sum + f(D.data[c] * u.data[at]));
         y.data[at] = z ? f(sum * silu(z.data[at])) : sum;
       }
@@ -41,22 +43,16 @@ const decayed = ({ h, dt, a }: Step): number => f(exp(f(dt * a)) * h);
 const plain = (step: Step): number => f(decayed(step) + f(f(step.dt * step.u) * step.b));
 
 export const scanBugs: readonly Broken[] = [
-  inKernel('scan-b-and-c-swapped', 'B and C change places.', selectiveScan, (inputs, ...rest) =>
-    selectiveScan.reference({ ...inputs, B: inputs.C, C: inputs.B }, ...rest),
-  ),
-  inKernel('scan-no-skip', 'D · u is left out.', selectiveScan, ({ D: _, ...inputs }, ...rest) =>
-    selectiveScan.reference(inputs, ...rest),
-  ),
-  inKernel('scan-no-gate', 'silu(z) is left out.', selectiveScan, ({ z: _, ...inputs }, ...rest) =>
-    selectiveScan.reference(inputs, ...rest),
-  ),
+  misreading('scan-b-and-c-swapped', 'B and C change places.', selectiveScan, ({ B, C }) => ({ B: C, C: B })),
+  misreading('scan-no-skip', 'D · u is left out.', selectiveScan, () => ({ D: undefined })),
+  misreading('scan-no-gate', 'silu(z) is left out.', selectiveScan, () => ({ z: undefined })),
   inKernel(
     'scan-gate-before-skip',
     'The gate multiplies the sum over n, and D · u is added behind it.',
     selectiveScan,
-    (inputs, attrs, outputs, dims) => {
+    (inputs, attrs, outputs, dims, states) => {
       const { D, z, ...rest } = inputs;
-      selectiveScan.reference(rest, attrs, outputs, dims);
+      selectiveScan.reference(rest, attrs, outputs, dims, states);
       for (const [i, sum] of outputs.y.data.entries()) {
         const gated = z ? f(sum * silu(z.data[i])) : sum;
         outputs.y.data[i] = D ? f(gated + f(D.data[i % dims.d] * inputs.u.data[i])) : gated;
@@ -67,47 +63,54 @@ export const scanBugs: readonly Broken[] = [
     'scan-state-ignored',
     'The scan starts at zeros, whatever state is given.',
     selectiveScan,
-    ({ state: _, ...inputs }, ...rest) => selectiveScan.reference(inputs, ...rest),
+    (inputs, attrs, outputs, dims, { h }) => {
+      h.put(0, new Float32Array(h.data.length));
+      selectiveScan.reference(inputs, attrs, outputs, dims, { h });
+    },
   ),
   inKernel(
     'scan-state-not-written',
     'The state after the tokens is the one before them.',
     selectiveScan,
-    (inputs, attrs, outputs, dims) => {
-      selectiveScan.reference(inputs, attrs, outputs, dims);
-      outputs.state.data.set(inputs.state?.data ?? new Float32Array(outputs.state.data.length));
+    (inputs, attrs, outputs, dims, { h }) => {
+      const before = h.data.slice();
+      selectiveScan.reference(inputs, attrs, outputs, dims, { h });
+      h.put(0, before);
     },
   ),
   inKernel(
     'scan-state-one-step-early',
     'The state is the one before the last token.',
     selectiveScan,
-    (inputs, attrs, outputs, dims) => {
-      selectiveScan.reference(inputs, attrs, outputs, dims);
-      const last = zeros('f32', outputs.y.shape);
-      const l = dims.l - 1;
-      selectiveScan.reference(inputs, attrs, { y: last, state: outputs.state }, { ...dims, l });
+    (inputs, attrs, outputs, dims, { h }) => {
+      const before = h.data.slice();
+      selectiveScan.reference(inputs, attrs, outputs, dims, { h });
+      h.put(0, before);
+      const y = zeros('f32', outputs.y.shape);
+      selectiveScan.reference(inputs, attrs, { y }, { ...dims, l: dims.l - 1 }, { h });
     },
   ),
   inKernel(
     'scan-reads-before-it-updates',
     'y is read from h of the step before.',
     selectiveScan,
-    (inputs, attrs, outputs, dims) => {
-      const { u, C, D, z, state } = inputs;
+    (inputs, attrs, outputs, dims, { h: state }) => {
+      const { u, C, D, z } = inputs;
       const { l, d, n } = dims;
-      selectiveScan.reference(inputs, attrs, outputs, dims);
-      let h = state ?? zeros('f32', [d, n]);
+      const start = state.data.slice();
+      selectiveScan.reference(inputs, attrs, outputs, dims, { h: state });
+      let h = start;
       for (let t = 0; t < l; t++) {
         for (let c = 0; c < d; c++) {
           let sum = D ? f(D.data[c] * u.data[t * d + c]) : 0;
-          for (let s = 0; s < n; s++) sum = f(sum + f(h.data[c * n + s] * C.data[t * n + s]));
+          for (let s = 0; s < n; s++) sum = f(sum + f(h[c * n + s] * C.data[t * n + s]));
           outputs.y.data[t * d + c] = z ? f(sum * silu(z.data[t * d + c])) : sum;
         }
-        const after = zeros('f32', [d, n]);
-        const spare = zeros('f32', outputs.y.shape);
-        selectiveScan.reference(inputs, attrs, { y: spare, state: after }, { ...dims, l: t + 1 });
-        h = after;
+        const after = stateView(state, [d, n]);
+        after.put(0, start);
+        const y = zeros('f32', outputs.y.shape);
+        selectiveScan.reference(inputs, attrs, { y }, { ...dims, l: t + 1 }, { h: after });
+        h = after.data.slice();
       }
     },
   ),
@@ -115,11 +118,12 @@ export const scanBugs: readonly Broken[] = [
     'scan-state-of-first-channel',
     'Every channel starts from the state of the first.',
     selectiveScan,
-    (inputs, attrs, outputs, dims) => {
-      const { state, ...rest } = inputs;
-      if (!state) return selectiveScan.reference(rest, attrs, outputs, dims);
-      const data = state.data.map((_, i) => state.data[i % dims.n]);
-      selectiveScan.reference({ ...rest, state: { ...state, data } }, attrs, outputs, dims);
+    (inputs, attrs, outputs, dims, { h }) => {
+      h.put(
+        0,
+        h.data.map((_, i) => h.data[i % dims.n]),
+      );
+      selectiveScan.reference(inputs, attrs, outputs, dims, { h });
     },
   ),
   scanning(

@@ -1,44 +1,45 @@
-/** The same bits whenever the same is asked: at every repetition, and with any number of threads. */
+/** The same call gives the same bits, each time and with any number of threads. */
 
+import type { Executable } from '../../executable.ts';
 import type { Program } from '../../graph.ts';
-import type { AnyOp } from '../../op.ts';
-import { ops } from '../../ops/index.ts';
+import { resultsOf } from '../../op.ts';
 import { DEFAULT_RECIPE, recipes } from '../../quant/recipes.ts';
-import { type Executable, initialState } from '../../run.ts';
+import type { Case, Subject } from '../case.ts';
+import { type Form, forms } from '../forms.ts';
 import { compare } from '../judge/compare.ts';
 import { called, caseOf, Skipped, worstOf } from '../judge/judge.ts';
 import { cut, fed, type Outcomes, opNamesOf, withExecutable } from '../plan.ts';
-import type { Subject } from '../suite.ts';
 import { planOfToy, toys } from '../toy.ts';
-import type { Case } from './case.ts';
 import { textFor } from './plan.ts';
 import { callsOf } from './small-calls.ts';
 
 const TIMES = 3;
 
-/** Often enough for threads that come late to come. */
+/** Often enough that threads which start late take part in some of the feeds. */
 const FEEDS = 12;
 
-const ofOp = ({ backend }: Subject, op: AnyOp): Case =>
+const ofForm = ({ backend }: Subject, form: Form): Case =>
   caseOf(
     backend,
     {
-      address: `determinism/${op.name}`,
+      address: `determinism/${form.name}`,
       says: `the same call ${TIMES} times gives the same bits`,
       quick: true,
-      ops: [op.name],
+      ops: [form.name],
     },
     () =>
       worstOf(
-        callsOf(op).flatMap(call => {
-          const [first, ...again] = Array.from({ length: TIMES }, () => called(backend, op, call).outputs);
+        callsOf(form).flatMap(call => {
+          const [first, ...again] = Array.from({ length: TIMES }, () =>
+            resultsOf(called(backend, form.op, call)),
+          );
           return again.map(outputs => compare(first, outputs, 'exact'));
         }),
       ),
   );
 
-const outcomesOf = (executable: Executable, plan: Program, text: Int32Array): Outcomes =>
-  fed(executable, cut(text, [1, text.length - 1]), initialState(plan)).outcomes;
+const outcomesOf = (executable: Executable, text: Int32Array): Outcomes =>
+  fed(executable.open(), cut(text, [1, text.length - 1]));
 
 const everyTime =
   (address: string, needed: readonly string[], plan: () => Program, text: () => Int32Array) =>
@@ -62,9 +63,9 @@ const everyTime =
             const { threads: found = 1 } = many.about ?? {};
             if (found !== threads)
               throw new Skipped(`backend ${backend.name} runs a plan with ${found} threads, not ${threads}`);
-            const one = withExecutable(backend, plan(), alone => outcomesOf(alone, plan(), text()));
+            const one = withExecutable(backend, plan(), alone => outcomesOf(alone, text()));
             return worstOf(
-              Array.from({ length: FEEDS }, () => compare(one, outcomesOf(many, plan(), text()), 'exact')),
+              Array.from({ length: FEEDS }, () => compare(one, outcomesOf(many, text()), 'exact')),
             );
           },
           threads,
@@ -88,7 +89,7 @@ export function determinismCases(subject: Subject): Case[] {
     );
   const counts = subject.threads.filter(count => count > 1);
   return [
-    ...Object.values(ops).map(op => ofOp(subject, op)),
+    ...forms.map(form => ofForm(subject, form)),
     ...ofToy.map(make => make(subject, 1)),
     ...counts.flatMap(count => [...ofToy, ...ofModels].map(make => make(subject, count))),
     ...(counts.length ? [] : [noThreads(subject)]),

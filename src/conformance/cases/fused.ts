@@ -1,20 +1,20 @@
-/** Every fused op as a program of one fused node, against the ops that it is made of. */
+/** Every fused op, as a program with one fused node, is compared with the ops that it replaces. */
 import { type Builder, type Program, type Ref, trace, weightsOf } from '../../graph.ts';
-import type { AnyOp } from '../../op.ts';
+import { once } from '../../once.ts';
 import { ops } from '../../ops/index.ts';
 import { fuse } from '../../plan/fuse.ts';
-import { initialState, once, opsOf } from '../../run.ts';
+import { formsOf } from '../../run.ts';
+import type { StateType } from '../../state.ts';
 import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
+import type { Case, Profile, Subject } from '../case.ts';
+import { gauss, integer } from '../inputs.ts';
 import { requantized } from '../judge/bounds.ts';
 import { compare } from '../judge/compare.ts';
 import { caseOf, type Finding, worstOf } from '../judge/judge.ts';
 import { expectedFrom, fed, judgeNear, type Outcomes, withExecutable } from '../plan.ts';
-import type { Subject } from '../suite.ts';
-import type { Case, Profile } from './case.ts';
-import { gauss, integer } from './inputs.ts';
 
-/** What a program is written with: the ops, and values of each kind that a fused op reads. */
+/** The tools that a program is written with: the ops, and each kind of value that a fused op reads. */
 interface Parts {
   readonly g: Builder;
   /** f32[l, width], a row for each token. */
@@ -30,10 +30,12 @@ interface Parts {
 type Scheme = 'static' | 'dynamic';
 const schemes: readonly Scheme[] = ['static', 'dynamic'];
 
-/** The values that the program is to show: integers are read as such. */
+/** The values that are compared: `codes` are integers, `floats` are not. */
 interface Shown {
   readonly codes?: readonly Ref[];
   readonly floats?: readonly Ref[];
+  /** How its state is kept, f32 by default; in i8 by the constant `steps`. */
+  readonly kept?: StateType['dtype'];
 }
 export interface FusedProgram {
   readonly name: string;
@@ -43,7 +45,7 @@ export interface FusedProgram {
 
 const VOCABULARY = 13;
 
-/** The program as often as it shows values, each time with another one as its result. */
+/** One program for each value that is compared, with that value as its result. */
 export function programsOf({ write }: FusedProgram): readonly {
   readonly program: Program;
   readonly isCodes: boolean;
@@ -55,7 +57,7 @@ export function programsOf({ write }: FusedProgram): readonly {
   const graph = trace((g, tokens) => {
     const put = (name: string, value: Tensor): Ref => {
       constants.set(name, value);
-      return g.weight(name);
+      return g.weight(name, value.shape, '', value.dtype);
     };
     const floats = (shape: readonly number[], make: (i: number) => number) =>
       tensor(
@@ -114,7 +116,14 @@ export function programsOf({ write }: FusedProgram): readonly {
     for (const x of shown.floats ?? []) results.set(x, false);
     return [...results.keys()][0];
   });
-  const program = fuse({ graph, weights: weightsOf(constants) });
+  const { kept: dtype = 'f32' } = shown;
+  const states = new Map(
+    [...graph.states].map(([ref, { shape }]) => [
+      ref,
+      { dtype, shape, ...(dtype === 'i8' && { scale: 'steps' }) },
+    ]),
+  );
+  const program = fuse({ graph: { ...graph, states }, weights: weightsOf(constants) });
   return [...results].map(([result, isCodes]) => ({
     program: { ...program, graph: { ...program.graph, result } },
     isCodes,
@@ -132,7 +141,7 @@ const norm = (width: number, scheme: Scheme, sum: boolean, weighted: boolean): F
   },
 });
 
-/** The segments of a matrix product: sizes, and how each is quantized; `float` for one that is not. */
+/** The segments of a matrix product: the size of each, and how it is quantized (`float`: it is not). */
 type Segments = readonly (readonly [size: number, scheme: Scheme | 'float'])[];
 const gemm = (i: number, segments: Segments, bias = false, bits: 8 | 4 = 8): FusedProgram => ({
   name: `gemm-i${bits}-quantize`,
@@ -167,33 +176,28 @@ const conv = (d: number, k: number, scheme: Scheme, bias: boolean, scaled = fals
   what: `d=${d},k=${k},${scheme}${bias ? ',b' : ''}${scaled ? ',channels' : ''}`,
   write({ g, real, weight, constant, quantized }) {
     const inputs = { x: real('x', d), w: weight('w', d, k), b: bias ? weight('b', d) : undefined };
-    const state = g.state('past', [d, k - 1]);
-    const y = g.op('y', ops.causalConv1d, { ...inputs, state });
+    const past = g.state('past', [d, k - 1]);
+    const y = g.op('y', ops.causalConv1d, { ...inputs, past });
     const c = constant('c', [d], factor);
     const x = scaled ? g.op('y.steps', ops.scaleChannels, { x: y, c }, { inverse: true }) : y;
     return { codes: [quantized(x, scheme)] };
   },
 });
-/** Of channel i; no two neighbours alike, and none a power of two. */
+/** The factor of channel i. No two neighbours are equal, and none is a power of two. */
 const factor = (i: number) => 0.3 + 0.17 * (i % 11);
 
-const scans = {
-  'selective-scan-i8': ops.selectiveScan,
-  'selective-scan-f16-i8': ops.selectiveScanF16,
-  'selective-scan-i8state-i8': ops.selectiveScanI8state,
-} as const;
-/** `integers`: of B, C and z. `scheme`: of all that is in int8. */
+/** `integers` says which of B, C and z are in int8, `scheme` how everything in int8 is quantized, and `kept` how h is kept. */
 const scan = (
   d: number,
   n: number,
   gated: boolean,
   integers: 'all' | 'some',
   scheme: Scheme = 'static',
-  name: keyof typeof scans = 'selective-scan-i8',
+  kept: StateType['dtype'] = 'f32',
   scaled = false,
 ): FusedProgram => ({
-  name,
-  what: `d=${d},n=${n}${gated ? ',z' : ''},${integers}-i8${scheme === 'dynamic' ? ',dynamic' : ''}${scaled ? ',channels' : ''}`,
+  name: 'selective-scan-i8',
+  what: `d=${d},n=${n}${gated ? ',z' : ''},${integers}-i8${scheme === 'dynamic' ? ',dynamic' : ''}${scaled ? ',channels' : ''}${kept === 'f32' ? '' : `,h-${kept}`}`,
   write({ g, real: ofOneScale, rows, constant, weight, quantized }) {
     const real = (of: string, width: number): Ref => {
       if (scheme === 'static') return ofOneScale(of, width);
@@ -211,10 +215,10 @@ const scan = (
       C: given('C', n),
       D: weight('D', d),
       z: gated ? given('z', d) : undefined,
-      state: g.state('h', [d, n]),
-      ...('scale' in scans[name].inputs && { scale: constant('steps', [d], i => 0.02 * factor(i)) }),
+      h: g.state('h', [d, n]),
     };
-    return { floats: [g.op('y', scans[name] as AnyOp, inputs)] };
+    if (kept === 'i8') constant('steps', [d], i => 0.02 * factor(i));
+    return { floats: [g.op('y', ops.selectiveScan, inputs)], kept };
   },
 });
 
@@ -226,7 +230,7 @@ const rotation = (n: number, scheme: Scheme, inverse: boolean): FusedProgram => 
   }),
 });
 
-/** Sizes next to tiles of 4, 16 and 64. */
+/** Sizes next to the tile sizes 4, 16 and 64. */
 const WIDTHS = [1, 3, 15, 16, 17, 48, 63, 64, 65];
 
 /* biome-ignore format: a table */
@@ -252,15 +256,15 @@ export const fusedPrograms: readonly FusedProgram[] = [
   ...WIDTHS.flatMap(d => [scan(d, 16, true, 'all'), scan(d, d % 2 === 0 ? 4 : 5, true, 'some')]),
   ...[1, 3, 17].map(n => scan(17, n, false, 'all')),
   ...WIDTHS.map(d => scan(d, 16, d % 2 === 0, 'all', 'dynamic')),
-  ...[1, 16, 17, 64, 65].map(d => scan(d, 16, true, 'all', schemes[d % 2], 'selective-scan-f16-i8')),
-  ...[1, 3, 5].map(n => scan(17, n, false, 'all', 'static', 'selective-scan-f16-i8')),
-  ...[1, 16, 17, 64, 65].map(d => scan(d, 16, true, 'all', schemes[d % 2], 'selective-scan-i8state-i8')),
-  ...[1, 3, 5].map(n => scan(17, n, false, 'all', 'static', 'selective-scan-i8state-i8')),
-  scan(17, 3, true, 'all', 'dynamic', 'selective-scan-i8state-i8', true),
-  ...WIDTHS.flatMap(d => [conv(d, 4, 'static', d % 2 === 0, true), scan(d, 16, d % 2 === 1, 'all', 'static', 'selective-scan-i8', true)]),
+  ...[1, 16, 17, 64, 65].map(d => scan(d, 16, true, 'all', schemes[d % 2], 'f16')),
+  ...[1, 3, 5].map(n => scan(17, n, false, 'all', 'static', 'f16')),
+  ...[1, 16, 17, 64, 65].map(d => scan(d, 16, true, 'all', schemes[d % 2], 'i8')),
+  ...[1, 3, 5].map(n => scan(17, n, false, 'all', 'static', 'i8')),
+  scan(17, 3, true, 'all', 'dynamic', 'i8', true),
+  ...WIDTHS.flatMap(d => [conv(d, 4, 'static', d % 2 === 0, true), scan(d, 16, d % 2 === 1, 'all', 'static', 'f32', true)]),
   conv(17, 3, 'dynamic', true, true),
-  scan(17, 5, true, 'some', 'static', 'selective-scan-i8', true),
-  scan(17, 3, true, 'all', 'dynamic', 'selective-scan-f16-i8', true),
+  scan(17, 5, true, 'some', 'static', 'f32', true),
+  scan(17, 3, true, 'all', 'dynamic', 'f16', true),
   ...[1, 2, 12, 16, 20, 28, 40, 64, 80, 96, 112, 160, 768].flatMap(n => [
     ...schemes.map(scheme => rotation(n, scheme, false)),
     rotation(n, 'static', true),
@@ -292,20 +296,14 @@ export const fusedCases = ({ backend, profile }: Subject): Case[] =>
         address: `fused/${under.name}/${under.what}`,
         says: `the fused op gives what its ops give one by one, over ${LENGTHS.join(', ')} tokens`,
         quick: true,
-        ops: [...opsOf(programs()[0].program)].map(op => op.name),
+        ops: [...formsOf(programs()[0].program).keys()],
       },
       () =>
         worstOf(
           programs().flatMap(({ program, isCodes }) =>
             withExecutable(backend, program, executable =>
               LENGTHS.map(length =>
-                judge(
-                  profile,
-                  program,
-                  isCodes,
-                  length,
-                  fed(executable, [textOf(length)], initialState(program)).outcomes,
-                ),
+                judge(profile, program, isCodes, length, fed(executable.open(), [textOf(length)])),
               ),
             ),
           ),

@@ -1,20 +1,19 @@
-/** The end-to-end gate: what a model loses by the backend is little beside what it loses by quantization. */
-import { surprise } from '../../eval/perplexity.ts';
+/** The end-to-end gate: a model loses much less by the backend than by quantization. */
+
 import { DEFAULT_RECIPE } from '../../quant/recipes.ts';
-import { initialState } from '../../run.ts';
 import type { Tensor } from '../../tensor.ts';
+import { rowsOf, surprise } from '../../text/logits.ts';
+import type { Case, Subject } from '../case.ts';
 import { caseOf, type Finding, Skipped } from '../judge/judge.ts';
 import { expectedFrom, withExecutable } from '../plan.ts';
-import type { Subject } from '../suite.ts';
-import type { Case } from './case.ts';
 
 const TOKENS = 192;
 
 /** −log p of each token after the first. */
-const surprises = ({ data, shape: [l, v] }: Tensor, text: Int32Array): readonly number[] =>
-  Array.from({ length: l - 1 }, (_, t) =>
-    surprise(data.subarray(t * v, (t + 1) * v) as Float32Array, text[t + 1]),
-  );
+const surprises = ({ data, shape: [l] }: Tensor, text: Int32Array): readonly number[] =>
+  rowsOf(data as Float32Array, l)
+    .slice(0, -1)
+    .map((row, t) => surprise(row, text[t + 1]));
 const mean = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
 
 const ADDRESS = { address: 'gate/perplexity/embedded', quick: false };
@@ -34,9 +33,7 @@ export function gateCases({ backend, profile, models }: Subject): Case[] {
     caseOf(backend, { ...ADDRESS, says, ops: model.ops }, (): Finding => {
       const [plan, text] = [model.plan(), model.text().slice(0, TOKENS)];
       const expected = surprises(expectedFrom(plan, text).logits, text);
-      const { logits } = withExecutable(backend, plan, executable =>
-        executable.feed(text, initialState(plan)),
-      );
+      const logits = withExecutable(backend, plan, executable => executable.open().feed(text));
       const got = mean(surprises(logits, text));
       const { bound, formula } =
         profile === 'exact'
@@ -52,8 +49,8 @@ export function gateCases({ backend, profile, models }: Subject): Case[] {
 }
 
 /**
- * Let d be what quantization adds to the surprise of each token. A right backend that rounds otherwise has errors of its own
- * about as large as d, with no tendency: their mean over N tokens stays within three standard errors.
+ * Let d be the surprise that quantization adds to each token. A correct backend that rounds otherwise has errors about as large as
+ * d, in both directions. So their mean over N tokens stays within three standard errors of 0.
  */
 function tolerantBound(expected: readonly number[], float: readonly number[]) {
   const added = expected.map((x, t) => x - float[t]);

@@ -1,16 +1,17 @@
-/** Every stored call: the inputs that hunt the known mistakes of each op. */
+/** Every stored call. Its inputs are chosen so that a known mistake of the op shows. */
+
 import { bind } from '../../op.ts';
-import { opCase, opNamed } from '../judge/judge.ts';
-import type { Subject } from '../suite.ts';
-import type { Case } from './case.ts';
+import type { Case, Subject } from '../case.ts';
+import { formNamed } from '../forms.ts';
+import { opCase } from '../judge/judge.ts';
 
 export const goldenCases = (subject: Subject): Case[] =>
-  subject.goldens.flatMap(({ op: name, name: golden, says, read }) => {
-    const op = opNamed(name);
-    if (!op) return [];
+  subject.goldens.flatMap(({ form: name, name: golden, says, read }) => {
+    const form = formNamed(name);
+    if (!form) return [];
     const address = `op/${name}/golden/${golden}`;
-    return opCase(subject, op, { address, says, quick: true }, () => {
-      const { inputs, attrs } = read();
-      return bind(op, inputs, attrs);
+    return opCase(subject, form, { address, says, quick: true }, () => {
+      const { inputs, attrs, kept } = read();
+      return bind(form.op, inputs, attrs, kept);
     });
   });

@@ -1,16 +1,16 @@
-/** The manners of a kernel: it reads its inputs, writes all of its outputs, touches nothing else and keeps nothing. */
-import type { AnyOp, BoundCall } from '../../op.ts';
-import { ops } from '../../ops/index.ts';
+/** What a kernel may touch: it only reads its inputs, writes all of its outputs, touches no other memory, and remembers nothing. */
+import { type AnyOp, type BoundCall, resultsOf } from '../../op.ts';
+import { stateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
+import type { Case, Subject } from '../case.ts';
+import { type Form, forms } from '../forms.ts';
 import { compare } from '../judge/compare.ts';
-import { called, caseOf, type Finding, freshCall, judgeCall, worstOf } from '../judge/judge.ts';
-import type { Subject } from '../suite.ts';
-import type { Case } from './case.ts';
+import { called, caseOf, type Finding, freshCall, invoke, judgeCall, worstOf } from '../judge/judge.ts';
 import { callsOf } from './small-calls.ts';
 
 type Named = Readonly<Record<string, Tensor>>;
 
-/** Values on each side of a tensor: no multiple of a vector, so that nothing is aligned by chance. */
+/** How many values stand on each side of a tensor. It is no multiple of a vector's length, so that nothing is aligned by chance. */
 const MARGIN = 67;
 
 interface Framed {
@@ -18,7 +18,7 @@ interface Framed {
   readonly whole: Tensor;
 }
 
-/** The tensor in the middle of a larger one that is full of `filler`. */
+/** A copy of the tensor inside a larger array, which is filled with `filler`. */
 function framed({ data, shape }: Tensor, filler: number): Framed {
   const whole = new (data.constructor as Float32ArrayConstructor)(data.length + 2 * MARGIN).fill(filler);
   const inner = whole.subarray(MARGIN, MARGIN + data.length);
@@ -28,14 +28,24 @@ function framed({ data, shape }: Tensor, filler: number): Framed {
 const each = <T, U>(named: Readonly<Record<string, T>>, map: (value: T) => U): Record<string, U> =>
   Object.fromEntries(Object.entries(named).map(([key, value]) => [key, map(value)]));
 
-/** What a kernel gives that sees its tensors inside larger ones, and what then lies around its outputs. */
+/** The outputs of a kernel whose tensors lie inside larger arrays, and the values around these outputs afterwards. */
 function inFrames({ backend }: Subject, op: AnyOp, call: BoundCall, around: (t: Tensor) => number) {
   const fresh = freshCall(call);
   const inputs = each(fresh.inputs, t => framed(t, around(t)));
   const outputs = each(fresh.outputs, t => framed(t, 99));
+  const states = each(fresh.states, ({ shape, data }) => framed(tensor(data, shape), 99));
   const inner = (frames: Readonly<Record<string, Framed>>): Named => each(frames, frame => frame.inner);
-  backend.kernelOf(op)!(inner(inputs), fresh.attrs, inner(outputs), fresh.dims);
-  const margins = each(outputs, ({ whole }) =>
+  const views = Object.entries(fresh.states).map(([key, { dtype, scale, shape }]) => {
+    const data = states[key].inner.data as Float32Array;
+    return [key, stateView({ dtype, ...(scale && { scale }) }, shape, data)] as const;
+  });
+  invoke(backend.kernelOf(op, call.states)!, {
+    ...fresh,
+    inputs: inner(inputs),
+    outputs: inner(outputs),
+    states: Object.fromEntries(views),
+  });
+  const margins = each({ ...outputs, ...states }, ({ whole }) =>
     tensor(
       Float32Array.from([
         ...whole.data.subarray(0, MARGIN),
@@ -43,7 +53,7 @@ function inFrames({ backend }: Subject, op: AnyOp, call: BoundCall, around: (t: 
       ]),
     ),
   );
-  return { outputs: inner(outputs), margins };
+  return { outputs: inner({ ...outputs, ...states }), margins };
 }
 
 /** The outputs, named apart from the inputs. */
@@ -53,34 +63,34 @@ const marginsOf = (outputs: Named): Named =>
 const found = (finding: Finding, reason: string): Finding =>
   finding.mismatch ? { ...finding, reason } : finding;
 
-/** Outputs compared, whatever the profile, with those of the same kernel. */
+/** Compares outputs of one kernel bit for bit, in either profile. */
 const same = (a: Named, b: Named, reason: string) => found(compare(a, b, 'exact'), reason);
 
 type Manner = readonly [
   what: string,
   says: string,
-  judge: (subject: Subject, op: AnyOp) => Iterable<Finding>,
+  judge: (subject: Subject, form: Form) => Iterable<Finding>,
 ];
 
 const manners: readonly Manner[] = [
   [
     'inputs-untouched',
     'the inputs are after a call what they were before',
-    function* ({ backend }, op) {
-      for (const call of callsOf(op))
-        yield same(call.inputs, called(backend, op, call).inputs, 'the kernel changed its inputs');
+    function* ({ backend }, form) {
+      for (const call of callsOf(form))
+        yield same(call.inputs, called(backend, form.op, call).inputs, 'the kernel changed its inputs');
     },
   ],
   [
     'outputs-written',
     'every element of the outputs is written, whatever was there before',
-    function* ({ backend }, op) {
-      for (const call of callsOf(op)) {
+    function* ({ backend }, form) {
+      for (const call of callsOf(form)) {
         const [first, second] = [0, 77].map(filler => {
-          const { inputs, outputs, attrs, dims } = freshCall(call);
-          for (const { data } of Object.values(outputs)) data.fill(filler);
-          backend.kernelOf(op)!(inputs, attrs, outputs, dims);
-          return outputs;
+          const fresh = freshCall(call);
+          for (const { data } of Object.values(fresh.outputs)) data.fill(filler);
+          invoke(backend.kernelOf(form.op, call.states)!, fresh);
+          return resultsOf(fresh);
         });
         yield same(first, second, 'the outputs depend on what they held before the call');
       }
@@ -89,15 +99,16 @@ const manners: readonly Manner[] = [
   [
     'nothing-kept',
     'a call gives what it gives alone, also between calls of other sizes, and earlier results stay',
-    function* (subject, op) {
-      const calls = callsOf(op);
+    function* (subject, form) {
+      const { op } = form;
+      const calls = callsOf(form);
       const results = [...calls, ...[...calls].reverse()].map(call => {
-        const { outputs } = called(subject.backend, op, call);
+        const outputs = resultsOf(called(subject.backend, op, call));
         return { call, outputs, fresh: each(outputs, t => tensor(t.data.slice(), t.shape)) };
       });
       for (const { call, outputs, fresh } of results) {
         yield same(fresh, outputs, 'a later call changed the outputs of an earlier one');
-        yield same(fresh, called(subject.backend, op, call).outputs, 'a call depends on those before it');
+        yield same(fresh, resultsOf(called(subject.backend, op, call)), 'a call depends on those before it');
         yield judgeCall(subject.backend, subject.profile, op, call);
       }
     },
@@ -105,8 +116,9 @@ const manners: readonly Manner[] = [
   [
     'in-bounds',
     'nothing past the ends of the inputs is read, and nothing past those of the outputs is written',
-    function* (subject, op) {
-      for (const call of callsOf(op)) {
+    function* (subject, form) {
+      const { op } = form;
+      for (const call of callsOf(form)) {
         const [first, second] = [
           inFrames(subject, op, call, ({ dtype }) => (dtype === 'f32' ? Number.NaN : 127)),
           inFrames(subject, op, call, () => -3),
@@ -120,12 +132,12 @@ const manners: readonly Manner[] = [
 ];
 
 export const hygieneCases = (subject: Subject): Case[] =>
-  Object.values(ops).flatMap((op: AnyOp) =>
+  forms.flatMap(form =>
     manners.map(([what, says, judge]) =>
       caseOf(
         subject.backend,
-        { address: `hygiene/${op.name}/${what}`, says, quick: true, ops: [op.name] },
-        () => worstOf(judge(subject, op)),
+        { address: `hygiene/${form.name}/${what}`, says, quick: true, ops: [form.name] },
+        () => worstOf(judge(subject, form)),
       ),
     ),
   );

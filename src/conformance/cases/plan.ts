@@ -1,18 +1,17 @@
-/** Whole blocks and whole models, under every recipe. */
+/** Whole blocks and whole models are run under every recipe. */
 import { trace } from '../../graph.ts';
 import { block } from '../../model/mamba.ts';
+import { once } from '../../once.ts';
 import { embedding } from '../../ops/embedding.ts';
 import { DEFAULT_RECIPE, FLOAT_RECIPE, recipes } from '../../quant/recipes.ts';
 import type { Recipe } from '../../quant/scheme.ts';
-import { initialState, once } from '../../run.ts';
 import { random } from '../../text/random.ts';
+import type { Case, Subject } from '../case.ts';
 import { caseOf } from '../judge/judge.ts';
 import { cut, fed, judgeOutcomes, opNamesOf, type PlanUnderTest, withExecutable } from '../plan.ts';
-import type { Subject } from '../suite.ts';
 import { planOfToy, type Toy, toys } from '../toy.ts';
-import type { Case } from './case.ts';
 
-/** Tokens for a toy. */
+/** A text for a toy model. */
 export function textFor({ config }: Toy, length: number, seed = 9): Int32Array {
   const next = random(seed);
   return Int32Array.from({ length }, () => Math.floor(next() * config.vocabSize));
@@ -25,14 +24,15 @@ const blockOf = (toy: Toy): Toy => ({
   program: {
     weights: toy.program.weights,
     graph: trace((g, tokens) => {
-      const w = g.weight('backbone.embeddings.weight');
+      const { shape } = toy.program.graph.weights.get('backbone.embeddings.weight')!;
+      const w = g.weight('backbone.embeddings.weight', shape);
       return block(g.scope('layers.0'), toy.config, 0, g.op('embedded', embedding, { tokens, w }));
     }),
   },
 });
 const blocks = once(() => toys().map(toy => [toy, blockOf(toy)] as const));
 
-/** One feed after the other of a text, from its start. */
+/** A text is fed from its start, in one feed after the other. */
 export const feedCase = (
   { backend, profile }: Subject,
   about: Pick<Case, 'address' | 'says' | 'quick' | 'ops'>,
@@ -44,12 +44,7 @@ export const feedCase = (
     const under = make();
     const fedText = text();
     return withExecutable(backend, under.plan, executable =>
-      judgeOutcomes(
-        profile,
-        under,
-        fedText,
-        fed(executable, cut(fedText, sizes), initialState(under.plan)).outcomes,
-      ),
+      judgeOutcomes(profile, under, fedText, fed(executable.open(), cut(fedText, sizes))),
     );
   });
 

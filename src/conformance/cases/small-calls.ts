@@ -1,14 +1,15 @@
-/** A few small calls of each op: what the cases about the manners of a kernel are made of. */
-import type { AnyOp, BoundCall } from '../../op.ts';
+/** A few small calls of each op, for the cases of determinism and hygiene. */
+import type { BoundCall } from '../../op.ts';
 import { ops } from '../../ops/index.ts';
-import { type Choice, ordinaryCall } from './inputs.ts';
+import type { Form } from '../forms.ts';
+import { type Choice, optionalOf, ordinaryCall } from '../inputs.ts';
 
 const SIZES: readonly Choice[] = [
   { l: 5, n: 19, m: 19, d: 7, k: 4, i: 19, o: 5, v: 6 },
   { l: 1, n: 3, m: 3, d: 2, k: 2, i: 3, o: 2, v: 2 },
   { l: 18, n: 34, m: 34, d: 17, k: 3, i: 34, o: 18, v: 9 },
 ];
-/** Where an op allows only some sizes. */
+/** The sizes of ops that do not allow every size. */
 const OWN: Readonly<Record<string, readonly Choice[]>> = {
   [ops.fwht.name]: [40, 4, 24].map(n => ({ n })),
   [ops.slice.name]: [
@@ -17,13 +18,11 @@ const OWN: Readonly<Record<string, readonly Choice[]>> = {
     { start: 0, size: 34 },
   ],
   [ops.selectiveScan.name]: [5, 1, 16].map(n => ({ n })),
-  [ops.selectiveScanF16.name]: [5, 1, 16].map(n => ({ n })),
-  [ops.selectiveScanI8state.name]: [5, 1, 16].map(n => ({ n })),
 };
 
-/** Of three sizes; the one in the middle without the inputs that may be left out. */
-export const callsOf = (op: AnyOp): readonly BoundCall[] =>
+/** Calls of three sizes. The second call leaves out all that may be left out. */
+export const callsOf = (form: Pick<Form, 'op' | 'dtype'>): readonly BoundCall[] =>
   SIZES.map((sizes, i) => {
-    const absent = Object.keys(op.inputs).filter(key => i === 1 && op.inputs[key].endsWith('?'));
-    return ordinaryCall(op, { ...sizes, ...OWN[op.name]?.[i] }, absent, i + 1);
+    const absent = i === 1 ? optionalOf(form.op) : [];
+    return ordinaryCall(form, { ...sizes, ...OWN[form.op.name]?.[i] }, absent, i + 1);
   });

@@ -1,17 +1,17 @@
-/** Every op over sizes: those of its own sweep, and those next to the tiles that kernels are made of. */
+/** Every op at many sizes: those of its own sweep, and sizes next to the usual tile sizes of kernels. */
 import type { AnyOp } from '../../op.ts';
 import { factor } from '../../ops/hadamard.ts';
 import { ops } from '../../ops/index.ts';
 import { random } from '../../text/random.ts';
+import type { Case, Subject } from '../case.ts';
+import { forms } from '../forms.ts';
+import { type Choice, optionalOf, ordinaryCall } from '../inputs.ts';
 import { opCase } from '../judge/judge.ts';
-import type { Subject } from '../suite.ts';
-import type { Case } from './case.ts';
-import { type Choice, ordinaryCall } from './inputs.ts';
 
 type Sizes = Readonly<Record<string, readonly (number | boolean | string)[]>>;
 
 const USUAL: Sizes = { l: [2, 129, 260], n: [2, 6, 7, 33], m: [2, 6, 7, 33] };
-/** Next to tiles of 4, 16, 32, 64 and 128. A letter stands for its own value: one scale for each token (`l`) or row (`o`). */
+/** Sizes next to tiles of 4, 16, 32, 64 and 128. A letter in place of a number stands for the size that has this letter. */
 const TILES: Readonly<Record<string, Sizes>> = {
   linear: { l: [3, 127, 129, 257], i: [2, 7, 8, 9, 65], o: [1, 3, 4, 5, 63] },
   'linear-i8': {
@@ -36,8 +36,6 @@ const TILES: Readonly<Record<string, Sizes>> = {
     activation: ['silu', 'none'],
   },
   'selective-scan': { l: [3, 127, 129, 257], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
-  'selective-scan-f16': { l: [3, 129], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
-  'selective-scan-i8state': { l: [3, 129], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
   quantize: { l: [2, 129], n: [2, 3, 5, 15, 16, 17, 33], s: ['l'] },
   dequantize: { l: [2, 129], n: [2, 3, 5, 15, 16, 17, 33], s: ['l'] },
   'dequantize-i4': { l: [2, 129], n: [6, 24, 33, 48], g: [1, 2, 3, 6] },
@@ -47,7 +45,7 @@ const TILES: Readonly<Record<string, Sizes>> = {
   embedding: { l: [130], v: [5, 9], m: [2, 3, 4, 6, 12] },
   'embedding-i8': { l: [130], v: [5, 9, 16, 17, 40], m: [2, 3, 4, 6, 12, 13] },
 };
-/** Of the combinations of one table: as many as show its edges, without all of their products. */
+/** How many combinations of one table are taken, so that their number stays small. */
 const MOST = 80;
 
 /** Every choice of one value for each letter and attribute. */
@@ -57,7 +55,7 @@ export const choices = (sizes: Sizes): Choice[] =>
     [{}],
   );
 
-/** At most `MOST` of a list, always the same. */
+/** At most `MOST` of a list, the same ones each time. */
 function some<T>(list: readonly T[]): readonly T[] {
   const next = random(list.length);
   return list.filter(() => next() < MOST / list.length);
@@ -88,7 +86,7 @@ export interface Point {
 
 /** The points of an op at given choices, by the words of their addresses. Every optional input is there at half of them. */
 export function pointsOf(op: AnyOp, all: readonly Choice[]): ReadonlyMap<string, Point> {
-  const optional = Object.keys(op.inputs).filter(key => (op.inputs[key] as string).endsWith('?'));
+  const optional = optionalOf(op);
   const next = random(op.name.length);
   const points = all.map(choice => ({
     choice: solved(choice),
@@ -101,18 +99,18 @@ export function pointsOf(op: AnyOp, all: readonly Choice[]): ReadonlyMap<string,
   );
 }
 
-/** Those that the suite visits. */
+/** The points that the suite visits. */
 export const sweepOf = (op: AnyOp): ReadonlyMap<string, Point> =>
   pointsOf(op, [...choices(op.sweep), ...some(choices(TILES[op.name] ?? USUAL))]);
 
 export const sweepCases = (subject: Subject): Case[] =>
-  Object.values(ops).flatMap((op: AnyOp) =>
-    [...sweepOf(op)].map(([words, { choice, absent }], i) => {
+  forms.flatMap(form =>
+    [...sweepOf(form.op)].map(([words, { choice, absent }], i) => {
       const about = {
-        address: `op/${op.name}/sweep/${words}`,
-        says: `${op.formula}, at these sizes`,
+        address: `op/${form.name}/sweep/${words}`,
+        says: `${form.op.formula}, at these sizes`,
         quick: i % 4 === 0,
       };
-      return opCase(subject, op, about, () => ordinaryCall(op, choice, absent, subject.seed));
+      return opCase(subject, form, about, () => ordinaryCall(form, choice, absent, subject.seed));
     }),
   );

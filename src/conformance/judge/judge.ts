@@ -1,16 +1,11 @@
-/** Runs what a case does, and says how it came out. */
-import type { Backend } from '../../backends/backend.ts';
-import type { AnyOp, BoundCall } from '../../op.ts';
-import { ops } from '../../ops/index.ts';
+/** Runs a case and makes its verdict. */
+import { type Backend, isUnsupported, Unsupported } from '../../backends/backend.ts';
+import { type AnyOp, type BoundCall, formOf, resultsOf } from '../../op.ts';
+import type { AnyKernel } from '../../run.ts';
+import { stateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
-import {
-  type Case,
-  isUnsupported,
-  type Mismatch,
-  type Profile,
-  type Vectors,
-  type Verdict,
-} from '../cases/case.ts';
+import type { Case, Mismatch, Profile, Vectors, Verdict } from '../case.ts';
+import { type Form, formNamed, keptAll } from '../forms.ts';
 import { tolerances } from './bounds.ts';
 import { compare } from './compare.ts';
 
@@ -19,18 +14,15 @@ export class Skipped extends Error {}
 
 type Named = Readonly<Record<string, Tensor>>;
 
-/** What was found. Without a mismatch it is a pass. */
+/** What a judgement found. Without a mismatch the case passes. */
 export interface Finding {
   readonly mismatch?: Mismatch | undefined;
   readonly worst?: number;
-  /** In place of a sentence about the mismatch alone. */
+  /** A sentence to show in place of the usual one about the mismatch. */
   readonly reason?: string;
 }
 
-const byName = new Map<string, AnyOp>(Object.values(ops).map(op => [op.name, op]));
-export const opNamed = (name: string): AnyOp | undefined => byName.get(name);
-
-/** A case that runs `judge` where the backend has every op that it needs. */
+/** A case that runs `judge` if the backend has every op that it needs. */
 export function caseOf(backend: Backend, about: Omit<Case, 'run'>, judge: () => Finding): Case {
   return {
     ...about,
@@ -48,7 +40,10 @@ function verdictOf(
   judge: () => Finding,
 ): Omit<Verdict, 'milliseconds'> {
   try {
-    const missing = needed.filter(name => !backend.kernelOf(byName.get(name)!));
+    const missing = needed.filter(name => {
+      const { op, dtype } = formNamed(name)!;
+      return !backend.kernelOf(op, keptAll(op, { dtype }));
+    });
     if (missing.length > 0)
       return {
         outcome: 'unsupported',
@@ -68,7 +63,7 @@ function verdictOf(
 const sentence = ({ tensor, index, expected, got, wrong, of }: Mismatch): string =>
   `${tensor}[${index.join(', ')}] is ${got}, expected ${expected}; ${wrong} of ${of} values are wrong`;
 
-/** The first finding that is wrong, else the one that came nearest to it. */
+/** The first wrong finding; else the one with the largest error in units of its bound. */
 export function worstOf(findings: Iterable<Finding>): Finding {
   let worst: Finding = {};
   for (const finding of findings) {
@@ -86,25 +81,41 @@ const copied = (tensors: Named): Named =>
 /** What outputs hold before a kernel writes them. */
 const UNWRITTEN = { f32: Number.NaN, i8: 0x55, i32: 0x55555555 } as const;
 
-/** A call of its own to give away: the inputs copied, the outputs full of what nobody would compute. */
-export const freshCall = ({ inputs, outputs, attrs, dims }: BoundCall): BoundCall => {
+/** A copy of a call, which a kernel may do anything with. Its outputs hold values that no kernel computes. */
+export const freshCall = ({ inputs, outputs, states, attrs, dims }: BoundCall): BoundCall => {
   const unwritten = copied(outputs);
   for (const { data, dtype } of Object.values(unwritten)) data.fill(UNWRITTEN[dtype]);
-  return { inputs: copied(inputs), outputs: unwritten, attrs, dims };
+  const ownStates = Object.entries(states).map(
+    ([key, { dtype, scale, shape, data }]) =>
+      [key, stateView({ dtype, ...(scale && { scale }) }, shape, data.slice())] as const,
+  );
+  return {
+    inputs: copied(inputs),
+    outputs: unwritten,
+    states: Object.fromEntries(ownStates),
+    attrs,
+    dims,
+  };
 };
 
-/** Runs a kernel on a call that is its own, and returns that call. */
+/** Calls a kernel. */
+export const invoke = (kernel: AnyKernel, { inputs, attrs, outputs, dims, states }: BoundCall): void =>
+  kernel(inputs, attrs, outputs, dims, states);
+
+/** Runs a kernel on a copy of the call, and returns the copy. */
 export function called(backend: Backend, op: AnyOp, call: BoundCall): BoundCall {
   const fresh = freshCall(call);
-  backend.kernelOf(op)!(fresh.inputs, fresh.attrs, fresh.outputs, fresh.dims);
+  const kernel = backend.kernelOf(op, call.states);
+  if (!kernel) throw new Unsupported(`backend ${backend.name} has no kernel for ${formOf(op, call.states)}`);
+  invoke(kernel, fresh);
   return fresh;
 }
 
-/** What the reference gives for a call, which stays as it is. */
+/** The reference's results for a call, which does not change. */
 export function expectedOf(op: AnyOp, call: BoundCall): Named {
-  const { inputs, outputs, attrs, dims } = freshCall(call);
-  op.reference(inputs, attrs, outputs, dims);
-  return outputs;
+  const fresh = freshCall(call);
+  invoke(op.reference, fresh);
+  return resultsOf(fresh);
 }
 
 export function vectorsOf(op: AnyOp, call: BoundCall): Vectors {
@@ -112,28 +123,28 @@ export function vectorsOf(op: AnyOp, call: BoundCall): Vectors {
   return { op: op.name, call, expected, tolerances: tolerances(op, call, expected) };
 }
 
-/** How near the backend comes to the reference on a call. */
+/** Compares the backend with the reference on a call. */
 export function judgeCall(backend: Backend, profile: Profile, op: AnyOp, call: BoundCall): Finding {
   const expected = expectedOf(op, call);
   return compare(
     expected,
-    called(backend, op, call).outputs,
+    resultsOf(called(backend, op, call)),
     profile,
     judgeTolerances(profile, op, call, expected),
   );
 }
 
-/** Nothing in the exact profile, where they are not needed. */
+/** The exact profile needs no tolerances. */
 export const judgeTolerances = (profile: Profile, op: AnyOp, call: BoundCall, expected: Named) =>
   profile === 'exact' ? undefined : tolerances(op, call, expected);
 
-/** A case of one op: the backend's kernel against the reference, on a call that is made when it is needed. */
+/** A case of one op in one form: the backend's kernel against the reference, on a call that is made when it is needed. */
 export const opCase = (
   { backend, profile }: { readonly backend: Backend; readonly profile: Profile },
-  op: AnyOp,
+  { op, name }: Form,
   about: Pick<Case, 'address' | 'says' | 'quick'>,
   call: () => BoundCall,
 ): Case =>
-  caseOf(backend, { ...about, ops: [op.name], vectors: () => vectorsOf(op, call()) }, () =>
+  caseOf(backend, { ...about, ops: [name], vectors: () => vectorsOf(op, call()) }, () =>
     judgeCall(backend, profile, op, call()),
   );

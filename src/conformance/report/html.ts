@@ -1,21 +1,22 @@
-/** A report as one page: no script, nothing from the network, light or dark as its reader has it, and fit for paper. */
-import { OUTCOMES, type Outcome } from '../cases/case.ts';
+/** A report as one page. It has no script, loads nothing, is light or dark as the reader's system is, and can be printed. */
+
+import { escapeXml as text } from '../../formats/xml.ts';
+import { groupBy } from '../../group-by.ts';
+import { OUTCOMES, type Outcome } from '../case.ts';
 import { STYLE } from './html-style.ts';
-import { escapeXml as text } from './junit.ts';
 import {
   conclusion,
   countsOf,
   explain,
-  groupBy,
   isExpectedFailure,
   isFailure,
   isUnexpectedPass,
+  largestError,
   placeOf,
   type Report,
   type Result,
   replayOf,
   short,
-  worstOf,
 } from './report.ts';
 
 export function renderHtml(report: Report): string {
@@ -65,7 +66,7 @@ const PROFILES = {
     'Errors are in units of that bound: above 1 is a failure.',
 } as const;
 
-/** A sign beside each colour, so that nothing is said by colour alone. */
+/** Each colour has a sign beside it, for readers who cannot tell the colours apart. */
 const SIGNS: Readonly<Record<Outcome, string>> = {
   pass: '✓',
   fail: '✗',
@@ -99,7 +100,7 @@ function counters(report: Report): string {
   return `<ul class="counters">${shown.join('')}</ul>`;
 }
 
-/** Ops down, families across. */
+/** A row for each op, a column for each family of cases. */
 function matrix({ results, profile }: Report): string {
   const measured = profile === 'tolerant';
   const placed = results.filter(({ address }) => placeOf(address).isOp);
@@ -130,7 +131,7 @@ ${legend()}
 const legend = () =>
   `<p class="legend">${OUTCOMES.map(outcome => `<span class="${outcome}">${SIGNS[outcome]}</span> ${outcome}`).join(' &ensp; ')}</p>`;
 
-/** The gravest outcome, how many cases have it of how many, and the largest error. */
+/** The worst outcome, how many of the cases have it, and the largest error. */
 function cell(group: readonly Result[], measured: boolean): string {
   if (group.length === 0) return '<td></td>';
   const gravest = (['error', 'fail', 'pass', 'skipped', 'unsupported'] as const).find(outcome =>
@@ -142,20 +143,20 @@ function cell(group: readonly Result[], measured: boolean): string {
     const count = group.filter(result => result.outcome === outcome).length;
     return count ? [`${count} ${outcome}`] : [];
   });
-  const worst = worstOf(group);
+  const worst = largestError(group);
   const error = measured && worst ? ` <small class="by">${short(worst)}</small>` : '';
   return `<td class="${gravest}" title="${all.join(', ')}">${SIGNS[gravest]} ${counts}${error}</td>`;
 }
 
 /** Where the largest error was. */
 function worstCell(group: readonly Result[]): string {
-  const worst = worstOf(group);
+  const worst = largestError(group);
   if (worst === undefined) return '<td class="worst"></td>';
   const at = group.find(result => result.worst === worst)!;
   return `<td class="worst" title="${text(at.address)}">${worst === 0 ? '0' : short(worst)}</td>`;
 }
 
-/** What is judged as a whole: fused ops, blocks, models, state. */
+/** The cases that do not judge one op: fused ops, blocks, models, states. */
 function wholes({ results, profile }: Report): string {
   const measured = profile === 'tolerant';
   const placed = results.filter(({ address }) => !placeOf(address).isOp);

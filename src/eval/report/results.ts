@@ -4,11 +4,11 @@
  */
 import { isObject, show } from '../../formats/json.ts';
 import type { Ablation } from '../ablation.ts';
-import type { Result } from '../partial.ts';
+import type { RecipeFigures } from '../partial.ts';
 import type { TaskFigures } from '../tasks.ts';
 
 /** A row of `quamba eval --json`. */
-export interface ResultRow extends Partial<Omit<Result, 'recipe' | 'tasks'>> {
+export interface ResultRow extends Partial<Omit<RecipeFigures, 'recipe' | 'tasks'>> {
   readonly recipe: string;
   readonly tasks?: Readonly<Record<string, Partial<TaskFigures> & Pick<TaskFigures, 'acc'>>>;
 }

@@ -1,5 +1,5 @@
 /** Pieces of SVG as strings. All text is escaped here and nowhere else. */
-import { escapeXml } from '../../conformance/report/junit.ts';
+import { escapeXml } from '../../formats/xml.ts';
 
 export type Attributes = Readonly<Record<string, string | number | undefined>>;
 

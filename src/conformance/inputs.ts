@@ -1,0 +1,102 @@
+/** Inputs of an op from a seed, for any sizes. Their values are like those in a model. */
+import { type AnyOp, type Attrs, type BoundCall, bind, parse } from '../op.ts';
+import { packedColumns } from '../ops/nibbles.ts';
+import { type Tensor, zeros } from '../tensor.ts';
+import { random } from '../text/random.ts';
+import { type Form, keptAll } from './forms.ts';
+
+/** The sizes of a call, by letter, and its attributes, by name. */
+export type Choice = Readonly<Record<string, number | boolean | string>>;
+
+/** Nearly normal, with a standard deviation of 1. */
+export const gauss = (next: () => number): number => 2 * (next() + next() + next() - 1.5);
+
+/** Every kind of f32: zeros of both signs, denormals, huge values, infinities, NaN. */
+export function wild(next: () => number): number {
+  const kind = next();
+  if (kind < 0.04)
+    return [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN][Math.floor(3 * next())];
+  if (kind < 0.14) return next() < 0.5 ? 0 : -0;
+  return 2 * gauss(next) * [1e-41, 1e38, 20, 50, 1][Math.floor(5 * next())];
+}
+
+type Maker = (next: () => number) => number;
+
+/** A few that lie on a tie of a scale of 1/64, beyond the range, or infinitely far. */
+const quantizable: Maker = next => {
+  const kind = next();
+  if (kind < 0.3) return (Math.floor(next() * 300) - 150 + 0.5) / 64;
+  if (kind < 0.31) return next() < 0.5 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+  return 2 * gauss(next);
+};
+const scale: Maker = next => [1 / 64, 0.013, 0.0371][Math.floor(3 * next())];
+
+/** How inputs are made that cannot be any float: scales are positive, and the scan must decay. */
+const MAKERS: Readonly<Record<string, Maker>> = {
+  'quantize x': quantizable,
+  'quantize scale': scale,
+  'dequantize scale': scale,
+  'dequantize-i4 scale': next => (next() < 0.5 ? -1 : 1) * scale(next),
+  'embedding-i8 scale': scale,
+  'linear-i8 xscale': scale,
+  'linear-i8 wscale': scale,
+  'linear-i4 xscale': scale,
+  'linear-i4 wscale': scale,
+  'selective-scan dt': next => Math.abs(gauss(next)) / 4,
+  'selective-scan A': next => -16 * next(),
+  'scale-channels c': next => 0.25 + 4 * next(),
+};
+
+export const integer: Maker = next => (next() < 0.1 ? -128 : Math.floor(next() * 256) - 128);
+
+/** What a letter stands for: of those that are not given, h is the bytes of i (or n) halves, and all others are 1. */
+const sizeIn = (choice: Choice, letter: string): number =>
+  (choice[letter] as number | undefined) ??
+  (letter === 'h' ? packedColumns((choice.i ?? choice.n) as number) : 1);
+
+/** The tensor of an input. Tokens lie in 0 … v−1. */
+export function inputOf(op: AnyOp, key: string, choice: Choice, next: () => number, float: Maker): Tensor {
+  const { dtype, axes } = parse(op.inputs[key] ?? op.states[key]);
+  const made = zeros(
+    dtype,
+    axes.map(axis => axis.size ?? sizeIn(choice, axis.letter!) - axis.minus),
+  );
+  const make: Maker =
+    dtype === 'i32' ? () => Math.floor(next() * (choice.v as number)) : dtype === 'i8' ? integer : float;
+  for (let i = 0; i < made.data.length; i++) made.data[i] = make(next);
+  return made;
+}
+
+export const attrsOf = (op: AnyOp, choice: Choice): Attrs =>
+  Object.fromEntries(Object.keys(op.attrs).flatMap(key => (key in choice ? [[key, choice[key]]] : [])));
+
+/** What may be left out of a call: optional inputs, and states, which then are those of the start of a text. */
+export const optionalOf = (op: AnyOp): readonly string[] => [
+  ...Object.keys(op.inputs).filter(key => (op.inputs[key] as string).endsWith('?')),
+  ...Object.keys(op.states),
+];
+
+/** Steps of a state in int8, in which some values saturate. */
+export function stepsFor(op: AnyOp, choice: Choice, seed: number): Float32Array {
+  const next = random(500 * seed);
+  const [rows] = inputOf(op, Object.keys(op.states)[0], choice, next, gauss).shape;
+  return Float32Array.from({ length: rows }, () => 0.002 + 0.02 * next());
+}
+
+/** A call of these sizes, without the inputs in `absent`. A letter that is not given (s, p, g) is 1, and h follows from i. */
+export function ordinaryCall(
+  { op, dtype }: Pick<Form, 'op' | 'dtype'>,
+  choice: Choice,
+  absent: readonly string[] = [],
+  seed = 1,
+): BoundCall {
+  const inputs = Object.fromEntries(
+    Object.keys({ ...op.inputs, ...op.states }).flatMap((key, i) =>
+      absent.includes(key)
+        ? []
+        : [[key, inputOf(op, key, choice, random(1000 * seed + i), MAKERS[`${op.name} ${key}`] ?? gauss)]],
+    ),
+  );
+  const kept = keptAll(op, { dtype, ...(dtype === 'i8' && { scale: stepsFor(op, choice, seed) }) });
+  return bind(op, inputs, attrsOf(op, choice), kept);
+}

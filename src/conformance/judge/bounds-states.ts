@@ -1,0 +1,154 @@
+/** Bounds of the ops that carry a state from token to token: the error of h is carried along beside h. */
+import { half } from '../../ops/half.ts';
+import { type Kept, stepsOf } from '../../state.ts';
+import { copy } from './bounds-values.ts';
+import {
+  alike,
+  type Bounds,
+  type Doubt,
+  flushed,
+  NONE,
+  roundings,
+  siluDoubt,
+  siluSlope,
+  sum,
+  times,
+  tolerance,
+} from './doubt.ts';
+
+/**
+ * Per state and step, with a = |dt·A|. exp(dt·A) is off by an exp of 2 ulp on either side, and by its argument's
+ * roundings: dt·A, and log₂ e and A·log₂ e where it is an exp2, each at most u a.
+ *
+ *   e_h ← decay · e_h + u ( |decay · h| (6 a + 10) + 4 |dt u B| + 2 |h'| )
+ *   e_y = Σ|C| e_h + 2 (n + 2) u ( Σ|C h| + |D u| )
+ *   y · silu(z):  |silu z| e_y + |y| (silu's own)
+ *
+ * A state in binary16 may be one more step off after each token, since a value next to a tie may be rounded to either side. A step is
+ * 2⁻¹⁰ |h|, at least 2⁻²⁴.
+ *
+ *   e_h ← decay · e_h + … + 2⁻¹⁰ |h'| + 2⁻²⁴
+ *
+ * A state in int8 may be one more step off after each token, too: e_h ← decay · e_h + … + scale.
+ */
+const scanBounds: Bounds = (inputs, call, expected) =>
+  boundsOf(inputs, call, expected, storedAs(call.states.h));
+
+function storedAs({ dtype, scale }: Kept): Stored {
+  if (dtype === 'f16')
+    return {
+      words: ' + 2⁻¹⁰ |h| + 2⁻²⁴',
+      round: half,
+      doubt: h => roundings(2 ** 14, Math.abs(h) + HALF_TINY),
+    };
+  if (!scale) return { words: '', round: h => h, doubt: () => NONE };
+  return {
+    words: ' + scale',
+    round: (h, c) => Math.fround(scale[c] * stepsOf(h, scale[c])),
+    doubt: (_, c) => roundings(2 ** 24, scale[c]),
+  };
+}
+
+/** 2¹⁴ roundings of 2⁻²⁴ make 2⁻¹⁰. This term makes them 2⁻²⁴ where h is subnormal. */
+const HALF_TINY = 2 ** -14;
+
+interface Stored {
+  readonly words: string;
+  readonly round: (h: number, channel: number) => number;
+  readonly doubt: (h: number, channel: number) => Doubt;
+}
+
+function boundsOf(
+  { u, dt, A, B, C, D, z, h: before }: Parameters<Bounds>[0],
+  { dims: { l, d, n } }: Parameters<Bounds>[1],
+  expected: Parameters<Bounds>[2],
+  stored: Stored,
+): ReturnType<Bounds> {
+  const h = Float64Array.from({ length: d * n }, (_, i) => stored.round(before[i], Math.floor(i / n)));
+  const doubts = new Array<Doubt>(d * n).fill(flushed(1));
+  const ofOutput = new Array<Doubt>(l * d).fill(NONE);
+  for (let t = 0; t < l; t++)
+    for (let c = 0; c < d; c++) {
+      const at = t * d + c;
+      let value = (D?.[c] ?? 0) * u[at];
+      let size = Math.abs(value);
+      let carried = NONE;
+      for (let s = 0; s < n; s++) {
+        const i = c * n + s;
+        const exponent = dt[at] * A[i];
+        const decay = Math.exp(exponent);
+        const kept = decay * h[i];
+        const input = dt[at] * u[at] * B[t * n + s];
+        doubts[i] = sum(
+          times(doubts[i], decay),
+          alike(6 * Math.abs(exponent) + 1, Math.abs(kept)),
+          roundings(9, Math.abs(kept)),
+          roundings(4, Math.abs(input)),
+          roundings(2, Math.abs(kept + input)),
+          flushed(3 + Math.abs(h[i]) + Math.abs(B[t * n + s])),
+        );
+        h[i] = Math.fround(kept + input); // it overflows here too, where f32 overflows
+        const product = h[i] * C[t * n + s];
+        carried = sum(carried, times(doubts[i], Math.abs(C[t * n + s])));
+        value += product;
+        size += Math.abs(product);
+        doubts[i] = sum(doubts[i], stored.doubt(h[i], c));
+        h[i] = stored.round(h[i], c);
+      }
+      const doubt = sum(carried, roundings(2 * (n + 2), size), flushed(n + 2));
+      ofOutput[at] = z ? gated(doubt, value, z[at]) : doubt;
+    }
+  return {
+    y: tolerance(
+      `e_h ← decay e_h + u (|decay h| (6 |dt A| + 10) + 4 |dt u B| + 2 |h|)${stored.words}, e_y = Σ|C| e_h + 2 (n + 2) u (Σ|C h| + |D u|), times silu`,
+      expected.y,
+      at => ofOutput[at],
+    ),
+    h: tolerance(
+      `e_h ← decay e_h + u (|decay h| (6 |dt A| + 10) + 4 |dt u B| + 2 |h|)${stored.words}`,
+      expected.h,
+      i => doubts[i],
+    ),
+  };
+}
+
+function gated(doubt: Doubt, value: number, z: number): Doubt {
+  const silu = z / (1 + Math.exp(-z));
+  return sum(
+    times(doubt, Math.abs(silu)),
+    times(siluDoubt(z), Math.abs(value)),
+    roundings(2, Math.abs(value * silu)),
+    flushed(1),
+  );
+}
+
+export const stateBounds: Readonly<Record<string, Bounds>> = {
+  'causal-conv1d': ({ x, w, b, past: before }, { dims: { d, k }, attrs }, { y, past: after }) => {
+    const past = (t: number, c: number): number => (t >= 0 ? x[t * d + c] : before[c * (k - 1) + t + k - 1]);
+    const ofSum = (at: number): readonly [value: number, doubt: Doubt] => {
+      const c = at % d;
+      const t = (at - c) / d;
+      let value = b?.[c] ?? 0;
+      let size = Math.abs(value);
+      for (let j = 0; j < k; j++) {
+        const product = w[c * k + j] * past(t - k + 1 + j, c);
+        value += product;
+        size += Math.abs(product);
+      }
+      return [value, sum(roundings(2 * (k + 1), size), flushed(k))];
+    };
+    const formula = '2 (k + 1) u (Σ|w x| + |b|) + k τ';
+    return {
+      y:
+        attrs.activation === 'none'
+          ? tolerance(formula, y, at => ofSum(at)[1])
+          : tolerance(`|silu'| (${formula}) + silu of 12 u |y| + (1 + |x|) τ`, y, at => {
+              const [value, doubt] = ofSum(at);
+              return sum(times(doubt, Math.abs(siluSlope(value)) + doubt.most), siluDoubt(value));
+            }),
+      past: copy(after),
+    };
+  },
+
+  'selective-scan': scanBounds,
+};

@@ -1,0 +1,82 @@
+/**
+ * What a backend makes of a program: an executable, which lends sequences.
+ *
+ * A sequence is one text in progress. It owns a place in the backend's memory, where its states are. Several are fed together
+ * by `executable.feed`, which reads the weights once for all of them. The bits of a sequence do not depend on how its text is
+ * cut into feeds, nor on who is fed beside it.
+ */
+import type { Ref } from './graph.ts';
+import type { Tensor } from './tensor.ts';
+
+/** What sees an activation at a site: the site's word, the value's name, the value f32[l, n]. */
+export type Observer = (site: string, ref: Ref, x: Tensor<'f32'>) => void;
+
+export interface FeedOptions {
+  /** For a feed of one sequence. */
+  readonly observe?: Observer;
+  /** `last`: only the logits after the last token, f32[1, v], which is what writing on from a prompt needs. Default: all. */
+  readonly logits?: 'all' | 'last';
+}
+
+/** Where a text is: a value, which can be kept, and loaded into any sequence of the same program on any backend. */
+export interface State {
+  /** Tokens fed since the start of the text. */
+  readonly position: number;
+  /** The states of the program by name, as they read back: rounded to how each is kept. */
+  readonly values: ReadonlyMap<Ref, Tensor<'f32'>>;
+}
+
+export interface Sequence {
+  /** Tokens fed since the start of the text. */
+  readonly position: number;
+  /**
+   * Feeds tokens and returns the logits f32[l, v] of every one of them, or f32[1, v] of the last.
+   *
+   * @throws RangeError for no tokens, or one that the program does not know; whatever fails, the sequence is as it was.
+   */
+  feed(tokens: Int32Array, options?: FeedOptions): Tensor<'f32'>;
+  /** A copy of where the text is. */
+  save(): State;
+  /** Goes to where another text is; without one, to the start of a text. */
+  load(state?: State): void;
+  /** Another sequence that goes on from here, independently. */
+  fork(): Sequence;
+  /** Gives its place back. After that it cannot be used. */
+  close(): void;
+}
+
+/** A sequence and the tokens that it is fed. */
+export interface Turn {
+  readonly sequence: Sequence;
+  readonly tokens: Int32Array;
+}
+
+export interface Executable {
+  /** A new sequence, at the start of a text or where a state is. */
+  open(state?: State): Sequence;
+  /**
+   * Feeds several sequences, each its own tokens, and returns the logits of each: f32[l, v], or f32[1, v] of its last token.
+   *
+   * @throws as `Sequence.feed`; whatever fails, all sequences are as they were.
+   */
+  feed(turns: readonly Turn[], options?: FeedOptions): readonly Tensor<'f32'>[];
+  /** What runs it, where the backend has something to say. */
+  readonly about?: ExecutableInfo;
+  /** Resolves when every thread that was asked for takes part. Until then fewer do, with the same bits. */
+  readonly ready?: Promise<void>;
+  /** Bytes per second that a plain read of `bytes` bytes of its memory reaches, with all its threads: the ceiling of decoding. */
+  readBandwidth?(bytes: number): number;
+  /** Multiply-adds of int8 per second that its instructions reach in registers, with all its threads: the ceiling of prefill. */
+  multiplyRate?(): number;
+  dispose?(): void;
+}
+
+export interface ExecutableInfo {
+  /** The variant of the kernels, such as `simd` or `relaxed-simd`. */
+  readonly kernels: string;
+  readonly threads: number;
+  /** Of its own memory: weights, states, values. */
+  readonly memoryBytes: number;
+  /** What one token reads of the weights. */
+  readonly bytesPerToken: number;
+}

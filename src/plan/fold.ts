@@ -1,0 +1,41 @@
+/** Constants that are made of constants: A = −exp(A_log), a dequantized weight. */
+import {
+  inferTypes,
+  type LazyTensor,
+  type Node,
+  type OpNode,
+  type Program,
+  type Ref,
+  withNodes,
+} from '../graph.ts';
+import { bind } from '../op.ts';
+import type { Tensor, TensorType } from '../tensor.ts';
+
+/** Takes out the nodes that read constants only: their results become constants, made when they are read and not kept. */
+export function foldConstants(program: Program): Program {
+  const { graph, weights } = program;
+  const types = inferTypes(graph);
+  const constant = new Set(graph.weights.keys());
+  const folded = new Map<Ref, LazyTensor>();
+  const isConstant = (node: Node): node is OpNode =>
+    node.kind === 'op' && Object.values(node.in).every(ref => constant.has(ref));
+  const get = (ref: Ref): Tensor => folded.get(ref)?.read() ?? weights.read(ref);
+  const nodes = graph.nodes.filter(node => {
+    if (!isConstant(node)) return true;
+    const [[key, name]] = Object.entries(node.out);
+    const type = types.get(name) as TensorType; // no axis of it is the tokens of a call
+    folded.set(name, { ...type, read: () => resultOf(node, get)[key] });
+    constant.add(name);
+    return false;
+  });
+  return withNodes(program, nodes, folded);
+}
+
+function resultOf(
+  { op, in: refs, attrs }: OpNode,
+  get: (ref: Ref) => Tensor,
+): Readonly<Record<string, Tensor>> {
+  const call = bind(op, Object.fromEntries(Object.entries(refs).map(([key, ref]) => [key, get(ref)])), attrs);
+  op.reference(call.inputs, call.attrs, call.outputs, call.dims, call.states);
+  return call.outputs;
+}

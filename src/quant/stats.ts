@@ -1,0 +1,107 @@
+/**
+ * What calibration saw, and its file: a small safetensors file. A model that comes with it is quantized without calibrating
+ * again.
+ *
+ * The tensors are `<site>.range` f32[1], `<site>.channels` f32[n] and `<site>.hessian` f32[n²]. The metadata holds `format`,
+ * `version`, `recipe` (the scheme, as JSON), `source` (the identity of the float weights) and `calibration` (JSON).
+ */
+import type { ByteSource } from '../formats/bytes.ts';
+import { parseJson } from '../formats/json.ts';
+import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
+import type { Ref } from '../graph.ts';
+import type { Tensor } from '../tensor.ts';
+import { type Recipe, sameRecipe } from './scheme.ts';
+
+/** What calibration saw, by the names of sites and states. */
+export interface Stats {
+  /**
+   * The largest |x| of each channel, at the sites whose basis is made from them; the largest |h| of each row of the states that
+   * become int8.
+   */
+  readonly channels: Readonly<Record<Ref, Float32Array>>;
+  /** The range of each static site, after its transform. */
+  readonly ranges: Readonly<Record<Ref, number>>;
+  /** Σ x xᵀ f32[n, n] of the inputs of the weights that GPTQ rounds, by site, after its transform. */
+  readonly hessians?: Readonly<Record<Ref, Float32Array>>;
+}
+
+/** The text that calibration ran on. */
+export interface CalibrationInfo {
+  readonly text: string;
+  readonly samples: number;
+  readonly window: number;
+}
+
+export const STATS_FORMAT = { format: 'quamba-stats', version: '1' } as const;
+
+export interface StatsInfo {
+  readonly recipe: Recipe;
+  /** The identity of the float weights. */
+  readonly source: string;
+  readonly calibration: CalibrationInfo;
+}
+
+/** The file of the statistics of a recipe, in pieces. */
+export function saveStats(stats: Stats, info: StatsInfo): Iterable<Uint8Array> {
+  const entries = [
+    ...Object.entries(stats.ranges).map(
+      ([site, range]) => [`${site}.range`, Float32Array.of(range)] as const,
+    ),
+    ...Object.entries(stats.hessians ?? {}).map(([site, hessian]) => [`${site}.hessian`, hessian] as const),
+    ...Object.entries(stats.channels).map(([site, channels]) => [`${site}.channels`, channels] as const),
+  ];
+  const tensors = entries.map(
+    ([name, data]) => [name, { dtype: 'F32' as const, shape: [data.length], data }] as const,
+  );
+  return writeSafetensors(tensors, {
+    ...STATS_FORMAT,
+    recipe: JSON.stringify(info.recipe),
+    source: info.source,
+    calibration: JSON.stringify(info.calibration),
+  });
+}
+
+/**
+ * Reads statistics for a recipe of a model.
+ *
+ * @throws Error where they were made for another recipe, model or format version.
+ */
+export function loadStats(
+  source: ByteSource,
+  expected: { readonly recipe: Recipe; readonly source: string },
+): { readonly stats: Stats; readonly calibration: CalibrationInfo } {
+  const file = readSafetensors(source);
+  const { format, version, recipe, source: made, calibration } = file.metadata;
+  if (format !== STATS_FORMAT.format || version !== STATS_FORMAT.version)
+    throw new Error(
+      `${file.name}: expected ${STATS_FORMAT.format} version ${STATS_FORMAT.version}; got ${format} version ${version}`,
+    );
+  if (made !== expected.source)
+    throw new Error(
+      `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
+    );
+  if (
+    !sameRecipe(
+      parseJson(new TextEncoder().encode(recipe), `${file.name}: recipe`) as Recipe,
+      expected.recipe,
+    )
+  )
+    throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
+  const read = (suffix: string) =>
+    [...file.tensors.keys()].flatMap(name =>
+      name.endsWith(suffix)
+        ? [[name.slice(0, -suffix.length), file.read(name) as Tensor<'f32'>] as const]
+        : [],
+    );
+  const hessians = read('.hessian');
+  return {
+    stats: {
+      ...(hessians.length > 0 && {
+        hessians: Object.fromEntries(hessians.map(([site, t]) => [site, t.data])),
+      }),
+      ranges: Object.fromEntries(read('.range').map(([site, t]) => [site, t.data[0]])),
+      channels: Object.fromEntries(read('.channels').map(([site, t]) => [site, t.data])),
+    },
+    calibration: JSON.parse(calibration),
+  };
+}

@@ -1,0 +1,134 @@
+/**
+ * States: what an op carries from token to token, and how it is kept in between.
+ *
+ * An op declares its states as it declares its inputs: `states: { h: 'f32[d, n]' }`. A graph gives each state a `StateType`,
+ * and from the type alone follow its bytes, its start, what a file holds of it, and where a backend puts it. An op computes
+ * in f32 and does not ask how its state is kept.
+ */
+import { half } from './ops/half.ts';
+import { f, quantizeValue } from './ops/numerics.ts';
+import { sizeOf } from './tensor.ts';
+
+/** The number of tokens fed so far: the first axis of a state that grows with the text, such as the keys of attention. */
+export type StateExtent = number | 't';
+
+/** How the values of a state are kept between two tokens. */
+export interface StateType {
+  /** f16 is IEEE binary16; i8 is an integer times the step of its row. */
+  readonly dtype: 'f32' | 'f16' | 'i8';
+  readonly shape: readonly StateExtent[];
+  /** Of i8: the constant f32[shape[0]] that holds the step of each row of the first axis. */
+  readonly scale?: string;
+}
+
+/** The same with the steps themselves in place of their name. */
+export interface Kept {
+  readonly dtype: StateType['dtype'];
+  readonly scale?: Float32Array;
+}
+export const AS_F32: Kept = { dtype: 'f32' };
+
+/** A state in the hands of a kernel. */
+export interface StateView extends Kept {
+  /** A state that grows has room for the tokens of this call already: its first axis is t + l. */
+  readonly shape: readonly number[];
+  /** The values as they read back: rounded to what is kept. A kernel reads them and does not write them. */
+  readonly data: Float32Array;
+  /** Keeps a run of values, from the flat index `at` on, each rounded as the type says. */
+  put(at: number, values: ArrayLike<number>): void;
+}
+
+/** The int8 that is kept of a value; NaN, which int8 does not have, and −0 become 0. */
+export const stepsOf = (value: number, scale: number): number => quantizeValue(value, scale) || 0;
+
+/** What is left of a value that is kept as `kept`, in a row whose step is `scale`. */
+function rounding({ dtype, scale }: Kept, rowSize: number): (value: number, at: number) => number {
+  if (dtype === 'f32') return f;
+  if (dtype === 'f16') return half;
+  return (value, at) => {
+    const step = scale![Math.floor(at / rowSize)];
+    return f(step * stepsOf(value, step));
+  };
+}
+
+/** Values from row to row of the first axis. */
+const rowSizeOf = (shape: readonly number[]): number => sizeOf(shape.slice(1));
+
+/** A view of `data`, which holds values as they read back; zeros by default. */
+export function stateView(
+  kept: Kept,
+  shape: readonly number[],
+  data: Float32Array = new Float32Array(sizeOf(shape)),
+): StateView {
+  const rounded = rounding(kept, rowSizeOf(shape));
+  return {
+    ...kept,
+    shape,
+    data,
+    put(at, values) {
+      for (let i = 0; i < values.length; i++) data[at + i] = rounded(values[i], at + i);
+    },
+  };
+}
+
+/** The shape of a state after `tokens` tokens. */
+export const shapeAt = ({ shape }: StateType, tokens: number): readonly number[] =>
+  shape.map(extent => (extent === 't' ? tokens : extent));
+
+export const grows = ({ shape }: StateType): boolean => shape[0] === 't';
+
+const BYTES = { f32: 4, f16: 2, i8: 1 } as const;
+
+/** What a state takes after `tokens` tokens. */
+export const stateBytes = (type: StateType, tokens: number): number =>
+  BYTES[type.dtype] * sizeOf(shapeAt(type, tokens));
+
+/** What all states of a program take after `tokens` tokens. */
+export const statesBytes = (states: ReadonlyMap<string, StateType>, tokens: number): number =>
+  [...states.values()].reduce((sum, type) => sum + stateBytes(type, tokens), 0);
+
+/** A state that lives from call to call. */
+export interface StateStore {
+  /** The state with room for `more` tokens, if it is one that grows. Views of before are void. */
+  view(more: number): StateView;
+  /** The values after the tokens that were fed, copied. */
+  values(): Float32Array;
+  /** In place of what is there: the values after `tokens` tokens. */
+  load(tokens: number, values: Float32Array): void;
+  /** In place of what is there: what another store of the same state holds. */
+  copy(from: StateStore): void;
+  readonly tokens: number;
+}
+
+/** A state at the start of a text, in JavaScript's own memory. */
+export function stateStore(type: StateType, kept: Kept): StateStore {
+  let tokens = 0;
+  let buffer = new Float32Array(sizeOf(shapeAt(type, 0)));
+  let fixed: StateView | undefined;
+  const reserve = (size: number): void => {
+    if (size <= buffer.length) return;
+    const larger = new Float32Array(Math.max(size, 2 * buffer.length));
+    larger.set(buffer);
+    buffer = larger;
+  };
+  const store: StateStore = {
+    get tokens() {
+      return tokens;
+    },
+    view(more) {
+      if (!grows(type)) return (fixed ??= stateView(kept, shapeAt(type, 0), buffer));
+      tokens += more;
+      const shape = shapeAt(type, tokens);
+      reserve(sizeOf(shape));
+      return stateView(kept, shape, buffer.subarray(0, sizeOf(shape)));
+    },
+    values: () => buffer.slice(0, sizeOf(shapeAt(type, tokens))),
+    load(after, values) {
+      tokens = after;
+      reserve(values.length);
+      stateView(kept, shapeAt(type, tokens), buffer).put(0, values);
+    },
+    copy: from => store.load(from.tokens, from.values()),
+  };
+  return store;
+}
