@@ -17,7 +17,7 @@ import { attrsOf, inputOf, wild } from '../../../src/conformance/inputs.ts';
 import { called, expectedOf } from '../../../src/conformance/judge/judge.ts';
 import type { Executable } from '../../../src/executable.ts';
 import { trace, weightsOf } from '../../../src/graph.ts';
-import { type AnyOp, bind } from '../../../src/op.ts';
+import { type AnyOp, bind, resultsOf } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
 import { calibrate } from '../../../src/quant/calibrate.ts';
 import { planOf } from '../../../src/quant/pipeline.ts';
@@ -41,9 +41,9 @@ describe.each(variants)('%s: every op has the bits of the reference for any floa
       const inputs = Object.fromEntries(given.map(key => [key, inputOf(op, key, choice, next, wild)]));
       const call = bind(op, inputs, attrsOf(op, choice));
       const expected = expectedOf(op, call);
-      const { outputs } = called(backend, op, call);
+      const actual = resultsOf(called(backend, op, call));
       for (const key in expected)
-        expect(difference(outputs[key].data, expected[key].data), `${words}: ${key}`).toBe('');
+        expect(difference(actual[key].data, expected[key].data), `${words}: ${key}`).toBe('');
     }
   });
 });
