@@ -4,7 +4,9 @@
  * 2.8b, every way to run a token, several sequences, checkpoints. Two NaNs count as the same. Needs dist/ and the library (npm run
  * build:cuda), and:
  *
- *   node scripts/test-cuda.mjs [--brief] [--only op,…]      --brief: small sizes and quick cases; --only: single ops
+ *   node scripts/test-cuda.mjs [--brief] [--only op,…] [--section WORDS]
+ *
+ * --brief: small sizes and quick cases. --only: single ops. --section: what has these words in its title.
  *
  * The last line is `N passed, N failed`. Without a GPU it says why nothing ran, and exits with 0.
  */
@@ -16,7 +18,11 @@ import { opSections } from './test-cuda-ops.mjs';
 import { planSections } from './test-cuda-plans.mjs';
 
 const { values: options } = parseArgs({
-  options: { brief: { type: 'boolean', default: false }, only: { type: 'string' } },
+  options: {
+    brief: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    section: { type: 'string', default: '' },
+  },
 });
 const { brief } = options;
 const only = options.only?.split(',');
@@ -34,15 +40,15 @@ const { name: card, sm, multiprocessors, memory } = about.device;
 console.log(
   `${card}, sm_${sm}, ${multiprocessors} multiprocessors, ${(memory / 2 ** 30).toFixed(0)} GiB · ${about.library} · built for ${about.builtFor}`,
 );
-suite();
-for (const [title, run] of opSections(backend, { brief, only })) section(title, run);
-if (!only) for (const [title, run] of planSections(found, { brief })) section(title, run);
+await suite();
+for (const [title, run] of opSections(backend, { brief, only })) await section(title, run);
+if (!only) for (const [title, run] of planSections(found, { brief })) await section(title, run);
 for (const reason of lacking) console.log(`not run: ${reason}`);
 console.log(`${total.passed} passed, ${total.failed} failed`);
 process.exit(total.passed > 0 && total.failed === 0 ? 0 : 1);
 
 /** The conformance suite, a line for each family, and for each op in it. */
-function suite() {
+async function suite() {
   const all = conformance(backend, { goldens: goldens(), models: embeddedModels() });
   const groups = new Map();
   for (const c of all) {
@@ -53,7 +59,7 @@ function suite() {
     groups.set(group, [...(groups.get(group) ?? []), c]);
   }
   for (const [group, cases] of groups)
-    section(`conformance ${group}`, check => {
+    await section(`conformance ${group}`, check => {
       for (const c of cases) {
         const { outcome, reason } = c.run();
         if (outcome === 'unsupported') lacking.add(reason);
@@ -63,7 +69,8 @@ function suite() {
 }
 
 /** Runs the checks of one subject and prints a line. `check(what, difference)`: '' where there is none. */
-function section(title, run) {
+async function section(title, run) {
+  if (!title.includes(options.section)) return;
   const begin = performance.now();
   const failures = [];
   let count = 0;
@@ -72,7 +79,7 @@ function section(title, run) {
     if (difference) failures.push(`${what}: ${difference}`);
   };
   try {
-    run(check);
+    await run(check);
   } catch (error) {
     check(title, error.stack);
   }
