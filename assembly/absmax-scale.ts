@@ -1,11 +1,12 @@
 // The reference's bits: a maximum is the same in any order. The bits of |x| are ordered as integers are, NaN above all, and the
 // maximum of integers is one instruction where that of floats is six (measured: 3 ×).
+import { AbsmaxScale } from '../src/backends/wasm/instruction-formats';
 import { lastLanes, rowBytes } from './numerics';
-import { first, last } from './threads';
+import { endOf, firstOf } from './share';
 
-export function absmaxScale(rows: i32, x: usize, scale: usize, n: i32): void {
-  const row = rowBytes(n);
-  for (let t = first(rows), end = last(rows); t < end; t++) store<f32>(scale + (<usize>t << 2), scaleOfRow(x + row * t, n));
+export function absmaxScale(at: usize, rows: i32): void {
+  const op = changetype<AbsmaxScale>(at), x = op.x, scale = op.scale, n = op.n, row = rowBytes(n);
+  for (let t = firstOf(rows), end = endOf(rows); t < end; t++) store<f32>(scale + (<usize>t << 2), scaleOfRow(x + row * t, n));
 }
 
 /** The scale of n values. */

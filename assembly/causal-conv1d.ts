@@ -1,52 +1,56 @@
 // The reference's bits: the lanes of a vector are channels, and each adds its taps in ascending j, then b, then silu.
 //
-// Taps: [k][channels]. State: [k−1][channels], oldest first. Channels go in blocks, whose window of state and inputs,
-// [k−1 + rows][BLOCK], stays in the cache.
-import { real } from './dequantize';
+// Taps: [k][channels]. State: [channels/4][k−1][4 channels], oldest first. Channels go in blocks, whose window of state and
+// inputs, [k−1 + rows][BLOCK], stays in the cache.
+import { CausalConv1d, CausalConv1dI8 } from '../src/backends/wasm/instruction-formats';
+import { dequantizeRow } from './dequantize';
 import { add, mul, rowBytes, silu } from './numerics';
 import { quantizeRow } from './quantize';
-import { first, last, own } from './threads';
+import { endOf, firstOf, own } from './share';
 
 /** Channels of a block, and their bytes. */
 const BLOCK = 64, WIDTH: usize = 256;
 
-/** b may be 0: none. */
-export function causalConv1d(
-  rows: i32, x: usize, w: usize, b: usize, state: usize, y: usize, d: i32, k: i32, activated: i32,
-): void {
-  const row = rowBytes(d), past = k - 1, blocks = (d + BLOCK - 1) / BLOCK;
-  for (let block = first(blocks), end = last(blocks); block < end; block++) {
-    const at = WIDTH * block, bytes = min(WIDTH, row - at);
-    for (let t = 0; t < past; t++) move(own() + WIDTH * t, state + row * t + at, bytes);
-    for (let t = 0; t < rows; t++) move(own() + WIDTH * (past + t), x + row * t + at, bytes);
+export function causalConv1d(at: usize, rows: i32): void {
+  const op = changetype<CausalConv1d>(at), x = op.x, w = op.w, b = op.b, state = op.past, y = op.y, k = op.k;
+  const row = rowBytes(op.d), past = k - 1, blocks = (op.d + BLOCK - 1) / BLOCK;
+  for (let block = firstOf(blocks), end = endOf(blocks); block < end; block++) {
+    const from = WIDTH * block, bytes = min(WIDTH, row - from);
+    readPast(state + from * past, bytes, past);
+    for (let t = 0; t < rows; t++) move(own() + WIDTH * (past + t), x + row * t + from, bytes);
     for (let t = 0; t < rows; t++)
-      convolve(own() + WIDTH * t, w + at, b ? b + at : 0, y + row * t + at, bytes, row, k, activated);
-    for (let t = 0; t < past; t++) move(state + row * t + at, own() + WIDTH * (rows + t), bytes);
+      convolve(own() + WIDTH * t, w + from, b ? b + from : 0, y + row * t + from, bytes, row, k, op.activated);
+    writePast(state + from * past, bytes, past, rows);
   }
 }
 
-/**
- * The same between dequantize and quantize: x and q are int8. `each`: 4 where every row of x has its own scale, 0 where all share
- * one. Before it is quantized, each channel is divided by its own of `channels`, which may be 0: none. q has one scale; where that
- * is 0, `q` is y, f32[rows, d], which is not quantized yet.
- */
-export function causalConv1dI8(
-  at: usize, rows: i32, x: usize, xscale: usize, each: i32, w: usize, b: usize, state: usize, scale: usize, q: usize, d: i32,
-  k: i32, activated: i32, channels: usize,
-): void {
+export function causalConv1dI8(at: usize, rows: i32): void {
+  const op = changetype<CausalConv1dI8>(at), x = op.x, xScale = op.xScale, xScaleStride = op.xScaleStride, w = op.w, b = op.b;
+  const state = op.past, scale = op.scale, q = op.q, channels = op.channels, d = op.d, k = op.k, activated = op.activated;
   const row = rowBytes(d), past = k - 1, blocks = (d + BLOCK - 1) / BLOCK, tile = own() + WIDTH * (past + rows);
-  for (let block = first(blocks), end = last(blocks); block < end; block++) {
+  for (let block = firstOf(blocks), end = endOf(blocks); block < end; block++) {
     const c = BLOCK * block, n = min(BLOCK, d - c), from = WIDTH * block, bytes = min(WIDTH, row - from);
-    for (let t = 0; t < past; t++) move(own() + WIDTH * t, state + row * t + from, bytes);
-    for (let t = 0; t < rows; t++) real(x + (row >> 2) * t + c, xscale + each * t, own() + WIDTH * (past + t), bytes);
+    readPast(state + from * past, bytes, past);
+    for (let t = 0; t < rows; t++)
+      dequantizeRow(x + (row >> 2) * t + c, xScale + xScaleStride * t, own() + WIDTH * (past + t), bytes);
     for (let t = 0; t < rows; t++) {
       const y = scale ? tile : q + row * t + from;
       convolve(own() + WIDTH * t, w + from, b ? b + from : 0, y, bytes, row, k, activated);
       if (channels) divide(y, channels + from, bytes);
       if (scale) quantizeRow(at, y, scale, q + (row >> 2) * t + c, n, t * d + c);
     }
-    for (let t = 0; t < past; t++) move(state + row * t + from, own() + WIDTH * (rows + t), bytes);
+    writePast(state + from * past, bytes, past, rows);
   }
+}
+
+/** The state of a block of channels into the rows of the window, and the window's last rows back. */
+function readPast(state: usize, bytes: usize, past: i32): void {
+  for (let c: usize = 0; c < bytes; c += 16)
+    for (let t = 0; t < past; t++, state += 16) v128.store(own() + WIDTH * t + c, v128.load(state));
+}
+function writePast(state: usize, bytes: usize, past: i32, rows: i32): void {
+  for (let c: usize = 0; c < bytes; c += 16)
+    for (let t = 0; t < past; t++, state += 16) v128.store(state, v128.load(own() + WIDTH * (rows + t) + c));
 }
 
 /** A loop: a call of memory.copy takes longer than so few bytes (measured). */
@@ -54,7 +58,7 @@ function move(to: usize, from: usize, bytes: usize): void {
   for (let i: usize = 0; i < bytes; i += 16) v128.store(to + i, v128.load(from + i));
 }
 
-/** What is divided by the padding of `by` is nobody's. */
+/** The quotients of the padding may be NaN: nothing reads them. */
 function divide(y: usize, by: usize, bytes: usize): void {
   for (let i: usize = 0; i < bytes; i += 16) v128.store(y + i, f32x4.div(v128.load(y + i), v128.load(by + i)));
 }

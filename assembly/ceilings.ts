@@ -1,15 +1,17 @@
 // What the machine could do at best: read memory and do nothing else, multiply in registers and do nothing else.
-// In rounds, each a call of its own: V8 would leave one long loop in its first, slow code.
+// Both go in rounds, each a call of its own: V8 would leave one long loop in its first, slow code.
+import { Multiply, Read } from '../src/backends/wasm/instruction-formats';
 import { zero } from './numerics';
-import { first, last, own } from './threads';
+import { endOf, firstOf, own } from './share';
 import { product } from './tiles-i8';
 
-export function read(at: usize, lines: i32): void {
-  let from = at + (<usize>first(lines) << 6);
-  for (const end = at + (<usize>last(lines) << 6); from < end; from += 65536) readSome(from, min(from + 65536, end));
+export function read(at: usize, _rows: i32): void {
+  const op = changetype<Read>(at), lines = op.lines;
+  let from = op.from + (<usize>firstOf(lines) << 6);
+  for (const end = op.from + (<usize>endOf(lines) << 6); from < end; from += 65536) readRound(from, min(from + 65536, end));
 }
 
-function readSome(from: usize, end: usize): void {
+function readRound(from: usize, end: usize): void {
   let a = zero(), b = a, c = a, d = a;
   for (; from < end; from += 64) {
     a = v128.or(a, v128.load(from)); b = v128.or(b, v128.load(from, 16));
@@ -19,19 +21,19 @@ function readSome(from: usize, end: usize): void {
 }
 
 /** Every thread: `rounds` times 8 · STEPS products of vectors, each added to a sum. */
-export function multiply(rounds: i32): void {
-  for (let i = 0; i < rounds; i++) multiplySome(own());
+export function multiply(at: usize, _rows: i32): void {
+  for (let i = 0, rounds = changetype<Multiply>(at).rounds; i < rounds; i++) multiplyRound(own());
 }
 
 const STEPS = 1000;
 
-function multiplySome(at: usize): void {
+function multiplyRound(at: usize): void {
   let p = v128.load(at), q = v128.load(at, 16), a = zero(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
   const x = v128.load(at, 32), y = v128.load(at, 48), z = v128.load(at, 64), w = v128.load(at, 80);
   for (let i = 0; i < STEPS; i++) {
     a = product(a, p, x); b = product(b, q, x); c = product(c, p, y); d = product(d, q, y);
     e = product(e, p, z); f = product(f, q, z); g = product(g, p, w); h = product(h, q, w);
-    p = i32x4.add(p, x); // else a compiler would find that it has these products
+    p = i32x4.add(p, x); // without this a compiler would see that all rounds are the same
     q = i32x4.add(q, y);
   }
   v128.store(at, v128.xor(v128.xor(v128.xor(a, b), v128.xor(c, d)), v128.xor(v128.xor(e, f), v128.xor(g, h))));

@@ -1,17 +1,17 @@
 // The reference's bits: one f32 product for each element, no order to keep.
+import { Dequantize } from '../src/backends/wasm/instruction-formats';
 import { integers, mul, rowBytes } from './numerics';
-import { first, last } from './threads';
+import { endOf, firstOf } from './share';
 
-/** `each`: 4 where every row has its own scale, 0 where all share one. */
-export function dequantize(rows: i32, q: usize, scale: usize, each: i32, x: usize, n: i32): void {
-  const row = rowBytes(n);
-  x += row * first(rows);
-  q += (row >> 2) * first(rows);
-  for (let t = first(rows), end = last(rows); t < end; t++, x += row, q += row >> 2) real(q, scale + each * t, x, row);
+export function dequantize(at: usize, rows: i32): void {
+  const op = changetype<Dequantize>(at), scale = op.scale, scaleStride = op.scaleStride, row = rowBytes(op.n);
+  let x = op.x + row * firstOf(rows), q = op.q + (row >> 2) * firstOf(rows);
+  for (let t = firstOf(rows), end = endOf(rows); t < end; t++, x += row, q += row >> 2)
+    dequantizeRow(q, scale + scaleStride * t, x, row);
 }
 
 /** scale · q, as many as fill `bytes` bytes of x. */
-export function real(q: usize, scale: usize, x: usize, bytes: usize): void {
+export function dequantizeRow(q: usize, scale: usize, x: usize, bytes: usize): void {
   const s = v128.load32_splat(scale);
   for (const end = x + bytes; x < end; x += 16, q += 4) v128.store(x, mul(s, integers(v128.load32_zero(q))));
 }

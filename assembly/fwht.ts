@@ -1,26 +1,23 @@
 // The reference's bits: the same butterflies in ascending stride, the same left-to-right sums of M_K, whose ±1 only flip
 // signs, and one product at the end. Inside a stage the elements are independent.
+import { Fwht, FwhtQuantize } from '../src/backends/wasm/instruction-formats';
 import { add, mul, rowBytes, splat, sub } from './numerics';
-import { quantizeOwn } from './quantize';
-import { first, last, own } from './threads';
+import { quantizeMeasured } from './quantize';
+import { endOf, firstOf, own } from './share';
 
-/** n = outer · K · run. signs: i32[K][K], the sign bits of M_K or of its transpose. Own scratch: 2K vectors. */
-export function fwht(
-  rows: i32, x: usize, y: usize, n: i32, outer: i32, K: i32, run: i32, signs: usize, norm: f32,
-): void {
-  const row = rowBytes(n);
-  for (let t = first(rows), end = last(rows); t < end; t++)
-    transform(x + row * t, y + row * t, n, outer, K, run, signs, own(), norm);
+/** Own scratch: 2K vectors. */
+export function fwht(at: usize, rows: i32): void {
+  const op = changetype<Fwht>(at), x = op.x, y = op.y, n = op.n, row = rowBytes(n);
+  for (let t = firstOf(rows), end = endOf(rows); t < end; t++)
+    transform(x + row * t, y + row * t, n, op.outer, op.K, op.run, op.signs, own(), op.norm);
 }
 
-/** The same before quantize. `each` as in quantizeOwn. Own scratch: a row, and 2K vectors. */
-export function fwhtQuantize(
-  at: usize, rows: i32, x: usize, scale: usize, each: i32, q: usize, n: i32, outer: i32, K: i32, run: i32, signs: usize, norm: f32,
-): void {
-  const row = rowBytes(n);
-  for (let t = first(rows), end = last(rows); t < end; t++) {
-    transform(x + row * t, own(), n, outer, K, run, signs, own() + row, norm);
-    quantizeOwn(at, own(), scale, each, q + (row >> 2) * t, n, t, t * n);
+/** Own scratch: a row, and 2K vectors. */
+export function fwhtQuantize(at: usize, rows: i32): void {
+  const op = changetype<FwhtQuantize>(at), x = op.x, n = op.n, row = rowBytes(n);
+  for (let t = firstOf(rows), end = endOf(rows); t < end; t++) {
+    transform(x + row * t, own(), n, op.outer, op.K, op.run, op.signs, own() + row, op.norm);
+    quantizeMeasured(at, own(), op.scale, op.scaleStride, op.q + (row >> 2) * t, n, t, t * n);
   }
 }
 

@@ -1,5 +1,5 @@
 // What JavaScript sees of the module.
-export { arrive, run, serve } from './threads';
+export { join, run, work } from './pool';
 export { dotHalves } from './tiles-i4';
 export { dot, setOffset } from './tiles-i8';
 

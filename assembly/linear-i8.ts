@@ -1,15 +1,17 @@
 // The reference's bits: int32 sums are exact in any order; then for each group, in ascending order, the same two products
 // and one sum in f32, and last the bias.
 //
-// First x is packed as the product reads it (tiles-i8.ts tells how), then every thread takes its tiles of 16 rows of w: one
-// row of x at a time in decode, four in prefill. A single row each of them packs for itself: sooner done than waited for.
+// First x is packed as the product reads it (see tiles-i8.ts), then every thread takes its tiles of 16 rows of w: in decode with
+// one row of x at a time, in prefill with four. A single row is packed by each thread for itself: that takes less time than to
+// wait until another thread has done it.
+import { LinearI8, PackI8, Product } from '../src/backends/wasm/instruction-formats';
 import { add, mul, rowBytes, zero } from './numerics';
 import { quantizeRow } from './quantize';
-import { first, last, own } from './threads';
-import { even, HEAD, k16, odd, product, some, tileBytes, withOffset } from './tiles-i8';
+import { endOf, firstOf, own } from './share';
+import { even, firstBytes, HEAD, k16, odd, product, tileBytes, withOffset } from './tiles-i8';
 
-// Own scratch. Of one row: the sums of a tile, the tile of y, the packed row. Of more: the sums i32 [2][rows/4][4][8], 16 rows
-// of w as i16, the tile of each row of y.
+// Own scratch for one row: the sums of a tile, the tile of y, the packed row. For more rows: the sums i32[2][rows/4][4][8],
+// 16 rows of w as i16, the tile of each row of y.
 @inline export function tileOf(fours: i32, rows: i32): usize { return own() + (rows == 1 ? 64 : (<usize>fours << 8) + (WIDE << 5)); }
 @inline function packedRow(): usize { return own() + 128; }
 
@@ -19,14 +21,14 @@ import { even, HEAD, k16, odd, product, some, tileBytes, withOffset } from './ti
 @inline export function fourGroup(run: i32): usize { return (<usize>k16(run)) << 3; }
 
 /** x i8[rows, i] → packed: [rows/4][groups] of four rows. */
-export function packI8(rows: i32, x: usize, packed: usize, i: i32, groups: i32): void {
-  const row = <usize>((i + 3) & ~3), run = i / groups;
-  const fours = (rows + 3) >> 2, bytes = fourGroup(run) * groups;
-  for (let four = first(fours), end = last(fours); four < end; four++)
+export function packI8(at: usize, rows: i32): void {
+  const op = changetype<PackI8>(at), groups = op.groups, run = op.i / groups;
+  const row = rowBytes(op.i) >> 2, fours = (rows + 3) >> 2, bytes = fourGroup(run) * groups;
+  for (let four = firstOf(fours), end = endOf(fours); four < end; four++)
     for (let g = 0; g < groups; g++) {
-      const at = x + row * (four << 2) + g * run;
-      const rest = rows - (four << 2); // the rows that are missing repeat the last one
-      packFour(at, row * min(1, rest - 1), row * min(2, rest - 1), row * min(3, rest - 1), packed + bytes * four + fourGroup(run) * g, run);
+      const x = op.x + row * (four << 2) + g * run, to = op.packed + bytes * four + fourGroup(run) * g;
+      const others = rows - (four << 2) - 1; // where rows are missing, the last one is repeated
+      packFour(x, row * min(1, others), row * min(2, others), row * min(3, others), to, run);
     }
 }
 
@@ -35,7 +37,7 @@ function packRow(x: usize, to: usize, run: i32): void {
   const correction = to;
   to += 16;
   for (let k = 0; k < run; k += 16) {
-    const v = some(v128.load(x + k), run - k);
+    const v = firstBytes(v128.load(x + k), run - k);
     if (ASC_FEATURE_RELAXED_SIMD) {
       v128.store(to, withOffset(v));
       to += 16;
@@ -53,12 +55,12 @@ function packRow(x: usize, to: usize, run: i32): void {
   v128.store(correction, i32x4.neg(i32x4.shl(sum, 7)));
 }
 
-/** Four rows, `b`, `c`, `d` bytes behind the first: for each 4 k the even pairs of all, then the odd ones. */
+/** Four rows, of which the others lie b, c and d bytes behind the first: for each 4 k the even pairs of all, then the odd ones. */
 function packFour(x: usize, b: usize, c: usize, d: usize, to: usize, run: i32): void {
   for (let k = 0; k < run; k += 16, x += 16) {
-    const rest = run - k;
-    const v0 = some(v128.load(x), rest), v1 = some(v128.load(x + b), rest);
-    const v2 = some(v128.load(x + c), rest), v3 = some(v128.load(x + d), rest);
+    const left = run - k;
+    const v0 = firstBytes(v128.load(x), left), v1 = firstBytes(v128.load(x + b), left);
+    const v2 = firstBytes(v128.load(x + c), left), v3 = firstBytes(v128.load(x + d), left);
     if (ASC_FEATURE_RELAXED_SIMD) {
       transpose(withOffset(v0), withOffset(v1), withOffset(v2), withOffset(v3), to, 16);
       to += 64;
@@ -79,81 +81,60 @@ function packFour(x: usize, b: usize, c: usize, d: usize, to: usize, run: i32): 
   v128.store(to + step * 3, v128.shuffle<i64>(AB, CD, 1, 3));
 }
 
-/**
- * A single row is read from x, more from what packI8 made of it. `each`: 4 where every row has its own xscale, 0 where all share
- * one. b may be 0: none. wscale: [o/16][groups][16 rows].
- */
-export function linearI8(
-  rows: i32, x: usize, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize,
-  i: i32, groups: i32, o: i32, y: usize,
-): void {
-  linear(0, rows, x, packed, xscale, each, w, wscale, b, y, i, groups, o, 0);
-}
-
-/**
- * The same before quantize, for which the columns go in segments, each with a scale and a tensor of its own: [end, scale, q],
- * three i32, one behind the other. All ends but the last are multiples of 4.
- */
-export function linearI8Quantize(
-  at: usize, rows: i32, x: usize, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize,
-  i: i32, groups: i32, o: i32, segments: usize,
-): void {
-  linear(at, rows, x, packed, xscale, each, w, wscale, b, 0, i, groups, o, segments);
-}
-
-function linear(
-  at: usize, rows: i32, x: usize, packed: usize, xscale: usize, each: i32, w: usize, wscale: usize, b: usize, y: usize,
-  i: i32, groups: i32, o: i32, segments: usize,
-): void {
-  const tiles = (o + 15) >> 4, from = first(tiles), to = last(tiles), run = i / groups, out = rowBytes(o);
+/** A single row is read from x, more rows from what packI8 made of them. wScale: [o/16][groups][16 rows]. */
+export function linearI8(at: usize, rows: i32): void {
+  const op = changetype<LinearI8>(at), xScale = op.xScale, xScaleStride = op.xScaleStride, b = op.b, groups = op.groups;
+  const o = op.o, isQuantized = !op.y;
+  const tiles = (o + 15) >> 4, from = firstOf(tiles), to = endOf(tiles), run = op.i / groups;
   const fours = (rows + 3) >> 2, half = <usize>fours << 7, values = tileOf(fours, rows);
-  const step: usize = segments ? 64 : out;
-  w += tileBytes(run) * groups * from;
+  const yStride = isQuantized ? <usize>64 : rowBytes(o);
+  let w = op.w + tileBytes(run) * groups * from;
   if (rows == 1 && from < to)
-    for (let g = 0; g < groups; g++) packRow(x + run * g, packedRow() + rowGroup(run) * g, run);
+    for (let g = 0; g < groups; g++) packRow(op.x + run * g, packedRow() + rowGroup(run) * g, run);
   for (let tile = from; tile < to; tile++) {
     const n = <usize>tile << 6, columns = min(16, o - (tile << 4)), bytes = rowBytes(columns);
-    const tileOfY = segments ? values : y + n;
+    const y = isQuantized ? values : op.y + n;
     for (let g = 0; g < groups; g++, w += tileBytes(run)) {
-      const scales = wscale + (<usize>(tile * groups + g) << 6), bias = b != 0 && g + 1 == groups ? b + n : 0;
+      const scales = op.wScale + (<usize>(tile * groups + g) << 6), bias = b != 0 && g + 1 == groups ? b + n : 0;
       if (rows == 1) {
-        sixteen(w, packedRow() + rowGroup(run) * g, (run + 3) >> 2, own());
-        store16(own(), 0, xscale, scales, bias, tileOfY, bytes, g > 0);
+        dot1x16(w, packedRow() + rowGroup(run) * g, (run + 3) >> 2, own());
+        store16(own(), 0, xScale, scales, bias, y, bytes, g > 0);
       } else {
-        multiply(w, packed + fourGroup(run) * g, fourGroup(run) * groups, fours, run);
+        multiply(w, op.packed + fourGroup(run) * g, fourGroup(run) * groups, fours, run);
         for (let t = 0; t < rows; t++)
-          store16(own() + (<usize>t << 5), half - 32, xscale + each * t, scales, bias, tileOfY + step * t, bytes, g > 0);
+          store16(own() + (<usize>t << 5), half - 32, xScale + xScaleStride * t, scales, bias, y + yStride * t, bytes, g > 0);
       }
     }
-    if (segments) for (let t = 0; t < rows; t++) quantizeTile(at, segments, values + step * t, tile << 4, columns, t, rows, o);
+    if (isQuantized) for (let t = 0; t < rows; t++) quantizeTile(at, values + yStride * t, tile << 4, columns, t, rows, o);
   }
 }
 
-/** Columns of row t, each to its segment. What fails says [segment][row][column]. */
-export function quantizeTile(
-  at: usize, segment: usize, values: usize, column: i32, columns: i32, t: i32, rows: i32, o: i32,
-): void {
-  let begin = 0, index = t;
+/**
+ * Columns of row t, each to its segment of the instruction at `at`. A NaN's index is in [segment][row][column]. The segments lie
+ * behind the operands, three words each: end, scale, q.
+ */
+export function quantizeTile(at: usize, values: usize, column: i32, columns: i32, t: i32, rows: i32, o: i32): void {
+  let segment = at + offsetof<Product>(), begin = 0, index = t;
   for (const end = column + columns; column < end; segment += 12, index += rows) {
-    const most = load<i32>(segment), width = (most - begin + 3) & ~3;
-    if (column < most) {
-      const n = min(most, end) - column, c = column - begin;
+    const segmentEnd = load<i32>(segment), width = (segmentEnd - begin + 3) & ~3;
+    if (column < segmentEnd) {
+      const n = min(segmentEnd, end) - column, c = column - begin;
       quantizeRow(at, values, load<usize>(segment, 4), load<usize>(segment, 8) + width * t + c, n, index * o + c);
       values += <usize>n << 2;
       column += n;
     }
-    begin = most;
+    begin = segmentEnd;
   }
 }
 
-/** Four k of four rows: `v` is a quarter of a cache line of w. */
-@inline function times(sum: v128, v: v128, x0: v128, x1: v128): v128 {
+/** Adds the products of four k of four rows: `v` is a quarter of a cache line of w. */
+@inline function multiplyAdd(sum: v128, v: v128, x0: v128, x1: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return product(sum, v, x0);
-  return i32x4.add(sum, i32x4.add(i32x4.dot_i16x8_s(v, x0), i32x4.dot_i16x8_s(odd(v), x1))); // one add a step waits: measured
+  return i32x4.add(sum, i32x4.add(i32x4.dot_i16x8_s(v, x0), i32x4.dot_i16x8_s(odd(v), x1))); // one sum depends on the one before, not two: measured
 }
 
-/** Sixteen rows of w by one row of x, as i32. */
-function sixteen(w: usize, x: usize, k4: i32, sums: usize): void {
+/** The sums of sixteen rows of w by one row of x, i32. */
+function dot1x16(w: usize, x: usize, k4: i32, sums: usize): void {
   const STEP: usize = ASC_FEATURE_RELAXED_SIMD ? 4 : 8; // bytes of x for 4 k
   const correction = v128.load(x);
   let a = i32x4.add(v128.load(w), correction), b = i32x4.add(v128.load(w, 16), correction);
@@ -163,39 +144,39 @@ function sixteen(w: usize, x: usize, k4: i32, sums: usize): void {
   const end = w + (<usize>k4 << 6);
   do {
     const p = v128.load32_splat(x), q = ASC_FEATURE_RELAXED_SIMD ? p : v128.load32_splat(x, 4);
-    a = times(a, v128.load(w), p, q);
-    b = times(b, v128.load(w, 16), p, q);
-    c = times(c, v128.load(w, 32), p, q);
-    d = times(d, v128.load(w, 48), p, q);
+    a = multiplyAdd(a, v128.load(w), p, q);
+    b = multiplyAdd(b, v128.load(w, 16), p, q);
+    c = multiplyAdd(c, v128.load(w, 32), p, q);
+    d = multiplyAdd(d, v128.load(w, 48), p, q);
     w += 64;
     x += STEP;
   } while (w < end);
   v128.store(sums, a); v128.store(sums, b, 16); v128.store(sums, c, 32); v128.store(sums, d, 48);
 }
 
-/** int32 sums to f32, times the scales: `bytes` of a tile of y. `more`: onto what is there. b may be 0: none. */
+/** int32 sums to f32, times the scales: `bytes` of a tile of y. `isAdded`: to what is there. b may be 0: none. */
 @inline export function store16(
-  sums: usize, gap: usize, xscale: usize, wscale: usize, b: usize, y: usize, bytes: usize, more: bool,
+  sums: usize, gap: usize, xScale: usize, wScale: usize, b: usize, y: usize, bytes: usize, isAdded: bool,
 ): void {
-  const s = v128.load32_splat(xscale);
+  const s = v128.load32_splat(xScale);
   for (let n: usize = 0; n < bytes; n += 16) {
-    let sum = mul(f32x4.convert_i32x4_s(v128.load(sums + n + (n & 32 ? gap : 0))), mul(s, v128.load(wscale + n)));
-    if (more) sum = add(v128.load(y + n), sum);
+    let sum = mul(f32x4.convert_i32x4_s(v128.load(sums + n + (n & 32 ? gap : 0))), mul(s, v128.load(wScale + n)));
+    if (isAdded) sum = add(v128.load(y + n), sum);
     v128.store(y + n, b ? add(sum, v128.load(b + n)) : sum);
   }
 }
 
-/** The k of w that are widened at once: what 8 rows take of them stays in the first cache. */
+/** How many k of w are widened at once: eight rows of so many stay in the first cache. */
 export const WIDE = 1280;
 
 /** The sums of a tile for all rows of x, of which every four are `four` bytes. */
 export function multiply(w: usize, x: usize, four: usize, fours: i32, run: i32): void {
   const half = <usize>fours << 7, panel = own() + (half << 1);
   if (ASC_FEATURE_RELAXED_SIMD) {
-    start(w, fours, half);
+    startSums(w, fours, half);
     for (let f = 0; f < fours; f++) {
-      eight(w + HEAD, x + four * f, own() + (<usize>f << 7), (run + 3) >> 2);
-      eight(w + HEAD + 32, x + four * f, own() + half + (<usize>f << 7), (run + 3) >> 2);
+      dot4x8(w + HEAD, x + four * f, own() + (<usize>f << 7), (run + 3) >> 2);
+      dot4x8(w + HEAD + 32, x + four * f, own() + half + (<usize>f << 7), (run + 3) >> 2);
     }
   } else {
     memory.fill(own(), 0, half << 1);
@@ -204,7 +185,7 @@ export function multiply(w: usize, x: usize, four: usize, fours: i32, run: i32):
       widen(w + HEAD + (<usize>k << 4), panel, k4);
       for (let h: usize = 0; h < 2; h++)
         for (let f = 0; f < fours; f++)
-          eight(panel + h * (<usize>k4 << 6), x + four * f + (<usize>k << 3), own() + half * h + (<usize>f << 7), k4);
+          dot4x8(panel + h * (<usize>k4 << 6), x + four * f + (<usize>k << 3), own() + half * h + (<usize>f << 7), k4);
     }
   }
 }
@@ -222,11 +203,11 @@ function widen(w: usize, panel: usize, k4: i32): void {
   }
 }
 
-/** The bytes of w that one step of `eight` reads: two k as i16, or four as they are. */
+/** The bytes of w that one step of `dot4x8` reads: two k as i16, or four as they are. */
 const STRIDE: usize = ASC_FEATURE_RELAXED_SIMD ? 64 : 32;
 
-/** Eight rows of w by four of x, onto their sums: a function of its own and short, so that V8 compiles it well. */
-function eight(w: usize, x: usize, sums: usize, k4: i32): void {
+/** Adds the products of eight rows of w by four rows of x to their sums. A short function of its own: V8 compiles it well. */
+function dot4x8(w: usize, x: usize, sums: usize, k4: i32): void {
   let a = v128.load(sums), A = v128.load(sums, 16), b = v128.load(sums, 32), B = v128.load(sums, 48);
   let c = v128.load(sums, 64), C = v128.load(sums, 80), d = v128.load(sums, 96), D = v128.load(sums, 112);
   const end = w + (<usize>k4 << 6);
@@ -248,7 +229,7 @@ function eight(w: usize, x: usize, sums: usize, k4: i32): void {
 }
 
 /** The sums of a tile begin with the rows' i32, for every row of x. */
-function start(w: usize, fours: i32, half: usize): void {
+function startSums(w: usize, fours: i32, half: usize): void {
   const a = v128.load(w), b = v128.load(w, 16), c = v128.load(w, 32), d = v128.load(w, 48);
   for (let sums = own(), end = sums + half; sums < end; sums += 32) {
     v128.store(sums, a); v128.store(sums, b, 16);

@@ -14,8 +14,10 @@
   return f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(q)));
 }
 
-/** The bytes of a row of n values of 4 bytes, padded to whole vectors. What the padding holds is never looked at. */
+/** The bytes of a row of n values of 4 bytes, padded to whole vectors. Nothing depends on what the padding holds. */
 @inline export function rowBytes(n: i32): usize { return <usize>((n + 3) & ~3) << 2; }
+/** The cache lines of so many rows of n values of 4 bytes. */
+@inline export function linesOf(n: i32, rows: i32): i32 { return <i32>((rowBytes(n) * rows + 63) >> 6); }
 
 // V8 builds a vector constant anew at each use; one in memory costs a load.
 const MASKS = memory.data<i32>([-1, -1, -1, -1, 0, 0, 0, 0], 16);
@@ -130,8 +132,8 @@ const CONSTANTS = memory.data<f32>([
   p = add(mul(p, z), constant(C.Atanh_5));
   p = add(mul(p, z), constant(C.Atanh_3));
   const half = mul(mul(constant(C.Half), f), f);
-  const rest = add(mul(s, add(half, mul(p, z))), add(mul(k, ln2lo()), c));
-  return add(mul(k, ln2hi()), sub(f, sub(half, rest)));
+  const low = add(mul(s, add(half, mul(p, z))), add(mul(k, ln2lo()), c));
+  return add(mul(k, ln2hi()), sub(f, sub(half, low)));
 }
 
 @inline export function softplus(x: v128): v128 {
@@ -153,8 +155,8 @@ const CONSTANTS = memory.data<f32>([
   const power = i32x4.shl(i32x4.add(shifted, i32x4.splat(127 - 64 - 0x4b400000)), 23); // 2ⁿ⁻⁶⁴
   const e = mul(hi, power);
   const sum = add(e, unit);
-  const rest = sub(sum, e);
-  const lost = add(sub(e, sub(sum, rest)), sub(unit, rest));
+  const added = sub(sum, e);
+  const lost = add(sub(e, sub(sum, added)), sub(unit, added));
   const denominator = add(sum, add(lost, mul(lo, power)));
   return v128.bitselect(x, mul(f32x4.div(c, denominator), unit), f32x4.ge(x, constant(C.SiluLinear)));
 }

@@ -1,41 +1,39 @@
 // The reference's bits: a real division, the clamp, and the same addition of 1.5 · 2²³, which rounds half to even.
+import { Quantize, QuantizeSegments } from '../src/backends/wasm/instruction-formats';
 import { scaleOfRow } from './absmax-scale';
 import { add, highestI8, lastLanes, lowestI8, magic, rowBytes, zero } from './numerics';
-import { fail, first, last } from './threads';
+import { endOf, fail, firstOf } from './share';
 
-/** `stride`: bytes from one row of x to the next. `each`: 4 where every row has its own scale, 0 where all share one. */
-export function quantize(at: usize, rows: i32, x: usize, stride: usize, scale: usize, each: i32, q: usize, n: i32): void {
-  const row = rowBytes(n) >> 2;
-  for (let t = first(rows), end = last(rows); t < end; t++)
-    quantizeRow(at, x + stride * t, scale + each * t, q + row * t, n, t * n);
+export function quantize(at: usize, rows: i32): void {
+  const op = changetype<Quantize>(at), x = op.x + op.start, xStride = op.xStride, scale = op.scale, scaleStride = op.scaleStride;
+  const q = op.q, n = op.n, row = rowBytes(n) >> 2;
+  for (let t = firstOf(rows), end = endOf(rows); t < end; t++)
+    quantizeRow(at, x + xStride * t, scale + scaleStride * t, q + row * t, n, t * n);
 }
 
-/**
- * Columns of x, in segments that lie side by side, each to a tensor of its own. A segment is four i32: its end, its scale, `each`,
- * q. `each` is 4 where the scale of a row is measured, and written to scale[row], and 0 where all rows share the one that is there.
- */
-export function quantizeSegments(at: usize, rows: i32, x: usize, width: i32, count: i32, segments: usize): void {
-  const stride = rowBytes(width);
-  for (let t = first(rows), end = last(rows); t < end; t++) {
+/** The segments lie behind the operands, four words each: end, scale, scaleStride, q. A NaN's index is in [segment][row][column]. */
+export function quantizeSegments(at: usize, rows: i32): void {
+  const op = changetype<QuantizeSegments>(at), width = op.width, segments = op.segments, xStride = rowBytes(width);
+  for (let t = firstOf(rows), endRow = endOf(rows); t < endRow; t++) {
     let begin = 0;
-    for (let s = 0; s < count; s++) {
-      const segment = segments + (<usize>s << 4), n = load<i32>(segment) - begin;
-      const q = load<usize>(segment, 12) + (rowBytes(n) >> 2) * t;
-      quantizeOwn(at, x + stride * t + (<usize>begin << 2), load<usize>(segment, 4), load<i32>(segment, 8), q, n, t, (s * rows + t) * width);
+    for (let s = 0; s < segments; s++) {
+      const segment = at + offsetof<QuantizeSegments>() + (<usize>s << 4), n = load<i32>(segment) - begin;
+      const x = op.x + xStride * t + (<usize>begin << 2), q = load<usize>(segment, 12) + (rowBytes(n) >> 2) * t;
+      quantizeMeasured(at, x, load<usize>(segment, 4), load<i32>(segment, 8), q, n, t, (s * rows + t) * width);
       begin += n;
     }
   }
 }
 
-/** A whole row t. `each`: 4 where its scale is measured, and written to scale[t]; 0 where all rows share the one that is there. */
-export function quantizeOwn(
-  at: usize, x: usize, scale: usize, each: i32, q: usize, n: i32, t: i32, index: i32,
+/** Row t, of n values. Where scaleStride is not 0, its scale is measured and written first. */
+export function quantizeMeasured(
+  at: usize, x: usize, scale: usize, scaleStride: i32, q: usize, n: i32, t: i32, index: i32,
 ): void {
-  if (each) store<f32>(scale + each * t, scaleOfRow(x, n));
-  quantizeRow(at, x, scale + each * t, q, n, index);
+  if (scaleStride) store<f32>(scale + scaleStride * t, scaleOfRow(x, n));
+  quantizeRow(at, x, scale + scaleStride * t, q, n, index);
 }
 
-/** n values, the first of which is number `index` of the tensor. A NaN fails the instruction `at`. */
+/** n values, the first of which has this index in the tensor. A NaN fails the instruction at `at`. */
 export function quantizeRow(at: usize, x: usize, scale: usize, q: usize, n: i32, index: i32): void {
   const s = v128.load32_splat(scale);
   let nan = zero();

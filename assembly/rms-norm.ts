@@ -1,28 +1,28 @@
 // The reference's bits: 32 lanes are 8 vectors, each adds its squares in ascending k, and the same tree adds the lanes.
+import { AddNormQuantize, RmsNorm } from '../src/backends/wasm/instruction-formats';
 import { add, lastLanes, mul, rowBytes, splat } from './numerics';
-import { quantizeOwn } from './quantize';
-import { first, last, own } from './threads';
+import { quantizeMeasured } from './quantize';
+import { endOf, firstOf, own } from './share';
 
-/** w may be 0: none. Own scratch: the lanes. */
-export function rmsNorm(rows: i32, x: usize, w: usize, y: usize, m: i32, eps: f32): void {
-  const row = rowBytes(m);
-  for (let t = first(rows), end = last(rows); t < end; t++) norm(x + row * t, w, y + row * t, m, eps);
+/** Own scratch: the lanes. */
+export function rmsNorm(at: usize, rows: i32): void {
+  const op = changetype<RmsNorm>(at), x = op.x, w = op.w, y = op.y, m = op.m, eps = op.eps, row = rowBytes(m);
+  for (let t = firstOf(rows), end = endOf(rows); t < end; t++) norm(x + row * t, w, y + row * t, m, eps);
 }
 
-/** The same between add and quantize: sum = x + y where y is given (else 0), and q = its norm in int8. `each` as in quantizeOwn. Own scratch: a row more. */
-export function addNormQuantize(
-  at: usize, rows: i32, x: usize, y: usize, sum: usize, w: usize, scale: usize, each: i32, q: usize, m: i32, eps: f32,
-): void {
-  const row = rowBytes(m), normed = own() + 128;
-  for (let t = first(rows), end = last(rows); t < end; t++) {
+/** Own scratch: the lanes, and a row. */
+export function addNormQuantize(at: usize, rows: i32): void {
+  const op = changetype<AddNormQuantize>(at), x = op.x, y = op.y, sum = op.sum, m = op.m, row = rowBytes(m);
+  const normed = own() + 128;
+  for (let t = firstOf(rows), end = endOf(rows); t < end; t++) {
     let from = x + row * t;
     if (y) {
       for (let k: usize = 0; k < row; k += 16)
         v128.store(sum + row * t + k, add(v128.load(from + k), v128.load(y + row * t + k)));
       from = sum + row * t;
     }
-    norm(from, w, normed, m, eps);
-    quantizeOwn(at, normed, scale, each, q + (row >> 2) * t, m, t, t * m);
+    norm(from, op.w, normed, m, op.eps);
+    quantizeMeasured(at, normed, op.scale, op.scaleStride, op.q + (row >> 2) * t, m, t, t * m);
   }
 }
 
@@ -37,7 +37,7 @@ function norm(x: usize, w: usize, y: usize, m: i32, eps: f32): void {
   return add(sum, mul(v, v));
 }
 
-function sumOfSquares(x: usize, row: usize, last: v128): f32 {
+function sumOfSquares(x: usize, row: usize, tail: v128): f32 {
   const lanes = own();
   let a = splat(0), b = a, c = a, d = a, e = a, f = a, g = a, h = a, k: usize = 0;
   for (; k + 128 < row; k += 128) {
@@ -49,7 +49,7 @@ function sumOfSquares(x: usize, row: usize, last: v128): f32 {
   v128.store(lanes, e, 64); v128.store(lanes, f, 80); v128.store(lanes, g, 96); v128.store(lanes, h, 112);
   for (let lane = lanes; k < row; k += 16, lane += 16) {
     let v = v128.load(x + k);
-    if (k == row - 16) v = v128.and(v, last); // + 0 changes no sum of squares
+    if (k == row - 16) v = v128.and(v, tail); // + 0 changes no sum of squares
     v128.store(lane, add(v128.load(lane), mul(v, v)));
   }
   for (let half: usize = 64; half >= 16; half >>= 1)

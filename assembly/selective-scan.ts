@@ -1,80 +1,78 @@
 // The reference's bits: the lanes of a vector are channels. Each channel's four lanes of the sum over n are four vectors,
 // each adds its terms in ascending n, and the vectors are added in the reference's order.
 //
-// h: [d/4][n][4 channels]. a: [d/4][1 + n][4 channels], A · log2 e behind the largest |a| of each channel. Channels go in
-// blocks that stay in the cache while the rows pass.
-import { real } from './dequantize';
-import { narrowAll, widenAll } from './half';
-import { fromSteps, toSteps } from './steps';
+// h: [d/4][n][4 channels]. A: [d/4][1 + n][4 channels], A · log2 e behind the largest |A · log2 e| of each channel. Channels go
+// in blocks that stay in the cache while the rows pass.
+import { SelectiveScan, SelectiveScanI8, STATE_F32 } from '../src/backends/wasm/instruction-formats';
+import { dequantizeRow } from './dequantize';
+import { keptBytes, readState, writeState } from './kept-state';
 import * as v from './numerics';
 import { add, coefficient, integers, magic, mul, ordinary, rowBytes, splat, sub } from './numerics';
-import { first, last, own } from './threads';
+import { endOf, firstOf, own } from './share';
 
-/** Four channels each. */
+/** Groups of four channels of a block. */
 const BLOCK = 16;
 
-/** D and z may be 0: none. h is kept in binary16 if `halves`, in int8 in steps of f32[d] unless `scales` is 0. */
-export function selectiveScan(
-  rows: i32, u: usize, dt: usize, a: usize, B: usize, C: usize, D: usize, z: usize, h: usize, y: usize, d: i32, n: i32,
-  halves: bool, scales: usize,
-): void {
-  const row = rowBytes(d), states = rowBytes(n), fours = (d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
-  for (let block = first(blocks), end = last(blocks); block < end; block++)
-    for (let t = 0; t < rows; t++)
-      for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
-        const c = <usize>four << 4, at = row * t + c, input = v128.load(u + at), step = v128.load(dt + at);
-        let sum = scanStored(step, mul(step, input), a, h, four, B + states * t, C + states * t, n, halves, scales);
-        if (D) sum = add(sum, mul(v128.load(D + c), input));
-        v128.store(y + at, z ? mul(sum, v.silu(v128.load(z + at))) : sum);
-      }
-}
-
-/**
- * The same behind dequantize and softplus: u, dt, B, C and z are int8. Each is followed by its scale, and by 4 where every row
- * has its own scale or 0 where all share one. A byte has 256 values, so softplus(dt) and silu(z) are looked up in tables, f32[256]
- * from −128 on: of one scale for all the table stands in the scale's place, of others it is made for each row. z may be 0: none.
- * Each channel of u is multiplied by its own of `channels`, which may be 0: none.
- * Own scratch: the decays, four channels' state, B and C in f32, the tables of each row.
- */
-export function selectiveScanI8(
-  rows: i32, u: usize, uscale: usize, ueach: i32, dt: usize, steps: usize, dteach: i32, a: usize, B: usize, Bscale: usize,
-  Beach: i32, C: usize, Cscale: usize, Ceach: i32, D: usize, z: usize, gates: usize, zeach: i32, h: usize, y: usize, d: i32, n: i32,
-  channels: usize, halves: bool, scales: usize,
-): void {
-  const row = rowBytes(d), states = rowBytes(n), fours = (d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
-  const realB = own() + (<usize>n << 5), realC = realB + states * rows;
-  if (first(blocks) == last(blocks)) return;
-  realRows(B, Bscale, Beach, realB, states, rows);
-  realRows(C, Cscale, Ceach, realC, states, rows);
-  let tables = realC + states * rows;
-  if (dteach) {
-    for (let t = 0; t < rows; t++) softplusTable(steps + (<usize>t << 2), tables + TABLE * t);
-    steps = tables;
-    tables += TABLE * rows;
-  }
-  if (zeach) {
-    for (let t = 0; t < rows; t++) siluTable(gates + (<usize>t << 2), tables + TABLE * t);
-    gates = tables;
-  }
-  const nextSteps = dteach ? TABLE : 0, nextGates = zeach ? TABLE : 0;
-  for (let block = first(blocks), end = last(blocks); block < end; block++)
+/** Own scratch: the decays, four channels' state. */
+export function selectiveScan(at: usize, rows: i32): void {
+  const op = changetype<SelectiveScan>(at), u = op.u, dt = op.dt, A = op.A, D = op.D, z = op.z, y = op.y, n = op.n;
+  const h = op.h, hType = op.hType, hScale = op.hScale;
+  const row = rowBytes(op.d), nRow = rowBytes(n), fours = (op.d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
+  for (let block = firstOf(blocks), end = endOf(blocks); block < end; block++)
     for (let t = 0; t < rows; t++) {
-      const s = v128.load32_splat(uscale + ueach * t), stepsOfRow = steps + nextSteps * t, gatesOfRow = gates + nextGates * t;
+      const B = op.B + nRow * t, C = op.C + nRow * t;
       for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
-        const c = <usize>four << 2, at = (row >> 2) * t + c;
-        const step = look(dt + at, stepsOfRow);
-        let input = mul(s, integers(v128.load32_zero(u + at)));
-        if (channels) input = mul(input, v128.load(channels + (c << 2)));
-        let sum = scanStored(step, mul(step, input), a, h, four, realB + states * t, realC + states * t, n, halves, scales);
-        if (D) sum = add(sum, mul(v128.load(D + (c << 2)), input));
-        v128.store(y + (at << 2), z ? mul(sum, look(z + at, gatesOfRow)) : sum);
+        const c = <usize>four << 4, i = row * t + c, input = v128.load(u + i), step = v128.load(dt + i);
+        let sum = scanKept(step, mul(step, input), A, h, four, B, C, n, hType, hScale);
+        if (D) sum = add(sum, mul(v128.load(D + c), input));
+        v128.store(y + i, z ? mul(sum, v.silu(v128.load(z + i))) : sum);
       }
     }
 }
 
-function realRows(q: usize, scale: usize, each: i32, x: usize, row: usize, rows: i32): void {
-  if (!each) real(q, scale, x, row * rows);
-  else for (let t = 0; t < rows; t++) real(q + (row >> 2) * t, scale + each * t, x + row * t, row);
+/**
+ * A byte has 256 values, so softplus(dt) and silu(z) are looked up in tables, f32[256] from −128 on. The table of a scale that all
+ * rows share is a constant; where each row has its own scale, it is made for each row.
+ * Own scratch: the decays, four channels' state, B and C in f32, the tables of each row.
+ */
+export function selectiveScanI8(at: usize, rows: i32): void {
+  const op = changetype<SelectiveScanI8>(at), u = op.u, dt = op.dt, A = op.A, D = op.D, z = op.z, y = op.y, n = op.n;
+  const uScale = op.uScale, uScaleStride = op.uScaleStride, channels = op.channels;
+  const h = op.h, hType = op.hType, hScale = op.hScale;
+  const row = rowBytes(op.d), nRow = rowBytes(n), fours = (op.d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
+  if (firstOf(blocks) == endOf(blocks)) return;
+  const B = own() + (<usize>n << 5), C = B + nRow * rows, ownTables = C + nRow * rows;
+  dequantizeRows(op.B, op.BScale, op.BScaleStride, B, nRow, rows);
+  dequantizeRows(op.C, op.CScale, op.CScaleStride, C, nRow, rows);
+  let dtTables = op.dtScale, zTables = op.zScale;
+  const dtTableStride = op.dtScaleStride ? TABLE : 0, zTableStride = op.zScaleStride ? TABLE : 0;
+  if (dtTableStride) {
+    for (let t = 0; t < rows; t++) softplusTable(dtTables + (<usize>t << 2), ownTables + TABLE * t);
+    dtTables = ownTables;
+  }
+  if (zTableStride) {
+    const to = ownTables + dtTableStride * rows;
+    for (let t = 0; t < rows; t++) siluTable(zTables + (<usize>t << 2), to + TABLE * t);
+    zTables = to;
+  }
+  for (let block = firstOf(blocks), end = endOf(blocks); block < end; block++)
+    for (let t = 0; t < rows; t++) {
+      const s = v128.load32_splat(uScale + uScaleStride * t), dtTable = dtTables + dtTableStride * t, zTable = zTables + zTableStride * t;
+      for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
+        const c = <usize>four << 2, i = (row >> 2) * t + c;
+        const step = lookup(dt + i, dtTable);
+        let input = mul(s, integers(v128.load32_zero(u + i)));
+        if (channels) input = mul(input, v128.load(channels + (c << 2)));
+        let sum = scanKept(step, mul(step, input), A, h, four, B + nRow * t, C + nRow * t, n, hType, hScale);
+        if (D) sum = add(sum, mul(v128.load(D + (c << 2)), input));
+        v128.store(y + (i << 2), z ? mul(sum, lookup(z + i, zTable)) : sum);
+      }
+    }
+}
+
+function dequantizeRows(q: usize, scale: usize, scaleStride: i32, x: usize, row: usize, rows: i32): void {
+  if (!scaleStride) dequantizeRow(q, scale, x, row * rows);
+  else for (let t = 0; t < rows; t++) dequantizeRow(q + (row >> 2) * t, scale + scaleStride * t, x + row * t, row);
 }
 
 const TABLE: usize = 1024;
@@ -90,7 +88,7 @@ function siluTable(scale: usize, to: usize): void {
 }
 
 /** The table's values of four int8. */
-@inline function look(q: usize, table: usize): v128 {
+@inline function lookup(q: usize, table: usize): v128 {
   const mid = table + 512;
   let x = v128.load32_zero(mid + (<isize>load<i8>(q) << 2));
   x = v128.load32_lane(mid + (<isize>load<i8>(q, 1) << 2), x, 1);
@@ -98,19 +96,16 @@ function siluTable(scale: usize, to: usize): void {
   return v128.load32_lane(mid + (<isize>load<i8>(q, 3) << 2), x, 3);
 }
 
-/** Four channels, number `four`, whose state is f32 or not: if not, it is widened into own scratch behind the decays. */
-@inline function scanStored(
-  step: v128, input: v128, a: usize, h: usize, four: i32, B: usize, C: usize, n: i32, halves: bool, scales: usize,
+/** Group `four` of four channels. A state that is not kept in f32 is read into own scratch behind the decays. */
+@inline function scanKept(
+  step: v128, input: v128, A: usize, h: usize, four: i32, B: usize, C: usize, n: i32, hType: i32, hScale: usize,
 ): v128 {
-  const decays = a + ((<usize>n + 1) << 4) * four;
-  if (!halves && !scales) return scan(step, input, decays, h + (<usize>n << 4) * four, B, C, n);
-  const state = own() + (<usize>n << 4), steps = scales + (<usize>four << 4);
-  const stored = h + (<usize>n << (halves ? 3 : 2)) * four;
-  if (halves) widenAll(stored, state, n);
-  else fromSteps(stored, steps, state, n);
+  const decays = A + ((<usize>n + 1) << 4) * four;
+  if (hType == STATE_F32) return scan(step, input, decays, h + (<usize>n << 4) * four, B, C, n);
+  const state = own() + (<usize>n << 4), scales = hScale + (<usize>four << 4), kept = h + keptBytes(hType, n) * four;
+  readState(hType, kept, scales, state, n);
   const sum = scan(step, input, decays, state, B, C, n);
-  if (halves) narrowAll(state, stored, n);
-  else toSteps(state, steps, stored, n);
+  writeState(hType, state, scales, kept, n);
   return sum;
 }
 

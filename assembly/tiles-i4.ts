@@ -11,7 +11,7 @@
 //   relaxed   The engine multiplies x, signed, by halves, which need no sign and no seventh bit: all that the standard leaves
 //             open concerns others. The sums of two products stay in i16 for 32 k, |15 · 128 · 2 · 8| < 2¹⁵.
 import { add, mul } from './numerics';
-import { HEAD, some } from './tiles-i8';
+import { firstBytes, HEAD } from './tiles-i8';
 
 @inline export function k32(run: i32): i32 { return (run + 31) & ~31; }
 /** The bytes of one group of a tile. */
@@ -25,13 +25,13 @@ export function packRow4(x: usize, to: usize, run: i32): void {
   const correction = to;
   to += 16;
   for (let k = 0, end = k32(run); k < end; k += 16) {
-    const v = run > k ? some(v128.load(x + k), run - k) : i32x4.splat(0);
+    const v = run > k ? firstBytes(v128.load(x + k), run - k) : i32x4.splat(0);
     if (ASC_FEATURE_RELAXED_SIMD) {
       sum = i32x4.add(sum, i32x4.extadd_pairwise_i16x8_s(i16x8.extadd_pairwise_i8x16_s(v)));
       v128.store(to, v);
       to += 16;
     } else {
-      const a = words(i16x8.extend_low_i8x16_s(v), to), b = words(i16x8.extend_high_i8x16_s(v), to + 16);
+      const a = factors(i16x8.extend_low_i8x16_s(v), to), b = factors(i16x8.extend_high_i8x16_s(v), to + 16);
       sum = i32x4.add(sum, i32x4.add(a, b));
       to += 32;
     }
@@ -42,7 +42,7 @@ export function packRow4(x: usize, to: usize, run: i32): void {
 }
 
 /** Of eight k what multiplies v, v >> 4, v >> 8, v >> 12. Returns the sum of those whose weights are plus 8. */
-@inline function words(x: v128, to: usize): v128 {
+@inline function factors(x: v128, to: usize): v128 {
   const v = v128.shuffle<i16>(x, x, 0, 2, 4, 6, 1, 3, 5, 7);
   const before = v128.shuffle<i16>(i16x8.splat(0), v, 0, 1, 8, 9, 10, 11, 12, 13);
   v128.store(to, i16x8.sub(v, i16x8.shl(before, 4)));
@@ -59,11 +59,11 @@ const CONSTANTS = memory.data<i8>(
  * group. b may be 0: none.
  */
 export function tile4(
-  w: usize, x: usize, run: i32, groups: i32, xscale: usize, wscale: usize, b: usize, y: usize, bytes: usize,
+  w: usize, x: usize, run: i32, groups: i32, xScale: usize, wScale: usize, b: usize, y: usize, bytes: usize,
 ): void {
-  const scale = v128.load32_splat(xscale), size = tileBytes4(run);
+  const scale = v128.load32_splat(xScale), size = tileBytes4(run);
   let A = f32x4.splat(-0.0), B = A, C = A, D = A; // −0 + x is x, also where x is −0
-  for (const last = w + size * groups; w < last; wscale += 64) {
+  for (const stop = w + size * groups; w < stop; wScale += 64) {
     const correction = v128.load(x), end = w + size;
     let a = correction, b = a, c = a, d = a;
     x += 16;
@@ -71,7 +71,7 @@ export function tile4(
       const low = v128.load(CONSTANTS), ones = v128.load(CONSTANTS, 16);
       do {
         let e = i16x8.splat(0), f = e, g = e, h = e;
-        for (const stop = w + 256; w < stop; w += 64, x += 8) {
+        for (const quad = w + 256; w < quad; w += 64, x += 8) {
           const p = v128.load32_splat(x), q = v128.load32_splat(x, 4);
           e = halves(e, v128.load(w), p, q, low);
           f = halves(f, v128.load(w, 16), p, q, low);
@@ -93,10 +93,10 @@ export function tile4(
         w += 64;
         x += 16;
       } while (w < end);
-    A = grouped(A, a, scale, wscale);
-    B = grouped(B, b, scale, wscale + 16);
-    C = grouped(C, c, scale, wscale + 32);
-    D = grouped(D, d, scale, wscale + 48);
+    A = addGroup(A, a, scale, wScale);
+    B = addGroup(B, b, scale, wScale + 16);
+    C = addGroup(C, c, scale, wScale + 32);
+    D = addGroup(D, d, scale, wScale + 48);
   }
   store4(A, b, y, 0, bytes);
   store4(B, b, y, 16, bytes);
@@ -104,8 +104,8 @@ export function tile4(
   store4(D, b, y, 48, bytes);
 }
 
-@inline function grouped(sum: v128, ints: v128, scale: v128, wscale: usize): v128 {
-  return add(sum, mul(f32x4.convert_i32x4_s(ints), mul(scale, v128.load(wscale))));
+@inline function addGroup(sum: v128, ints: v128, scale: v128, wScale: usize): v128 {
+  return add(sum, mul(f32x4.convert_i32x4_s(ints), mul(scale, v128.load(wScale))));
 }
 
 @inline function store4(sum: v128, b: usize, y: usize, n: usize, bytes: usize): void {
@@ -143,9 +143,9 @@ export function unpackTile(w: usize, to: usize, run: i32, offset: i32): void {
     c = unpack(w + 32, to + 32, c, low, less);
     d = unpack(w + 48, to + 48, d, low, less);
   }
-  const times = i32x4.splat(-offset);
-  v128.store(head, i32x4.mul(a, times)); v128.store(head, i32x4.mul(b, times), 16);
-  v128.store(head, i32x4.mul(c, times), 32); v128.store(head, i32x4.mul(d, times), 48);
+  const factor = i32x4.splat(-offset);
+  v128.store(head, i32x4.mul(a, factor)); v128.store(head, i32x4.mul(b, factor), 16);
+  v128.store(head, i32x4.mul(c, factor), 32); v128.store(head, i32x4.mul(d, factor), 48);
 }
 
 @inline function unpack(w: usize, to: usize, sum: v128, low: v128, less: v128): v128 {

@@ -18,10 +18,10 @@ export const HEAD: usize = 64;
 /** The bytes of one group of a tile. */
 @inline export function tileBytes(run: i32): usize { return HEAD + ((<usize>run + 3) >> 2 << 6); }
 
-const TAIL = memory.data<i64>([-1, -1, 0, 0], 16);
-/** 16 bytes of which only the first `count` (or all) are kept. */
-@inline export function some(bytes: v128, count: i32): v128 {
-  return count >= 16 ? bytes : v128.and(bytes, v128.load(TAIL + <usize>(16 - count)));
+const MASKS = memory.data<i64>([-1, -1, 0, 0], 16);
+/** The first `count` of 16 bytes, or all of them, and zeros behind. */
+@inline export function firstBytes(bytes: v128, count: i32): v128 {
+  return count >= 16 ? bytes : v128.and(bytes, v128.load(MASKS + <usize>(16 - count)));
 }
 
 /** The weight of an even or odd k as it was. */

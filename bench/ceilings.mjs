@@ -30,39 +30,35 @@ const rows = count('rows');
 /** Matrices of one size, each read once: enough that together they do not stay in a cache. */
 const COLD_BYTES = 160e6;
 
+/** @import { TensorType, Weights } from '../dist/graph.js' */
+
 /** A plan of nothing but int8 products: tokens → rows of a small table → every matrix in turn. */
 function products(inputs, outputs) {
   const matrices = Math.max(2, Math.ceil(COLD_BYTES / (inputs * outputs)));
   const graph = trace((g, tokens) => {
-    const x = g.op('x', ops.embedding, { tokens, w: g.weight('table') });
-    const q = g.op('q', ops.quantize, { x, scale: g.weight('scale') });
+    const x = g.op('x', ops.embedding, { tokens, w: g.weight('table', [16, inputs]) });
+    const q = g.op('q', ops.quantize, { x, scale: g.weight('scale', [1]) });
     let y;
     for (let i = 0; i < matrices; i++)
       y = g.op(`y${i}`, ops.linearI8, {
         x: q,
-        xscale: g.weight('scale'),
-        w: g.weight(`w${i}`),
-        wscale: g.weight('wscale'),
+        xscale: g.weight('scale', [1]),
+        w: g.weight(`w${i}`, [outputs, inputs], '', 'i8'),
+        wscale: g.weight('wscale', [1, 1]),
       });
     return g.op('first', ops.slice, { x: y }, { start: 0, size: 1 });
   });
-  /** @type {(ref: string) => number[]} */
-  const shapeOf = ref =>
-    ref === 'table' ? [16, inputs] : ref === 'scale' ? [1] : ref === 'wscale' ? [1, 1] : [outputs, inputs];
-  /** @type {import('../dist/graph.js').Weights} */
+  /** @type {Weights} */
   const weights = {
-    has: () => true,
-    shape: shapeOf,
+    has: ref => graph.weights.has(ref),
     read(ref) {
-      const shape = shapeOf(ref);
+      const { dtype, shape } = /** @type {TensorType} */ (graph.weights.get(ref));
       const size = shape.reduce((a, b) => a * b, 1);
-      if (!/^w\d/.test(ref))
-        return {
-          dtype: 'f32',
-          shape,
-          data: Float32Array.from({ length: size }, (_, i) => (1 + (i % 251)) / 100),
-        };
-      return { dtype: 'i8', shape, data: Int8Array.from({ length: size }, (_, i) => (i * 37) % 256) };
+      const data =
+        dtype === 'f32'
+          ? Float32Array.from({ length: size }, (_, i) => (1 + (i % 251)) / 100)
+          : Int8Array.from({ length: size }, (_, i) => (i * 37) % 256);
+      return { dtype, shape, data };
     },
   };
   return { program: { graph, weights }, matrices };

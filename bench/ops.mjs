@@ -10,7 +10,7 @@
  * that is what `quamba bench` measures. `call` is a wasm call that does nothing worth speaking of, to be taken off the rest.
  */
 import { Bench } from 'tinybench';
-import { load } from '../dist/backends/wasm/machine.js';
+import { createMachine } from '../dist/backends/wasm/machine.js';
 import { variantOf } from '../dist/backends/wasm/variants.js';
 import { machine } from '../dist/cli/measure.js';
 import { inferTypes, opNode, reads, weightsOf } from '../dist/graph.js';
@@ -51,7 +51,7 @@ const LONGEST = 1000;
 
 /**
  * @import { AnyOp } from '../dist/op.js'
- * @import { MambaConfig } from '../dist/model/config.js'
+ * @import { MambaConfig } from '../dist/model/mamba.js'
  * @typedef {Record<string, number>} Dims
  */
 
@@ -142,7 +142,7 @@ async function machineCall(node, { types, values, states, weights }, rows, threa
     types,
     weights,
   };
-  const machine = load(plan, variantOf(), { rows, threads });
+  const machine = createMachine(plan, variantOf(), { rows, threads });
   await machine.ready;
   let { state } = machine.run(values, rows, states, { giveUp: true });
   return {
@@ -162,7 +162,7 @@ function single(op, dims, attrs, rows) {
   const types = new Map();
   const type = (ref, { dtype, shape }, isRows) =>
     types.set(ref, { dtype, shape: isRows ? ['l', ...shape.slice(1)] : shape });
-  for (const [key, t, isRows] of inputs) if (isRows || key === 'state') type(key, t, isRows);
+  for (const [key, t, isRows] of inputs) type(key, t, isRows);
   const out = Object.keys(op.outputs).map(key => [key, key === 'state' ? key : `after.${key}`]);
   const node = { ...opNode(op, refs, '', attrs), out: Object.fromEntries(out) };
   const made = bind(op, Object.fromEntries(inputs.map(([key, t]) => [key, t])), attrs).outputs;
@@ -183,7 +183,7 @@ function fusedNodes(config, rows) {
   const scheme = recipe('quamba-int8-head');
   const ranges = nominalRanges(program.graph, scheme);
   const folded = foldConstants(planOf(program, scheme, { channels: {}, ranges }));
-  const types = inferTypes(folded);
+  const types = inferTypes(folded.graph);
   return folded.graph.nodes
     .filter(node => node.kind === 'fused')
     .map(node => {

@@ -9,14 +9,16 @@
 import { prepare } from '../dist/backends/backend.js';
 import { backend, defaultBackend } from '../dist/backends/index.js';
 import { openFolder, writeFileAtomic } from '../dist/formats/disk.js';
-import { sites } from '../dist/model/mamba.js';
-import { CALIBRATION_DEFAULTS, openFloatModel, openModel } from '../dist/open/model.js';
+import { sites } from '../dist/model/index.js';
+import { openFloatModel } from '../dist/open/float.js';
+import { openModel } from '../dist/open/model.js';
 import { CALIBRATION_TEXT, EMBEDDED_MODEL } from '../dist/open/node.js';
+import { CALIBRATION_DEFAULTS } from '../dist/open/plan.js';
 import { calibrateAll, needsCalibration } from '../dist/quant/calibrate.js';
 import { savePlan } from '../dist/quant/checkpoint.js';
 import { planOf, samplesOf } from '../dist/quant/pipeline.js';
 import { DEFAULT_RECIPE, recipe, recipes } from '../dist/quant/recipes.js';
-import { saveStats } from '../dist/quant/stats-file.js';
+import { saveStats } from '../dist/quant/stats.js';
 
 const folder = openFolder(EMBEDDED_MODEL);
 const { config, program, identity } = openFloatModel(folder);

@@ -8,7 +8,7 @@ import { cut, fed, joined, statesOf } from '../dist/conformance/plan.js';
 import { toys } from '../dist/conformance/toy.js';
 import { openFile } from '../dist/formats/disk.js';
 import { load } from '../dist/index.js';
-import { sites } from '../dist/model/mamba.js';
+import { sites } from '../dist/model/index.js';
 import { costOf } from '../dist/plan/cost.js';
 import { bytesOf, hasher } from '../dist/plan/identity.js';
 import { loadPlan } from '../dist/quant/checkpoint.js';
@@ -39,7 +39,7 @@ const SHAPES = {
 
 /**
  * @import { Cuda, CudaExecutable, Decode } from '../dist/backends/cuda/index.js'
- * @import { MambaConfig } from '../dist/model/config.js'
+ * @import { MambaConfig } from '../dist/model/mamba.js'
  * @import { Program } from '../dist/graph.js'
  * @import { Recipe } from '../dist/quant/scheme.js'
  * @import { Tensor } from '../dist/tensor.js'

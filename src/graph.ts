@@ -10,7 +10,7 @@
 import type { AnyOp, Attrs } from './op.ts';
 import { parse } from './op.ts';
 import type { StateExtent, StateType } from './state.ts';
-import type { DType, Tensor } from './tensor.ts';
+import type { DType, Tensor, TensorType } from './tensor.ts';
 
 export type Ref = string;
 export type Refs = Readonly<Record<string, Ref>>;
@@ -48,14 +48,16 @@ export interface Graph {
   readonly result: Ref;
   /** What is carried from call to call, zeros at the start of a text. Each belongs to one node. */
   readonly states: ReadonlyMap<Ref, StateType>;
-  /** The constants, by their names in the checkpoint. */
-  readonly weights: readonly Ref[];
+  /** The constants that the nodes and states read, by their names in the checkpoint. */
+  readonly weights: ReadonlyMap<Ref, TensorType>;
 }
 
-/** Constants by name, read when asked for, so that nothing is in memory twice. */
+/**
+ * The values of constants by name, read when they are asked for, so that nothing is in memory twice. What type a constant
+ * has, the graph says.
+ */
 export interface Weights {
   has(ref: Ref): boolean;
-  shape(ref: Ref): readonly number[];
   read(ref: Ref): Tensor;
 }
 
@@ -68,8 +70,8 @@ export interface Program {
 export interface Builder {
   /** A builder whose value, site and state names begin with `name.`. */
   scope(name: string): Builder;
-  /** A constant, read under `role` by the next op. */
-  weight(name: string, role?: string): Ref;
+  /** A constant of this shape, read under `role` by the next op. */
+  weight(name: string, shape: readonly number[], role?: string, dtype?: DType): Ref;
   /** What the next op carries from call to call; an axis `t` grows with the text. */
   state(name: string, shape: readonly StateExtent[]): Ref;
   site(site: string, x: Ref): Ref;
@@ -81,13 +83,15 @@ export interface Builder {
 export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
   const nodes: Node[] = [];
   const states = new Map<Ref, StateType>();
-  const weights = new Map<Ref, string>();
+  const weights = new Map<Ref, TensorType>();
+  const roles = new Map<Ref, string>();
   const input = 'tokens';
 
   const builder = (prefix: string): Builder => ({
     scope: name => builder(`${prefix}${name}.`),
-    weight: (name, role = '') => {
-      weights.set(name, role);
+    weight: (name, shape, role = '', dtype = 'f32') => {
+      weights.set(name, { dtype, shape });
+      roles.set(name, role);
       return name;
     },
     state: (name, shape) => {
@@ -100,13 +104,14 @@ export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
     },
     op: (name, op, inputs, attrs = {}) => {
       const given = Object.entries(inputs).filter((entry): entry is [string, Ref] => entry[1] !== undefined);
-      nodes.push(opNode(op, Object.fromEntries(given), prefix + name, attrs, weights.get(inputs.w ?? '')));
+      const role = inputs.w === undefined ? '' : roles.get(inputs.w);
+      nodes.push(opNode(op, Object.fromEntries(given), prefix + name, attrs, role));
       return prefix + name;
     },
   });
 
   const result = model(builder(''), input);
-  return { nodes, input, result, states, weights: [...weights.keys()] };
+  return { nodes, input, result, states, weights };
 }
 
 /** A node whose output is `name`. Its states stand among the inputs. */
@@ -154,26 +159,33 @@ export const writes = (node: Node): readonly Ref[] =>
 export const statesOf = (node: Node): readonly Ref[] =>
   node.kind === 'op' ? Object.values(node.states) : node.kind === 'fused' ? node.body.flatMap(statesOf) : [];
 
-/** The graph with other nodes, the states that these carry, and the constants that they and their states need. */
-export function withNodes(graph: Graph, nodes: readonly Node[], constants: Iterable<Ref>): Graph {
-  const carried = new Set(nodes.flatMap(statesOf));
-  const states = new Map([...graph.states].filter(([ref]) => carried.has(ref)));
-  const scales = [...states.values()].flatMap(({ scale }) => scale ?? []);
-  const read = new Set([...nodes.flatMap(reads), ...scales]);
-  return { ...graph, nodes, states, weights: [...new Set(constants)].filter(ref => read.has(ref)) };
-}
-
-export interface LazyTensor {
-  readonly shape: readonly number[];
+/** A constant that is made when it is read. */
+export interface LazyTensor extends TensorType {
   readonly read: () => Tensor;
 }
 
-/** `base` with more or other constants, each made when it is read. */
-export function overlay(base: Weights, more: Readonly<Record<Ref, LazyTensor>>): Weights {
+/**
+ * The program with other nodes. Its states are those that these nodes carry, its constants those that these nodes and states
+ * read, of its own and of `made`.
+ */
+export function withNodes(
+  { graph, weights }: Program,
+  nodes: readonly Node[],
+  made: ReadonlyMap<Ref, LazyTensor> = new Map(),
+): Program {
+  const carried = new Set(nodes.flatMap(statesOf));
+  const states = new Map([...graph.states].filter(([ref]) => carried.has(ref)));
+  const read = new Set([...nodes.flatMap(reads), ...[...states.values()].map(({ scale }) => scale)]);
+  const types = new Map([...graph.weights, ...made].filter(([ref]) => read.has(ref)));
+  for (const [ref, { dtype, shape }] of types) types.set(ref, { dtype, shape });
+  return { graph: { ...graph, nodes, states, weights: types }, weights: overlay(weights, made) };
+}
+
+/** `base` with more or other constants. */
+export function overlay(base: Weights, made: ReadonlyMap<Ref, LazyTensor>): Weights {
   return {
-    has: ref => ref in more || base.has(ref),
-    shape: ref => more[ref]?.shape ?? base.shape(ref),
-    read: ref => (ref in more ? more[ref].read() : base.read(ref)),
+    has: ref => made.has(ref) || base.has(ref),
+    read: ref => (made.get(ref) ?? { read: () => base.read(ref) }).read(),
   };
 }
 
@@ -184,7 +196,7 @@ export function weightsOf(tensors: ReadonlyMap<Ref, Tensor>): Weights {
     if (!found) throw new Error(`weight ${ref} is missing`);
     return found;
   };
-  return { has: ref => tensors.has(ref), shape: ref => get(ref).shape, read: get };
+  return { has: ref => tensors.has(ref), read: get };
 }
 
 /** An axis of a value: a size, or `'l'`, the tokens of a call. */
@@ -194,10 +206,9 @@ export interface ValueType {
   readonly shape: readonly Extent[];
 }
 
-/** The type of every value between the nodes, before anything runs: what a table prints and what a backend sizes its memory by. */
-export function inferTypes({ graph, weights }: Program): ReadonlyMap<Ref, ValueType> {
-  const types = new Map<Ref, ValueType>([[graph.input, { dtype: 'i32', shape: ['l'] }]]);
-  const shapeOf = (ref: Ref): readonly Extent[] => types.get(ref)?.shape ?? weights.shape(ref);
+/** The type of every value and weight, before anything runs: what a table prints and what a backend sizes its memory by. */
+export function inferTypes(graph: Graph): ReadonlyMap<Ref, ValueType> {
+  const types = new Map<Ref, ValueType>([...graph.weights, [graph.input, { dtype: 'i32', shape: ['l'] }]]);
 
   const visit = (node: Node): void => {
     if (node.kind === 'site') {
@@ -212,7 +223,7 @@ export function inferTypes({ graph, weights }: Program): ReadonlyMap<Ref, ValueT
     for (const [name, value] of Object.entries({ ...node.op.attrs, ...node.attrs }))
       if (typeof value === 'number') letters[name] = value;
     for (const [key, ref] of Object.entries(node.in)) {
-      const shape = shapeOf(ref);
+      const { shape } = types.get(ref)!;
       for (const [i, axis] of parse(node.op.inputs[key]).axes.entries())
         if (axis.letter) letters[axis.letter] ??= plus(shape[i], axis.minus);
     }

@@ -29,7 +29,7 @@ export const interpret = (program: Program, kernelOf?: KernelOf): Executable =>
 export function interpretedPlaces(program: Program, kernelOf: KernelOf = op => op.reference): Places {
   const folded = foldConstants(program);
   const { graph, weights } = folded;
-  const constants = new Map(graph.weights.map(ref => [ref, weights.read(ref)]));
+  const constants = new Map([...graph.weights.keys()].map(ref => [ref, weights.read(ref)]));
   const nodes = takeApart(graph.nodes);
   const lastRead = new Map(nodes.flatMap((node, i) => reads(node).map(ref => [ref, i] as const)));
   lastRead.set(graph.result, nodes.length);

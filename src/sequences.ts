@@ -160,10 +160,10 @@ function checkState({ graph }: Program, { position, values }: State): void {
 }
 
 /** What refuses tokens that a table of the program does not have, in the words of the table's op. */
-function tokenCheck({ graph, weights }: Program): (tokens: Int32Array) => void {
+function tokenCheck({ graph }: Program): (tokens: Int32Array) => void {
   const tables = graph.nodes.flatMap(node =>
     node.kind === 'op' && node.in.tokens === graph.input
-      ? [{ op: node.op.name, size: weights.shape(node.in.w)[0] }]
+      ? [{ op: node.op.name, size: graph.weights.get(node.in.w)!.shape[0] }]
       : [],
   );
   return tokens => {

@@ -20,6 +20,12 @@ export interface Tensor<D extends DType = DType> {
   readonly data: DataOf[D];
 }
 
+/** What a tensor is, without its values. */
+export interface TensorType {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
+
 /** `'f32[l, n]'`; a trailing `?` marks an input that may be left out. */
 export type Signature = `${DType}[${string}]` | `${DType}[${string}]?`;
 

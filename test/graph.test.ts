@@ -14,14 +14,15 @@ import {
   weightsOf,
   writes,
 } from '../src/graph.ts';
-import { mamba, sites } from '../src/model/mamba.ts';
+import { graphOf, sites } from '../src/model/index.ts';
 import { bind } from '../src/op.ts';
 import { ops } from '../src/ops/index.ts';
+import { foldConstants } from '../src/plan/fold.ts';
 import { graphFromJson, graphToJson } from '../src/plan/graph-json.ts';
 import { render, rows } from '../src/plan/render.ts';
 import { recipes } from '../src/quant/recipes.ts';
-import { foldConstants } from '../src/plan/fold.ts';
-import { initialState, interpret, opsOf } from '../src/run.ts';
+import { interpret, keptAs, opsOf } from '../src/run.ts';
+import { shapeAt, stateView } from '../src/state.ts';
 import { describe as shown, type Tensor, tensor } from '../src/tensor.ts';
 import { planOfToy, random, sameBits, toy, toys } from './toy.ts';
 
@@ -32,18 +33,25 @@ const { text } = toy;
 /** The plainest interpreter: every op by its reference, every value kept. */
 function valuesOf({ graph, weights }: Program, tokens: Int32Array): Map<string, Tensor> {
   const values = new Map<string, Tensor>([[graph.input, tensor(tokens)]]);
-  for (const ref of graph.weights) values.set(ref, weights.read(ref));
-  for (const [ref, t] of Object.entries(initialState({ graph, weights }))) values.set(ref, t);
+  for (const ref of graph.weights.keys()) values.set(ref, weights.read(ref));
+  const states = new Map(
+    [...graph.states].map(([ref, type]) => [
+      ref,
+      stateView(keptAs({ graph, weights }, type), shapeAt(type, 0)),
+    ]),
+  );
   const run = (node: Node): void => {
     if (node.kind === 'fused') node.body.forEach(run);
     if (node.kind === 'site') values.set(node.out, values.get(node.in)!);
     if (node.kind !== 'op') return;
     const inputs = Object.fromEntries(Object.entries(node.in).map(([key, ref]) => [key, values.get(ref)!]));
-    const call = bind(node.op, inputs, node.attrs);
-    node.op.reference(call.inputs, call.attrs, call.outputs, call.dims);
+    const carried = Object.entries(node.states).map(([key, ref]) => [key, states.get(ref)!]);
+    const call = bind(node.op, { ...inputs, ...Object.fromEntries(carried) }, node.attrs);
+    node.op.reference(call.inputs, call.attrs, call.outputs, call.dims, call.states);
     for (const [key, ref] of Object.entries(node.out)) values.set(ref, call.outputs[key]);
   };
   graph.nodes.forEach(run);
+  for (const [ref, { data, shape }] of states) values.set(ref, tensor(data, shape));
   return values;
 }
 
@@ -51,7 +59,7 @@ describe('a program', () => {
   it('has the types that inferTypes says, without running', () => {
     for (const program of programs) {
       const values = valuesOf(program, text);
-      for (const [ref, { dtype, shape }] of inferTypes(program)) {
+      for (const [ref, { dtype, shape }] of inferTypes(program.graph)) {
         const sized = shape.map(extent => (extent === 'l' ? text.length : extent));
         expect(`${ref} ${shown(values.get(ref)!)}`).toBe(`${ref} ${shown({ dtype, shape: sized })}`);
       }
@@ -61,20 +69,22 @@ describe('a program', () => {
   it('gives the bits of the plainest interpreter', () => {
     for (const program of programs) {
       const values = valuesOf(program, text);
-      const { logits, state } = interpret(program).feed(text, initialState(program));
+      const sequence = interpret(program).open();
+      const logits = sequence.feed(text);
       expect(sameBits(logits.data, values.get(program.graph.result)!.data)).toBe(true);
-      for (const [ref, t] of Object.entries(state))
+      for (const [ref, t] of sequence.save().values)
         expect(sameBits(t.data, values.get(ref)!.data)).toBe(true);
     }
   });
 
-  it('leaves the state that it is given as it is', () => {
+  it('leaves a state that was saved as it is', () => {
     for (const program of programs) {
-      const executable = interpret(program);
-      const { state } = executable.feed(text, initialState(program));
-      const before = Object.values(state).map(t => t.data.slice());
-      executable.feed(text, state);
-      Object.values(state).forEach((t, i) => {
+      const sequence = interpret(program).open();
+      sequence.feed(text);
+      const { values } = sequence.save();
+      const before = [...values.values()].map(t => t.data.slice());
+      sequence.feed(text);
+      [...values.values()].forEach((t, i) => {
         expect(sameBits(t.data, before[i])).toBe(true);
       });
     }
@@ -82,24 +92,25 @@ describe('a program', () => {
 
   it('reads only what is defined before, writes every value once, and all of its weights are read', () => {
     for (const { graph } of programs) {
-      const defined = new Set([graph.input, ...graph.weights, ...Object.keys(graph.states)]);
+      const defined = new Set([graph.input, ...graph.weights.keys()]);
       for (const node of graph.nodes) {
         for (const ref of reads(node)) expect(defined).toContain(ref);
         for (const ref of writes(node)) {
-          expect(defined.has(ref) && !(ref in graph.states), `${ref} is written twice`).toBe(false);
+          expect(defined.has(ref), `${ref} is written twice`).toBe(false);
           defined.add(ref);
         }
       }
       expect(defined).toContain(graph.result);
-      const read = new Set(graph.nodes.flatMap(reads));
-      expect(graph.weights.filter(ref => !read.has(ref))).toEqual([]);
+      const scales = [...graph.states.values()].flatMap(({ scale }) => scale ?? []);
+      const read = new Set([...graph.nodes.flatMap(reads), ...scales]);
+      expect([...graph.weights.keys()].filter(ref => !read.has(ref))).toEqual([]);
     }
   });
 
   it('takes nodes of constants out: the same values, made when they are read and not before', () => {
     for (const program of programs) {
       const folded = foldConstants(program);
-      const constant = new Set(program.graph.weights);
+      const constant = new Set(program.graph.weights.keys());
       const ofConstants = program.graph.nodes.filter(
         node => node.kind === 'op' && reads(node).every(ref => constant.has(ref)),
       );
@@ -110,9 +121,9 @@ describe('a program', () => {
         for (const ref of writes(node))
           expect(sameBits(folded.weights.read(ref).data, values.get(ref)!.data)).toBe(true);
       const unread = { ...program.weights, read: (ref: string) => expect.fail(`${ref} was read`) };
-      const { weights } = foldConstants({ ...program, weights: unread });
+      const { graph } = foldConstants({ ...program, weights: unread });
       for (const ref of ofConstants.flatMap(writes))
-        expect(weights.shape(ref)).toEqual(values.get(ref)!.shape);
+        expect(graph.weights.get(ref)!.shape).toEqual(values.get(ref)!.shape);
     }
   });
 
@@ -120,13 +131,15 @@ describe('a program', () => {
     const { program } = toy;
     const values = valuesOf(program, text);
     const seen: string[] = [];
-    interpret(program).feed(text, initialState(program), {
-      observe: (site, ref, x) => {
-        seen.push(ref);
-        expect(ref.endsWith(site)).toBe(true);
-        expect(sameBits(x.data, values.get(ref)!.data)).toBe(true);
-      },
-    });
+    interpret(program)
+      .open()
+      .feed(text, {
+        observe: (site, ref, x) => {
+          seen.push(ref);
+          expect(ref.endsWith(site)).toBe(true);
+          expect(sameBits(x.data, values.get(ref)!.data)).toBe(true);
+        },
+      });
     expect(seen).toEqual(program.graph.nodes.flatMap(node => (node.kind === 'site' ? node.out : [])));
     const named = seen.filter(ref => !ref.startsWith('layers.1.')).map(ref => ref.split('.').at(-1));
     expect(named.sort()).toEqual([...sites].sort());
@@ -134,8 +147,8 @@ describe('a program', () => {
 
   it('runs on a backend by kernels, and names the ops that the backend lacks', () => {
     const [plan] = plans.slice(-1);
-    const bits = interpret(plan).feed(text, initialState(plan)).logits.data;
-    expect(sameBits(prepare(reference, plan).feed(text, initialState(plan)).logits.data, bits)).toBe(true);
+    const bits = interpret(plan).open().feed(text).data;
+    expect(sameBits(prepare(reference, plan).open().feed(text).data, bits)).toBe(true);
     const lacking = {
       name: 'half',
       kernelOf: (op: { name: string }) =>
@@ -152,13 +165,13 @@ describe('a program', () => {
 describe('trace', () => {
   it('writes a function down as nodes', () => {
     const graph = trace((g, tokens) => {
-      const x = g.op('x', ops.embedding, { tokens, w: g.weight('table', 'embedding') });
+      const x = g.op('x', ops.embedding, { tokens, w: g.weight('table', [5, 3], 'embedding') });
       const inner = g.scope('inner');
-      const state = inner.state('past', [3, 1]);
+      const past = inner.state('past', [3, 1]);
       const y = inner.op('y', ops.causalConv1d, {
         x: inner.site('here', x),
-        w: g.weight('taps'),
-        state,
+        w: g.weight('taps', [3, 2]),
+        past,
         b: undefined,
       });
       return g.op('z', ops.silu, { x: y });
@@ -166,8 +179,11 @@ describe('trace', () => {
     expect(graph).toEqual({
       input: 'tokens',
       result: 'z',
-      states: { 'inner.past': [3, 1] },
-      weights: ['table', 'taps'],
+      states: new Map([['inner.past', { dtype: 'f32', shape: [3, 1] }]]),
+      weights: new Map([
+        ['table', { dtype: 'f32', shape: [5, 3] }],
+        ['taps', { dtype: 'f32', shape: [3, 2] }],
+      ]),
       nodes: [
         {
           kind: 'op',
@@ -175,24 +191,26 @@ describe('trace', () => {
           in: { tokens: 'tokens', w: 'table' },
           attrs: {},
           out: { y: 'x' },
+          states: {},
           role: 'embedding',
         },
         { kind: 'site', site: 'here', in: 'x', out: 'inner.here' },
         {
           kind: 'op',
           op: ops.causalConv1d,
-          in: { x: 'inner.here', w: 'taps', state: 'inner.past' },
+          in: { x: 'inner.here', w: 'taps' },
           attrs: {},
-          out: { y: 'inner.y', state: 'inner.past' },
+          out: { y: 'inner.y' },
+          states: { past: 'inner.past' },
           role: '',
         },
-        { kind: 'op', op: ops.silu, in: { x: 'inner.y' }, attrs: {}, out: { y: 'z' }, role: '' },
+        { kind: 'op', op: ops.silu, in: { x: 'inner.y' }, attrs: {}, out: { y: 'z' }, states: {}, role: '' },
       ],
     });
   });
 
   it('gives the same graph for the same config', () => {
-    for (const { config, program } of toys) expect(mamba(config)).toEqual(program.graph);
+    for (const { config, program } of toys) expect(graphOf(config)).toEqual(program.graph);
   });
 
   it('a weight that is missing is named', () => {
@@ -235,15 +253,20 @@ describe('the JSON of a plan', () => {
     ['input', undefined, 'plan.input expected a string; got nothing'],
     ['result', 'nowhere', 'plan.result: nothing defines "nowhere"'],
     ['states', [], 'plan.states expected an object; got []'],
-    ['states.layers/0/ssmState', [48, -4], 'plan.states["layers.0.ssmState"] expected positive integers; got [48, -4]'],
-    ['weights', {}, 'plan.weights expected an array; got an object'],
-    ['weights.0', 7, 'plan.weights[0] expected a string; got 7'],
+    ['states.layers/0/ssmState', [48, -4], 'plan.states["layers.0.ssmState"] expected an object; got [48, -4]'],
+    ['states.layers/0/ssmState', { type: 'f32[48, -4]' }, 'plan.states["layers.0.ssmState"].type expected a type such as f32[1536, 16]; got "f32[48, -4]"'],
+    ['states.layers/0/ssmState', { type: 'f32[48, 0]' }, 'plan.states["layers.0.ssmState"].type expected positive extents; got "f32[48, 0]"'],
+    ['states.layers/0/ssmState', { type: 'i8[48, 4]' }, 'plan.states["layers.0.ssmState"].scale expected the name of a constant; got nothing'],
+    ['states.layers/0/ssmState', undefined, 'plan.nodes[8]: there is no state "layers.0.ssmState"'],
+    ['weights', [], 'plan.weights expected an object; got []'],
+    ['weights.backbone/norm_f/weight', 7, 'plan.weights["backbone.norm_f.weight"] expected a string; got 7'],
+    ['weights.backbone/norm_f/weight', 'f32[24', 'plan.weights["backbone.norm_f.weight"] expected a type such as f32[1536, 16]; got "f32[24"'],
     ['nodes', null, 'plan.nodes expected an array; got null'],
     ['nodes.0', 'add', 'plan.nodes[0] expected an object; got "add"'],
     ['nodes.0.op', 'matmul', 'plan.nodes[0].op: no op "matmul"; this plan was made by another version of quamba'],
     ['nodes.0.in.tokens', undefined, 'plan.nodes[0].in.tokens expected the name of a value; got nothing'],
     ['nodes.0.in.tokens', 'words', 'plan.nodes[0]: nothing defines "words"'],
-    ['nodes.0.in.table', 'tokens', 'plan.nodes[0].in: no "table"; expected tokens, w'],
+    ['nodes.0.in.table', 'tokens', 'plan.nodes[0].in: no field "table"; expected tokens, w'],
     ['nodes.0.out', {}, 'plan.nodes[0].out.y expected the name of a value; got nothing'],
     ['nodes.0.attrs', { eps: 1 }, 'plan.nodes[0].attrs["eps"] expected an attribute of embedding; got 1'],
     ['nodes.0.role', 1, 'plan.nodes[0].role expected a string; got 1'],
@@ -288,7 +311,7 @@ describe('the JSON of a plan', () => {
           refused++;
           expect(error).toBeInstanceOf(TypeError);
           expect((error as Error).message).toMatch(
-            /^plan.* expected .+; got .+|^plan.*: (no op|no|nothing defines) ".*"/s,
+            /^plan.* expected .+; got .+|^plan.*: (no op|no|nothing defines|there is no state) ".*"/s,
           );
           return;
         }

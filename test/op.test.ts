@@ -1,6 +1,8 @@
 /** What `defineOp` promises of every op: how it is called, what it refuses, what it leaves alone. */
+
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { freshCall, invoke } from '../src/conformance/judge/judge.ts';
 import { type AnyOp, type Attrs, bind, parse } from '../src/op.ts';
 import { ops } from '../src/ops/index.ts';
 import { type Data, sizeOf, type Tensor, tensor } from '../src/tensor.ts';
@@ -86,7 +88,8 @@ describe.each(all.map(op => [op.name, op] as const))('%s', (_, op) => {
             return [key, { ...t, data: data.fill(fill && t.dtype === 'f32' ? Number.NaN : fill) }];
           }),
         );
-        op.reference(call.inputs, call.attrs, outputs, call.dims);
+        const own = { ...freshCall(call), outputs };
+        invoke(op.reference, own);
         return outputs;
       });
       for (const key in zeros)
@@ -231,7 +234,7 @@ describe('bind', () => {
     ['an array of no dtype', () => bind(ops.linear, { x, w: new Float64Array(65) as never }), TypeError, 'tensor: expected a Float32Array, Int8Array or Int32Array; got Float64Array'],
     ['a rank', () => bind(ops.linear, { x: f32(65), w }), TypeError, 'linear: x expected f32[l, i]; got f32[65]'],
     ['a size', () => bind(ops.linear, { x, w: f32(256, 64) }), RangeError, 'linear: w expected f32[o, i] with i=65; got f32[256, 64]'],
-    ['a size less one', () => bind(ops.causalConv1d, { x: f32(1, 2), w: f32(2, 4), state: f32(2, 4) }), RangeError, 'causal-conv1d: state expected f32[d, k-1] with k=4; got f32[2, 4]'],
+    ['a size less one', () => bind(ops.causalConv1d, { x: f32(1, 2), w: f32(2, 4), past: f32(2, 4) }), RangeError, 'causal-conv1d: past expected f32[d, k-1] with k=4; got f32[2, 4]'],
     ['a size of plain values', () => bind(ops.linear, { x, w: new Float32Array(64) }), RangeError, 'linear: w expected f32[o, i] with i=65; got 64 values'],
     ['data that is not its shape', () => bind(ops.linear, { x: { ...x, shape: [3, 65] }, w }), RangeError, 'linear: x says f32[3, 65] but holds 130 values'],
     ['a constraint', () => bind(ops.fwht, { x: f32(1, 36) }), RangeError, 'fwht C1: n must be m·2^k with m in {1, 12, 20, 28, 40}; got n=36'],

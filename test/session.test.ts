@@ -133,7 +133,7 @@ describe('a saved state', () => {
     expect(session.snapshot()).toEqual(bytes);
     expect(file.metadata).toMatchObject({
       format: 'quamba-state',
-      version: '1',
+      version: '2',
       model: 'toy as quamba',
       position: '20',
     });
@@ -209,8 +209,8 @@ describe('a saved state', () => {
     expect(refusedBy(set('format', 'quamba-plan'))).toBe(
       'state: these bytes are not a saved state of quamba',
     );
-    expect(refusedBy(set('version', '2'))).toBe(
-      'state: format version 2 is not known; this quamba reads version 1',
+    expect(refusedBy(set('version', '3'))).toBe(
+      'state: format version 3 is not known; this quamba reads version 2',
     );
     for (const position of ['-1', '1.5', '', 'many', '1e3', '12345678901234567890'])
       expect(refusedBy(set('position', position))).toBe(

@@ -8,14 +8,10 @@ import { builtinModules } from 'node:module';
 import { basename, dirname, join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { arrowsOf, circlesOf, codeOf, importsOf, type Source, targetOf } from './imports.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
-/** A file of the project: its path from the root, with forward slashes, and its text. */
-interface Source {
-  readonly path: string;
-  readonly text: string;
-}
 interface Rule {
   readonly says: string;
   readonly applies: (path: string) => boolean;
@@ -33,63 +29,91 @@ function walk(folder: string): string[] {
   });
 }
 const paths = walk('.');
-const read = (path: string): Source => ({ path, text: readFileSync(join(root, path), 'utf8') });
+const known = new Map<string, Source>();
+/** The same object each time, so that it is parsed once. */
+function read(path: string): Source {
+  const source = known.get(path) ?? { path, text: readFileSync(join(root, path), 'utf8') };
+  known.set(path, source);
+  return source;
+}
 const exists = (path: string) => existsSync(join(root, path));
-const isSource = (path: string) => /^src\/.*\.ts$/.test(path);
+const isSource = (path: string) => /^src\/.*\.m?[jt]s$/.test(path);
+const isRuled = (path: string) =>
+  isSource(path) || /^(?:assembly|web\/src)\/.*\.ts$/.test(path) || /^(?:scripts|bench)\/.*\.mjs$/.test(path);
 
-/** The text without comments; strings stay. */
-const code = (text: string): string =>
-  text.replace(/('(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`)|\/\*[\s\S]*?\*\/|\/\/.*/g, '$1');
+const found = (source: Source, pattern: RegExp): string[] =>
+  [...codeOf(source).matchAll(pattern)].map(match => match[0]);
 
-const found = (text: string, pattern: RegExp): string[] =>
-  [...code(text).matchAll(pattern)].map(match => match[0]);
+/** The arithmetic that ops are made of knows no op. It stands beside them, since that is where its readers look. */
+const ARITHMETIC = /^src\/ops\/(?:numerics|half|hadamard|nibbles)\.ts$/;
 
-interface Import {
-  readonly from: string;
-  readonly typeOnly: boolean;
-}
-function imports(text: string): Import[] {
-  const clause =
-    /(?:import|export)(\s+type)?\s*(?:[\w$]+\s*,?\s*)?(?:\{[^}]*\}|\*(?:\s+as\s+[\w$]+)?)?\s*from\s*['"]([^'"]+)['"]/g;
-  const bare = /\bimport\s*\(?\s*['"]([^'"]+)['"]/g;
-  const source = code(text);
-  return [
-    ...[...source.matchAll(clause)].map(([, type, from]) => ({ from, typeOnly: type !== undefined })),
-    ...[...source.matchAll(bare)].map(([, from]) => ({ from, typeOnly: false })),
-  ];
-}
-
-/** What each part may import besides itself; after the bar only as types. What is not listed: anything but the cli. */
-const MAY_IMPORT: Readonly<Record<string, string>> = {
-  tensor: '',
-  op: 'tensor',
-  ops: 'tensor op',
-  graph: 'tensor op ops',
-  run: 'tensor op ops graph',
-  plan: 'tensor op ops graph run formats',
-  model: 'tensor op ops graph run formats',
-  quant: 'tensor op ops graph run plan model formats',
-  backends: 'tensor op ops graph run plan',
-  formats: 'tensor',
-  hub: 'formats model',
-  exec: 'tensor op ops graph run plan conformance formats backends cli',
-  text: 'tensor ops | formats session',
-  session: 'tensor op ops graph run model quant backends formats',
-};
 /** `src/ops/fwht.ts` → `ops`, `src/op.ts` → `op`. */
-const part = (path: string): string =>
-  path.startsWith('src/backends/exec/') ? 'exec' : path.split('/')[1].replace(/\.ts$/, '');
+function room(path: string): string {
+  if (ARITHMETIC.test(path)) return 'arithmetic';
+  if (path.startsWith('src/backends/exec/')) return 'exec';
+  const [top, first] = path.split('/');
+  return top === 'src' ? first.replace(/\.ts$/, '') : top === 'web' ? 'pages' : top;
+}
 
-function wrongDirection({ path, text }: Source): string[] {
-  const here = part(path);
-  return imports(text).flatMap(({ from, typeOnly }) => {
-    if (!from.startsWith('.')) return [];
-    const there = part(posix.join(posix.dirname(path), from));
-    const [values, types = ''] = (MAY_IMPORT[here] ?? there).split('|');
-    const allowed = `${values} ${typeOnly ? types : ''}`.split(' ');
-    if (there === here || ((there !== 'cli' || here === 'exec') && allowed.includes(there))) return [];
+/** The rooms from the ground up, and what each may import besides itself; after the bar only as types. */
+const MAY_IMPORT: Readonly<Record<string, string>> = {
+  once: '',
+  'group-by': '',
+  tensor: '',
+  arithmetic: 'tensor',
+  state: 'tensor arithmetic',
+  op: 'tensor state',
+  ops: 'tensor arithmetic op',
+  graph: 'tensor state op ops',
+  formats: 'tensor',
+  plan: 'once tensor arithmetic state op ops graph formats',
+  executable: 'tensor graph',
+  sequences: 'tensor state ops graph executable',
+  run: 'once tensor state op ops graph plan executable sequences',
+  model: 'tensor state op ops graph formats',
+  quant: 'once group-by tensor arithmetic state op ops graph formats plan executable run model',
+  backends: 'once tensor arithmetic state op ops graph plan executable sequences run',
+  exec: 'tensor state op graph formats plan executable run backends',
+  session: 'tensor state op ops graph formats executable run',
+  text: 'tensor arithmetic | formats session',
+  hub: 'formats model',
+  open: 'once graph formats plan executable run model quant backends session text hub',
+  gguf: 'tensor arithmetic ops graph formats model',
+  random: 'tensor state graph formats model quant text',
+  eval: 'once group-by tensor arithmetic state ops graph formats plan executable run model quant session text open',
+  conformance:
+    'once group-by tensor arithmetic state op ops graph formats plan executable sequences run model quant backends session text open',
+  library:
+    'tensor arithmetic state op ops graph formats plan executable run model quant backends session text open eval',
+  web: 'tensor graph formats executable run quant session text open library',
+  index: 'formats open library',
+  cli: 'once group-by tensor state op graph formats plan executable run model quant backends exec session text hub open gguf random eval conformance',
+  // outside of src; scripts and programs of bench take what they need from dist
+  assembly: 'backends',
+  pages: 'arithmetic ops formats model quant backends open eval web',
+  scripts: '',
+  bench: '',
+};
+
+function wrongDirection(source: Source): string[] {
+  const { path } = source;
+  const here = room(path);
+  if (MAY_IMPORT[here] === undefined)
+    return [`${path}: the room ${here} has no row in MAY_IMPORT; give it one`];
+  const [values, types = ''] = MAY_IMPORT[here].split('|').map(words => words.trim().split(' '));
+  return importsOf(source).flatMap(({ from, typeOnly }) => {
+    const target = targetOf(path, from);
+    if (target === undefined || /^dist\//.test(target)) return [];
+    const there = room(target);
+    if (there === here || values.includes(there) || (typeOnly && types.includes(there))) return [];
     return [`${path}: ${here} may not import ${typeOnly ? 'types of ' : ''}${there} ('${from}')`];
   });
+}
+
+/** `src/eval/report/svg.ts` → `src/eval/report`, `src/eval`, `src`. */
+function parents(path: string): string[] {
+  const folder = posix.dirname(path);
+  return folder === '.' ? [] : [folder, ...parents(folder)];
 }
 
 /** `linear-i8` → `linearI8`. */
@@ -107,16 +131,17 @@ const allRecipes: string[] = exists(recipeFile)
 const quoted = (names: readonly string[]): string => `(['"\`])(?:${names.join('|')})\\1`;
 // 'dynamic' is a recipe and a word of the schemes; as a word it is no recipe's name.
 const schemeFile = 'src/quant/scheme.ts';
-const schemes = exists(schemeFile) ? code(read(schemeFile).text) : '';
+const schemes = exists(schemeFile) ? codeOf(read(schemeFile)) : '';
 const recipeNames = allRecipes.filter(name => !new RegExp(quoted([name])).test(schemes));
 
 const rules: Rule[] = [
   {
-    says: 'imports go one way: tensor → op → ops → graph → model → quant → session',
-    applies: isSource,
+    says: 'imports go one way, and every room has a direction',
+    applies: isRuled,
     breaches: wrongDirection,
     planted: [
       { path: 'src/tensor.ts', text: `import { defineOp } from './op.ts';` },
+      { path: 'src/ops/numerics.ts', text: `import { defineOp } from '../op.ts';` },
       { path: 'src/ops/fwht.ts', text: `import type { Backend } from '../backends/backend.ts';` },
       { path: 'src/ops/fwht.ts', text: `export * from '../graph.ts';` },
       {
@@ -125,20 +150,36 @@ const rules: Rule[] = [
       },
       { path: 'src/backends/wasm/wasm.ts', text: `const { lower } = await import('../../quant/lower.ts');` },
       { path: 'src/backends/reference.ts', text: `import type { MambaConfig } from '../model/mamba.ts';` },
-      { path: 'src/model/config.ts', text: `import { mamba } from '../model/mamba.ts';` },
+      { path: 'src/backends/index.ts', text: `export { execBackend } from './exec/index.ts';` },
+      { path: 'src/backends/exec/index.ts', text: `import { UsageError } from '../../cli/terminal.ts';` },
+      {
+        path: 'src/backends/exec/worker.mjs',
+        text: `import { Unsupported } from '../../conformance/case.ts';`,
+      },
       { path: 'src/text/generate.ts', text: `import { Session } from '../session.ts';` },
       { path: 'src/quant/lower.ts', text: `import '../session.ts';` },
+      {
+        path: 'src/eval/report/svg.ts',
+        text: `import { escapeXml } from '../../conformance/report/junit.ts';`,
+      },
+      {
+        path: 'src/conformance/cases/gate.ts',
+        text: `type Sums = import('../../eval/perplexity.ts').WindowSums;`,
+      },
       { path: 'src/index.ts', text: `export { main } from './cli/main.ts';` },
-      { path: 'src/new-part/file.ts', text: `import type { Options } from '../cli/main.ts';` },
+      { path: 'src/new-part/file.ts', text: `import type { Tensor } from '../tensor.ts';` },
+      { path: 'assembly/add.ts', text: `import { add } from '../src/ops/add';` },
+      { path: 'web/src/main.ts', text: `import { load } from 'lib/cli/main.ts';` },
+      { path: 'scripts/x.mjs', text: `import { ops } from '../src/ops/index.ts';` },
     ],
   },
   {
     says: 'only disk.ts, open/node.ts, the hub, the loader of the CUDA library, backends/exec, the goldens and the cli know Node',
     applies: path => isSource(path) && !NODE_FILES.test(path),
-    breaches: ({ path, text }) =>
-      imports(text)
+    breaches: source =>
+      importsOf(source)
         .filter(({ from }) => from.startsWith('node:') || builtinModules.includes(from))
-        .map(({ from }) => `${path}: imports '${from}'`),
+        .map(({ from }) => `${source.path}: imports '${from}'`),
     planted: [
       { path: 'src/session.ts', text: `import { readFileSync } from 'node:fs';` },
       { path: 'src/session.ts', text: `import type { Stats } from 'fs';` },
@@ -172,9 +213,9 @@ const rules: Rule[] = [
   {
     says: 'no code asks for a recipe by name',
     applies: path => isSource(path) && path !== recipeFile && !/^src\/(?:open\/node\.ts|cli\/)/.test(path),
-    breaches: ({ path, text }) =>
-      found(text, new RegExp(quoted(recipeNames), 'g')).map(
-        name => `${path}: ${name} belongs in ${recipeFile} only`,
+    breaches: source =>
+      found(source, new RegExp(quoted(recipeNames), 'g')).map(
+        name => `${source.path}: ${name} belongs in ${recipeFile} only`,
       ),
     planted: recipeNames.map(name => ({
       path: 'src/quant/lower.ts',
@@ -184,9 +225,9 @@ const rules: Rule[] = [
   {
     says: 'the cli and open/node.ts may offer a recipe, but not branch on its name',
     applies: path => /^src\/(?:open\/node\.ts|cli\/.*\.ts)$/.test(path),
-    breaches: ({ path, text }) =>
-      found(text, new RegExp(`(?:[!=]==?|\\bcase)\\s*${quoted(allRecipes)}`, 'g')).map(
-        branch => `${path}: branches, ${branch}`,
+    breaches: source =>
+      found(source, new RegExp(`(?:[!=]==?|\\bcase)\\s*${quoted(allRecipes)}`, 'g')).map(
+        branch => `${source.path}: branches, ${branch}`,
       ),
     planted: allRecipes.flatMap(name => [
       { path: 'src/open/node.ts', text: `if (recipe === '${name}') return;` },
@@ -195,12 +236,12 @@ const rules: Rule[] = [
   },
   {
     says: 'bits that must not depend on the engine use no engine-defined function',
-    applies: path => /^src\/(?:ops|backends(?!\/exec)|text)\/.*\.ts$/.test(path),
-    breaches: ({ path, text }) =>
+    applies: path => /^src\/(?:ops|backends(?!\/exec)|text(?!\/logits))\/.*\.ts$/.test(path),
+    breaches: source =>
       found(
-        text,
+        source,
         /\bMath\.(?:a?(?:sin|cos|tan)h?|atan2|cbrt|exp|expm1|hypot|log|log10|log1p|log2|pow|random)\b|\*\*=?/g,
-      ).map(use => `${path}: ${use}`),
+      ).map(use => `${source.path}: ${use}`),
     planted: [
       'Math.exp(x)',
       'Math.log1p(x)',
@@ -239,6 +280,43 @@ describe('structure', () => {
       }
     });
   }
+
+  const ruled = paths.filter(isRuled).map(read);
+  it('no file imports itself by way of others', () => {
+    expect(circlesOf(arrowsOf(ruled))).toEqual([]);
+    const planted = [
+      { path: 'src/quant/a.ts', text: `import { b } from './b.ts';` },
+      { path: 'src/quant/b.ts', text: `export type { C } from '../c.ts';` },
+      { path: 'src/c.ts', text: `const { a } = await import('./quant/a.ts');` },
+    ];
+    expect(circlesOf(arrowsOf(planted))).toEqual([
+      'src/quant/a.ts → src/quant/b.ts → src/c.ts → src/quant/a.ts',
+    ]);
+    expect(circlesOf(arrowsOf([{ path: 'src/a.ts', text: `import './a.ts';` }]))).toEqual([
+      'src/a.ts → src/a.ts',
+    ]);
+  });
+
+  /** What a file is in a folder: one of its files, or one of its folders. In src it is a room. */
+  const within =
+    (folder: string) =>
+    (path: string): string | undefined =>
+      !path.startsWith(`${folder}/`)
+        ? undefined
+        : folder === 'src' && !path.startsWith('src/backends/')
+          ? room(path)
+          : path.slice(folder.length + 1).split('/')[0];
+  const folders = [...new Set(ruled.flatMap(({ path }) => parents(path)))];
+  it('there is no circle among the files and folders of a folder', () => {
+    expect(folders.flatMap(folder => circlesOf(arrowsOf(ruled, within(folder))))).toEqual([]);
+    for (const folder of folders) {
+      const planted = [
+        { path: `${folder}/a/one.ts`, text: `import '../b/one.ts';` },
+        { path: `${folder}/b/two.ts`, text: `import '../a/two.ts';` },
+      ];
+      expect(circlesOf(arrowsOf(planted, within(folder))), folder).toEqual(['a → b → a']);
+    }
+  });
 
   it.skipIf(!exists('src/ops/index.ts'))(
     'src/ops/index.ts lists exactly the op files, under their names',

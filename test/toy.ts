@@ -1,9 +1,9 @@
 /** The toy models of the conformance suite, all made, and what else tests of them share. */
 import { planOfToy, type Toy, toys as toysOf } from '../src/conformance/toy.ts';
+import type { Executable } from '../src/executable.ts';
 import type { Program } from '../src/graph.ts';
 import { identity } from '../src/plan/identity.ts';
 import type { Recipe } from '../src/quant/scheme.ts';
-import type { Executable } from '../src/executable.ts';
 import { interpret } from '../src/run.ts';
 import type { Runnable } from '../src/session.ts';
 import type { Data } from '../src/tensor.ts';
@@ -32,6 +32,6 @@ export function runnableOf(of: Toy, recipe: Recipe, words: string): Runnable {
     executable: executableOf(program),
     vocabSize: of.config.vocabSize,
     name: `${of.name} as ${words}`,
-    identity: () => identity(program.weights, program.graph.weights, recipe),
+    identity: () => identity(program.weights, program.graph.weights.keys(), recipe),
   };
 }

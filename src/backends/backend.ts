@@ -27,3 +27,13 @@ export function prepare(backend: Backend, program: Program, options?: PrepareOpt
     throw new Error(`backend ${backend.name}: no kernel for ${missing.map(([form]) => form).join(', ')}`);
   return interpret(program, (op, kept) => backend.kernelOf(op, kept)!);
 }
+
+/**
+ * What a kernel throws that has the op but not this call of it: the case is `unsupported`, with the message as its reason.
+ * Told by its name, so that a backend in a module of its own need not import this one.
+ */
+export class Unsupported extends Error {
+  override readonly name = 'Unsupported';
+}
+export const isUnsupported = (error: unknown): error is Error =>
+  error instanceof Error && error.name === 'Unsupported';

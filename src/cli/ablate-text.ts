@@ -1,10 +1,7 @@
 /** What `quamba ablate` prints. */
 import type { Ablation } from '../eval/ablation.ts';
-import { nameOf, sentenceOf } from '../eval/report/words.ts';
+import { nameOf, sentenceOf, signedPercent } from '../eval/report/words.ts';
 import { align } from '../plan/render.ts';
-
-const percent = (share: number, digits = 2): string =>
-  `${share < 0 ? '−' : '+'}${Math.abs(100 * share).toFixed(digits)} %`;
 
 export function ablationText({ techniques, outliers, sites, layers }: Ablation): string {
   const parts: string[] = [];
@@ -14,9 +11,9 @@ export function ablationText({ techniques, outliers, sites, layers }: Ablation):
         ['technique', 'perplexity', 'min', 'max', 'KL to fp32'],
         ...techniques.rows.map(row => [
           nameOf(row),
-          percent(row.mean),
-          percent(row.min),
-          percent(row.max),
+          signedPercent(row.mean),
+          signedPercent(row.min),
+          signedPercent(row.max),
           mean(row.trials.map(({ kl }) => kl)).toFixed(5),
         ]),
       ]),
@@ -47,7 +44,7 @@ export function ablationText({ techniques, outliers, sites, layers }: Ablation):
           site,
           how,
           kl.toFixed(6),
-          percent(change, 3),
+          signedPercent(change, 3),
         ]),
       ]),
     );

@@ -2,12 +2,12 @@
 import { basename } from 'node:path';
 import { Command, Option } from 'commander';
 import { prepare } from '../backends/backend.ts';
-import { requireCuda } from '../backends/cuda/index.ts';
-import { backend as backendOf, defaultBackend } from '../backends/index.ts';
+import { defaultBackend } from '../backends/index.ts';
+import { openBackend } from '../backends/node.ts';
 import { ABLATION_DEFAULTS, type Ablation, ablate, PARTS, type Part } from '../eval/ablation.ts';
 import type { NamedPlan } from '../eval/layer-error.ts';
 import { openFolder } from '../formats/disk.ts';
-import { openFloatModel } from '../open/model.ts';
+import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, EMBEDDED_MODEL, load, textFile } from '../open/node.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import { ablationText } from './ablate-text.ts';
@@ -89,11 +89,11 @@ async function run(options: Options): Promise<void> {
   const { model: path, backend: name = defaultBackend(), threads, json = false } = options;
   const { limit, window, samples, sample, seeds } = options;
   const names = options.recipe === 'all' ? Object.keys(recipes) : options.recipe.split(',');
-  const chosen = names.map(recipeNamed).filter(({ name }) => name !== namedFloat);
+  const chosen = names.map(recipeNamed).filter(({ name }) => name !== (FLOAT_RECIPE as string));
   usage(() => {
     if (window > limit) throw new RangeError(`ablate: --window ${window} is more than --limit ${limit}`);
   });
-  const backend = name === 'cuda' ? requireCuda().backend : backendOf(name);
+  const { backend } = openBackend(name);
   const text = textFile(options.text ?? `${EMBEDDED_MODEL}/validation.txt.gz`);
   const calibrationText = options.calibration ? textFile(options.calibration) : CALIBRATION_TEXT;
 
@@ -151,5 +151,3 @@ async function run(options: Options): Promise<void> {
     source.close();
   }
 }
-
-const namedFloat: string = FLOAT_RECIPE;

@@ -9,13 +9,14 @@
 
 import type { Decode, Precision } from '../backends/cuda/abi.ts';
 import { type Cuda, type CudaExecutable, requireCuda } from '../backends/cuda/index.ts';
+import { sizeWords } from '../eval/report/words.ts';
 import type { Sequence, Turn } from '../executable.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE } from '../quant/recipes.ts';
 import { random } from '../text/random.ts';
 import { type BenchOptions, open } from './bench-model.ts';
 import { machine, median } from './measure.ts';
-import { bytes, print, printJson, progressLine } from './terminal.ts';
+import { print, printJson, progressLine } from './terminal.ts';
 
 /** What only this backend has. */
 export type CudaBenchOptions = { precision?: Precision; decode?: Decode; batch?: number };
@@ -42,7 +43,8 @@ export async function reportOf({ backend, about: { device } }: Cuda, options: Op
     const loadSeconds = (performance.now() - start) / 1000;
     const measured = measure(executable, sequences, texts, options);
     const { bytesPerToken, memoryBytes } = executable.about;
-    const { decode, launches } = batch > 1 ? { decode: together(executable), launches: null } : executable.about;
+    const { decode, launches } =
+      batch > 1 ? { decode: together(executable), launches: null } : executable.about;
     return {
       ...opened.about,
       backend: backend.name,
@@ -143,13 +145,19 @@ export function table(report: Report): string {
     ['TPOT', ms(report.tpotMs, batch)],
     ['TPOT, logits left on the GPU', ms(report.tpotOnGpuMs, batch)],
     [`TTLT, ${promptLength} + ${generate} tokens`, `${report.ttltMs.toPrecision(4)} ms`],
-    ['moved for each token', bytes(report.bytesPerToken) + (report.launches ? `, ${report.launches} launches` : '')],
-    ['a plain read, a plain copy', `${bytes(report.readBandwidth)}/s, ${bytes(report.copyBandwidth)}/s`],
+    [
+      'moved for each token',
+      sizeWords(report.bytesPerToken) + (report.launches ? `, ${report.launches} launches` : ''),
+    ],
+    [
+      'a plain read, a plain copy',
+      `${sizeWords(report.readBandwidth)}/s, ${sizeWords(report.copyBandwidth)}/s`,
+    ],
   ];
   if (readShare !== null && copyShare !== null)
     rows.push(['decode moves at', `${percent(readShare)} of the read, ${percent(copyShare)} of the copy`]);
   rows.push(
-    ['memory of the GPU', bytes(report.memoryBytes)],
+    ['memory of the GPU', sizeWords(report.memoryBytes)],
     ['load to first token', `${report.loadSeconds.toFixed(2)} s`],
   );
   return align(rows);

@@ -2,8 +2,10 @@
 import { type Backend, prepare } from '../backends/backend.ts';
 import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
+import { architectureOf } from '../model/index.ts';
 import { load } from '../open/node.ts';
 import { planOf } from '../quant/pipeline.ts';
+import { checkWords } from '../quant/scheme.ts';
 import { randomModel } from '../random/model.ts';
 import { nominalRecipe, nominalStats } from '../random/nominal-ranges.ts';
 import { type ShapeName, shapes } from '../random/shapes.ts';
@@ -56,7 +58,10 @@ export async function open(
   const plan = planOf(
     program,
     scheme,
-    usage(() => nominalStats(program, scheme)),
+    usage(() => {
+      checkWords(scheme, architectureOf(shapes[shape]));
+      return nominalStats(program, scheme);
+    }),
   );
   const executable = prepare(backend, plan, { threads });
   await executable.ready;

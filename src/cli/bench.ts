@@ -1,19 +1,20 @@
 /** `quamba bench`: tokens per second, and what they could be at best, of a folder's model or of random weights by shape. */
+
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { DECODES, PRECISIONS } from '../backends/cuda/abi.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
+import { sizeWords } from '../eval/report/words.ts';
 import type { Executable } from '../executable.ts';
 import { align } from '../plan/render.ts';
-import { type ShapeName, shapes } from '../random/shapes.ts';
+import { configs, type ShapeName, shapes } from '../random/shapes.ts';
 import { TYPES, writeCheckpoint } from '../random/write-checkpoint.ts';
 import { benchCuda, type CudaBenchOptions } from './bench-cuda.ts';
 import { type BenchOptions, type Opened, open } from './bench-model.ts';
 import { machine, median, rate } from './measure.ts';
 import {
   backendOption,
-  bytes,
   count,
   integer,
   jsonOption,
@@ -180,20 +181,20 @@ function table(report: Readonly<Record<string, unknown>>): string {
   ];
   if (number('readBandwidth'))
     rows.push(
-      ['read for each token', bytes(number('bytesPerToken')!)],
-      ['a plain read of them', `${bytes(number('readBandwidth')!)}/s`],
+      ['read for each token', sizeWords(number('bytesPerToken')!)],
+      ['a plain read of them', `${sizeWords(number('readBandwidth')!)}/s`],
       ['decode reads at', `${(100 * number('readShare')!).toFixed(0)} % of it`],
     );
   rows.push(
     ['load to first token', `${number('loadSeconds')!.toFixed(2)} s`],
-    ['peak memory', bytes(number('peakMemoryBytes')!)],
+    ['peak memory', sizeWords(number('peakMemoryBytes')!)],
   );
   return align(rows);
 }
 
 function write(path: string, shape: ShapeName, { seed, type, json = false }: Options): void {
-  writeCheckpoint(path, shapes[shape], { seed, type, onProgress: progressLine('writing tensor', json) });
+  writeCheckpoint(path, configs[shape], { seed, type, onProgress: progressLine('writing tensor', json) });
   const size = statSync(join(path, 'model.safetensors')).size;
   if (json) printJson({ out: path, shape, seed, type, bytes: size });
-  else print(`${path}: ${shape} with random weights, seed ${seed}, ${type}, ${bytes(size)}`);
+  else print(`${path}: ${shape} with random weights, seed ${seed}, ${type}, ${sizeWords(size)}`);
 }

@@ -2,17 +2,14 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Backend } from '../backends/backend.ts';
-import { requireCuda } from '../backends/cuda/index.ts';
 import { execBackend } from '../backends/exec/index.ts';
-import { backend } from '../backends/index.ts';
+import { type OpenBackend, openBackend } from '../backends/node.ts';
 import { broken } from '../conformance/broken/index.ts';
 import { isObject } from '../formats/json.ts';
 import { UsageError, usage } from './terminal.ts';
 
-export interface OpenBackend {
-  readonly backend: Backend;
-  /** What it runs on, where that is not this machine's processor. */
-  readonly device?: string;
+/** A backend to be judged. */
+export interface Judged extends OpenBackend {
   /** Ends what was started for it. */
   dispose(): void;
 }
@@ -22,23 +19,16 @@ export interface OpenBackend {
  *
  * @throws UsageError where there is no such backend, or it does not start.
  */
-export async function openBackend(name: string, timeout: number): Promise<OpenBackend> {
+export async function openJudged(name: string, timeout: number): Promise<Judged> {
   const [, kind, rest] = /^(exec|broken):(.*)$/s.exec(name) ?? [];
+  const dispose = () => {};
   if (kind === 'exec') {
-    const made = usage(() => execBackend(rest, { timeout }));
-    return { backend: made, dispose: made.dispose };
+    const backend = usage(() => execBackend(rest, { timeout }));
+    return { backend, dispose: backend.dispose };
   }
-  if (name === 'cuda') {
-    const { backend, about } = usage(requireCuda);
-    return { backend, device: `${about.device.name}, sm_${about.device.sm}`, dispose: () => {} };
-  }
-  const made =
-    kind === 'broken'
-      ? usage(() => broken(rest))
-      : /^\.{0,2}[\\/]|\.m?js$/.test(name)
-        ? await fromModule(name)
-        : usage(() => backend(name));
-  return { backend: made, dispose: () => {} };
+  if (kind === 'broken') return { backend: usage(() => broken(rest)), dispose };
+  if (/^\.{0,2}[\\/]|\.m?js$/.test(name)) return { backend: await fromModule(name), dispose };
+  return { ...usage(() => openBackend(name)), dispose };
 }
 
 async function fromModule(path: string): Promise<Backend> {

@@ -5,8 +5,8 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Backend } from '../backends/backend.ts';
-import type { Case, Vectors } from '../conformance/cases/case.ts';
-import { formNamed } from '../conformance/cases/forms.ts';
+import type { Case, Vectors } from '../conformance/case.ts';
+import { formNamed } from '../conformance/forms.ts';
 import { called } from '../conformance/judge/judge.ts';
 import { type About, type Result, toJson } from '../conformance/report/report.ts';
 import { writeFileAtomic } from '../formats/disk.ts';

@@ -1,10 +1,9 @@
 /** `quamba conform`: whether a backend computes Quamba, op by op and whole. */
-import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { best } from '../backends/wasm/variants.ts';
 import { brokenBackends } from '../conformance/broken/index.ts';
-import type { Case, Profile } from '../conformance/cases/case.ts';
+import type { Case, Profile } from '../conformance/case.ts';
 import { embeddedModels, goldens, goldensHash } from '../conformance/goldens.ts';
 import { renderHtml } from '../conformance/report/html.ts';
 import { renderJUnit } from '../conformance/report/junit.ts';
@@ -22,9 +21,19 @@ import {
 import { conformance } from '../conformance/suite.ts';
 import { writeFileAtomic } from '../formats/disk.ts';
 import { align } from '../plan/render.ts';
-import { openBackend } from './conform-backend.ts';
+import { openJudged } from './conform-backend.ts';
 import { dump, emit } from './conform-files.ts';
-import { integer, jsonOption, positive, print, printJson, progressLine, UsageError } from './terminal.ts';
+import {
+  integer,
+  jsonOption,
+  positive,
+  print,
+  printJson,
+  progressLine,
+  readGiven,
+  UsageError,
+} from './terminal.ts';
+import { version } from './version.ts';
 
 const threadCounts = (text: string): number[] =>
   text.split(',').map(part => {
@@ -114,7 +123,7 @@ type Options = {
 
 async function conform(options: Options): Promise<void> {
   if (options.listBroken) return listBroken(options);
-  const { backend, device, dispose } = await openBackend(options.backend, 1000 * options.timeout);
+  const { backend, device, dispose } = await openJudged(options.backend, 1000 * options.timeout);
   try {
     const { profile, seed, threads, json = false } = options;
     const all = conformance(backend, {
@@ -202,12 +211,7 @@ function emitTo(folder: string, cases: readonly Case[], options: Options): void 
 
 /** Lines of an address and a reason; empty ones and those that begin with # are remarks. */
 function readXfails(path: string, all: readonly Case[]): ReadonlyMap<string, string> {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new UsageError(`--xfails ${path}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
-  }
+  const text = new TextDecoder().decode(readGiven(path, `--xfails ${path}`));
   const known = new Set(all.map(({ address }) => address));
   return new Map(
     text.split(/\r?\n/).flatMap((line, i) => {
@@ -227,8 +231,6 @@ function aboutOf({ backend, profile, seed, threads }: Options, device?: string):
   if (String(threads) !== '1,2') replay.push('--threads', String(threads));
   return { backend, profile, replay: replay.map(shellWord).join(' '), environment: environmentOf(device) };
 }
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
 const environmentOf = (kernels = best()?.name ?? 'none') => ({
   suite: version,

@@ -1,14 +1,16 @@
 /** `quamba doctor`: what quamba runs on here, what it chose, and why. */
+
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { Command } from 'commander';
 import type { Backend } from '../backends/backend.ts';
-import { type CudaInfo, cuda } from '../backends/cuda/index.ts';
 import { defaultBackend } from '../backends/index.ts';
+import { optional } from '../backends/node.ts';
 import { noThreads } from '../backends/wasm/threads.ts';
 import { trials } from '../backends/wasm/variants.ts';
+import { sizeWords } from '../eval/report/words.ts';
 import { load } from '../open/node.ts';
 import { align } from '../plan/render.ts';
-import { bytes, jsonOption, print, printJson } from './terminal.ts';
+import { jsonOption, print, printJson } from './terminal.ts';
 
 export const doctorCommand = () =>
   new Command('doctor')
@@ -46,14 +48,15 @@ async function doctor({ json = false }: { json?: boolean }): Promise<void> {
   const backend = defaultBackend();
   const without = noThreads();
   const most = without ? 1 : availableParallelism();
-  const gpu = cuda();
+  const others = optional.map(({ name, open }) => ({ name, found: open() }));
   const expected = await logits('reference');
   const same = (actual: Float32Array) => expected.every((x, i) => Object.is(x, actual[i]));
   const sameBits: Record<string, boolean> = {};
   if (backend !== 'reference')
     for (const threads of new Set([1, Math.min(2, most)]))
       sameBits[threads] = same(await logits(backend, threads));
-  if ('backend' in gpu) sameBits.cuda = same(await logits(gpu.backend));
+  for (const { name, found } of others)
+    if (!('why' in found)) sameBits[name] = same(await logits(found.backend));
   const report = {
     node: process.version,
     engine: process.versions.v8,
@@ -67,7 +70,9 @@ async function doctor({ json = false }: { json?: boolean }): Promise<void> {
       why: without ?? 'SharedArrayBuffer and workers are there',
     },
     memory: { total: totalmem(), free: freemem(), most: 2 ** 32 },
-    cuda: 'why' in gpu ? { why: gpu.why } : gpu.about,
+    ...Object.fromEntries(
+      others.map(({ name, found }) => [name, 'why' in found ? { why: found.why } : found.about]),
+    ),
     sameBits,
   };
   const wrong = Object.values(sameBits).includes(false);
@@ -83,16 +88,16 @@ async function doctor({ json = false }: { json?: boolean }): Promise<void> {
     ['threads', `${without ? '1' : `1 to ${most} (--threads)`}: ${report.threads.why}`],
     [
       'memory',
-      `${bytes(totalmem())}, free ${bytes(freemem())}; one model holds at most ${bytes(report.memory.most)}`,
+      `${sizeWords(totalmem())}, free ${sizeWords(freemem())}; one model holds at most ${sizeWords(report.memory.most)}`,
     ],
-    ['cuda', 'why' in gpu ? `not used: ${gpu.why}` : inWords(gpu.about)],
+    ...others.map(({ name, found }) => [
+      name,
+      'why' in found ? `not used: ${found.why}` : `--backend ${name}: ${found.says}`,
+    ]),
     ...Object.entries(sameBits).map(([on, yes]) => [
       'bits',
-      `the reference's on ${on === 'cuda' ? on : on === '1' ? '1 thread' : `${on} threads`}: ${yes ? 'yes' : 'NO'}`,
+      `the reference's on ${on === '1' ? '1 thread' : Number(on) ? `${on} threads` : on}: ${yes ? 'yes' : 'NO'}`,
     ]),
   ];
   print(align(rows));
 }
-
-const inWords = ({ device, library, builtFor }: CudaInfo): string =>
-  `--backend cuda: ${device.name}, sm_${device.sm}, ${bytes(device.memory)}; ${library}, built for ${builtFor}`;

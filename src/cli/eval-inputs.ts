@@ -6,8 +6,9 @@ import { type PartialResult, parsePartial, type Shard } from '../eval/partial.ts
 import { readItems } from '../eval/task-files.ts';
 import { type TaskName, taskNames } from '../eval/tasks.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { parseJson } from '../formats/json.ts';
 import { textFile } from '../open/node.ts';
-import { UsageError } from './terminal.ts';
+import { readGiven, UsageError } from './terminal.ts';
 
 /** `piqa,arc_easy` or `all`. */
 export function tasksNamed(list: string): TaskName[] {
@@ -63,22 +64,12 @@ export const weightBytes = (folder: string): number =>
     .reduce((sum, file) => sum + statSync(join(folder, file)).size, 1);
 
 /** What an earlier run left in a file, if there is one. */
-export const keptIn = async (path: string): Promise<PartialResult | undefined> =>
+export const keptIn = (path: string): PartialResult | undefined =>
   existsSync(path) ? readPartial(path) : undefined;
 
 /** @throws Error in one sentence for what is no partial result. */
-export async function readPartial(path: string): Promise<PartialResult> {
-  const text = await textFile(path).read();
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new Error(`${path}: expected JSON; ${error instanceof Error ? error.message : error}`, {
-      cause: error,
-    });
-  }
-  return parsePartial(value, path);
-}
+export const readPartial = (path: string): PartialResult =>
+  parsePartial(parseJson(readGiven(path), path), path);
 
 /** A window or an item of a small model is done in a moment, and a file of ten thousand items takes one to write. */
 const SECONDS_BETWEEN_WRITES = 2;

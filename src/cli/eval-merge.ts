@@ -12,10 +12,8 @@ export const mergeCommand = () =>
     )
     .argument('<files...>', 'the partial results, in any order')
     .addOption(jsonOption())
-    .action(async (files: string[], { json = false }: { json?: boolean }) => {
-      const parts = [];
-      for (const file of files) parts.push(await readPartial(file));
-      const whole = reportOf(merge(parts, files));
+    .action((files: string[], { json = false }: { json?: boolean }) => {
+      const whole = reportOf(merge(files.map(readPartial), files));
       if (json) printJson(whole);
       else print(table(whole));
     });

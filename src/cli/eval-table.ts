@@ -1,13 +1,13 @@
 /** The table that `quamba eval` prints. */
-import type { Report, Result } from '../eval/partial.ts';
+import type { EvaluationFigures, RecipeFigures } from '../eval/partial.ts';
+import { sizeWords } from '../eval/report/words.ts';
 import type { TaskName } from '../eval/tasks.ts';
 import { align } from '../plan/render.ts';
-import { bytes } from './terminal.ts';
 
-type Column = readonly [head: string, cell: (result: Result) => string | undefined];
+type Column = readonly [head: string, cell: (result: RecipeFigures) => string | undefined];
 
 /** A row for each recipe; columns that none has are left out. */
-export function table({ results }: Report): string {
+export function table({ results }: EvaluationFigures): string {
   const [{ recipe: first, nats: base }] = results;
   const taskNames = Object.keys(results[0].tasks ?? {}) as TaskName[];
   const change = (nats: number) => 100 * (Math.exp(nats - base!) - 1);
@@ -25,8 +25,8 @@ export function table({ results }: Report): string {
       [`${task} acc`, ({ tasks }) => accuracy(tasks?.[task]?.acc, tasks?.[task]?.stderr)],
       ['acc_norm', ({ tasks }) => accuracy(tasks?.[task]?.acc_norm, tasks?.[task]?.acc_norm_stderr)],
     ]),
-    ['in memory', result => bytes(result.bytes)],
-    ['state', result => bytes(result.stateBytes)],
+    ['in memory', result => sizeWords(result.bytes)],
+    ['state', result => sizeWords(result.stateBytes)],
     ['prefill/s', ({ prefill }) => prefill?.toFixed(0)],
     ['decode/s', ({ decode }) => decode?.toFixed(0)],
   ];

@@ -98,7 +98,7 @@ type Options = {
 async function run(options: Options): Promise<void> {
   const { model: path, backend = defaultBackend(), threads, rounds, out, json = false } = options;
   const evaluation = await asked(options);
-  const earlier = out === undefined ? undefined : await keptIn(out);
+  const earlier = out === undefined ? undefined : keptIn(out);
   const kept = out === undefined ? undefined : keeperOf(out);
   try {
     const { partial, report } = await evaluate(evaluation, {

@@ -1,18 +1,20 @@
 /** `quamba export`: a float model in the file format of another engine. */
+
 import { statSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { sizeWords } from '../eval/report/words.ts';
 import { type Folder, using } from '../formats/bytes.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { readJson } from '../formats/json.ts';
-import { createTokenizer } from '../formats/tokenizer.ts';
 import { writeGguf } from '../gguf/file.ts';
 import { ggufOf, type Storage, storage } from '../gguf/mamba.ts';
 import { placeholderVocabulary, vocabularyOf } from '../gguf/vocabulary.ts';
 import { modelName } from '../hub/cache.ts';
-import { type FloatModel, openFloatModel } from '../open/model.ts';
+import { type FloatModel, openFloatModel } from '../open/float.ts';
+import { openTokenizer } from '../open/tokenizer.ts';
 import { isPlan } from '../quant/checkpoint.ts';
-import { bytes, jsonOption, modelOption, print, printJson, progressLine, UsageError } from './terminal.ts';
+import { jsonOption, modelOption, print, printJson, progressLine, UsageError } from './terminal.ts';
 
 export const exportCommand = () =>
   new Command('export')
@@ -50,7 +52,7 @@ function exportModel({ out, model: path, format, type, json = false }: Options):
   try {
     const { metadata, tensors } = ggufOf(
       model.config,
-      model.program.weights,
+      model.program,
       type,
       modelName(path),
       `${path}/config.json`,
@@ -61,7 +63,7 @@ function exportModel({ out, model: path, format, type, json = false }: Options):
     const size = statSync(out).size;
     const count = Object.keys(tensors).length;
     if (json) printJson({ out, format, type, bytes: size, tensors: count, vocabulary: vocabulary.source });
-    else print(`${out}: ${bytes(size)}, ${count} tensors, ${type}, vocabulary of ${vocabulary.source}`);
+    else print(`${out}: ${sizeWords(size)}, ${count} tensors, ${type}, vocabulary of ${vocabulary.source}`);
   } finally {
     model.close();
   }
@@ -73,15 +75,10 @@ const SOURCES = /\.(?:safetensors|json)$/;
 function vocabularyFor(folder: Folder, { config }: FloatModel) {
   const rows = config.vocabSize;
   // the config of a Mamba that names no end of text has 0 (transformers, MambaConfig)
-  const { eosTokenId = 0 } = config;
-  const files = folder.list();
-  if (!files.includes('tokenizer.json'))
+  const eosTokenId = openTokenizer(folder, config).eosTokenId ?? config.eosTokenId ?? 0;
+  if (!folder.list().includes('tokenizer.json'))
     return { source: 'placeholders', keys: placeholderVocabulary({ rows, eosTokenId }) };
   const file = `${folder.name}/tokenizer.json`;
   const json = readJson(folder, 'tokenizer.json');
-  const about = files.includes('tokenizer_config.json')
-    ? readJson(folder, 'tokenizer_config.json')
-    : undefined;
-  const end = createTokenizer(json, about, file).eosTokenId ?? eosTokenId;
-  return { source: 'tokenizer.json', keys: vocabularyOf(json, file, { rows, eosTokenId: end }) };
+  return { source: 'tokenizer.json', keys: vocabularyOf(json, file, { rows, eosTokenId }) };
 }

@@ -1,5 +1,7 @@
 /** `quamba inspect`: what is in a model, and what a recipe makes of it. */
+
 import { Command } from 'commander';
+import { sizeWords } from '../eval/report/words.ts';
 import { using } from '../formats/bytes.ts';
 import { openFolder } from '../formats/disk.ts';
 import type { Program } from '../graph.ts';
@@ -10,7 +12,6 @@ import { statesBytes } from '../state.ts';
 import { BYTES, describe } from '../tensor.ts';
 import { diffLines } from './diff.ts';
 import {
-  bytes,
   countOrZero,
   jsonOption,
   modelOption,
@@ -139,7 +140,7 @@ function table(plan: Program, layer: number | undefined): string[] {
 }
 
 export function tensorsOf({ graph, weights }: Program) {
-  return graph.weights.map(name => {
+  return [...graph.weights.keys()].map(name => {
     const t = weights.read(name);
     return { name, type: describe(t), parameters: t.data.length, bytes: t.data.length * BYTES[t.dtype] };
   });
@@ -162,8 +163,8 @@ function summary({ model, config, recipe, scheme, calibration, ...sizes }: Summa
     ['recipe', `${recipe}  ${JSON.stringify(scheme)}`],
     ['calibrated on', from ?? 'nothing'],
     ['parameters', sizes.parameters.toLocaleString('en')],
-    ['in memory', bytes(sizes.bytes)],
-    ['state', `${bytes(sizes.stateBytes)} for a text of any length`],
+    ['in memory', sizeWords(sizes.bytes)],
+    ['state', `${sizeWords(sizes.stateBytes)} for a text of any length`],
     ['plan', `${sizes.nodes} nodes (--plan shows them)`],
     ['source', `${sizes.source.slice(0, 16)}…  (identity of the float weights)`],
   ]);

@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** The command line. Exit code 0; 1 when something failed; 2 for wrong usage. */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ablateCommand } from './ablate.ts';
 import { benchCommand } from './bench.ts';
@@ -14,8 +13,7 @@ import { pullCommand } from './pull.ts';
 import { quantizeCommand } from './quantize.ts';
 import { reportCommand } from './report.ts';
 import { UsageError } from './terminal.ts';
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+import { version } from './version.ts';
 
 const program = new Command('quamba')
   .description('Quantized inference of Mamba, with the same bits everywhere.')

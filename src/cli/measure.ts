@@ -1,15 +1,7 @@
 /** What every measurement needs, of `quamba bench` and of the programs in bench/. */
 import { cpus } from 'node:os';
 
-/** How many of `count` are done in a second, where `work` does them all. */
-export function rate(count: number, work: () => void): number {
-  const start = performance.now();
-  work();
-  return count / ((performance.now() - start) / 1000);
-}
-
-export const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[values.length >> 1];
+export { median, rate } from '../eval/speed.ts';
 
 /** Where and when: without it a figure says nothing. */
 export const machine = () => ({

@@ -1,7 +1,9 @@
 /** `quamba quantize`: a quantized checkpoint, as a folder that every command takes as --model. */
-import { mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+
+import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
+import { sizeWords } from '../eval/report/words.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
 import { savePlan } from '../quant/checkpoint.ts';
@@ -11,10 +13,10 @@ import { clips } from '../quant/search.ts';
 import { type Found, searched } from './search.ts';
 import {
   backendOption,
-  bytes,
   count,
   fraction,
   jsonOption,
+  makeFolder,
   modelOption,
   print,
   printJson,
@@ -95,12 +97,7 @@ async function chosenRecipe(options: Options): Promise<ReturnType<typeof recipeN
 
 /** Runs `fill` once the folder is there, so that a wrong path is known before an hour of calibration and not after it. */
 async function inNewFolder(path: string, fill: () => Promise<void>): Promise<void> {
-  let made: string | undefined;
-  try {
-    made = mkdirSync(path, { recursive: true });
-  } catch (error) {
-    throw new Error(`--out ${path}: cannot be made a folder (${(error as NodeJS.ErrnoException).code})`);
-  }
+  const made = makeFolder(path, '--out');
   try {
     await fill();
   } catch (error) {
@@ -143,6 +140,6 @@ async function quantize(options: Options): Promise<void> {
         calibration: model.info.calibration,
         ...(search && { search }),
       });
-    else print(`${target}: ${bytes(size)}, recipe ${recipe.name}`);
+    else print(`${target}: ${sizeWords(size)}, recipe ${recipe.name}`);
   });
 }

@@ -1,11 +1,11 @@
 /** The options --html and --svg of every command that measures, and what they write. */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Option } from 'commander';
 import { reportPage } from '../eval/report/page.ts';
 import { svgFiles } from '../eval/report/plots.ts';
 import type { Results } from '../eval/report/results.ts';
 import { writeFileAtomic } from '../formats/disk.ts';
+import { makeFolder } from './terminal.ts';
 
 export interface ReportOptions {
   readonly html?: string;
@@ -21,12 +21,7 @@ export const reportOptions = (): Option[] => [
 export function writeReport({ html, svg }: ReportOptions, results: Results): readonly string[] {
   const files =
     svg === undefined ? [] : svgFiles(results).map(([name, text]) => [join(svg, name), text] as const);
-  if (svg !== undefined)
-    try {
-      mkdirSync(svg, { recursive: true });
-    } catch (error) {
-      throw new Error(`--svg ${svg}: cannot be made a folder (${(error as NodeJS.ErrnoException).code})`);
-    }
+  if (svg !== undefined) makeFolder(svg, '--svg');
   const all = html === undefined ? files : [...files, [html, reportPage(results)] as const];
   for (const [path, text] of all) writeFileAtomic(path, [new TextEncoder().encode(text)]);
   return all.map(([path]) => path);

@@ -1,10 +1,9 @@
 /** `quamba report`: a page and plots from what other runs measured. */
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { joinResults } from '../eval/report/results.ts';
 import { parseJson } from '../formats/json.ts';
 import { type ReportOptions, reportOptions, writeReport } from './report-files.ts';
-import { jsonOption, print, printJson, UsageError } from './terminal.ts';
+import { jsonOption, print, printJson, readGiven, UsageError } from './terminal.ts';
 
 export const reportCommand = () => {
   const command = new Command('report')
@@ -28,16 +27,8 @@ Examples:
 function report(files: readonly string[], options: ReportOptions & { readonly json?: boolean }): void {
   if (options.html === undefined && options.svg === undefined)
     throw new UsageError('report: give --html FILE, --svg DIR, or both');
-  const parts = files.map(file => parseJson(read(file), file));
+  const parts = files.map(file => parseJson(readGiven(file), file));
   const written = writeReport(options, joinResults(parts, files));
   if (options.json) printJson({ files: written });
   else print(written.join('\n'));
-}
-
-function read(file: string): Uint8Array {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new UsageError(`${file}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
-  }
 }

@@ -1,12 +1,16 @@
 /** `quamba quantize --percentile search`: which p is the best for a model, found on its calibration text. */
 import { prepare } from '../backends/backend.ts';
-import { backend as backendOf, defaultBackend } from '../backends/index.ts';
+import { defaultBackend } from '../backends/index.ts';
+import { openBackend } from '../backends/node.ts';
 import { floatReference } from '../eval/fidelity.ts';
 import { openFolder } from '../formats/disk.ts';
-import { CALIBRATION_DEFAULTS, openFloatModel, openTokenizer } from '../open/model.ts';
+import { architectureOf } from '../model/index.ts';
+import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, textFile } from '../open/node.ts';
+import { CALIBRATION_DEFAULTS } from '../open/plan.ts';
+import { openTokenizer } from '../open/tokenizer.ts';
 import { heldOutOf, samplesOf } from '../quant/pipeline.ts';
-import type { Recipe } from '../quant/scheme.ts';
+import { checkWords, type Recipe } from '../quant/scheme.ts';
 import { type Search, searchPercentile, type Trial } from '../quant/search.ts';
 import { print, progressLine } from './terminal.ts';
 
@@ -33,11 +37,12 @@ export async function searched(options: SearchOf, recipe: Recipe): Promise<Found
   const folder = openFolder(path);
   const { config, program, close } = openFloatModel(folder);
   try {
+    checkWords(recipe, architectureOf(config));
     const tokens = openTokenizer(folder, config).encode(
       await (text === undefined ? CALIBRATION_TEXT : textFile(text)).read(),
     );
-    const chosen = backendOf(options.backend ?? defaultBackend());
-    const run = (part: typeof program) => prepare(chosen, part, { threads });
+    const { backend } = openBackend(options.backend ?? defaultBackend());
+    const run = (part: typeof program) => prepare(backend, part, { threads });
     const float = floatReference(program, heldOutOf(tokens, samples, window, HELD_OUT), run);
     const score = (plan: typeof program) => float.compare(plan).kl;
     const {

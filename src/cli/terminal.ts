@@ -2,10 +2,10 @@
  * What the commands share: reading option values, progress on stderr, and how an error ends the program.
  */
 
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
-import { backendNames } from '../backends/index.ts';
+import { backendNames } from '../backends/node.ts';
 import { parseJson } from '../formats/json.ts';
 import { modelFolder } from '../hub/cache.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
@@ -66,13 +66,30 @@ export const jsonOption = () => new Option('--json', 'print one JSON object');
 /** A row of the table by its name, or a recipe of the user's in a JSON file. */
 export function recipeNamed(name: string): { readonly name: string; readonly scheme: Recipe } {
   if (!name.endsWith('.json')) return { name, scheme: usage(() => recipe(name)) };
-  let file: Uint8Array;
-  try {
-    file = readFileSync(name);
-  } catch (error) {
-    throw new UsageError(`--recipe ${name}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
-  }
+  const file = readGiven(name, `--recipe ${name}`);
   return { name: basename(name, '.json'), scheme: usage(() => parseRecipe(parseJson(file, name), name)) };
+}
+
+/** Reads a file that the user named. One that cannot be read is wrong usage. */
+export function readGiven(path: string, what = path): Uint8Array {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new UsageError(`${what}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
+  }
+}
+
+/**
+ * Makes the folder that an option names, with those above it.
+ *
+ * @returns the first folder that was not there before
+ */
+export function makeFolder(path: string, option: string): string | undefined {
+  try {
+    return mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw new Error(`${option} ${path}: cannot be made a folder (${(error as NodeJS.ErrnoException).code})`);
+  }
 }
 
 /** Runs a check of what the user asked for; its failure is wrong usage. */
@@ -103,12 +120,3 @@ export function progressLine(label: string, quiet = false): (done: number, total
 
 export const print = (text: string): void => void process.stdout.write(`${text}\n`);
 export const printJson = (value: unknown): void => print(JSON.stringify(value));
-
-/** 29806304 → `29.8 MB`. */
-export function bytes(size: number): string {
-  const units = ['B', 'kB', 'MB', 'GB'];
-  let unit = 0;
-  let value = size;
-  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
-  return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
-}

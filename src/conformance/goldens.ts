@@ -5,22 +5,23 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { type Folder, using } from '../formats/bytes.ts';
 import { openFile, openFolder } from '../formats/disk.ts';
-import { readJson } from '../formats/json.ts';
 import { readSafetensors, type SafetensorsFile } from '../formats/safetensors.ts';
-import { createTokenizer } from '../formats/tokenizer.ts';
+import type { Config } from '../model/architecture.ts';
 import { once } from '../once.ts';
 import type { Attrs } from '../op.ts';
-import { openFloatModel } from '../open/model.ts';
+import { fileOf } from '../open/files.ts';
+import { openFloatModel } from '../open/float.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
+import { openTokenizer } from '../open/tokenizer.ts';
 import { needsCalibration } from '../quant/calibrate.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { recipes } from '../quant/recipes.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { loadStats } from '../quant/stats-file.ts';
+import { loadStats } from '../quant/stats.ts';
 import type { StateType } from '../state.ts';
 import type { Tensor } from '../tensor.ts';
+import type { Goldens, ModelUnderTest } from './case.ts';
 import { opNamesOf } from './plan.ts';
-import type { Goldens, ModelUnderTest } from './suite.ts';
 
 const folder = fileURLToPath(new URL('../../golden', import.meta.url));
 
@@ -86,19 +87,19 @@ export const goldensHash = (): string =>
 /** The embedded model under every recipe that it has the statistics for. Its weights are read, and its plans made, when a case runs. */
 export function embeddedModels(): readonly ModelUnderTest[] {
   const folder = openFolder(EMBEDDED_MODEL);
-  const { program, identity } = openFloatModel(folder);
-  const text = once(() => beginning(folder, 'validation.txt.gz'));
-  const fileOf = (name: string) => `stats.${name}.safetensors`;
+  const { config, program, identity } = openFloatModel(folder);
+  const text = once(() => beginning(folder, config, 'validation.txt.gz'));
   const here = new Set(folder.list());
   const ready = Object.entries(recipes).filter(
-    ([name, recipe]: [string, Recipe]) => here.has(fileOf(name)) || !needsCalibration(program, recipe),
+    ([name, recipe]: [string, Recipe]) =>
+      here.has(fileOf('stats', name)) || !needsCalibration(program, recipe),
   );
   return ready.map(([name, recipe]: [string, Recipe]) => ({
     name: 'embedded',
     recipe: name,
     float: () => program,
     plan: once(() => {
-      const file = fileOf(name);
+      const file = fileOf('stats', name);
       if (!here.has(file)) return planOf(program, recipe);
       return planOf(
         program,
@@ -114,12 +115,8 @@ export function embeddedModels(): readonly ModelUnderTest[] {
 /** Enough for every case, and no more: to tokenise the whole takes a second. */
 const CHARACTERS = 4000;
 
-function beginning(folder: Folder, file: string): Int32Array {
-  const tokenizer = createTokenizer(
-    readJson(folder, 'tokenizer.json'),
-    readJson(folder, 'tokenizer_config.json'),
-    `${folder.name}/tokenizer.json`,
-  );
+function beginning(folder: Folder, config: Config, file: string): Int32Array {
+  const tokenizer = openTokenizer(folder, config);
   const text = using(folder, file, source => gunzipSync(source.read(0, source.size)).toString('utf8'));
   return tokenizer.encode(text.slice(0, CHARACTERS));
 }

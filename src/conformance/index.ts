@@ -4,17 +4,21 @@
  *   import { conformance } from 'quamba/conformance';
  *   for (const c of conformance(backend)) test(c.address, () => assert.equal(c.run().outcome, 'pass'));
  */
+export { Unsupported } from '../backends/backend.ts';
 export { broken, brokenBackends } from './broken/index.ts';
-export {
-  type Case,
-  type Mismatch,
-  type Outcome,
-  type Profile,
-  type Tolerance,
-  Unsupported,
-  type Vectors,
-  type Verdict,
-} from './cases/case.ts';
+export type {
+  Case,
+  ConformanceOptions,
+  Golden,
+  Goldens,
+  Mismatch,
+  ModelUnderTest,
+  Outcome,
+  Profile,
+  Tolerance,
+  Vectors,
+  Verdict,
+} from './case.ts';
 export { renderHtml } from './report/html.ts';
 export { renderJUnit } from './report/junit.ts';
 export { renderMarkdown } from './report/markdown.ts';
@@ -28,10 +32,4 @@ export {
   renderText,
   runAll,
 } from './report/report.ts';
-export {
-  type ConformanceOptions,
-  conformance,
-  type Golden,
-  type Goldens,
-  type ModelUnderTest,
-} from './suite.ts';
+export { conformance } from './suite.ts';

@@ -8,7 +8,7 @@ import { planOf } from '../quant/pipeline.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import { formsOf, interpret, opsOf } from '../run.ts';
 import { type Data, type Tensor, tensor } from '../tensor.ts';
-import type { Profile, Tolerance } from './cases/case.ts';
+import type { Profile, Tolerance } from './case.ts';
 import { compare } from './judge/compare.ts';
 import { U } from './judge/doubt.ts';
 import { type Finding, worstOf } from './judge/judge.ts';
@@ -169,11 +169,11 @@ function roundingLimit(expected: Tensor, program: Program, length: number) {
 }
 
 /** How many roundings lie behind a result: for each node the length of its sum, and 8 for what comes after it. */
-function roundingsOf({ graph, weights }: Program, length: number): number {
-  const types = inferTypes({ graph, weights });
+function roundingsOf({ graph }: Program, length: number): number {
+  const types = inferTypes(graph);
   const sizes = flatten(graph.nodes).map(({ op, in: inputs }) => {
     const [first] = Object.values(inputs);
-    const width = (types.get(inputs.x ?? first)?.shape ?? weights.shape(inputs.x ?? first)).at(-1);
+    const width = types.get(inputs.x ?? first)!.shape.at(-1);
     return 8 + (op.name === selectiveScan.name ? length : typeof width === 'number' ? width : 0);
   });
   return sizes.reduce((sum, size) => sum + size, 0);

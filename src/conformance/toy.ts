@@ -5,14 +5,14 @@
  */
 
 import { type Program, weightsOf } from '../graph.ts';
-import type { MambaConfig } from '../model/config.ts';
-import { mamba } from '../model/mamba.ts';
+import { graphOf } from '../model/index.ts';
+import type { MambaConfig } from '../model/mamba.ts';
 import { once } from '../once.ts';
 import { calibrate, needsCalibration } from '../quant/calibrate.ts';
-import type { Stats } from '../quant/lower.ts';
 import { planOf } from '../quant/pipeline.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { type Tensor, tensor } from '../tensor.ts';
+import type { Stats } from '../quant/stats.ts';
+import { sizeOf, type Tensor, tensor } from '../tensor.ts';
 import { random } from '../text/random.ts';
 
 /** f32 values that are spread about 0 with a variance of about `spread`². */
@@ -60,51 +60,67 @@ export const toys = once((): readonly Toy[] => [
   makeToy('toy-20', twenty, 3),
 ]);
 
+/** One value after the other of a weight. */
+type Maker = (shape: readonly number[], normal: (spread: number) => number) => (i: number) => number;
+
+const spread =
+  (of: (shape: readonly number[]) => number, mean = 0): Maker =>
+  (shape, normal) =>
+  () =>
+    mean + normal(of(shape));
+/** Channels that stick out. */
+const isLarge = (channel: number) => channel % 17 === 3;
+
+/** How each kind of weight is made, by the end of its name. */
+const makers: readonly (readonly [end: string, maker: Maker])[] = [
+  ['embeddings.weight', spread(() => 1)],
+  ['lm_head.weight', spread(() => 1)],
+  ['norm.weight', (_, normal) => () => 1 + 0.2 * normal(1)],
+  ['norm_f.weight', (_, normal) => () => 1 + 0.2 * normal(1)],
+  ['in_proj.weight', spread(([, m]) => 1.5 / Math.sqrt(m))],
+  [
+    'conv1d.weight',
+    ([, k], normal) =>
+      i =>
+        (isLarge((i / k) >> 0) ? 2 : 1) * normal(0.6),
+  ],
+  ['x_proj.weight', spread(([, d]) => 1 / Math.sqrt(d))],
+  ['dt_proj.weight', spread(() => 0.25)],
+  ['dt_proj.bias', spread(() => 1, -2)],
+  [
+    'A_log',
+    ([, n], normal) =>
+      i =>
+        [0, 0.69, 1.1, 1.39][i % n] + normal(0.05),
+  ],
+  ['.D', (_, normal) => i => (isLarge(i + 5) ? 40 : 1) * (1 + normal(0.2))],
+  [
+    'out_proj.weight',
+    ([, d], normal) =>
+      i =>
+        (isLarge((i % d) + 5) ? 0.025 : 1) * normal(1 / Math.sqrt(d)),
+  ],
+  ['.bias', spread(() => 0.1)],
+];
+
 function makeToy(name: string, config: MambaConfig, seed: number): Toy {
   const next = random(seed);
-  const { dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, vocabSize: v } = config;
+  const normal = (of: number) => noise(1, next, of)[0];
+  const graph = graphOf(config);
   const tensors = new Map<string, Tensor>();
-  const set = (ref: string, shape: number[], make: (i: number) => number) => {
-    const size = shape.reduce((a, b) => a * b, 1);
-    tensors.set(
-      ref,
-      tensor(
-        Float32Array.from({ length: size }, (_, i) => make(i)),
-        shape,
-      ),
-    );
-  };
-  const normal = (spread: number) => () => noise(1, next, spread)[0];
-  const large = (channel: number) => channel % 17 === 3;
-
-  set('backbone.embeddings.weight', [v, m], normal(1));
-  for (let layer = 0; layer < config.layers; layer++) {
-    const at = (ref: string) => `backbone.layers.${layer}.${ref}`;
-    set(at('norm.weight'), [m], () => 1 + 0.2 * normal(1)());
-    set(at('mixer.in_proj.weight'), [2 * d, m], normal(1.5 / Math.sqrt(m)));
-    if (config.useBias) set(at('mixer.in_proj.bias'), [2 * d], normal(0.1));
-    set(at('mixer.conv1d.weight'), [d, k], i => (large((i / k) >> 0) ? 2 : 1) * normal(0.6)());
-    if (config.useConvBias) set(at('mixer.conv1d.bias'), [d], normal(0.1));
-    set(at('mixer.x_proj.weight'), [r + 2 * n, d], normal(1 / Math.sqrt(d)));
-    set(at('mixer.dt_proj.weight'), [d, r], normal(0.25));
-    set(at('mixer.dt_proj.bias'), [d], () => -2 + normal(1)());
-    set(at('mixer.A_log'), [d, n], i => [0, 0.69, 1.1, 1.39][i % n] + normal(0.05)());
-    set(at('mixer.D'), [d], i => (large(i + 5) ? 40 : 1) * (1 + normal(0.2)()));
-    set(
-      at('mixer.out_proj.weight'),
-      [m, d],
-      i => (large((i % d) + 5) ? 0.025 : 1) * normal(1 / Math.sqrt(d))(),
-    );
-    if (config.useBias) set(at('mixer.out_proj.bias'), [m], normal(0.1));
+  for (const [ref, { shape }] of graph.weights) {
+    const [, make] = makers.find(([end]) => ref.endsWith(end))!;
+    const value = make(shape, normal);
+    const data = Float32Array.from({ length: sizeOf(shape) }, (_, i) => value(i));
+    tensors.set(ref, tensor(data, shape));
   }
-  set('backbone.norm_f.weight', [m], () => 1 + 0.2 * normal(1)());
-  if (!config.tieEmbeddings) set('lm_head.weight', [v, m], normal(1));
 
-  const tokens = (size: number) => Int32Array.from({ length: size }, () => Math.floor(next() * v));
+  const tokens = (size: number) =>
+    Int32Array.from({ length: size }, () => Math.floor(next() * config.vocabSize));
   return {
     name,
     config,
-    program: { graph: mamba(config), weights: weightsOf(tensors) },
+    program: { graph, weights: weightsOf(tensors) },
     samples: Array.from({ length: 6 }, () => tokens(32)),
     text: tokens(32),
   };

@@ -5,12 +5,14 @@
 import type { Program } from '../graph.ts';
 import { calibrate } from '../quant/calibrate.ts';
 import { a8, clip, type Recipe } from '../quant/scheme.ts';
+import { PERCENTILES } from '../quant/search.ts';
 import { type Prepare, samplesBySeed } from './calibrations.ts';
-import { floatReference, windowsOf } from './fidelity.ts';
+import { floatReference } from './fidelity.ts';
 import { type LayerErrors, measureLayers, type NamedPlan } from './layer-error.ts';
 import { measureOutliers, type Outliers } from './outliers.ts';
 import { measureSensitivity, type Sensitivity, siteArms } from './sensitivity.ts';
-import { arms, measureTechniques, PERCENTILES, type Techniques } from './techniques.ts';
+import { arms, measureTechniques, type Techniques } from './techniques.ts';
+import { windowsOf } from './windows.ts';
 
 export const PARTS = ['techniques', 'outliers', 'sites', 'layers'] as const;
 export type Part = (typeof PARTS)[number];

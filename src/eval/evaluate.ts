@@ -5,7 +5,6 @@
  * The float model stays loaded beside the others, since each window is compared with it; of the others as many are loaded at
  * a time as `together` says, each group on all windows before the next. The figures do not depend on it.
  */
-import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Model } from '../open/model.ts';
 import { bytesOf, hasher, identity } from '../plan/identity.ts';
 import type { Recipe } from '../quant/scheme.ts';
@@ -15,12 +14,12 @@ import { BYTES, sizeOf, type Tensor } from '../tensor.ts';
 import { likelihoods, request } from './likelihood.ts';
 import {
   difference,
+  type EvaluationFigures,
   ofShard,
   PARTIAL_FORMAT,
   type PartialResult,
   partOf,
   type RecipePart,
-  type Report,
   remaining,
   reportOf,
   type Settings,
@@ -29,6 +28,7 @@ import {
 import { measureWindow } from './perplexity.ts';
 import { speeds } from './speed.ts';
 import { type Item, scoreItem, type TaskName } from './tasks.ts';
+import { windowsOf } from './windows.ts';
 
 export interface Evaluation {
   readonly recipes: readonly { readonly name: string; readonly scheme: Recipe }[];
@@ -70,7 +70,7 @@ export interface Evaluated {
   /** All that was measured, to be kept or merged. */
   readonly partial: PartialResult;
   /** The figures: what --json prints. */
-  readonly report: Report;
+  readonly report: EvaluationFigures;
 }
 
 /** @throws Error in one sentence; RangeError for a text that is shorter than a window. */
@@ -92,7 +92,10 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
   const open = async (recipe: Evaluation['recipes'][number]): Promise<Row> => {
     const model = await load(recipe);
     opened.push(model);
-    if (evaluation.text) tokens ??= windowsOf(model.tokenizer, evaluation.text);
+    if (evaluation.text) {
+      const { name, text, window, limit } = evaluation.text;
+      tokens ??= windowsOf(model.tokenizer.encode(text), window, limit, name);
+    }
     partial ??= begun(model, settings, shard);
     const windows = tokens ? tokens.length : null;
     if (partial.windows !== null && partial.windows !== windows)
@@ -209,7 +212,7 @@ function partFor(
   where: string,
 ): RecipePart {
   const hash = hasher();
-  const ofPlan = identity(plan.weights, plan.graph.weights, [scheme, info.source]);
+  const ofPlan = identity(plan.weights, plan.graph.weights.keys(), [scheme, info.source]);
   hash.update(new TextEncoder().encode(ofPlan));
   for (const window of windows ?? [])
     hash.update(bytesOf({ dtype: 'i32', shape: [window.length], data: window }));
@@ -225,7 +228,7 @@ function partFor(
   const part: RecipePart = {
     recipe: name,
     identity: own,
-    bytes: sizes(plan.graph.weights.map(ref => plan.weights.read(ref))),
+    bytes: sizes([...plan.graph.weights.keys()].map(ref => plan.weights.read(ref))),
     stateBytes: statesBytes(plan.graph.states, 0),
     speed: { prefill: [], decode: [] },
     windows: [],
@@ -233,20 +236,6 @@ function partFor(
   };
   partial.parts.push(part);
   return part;
-}
-
-/** The windows of a text within its limit. */
-function windowsOf(tokenizer: Tokenizer, { name, text, window, limit }: EvaluatedText): Int32Array[] {
-  if (!Number.isInteger(window) || window < 2)
-    throw new RangeError(`window expected a whole number >= 2; got ${window}`);
-  const tokens = tokenizer.encode(text);
-  const count = Math.floor(Math.min(tokens.length, limit ?? tokens.length) / window);
-  if (tokens.length < window)
-    throw new RangeError(
-      `${name}: text expected at least ${window} tokens (one window); got ${tokens.length}`,
-    );
-  if (count < 1) throw new RangeError(`limit expected at least ${window} tokens (one window); got ${limit}`);
-  return Array.from({ length: count }, (_, i) => tokens.subarray(i * window, (i + 1) * window));
 }
 
 function measureSpeeds(rows: readonly Row[], rounds: number): void {

@@ -7,6 +7,7 @@
 
 import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
+import { distribution, divergence, likeliest, logSum, rowsOf } from '../text/logits.ts';
 import type { Prepare } from './calibrations.ts';
 
 export interface Fidelity {
@@ -31,22 +32,6 @@ export interface FloatReference {
   compare(program: Program): Fidelity & { readonly blocks: Blocks };
 }
 
-/**
- * The whole windows of a text, without overlap, of `limit` tokens at most.
- *
- * @throws RangeError where not one window fits.
- */
-export function windowsOf(tokens: Int32Array, window: number, limit: number): readonly Int32Array[] {
-  if (!Number.isInteger(window) || window < 2)
-    throw new RangeError(`window expected a whole number >= 2; got ${window}`);
-  const count = Math.floor(Math.min(tokens.length, limit) / window);
-  if (count < 1)
-    throw new RangeError(
-      `text expected at least ${window} tokens (one window); got ${Math.min(tokens.length, limit)}`,
-    );
-  return Array.from({ length: count }, (_, i) => tokens.subarray(i * window, (i + 1) * window));
-}
-
 /** Runs the float model over the windows. `onWindow` is called after each window of every program that is compared. */
 export function floatReference(
   float: Program,
@@ -55,18 +40,16 @@ export function floatReference(
   onWindow: () => void = () => {},
 ): FloatReference {
   const predictions = windows.reduce((sum, { length }) => sum + length - 1, 0);
-  const logits: Float32Array[] = [];
-  const logSums: Float64Array[] = [];
+  const reference: { readonly logits: Float32Array; readonly z: number }[][] = [];
   let nll = 0;
-  each(float, windows, prepare, (data, window, vocab) => {
-    const sums = new Float64Array(window.length - 1);
-    for (let t = 0; t < sums.length; t++) {
-      const row = data.subarray(t * vocab, (t + 1) * vocab);
-      sums[t] = logSum(row);
-      nll += sums[t] - row[window[t + 1]];
-    }
-    logits.push(data);
-    logSums.push(sums);
+  each(float, windows, prepare, (rows, window) => {
+    reference.push(
+      rows.map((logits, t) => {
+        const z = logSum(logits);
+        nll += z - logits[window[t + 1]];
+        return { logits, z };
+      }),
+    );
     onWindow();
   });
   const nats = nll / predictions;
@@ -81,14 +64,14 @@ export function floatReference(
       let kl = 0;
       let same = 0;
       let w = 0;
-      each(program, windows, prepare, (data, window, vocab) => {
-        for (let t = 0; t < window.length - 1; t++) {
-          const p = logits[w].subarray(t * vocab, (t + 1) * vocab);
-          const q = data.subarray(t * vocab, (t + 1) * vocab);
+      each(program, windows, prepare, (rows, window) => {
+        for (const [t, q] of rows.entries()) {
+          const { logits, z } = reference[w][t];
+          const p = distribution(logits, z);
           const zq = logSum(q);
           losses[at++] = zq - q[window[t + 1]];
-          kl += divergenceOf(p, logSums[w][t], q, zq);
-          if (likeliest(p) === likeliest(q)) same++;
+          kl += divergence(p, q, zq);
+          if (p.likeliest === likeliest(q)) same++;
         }
         w++;
         onWindow();
@@ -128,46 +111,21 @@ function blocksOf(losses: Float64Array): Blocks {
   });
 }
 
-/** Feeds each window from an empty state and shows its logits f32[l · v]. */
+/** Feeds each window from an empty state and shows the logits that predict its next tokens: a row for all but the last. */
 function each(
   program: Program,
   windows: readonly Int32Array[],
   prepare: Prepare,
-  see: (logits: Float32Array, window: Int32Array, vocab: number) => void,
+  see: (rows: readonly Float32Array[], window: Int32Array) => void,
 ): void {
   const executable: Executable = prepare(program);
   try {
     const sequence = executable.open();
     for (const window of windows) {
       sequence.load();
-      const { data, shape } = sequence.feed(window);
-      see(data, window, shape[1]);
+      see(rowsOf(sequence.feed(window).data, window.length).slice(0, -1), window);
     }
   } finally {
     executable.dispose?.();
   }
-}
-
-/** Σ p log (p / q), from logits and their log Σ e^logit. */
-function divergenceOf(p: Float32Array, zp: number, q: Float32Array, zq: number): number {
-  let sum = 0;
-  for (let i = 0; i < p.length; i++) {
-    const logP = p[i] - zp;
-    sum += Math.exp(logP) * (logP - (q[i] - zq));
-  }
-  return sum;
-}
-
-function logSum(logits: Float32Array): number {
-  let max = Number.NEGATIVE_INFINITY;
-  for (const logit of logits) if (logit > max) max = logit;
-  let total = 0;
-  for (const logit of logits) total += Math.exp(logit - max);
-  return max + Math.log(total);
-}
-
-function likeliest(logits: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
-  return best;
 }

@@ -4,9 +4,10 @@
  *   relative error = ‖h_plan − h‖ / ‖h‖         SNR = −20 log₁₀ (relative error)    in dB, over all tokens and channels
  */
 import { type Node, type Program, type Ref, writes } from '../graph.ts';
+import { groupBy } from '../group-by.ts';
 import { transform } from '../quant/lower.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { groupBy, type Prepare } from './calibrations.ts';
+import type { Prepare } from './calibrations.ts';
 
 export interface LayerError {
   readonly layer: number;

@@ -9,7 +9,7 @@
  */
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Session } from '../session.ts';
-import { likeliest, rowsOf, surprise } from './perplexity.ts';
+import { likeliest, rowsOf, surprise } from '../text/logits.ts';
 
 /** The longest input that a model is given; longer ones lose their beginning (the paper's setting). */
 export const MOST_TOKENS = 2048;

@@ -4,8 +4,8 @@
  */
 import type { Program, Ref, SiteNode } from '../graph.ts';
 import { fwht } from '../ops/fwht.ts';
+import { channelAbsmax } from '../quant/accumulators.ts';
 import { quantileOfAbs } from '../quant/ranges.ts';
-import { channelAbsmax } from '../quant/transforms.ts';
 import { tensor } from '../tensor.ts';
 import type { Prepare } from './calibrations.ts';
 import { type Histogram, histogramObserver, type Shape, shapeObserver, sortedChannels } from './moments.ts';

@@ -3,7 +3,7 @@
  * it, and the parts of several machines are joined. It holds the sums of each window and the scores of each item, and no
  * figure: those are made at the end, from all of them in order, so that no sharding changes a digit.
  */
-import { isObject, show } from '../formats/json.ts';
+import { array, isObject, object, show } from '../formats/json.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import { type Perplexity, perplexityOf, type WindowSums } from './perplexity.ts';
 import { median, type Speed } from './speed.ts';
@@ -62,7 +62,7 @@ export interface PartialResult {
 }
 
 /** What --json prints of one recipe. */
-export interface Result extends Partial<Perplexity> {
+export interface RecipeFigures extends Partial<Perplexity> {
   readonly recipe: string;
   readonly bytes: number;
   readonly stateBytes: number;
@@ -78,16 +78,16 @@ export interface Result extends Partial<Perplexity> {
 }
 
 /** What --json prints. */
-export interface Report {
+export interface EvaluationFigures {
   readonly model: string;
   readonly backend: string;
   readonly text?: { readonly name: string; readonly window: number; readonly windows: number | null };
   /** `1/4` where it is a part of a run. */
   readonly shard?: string;
-  readonly results: readonly Result[];
+  readonly results: readonly RecipeFigures[];
 }
 
-export function reportOf(partial: PartialResult): Report {
+export function reportOf(partial: PartialResult): EvaluationFigures {
   const { model, backend, settings, shard, windows } = partial;
   const { text } = settings;
   return {
@@ -100,7 +100,7 @@ export function reportOf(partial: PartialResult): Report {
 }
 
 /** The figures of what is there, a recipe at a time, in the order of the settings. */
-function resultsOf({ settings, parts }: PartialResult): Result[] {
+function resultsOf({ settings, parts }: PartialResult): RecipeFigures[] {
   return settings.recipes.flatMap(({ name }) => {
     const part = parts.find(({ recipe }) => recipe === name);
     if (!part) return [];
@@ -129,9 +129,9 @@ export function parsePartial(value: unknown, where: string): PartialResult {
     throw new Error(
       `${where}: format version ${show(value.version)} is not known; this quamba reads version ${PARTIAL_FORMAT.version}`,
     );
-  const { settings, shard, parts } = value;
-  if (!isObject(settings) || !isObject(shard) || !Array.isArray(parts))
-    throw new Error(`${where}: expected settings, a shard and parts; it is damaged`);
+  object(value.settings, `${where}: settings`);
+  object(value.shard, `${where}: shard`);
+  array(value.parts, `${where}: parts`);
   return value as unknown as PartialResult;
 }
 

@@ -2,12 +2,12 @@
  * Which activation costs what: one site quantized and all else float, and all quantized but one.
  */
 import type { Program } from '../graph.ts';
-import { blockSites, type Site } from '../model/mamba.ts';
-import type { Stats } from '../quant/lower.ts';
+import { blockSites, type Site } from '../model/index.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { a8, clip, hadamard, type Recipe, type SiteScheme, w8 } from '../quant/scheme.ts';
+import type { Stats } from '../quant/stats.ts';
 import type { Prepare } from './calibrations.ts';
-import { calibrateAll } from './calibrations.ts';
+import { calibrateEach } from './calibrations.ts';
 import type { Fidelity, FloatReference } from './fidelity.ts';
 
 export interface SiteRow extends Fidelity {
@@ -76,7 +76,7 @@ export function measureSensitivity(
 ): Sensitivity {
   const whole = (at: Recipe['at']): Recipe => ({ acts: a8, at });
   const recipes = [whole({ scanIn: clip(p) }), whole({}), whole({ scanIn: clip(p), scanOut: hadamard })];
-  const [clipped, plain, both] = calibrateAll(program, recipes, samples, { prepare, onProgress: onSample });
+  const [clipped, plain, both] = calibrateEach(program, recipes, samples, { prepare, onProgress: onSample });
   const statsOf = ({ recipe }: SiteArm): Stats =>
     recipe.at?.scanOut?.basis === 'hadamard'
       ? both

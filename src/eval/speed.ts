@@ -31,7 +31,8 @@ export function speeds(models: readonly Model[], rounds: number): Speed[] {
   return seen;
 }
 
-function rate(count: number, work: () => void): number {
+/** How many of `count` are done in a second, where `work` does them all. */
+export function rate(count: number, work: () => void): number {
   const start = performance.now();
   work();
   return count / ((performance.now() - start) / 1000);

@@ -6,14 +6,12 @@
 import type { Program } from '../graph.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { a8, clip, hadamard, type Recipe, w8 } from '../quant/scheme.ts';
-import { calibrateAll, type Prepare } from './calibrations.ts';
+import { PERCENTILES } from '../quant/search.ts';
+import { calibrateEach, type Prepare } from './calibrations.ts';
 import { type Blocks, type Fidelity, type FloatReference, pairedDifference } from './fidelity.ts';
 
 export const TECHNIQUES = ['baseline', 'clip', 'rotate', 'both'] as const;
 export type TechniqueName = (typeof TECHNIQUES)[number];
-
-/** The values of p that are tried. 1 is the moving average of each sample's largest |u|, not the largest of all. */
-export const PERCENTILES = [1, 0.99999, 0.9999, 0.9995, 0.999] as const;
 
 export interface Technique {
   readonly name: TechniqueName;
@@ -39,11 +37,11 @@ export function arms(percentiles: readonly number[] = PERCENTILES): readonly Arm
 }
 
 /** One arm with one seed's calibration. */
-export interface Trial extends Fidelity {
+export interface SeedFidelity extends Fidelity {
   readonly seed: number;
 }
 export interface TechniqueRow extends Technique {
-  readonly trials: readonly Trial[];
+  readonly trials: readonly SeedFidelity[];
   /** Of `change`, over the trials. */
   readonly mean: number;
   readonly min: number;
@@ -55,7 +53,8 @@ export interface Claim {
   readonly better: Technique;
   readonly worse: Technique;
 }
-export interface Verdict extends Claim {
+/** What was measured of a claim. */
+export interface Order extends Claim {
   /** Mean nats of `worse` − `better`, over seeds and predictions, and its standard error over blocks of predictions. */
   readonly difference: number;
   readonly error: number;
@@ -70,7 +69,7 @@ export interface Techniques {
   readonly seeds: readonly number[];
   readonly predictions: number;
   readonly rows: readonly TechniqueRow[];
-  readonly verdicts: readonly Verdict[];
+  readonly verdicts: readonly Order[];
 }
 
 /**
@@ -94,11 +93,11 @@ export function measureTechniques(
   },
 ): Techniques {
   const all = arms(percentiles);
-  const trials: Trial[][] = all.map(() => []);
+  const trials: SeedFidelity[][] = all.map(() => []);
   const blocks: Blocks[][] = all.map(() => []);
   for (const seed of seeds) {
     const recipes = all.map(({ recipe }) => recipe);
-    const stats = calibrateAll(program, recipes, samplesOfSeed(seed), { prepare, onProgress: onSample });
+    const stats = calibrateEach(program, recipes, samplesOfSeed(seed), { prepare, onProgress: onSample });
     for (const [i, { recipe }] of all.entries()) {
       const { blocks: losses, ...fidelity } = reference.compare(planOf(program, recipe, stats[i]));
       trials[i].push({ seed, ...fidelity });
@@ -153,10 +152,10 @@ export function judge(
   rows: readonly TechniqueRow[],
   blocks: readonly (readonly Blocks[])[],
   asked: readonly Claim[],
-): readonly Verdict[] {
+): readonly Order[] {
   const indexOf = ({ name, p }: Technique): number =>
     rows.findIndex(row => row.name === name && (p === undefined || row.p === p));
-  return asked.map(({ better, worse }): Verdict => {
+  return asked.map(({ better, worse }): Order => {
     const [b, w] = [indexOf(better), indexOf(worse)];
     const { mean, error } = pairedDifference(average(blocks[w]), average(blocks[b]));
     const seedsApart = rows[b].max < rows[w].min || rows[w].max < rows[b].min;

@@ -66,6 +66,37 @@ export function unexpected(where: string, expected: string, got: unknown): never
   throw new TypeError(`${where} expected ${expected}; got ${show(got)}`);
 }
 
+/*
+ * Readers: each returns the value that it is given, typed, or throws a TypeError that says what was expected at `where`.
+ */
+
+/** An object; with `keys`, one that has no other fields. */
+export function object(value: unknown, where: string, keys?: readonly string[]): JsonObject {
+  if (!isObject(value)) return unexpected(where, 'an object', value);
+  const unknown = keys && Object.keys(value).find(key => !keys.includes(key));
+  if (unknown !== undefined)
+    throw new TypeError(`${where}: no field ${show(unknown)}; expected ${keys!.join(', ')}`);
+  return value;
+}
+
+export const array = (value: unknown, where: string): readonly unknown[] =>
+  Array.isArray(value) ? value : unexpected(where, 'an array', value);
+
+export const string = (value: unknown, where: string): string =>
+  typeof value === 'string' ? value : unexpected(where, 'a string', value);
+
+export const number = (
+  value: unknown,
+  where: string,
+  expected: string,
+  holds: (x: number) => boolean,
+): number => (typeof value === 'number' && holds(value) ? value : unexpected(where, expected, value));
+
+export const oneOf = <T>(value: unknown, where: string, values: readonly T[]): T =>
+  (values as readonly unknown[]).includes(value)
+    ? (value as T)
+    : unexpected(where, values.join(' or '), value);
+
 /** A value in a few words: `"silu"`, `[2, 1.5]`, `an object`. Never long, never deep. */
 export function show(value: unknown): string {
   if (Array.isArray(value))

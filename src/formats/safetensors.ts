@@ -35,7 +35,7 @@ const ARRAYS = {
   I32: Int32Array,
   I64: Int32Array,
 } as const;
-const DTYPES = { F32: 'f32', F16: 'f32', BF16: 'f32', I8: 'i8', I32: 'i32', I64: 'i32' } as const;
+export const DTYPES = { F32: 'f32', F16: 'f32', BF16: 'f32', I8: 'i8', I32: 'i32', I64: 'i32' } as const;
 type ReadableDType = keyof typeof ARRAYS;
 
 const MOST_HEADER_BYTES = 100_000_000; // the official limit

@@ -10,8 +10,10 @@
  * Source  llama.cpp, src/models/mamba.cpp, src/models/mamba-base.cpp, conversion/mamba.py
  */
 
-import type { Weights } from '../graph.ts';
-import type { MambaConfig } from '../model/config.ts';
+import type { Program, Ref } from '../graph.ts';
+import type { Config } from '../model/architecture.ts';
+import { falconMamba } from '../model/falcon-mamba.ts';
+import { type MambaConfig, mamba } from '../model/mamba.ts';
 import { negExp } from '../ops/neg-exp.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Gguf, GgufTensor, GgufValue } from './file.ts';
@@ -27,6 +29,8 @@ export type Storage = keyof typeof storage;
 
 /** Mamba has no longest text; llama.cpp's converter says this. */
 const CONTEXT = 2 ** 20;
+/** llama.cpp's name of the convolution's bias, which must be there. */
+const CONV_BIAS = 'ssm_conv1d.bias';
 
 /**
  * The model without a vocabulary; tensors are read when their turn comes. Vectors, the convolution, A and D are F32 in
@@ -37,15 +41,20 @@ const CONTEXT = 2 ** 20;
  * @throws RangeError for a model that llama.cpp cannot run.
  */
 export function ggufOf(
-  config: MambaConfig,
-  weights: Weights,
+  config: Config,
+  program: Program,
   stored: Storage,
   name: string,
   where = 'config',
 ): Gguf {
+  if (!isMamba(config))
+    throw new RangeError(`${where}: architecture expected mamba or falcon-mamba; got ${config.architecture}`);
   checkExpressible(config, where);
-  return { metadata: metadataOf(config, stored, name), tensors: tensorsOf(config, weights, stored) };
+  return { metadata: metadataOf(config, stored, name), tensors: tensorsOf(config, program, stored) };
 }
+
+const isMamba = (config: Config): config is MambaConfig =>
+  [mamba.name, falconMamba.name].some(name => name === config.architecture);
 
 function checkExpressible({ dInner, dModel, useBias }: MambaConfig, where: string): void {
   if (dInner !== 2 * dModel)
@@ -79,35 +88,59 @@ function metadataOf(config: MambaConfig, stored: Storage, name: string): Record<
   };
 }
 
-function tensorsOf(config: MambaConfig, weights: Weights, stored: Storage): Record<string, GgufTensor> {
-  const { matrix: type, block } = storage[stored];
-  const vector = (ref: string, change?: (x: Tensor) => Tensor) => lazy(weights, 'F32', ref, change);
-  const matrix = (ref: string, change?: (x: Tensor) => Tensor) =>
-    lazy(weights, weights.shape(ref).at(-1)! % block === 0 ? type : 'F32', ref, change);
+interface Named {
+  /** llama.cpp's name. */
+  readonly name: string;
+  /** `matrix`: stored as asked, where its rows are whole blocks. */
+  readonly as: 'matrix' | 'vector';
+  readonly change?: (x: Tensor, config: MambaConfig) => Tensor;
+}
+const matrix = (name: string, change?: Named['change']): Named => ({ name, as: 'matrix', change });
+const vector = (name: string, change?: Named['change']): Named => ({ name, as: 'vector', change });
 
-  const tensors: Record<string, GgufTensor> = {
-    'token_embd.weight': matrix('backbone.embeddings.weight'),
-    'output_norm.weight': vector('backbone.norm_f.weight'),
-  };
-  if (!config.tieEmbeddings) tensors['output.weight'] = matrix('lm_head.weight');
-  for (let layer = 0; layer < config.layers; layer++) {
-    const from = `backbone.layers.${layer}`;
-    const to = `blk.${layer}`;
-    Object.assign(tensors, {
-      [`${to}.attn_norm.weight`]: vector(`${from}.norm.weight`),
-      [`${to}.ssm_in.weight`]: matrix(`${from}.mixer.in_proj.weight`),
-      [`${to}.ssm_conv1d.weight`]: vector(`${from}.mixer.conv1d.weight`),
-      [`${to}.ssm_conv1d.bias`]: config.useConvBias
-        ? vector(`${from}.mixer.conv1d.bias`)
-        : { type: 'F32', shape: [config.dInner], data: new Float32Array(config.dInner) },
-      [`${to}.ssm_x.weight`]: matrix(`${from}.mixer.x_proj.weight`, scaled(mixerScale(config))),
-      [`${to}.ssm_dt.weight`]: matrix(`${from}.mixer.dt_proj.weight`),
-      [`${to}.ssm_dt.bias`]: vector(`${from}.mixer.dt_proj.bias`),
-      [`${to}.ssm_a`]: vector(`${from}.mixer.A_log`, x => negExp({ x: x as Tensor<'f32'> }).y),
-      [`${to}.ssm_d`]: vector(`${from}.mixer.D`),
-      [`${to}.ssm_out.weight`]: matrix(`${from}.mixer.out_proj.weight`),
-    });
+/** Our names of the weights outside of the blocks, and what llama.cpp makes of each. */
+const OUTER: ReadonlyMap<string, Named> = new Map([
+  ['backbone.embeddings.weight', matrix('token_embd.weight')],
+  ['backbone.norm_f.weight', vector('output_norm.weight')],
+  ['lm_head.weight', matrix('output.weight')],
+]);
+/** The same of the weights of a block, without its number. */
+const IN_BLOCK: ReadonlyMap<string, Named> = new Map([
+  ['norm.weight', vector('attn_norm.weight')],
+  ['mixer.in_proj.weight', matrix('ssm_in.weight')],
+  ['mixer.conv1d.weight', vector('ssm_conv1d.weight')],
+  ['mixer.conv1d.bias', vector(CONV_BIAS)],
+  ['mixer.x_proj.weight', matrix('ssm_x.weight', (x, config) => scaled(x, mixerScale(config)))],
+  ['mixer.dt_proj.weight', matrix('ssm_dt.weight')],
+  ['mixer.dt_proj.bias', vector('ssm_dt.bias')],
+  ['mixer.A_log', vector('ssm_a', x => negExp({ x: x as Tensor<'f32'> }).y)],
+  ['mixer.D', vector('ssm_d')],
+  ['mixer.out_proj.weight', matrix('ssm_out.weight')],
+]);
+
+function namedOf(ref: Ref): Named {
+  const [, layer, inBlock] = /^backbone\.layers\.(\d+)\.(.+)$/.exec(ref) ?? [];
+  const found = inBlock === undefined ? OUTER.get(ref) : IN_BLOCK.get(inBlock);
+  if (!found) throw new Error(`gguf: llama.cpp's Mamba has no tensor for ${ref}`);
+  return inBlock === undefined ? found : { ...found, name: `blk.${layer}.${found.name}` };
+}
+
+function tensorsOf(config: MambaConfig, { graph, weights }: Program, stored: Storage): Gguf['tensors'] {
+  const { matrix: type, block } = storage[stored];
+  const tensors: Record<string, GgufTensor> = {};
+  for (const [ref, { shape }] of graph.weights) {
+    const { name, as, change = x => x } = namedOf(ref);
+    tensors[name] = {
+      type: as === 'matrix' && shape.at(-1)! % block === 0 ? type : 'F32',
+      shape,
+      get data() {
+        return change(weights.read(ref), config).data as Float32Array;
+      },
+    };
   }
+  const { layers, dInner, useConvBias } = config;
+  for (let layer = 0; layer < layers && !useConvBias; layer++)
+    tensors[`blk.${layer}.${CONV_BIAS}`] = { type: 'F32', shape: [dInner], data: new Float32Array(dInner) };
   return tensors;
 }
 
@@ -115,22 +148,5 @@ function tensorsOf(config: MambaConfig, weights: Weights, stored: Storage): Reco
 const mixerScale = ({ normEps, mixerNormEps = normEps }: MambaConfig): number =>
   Math.sqrt(normEps / mixerNormEps);
 
-const scaled =
-  (c: number) =>
-  (x: Tensor): Tensor =>
-    c === 1 ? x : { ...x, dtype: 'f32', data: Float32Array.from(x.data, value => c * value) };
-
-function lazy(
-  weights: Weights,
-  type: GgmlType,
-  ref: string,
-  change: (x: Tensor) => Tensor = x => x,
-): GgufTensor {
-  return {
-    type,
-    shape: weights.shape(ref),
-    get data() {
-      return change(weights.read(ref)).data as Float32Array;
-    },
-  };
-}
+const scaled = (x: Tensor, c: number): Tensor =>
+  c === 1 ? x : { ...x, dtype: 'f32', data: Float32Array.from(x.data, value => c * value) };

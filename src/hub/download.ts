@@ -1,6 +1,11 @@
 /**
  * One file of the hub into the cache: whole, or not under its name. What came before a break stays as `….incomplete`, and the
  * next attempt, or the next run, goes on from there; a sum over all of it decides at the end.
+ *
+ * Why not `downloadFileToCacheDir` of @huggingface/hub (2.17.5), which has the same cache layout. Tried on a stand-in for the hub:
+ * it checks neither the sum nor the length (wrong bytes, and a third of the bytes, became the blob of the right sum, without an
+ * error); it begins anew after a break; of two downloads of one file at once, one fails (ENOENT); it reports no progress, and
+ * prints to stdout, where our `--json` goes.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';

@@ -7,7 +7,7 @@ import { dirname, join, relative } from 'node:path';
 import type { listFiles, modelInfo } from '@huggingface/hub';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { isObject, readJson } from '../formats/json.ts';
-import { parseConfig } from '../model/config.ts';
+import { parseConfig } from '../model/index.ts';
 import { type HubSettings, hubSettings, isCommit, isRepoName, repoFolder } from './cache.ts';
 import { type DownloadOptions, download, type RemoteFile } from './download.ts';
 import { HubFailure, hubFetch } from './request.ts';

@@ -10,8 +10,12 @@
  *
  * Weights keep the checkpoint's names. `g.site(word, value)` names an activation point: where a recipe may quantize.
  * This file knows no recipe.
+ *
+ * Source  transformers MambaConfig · state-spaces/mamba MambaConfig: names and defaults of config.json
  */
 
+import { isObject, type JsonObject } from '../formats/json.ts';
+import type { WeightSource } from '../formats/weights.ts';
 import { type Builder, type Graph, type Ref, trace } from '../graph.ts';
 import { add } from '../ops/add.ts';
 import { causalConv1d } from '../ops/causal-conv1d.ts';
@@ -22,10 +26,34 @@ import { rmsNorm } from '../ops/rms-norm.ts';
 import { selectiveScan } from '../ops/selective-scan.ts';
 import { slice } from '../ops/slice.ts';
 import { softplus } from '../ops/softplus.ts';
-import type { MambaConfig } from './config.ts';
+import type { Architecture, Config } from './architecture.ts';
+import { fields, isId } from './fields.ts';
+
+export interface MambaConfig extends Config {
+  /** m, the width of the residual stream. */
+  readonly dModel: number;
+  /** d, the channels of the SSM. */
+  readonly dInner: number;
+  /** n, the state size of a channel. */
+  readonly dState: number;
+  /** k, the width of the convolution. */
+  readonly dConv: number;
+  /** r, the width of dt before dt_proj. */
+  readonly dtRank: number;
+  readonly normEps: number;
+  /** Whether the head is the embedding. */
+  readonly tieEmbeddings: boolean;
+  /** Of in_proj and out_proj. */
+  readonly useBias: boolean;
+  readonly useConvBias: boolean;
+  /** Falcon-Mamba's norm on dt, B and C, which has no weights. */
+  readonly mixerNormEps?: number;
+  /** Whose keys and names the checkpoint has. */
+  readonly naming: 'hf' | 'state-spaces';
+}
 
 /** The activation points inside a block, in the order in which they are computed (the nine that the paper quantizes). */
-export const blockSites = [
+const sites = [
   'blockIn', //  norm(h)     f32[l, m]   input of in_proj
   'convIn', //   x           f32[l, d]   input of the convolution
   'gate', //     z           f32[l, d]   gate of the scan's output
@@ -36,83 +64,133 @@ export const blockSites = [
   'dt', //       dt          f32[l, d]   before softplus
   'scanOut', //  y           f32[l, d]   input of out_proj: rotated by a Hadamard matrix in Quamba
 ] as const;
-/** And the one outside: the input of the head. */
-export const sites = [...blockSites, 'headIn'] as const;
-export type Site = (typeof sites)[number];
 
-/** The states of a block: what a text in progress takes. */
-export const stateSites = ['convState', 'ssmState'] as const;
-export type StateSite = (typeof stateSites)[number];
+/** The states of a block: the past of the convolution, and h. */
+const states = ['convState', 'ssmState'] as const;
 
-/** The weights that a recipe may quantize, by role. */
-export const blockRoles = ['inProj', 'conv', 'xProj', 'dtProj', 'outProj'] as const;
-export const roles = [...blockRoles, 'embedding', 'head'] as const;
-export type Role = (typeof roles)[number];
+/** The weights of a block that a recipe may quantize, by role. */
+const roles = ['inProj', 'conv', 'xProj', 'dtProj', 'outProj'] as const;
 
 /** One Mamba layer, its residual included: h f32[l, m] → f32[l, m]. */
 export function block(g: Builder, config: MambaConfig, layer: number, h: Ref): Ref {
-  const { dInner: d, dState: n, dConv: k, dtRank: r, normEps: eps, mixerNormEps } = config;
-  const weight = (name: string, role?: Role) => g.weight(`backbone.layers.${layer}.${name}`, role);
-  const optional = (name: string, present: boolean) => (present ? weight(name) : undefined);
+  const { dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, normEps: eps, mixerNormEps } = config;
+  const weight = (name: string, shape: readonly number[], role?: (typeof roles)[number]) =>
+    g.weight(`backbone.layers.${layer}.${name}`, shape, role);
+  const optional = (name: string, shape: readonly number[], present: boolean) =>
+    present ? weight(name, shape) : undefined;
   const part = (name: string, x: Ref, start: number, size: number) =>
     g.op(name, slice, { x }, { start, size });
   /** Falcon-Mamba's extra norm on dt, B and C; plain Mamba has none. */
   const mixerNorm = (name: string, x: Ref) =>
     mixerNormEps === undefined ? x : g.op(name, rmsNorm, { x }, { eps: mixerNormEps });
 
-  const normed = g.op('normed', rmsNorm, { x: h, w: weight('norm.weight') }, { eps });
+  const normed = g.op('normed', rmsNorm, { x: h, w: weight('norm.weight', [m]) }, { eps });
   const xz = g.op('xz', linear, {
     x: g.site('blockIn', normed),
-    w: weight('mixer.in_proj.weight', 'inProj'),
-    b: optional('mixer.in_proj.bias', config.useBias),
+    w: weight('mixer.in_proj.weight', [2 * d, m], 'inProj'),
+    b: optional('mixer.in_proj.bias', [2 * d], config.useBias),
   });
   const x = g.site('convIn', part('x', xz, 0, d));
   const z = g.site('gate', part('z', xz, d, d));
 
   const conv = g.op('conv', causalConv1d, {
     x,
-    w: weight('mixer.conv1d.weight', 'conv'),
-    b: optional('mixer.conv1d.bias', config.useConvBias),
+    w: weight('mixer.conv1d.weight', [d, k], 'conv'),
+    b: optional('mixer.conv1d.bias', [d], config.useConvBias),
     past: g.state('convState', [d, k - 1]),
   });
   const u = g.site('scanIn', conv); // ← the percentile clip of Quamba acts here
 
-  const dtBC = g.op('dtBC', linear, { x: u, w: weight('mixer.x_proj.weight', 'xProj') });
+  const dtBC = g.op('dtBC', linear, { x: u, w: weight('mixer.x_proj.weight', [r + 2 * n, d], 'xProj') });
   const dtLow = g.site('dtLow', mixerNorm('dtNormed', part('dtPart', dtBC, 0, r)));
   const B = g.site('B', mixerNorm('BNormed', part('BPart', dtBC, r, n)));
   const C = g.site('C', mixerNorm('CNormed', part('CPart', dtBC, r + n, n)));
   const dtRaw = g.op('dtRaw', linear, {
     x: dtLow,
-    w: weight('mixer.dt_proj.weight', 'dtProj'),
-    b: weight('mixer.dt_proj.bias'),
+    w: weight('mixer.dt_proj.weight', [d, r], 'dtProj'),
+    b: weight('mixer.dt_proj.bias', [d]),
   });
   const dt = g.op('dtPositive', softplus, { x: g.site('dt', dtRaw) });
 
-  const A = g.op('A', negExp, { x: weight('mixer.A_log') });
-  const D = weight('mixer.D');
+  const A = g.op('A', negExp, { x: weight('mixer.A_log', [d, n]) });
+  const D = weight('mixer.D', [d]);
   const y = g.op('y', selectiveScan, { u, dt, A, B, C, D, z, h: g.state('ssmState', [d, n]) });
 
   const out = g.op('out', linear, {
     x: g.site('scanOut', y), // ← the Hadamard rotation of Quamba acts here and is folded into out_proj
-    w: weight('mixer.out_proj.weight', 'outProj'),
-    b: optional('mixer.out_proj.bias', config.useBias),
+    w: weight('mixer.out_proj.weight', [m, d], 'outProj'),
+    b: optional('mixer.out_proj.bias', [m], config.useBias),
   });
   return g.op('h', add, { x: h, y: out });
 }
 
+const EMBEDDING = 'backbone.embeddings.weight';
+
 /** The language model: tokens i32[l] → logits f32[l, v]. */
-export function mamba(config: MambaConfig): Graph {
-  return trace((g, tokens) => {
-    let h = g.op('embedded', embedding, { tokens, w: g.weight('backbone.embeddings.weight', 'embedding') });
-    for (let layer = 0; layer < config.layers; layer++)
-      h = block(g.scope(`layers.${layer}`), config, layer, h);
-    const normed = g.op(
-      'normed',
-      rmsNorm,
-      { x: h, w: g.weight('backbone.norm_f.weight') },
-      { eps: config.normEps },
-    );
-    const head = config.tieEmbeddings ? 'backbone.embeddings.weight' : 'lm_head.weight';
-    return g.op('logits', linear, { x: g.site('headIn', normed), w: g.weight(head, 'head') });
+const graph = (config: MambaConfig): Graph =>
+  trace((g, tokens) => {
+    const { layers, dModel: m, vocabSize: v, normEps: eps } = config;
+    let h = g.op('embedded', embedding, { tokens, w: g.weight(EMBEDDING, [v, m], 'embedding') });
+    for (let layer = 0; layer < layers; layer++) h = block(g.scope(`layers.${layer}`), config, layer, h);
+    const normed = g.op('normed', rmsNorm, { x: h, w: g.weight('backbone.norm_f.weight', [m]) }, { eps });
+    const head = g.weight(config.tieEmbeddings ? EMBEDDING : 'lm_head.weight', [v, m], 'head');
+    return g.op('logits', linear, { x: g.site('headIn', normed), w: head });
   });
+
+const MOST_LAYERS = 4096;
+
+/** Hugging Face's keys, or those of state-spaces (`d_model`, `n_layer`, `ssm_cfg`). */
+function parse(json: JsonObject, file: string): MambaConfig {
+  const { at, may, size, eps, flag } = fields(json, file);
+  may('ssm_cfg', 'an object', isObject);
+  may('ssm_cfg.layer', '"Mamba1" (Mamba-2 is not supported)', v => v === 'Mamba1');
+  may('attn_layer_idx', '[] (attention is not supported)', v => Array.isArray(v) && !v.length);
+  may('d_intermediate', '0 (MLP layers are not supported)', v => v === 0);
+  may('rms_norm', 'true (layer norm is not supported)', v => v === true);
+  may('hidden_act', '"silu"', v => v === 'silu');
+  may('eos_token_id', 'a token id, or an array of them', v => [v].flat().every(isId));
+
+  const naming = at('hidden_size') === undefined ? 'state-spaces' : 'hf';
+  const dModel = size(['hidden_size', 'd_model']);
+  const vocab = size(['vocab_size']);
+  const multiple = naming === 'hf' ? 1 : size(['pad_vocab_size_multiple'], 8);
+  const ranks = ['time_step_rank', 'ssm_cfg.dt_rank', 'dt_rank'].filter(path => at(path) !== 'auto');
+  const [eosTokenId] = [at('eos_token_id')].flat() as (number | undefined)[];
+  return {
+    architecture: 'mamba',
+    layers: size(['num_hidden_layers', 'n_layer', 'n_layers'], undefined, MOST_LAYERS),
+    dModel,
+    // falcon-mamba-7b says expand 16 and intermediate_size 8192 = 2 · 4096: the size is right.
+    dInner: size(['intermediate_size', 'd_inner'], dModel * size(['expand', 'ssm_cfg.expand'], 2)),
+    dState: size(['state_size', 'ssm_cfg.d_state', 'd_state'], 16),
+    dConv: size(['conv_kernel', 'ssm_cfg.d_conv', 'd_conv'], 4),
+    dtRank: size(ranks, Math.ceil(dModel / 16)),
+    vocabSize: Math.ceil(vocab / multiple) * multiple,
+    normEps: eps(['layer_norm_epsilon', 'norm_epsilon'], 1e-5),
+    tieEmbeddings: flag(['tie_word_embeddings', 'tie_embeddings'], true),
+    useBias: flag(['use_bias', 'ssm_cfg.bias'], false),
+    useConvBias: flag(['use_conv_bias', 'ssm_cfg.conv_bias'], true),
+    naming,
+    ...(eosTokenId !== undefined && { eosTokenId }),
+  };
 }
+
+/** Checkpoints of state-spaces may pad the embedding further than their config.json says. */
+function complete(config: MambaConfig, source: WeightSource): MambaConfig {
+  const rows = source.has(EMBEDDING) ? source.shape(EMBEDDING)[0] : 0;
+  const isPadded = config.naming === 'state-spaces' && rows > config.vocabSize;
+  return isPadded ? { ...config, vocabSize: rows } : config;
+}
+
+export const mamba = {
+  name: 'mamba',
+  modelType: 'mamba',
+  matches: json =>
+    json.model_type === 'mamba' || ((json.model_type ?? null) === null && (json.d_model ?? null) !== null),
+  parse,
+  complete,
+  graph,
+  sites,
+  states,
+  roles,
+} as const satisfies Architecture<MambaConfig>;

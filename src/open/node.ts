@@ -5,10 +5,11 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
-import { requireCuda } from '../backends/cuda/index.ts';
+import { openBackend } from '../backends/node.ts';
 import { openFolder } from '../formats/disk.ts';
 import { modelFolder } from '../hub/cache.ts';
-import { type CalibrationText, type Model, type ModelOptions, openModel } from './model.ts';
+import { type Model, type ModelOptions, openModel } from './model.ts';
+import type { CalibrationText } from './plan.ts';
 
 /** The folder of the model that comes with the package: 14.7 M parameters, trained on public-domain books. */
 export const EMBEDDED_MODEL = fileURLToPath(new URL('../../models/mamba-books-15m', import.meta.url));
@@ -49,6 +50,7 @@ export const CALIBRATION_TEXT = textFile(`${EMBEDDED_MODEL}/calibration.txt.gz`)
  * @throws Error in one sentence that names the file and what is wrong with it, or why there is no such backend.
  */
 export async function load(path: string = EMBEDDED_MODEL, options: ModelOptions = {}): Promise<Model> {
-  const backend = options.backend === 'cuda' ? requireCuda().backend : options.backend;
+  const backend =
+    typeof options.backend === 'string' ? openBackend(options.backend).backend : options.backend;
   return openModel(openFolder(modelFolder(path)), { text: CALIBRATION_TEXT, ...options, backend });
 }

@@ -18,14 +18,14 @@ const ANCHORS = ['embedding', 'rms-norm', 'linear', 'linear-i8', 'causal-conv1d'
  * checkpoints have them; other floats are f32.
  */
 export function costOf(program: Program): Cost {
-  const { graph, weights } = foldConstants(program);
-  const constants = new Set(graph.weights);
+  const { graph } = foldConstants(program);
   const read = new Map<Ref, number>();
   const nodes = flatten(graph.nodes);
   for (const { op, in: inputs } of nodes)
     for (const [key, ref] of Object.entries(inputs)) {
-      if (!constants.has(ref)) continue;
-      const shape = weights.shape(ref);
+      const constant = graph.weights.get(ref);
+      if (!constant) continue;
+      const { shape } = constant;
       const isMatrix = key === 'w' && (op.name === 'linear' || op.name === 'embedding');
       const width = parse(op.inputs[key]).dtype === 'i8' ? 1 : isMatrix ? 2 : 4;
       const rows = inputs.tokens === graph.input ? shape[0] : 1;

@@ -4,34 +4,31 @@ import {
   type LazyTensor,
   type Node,
   type OpNode,
-  overlay,
   type Program,
   type Ref,
   withNodes,
 } from '../graph.ts';
 import { bind } from '../op.ts';
-import type { Tensor } from '../tensor.ts';
+import type { Tensor, TensorType } from '../tensor.ts';
 
 /** Takes out the nodes that read constants only: their results become constants, made when they are read and not kept. */
 export function foldConstants(program: Program): Program {
   const { graph, weights } = program;
-  const types = inferTypes(program);
-  const constant = new Set(graph.weights);
-  const folded: Record<Ref, LazyTensor> = {};
+  const types = inferTypes(graph);
+  const constant = new Set(graph.weights.keys());
+  const folded = new Map<Ref, LazyTensor>();
   const isConstant = (node: Node): node is OpNode =>
     node.kind === 'op' && Object.values(node.in).every(ref => constant.has(ref));
-  const get = (ref: Ref): Tensor => folded[ref]?.read() ?? weights.read(ref);
+  const get = (ref: Ref): Tensor => folded.get(ref)?.read() ?? weights.read(ref);
   const nodes = graph.nodes.filter(node => {
     if (!isConstant(node)) return true;
     const [[key, name]] = Object.entries(node.out);
-    folded[name] = {
-      shape: types.get(name)!.shape as readonly number[],
-      read: () => resultOf(node, get)[key],
-    };
+    const type = types.get(name) as TensorType; // no axis of it is the tokens of a call
+    folded.set(name, { ...type, read: () => resultOf(node, get)[key] });
     constant.add(name);
     return false;
   });
-  return { graph: withNodes(graph, nodes, constant), weights: overlay(weights, folded) };
+  return withNodes(program, nodes, folded);
 }
 
 function resultOf(

@@ -43,7 +43,7 @@ export function fuse({ graph, weights }: Program): Program {
   const readers = new Map<Ref, OpNode[]>();
   for (const node of nodes)
     for (const ref of reads(node)) readers.set(ref, [...(readers.get(ref) ?? []), node]);
-  const constants = new Set(graph.weights);
+  const constants = new Set(graph.weights.keys());
   const grouped = new Set<OpNode>();
 
   /** The anchor's group: what it may take along without any value being read before it is written. */

@@ -1,18 +1,18 @@
 /**
  * A plan's graph as JSON and back: ops by name, so that any program that has the ops can run the plan.
  *
- *   { input, result, states: { ref: { type: 'i8[d, n]', scale?: ref } }, weights: [ref],
+ *   { input, result, states: { ref: { type: 'i8[d, n]', scale?: ref } }, weights: { ref: 'f32[768]' },
  *     nodes: [ { op, in: { name: ref }, states?: { name: ref }, out: { name: ref }, attrs?, role? } | { fused, body: [ … ] } ] }
  *
  * The type of a state is how it is kept and its shape, in which `t` stands for the tokens fed so far.
  */
-import { isObject, type JsonObject, show, unexpected } from '../formats/json.ts';
+import { array, type JsonObject, object, show, string, unexpected } from '../formats/json.ts';
 import type { Graph, Node, OpNode, Ref } from '../graph.ts';
 import { reads, statesOf, writes } from '../graph.ts';
 import type { AnyOp, Attrs } from '../op.ts';
 import { ops } from '../ops/index.ts';
 import type { StateType } from '../state.ts';
-import { sizeOf } from '../tensor.ts';
+import { type DType, describe, sizeOf, type TensorType } from '../tensor.ts';
 
 /** More than any model has: a state of the largest Mamba holds 131072. What a file asks for beyond that is not allocated. */
 const MOST_STATE = 1 << 24;
@@ -34,13 +34,14 @@ export function graphToJson(graph: Graph): unknown {
       ...(role ? { role } : {}),
     };
   };
-  const { input, result, weights } = graph;
+  const { input, result } = graph;
   const states = Object.fromEntries(
     [...graph.states].map(([ref, { dtype, shape, scale }]) => [
       ref,
       { type: `${dtype}[${shape.join(', ')}]`, ...(scale !== undefined && { scale }) },
     ]),
   );
+  const weights = Object.fromEntries([...graph.weights].map(([ref, type]) => [ref, describe(type)]));
   return { input, result, states, weights, nodes: graph.nodes.map(nodeToJson) };
 }
 
@@ -56,10 +57,15 @@ export function graphFromJson(json: unknown, where: string): Graph {
         stateType(s, `${where}.states[${show(ref)}]`),
       ]),
     ),
-    weights: array(graph.weights, `${where}.weights`).map((ref, i) => string(ref, `${where}.weights[${i}]`)),
+    weights: new Map(
+      Object.entries(object(graph.weights, `${where}.weights`)).map(([ref, type]) => [
+        ref,
+        tensorType(type, `${where}.weights[${show(ref)}]`),
+      ]),
+    ),
     nodes: array(graph.nodes, `${where}.nodes`).map((node, i) => nodeFromJson(node, `${where}.nodes[${i}]`)),
   };
-  const known = new Set<Ref>([result.input, ...result.weights]);
+  const known = new Set<Ref>([result.input, ...result.weights.keys()]);
   for (const [i, node] of result.nodes.entries()) {
     const unknown = reads(node).find(ref => !known.has(ref));
     if (unknown !== undefined) throw new TypeError(`${where}.nodes[${i}]: nothing defines ${show(unknown)}`);
@@ -114,24 +120,17 @@ function opFromJson(node: JsonObject, where: string): OpNode {
 }
 
 function refs(json: unknown, where: string, keys: readonly string[]): Record<string, Ref> {
-  const found = object(json, where);
-  for (const key of Object.keys(found)) {
-    if (!keys.includes(key)) throw new TypeError(`${where}: no ${show(key)}; expected ${keys.join(', ')}`);
-    string(found[key], `${where}.${key}`);
-  }
+  const found = object(json, where, keys);
+  for (const key of Object.keys(found)) string(found[key], `${where}.${key}`);
   return found as Record<string, Ref>;
 }
 
-function object(json: unknown, where: string): JsonObject {
-  return isObject(json) ? json : unexpected(where, 'an object', json);
-}
-
-function array(json: unknown, where: string): readonly unknown[] {
-  return Array.isArray(json) ? json : unexpected(where, 'an array', json);
-}
-
-function string(json: unknown, where: string): string {
-  return typeof json === 'string' ? json : unexpected(where, 'a string', json);
+function tensorType(json: unknown, where: string): TensorType {
+  const [, dtype, sizes] = /^(f32|i8|i32)\[(\d+(?:, \d+)*)\]$/.exec(string(json, where)) ?? [];
+  const shape = sizes?.split(', ').map(Number) ?? [];
+  if (!sizes || !shape.every(size => Number.isSafeInteger(size) && size > 0))
+    unexpected(where, 'a type such as f32[1536, 16]', json);
+  return { dtype: dtype as DType, shape };
 }
 
 function stateType(json: unknown, where: string): StateType {

@@ -12,6 +12,8 @@ export interface Row {
   /** The fused node it belongs to, if any: its name and its place among the plan's nodes. */
   readonly fused?: { readonly name: string; readonly node: number };
   readonly inputs: Readonly<Record<string, Ref>>;
+  /** What it carries from call to call, with its type: how it is kept. */
+  readonly states: Readonly<Record<string, { readonly ref: Ref; readonly type: string }>>;
   /** The values of those inputs that are single constants: the static scales. */
   readonly scalars: Readonly<Record<string, number>>;
   readonly attrs: Readonly<Record<string, number | boolean | string>>;
@@ -19,28 +21,54 @@ export interface Row {
 
 /** The nodes as rows. The inputs of an op are listed by their names in its file. */
 export function rows(program: Program): readonly Row[] {
-  const types = inferTypes(program);
-  const constants = new Set(program.graph.weights);
-  const isScalar = (ref: Ref) => constants.has(ref) && sizeOf(program.weights.shape(ref)) === 1;
+  const { graph, weights } = program;
+  const types = inferTypes(graph);
+  const isScalar = (ref: Ref) => {
+    const constant = graph.weights.get(ref);
+    return constant !== undefined && sizeOf(constant.shape) === 1;
+  };
   const scalarsOf = (inputs: Row['inputs']) =>
     Object.fromEntries(
       Object.entries(inputs).flatMap(([key, ref]) =>
-        isScalar(ref) ? [[key, program.weights.read(ref).data[0]]] : [],
+        isScalar(ref) ? [[key, weights.read(ref).data[0]]] : [],
       ),
     );
   const typeOf = (ref: Ref) => describe(types.get(ref)!);
-  const opRow = ({ op, in: inputs, attrs, out }: OpNode, fused?: Row['fused']): Row => {
+  const statesOf = (refs: OpNode['states']): Row['states'] =>
+    Object.fromEntries(
+      Object.entries(refs).map(([key, ref]) => {
+        const { dtype, shape } = program.graph.states.get(ref)!;
+        return [key, { ref, type: `${dtype}[${shape.join(', ')}]` }];
+      }),
+    );
+  const opRow = ({ op, in: inputs, states, attrs, out }: OpNode, fused?: Row['fused']): Row => {
     const [value] = Object.values(out);
     const type = typeOf(value);
-    const row = { value, type, op: op.name, inputs, scalars: scalarsOf(inputs), attrs };
+    const row = {
+      value,
+      type,
+      op: op.name,
+      inputs,
+      states: statesOf(states),
+      scalars: scalarsOf(inputs),
+      attrs,
+    };
     return fused ? { ...row, fused } : row;
   };
-  return program.graph.nodes.flatMap((node: Node, i): readonly Row[] => {
+  return graph.nodes.flatMap((node: Node, i): readonly Row[] => {
     if (node.kind === 'op') return [opRow(node)];
     if (node.kind === 'fused') return node.body.map(inner => opRow(inner, { name: node.name, node: i }));
     const type = typeOf(node.out);
     return [
-      { value: node.out, type, op: `site ${node.site}`, inputs: { x: node.in }, scalars: {}, attrs: {} },
+      {
+        value: node.out,
+        type,
+        op: `site ${node.site}`,
+        inputs: { x: node.in },
+        states: {},
+        scalars: {},
+        attrs: {},
+      },
     ];
   });
 }
@@ -56,9 +84,10 @@ export function render(program: Program): string {
     const inputs = Object.entries(row.inputs).map(([key, ref]) =>
       key in row.scalars ? `${key}: ${ref} = ${row.scalars[key].toPrecision(4)}` : `${key}: ${ref}`,
     );
-    return [row.value, row.type, row.op, bracket, [...inputs, ...attrs].join('  ')];
+    const states = Object.entries(row.states).map(([key, { ref, type }]) => `${key} = ${ref} ${type}`);
+    return [row.value, row.type, row.op, bracket, [...inputs, ...attrs].join('  '), states.join('  ')];
   });
-  return align([['value', 'type', 'op', 'fused', 'inputs'], ...cells]);
+  return align([['value', 'type', 'op', 'fused', 'inputs', 'states'], ...cells]);
 }
 
 /** Columns padded to equal width, two spaces between; empty columns left out. */

@@ -1,23 +1,18 @@
 /**
- * Runs the float program over sample texts and writes down what each site saw. Nothing is quantized meanwhile.
- *
- * A range is observed after the transform of its site: a scale taken before a rotation is wrong. Where each channel has a
- * scale of its own, the range is seen before, and is the most that a channel's may be.
+ * Runs the float program over sample texts, and gathers the statistics (observers.ts) that recipes need. Nothing is quantized
+ * meanwhile.
  */
-
-import type { Executable, Observer } from '../executable.ts';
-import { type Node, type Program, type Ref, type SiteNode, withNodes } from '../graph.ts';
-import type { Site } from '../model/mamba.ts';
-import { absmax } from '../ops/absmax-scale.ts';
+import type { Executable, Sequence, State } from '../executable.ts';
+import { type Graph, type Program, type Ref, type SiteNode, withNodes } from '../graph.ts';
 import { interpret } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
-import { hessianObserver } from './gptq.ts';
-import { type Stats, transform, withResidual } from './lower.ts';
-import { observerOf, ofLayer, type RangeObserver } from './ranges.ts';
-import { type Recipe, siteAction, stateScheme, weightScheme } from './scheme.ts';
-import { channelAbsmax, transformOf } from './transforms.ts';
+import type { Accumulator } from './accumulators.ts';
+import { transform, withResidual } from './lower.ts';
+import { type Pass, placesOf, statistics, type Watch, withoutSteps } from './observers.ts';
+import type { Recipe } from './scheme.ts';
+import type { Stats } from './stats.ts';
 
-/** Called after each sample, with how many of all passes are done. */
+/** Called after each sample, with the number of samples that are done and the number of all, over all passes. */
 export type Progress = (done: number, total: number) => void;
 
 export interface CalibrateOptions {
@@ -26,40 +21,15 @@ export interface CalibrateOptions {
   readonly onProgress?: Progress;
 }
 
-/** Whether a recipe needs calibration at all: a static range, channel statistics, inputs that GPTQ weighs errors by, or states. */
+/** Whether a recipe needs any statistic of a program. */
 export const needsCalibration = ({ graph }: Program, recipe: Recipe): boolean =>
-  steppedStates(graph, recipe).length > 0 ||
-  [smoothedSites, staticSites, curvedSites].some(sites => sites(graph.nodes, recipe).length > 0);
-
-const sitesOf = (nodes: readonly Node[]): readonly SiteNode[] =>
-  nodes.flatMap(n => (n.kind === 'site' ? n : []));
-const basisOf = (recipe: Recipe, site: string) => transformOf(siteAction(recipe, site).basis);
-/** States that become int8. */
-const steppedStates = ({ states }: Program['graph'], recipe: Recipe): readonly Ref[] =>
-  [...states.keys()].filter(ref => stateScheme(recipe, ref)?.bits === 8);
-/** Sites whose ranges are seen after a transform that is made from what their channels were seen to be. */
-const smoothedSites = (nodes: readonly Node[], recipe: Recipe) =>
-  sitesOf(nodes).filter(({ site }) => {
-    const t = basisOf(recipe, site);
-    return t?.factors && t.range === undefined;
-  });
-/** Sites whose channels are seen together with the range that they are to keep within. */
-const steppedSites = (nodes: readonly Node[], recipe: Recipe) =>
-  sitesOf(nodes).filter(({ site }) => basisOf(recipe, site)?.range !== undefined);
-const staticSites = (nodes: readonly Node[], recipe: Recipe) =>
-  sitesOf(nodes).filter(({ site }) => siteAction(recipe, site).quantize?.when === 'static');
-const curvedSites = (nodes: readonly Node[], recipe: Recipe) => {
-  const curved = (node: Node) =>
-    node.kind === 'op' && weightScheme(recipe, node.role)?.rounding === 'gptq' ? node.in.x : [];
-  const read = new Set(nodes.flatMap(curved));
-  return sitesOf(nodes).filter(({ out }) => read.has(out));
-};
+  placesOf(graph).some(place => statistics.some(statistic => statistic.needs(place, recipe, graph)));
 
 /**
- * The statistics that `recipe` needs of a float program, over samples of token ids, each from an empty state.
+ * The statistics that `recipe` needs of a float program, over samples of token ids. Every sample begins with an empty state.
  *
- * One pass over the samples gives the ranges; a recipe that smooths needs another one before it, for the channels, and one with
- * states in int8 another one after it, in which they are looked at after every so many tokens.
+ * One pass over the samples sees the sites. A recipe that smooths needs another pass before it. A recipe with states in int8
+ * needs another pass after it.
  *
  * @throws RangeError for no samples or an empty one, or where a percentile for each layer does not fit the layers.
  */
@@ -70,7 +40,10 @@ export const calibrate = (
   options: CalibrateOptions = {},
 ): Stats => calibrateAll(program, [recipe], samples, options)[0];
 
-/** The same for recipes that differ in nothing but weights, ranges, states, and which sites have scales by channel: in the passes of one. */
+/**
+ * The same for several recipes, in the passes of one. They may differ in weights, ranges, states, and in which sites have the
+ * basis `channels`, but in no other basis.
+ */
 export function calibrateAll(
   program: Program,
   recipes: readonly Recipe[],
@@ -81,155 +54,120 @@ export function calibrateAll(
   const empty = samples.findIndex(sample => sample.length === 0);
   if (empty >= 0) throw new RangeError(`calibrate: sample ${empty} holds no tokens`);
 
-  const [first] = recipes;
-  const { nodes } = program.graph;
-  const smoothed = smoothedSites(nodes, first);
-  const stepped = recipes.map(recipe => steppedSites(nodes, recipe));
-  const anyStepped = new Set(stepped.flat().map(site => site.out));
-  const states = recipes.map(recipe => steppedStates(program.graph, recipe));
-  const anyStates = new Set(states.flat());
-  const before = smoothed.length > 0 ? 1 : 0;
-  const passes = before + (anyStates.size > 0 ? 2 : 1);
-  const watch = (
-    watched: Program,
-    refs: ReadonlySet<Ref>,
-    pass: number,
-    see: (ref: Ref, x: Seen) => void,
-  ) => {
-    const sites = sitesOf(watched.graph.nodes).filter(site => refs.has(site.out));
-    if (sites.length === 0) return;
-    const short = upTo(watched, sites.at(-1)!);
+  const { watched, parts } = collect(program.graph, recipes);
+  const passes = PASSES.filter(pass => pass === 'sites' || watched.some(each => each.pass === pass));
+  for (const [p, pass] of passes.entries()) {
+    const watchedNow = watched.filter(each => each.pass === pass);
+    if (watchedNow.length === 0) continue;
+    const smoothing = gather(parts[0].filter(part => part.pass === 'plain')).channels;
+    const run = programOf(pass, program, recipes[0], smoothing);
+    const short = upTo(run, lastSite(run, pass, watchedNow));
     const executable = prepare(short);
-    const observe: Observer = (_, ref, x) => refs.has(ref) && see(ref, x);
+    const sequence = executable.open();
+    const show: Show = (ref, x) => {
+      for (const each of watchedNow) if (each.ref === ref) each.accumulator.add(x);
+    };
     for (const [i, sample] of samples.entries()) {
-      const sequence = executable.open();
-      sequence.feed(sample, { observe });
-      sequence.close();
-      onProgress?.(pass * samples.length + i + 1, passes * samples.length);
-    }
-    executable.dispose?.();
-  };
-
-  const seen: Record<Ref, Float32Array> = {}; // the largest |x| of each channel
-  const look = (ref: Ref, x: Seen): void => {
-    seen[ref] = channelAbsmax(x, seen[ref]);
-  };
-  watch(withResidual(program, first), new Set(smoothed.map(site => site.out)), 0, look);
-
-  const known = new Map<string, RangeObserver>();
-  const observers = recipes.map(recipe => observersOf(nodes, recipe, known));
-  const observersAt = (ref: Ref) => new Set(observers.flatMap(of => of.get(ref) ?? []));
-  const curved = new Map(
-    recipes.flatMap(recipe => curvedSites(nodes, recipe).map(({ out }) => [out, hessianObserver()])),
-  );
-  const turned = transform(program, unstepped(first, nodes), seen);
-  watch(
-    turned,
-    new Set([...observers.flatMap(of => [...of.keys()]), ...anyStepped, ...curved.keys()]),
-    before,
-    (ref, x) => {
-      if (anyStepped.has(ref)) look(ref, x);
-      for (const observer of observersAt(ref)) observer.observe(x.data);
-      curved.get(ref)?.observe(x);
-    },
-  );
-
-  const ofStates: Record<Ref, Float32Array> = {};
-  if (anyStates.size > 0) {
-    const short = upTo(program, sitesOf(nodes).at(-1)!);
-    const executable = prepare(short);
-    for (const [i, sample] of samples.entries()) {
-      const sequence = executable.open();
-      for (let at = 0; at < sample.length; at += LOOK_EVERY) {
-        sequence.feed(sample.subarray(at, at + LOOK_EVERY), { logits: 'last' });
-        const { values } = sequence.save();
-        for (const ref of anyStates) ofStates[ref] = rowAbsmax(values.get(ref)!, ofStates[ref]);
-      }
-      sequence.close();
-      onProgress?.((passes - 1) * samples.length + i + 1, passes * samples.length);
+      runSample(sequence, pass, sample, show);
+      onProgress?.(p * samples.length + i + 1, passes.length * samples.length);
     }
     executable.dispose?.();
   }
-
-  return observers.map((of, i) => {
-    const ranges = new Map([...of].map(([ref, observer]) => [ref, observer.range()]));
-    const channels = new Map([
-      ...smoothed.map(({ out }) => [out, seen[out]] as const),
-      ...states[i].map(ref => [ref, ofStates[ref]] as const),
-    ]);
-    for (const { site, out } of stepped[i]) {
-      channels.set(out, within(seen[out], ranges.get(out)));
-      if (ranges.has(out)) ranges.set(out, basisOf(recipes[i], site)!.range!);
-    }
-    const divisors = new Map(stepped[i].map(({ out }) => [out, channels.get(out)!]));
-    const hessians = curvedSites(nodes, recipes[i]).map(
-      ({ out }) => [out, divided(curved.get(out)!.hessian(), divisors.get(out))] as const,
-    );
-    return {
-      channels: Object.fromEntries(channels),
-      ranges: Object.fromEntries(ranges),
-      ...(hessians.length > 0 && { hessians: Object.fromEntries(hessians) }),
-    };
-  });
+  return parts.map(gather);
 }
 
-const within = (max: Float32Array, most = Number.POSITIVE_INFINITY): Float32Array =>
-  max.map(value => Math.min(value, most));
+/** The passes in their order. The pass over the sites is counted even where nobody needs it. */
+const PASSES: readonly Pass[] = ['plain', 'sites', 'states'];
 
-/** Σ x xᵀ of channels that are divided afterwards; to what common factor does not matter. */
-const divided = (hessian: Float32Array, by: Float32Array | undefined): Float32Array =>
-  by ? hessian.map((sum, i) => sum / (by[Math.floor(i / by.length)] * by[i % by.length] || 1)) : hessian;
+/** An accumulator, and whose values it takes in which pass. */
+interface Watched {
+  readonly pass: Pass;
+  readonly ref: Ref;
+  readonly accumulator: Accumulator<unknown>;
+}
+/** One statistic of one place for one recipe. */
+interface Part {
+  readonly pass: Pass;
+  readonly result: () => Partial<Stats>;
+}
 
-/** The recipe with the sites whose statistics are taken of the plain values left plain. */
-const unstepped = (recipe: Recipe, nodes: readonly Node[]): Recipe => ({
-  ...recipe,
-  at: {
-    ...recipe.at,
-    ...Object.fromEntries(
-      steppedSites(nodes, recipe).map(({ site }) => [site, { ...recipe.at?.[site as Site], basis: 'none' }]),
-    ),
-  },
-});
+/** What is to be watched for all recipes, and the parts of the statistics of each. */
+function collect(
+  graph: Graph,
+  recipes: readonly Recipe[],
+): { readonly watched: readonly Watched[]; readonly parts: readonly (readonly Part[])[] } {
+  const watched = new Map<string, Watched>();
+  const places = placesOf(graph);
+  const partsOf = (recipe: Recipe): readonly Part[] =>
+    places.flatMap(place =>
+      statistics
+        .filter(statistic => statistic.needs(place, recipe, graph))
+        .map(({ pass, at }) => {
+          const watch: Watch = (what, start) => {
+            const key = `${pass} ${place.ref} ${what}`;
+            const found = watched.get(key) ?? { pass, ref: place.ref, accumulator: start() };
+            watched.set(key, found);
+            return found.accumulator as ReturnType<typeof start>;
+          };
+          return { pass, result: at(place, recipe, watch) };
+        }),
+    );
+  const parts = recipes.map(partsOf);
+  return { watched: [...watched.values()], parts };
+}
 
-/**
- * What watches each static site of a recipe, by the site's value. Recipes with the same range at a site share what is
- * `known`, by value and range.
- */
-function observersOf(
-  nodes: readonly Node[],
-  recipe: Recipe,
-  known: Map<string, RangeObserver>,
-): ReadonlyMap<Ref, RangeObserver> {
-  const sites = staticSites(nodes, recipe);
-  return new Map(
-    sites.map(({ site, out }) => {
-      const layers = sites.filter(other => other.site === site).map(other => other.out);
-      const range = ofLayer(
-        siteAction(recipe, site).quantize!.range,
-        layers.indexOf(out),
-        layers.length,
-        site,
-      );
-      const key = `${out} ${JSON.stringify(range)}`;
-      if (!known.has(key)) known.set(key, observerOf(range));
-      return [out, known.get(key)!] as const;
-    }),
-  );
+/** The parts put together. `hessians` is absent where there is none. */
+function gather(parts: readonly Part[]): Stats {
+  const results = parts.map(({ result }) => result());
+  const joined = <K extends keyof Stats>(key: K): NonNullable<Stats[K]> =>
+    Object.assign({}, ...results.map(result => result[key]));
+  const hessians = joined('hessians');
+  return {
+    channels: joined('channels'),
+    ranges: joined('ranges'),
+    ...(Object.keys(hessians).length > 0 && { hessians }),
+  };
+}
+
+/** What a pass runs. `smoothing`: what the pass over the plain sites saw. */
+const programOf = (pass: Pass, program: Program, recipe: Recipe, smoothing: Stats['channels']): Program =>
+  ({
+    plain: () => withResidual(program, recipe),
+    sites: () => transform(program, withoutSteps(recipe, program.graph), smoothing),
+    states: () => program,
+  })[pass]();
+
+type Show = (ref: Ref, x: Tensor<'f32'>) => void;
+
+/** Runs a sample from an empty state, and shows what there is to see of it in a pass. */
+function runSample(sequence: Sequence, pass: Pass, sample: Int32Array, show: Show): void {
+  sequence.load();
+  if (pass === 'states')
+    for (const values of statesOf(sequence, sample)) for (const [ref, h] of values) show(ref, h);
+  else sequence.feed(sample, { observe: (_, ref, x) => show(ref, x) });
 }
 
 /** A state is looked at after so many tokens of a sample, and at its end: at every token it takes ten times as long. */
 const LOOK_EVERY = 16;
 
-/** The largest |h| of each row, or of `before`. */
-const rowAbsmax = (
-  { data, shape: [d, n] }: Tensor<'f32'>,
-  before: Float32Array = new Float32Array(d),
-): Float32Array => before.map((most, c) => Math.max(most, absmax(data.subarray(c * n, (c + 1) * n))));
+/** The states during a sample, between two feeds. */
+function* statesOf(sequence: Sequence, sample: Int32Array): Iterable<State['values']> {
+  for (let at = 0; at < sample.length; at += LOOK_EVERY) {
+    sequence.feed(sample.subarray(at, at + LOOK_EVERY), { logits: 'last' });
+    yield sequence.save().values;
+  }
+}
 
-type Seen = Parameters<typeof channelAbsmax>[0];
+/** The last site at which something is watched; the last of all where states are. */
+const lastSite = ({ graph }: Program, pass: Pass, watched: readonly Watched[]): SiteNode =>
+  graph.nodes
+    .flatMap(node => (node.kind === 'site' ? node : []))
+    .findLast(site => pass === 'states' || watched.some(({ ref }) => ref === site.out))!;
 
-/** The program as far as a site: the head is a fifth of the work and no site of a block needs it. */
-function upTo({ graph, weights }: Program, site: SiteNode): Program {
+/** The program as far as a site: the head is a fifth of the work, and no site of a block needs it. */
+function upTo(program: Program, site: SiteNode): Program {
+  const { graph } = program;
   const nodes = graph.nodes.slice(0, graph.nodes.indexOf(site) + 1);
-  return { graph: { ...withNodes(graph, nodes, graph.weights), result: site.out }, weights };
+  const short = withNodes(program, nodes);
+  return { ...short, graph: { ...short.graph, result: site.out } };
 }

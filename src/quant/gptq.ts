@@ -1,40 +1,41 @@
 /**
- * GPTQ: rounds the columns of a weight one after the other, and lets those that are still to come make up for the error, so
- * that what the product gives on the calibration inputs changes least.
+ * GPTQ rounds the columns of a weight one after the other. The columns that are still to come make up for the error of each, so
+ * that the product with the calibration inputs changes as little as possible.
  *
  *   H = Σ x xᵀ over calibration inputs, its diagonal raised by 1 % of its mean;   H⁻¹ = Uᵀ U, U upper triangular
  *   for each column j, those with the largest H_jj first:
  *     q_j = round(w_j / s),   e = (w_j − s q_j) / U_jj,   w_k ← w_k − e U_jk for the columns k that follow
  *
- * Scales are those of the groups as they were at the beginning, so that the order does not change them. All in f64, in one
- * order, with + − × ÷ √ alone: the same integers on every machine.
+ * The scales of the groups are found before the first column is rounded, so that the order of the columns does not change them.
+ * Everything is computed in f64, in one order, and with + − × ÷ √ alone, so that every machine finds the same integers.
  *
  * Source: arXiv 2210.17323, algorithm 1; the order by H_jj is that of its authors' `act-order`.
  */
 import type { Tensor } from '../tensor.ts';
+import type { Accumulator } from './accumulators.ts';
 import { nearest } from './int4.ts';
 
-/** Of the mean of the diagonal, added to it. */
+/** This share of the mean of the diagonal is added to the diagonal. */
 const DAMPING = 0.01;
 
-/** What GPTQ needs of the inputs of a weight; one for all the weights that read them. */
+/** What GPTQ needs to know of the inputs of a weight. All the weights that read the same inputs share one. */
 export interface Curvature {
   /** The columns, in the order in which they are rounded. */
   readonly order: Int32Array;
-  /** U f64[n, n] of the columns in that order. */
+  /** U f64[n, n], whose columns stand in that order. */
   readonly factor: Float64Array;
-  /** H_jj of each column in its own place. */
+  /** H_jj of each column, in the order of the weight. */
   readonly diagonal: Float64Array;
 }
 
-/** From H f32[n, n], of which the lower triangle is read. */
+/** Only the lower triangle of H f32[n, n] is read. */
 export function curvatureOf(hessian: Float32Array): Curvature {
   const n = Math.round(Math.sqrt(hessian.length));
   const diagonal = Float64Array.from({ length: n }, (_, j) => hessian[j * n + j]);
   const mean = diagonal.reduce((sum, x) => sum + x, 0) / n;
-  const damping = mean > 0 ? DAMPING * mean : 1; // of inputs that are all zero nothing is known
+  const damping = mean > 0 ? DAMPING * mean : 1; // inputs that are all zero tell nothing
   const order = Int32Array.from(diagonal.keys()).sort((a, b) => diagonal[b] - diagonal[a] || a - b);
-  const h = new Float64Array(n * n); // of the columns from last to first
+  const h = new Float64Array(n * n); // its columns stand from last to first
   for (let a = 0; a < n; a++)
     for (let b = 0; b <= a; b++) {
       const [i, j] = [order[n - 1 - a], order[n - 1 - b]];
@@ -42,14 +43,14 @@ export function curvatureOf(hessian: Float32Array): Curvature {
     }
   cholesky(h, n);
   invert(h, n);
-  // H = L Lᵀ backwards is H = V Vᵀ forwards, V upper triangular, and U = V⁻¹.
+  // H = L Lᵀ with the columns backwards is H = V Vᵀ with the columns forwards. V is upper triangular, and U = V⁻¹.
   const factor = new Float64Array(n * n);
   for (let a = 0; a < n; a++)
     for (let b = 0; b <= a; b++) factor[(n - 1 - a) * n + (n - 1 - b)] = h[a * n + b];
   return { order, factor, diagonal };
 }
 
-/** H → L in its lower triangle, H = L Lᵀ. */
+/** Replaces the lower triangle of H by L, where H = L Lᵀ. */
 function cholesky(h: Float64Array, n: number): void {
   for (let a = 0; a < n; a++) {
     for (let b = 0; b < a; b++) h[a * n + b] = (h[a * n + b] - dot(h, a * n, b * n, b)) / h[b * n + b];
@@ -107,7 +108,7 @@ export function gptq(
   return q;
 }
 
-/** Rows that go through the columns side by side: U is read once for all of them. */
+/** So many rows go through the columns side by side, so that U is read once for all of them. */
 const TOGETHER = 4;
 
 /** w_k ← w_k − e U_jk for k > j. */
@@ -122,15 +123,15 @@ function follow(w: Float64Array, factor: Float64Array, j: number, n: number, err
   }
 }
 
-/** Of the tokens of a sample, runs of four of every so many are looked at: H takes n² products of each. */
+/** The first RUN tokens of every EVERY tokens of a sample are added: each of them costs n² products. */
 const RUN = 4;
 const EVERY = 16;
 
-/** Sums H over samples, in the order in which they come. */
-export function hessianObserver(): { observe(x: Tensor<'f32'>): void; hessian(): Float32Array } {
+/** H f32[n, n], summed over the samples in the order in which they come. Only its lower triangle is filled. */
+export function hessianOver(): Accumulator<Float32Array> {
   let h = new Float64Array(0);
   return {
-    observe({ shape: [l, n], data }) {
+    add({ shape: [l, n], data }) {
       if (h.length === 0) h = new Float64Array(n * n);
       const none = new Float32Array(n);
       for (let t = 0; t < l; t += EVERY) {
@@ -140,11 +141,11 @@ export function hessianObserver(): { observe(x: Tensor<'f32'>): void; hessian():
         addOuter(h, n, rows);
       }
     },
-    hessian: () => Float32Array.from(h),
+    value: () => Float32Array.from(h),
   };
 }
 
-/** The lower triangle of h + Σ x xᵀ over four x. */
+/** Adds x xᵀ of four x to the lower triangle of h. */
 function addOuter(h: Float64Array, n: number, [p, q, r, s]: readonly Float32Array[]): void {
   for (let a = 0; a < n; a++) {
     const [pa, qa, ra, sa] = [p[a], q[a], r[a], s[a]];

@@ -1,8 +1,8 @@
 /**
  * Weights as 4-bit integers: −8 … 7 times a scale for each row and group of columns.
  *
- * A scale is searched on a grid: so much of the group's largest |w|, and of either sign, since −8 reaches further than 7. The
- * one with the least squared error is taken (the columns weighed by what calibration saw of them, where it did).
+ * A scale is searched on a grid: several shares of the group's largest |w|, with both signs, because −8 reaches further than 7.
+ * The scale with the least squared error is taken. Where calibration saw the inputs, the error of each column is weighed by them.
  *
  * Source: the clip search of AWQ, arXiv 2306.00978; negative scales as in llama.cpp's Q4_0.
  */
@@ -12,9 +12,9 @@ import type { Tensor } from '../tensor.ts';
 
 export const LOWEST = -8;
 export const HIGHEST = 7;
-/** The |w| that maps to 7.5 · |scale|, as shares of the group's largest. */
+/** The shares that are tried: this share of the group's largest |w| maps to 7.5 · |scale|. */
 const SHARES = [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7].map(f);
-/** A group of zeros has a scale too. */
+/** The least of a group's largest |w|, so that a group of zeros has a scale too. */
 const FLOOR = f(1e-8);
 
 /** The group size that is used: the largest divisor of the columns that is not above the one asked for. */
@@ -31,7 +31,7 @@ const ROUND = 6755399441055744;
 export const nearest = (w: number, scale: number): number =>
   roundEven(Math.min(Math.max(f(w / scale), LOWEST), HIGHEST));
 
-/** The best scale of w[begin … end − 1] on the grid. `weigh` (of column begin + k: weigh[k]) may be absent. */
+/** The best scale of w[begin … end − 1] on the grid. Column begin + k has the weight weigh[k]; without `weigh`, all count alike. */
 export function groupScale(w: Float32Array, begin: number, end: number, weigh?: Float64Array): number {
   const most = Math.max(absmax(w, begin, end), FLOOR);
   let best = Number.POSITIVE_INFINITY;
@@ -45,7 +45,7 @@ export function groupScale(w: Float32Array, begin: number, end: number, weigh?: 
   return found;
 }
 
-/** Σ (w − scale · q)², or something above `enough` where it is above. */
+/** Σ (w − scale · q)². A sum that passes `enough` is not finished. */
 function squaredError(
   w: Float32Array,
   begin: number,

@@ -5,14 +5,13 @@
  *   2. absorb  a linear that reads the site gets W T⁻¹, offline, and then, in `quantize`, becomes linear-i8
  *   3. undo    any other reader gets the plain tensor back (dequantize, then T⁻¹), through nodes emitted once
  *
- * `transform` keeps the function: what it returns computes the same logits in float. All rounding is in `quantize`.
+ * `transform` keeps the function: the program that it returns computes the same logits in float. All rounding is in `quantize`.
  */
 import {
   type LazyTensor,
   type Node,
   type OpNode,
   opNode,
-  overlay,
   type Program,
   type Ref,
   type SiteNode,
@@ -31,20 +30,12 @@ import { quantize as quantizeOp } from '../ops/quantize.ts';
 import type { StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
+import { nameOf } from './names.ts';
 import { rotateResidual } from './residual.ts';
 import { type Recipe, siteAction, stateScheme, weightScheme } from './scheme.ts';
+import type { Stats } from './stats.ts';
 import { type Transform, transformOf } from './transforms.ts';
 import { integerWeights } from './weights.ts';
-
-/** What calibration saw. */
-export interface Stats {
-  /** The largest |x| of each channel, at the sites whose basis is made from them and of the states that become int8. */
-  readonly channels: Readonly<Record<Ref, Float32Array>>;
-  /** The range of each static site, after its transform. */
-  readonly ranges: Readonly<Record<Ref, number>>;
-  /** Σ x xᵀ f32[n, n] of the inputs of the weights that GPTQ rounds, by site, after its transform. */
-  readonly hessians?: Readonly<Record<Ref, Float32Array>>;
-}
 
 const isLinear = (node: Node): node is OpNode => node.kind === 'op' && node.op.name === linear.name;
 const renamed = (node: OpNode, from: Ref, to: Ref): OpNode => ({
@@ -59,11 +50,12 @@ export const withResidual = (program: Program, { residual }: Recipe): Program =>
 /** Puts the residual stream and every site into its basis. Sites stay in the graph; the function stays the same. */
 export function transform(given: Program, recipe: Recipe, channels: Stats['channels'] = {}): Program {
   const program = withResidual(given, recipe);
-  const made: Record<Ref, LazyTensor> = {};
+  const made = new Map<Ref, LazyTensor>();
   const nodes: Node[] = [];
   const undone = new Set<Ref>();
   const turnedSites = new Map<Ref, { readonly t: Transform; readonly factors: Ref }>();
-  const f32 = (ref: Ref) => (made[ref] ? made[ref].read() : program.weights.read(ref)) as Tensor<'f32'>;
+  const f32 = (ref: Ref) =>
+    (made.get(ref) ?? { read: () => program.weights.read(ref) }).read() as Tensor<'f32'>;
 
   for (const node of program.graph.nodes) {
     if (node.kind === 'site') {
@@ -73,26 +65,24 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
         nodes.push(node);
         continue;
       }
-      const factors = `${node.out}.factors`;
-      if (t.factors) made[factors] = factorsOf(program, node, t.factors, channels[node.out]);
-      const turned = `${node.out}.${t.word}`;
+      const factors = nameOf.factors(node.out);
+      if (t.factors) made.set(factors, factorsOf(program, node, t.factors, channels[node.out]));
+      const turned = nameOf.inBasis(node.out, t.word);
       nodes.push(t.apply(node.in, turned, factors), { ...node, in: turned });
       turnedSites.set(node.out, { t, factors });
     } else if (isLinear(node) && turnedSites.has(node.in.x)) {
       const { t, factors } = turnedSites.get(node.in.x)!;
-      const w = `${node.in.w}.${t.word}`;
+      const w = nameOf.inBasis(node.in.w, t.word);
       const needed = t.factors ? factors : undefined;
-      made[w] = {
-        shape: program.weights.shape(node.in.w),
-        read: () => t.fold(f32(node.in.w), needed === undefined ? undefined : f32(needed)),
-      };
+      const read = () => t.fold(f32(node.in.w), needed === undefined ? undefined : f32(needed));
+      made.set(w, { ...program.graph.weights.get(node.in.w)!, read });
       nodes.push({ ...node, in: { ...node.in, w } });
     } else if (node.kind === 'op') {
       let reader = node;
       for (const ref of new Set(Object.values(node.in))) {
         const turned = turnedSites.get(ref);
         if (!turned) continue;
-        const back = `${ref}.plain`;
+        const back = nameOf.plain(ref);
         if (!undone.has(ref)) nodes.push(turned.t.undo(ref, back, turned.factors));
         undone.add(ref);
         reader = renamed(reader, ref, back);
@@ -100,11 +90,10 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
       nodes.push(reader);
     } else nodes.push(node);
   }
-  const constants = [...program.graph.weights, ...Object.keys(made)];
-  return { graph: withNodes(program.graph, nodes, constants), weights: overlay(program.weights, made) };
+  return withNodes(program, nodes, made);
 }
 
-/** The factors of a site, from what its channels were seen to be and the weights of the linears that read it. */
+/** The factors of a site, from the largest |x| of its channels and the weights of the linears that read it. */
 function factorsOf(
   { graph, weights }: Program,
   site: SiteNode,
@@ -120,7 +109,7 @@ function factorsOf(
       readers.map(node => weights.read(node.in.w) as Tensor<'f32'>),
     ),
   );
-  return { shape: [channels.length], read };
+  return { dtype: 'f32', shape: [channels.length], read };
 }
 
 /** Rounds: sites and weights to int8 by the recipe's schemes, linears to linear-i8. Returns the plan: no site is left. */
@@ -129,8 +118,8 @@ export function quantize(
   recipe: Recipe,
   { channels = {}, ranges = {}, hessians = {} }: Partial<Stats> = {},
 ): Program {
-  const weights = integerWeights(program.weights);
-  const scales: Record<Ref, LazyTensor> = {}; // of static sites and of states
+  const weights = integerWeights(program);
+  const scales = new Map<Ref, LazyTensor>(); // the scales of static sites and of states
   const nodes: Node[] = [];
   const alias = new Map<Ref, Ref>(); // a site that stays float → its input
   const scaleOfSite = new Map<Ref, Ref>(); // a quantized site → its scale
@@ -144,7 +133,7 @@ export function quantize(
   };
   const real = (ref: Ref): Ref => {
     const scale = scaleOfSite.get(ref);
-    return scale ? emitOnce(opNode(dequantize, { q: ref, scale }, `${ref}.real`)) : ref;
+    return scale ? emitOnce(opNode(dequantize, { q: ref, scale }, nameOf.real(ref))) : ref;
   };
 
   const site = (node: SiteNode): void => {
@@ -154,9 +143,9 @@ export function quantize(
       alias.set(node.out, x);
       return;
     }
-    const scale = `${node.out}.scale`;
+    const scale = nameOf.scale(node.out);
     if (scheme.when === 'dynamic') nodes.push(opNode(absmaxScale, { x }, scale));
-    else scales[scale] = staticScale(node.out, ranges);
+    else scales.set(scale, staticScale(node.out, ranges));
     nodes.push(opNode(quantizeOp, { x, scale }, node.out));
     scaleOfSite.set(node.out, scale);
   };
@@ -166,13 +155,13 @@ export function quantize(
     const scheme = stateScheme(recipe, ref);
     if (!scheme) return type;
     if (scheme.bits === 16) return { dtype: 'f16', shape: type.shape };
-    const scale = `${ref}.scale`;
-    scales[scale] = stateScales(ref, channels[ref]);
+    const scale = nameOf.scale(ref);
+    scales.set(scale, stateScales(ref, channels[ref]));
     return { dtype: 'i8', shape: type.shape, scale };
   };
   const states = new Map([...program.graph.states].map(([ref, type]) => [ref, kept(ref, type)]));
 
-  /** A node on integers where its op has such a form, else with real inputs. */
+  /** The node on integers where its op has such a form. Any other node gets real inputs. */
   const lowered = (node: OpNode, curvature?: () => Curvature): OpNode => {
     const scheme = weightScheme(recipe, node.role);
     const { x, w, b, tokens } = node.in;
@@ -188,9 +177,9 @@ export function quantize(
     }
     let reader = node;
     if (scheme) {
-      const [, n] = program.weights.shape(w);
+      const [, n] = program.graph.weights.get(w)!.shape;
       const integers = weights.of(w, scheme, scheme.bits === 4 ? 'matrix' : 'rows', curvature);
-      const name = `${integers.q}.real`;
+      const name = nameOf.real(integers.q);
       const made =
         scheme.bits === 4 ? opNode(dequantizeI4, integers, name, { n }) : opNode(dequantize, integers, name);
       reader = renamed(reader, w, emitOnce(made));
@@ -208,24 +197,21 @@ export function quantize(
       nodes.push(lowered(reader, hessian && once(() => curvatureOf(hessian))));
     }
   }
-  const made = { ...scales, ...weights.made };
-  const graph = withNodes({ ...program.graph, states }, nodes, [
-    ...program.graph.weights,
-    ...Object.keys(made),
-  ]);
-  const result = alias.get(graph.result) ?? graph.result;
-  return { graph: { ...graph, result }, weights: overlay(program.weights, made) };
+  const made = new Map([...scales, ...weights.made]);
+  const plan = withNodes({ ...program, graph: { ...program.graph, states } }, nodes, made);
+  const { result } = plan.graph;
+  return { ...plan, graph: { ...plan.graph, result: alias.get(result) ?? result } };
 }
 
 function stateScales(state: Ref, channels: Float32Array | undefined): LazyTensor {
   if (!channels)
     throw new Error(`quantize: no channel statistics for ${state}; calibrate with this recipe first`);
-  return { shape: [channels.length], read: () => tensor(channels.map(scaleOf)) };
+  return { dtype: 'f32', shape: [channels.length], read: () => tensor(channels.map(scaleOf)) };
 }
 
 function staticScale(site: Ref, ranges: Stats['ranges']): LazyTensor {
   const range = ranges[site];
   if (range === undefined)
     throw new Error(`quantize: no range for ${site}; calibrate with this recipe first`);
-  return { shape: [1], read: () => tensor(Float32Array.of(scaleOf(range))) };
+  return { dtype: 'f32', shape: [1], read: () => tensor(Float32Array.of(scaleOf(range))) };
 }

@@ -1,13 +1,14 @@
 /**
- * The arrows in one place:
+ * The stages of quantization in one place:
  *
  *   program ─transform(recipe)─▶ program′ ─calibrate(samples)─▶ stats
  *           ─transform, quantize(recipe, stats)─▶ plan ─fuse─▶ plan
  */
 import type { Program } from '../graph.ts';
 import { fuse } from '../plan/fuse.ts';
-import { quantize, type Stats, transform } from './lower.ts';
+import { quantize, transform } from './lower.ts';
 import type { Recipe } from './scheme.ts';
+import type { Stats } from './stats.ts';
 
 /** The fused plan of a recipe. A recipe without static sites needs no statistics. */
 export function planOf(
@@ -19,7 +20,7 @@ export function planOf(
 }
 
 /**
- * Calibration samples: `count` windows of `window` tokens, spread evenly over a text, in its order.
+ * Calibration samples: `count` windows of `window` tokens, spread evenly over a text, in the order of the text.
  *
  * @throws RangeError where the text has fewer tokens than one window.
  */
@@ -40,7 +41,7 @@ export function samplesOf(tokens: Int32Array, count: number, window: number): re
 }
 
 /**
- * `held` windows of a text that `samplesOf` leaves out: each in the middle between two samples, evenly spread.
+ * `held` windows of a text that `samplesOf` leaves out. They are spread evenly, and each is in the middle between two samples.
  *
  * @throws RangeError where two samples leave no room between them.
  */

@@ -1,27 +1,22 @@
 /**
- * Observers of activations: what a static scale is made from. Each sees one calibration sample at a time, in order.
+ * The range of a site: the |x| that is to map to 127, from which its static scale is made. It is taken from the values of the
+ * calibration samples, in their order.
  */
 import { absmax } from '../ops/absmax-scale.ts';
 import { f } from '../ops/numerics.ts';
+import type { Accumulator } from './accumulators.ts';
 import type { Range } from './scheme.ts';
 
-export interface RangeObserver {
-  /** Takes the values of one sample. */
-  observe(x: Float32Array): void;
-  /** The |x| that is to map to 127. */
-  range(): number;
-}
-
-/** The range of one site: one p. */
+/** The range of one site has one p. */
 export type SiteRange = 'absmax' | { readonly percentile: number; readonly ema: number };
 
-export const observerOf = (range: SiteRange): RangeObserver =>
-  range === 'absmax' ? absmaxObserver() : percentileObserver(range.percentile, range.ema);
+export const rangeOver = (range: SiteRange): Accumulator<number> =>
+  range === 'absmax' ? absmaxOver() : percentileOver(range.percentile, range.ema);
 
 /**
- * The range of a layer's site, of `layers` that have such a one.
+ * The range of a site in one layer, where `layers` layers have this site.
  *
- * @throws RangeError where there is a p for each layer and not as many as layers.
+ * @throws RangeError where the recipe has a list of p, and the list is not as long as there are layers.
  */
 export function ofLayer(range: Range, layer: number, layers: number, site: string): SiteRange {
   if (range === 'absmax' || typeof range.percentile === 'number') return range as SiteRange;
@@ -34,29 +29,29 @@ export function ofLayer(range: Range, layer: number, layers: number, site: strin
 }
 
 /** The largest |x| of all samples. */
-function absmaxObserver(): RangeObserver {
+function absmaxOver(): Accumulator<number> {
   let max = 0;
   return {
-    observe: x => {
-      max = Math.max(max, absmax(x));
+    add: ({ data }) => {
+      max = Math.max(max, absmax(data));
     },
-    range: () => max,
+    value: () => max,
   };
 }
 
 /**
- * The p-quantile of |x| of each sample, averaged: m ← p₁, then m ← m + σ (p_i − m). The order of the samples matters.
+ * The moving average of the p-quantile of |x| of each sample: m ← p₁, then m ← m + σ (p_i − m). The order of the samples matters.
  *
  * Source: Quamba (percentile clipping of the scan's input).
  */
-function percentileObserver(p: number, ema: number): RangeObserver {
+function percentileOver(p: number, ema: number): Accumulator<number> {
   let m: number | undefined;
   return {
-    observe: x => {
-      const sample = quantileOfAbs(x, p);
+    add: ({ data }) => {
+      const sample = quantileOfAbs(data, p);
       m = m === undefined ? sample : f(m + f(f(ema) * f(sample - m)));
     },
-    range: () => m ?? 0,
+    value: () => m ?? 0,
   };
 }
 
@@ -77,8 +72,8 @@ export function quantileOfAbs(x: Float32Array, p: number): number {
 }
 
 /**
- * The values of rank `low` and `high` (≥ low) in ascending |x|. The bits of a non-negative float sort like the float, so
- * one count by the upper 16 bits finds the bucket of each rank and only that bucket is sorted.
+ * The values of rank `low` and `high` (≥ low) in ascending |x|. The bits of a non-negative float sort like the float. So one
+ * count by the upper 16 bits finds the bucket of each rank, and only that bucket is sorted.
  */
 function orderStatistics(x: Float32Array, low: number, high: number): readonly [number, number] {
   const bits = new Uint32Array(x.buffer, x.byteOffset, x.length);

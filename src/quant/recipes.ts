@@ -20,7 +20,7 @@ import {
 
 const scanIn = clip(0.99999);
 const residual = 'hadamard';
-/** Beside weights of 4 bits: the sites of `quamba-plus`, and small matrices, embedding and head by row. */
+/** What goes with weights of 4 bits: the sites of `quamba-plus`; small matrices, embedding and head in 8 bits by row. */
 const a4 = { ...a8, ...scanIn } as const;
 const at4 = { scanIn: { ...clip(0.9999), ...channels }, scanOut: hadamard, headIn: a8 } as const;
 const beside4 = { conv: w8, xProj: w8rows, dtProj: w8rows, embedding: w8rows, head: w8rows } as const;
@@ -52,7 +52,7 @@ export const recipes = {
 } as const satisfies Record<string, Recipe>;
 
 export type RecipeName = keyof typeof recipes;
-/** What a model is run as where nothing is said: the first where it is ready, else the second, which needs no calibration. */
+/** How a model runs where no recipe is named: as the first where its plan or statistics are at hand, else as the second. */
 export const DEFAULT_RECIPE: RecipeName = 'quamba';
 export const FLOAT_RECIPE: RecipeName = 'fp32';
 

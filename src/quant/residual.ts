@@ -1,14 +1,15 @@
 /**
- * Rotates the residual stream by the Hadamard matrix Q, offline: the function stays the same and the work does, but no
- * channel of the stream sticks out any more, and so no channel of what the blocks' norms give to in_proj.
+ * Rotates the residual stream by the Hadamard matrix Q, offline. The function stays the same, and so does the work. But no
+ * channel of the stream is much larger than the others any more, and so neither is any channel that a block's norm gives to
+ * in_proj.
  *
  *   embedding  E → E Qᵀ            writes Q h instead of h
  *   out_proj   W → Q W, b → Q b    adds Q y
  *   norm       w → 1               ‖Q h‖ = ‖h‖, so the norm without its weight commutes with Q
- *   in_proj    W → W diag(w) Qᵀ    takes what the norm no longer does, and turns back
+ *   in_proj    W → W diag(w) Qᵀ    takes over the weight of the norm, and turns the stream back
  *
- * A matrix that is read twice cannot be folded into: where embedding and head are one, a transform after the embedding and
- * its inverse before the last norm stand in the graph instead, two small ones a token and no bytes.
+ * Nothing can be folded into a matrix that is read twice. Where embedding and head are one matrix, the graph has a transform
+ * after the embedding and its inverse before the last norm instead. They are two small transforms a token, and no bytes.
  *
  * Source: QuaRot (arXiv 2404.00456 §3), SliceGPT (arXiv 2401.15024 §3.1).
  */
@@ -18,7 +19,6 @@ import {
   type Node,
   type OpNode,
   opNode,
-  overlay,
   type Program,
   type Ref,
   reads,
@@ -31,6 +31,7 @@ import { linear } from '../ops/linear.ts';
 import { rmsNorm } from '../ops/rms-norm.ts';
 import { scaleChannels } from '../ops/scale-channels.ts';
 import { type Tensor, tensor } from '../tensor.ts';
+import { nameOf } from './names.ts';
 
 type Matrix = Tensor<'f32'>;
 
@@ -52,25 +53,26 @@ function transposed({ data, shape: [rows, columns] }: Matrix): Matrix {
 const is = ({ op }: OpNode, { name }: { readonly name: string }): boolean => op.name === name;
 
 /**
- * The program with a rotated residual stream: what the embedding writes and adds add to.
+ * The program with a rotated residual stream. The stream is the value that the embedding writes and that `add` nodes add to.
  *
  * @throws Error where something but a linear adds to the stream; what fwht throws where it has no matrix of that size.
  */
-export function rotateResidual({ graph, weights }: Program): Program {
-  const made: Record<Ref, LazyTensor> = {};
+export function rotateResidual(program: Program): Program {
+  const { graph, weights } = program;
+  const made = new Map<Ref, LazyTensor>();
   const f32 = (ref: Ref) => weights.read(ref) as Matrix;
   const folded = (ref: Ref, fold: (w: Matrix) => Matrix): Ref => {
-    const name = `${ref}.residual`;
-    made[name] = { shape: weights.shape(ref), read: () => fold(f32(ref)) };
+    const name = nameOf.residual(ref);
+    made.set(name, { ...graph.weights.get(ref)!, read: () => fold(f32(ref)) });
     return name;
   };
   const readers = (ref: Ref): readonly Node[] => graph.nodes.filter(node => reads(node).includes(ref));
-  /** Who reads a value, seen through its site. */
+  /** The nodes that read a value, or read its site. */
   const users = (ref: Ref): readonly OpNode[] =>
     readers(ref).flatMap(node => (node.kind === 'site' ? users(node.out) : flatten([node])));
 
   const stream = new Set<Ref>();
-  const added = new Set<Ref>(); // what linears add to it
+  const added = new Set<Ref>(); // what linears add to the stream
   for (const node of flatten(graph.nodes))
     if (is(node, embedding)) stream.add(node.out.y);
     else if (is(node, add) && stream.has(node.in.x)) {
@@ -82,7 +84,7 @@ export function rotateResidual({ graph, weights }: Program): Program {
 
   const nodes: Node[] = [];
   const entering = new Map<Ref, Ref>(); // what the stream begins with → the same, rotated
-  const normWeights = new Map<Ref, Ref | undefined>(); // what a norm gave to linears → the weight that it lost
+  const normWeights = new Map<Ref, Ref | undefined>(); // the output of a norm → the weight that the norm lost
   const plain = new Set<Ref>();
   for (const node of graph.nodes) {
     if (node.kind === 'fused') throw new Error(`residual: ${node.name} is fused already`);
@@ -95,7 +97,7 @@ export function rotateResidual({ graph, weights }: Program): Program {
       if (readers(node.in.w).length === 1)
         nodes.push({ ...node, in: { ...node.in, w: folded(node.in.w, rotateRows) } });
       else {
-        const rotated = `${node.out.y}.rotated`;
+        const rotated = nameOf.rotated(node.out.y);
         nodes.push(node, opNode(fwht, { x: node.out.y }, rotated, { inverse: false }));
         entering.set(node.out.y, rotated);
       }
@@ -131,7 +133,7 @@ export function rotateResidual({ graph, weights }: Program): Program {
       let back: OpNode = reader;
       for (const ref of own) {
         const x = entering.get(ref) ?? ref;
-        const name = `${ref}.plain`;
+        const name = nameOf.plain(ref);
         if (!plain.has(ref)) nodes.push(opNode(fwht, { x }, name, { inverse: true }));
         plain.add(ref);
         back = {
@@ -142,8 +144,5 @@ export function rotateResidual({ graph, weights }: Program): Program {
       nodes.push(back);
     }
   }
-  return {
-    graph: withNodes(graph, nodes, [...graph.weights, ...Object.keys(made)]),
-    weights: overlay(weights, made),
-  };
+  return withNodes(program, nodes, made);
 }

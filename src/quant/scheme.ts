@@ -1,20 +1,31 @@
 /**
- * The words of a recipe. For each site (activation) and each weight a recipe answers three independent questions:
+ * The words of a recipe. For each site (an activation) and each weight, a recipe answers three independent questions:
  *
  *   in which basis?          none · hadamard · smooth(α) · channels  transforms.ts
  *   with which range?        absmax · percentile(p, ema)             ranges.ts
  *   when, and how fine?      static · dynamic per token; bits; per tensor, row or group
  *
- * and one for the whole model: in which basis is the residual stream?   none · hadamard   residual.ts
+ * and one question for the whole model: in which basis is the residual stream?   none · hadamard   residual.ts
  *
  * Everything is symmetric: real = q · scale, no zero point.
  */
-import { isObject, type JsonObject, show, unexpected } from '../formats/json.ts';
-import { blockRoles, blockSites, type Role, roles, type Site, sites } from '../model/mamba.ts';
+import { isObject, number, object, oneOf, show, unexpected } from '../formats/json.ts';
+import { type Architecture, outerRoles, outerSites } from '../model/architecture.ts';
+import {
+  blockRoles,
+  blockSites,
+  type Role,
+  roles,
+  type Site,
+  type StateWord,
+  sites,
+  states,
+} from '../model/index.ts';
 
 export type Basis = 'none' | 'hadamard' | 'channels' | { readonly smooth: number };
 /**
- * `percentile` is p, or a p for each layer. `ema` is σ of m ← m + σ (p_i − m), the moving average over calibration samples.
+ * `percentile` is p, or a list with a p for each layer. `ema` is σ of m ← m + σ (p_i − m), the moving average over calibration
+ * samples.
  */
 export type Range = 'absmax' | { readonly percentile: number | readonly number[]; readonly ema: number };
 
@@ -25,10 +36,16 @@ export interface SiteScheme {
   readonly bits: 8;
 }
 export interface WeightScheme {
-  /** 4 bits have scales per group only: of as many columns, or the largest divisor of the columns below that. */
+  /**
+   * 4 bits have scales per group only. There a group has the largest number of columns that divides the weight's columns and is
+   * not above `group`.
+   */
   readonly bits: 8 | 4;
   readonly per: 'tensor' | 'row' | { readonly group: number };
-  /** Of 4 bits: each to the nearest step, or so that the product on the calibration inputs changes least (gptq.ts). */
+  /**
+   * How 4 bits are rounded: each weight to its nearest step, or all so that the product with the calibration inputs changes
+   * least (gptq.ts).
+   */
   readonly rounding?: 'nearest' | 'gptq';
 }
 
@@ -38,18 +55,20 @@ export interface StateScheme {
 }
 
 export interface Recipe {
-  /** For the weights of the blocks: in_proj, conv1d, x_proj, dt_proj, out_proj. Absent: float. */
+  /** The scheme of all weights of the blocks that have a role. Absent: float. */
   readonly weights?: WeightScheme;
-  /** For the sites of the blocks (the paper's nine). Absent: float. */
+  /** The scheme of all sites of the blocks (of Mamba: the paper's nine). Absent: float. */
   readonly acts?: SiteScheme;
-  /** Patches to single sites. */
+  /** Patches of single sites. */
   readonly at?: { readonly [S in Site]?: Partial<SiteScheme> };
   /** Schemes of single weights, by role. */
   readonly weightsAt?: { readonly [R in Role]?: WeightScheme };
   /** The basis of the residual stream, folded into the weights that write and read it. Absent: its own. */
   readonly residual?: 'hadamard';
   /** Schemes of the states of the blocks. Absent: float32. */
-  readonly states?: { readonly ssmState?: StateScheme };
+  readonly states?: { readonly [S in StateWord]?: StateScheme };
+  /** Words of `at`, `weightsAt` and `states` that a model need not have, so that one row can serve several families. */
+  readonly optional?: readonly (Site | Role | StateWord)[];
 }
 
 export const w8: WeightScheme = { bits: 8, per: 'tensor' };
@@ -66,7 +85,7 @@ export const a8dynamic: SiteScheme = { ...a8, when: 'dynamic' };
 export const clip = (p: number, ema = 0.01) => ({ range: { percentile: p, ema } }) as const;
 /** Rotates by the Hadamard matrix: the basis that Quamba gives the scan's output. */
 export const hadamard = { basis: 'hadamard' } as const;
-/** Gives each channel a scale of its own, from its own largest |x| but no more than the site's range. */
+/** Gives each channel a scale of its own, from the channel's largest |x|, which counts no more than the site's range. */
 export const channels = { basis: 'channels' } as const;
 /** Divides each channel by maxᵅ|x| / max¹⁻ᵅ|W| (SmoothQuant). */
 export const smooth = (alpha: number) => ({ basis: { smooth: alpha } }) as const;
@@ -77,7 +96,7 @@ export interface SiteAction {
   readonly quantize?: Omit<SiteScheme, 'basis'>;
 }
 
-/** What a recipe does at a site. A site that it leaves alone has basis `none` and is not quantized. */
+/** What a recipe does at a site. A site that the recipe does not mention has basis `none` and is not quantized. */
 export function siteAction(recipe: Recipe, site: string): SiteAction {
   const inBlock = (blockSites as readonly string[]).includes(site);
   const {
@@ -95,11 +114,43 @@ export function weightScheme(recipe: Recipe, role: string): WeightScheme | undef
   return recipe.weightsAt?.[role as Role] ?? (inBlock ? recipe.weights : undefined);
 }
 
-/** What a recipe does to a state, which is named after its site: `layers.0.ssmState`. Undefined where it stays float32. */
+/** What a recipe does to a state, by the last word of its name: `layers.0.ssmState`. Undefined where it stays float32. */
 export const stateScheme = (recipe: Recipe, state: string): StateScheme | undefined =>
-  recipe.states?.[state.slice(state.lastIndexOf('.') + 1) as 'ssmState'];
+  recipe.states?.[wordOf(state) as StateWord];
 
-/** The recipe with another p (or one for each layer) at every site that has a percentile range: p belongs to the model, not to the method. */
+/** The last part of a name: `layers.0.ssmState` → `ssmState`. */
+export const wordOf = (ref: string): string => ref.slice(ref.lastIndexOf('.') + 1);
+
+/**
+ * Checks a recipe against the model that it is to be applied to.
+ *
+ * @throws RangeError for a word that the model does not have, unless the recipe says that it is optional.
+ */
+export function checkWords(recipe: Recipe, architecture: Architecture): void {
+  const words = [
+    ['at', 'site', [...architecture.sites, ...outerSites]],
+    ['weightsAt', 'weight', [...architecture.roles, ...outerRoles]],
+    ['states', 'state', architecture.states],
+  ] as const;
+  const optional: readonly string[] = recipe.optional ?? [];
+  for (const [field, kind, has] of words)
+    for (const word of Object.keys(recipe[field] ?? {}))
+      if (!has.includes(word) && !optional.includes(word))
+        throw new RangeError(
+          `recipe.${field}: ${architecture.name} has no ${kind} ${show(word)}; it has ${has.join(', ') || 'none'}`,
+        );
+}
+
+/** Whether two recipes say the same, whatever the order of their fields. */
+export const sameRecipe = (a: Recipe, b: Recipe): boolean => sorted(a) === sorted(b);
+
+/** The JSON of a value with the keys of every object in alphabetical order. */
+const sorted = (value: unknown): string =>
+  JSON.stringify(value, (_, inner) =>
+    isObject(inner) ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1))) : inner,
+  );
+
+/** The recipe with another p (or a list) at every site that has a percentile range: p belongs to the model, not to the method. */
 export function withPercentile(recipe: Recipe, p: number | readonly number[]): Recipe {
   const patch = <S extends Partial<SiteScheme>>(scheme: S): S =>
     typeof scheme.range === 'object' ? { ...scheme, range: { ...scheme.range, percentile: p } } : scheme;
@@ -113,41 +164,55 @@ export function withPercentile(recipe: Recipe, p: number | readonly number[]): R
 }
 
 /**
- * Reads a recipe from JSON. Nothing unknown is passed over.
+ * Reads a recipe from JSON. An unknown field is an error.
  *
  * @throws TypeError naming the field, its value and what was expected.
  */
 export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
-  const recipe = record(json, where, ['weights', 'acts', 'at', 'weightsAt', 'residual', 'states']);
+  const recipe = object(json, where, [
+    'weights',
+    'acts',
+    'at',
+    'weightsAt',
+    'residual',
+    'states',
+    'optional',
+  ]);
   if (recipe.residual !== undefined) oneOf(recipe.residual, `${where}.residual`, ['hadamard']);
   if (recipe.weights !== undefined) parseWeights(recipe.weights, `${where}.weights`);
   if (recipe.acts !== undefined) parseSite(recipe.acts, `${where}.acts`, true);
-  for (const [site, patch] of Object.entries(record(recipe.at ?? {}, `${where}.at`, sites)))
+  for (const [site, patch] of Object.entries(object(recipe.at ?? {}, `${where}.at`, sites)))
     parseSite(patch, `${where}.at.${site}`, false);
-  for (const [role, scheme] of Object.entries(record(recipe.weightsAt ?? {}, `${where}.weightsAt`, roles)))
+  for (const [role, scheme] of Object.entries(object(recipe.weightsAt ?? {}, `${where}.weightsAt`, roles)))
     parseWeights(scheme, `${where}.weightsAt.${role}`);
-  for (const [state, scheme] of Object.entries(record(recipe.states ?? {}, `${where}.states`, ['ssmState'])))
+  for (const [state, scheme] of Object.entries(object(recipe.states ?? {}, `${where}.states`, states)))
     oneOf(
-      record(scheme, `${where}.states.${state}`, ['bits']).bits,
+      object(scheme, `${where}.states.${state}`, ['bits']).bits,
       `${where}.states.${state}.bits`,
       [16, 8],
     );
+  if (recipe.optional !== undefined) {
+    if (!Array.isArray(recipe.optional))
+      unexpected(`${where}.optional`, 'an array of words', recipe.optional);
+    const words = [...sites, ...roles, ...states];
+    for (const [i, word] of recipe.optional.entries()) oneOf(word, `${where}.optional[${i}]`, words);
+  }
   return recipe as Recipe;
 }
 
 function parseSite(json: unknown, where: string, whole: boolean): void {
-  const scheme = record(json, where, ['basis', 'range', 'when', 'bits']);
+  const scheme = object(json, where, ['basis', 'range', 'when', 'bits']);
   for (const key of whole ? ['basis', 'range', 'when', 'bits'] : [])
     if (scheme[key] === undefined) throw new TypeError(`${where}.${key} is missing`);
   const { basis, range, when, bits } = scheme;
   if (when !== undefined) oneOf(when, `${where}.when`, ['static', 'dynamic']);
   if (bits !== undefined) oneOf(bits, `${where}.bits`, [8]);
   if (typeof basis === 'object')
-    unit(record(basis, `${where}.basis`, ['smooth']).smooth, `${where}.basis.smooth`);
+    unit(object(basis, `${where}.basis`, ['smooth']).smooth, `${where}.basis.smooth`);
   else if (basis !== undefined)
     oneOf(basis, `${where}.basis`, ['none', 'hadamard', 'channels', '{ "smooth": α }']);
   if (typeof range === 'object') {
-    const { percentile, ema } = record(range, `${where}.range`, ['percentile', 'ema']);
+    const { percentile, ema } = object(range, `${where}.range`, ['percentile', 'ema']);
     if (!Array.isArray(percentile)) unit(percentile, `${where}.range.percentile`);
     else for (const [layer, p] of percentile.entries()) unit(p, `${where}.range.percentile[${layer}]`);
     unit(ema, `${where}.range.ema`);
@@ -155,7 +220,7 @@ function parseSite(json: unknown, where: string, whole: boolean): void {
 }
 
 function parseWeights(json: unknown, where: string): void {
-  const { bits, per, rounding } = record(json, where, ['bits', 'per', 'rounding']);
+  const { bits, per, rounding } = object(json, where, ['bits', 'per', 'rounding']);
   oneOf(bits, `${where}.bits`, [8, 4]);
   if (bits === 4) oneOf(rounding, `${where}.rounding`, ['nearest', 'gptq']);
   else if (rounding !== undefined) unexpected(`${where}.rounding`, 'nothing beside 8 bits', rounding);
@@ -165,23 +230,9 @@ function parseWeights(json: unknown, where: string): void {
     oneOf(per, `${where}.per`, ['tensor', 'row', '{ "group": size }']);
     return;
   }
-  const { group } = record(per, `${where}.per`, ['group']);
-  if (!Number.isInteger(group) || (group as number) < 1)
-    unexpected(`${where}.per.group`, 'a positive integer', group);
+  const { group } = object(per, `${where}.per`, ['group']);
+  number(group, `${where}.per.group`, 'a positive integer', size => Number.isInteger(size) && size >= 1);
 }
 
-function record(json: unknown, where: string, keys: readonly string[]): JsonObject {
-  if (!isObject(json)) unexpected(where, 'an object', json);
-  for (const key of Object.keys(json))
-    if (!keys.includes(key))
-      throw new TypeError(`${where}: no field ${show(key)}; expected ${keys.join(', ')}`);
-  return json;
-}
-
-function oneOf(value: unknown, where: string, values: readonly unknown[]): void {
-  if (!values.includes(value)) unexpected(where, values.join(' or '), value);
-}
-
-function unit(value: unknown, where: string): void {
-  if (typeof value !== 'number' || !(value > 0 && value <= 1)) unexpected(where, 'a number in (0, 1]', value);
-}
+const unit = (value: unknown, where: string): number =>
+  number(value, where, 'a number in (0, 1]', x => x > 0 && x <= 1);

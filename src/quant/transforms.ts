@@ -2,7 +2,7 @@
  * The bases that a site may be quantized in. Each is an invertible map T of the channels with three faces:
  *
  *   apply   x → T x                at the site
- *   fold    W → W T⁻¹              offline, into the weight of a linear that reads the site: (W T⁻¹)(T x) = W x
+ *   fold    W → W T⁻¹              offline, in the weight of a linear that reads the site: (W T⁻¹)(T x) = W x
  *   undo    T x → x                for any other reader
  */
 import { type OpNode, opNode, type Ref } from '../graph.ts';
@@ -14,11 +14,14 @@ import { type Tensor, tensor } from '../tensor.ts';
 import type { Basis } from './scheme.ts';
 
 export interface Transform {
-  /** How values in this basis are called: `layers.0.scanOut.rotated`. */
+  /** The word in the names of values in this basis: `layers.0.scanOut.rotated`. */
   readonly word: string;
-  /** Makes the constant that apply, undo and fold read, if any, from what calibration saw and the weights that read the site. */
+  /**
+   * Makes the constant that apply, undo and fold read, from the largest |x| of each channel and the weights that read the site.
+   * Absent where they read none.
+   */
   readonly factors?: (channels: Float32Array, weights: readonly Tensor<'f32'>[]) => Tensor<'f32'>;
-  /** Its channels are seen no larger than the site's range, and in this basis the range is always this. */
+  /** The range of every site in this basis, whose channels are limited by the range of the plain site. Absent: it is observed. */
   readonly range?: number;
   apply(x: Ref, name: Ref, factors: Ref): OpNode;
   undo(x: Ref, name: Ref, factors: Ref): OpNode;
@@ -44,7 +47,7 @@ const smoothen = (alpha: number): Transform => ({
   factors: (channels, weights) => smoothingFactors(channels, weights, alpha),
 });
 
-/** The factors are the steps of the channels, so that what is left of the scale is 1, whose products are exact. */
+/** The factors are the steps of the channels. The scale that is left is 1, and products with it are exact. */
 const inSteps: Transform = {
   ...scaling,
   word: 'steps',
@@ -58,8 +61,8 @@ export const transformOf = (basis: Basis): Transform | undefined =>
 const BASES = { none: undefined, hadamard: rotate, channels: inSteps } as const;
 
 /**
- * SmoothQuant's factors s_j = max|x_j|ᵅ / max|W_j|¹⁻ᵅ, at least 1e-5, from the largest |x| of each channel and the
- * largest |W| of each column over the weights that read it.
+ * SmoothQuant's factors s_j = max|x_j|ᵅ / max|W_j|¹⁻ᵅ, at least 1e-5. They are made from the largest |x| of each channel, and
+ * from the largest |W| of each column over the weights that read the channel.
  *
  * Source: arXiv 2211.10438 eq. 4.
  */
@@ -80,7 +83,7 @@ export function smoothingFactors(
   return { dtype: 'f32', shape: [n], data };
 }
 
-/** xᵃ for 0 ≤ a ≤ 1 by the binary digits of a: products of repeated square roots, the same bits on every engine. */
+/** xᵃ for 0 ≤ a ≤ 1, by the binary digits of a. It is a product of repeated square roots, with the same bits on every engine. */
 function power(x: number, a: number): number {
   let result = 1;
   let root = x;
@@ -93,12 +96,4 @@ function power(x: number, a: number): number {
     rest *= 2;
   }
   return result;
-}
-
-/** The largest |x| of each column, joined with what was seen before. */
-export function channelAbsmax(x: Tensor<'f32'>, before?: Float32Array): Float32Array {
-  const n = x.shape[1];
-  const max = before ?? new Float32Array(n);
-  for (let i = 0; i < x.data.length; i++) max[i % n] = Math.max(max[i % n], Math.abs(x.data[i]));
-  return max;
 }

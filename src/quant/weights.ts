@@ -1,20 +1,21 @@
 /**
- * Weights as integers. 8 bits: absmax of each part / 127, no clipping, rounded half to even (Quamba). 4 bits: int4.ts and
- * gptq.ts, two in a byte.
+ * Weights as integers. With 8 bits, a scale is the absmax of a part / 127; nothing is clipped, and halves round to even (Quamba).
+ * With 4 bits, two integers are in a byte; int4.ts finds the scales, and int4.ts or gptq.ts rounds.
  */
-import type { LazyTensor, Ref, Weights } from '../graph.ts';
+import type { LazyTensor, Program, Ref } from '../graph.ts';
 import { absmax, scaleOf } from '../ops/absmax-scale.ts';
 import { packed, packedColumns } from '../ops/nibbles.ts';
 import { quantize } from '../ops/quantize.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, gptq } from './gptq.ts';
 import { groupScales, groupSize, roundToNearest } from './int4.ts';
+import { nameOf } from './names.ts';
 import type { WeightScheme } from './scheme.ts';
 
 export interface IntegerWeight {
-  /** i8[o, i], or of 4 bits i8[o, ⌈i/2⌉]. */
+  /** i8[o, i], or with 4 bits i8[o, ⌈i/2⌉]. */
   readonly q: Tensor<'i8'>;
-  /** f32[p, g]: one for the tensor [1, 1], one for each row [o, 1], or one for each row and group of columns [o, g]. */
+  /** f32[p, g]: [1, 1] for the tensor, [o, 1] for each row, or [o, g] for each row and group of columns. */
   readonly scale: Tensor<'f32'>;
 }
 
@@ -30,7 +31,7 @@ export function quantizeWeight(
 ): IntegerWeight {
   if (scheme.bits === 4) return fourBits(w, scheme, curvature);
   const [p, g] = scaleShape(scheme, w.shape);
-  const size = w.data.length / (p * g); // parts are contiguous: the tensor, a row, a run of a row
+  const size = w.data.length / (p * g); // every part is contiguous: the tensor, a row, or a run of a row
   const parts = Array.from({ length: p * g }, (_, i) => w.data.subarray(i * size, (i + 1) * size));
   const scale = Float32Array.from(parts, values => scaleOf(absmax(values)));
   const { q } = quantize({ x: tensor(w.data, [p * g, size]), scale });
@@ -68,34 +69,31 @@ function scaleShape(
   return [rows, columns / per.group];
 }
 
-/** `i8`, `i8-rows`, `i8-groups-of-128`, `i4-groups-of-64`: one weight may be read under two schemes. */
-const suffix = ({ bits, per }: WeightScheme): string =>
-  `i${bits}${per === 'tensor' ? '' : per === 'row' ? '-rows' : `-groups-of-${per.group}`}`;
-
 /**
- * The integer weights of a plan, each quantized when it is read. Nothing but the scales is kept, so that a backend that takes
- * one weight after the other never has two of them in memory; it reads the integers first, and then has the scale for free.
+ * The integer weights of a plan, each quantized when it is read. Only the scales are kept, so that a backend that takes one
+ * weight after the other never has two of them in memory. Whoever reads the integers of a weight before its scales quantizes it
+ * once only.
  */
-export function integerWeights(weights: Weights): {
-  /** The names of a weight's integers and of its scales: [p, g] for a matrix product, [1] or [o] for rows. */
+export function integerWeights({ graph, weights }: Program): {
+  /** The names of a weight's integers and of its scales. The scales are [p, g] for a matrix product, [1] or [o] for rows. */
   of(
     ref: Ref,
     scheme: WeightScheme,
     as: 'matrix' | 'rows',
     curvature?: () => Curvature,
   ): { readonly q: Ref; readonly scale: Ref };
-  readonly made: Readonly<Record<Ref, LazyTensor>>;
+  readonly made: ReadonlyMap<Ref, LazyTensor>;
 } {
-  const made: Record<Ref, LazyTensor> = {};
+  const made = new Map<Ref, LazyTensor>();
   const known = new Map<Ref, Tensor<'f32'>>(); // scales, by their integers
   return {
     made,
     of(ref, scheme, as, curvature) {
       if (as === 'rows' && typeof scheme.per === 'object')
         throw new Error(`quantize: ${ref} has scales for groups of columns, which only a linear can read`);
-      const q = `${ref}.${suffix(scheme)}`;
-      const scale = `${q}.${as === 'matrix' ? 'wscale' : 'scale'}`;
-      const shape = weights.shape(ref);
+      const q = nameOf.integers(ref, scheme);
+      const scale = as === 'matrix' ? nameOf.matrixScale(q) : nameOf.scale(q);
+      const { shape } = graph.weights.get(ref)!;
       const integers = (): IntegerWeight => {
         const integer = quantizeWeight(weights.read(ref) as Tensor<'f32'>, scheme, curvature);
         known.set(q, integer.scale);
@@ -103,14 +101,16 @@ export function integerWeights(weights: Weights): {
       };
       const [p, g] = scaleShape(scheme, shape);
       const scales = as === 'matrix' ? [p, g] : [p];
-      made[q] = {
+      made.set(q, {
+        dtype: 'i8',
         shape: scheme.bits === 4 ? [shape[0], packedColumns(shape[1])] : shape,
         read: () => integers().q,
-      };
-      made[scale] = {
+      });
+      made.set(scale, {
+        dtype: 'f32',
         shape: scales,
         read: () => tensor((known.get(q) ?? integers().scale).data, scales),
-      };
+      });
       return { q, scale };
     },
   };

@@ -18,8 +18,8 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Program, Weights } from '../graph.ts';
-import type { MambaConfig } from '../model/config.ts';
-import { mamba } from '../model/mamba.ts';
+import type { Config } from '../model/architecture.ts';
+import { graphOf } from '../model/index.ts';
 import { sizeOf, tensor } from '../tensor.ts';
 
 /** Values of one call of `fill`: a loop that runs once and long is not optimized as well as a function that is called often. */
@@ -101,54 +101,47 @@ const constant =
     new Float32Array(sizeOf(shape)).fill(value);
 const fanIn = ([, columns]: readonly number[]) => 1 / Math.sqrt(columns);
 const quarter = (shape: readonly number[]) => fanIn(shape) / 4;
+const logs: Maker = (_, __, shape) =>
+  Float32Array.from({ length: sizeOf(shape) }, (___, i) => LOGS[i % shape[1]]);
 
-/** How each kind of weight is made, by the end of its name. */
+/** How weights are made whose values are not those of their kind, by the end of the name. */
 const makers: readonly (readonly [end: string, maker: Maker])[] = [
-  ['embeddings.weight', normal(fanIn)],
   ['norm.weight', constant(1)],
   ['norm_f.weight', constant(1)],
-  ['in_proj.weight', normal(fanIn)],
-  ['conv1d.weight', normal(fanIn)],
-  ['conv1d.bias', normal(() => 0.1)],
-  ['x_proj.weight', normal(fanIn)],
-  ['dt_proj.weight', normal(quarter)], // dt is mostly its bias
-  ['dt_proj.bias', normal(() => 0.6, -4.5)],
-  ['A_log', (_, __, shape) => Float32Array.from({ length: sizeOf(shape) }, (___, i) => LOGS[i % shape[1]])],
-  ['D', constant(1)],
-  ['out_proj.weight', normal(fanIn)],
+  ['.dt_proj.weight', normal(quarter)], // dt is mostly its bias
+  ['.dt_proj.bias', normal(() => 0.6, -4.5)],
+  ['.A_log', logs],
+  ['.D', constant(1)],
 ];
+/** Every other matrix, and every other bias. */
+const matrix = normal(fanIn);
+const bias = normal(() => 0.1);
+
+/** @throws RangeError for a kind of weight whose values nobody has thought of. */
+function makerOf(name: string, shape: readonly number[]): Maker {
+  if (name.endsWith('.A_log') && shape[1] > LOGS.length)
+    throw new RangeError(`random model: state size expected at most ${LOGS.length}; got ${shape[1]}`);
+  const [, own] = makers.find(([end]) => name.endsWith(end)) ?? [];
+  const maker = own ?? (shape.length === 2 ? matrix : name.endsWith('.bias') ? bias : undefined);
+  if (!maker) throw new RangeError(`random model: no values are known for ${name}`);
+  return maker;
+}
 
 /**
- * The float program of a shape: plain Mamba with tied embeddings, no biases on its matrices, and a state of at most 16.
+ * The float program of a config, with random weights.
  *
- * @throws RangeError for any other.
+ * @throws RangeError where it has weights that are not drawn.
  */
-export function randomModel(config: MambaConfig, seed: number): Program {
-  const { dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, vocabSize: v } = config;
-  if (!config.tieEmbeddings || config.useBias || config.architecture !== 'mamba' || n > LOGS.length)
-    throw new RangeError('random model: expected plain Mamba, tied, without biases, dState at most 16');
-  const sizes: Readonly<Record<string, readonly number[]>> = {
-    'embeddings.weight': [v, m],
-    'norm.weight': [m],
-    'norm_f.weight': [m],
-    'in_proj.weight': [2 * d, m],
-    'conv1d.weight': [d, k],
-    'conv1d.bias': [d],
-    'x_proj.weight': [r + 2 * n, d],
-    'dt_proj.weight': [d, r],
-    'dt_proj.bias': [d],
-    A_log: [d, n],
-    D: [d],
-    'out_proj.weight': [m, d],
-  };
-  const makerOf = (ref: string) => makers.find(([end]) => ref.endsWith(end))!;
-  const graph = mamba(config);
+export function randomModel(config: Config, seed: number): Program {
+  const graph = graphOf(config);
+  const made = new Map(
+    [...graph.weights].map(([ref, { shape }]) => [ref, { shape, make: makerOf(ref, shape) }]),
+  );
   const weights: Weights = {
-    has: ref => graph.weights.includes(ref),
-    shape: ref => sizes[makerOf(ref)[0]],
+    has: ref => made.has(ref),
     read(ref) {
-      const [end, maker] = makerOf(ref);
-      return tensor(maker(ref, seed, sizes[end]), sizes[end]);
+      const { shape, make } = made.get(ref)!;
+      return tensor(make(ref, seed, shape), shape);
     },
   };
   return { graph, weights };

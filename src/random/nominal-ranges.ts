@@ -6,14 +6,21 @@
  * The constants are the medians over the layers of mamba-130m's shape of what calibration finds (3 × 96 tokens), rounded.
  */
 import { type Graph, inferTypes, type Program, type Ref } from '../graph.ts';
-import type { Site } from '../model/mamba.ts';
-import type { Stats } from '../quant/lower.ts';
-import { type Basis, type Recipe, siteAction, stateScheme, type WeightScheme } from '../quant/scheme.ts';
+import type { Site, StateWord } from '../model/index.ts';
+import {
+  type Basis,
+  type Recipe,
+  siteAction,
+  stateScheme,
+  type WeightScheme,
+  wordOf,
+} from '../quant/scheme.ts';
+import type { Stats } from '../quant/stats.ts';
 import { transformOf } from '../quant/transforms.ts';
 
 /** The |x| that is to map to 127: of x itself, and of its rotation, whose large values are spread over all channels. */
 /* biome-ignore format: a table */
-const RANGES: Readonly<Record<Site, { readonly none: number; readonly hadamard?: number }>> = {
+const RANGES: { readonly [S in Site]?: { readonly none: number; readonly hadamard?: number } } = {
   blockIn: { none: 4.5, hadamard: 4.5 },
   convIn:  { none: 5 },
   gate:    { none: 5 },
@@ -26,10 +33,10 @@ const RANGES: Readonly<Record<Site, { readonly none: number; readonly hadamard?:
   headIn:  { none: 4.5 },
 };
 
-/** Of the scan's state. */
-const STATE = 8;
+/** The same of states. */
+const STATES: { readonly [S in StateWord]?: number } = { ssmState: 8 };
 
-const rangesOf = (site: string): { readonly [B in Basis & string]?: number } => RANGES[site as Site];
+const rangesOf = (site: string): { readonly [B in Basis & string]?: number } => RANGES[site as Site] ?? {};
 
 /**
  * The recipe with weights of 4 bits rounded to the nearest step, since GPTQ has nothing to go by: a plan of as many bytes, that
@@ -49,7 +56,7 @@ export function nominalRecipe(recipe: Recipe): Recipe {
 
 /** The same with what channels would be seen to be: all alike, as those of random weights are. */
 export function nominalStats(program: Program, recipe: Recipe): Stats {
-  const types = inferTypes(program);
+  const types = inferTypes(program.graph);
   const channels = program.graph.nodes.flatMap(node =>
     node.kind === 'site' && transformOf(siteAction(recipe, node.site).basis)?.factors
       ? [
@@ -62,7 +69,7 @@ export function nominalStats(program: Program, recipe: Recipe): Stats {
   );
   const states = [...program.graph.states].flatMap(([ref, { shape }]) =>
     stateScheme(recipe, ref)?.bits === 8
-      ? [[ref, new Float32Array(shape[0] as number).fill(STATE)] as const]
+      ? [[ref, new Float32Array(shape[0] as number).fill(STATES[wordOf(ref) as StateWord]!)] as const]
       : [],
   );
   return {

@@ -2,11 +2,11 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../formats/disk.ts';
+import type { JsonObject } from '../formats/json.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
-import type { MambaConfig } from '../model/config.ts';
+import { parseConfig } from '../model/index.ts';
 import type { Progress } from '../quant/calibrate.ts';
 import { randomModel } from './model.ts';
-import { configJson } from './shapes.ts';
 
 /** How weights are stored, and what config.json calls it. */
 export const TYPES = {
@@ -17,27 +17,27 @@ export const TYPES = {
 /**
  * Writes model.safetensors, one tensor in memory at a time, and then config.json. Both types hold the same values.
  *
- * @throws Error where one of the files is there already, or cannot be written.
+ * @param config the config.json of the model.
+ * @throws RangeError where the config is none of a model that is known; Error where one of the files is there already, or cannot be written.
  */
 export function writeCheckpoint(
   path: string,
-  config: MambaConfig,
+  config: JsonObject,
   { seed, type, onProgress }: { seed: number; type: keyof typeof TYPES; onProgress?: Progress },
 ): void {
   const about = join(path, 'config.json');
   const target = join(path, 'model.safetensors');
   for (const file of [about, target]) if (existsSync(file)) throw new Error(`${file}: is there already`);
   const { dtype, torch } = TYPES[type];
-  const { graph, weights } = randomModel(config, seed);
+  const { graph, weights } = randomModel(parseConfig(config, 'config.json'), seed);
   let written = 0;
-  const tensors = graph.weights.map(ref => {
-    const shape = weights.shape(ref);
+  const tensors = [...graph.weights].map(([ref, { shape }]) => {
     const stored = ref.endsWith('conv1d.weight') ? [shape[0], 1, shape[1]] : shape;
     const lazy = {
       dtype,
       shape: stored,
       get data() {
-        onProgress?.(++written, graph.weights.length);
+        onProgress?.(++written, graph.weights.size);
         return weights.read(ref).data;
       },
     };
@@ -45,6 +45,6 @@ export function writeCheckpoint(
   });
   mkdirSync(path, { recursive: true });
   writeFileAtomic(target, writeSafetensors(tensors, { format: 'pt' }));
-  const json = `${JSON.stringify(configJson(config, torch), null, 2)}\n`;
+  const json = `${JSON.stringify({ ...config, torch_dtype: torch }, null, 2)}\n`;
   writeFileAtomic(about, [new TextEncoder().encode(json)]);
 }

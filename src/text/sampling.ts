@@ -10,6 +10,7 @@
  * that equal the k-th.
  */
 import { exp, f } from '../ops/numerics.ts';
+import { likeliest } from './logits.ts';
 import { random } from './random.ts';
 
 export interface SamplingOptions {
@@ -98,13 +99,6 @@ const sum = (values: Float32Array): number => values.reduce((total, value) => to
 
 /** 0, 1 … n − 1. */
 const everyId = (n: number): Int32Array => new Int32Array(n).map((_, id) => id);
-
-/** The lowest id of the highest score. */
-function likeliest(scores: Float32Array): number {
-  let best = 0;
-  for (let id = 1; id < scores.length; id++) if (scores[id] > scores[best]) best = id;
-  return best;
-}
 
 /** Gives the ids from the highest score down, the lowest id first among equals. A heap: the first m of n cost n + m·log n. */
 function ranking(scores: Float32Array): () => number {

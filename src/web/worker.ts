@@ -1,6 +1,7 @@
 /** The worker of a page: has the model, does the work. `load` in load.ts starts it. */
 import * as comlink from 'comlink';
 import { folderOf } from '../formats/bytes.ts';
+import { fileOf } from '../open/files.ts';
 import { type Model, openModel } from '../open/model.ts';
 import { DEFAULT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
 import type { Session } from '../session.ts';
@@ -31,14 +32,14 @@ async function filesOf(
   recipe: string,
   fetched: (names: readonly (string | string[])[]) => Promise<Files>,
 ): Promise<Files> {
-  const plan = `plan.${recipe}.safetensors`;
+  const plan = fileOf('plan', recipe);
   const files = await fetched([
     'config.json',
     'tokenizer.json?',
     'tokenizer_config.json?',
     [`${plan}?`, 'model.safetensors'],
   ]);
-  return plan in files ? files : { ...files, ...(await fetched([`stats.${recipe}.safetensors?`])) };
+  return plan in files ? files : { ...files, ...(await fetched([`${fileOf('stats', recipe)}?`])) };
 }
 
 const api: ModelWorker = {

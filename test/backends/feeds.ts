@@ -2,10 +2,8 @@
 import { wasmBackend } from '../../src/backends/wasm/index.ts';
 import { trials } from '../../src/backends/wasm/variants.ts';
 import { fed } from '../../src/conformance/plan.ts';
-import type { Program } from '../../src/graph.ts';
-import type { Executable, State } from '../../src/executable.ts';
-import { initialState } from '../../src/run.ts';
-import type { Data } from '../../src/tensor.ts';
+import type { Executable } from '../../src/executable.ts';
+import type { Data, Tensor } from '../../src/tensor.ts';
 import { random } from '../toy.ts';
 
 export { cut } from '../../src/conformance/plan.ts';
@@ -26,11 +24,10 @@ export function difference(actual: Data, expected: Data): string {
 /** What a text gives from its start, fed in cuts. */
 export function run(
   executable: Executable,
-  program: Program,
   cuts: readonly Int32Array[],
-): { readonly logits: Data; readonly state: State } {
-  const { outcomes, state } = fed(executable, cuts, initialState(program));
-  return { logits: outcomes.logits.data, state };
+): { readonly logits: Data; readonly state: Readonly<Record<string, Tensor>> } {
+  const { logits, ...state } = fed(executable.open(), cuts);
+  return { logits: logits.data, state };
 }
 
 /** Longer than two chunks. */

@@ -110,7 +110,7 @@ describe('the outcome', () => {
   });
 
   it.each([
-    [['--backend', 'metal'], "backend 'metal' is not known; expected reference, wasm, or, in Node, cuda"],
+    [['--backend', 'metal'], "backend 'metal' is not known; expected reference, wasm, cuda"],
     [['--backend', './nobody.mjs'], '--backend ./nobody.mjs: cannot be loaded: '],
     [['--backend', './torn.mjs'], '--backend ./torn.mjs: cannot be loaded: '],
     [

@@ -36,7 +36,7 @@ describe('inspect', () => {
   it('gives the same as data', async () => {
     const said = await answer<Record<string, number>>(here, 'inspect', '--model', 'text', '--recipe', 'fp32');
     const { plan } = await load(join(here, 'text'), { recipe: 'fp32' });
-    const values = plan.graph.weights.map(ref => plan.weights.read(ref).data.length);
+    const values = [...plan.graph.weights.keys()].map(ref => plan.weights.read(ref).data.length);
     const parameters = values.reduce((sum, n) => sum + n);
     expect(said).toMatchObject({ model: 'text', recipe: 'fp32', parameters, bytes: 4 * parameters });
     // two layers, each f32[48, 3] for the convolution and f32[48, 4] for the scan
@@ -69,7 +69,7 @@ describe('inspect', () => {
       '--tensors',
     );
     const { plan } = await load(join(here, 'quantized'));
-    expect(tensors.map(({ name }) => name)).toEqual([...plan.graph.weights]);
+    expect(tensors.map(({ name }) => name)).toEqual([...plan.graph.weights.keys()]);
     const int8 = tensors.filter(({ type }) => type.startsWith('i8['));
     expect(int8.length).toBeGreaterThanOrEqual(2 * 5);
     for (const { type, bytes } of int8)

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { f16round } from '@petamoriken/float16';
 import { type Writable, writeSafetensors } from '../../src/formats/safetensors.ts';
-import type { MambaConfig } from '../../src/model/config.ts';
+import type { MambaConfig } from '../../src/model/mamba.ts';
 import { concat, utf8 } from '../formats/file.ts';
 import { noise, random, type Toy, toy } from '../toy.ts';
 
@@ -46,7 +46,7 @@ export function toyTensors({
 }: ToyOptions = {}): Tensors {
   const { graph, weights } = of.program;
   const { dModel } = of.config;
-  const tensors = graph.weights.map((name): [string, Writable] => {
+  const tensors = [...graph.weights.keys()].map((name): [string, Writable] => {
     const wide = text && /embeddings|lm_head/.test(name);
     const { shape, data } = wide
       ? { shape: [BYTES_AND_END, dModel], data: noise(BYTES_AND_END * dModel, random(name.length)) }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type Broken, broken, brokenBackends } from '../../src/conformance/broken/index.ts';
-import type { Profile } from '../../src/conformance/cases/case.ts';
+import type { Profile } from '../../src/conformance/case.ts';
 import { casesOf, isSought } from './planted-bugs.ts';
 
 const page = readFileSync(new URL('../../docs/planted-bugs.md', import.meta.url), 'utf8');

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { Backend } from '../../src/backends/backend.ts';
 import { reference } from '../../src/backends/reference.ts';
 import { goldens } from '../../src/conformance/goldens.ts';
-import { groupBy } from '../../src/conformance/report/report.ts';
 import { conformance } from '../../src/conformance/suite.ts';
+import { groupBy } from '../../src/group-by.ts';
 import { variants } from '../backends/feeds.ts';
 import { answer, workFolder } from '../cli/run.ts';
 

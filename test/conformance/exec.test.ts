@@ -2,11 +2,13 @@
  * Backends in other programs: the two examples are built and judged as their authors would do it, the protocol is what its
  * document says byte for byte, and a program that misbehaves is one sentence.
  */
+
 import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { isUnsupported } from '../../src/backends/backend.ts';
 import {
   callFrame,
   type ExecBackend,
@@ -14,7 +16,7 @@ import {
   layOut,
   splitCommand,
 } from '../../src/backends/exec/index.ts';
-import { isUnsupported } from '../../src/conformance/cases/case.ts';
+import { invoke } from '../../src/conformance/judge/judge.ts';
 import { bind } from '../../src/op.ts';
 import { ops } from '../../src/ops/index.ts';
 import { tensor, zeros } from '../../src/tensor.ts';
@@ -166,9 +168,9 @@ describe('a program that misbehaves', () => {
     return backend;
   }
   const call = (backend: ExecBackend) => {
-    const { inputs, attrs, outputs, dims } = bind(ops.silu, { x: tensor(Float32Array.of(1, 2, 3), [1, 3]) });
-    backend.kernelOf(ops.silu)!(inputs, attrs, outputs, dims);
-    return outputs.y.data;
+    const silu = bind(ops.silu, { x: tensor(Float32Array.of(1, 2, 3), [1, 3]) });
+    invoke(backend.kernelOf(ops.silu)!, silu);
+    return silu.outputs.y.data;
   };
 
   it.each<readonly [what: string, body: string, says: string]>([
@@ -184,7 +186,7 @@ describe('a program that misbehaves', () => {
       'sent what is no frame, beginning with "here I am, and more\\n"',
     ],
     ['answers no JSON', `send('{ok');`, 'the header of its answer: expected JSON'],
-    ['answers a text', `send('"ok"');`, 'answer expected a JSON object; got "ok"'],
+    ['answers a text', `send('"ok"');`, 'answer expected an object; got "ok"'],
     ['answers something else', `send({ done: 1 });`, 'answer expected {"ok": true}'],
     [
       'answers with too little',
@@ -221,9 +223,9 @@ describe('a program that misbehaves', () => {
       ),
     );
     for (let i = 1; i <= 3000; i++) {
-      const { inputs, attrs, outputs, dims } = bind(ops.silu, { x: new Float32Array(1 + (i % 5)) });
-      backend.kernelOf(ops.silu)!(inputs, attrs, outputs, dims);
-      expect(outputs.y.data[0]).toBe(i);
+      const silu = bind(ops.silu, { x: new Float32Array(1 + (i % 5)) });
+      invoke(backend.kernelOf(ops.silu)!, silu);
+      expect(silu.outputs.y.data[0]).toBe(i);
     }
   });
 

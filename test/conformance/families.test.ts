@@ -1,16 +1,19 @@
 /** Each family of cases sees what it is there for: a backend that is wrong in that way fails every one of them. */
+
 import { describe, expect, it } from 'vitest';
-import { type Backend, prepare } from '../../src/backends/backend.ts';
+import type { Backend } from '../../src/backends/backend.ts';
 import { reference } from '../../src/backends/reference.ts';
 import { fusedPrograms, programsOf } from '../../src/conformance/cases/fused.ts';
 import { textFor } from '../../src/conformance/cases/plan.ts';
 import { goldens } from '../../src/conformance/goldens.ts';
 import { conformance } from '../../src/conformance/suite.ts';
 import { planOfToy, toys } from '../../src/conformance/toy.ts';
+import type { Executable } from '../../src/executable.ts';
 import { patterns } from '../../src/plan/fuse.ts';
 import { DEFAULT_RECIPE, recipes } from '../../src/quant/recipes.ts';
 import type { AnyKernel } from '../../src/run.ts';
-import type { Executable } from '../../src/executable.ts';
+import { interpretedPlaces } from '../../src/run.ts';
+import { sequences } from '../../src/sequences.ts';
 import type { Data, Tensor } from '../../src/tensor.ts';
 
 type Named = Readonly<Record<string, Tensor | undefined>>;
@@ -23,11 +26,11 @@ const spoiled = (
   name: 'spoiled',
   kernelOf:
     (op): AnyKernel =>
-    (inputs, attrs, outputs, dims) =>
+    (inputs, attrs, outputs, dims, states) =>
       spoil({
         inputs: tensors(inputs),
         outputs: tensors(outputs),
-        run: () => op.reference(inputs, attrs, outputs, dims),
+        run: () => op.reference(inputs, attrs, outputs, dims, states),
       }),
 });
 
@@ -36,15 +39,16 @@ const executing = (spoil: (logits: Data) => void, about?: Executable['about']): 
   ...reference,
   name: 'spoiled',
   prepare(program) {
-    const { feed } = prepare(reference, program);
-    return {
-      about,
+    const places = interpretedPlaces(program);
+    const spoiled = sequences(program, {
+      ...places,
       feed(...args) {
-        const result = feed(...args);
-        spoil(result.logits.data);
-        return result;
+        const logits = places.feed(...args);
+        for (const { data } of logits) spoil(data);
+        return logits;
       },
-    };
+    });
+    return { ...spoiled, about };
   },
 });
 

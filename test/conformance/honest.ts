@@ -3,7 +3,6 @@
  * order of the reference. None is wrong, so that a bound which one of them breaks is too tight.
  */
 import type { Backend } from '../../src/backends/backend.ts';
-import type { Kernel } from '../../src/op.ts';
 import { factor } from '../../src/ops/hadamard.ts';
 import { ops } from '../../src/ops/index.ts';
 import { unpacked } from '../../src/ops/nibbles.ts';
@@ -32,9 +31,7 @@ export const arithmetics: readonly Arithmetic[] = [
 ];
 
 type Kernels = { readonly [K in keyof typeof ops]?: KernelOf<(typeof ops)[K]> };
-type KernelOf<O> = O extends { readonly reference: Kernel<infer I, infer P, infer A> }
-  ? Kernel<I, P, A>
-  : never;
+type KernelOf<O> = O extends { readonly reference: infer R } ? R : never;
 
 const range = (size: number): number[] => Array.from({ length: size }, (_, i) => i);
 
@@ -120,9 +117,9 @@ export function honest({ name, round: r, sum }: Arithmetic): Backend {
       const of = (v: number) => (v > 20 ? v : r(Math.log1p(exp(v))));
       for (const i of y.data.keys()) y.data[i] = of(x.data[i]);
     },
-    causalConv1d: ({ x, w, b, state: before }, { activation }, { y, state }, { l, d, k }) => {
-      const at = (t: number, c: number) =>
-        t >= 0 ? x.data[t * d + c] : before ? before.data[c * (k - 1) + t + k - 1] : 0;
+    causalConv1d: ({ x, w, b }, { activation }, { y }, { l, d, k }, { past }) => {
+      const before = past.data.slice();
+      const at = (t: number, c: number) => (t >= 0 ? x.data[t * d + c] : before[c * (k - 1) + t + k - 1]);
       for (const i of y.data.keys()) {
         const c = i % d;
         const products = range(k).map(j => r(w.data[c * k + j] * at((i - c) / d - k + 1 + j, c)));
@@ -130,10 +127,13 @@ export function honest({ name, round: r, sum }: Arithmetic): Backend {
         y.data[i] = activation === 'silu' ? silu(value) : value;
       }
       for (let c = 0; c < d; c++)
-        for (let j = 0; j < k - 1; j++) state.data[c * (k - 1) + j] = at(l - k + 1 + j, c);
+        past.put(
+          c * (k - 1),
+          range(k - 1).map(j => at(l - k + 1 + j, c)),
+        );
     },
-    selectiveScan: ({ u, dt, A, B, C, D, z, state: before }, _, { y, state }, { l, d, n }) => {
-      const h = before ? Array.from(before.data) : range(d * n).map(() => 0);
+    selectiveScan: ({ u, dt, A, B, C, D, z }, _, { y }, { l, d, n }, { h: state }) => {
+      const h = Array.from(state.data);
       for (let t = 0; t < l; t++)
         for (let c = 0; c < d; c++) {
           const i = t * d + c;
@@ -141,16 +141,21 @@ export function honest({ name, round: r, sum }: Arithmetic): Backend {
             const decay = exp(r(dt.data[i] * A.data[c * n + s]));
             const input = r(r(dt.data[i] * B.data[t * n + s]) * u.data[i]);
             h[c * n + s] = r(r(decay * h[c * n + s]) + input);
-            return r(h[c * n + s] * C.data[t * n + s]);
+            const product = r(h[c * n + s] * C.data[t * n + s]);
+            state.put(c * n + s, [h[c * n + s]]);
+            h[c * n + s] = state.data[c * n + s];
+            return product;
           });
           const value = sum(D ? [...products, r(D.data[c] * u.data[i])] : products);
           y.data[i] = z ? r(value * silu(z.data[i])) : value;
         }
-      state.data.set(h);
     },
   };
   const byName = new Map(
-    Object.entries(kernels).map(([key, kernel]) => [ops[key as keyof typeof ops].name, kernel as AnyKernel]),
+    Object.entries(kernels).map(([key, kernel]) => [
+      ops[key as keyof typeof ops].name,
+      kernel as unknown as AnyKernel,
+    ]),
   );
   return { name, kernelOf: op => byName.get(op.name) ?? op.reference };
 }

@@ -1,6 +1,6 @@
 /** Which cases of the conformance suite are run on which planted bug. */
 import type { Broken } from '../../src/conformance/broken/index.ts';
-import type { Case, Profile } from '../../src/conformance/cases/case.ts';
+import type { Case, Profile } from '../../src/conformance/case.ts';
 import { goldens } from '../../src/conformance/goldens.ts';
 import { conformance } from '../../src/conformance/suite.ts';
 

@@ -1,6 +1,6 @@
 /** What a report says, and that none of its forms takes for a pass what is none. */
 import { describe, expect, it } from 'vitest';
-import type { Case, Mismatch, Verdict } from '../../src/conformance/cases/case.ts';
+import type { Case, Mismatch, Verdict } from '../../src/conformance/case.ts';
 import { renderHtml } from '../../src/conformance/report/html.ts';
 import { renderJUnit } from '../../src/conformance/report/junit.ts';
 import { renderMarkdown } from '../../src/conformance/report/markdown.ts';

@@ -4,7 +4,7 @@
  *
  *   TPOT = bytes / (efficiency × bandwidth) + launches × LAUNCH
  */
-import type { MambaConfig } from '../../src/model/config.ts';
+import type { MambaConfig } from '../../src/model/mamba.ts';
 import { type Cost, costOf } from '../../src/plan/cost.ts';
 import { planOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';

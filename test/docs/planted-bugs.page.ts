@@ -6,7 +6,7 @@
  */
 import { expect, it } from 'vitest';
 import { type Broken, brokenBackends } from '../../src/conformance/broken/index.ts';
-import type { Case, Profile } from '../../src/conformance/cases/case.ts';
+import type { Case, Profile } from '../../src/conformance/case.ts';
 import { casesOf, isSought } from '../conformance/planted-bugs.ts';
 import { cell, code, list, table } from './markdown.ts';
 

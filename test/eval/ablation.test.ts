@@ -4,20 +4,21 @@ import { describe, expect, it } from 'vitest';
 import { prepare as prepareOn } from '../../src/backends/backend.ts';
 import { backends } from '../../src/backends/index.ts';
 import { ABLATION_DEFAULTS, ablate } from '../../src/eval/ablation.ts';
-import { calibrateAll, samplesBySeed } from '../../src/eval/calibrations.ts';
-import { floatReference, pairedDifference, windowsOf } from '../../src/eval/fidelity.ts';
+import { calibrateEach, samplesBySeed } from '../../src/eval/calibrations.ts';
+import { floatReference, pairedDifference } from '../../src/eval/fidelity.ts';
 import { errorOf, measureLayers, withHiddenSites } from '../../src/eval/layer-error.ts';
 import { histogramObserver, shapeObserver, sortedChannels } from '../../src/eval/moments.ts';
 import { measureOutliers } from '../../src/eval/outliers.ts';
 import { siteArms } from '../../src/eval/sensitivity.ts';
 import { arms, claims, judge, measureTechniques, type TechniqueRow } from '../../src/eval/techniques.ts';
+import { windowsOf } from '../../src/eval/windows.ts';
 import type { Program } from '../../src/graph.ts';
-import { blockSites } from '../../src/model/mamba.ts';
+import { blockSites } from '../../src/model/index.ts';
 import { calibrate } from '../../src/quant/calibrate.ts';
 import { planOf, samplesOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { siteAction, weightScheme } from '../../src/quant/scheme.ts';
-import { initialState, interpret, run } from '../../src/run.ts';
+import { interpret, run } from '../../src/run.ts';
 import { random, sameBits, statsOfToy, toy } from '../toy.ts';
 
 const { program } = toy;
@@ -143,7 +144,7 @@ describe('calibration', () => {
       ...arms().map(arm => arm.recipe),
       ...siteArms(0.999).map(arm => arm.recipe),
     ];
-    const together = calibrateAll(program, all, samples, { prepare });
+    const together = calibrateEach(program, all, samples, { prepare });
     for (const [i, recipe] of all.entries()) expect(together[i]).toEqual(calibrate(program, recipe, samples));
   });
 
@@ -154,7 +155,7 @@ describe('calibration', () => {
       return interpret(part);
     };
     const all = arms().map(arm => arm.recipe);
-    calibrateAll(program, all, samplesBySeed(tokens, 2, 8, 0), { prepare: counting });
+    calibrateEach(program, all, samplesBySeed(tokens, 2, 8, 0), { prepare: counting });
     expect(passes).toBe(2); // y as it is, y rotated
   });
 });
@@ -219,7 +220,7 @@ describe('fidelity', () => {
   it('takes whole windows within the limit', () => {
     expect(reference.windows.map(w => w.length)).toEqual([40, 40]);
     expect(reference.predictions).toBe(78);
-    expect(() => windowsOf(tokens, 40, 39)).toThrow('text expected at least 40 tokens (one window); got 39');
+    expect(() => windowsOf(tokens, 40, 39)).toThrow('limit expected at least 40 tokens (one window); got 39');
     expect(() => windowsOf(tokens, 1, 39)).toThrow('window expected a whole number >= 2; got 1');
   });
 
@@ -232,7 +233,7 @@ describe('fidelity', () => {
       return exps.map(v => v / total);
     };
     for (const window of reference.windows) {
-      const [p, q] = [program, plan].map(of => run(of, window).logits);
+      const [p, q] = [program, plan].map(of => run(of, window));
       const v = p.shape[1];
       for (let t = 0; t + 1 < window.length; t++) {
         const [a, b] = [p, q].map(({ data }) => softmax(data.subarray(t * v, (t + 1) * v)));
@@ -321,19 +322,19 @@ describe('layers', () => {
     const tokens = text(11);
     for (const recipe of Object.values(recipes)) {
       const plan = planOf(program, recipe, statsOfToy(toy, recipe));
-      const seen = (executable: ReturnType<typeof interpret>, shown: Program) => {
+      const seen = (executable: ReturnType<typeof interpret>) => {
         const hidden: Float32Array[] = [];
-        const { logits } = executable.feed(tokens, initialState(shown), {
+        const logits = executable.open().feed(tokens, {
           observe: (site, _, x) => site === 'hidden' && hidden.push(x.data.slice()),
         });
         return { logits: logits.data, hidden };
       };
       const shown = withHiddenSites(plan);
-      const expected = seen(interpret(shown), shown);
+      const expected = seen(interpret(shown));
       expect(expected.hidden.length).toBe(toy.config.layers);
-      expect(sameBits(expected.logits, run(plan, tokens).logits.data)).toBe(true);
+      expect(sameBits(expected.logits, run(plan, tokens).data)).toBe(true);
       const executable = prepareOn(backends.wasm, shown);
-      const found = seen(executable, shown);
+      const found = seen(executable);
       executable.dispose?.();
       expect(found.hidden.every((h, i) => sameBits(h, expected.hidden[i]))).toBe(true);
     }

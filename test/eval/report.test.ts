@@ -249,14 +249,15 @@ describe('where things are put', () => {
     const finite = fc.array(fc.double({ min: 1e-6, max: 1e6, noNaN: true }), { minLength: 1, maxLength: 8 });
     fc.assert(
       fc.property(finite, values => {
-        for (const scale of [
-          linear(values, [400, 0]),
-          linear(values, [400, 0], { zero: true }),
-          logarithmic(values, [400, 0]),
-        ]) {
-          const [low, high] = scale.domain;
-          expect(scale(low)).toBeCloseTo(400, 6);
-          expect(scale(high)).toBeCloseTo(0, 6);
+        const [low, high] = [Math.min(...values), Math.max(...values)];
+        const linears = [linear(values, [400, 0]), linear(values, [400, 0], { zero: true })];
+        const log = logarithmic(values, [400, 0]);
+        expect([log(low / 1.15), log(high * 1.15)].map(at => Math.round(at * 1e6))).toEqual([400e6, 0]);
+        for (const scale of linears) {
+          expect(scale(scale.ticks[0])).toBeCloseTo(400, 6);
+          expect(scale(scale.ticks.at(-1)!)).toBeCloseTo(0, 6);
+        }
+        for (const scale of [...linears, log]) {
           for (const at of [...values, ...scale.ticks].map(scale)) {
             expect(at).toBeGreaterThanOrEqual(-1e-6);
             expect(at).toBeLessThanOrEqual(400 + 1e-6);

@@ -2,9 +2,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { likelihoods, MOST_TOKENS, request } from '../../src/eval/likelihood.ts';
-import { surprise } from '../../src/eval/perplexity.ts';
 import { readItems } from '../../src/eval/task-files.ts';
 import { type Item, scoreItem, type TaskName, taskFigures, tasks } from '../../src/eval/tasks.ts';
+import { surprise } from '../../src/text/logits.ts';
 import { models } from './toy.ts';
 
 const read = (task: TaskName, ...rows: readonly unknown[]): Item[] =>

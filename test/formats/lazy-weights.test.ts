@@ -22,7 +22,7 @@ describe('integer weights', () => {
         return toy.program.weights.read(name);
       },
     };
-    return { reads, made: integerWeights(weights) };
+    return { reads, made: integerWeights({ ...toy.program, weights }) };
   };
 
   it.each([w8, w8rows, { bits: 8, per: { group: 8 } } as const])(
@@ -31,18 +31,18 @@ describe('integer weights', () => {
       const { reads, made } = counted();
       const { q, scale } = made.of(ref, scheme, 'matrix');
       expect(reads).toEqual([]);
-      const integers = made.made[q].read();
-      const scales = made.made[scale].read();
+      const integers = made.made.get(q)!.read();
+      const scales = made.made.get(scale)!.read();
       expect(reads).toEqual([ref]);
-      expect([integers.shape, scales.shape]).toEqual([made.made[q].shape, made.made[scale].shape]);
+      expect([integers.shape, scales.shape]).toEqual([made.made.get(q)!.shape, made.made.get(scale)!.shape]);
     },
   );
 
   it('are not kept, and the same again; scales may come first', () => {
     const { reads, made } = counted();
     const { q, scale } = made.of(ref, w8rows, 'rows');
-    const first = [made.made[scale].read(), made.made[q].read()];
-    const again = [made.made[scale].read(), made.made[q].read()];
+    const first = [made.made.get(scale)!.read(), made.made.get(q)!.read()];
+    const again = [made.made.get(scale)!.read(), made.made.get(q)!.read()];
     expect(again).toEqual(first);
     expect(again[1].data).not.toBe(first[1].data);
     expect(reads).toHaveLength(3); // the scales are there from the first time on
@@ -95,7 +95,7 @@ describe('a plan from a file', () => {
     const { folder, open, read } = watched({ plan: bytes });
     const source = folder.open('plan');
     const { plan } = loadPlan(source);
-    const [ref] = plan.graph.weights;
+    const [ref] = plan.graph.weights.keys();
     const before = read();
     const weight = plan.weights.read(ref);
     expect(read() - before).toBe(weight.data.byteLength);
@@ -110,7 +110,7 @@ describe('a plan from a file', () => {
     const { folder, open } = watched({ ...toyFiles(), 'model.safetensors': bytes });
     const model = await openModel(folder);
     expect([...open].map(({ name }) => name)).toEqual(['watched/model.safetensors']);
-    expect(model.plan.weights.read(model.plan.graph.weights[0]).data.length).toBeGreaterThan(0);
+    expect(model.plan.weights.read([...model.plan.graph.weights.keys()][0]).data.length).toBeGreaterThan(0);
     model.session().snapshot(); // asks for the model's identity, which is made of the weights
     model.dispose();
     expect(open.size).toBe(0);
@@ -153,5 +153,5 @@ describe('a plan from a file', () => {
 it('bytes in memory give the same plan', () => {
   const { plan } = loadPlan(fromBytes('plan', bytes));
   const { weights } = planOfToy(toy, recipe('quamba'));
-  for (const ref of plan.graph.weights) expect(plan.weights.read(ref)).toEqual(weights.read(ref));
+  for (const ref of plan.graph.weights.keys()) expect(plan.weights.read(ref)).toEqual(weights.read(ref));
 });

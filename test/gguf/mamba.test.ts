@@ -3,17 +3,17 @@ import { describe, expect, it } from 'vitest';
 import { type Gguf, writeGguf } from '../../src/gguf/file.ts';
 import { ggufOf, type Storage } from '../../src/gguf/mamba.ts';
 import { placeholderVocabulary, vocabularyOf } from '../../src/gguf/vocabulary.ts';
-import { weightsOf } from '../../src/graph.ts';
-import type { MambaConfig } from '../../src/model/config.ts';
-import { type Tensor, zeros } from '../../src/tensor.ts';
+import { graphOf } from '../../src/model/index.ts';
+import type { MambaConfig } from '../../src/model/mamba.ts';
+import { zeros } from '../../src/tensor.ts';
 import { byteTokenizer } from '../cli/toy.ts';
 import { concat, thrown } from '../formats/file.ts';
 import { type Toy, toy, toys } from '../toy.ts';
 import { readGguf, valuesOf } from './reader.ts';
 
 const [, falcon, twenty] = toys;
-const exported = ({ config, program }: Toy, stored: Storage = 'f32', changes: Partial<MambaConfig> = {}) =>
-  readGguf(concat(writeGguf(ggufOf({ ...config, ...changes }, program.weights, stored, 'toy'))));
+const exported = ({ config, program }: Toy, stored: Storage = 'f32') =>
+  readGguf(concat(writeGguf(ggufOf(config, program, stored, 'toy'))));
 const weight = (of: Toy, name: string) => [...of.program.weights.read(`backbone.${name}`).data];
 
 describe('the tensors', () => {
@@ -64,7 +64,7 @@ describe('the tensors', () => {
   });
 
   it('have a bias of zeros for a convolution without one', () => {
-    const { tensors } = exported(twenty, 'f32', { useBias: false });
+    const { tensors } = exported(ofZeros({ ...twenty.config, useBias: false }));
     expect(valuesOf(tensors.get('blk.0.ssm_conv1d.bias')!)).toEqual(Array(40).fill(0));
   });
 
@@ -127,26 +127,9 @@ describe('the tensors', () => {
 
 /** A model of a shape, with zeros for weights. */
 function ofZeros(config: MambaConfig): Toy {
-  const { dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, vocabSize: v } = config;
-  const shapes = {
-    'embeddings.weight': [v, m],
-    'norm_f.weight': [m],
-    'layers.0.norm.weight': [m],
-    'layers.0.mixer.in_proj.weight': [2 * d, m],
-    'layers.0.mixer.conv1d.weight': [d, k],
-    'layers.0.mixer.conv1d.bias': [d],
-    'layers.0.mixer.x_proj.weight': [r + 2 * n, d],
-    'layers.0.mixer.dt_proj.weight': [d, r],
-    'layers.0.mixer.dt_proj.bias': [d],
-    'layers.0.mixer.A_log': [d, n],
-    'layers.0.mixer.D': [d],
-    'layers.0.mixer.out_proj.weight': [m, d],
-  };
-  const tensors = Object.entries(shapes).map(([ref, s]): [string, Tensor] => [
-    `backbone.${ref}`,
-    zeros('f32', s),
-  ]);
-  return { ...toy, config, program: { ...toy.program, weights: weightsOf(new Map(tensors)) } };
+  const graph = graphOf(config);
+  const read = (ref: string) => zeros('f32', graph.weights.get(ref)!.shape);
+  return { ...toy, config, program: { graph, weights: { has: () => true, read } } };
 }
 
 describe('the keys', () => {
@@ -186,7 +169,7 @@ describe('what llama.cpp cannot run is refused', () => {
     ],
   ])('%s', (sentence, changes) => {
     const { config, program } = toy;
-    const refused = () => ggufOf({ ...config, ...changes }, program.weights, 'f32', 'toy', 'toy/config.json');
+    const refused = () => ggufOf({ ...config, ...changes }, program, 'f32', 'toy', 'toy/config.json');
     expect(thrown(refused).message).toBe(sentence);
   });
 });

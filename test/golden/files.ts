@@ -3,6 +3,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { KeptStates } from '../../src/op.ts';
+import type { StateType } from '../../src/state.ts';
 import { type Tensor, tensor } from '../../src/tensor.ts';
 
 export const folder = fileURLToPath(new URL('../../golden', import.meta.url));
@@ -15,6 +17,8 @@ export interface Golden {
   readonly exact: (output: string) => boolean;
   /** By name without its prefix: `in.x` is inputs.x. */
   readonly inputs: Readonly<Record<string, Tensor>>;
+  /** How its states are kept, where that is not f32. */
+  readonly kept: KeptStates;
   readonly f32: Readonly<Record<string, Tensor<'f32'>>>;
   readonly f64: Readonly<Record<string, Values>>;
   readonly out: Readonly<Record<string, Tensor>>;
@@ -55,12 +59,22 @@ export function readGolden(address: string): Golden {
   const asTensors = (prefix: string) =>
     Object.fromEntries(named(prefix).map(([name, { data, shape }]) => [name, tensor(data as never, shape)]));
   const exact = (metadata.exact ?? '').split(' ');
+  const inputs = asTensors('in');
+  const dtypes: Readonly<Record<string, StateType['dtype']>> = JSON.parse(metadata.kept ?? '{}');
+  const kept = Object.fromEntries(
+    Object.entries(dtypes).map(([key, dtype]) => {
+      const { [`${key}.scale`]: scale } = inputs;
+      delete inputs[`${key}.scale`];
+      return [key, { dtype, ...(scale && { scale: scale.data as Float32Array }) }];
+    }),
+  );
   return {
     address,
     attrs: JSON.parse(metadata.attrs),
     flags: JSON.parse(metadata.flags),
     exact: output => exact.includes('true') || exact.includes(output),
-    inputs: asTensors('in'),
+    inputs,
+    kept,
     f32: asTensors('f32') as Record<string, Tensor<'f32'>>,
     f64: Object.fromEntries(named('f64')),
     out: asTensors('out'),

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openFolder } from '../../src/formats/disk.ts';
-import { openFloatModel } from '../../src/open/model.ts';
+import { openFloatModel } from '../../src/open/float.ts';
 import { run } from '../../src/run.ts';
 import type { Tensor } from '../../src/tensor.ts';
 import { readGolden, readTensors, type Values } from './files.ts';
@@ -26,12 +26,11 @@ describe(`models/${NAME}`, () => {
   beforeAll(() => {
     const { program } = openFloatModel(openFolder(modelFolder));
     const tokens = shipped.input_ids.data as Int32Array;
-    const { logits } = run(program, tokens, undefined, {
+    ours.logits = run(program, tokens, {
       observe: (_, ref, x) => {
         ours[ref] = x;
       },
     });
-    ours.logits = logits;
   });
 
   it('gives the logits', () => {

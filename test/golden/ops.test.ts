@@ -11,8 +11,8 @@ const NO_OPS = ['evaluation', 'model', 'quantile', 'real-ranges'];
 
 const folders = goldenFolders();
 const byName = new Map<string, AnyOp>(Object.values(ops).map(op => [op.name, op]));
-const run = (name: string, { inputs, attrs }: Golden) =>
-  byName.get(name)!(inputs, attrs) as Record<string, Tensor>;
+const run = (name: string, { inputs, attrs, kept }: Golden) =>
+  byName.get(name)!(inputs, attrs, kept) as Record<string, Tensor>;
 
 describe('golden', () => {
   it('holds the files of its manifest, unchanged', () => {

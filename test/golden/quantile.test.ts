@@ -1,6 +1,7 @@
 /** The percentile range against torch.quantile in float32, bit for bit: golden/quantile. */
 import { describe, expect, it } from 'vitest';
-import { observerOf, quantileOfAbs } from '../../src/quant/ranges.ts';
+import { quantileOfAbs, rangeOver } from '../../src/quant/ranges.ts';
+import { tensor } from '../../src/tensor.ts';
 import { type Golden, goldenFolders, readGolden } from './files.ts';
 
 /** `n` heavy-tailed values from `seed`: golden/README.md, "The values of a large quantile". */
@@ -39,10 +40,10 @@ describe('golden/quantile', () => {
   it.each(goldens.filter(golden => attrsOf(golden).ema !== undefined))('$address', golden => {
     const { p, ema } = attrsOf(golden);
     const [samples, size] = golden.inputs.x.shape;
-    const observer = observerOf({ percentile: p[0], ema: ema! });
+    const range = rangeOver({ percentile: p[0], ema: ema! });
     const ours = Array.from({ length: samples }, (_, i) => {
-      observer.observe(values(golden).subarray(i * size, (i + 1) * size));
-      return observer.range();
+      range.add(tensor(values(golden).subarray(i * size, (i + 1) * size)));
+      return range.value();
     });
     expect(ours).toEqual([...golden.f32.y.data]);
   });

@@ -5,8 +5,9 @@ import { folderOf } from '../../src/formats/bytes.ts';
 import { openFolder } from '../../src/formats/disk.ts';
 import { readJson } from '../../src/formats/json.ts';
 import { openWeights } from '../../src/formats/weights.ts';
-import { checkWeights, type MambaConfig, parseConfig } from '../../src/model/config.ts';
-import { mamba } from '../../src/model/mamba.ts';
+import { checkWeights } from '../../src/model/check-weights.ts';
+import { graphOf, parseConfig } from '../../src/model/index.ts';
+import type { MambaConfig } from '../../src/model/mamba.ts';
 import { thrown, zerosFile } from '../formats/file.ts';
 
 const hf = {
@@ -50,7 +51,7 @@ const falcon = {
   },
   eos_token_id: [11, 12],
 };
-const parse = (json: unknown) => parseConfig(json, 'config.json');
+const parse = (json: unknown) => parseConfig(json, 'config.json') as MambaConfig;
 
 describe('parseConfig', () => {
   const common = { dState: 16, dConv: 4, normEps: 1e-5, useBias: false, useConvBias: true };
@@ -271,7 +272,7 @@ describe('checkWeights', () => {
       const { config, unused } = check(json, tensors);
       expect(config).toEqual(parse(json));
       expect(unused).toEqual([]);
-      expect([...mamba(config).weights].sort()).toEqual(Object.keys(tensors).sort());
+      expect([...graphOf(config).weights.keys()].sort()).toEqual(Object.keys(tensors).sort());
     }
   });
 
@@ -279,7 +280,7 @@ describe('checkWeights', () => {
     const folder = openFolder(fileURLToPath(new URL('../../models/mamba-books-15m', import.meta.url)));
     const weights = openWeights(folder);
     const config = parse(readJson(folder, 'config.json'));
-    expect(checkWeights(config, weights)).toEqual({ config, unused: [] });
+    expect(checkWeights(config, weights)).toEqual({ config, graph: graphOf(config), unused: [] });
     weights.close();
   });
 

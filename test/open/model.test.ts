@@ -7,7 +7,7 @@ import { EMBEDDED_MODEL, load } from '../../src/open/node.ts';
 import { savePlan } from '../../src/quant/checkpoint.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import type { Recipe } from '../../src/quant/scheme.ts';
-import { initialState, interpret } from '../../src/run.ts';
+import { run } from '../../src/run.ts';
 import { answer, workFolder } from '../cli/run.ts';
 import {
   type Files,
@@ -77,7 +77,7 @@ describe('a checkpoint', () => {
   });
 
   it.each(toys.map(of => [of.name, of] as const))('of Hugging Face: %s', async (_, of) => {
-    const expected = interpret(of.program).feed(toy.text, initialState(of.program)).logits.data;
+    const expected = run(of.program, toy.text).data;
     expect(sameBits(await logitsOf(withTensors({ of })), expected)).toBe(true);
   });
 

@@ -2,14 +2,15 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { folderOf } from '../../src/formats/bytes.ts';
-import { openFloatModel, openModel } from '../../src/open/model.ts';
+import { openFloatModel } from '../../src/open/float.ts';
+import { openModel } from '../../src/open/model.ts';
 import { difference } from '../backends/feeds.ts';
 import { quamba, workFolder } from '../cli/run.ts';
 import { json, writeFolder } from '../cli/toy.ts';
 
 const file = (path: string) => new Uint8Array(readFileSync(new URL(path, import.meta.url)));
-const bin = file('./pytorch/valid/mamba.bin');
-const safetensors = file('./pytorch/valid/mamba.safetensors');
+const bin = file('../formats/pytorch/valid/mamba.bin');
+const safetensors = file('../formats/pytorch/valid/mamba.safetensors');
 
 /** The keys of state-spaces/mamba-130m's config.json: no architecture, no model_type. */
 const original = {

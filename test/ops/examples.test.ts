@@ -30,7 +30,8 @@ describe.each(Object.entries(ops))('%s', (name, op) => {
       expect(called).toBe(name);
       const value = <T>(source: string): T => new Function(`return (${source})`)();
       const inputs = Object.entries(value<Record<string, Nested>>(given)).map(
-        ([input_, values]) => [input_, input((op as AnyOp).inputs[input_], values)] as const,
+        ([input_, values]) =>
+          [input_, input({ ...(op as AnyOp).inputs, ...(op as AnyOp).states }[input_], values)] as const,
       );
       const outputs = (op as AnyOp)(Object.fromEntries(inputs), attrs ? value(attrs) : {});
       const expected = value<Nested>(result).flat(2) as number[];

@@ -6,7 +6,7 @@ import { readSafetensors } from '../../src/formats/safetensors.ts';
 import { half, halfBits, halfOf } from '../../src/ops/half.ts';
 import { ops } from '../../src/ops/index.ts';
 import { recipes } from '../../src/quant/recipes.ts';
-import { interpret, keptStates } from '../../src/run.ts';
+import { interpret } from '../../src/run.ts';
 import { createSession, type Session } from '../../src/session.ts';
 import { tensor } from '../../src/tensor.ts';
 import { difference } from '../backends/feeds.ts';
@@ -55,7 +55,7 @@ describe('half', () => {
   });
 });
 
-describe('selective-scan-f16', () => {
+describe('selective-scan with h in f16', () => {
   const [d, n] = [5, 4];
   const inputsOf = (l: number, seed: number) => {
     const next = random(seed);
@@ -87,16 +87,16 @@ describe('selective-scan-f16', () => {
               tensor(data.slice(from * shape[1], to * shape[1]), [to - from, shape[1]]),
             ]),
           ) as unknown as typeof given;
-        const whole = ops.selectiveScanF16({ ...given, A });
+        const whole = ops.selectiveScan({ ...given, A }, {}, { h: { dtype: 'f16' } });
         let state = tensor(new Float32Array(d * n), [d, n]);
         const ys: number[] = [];
         for (let t = 0; t < l; t++) {
-          const made = ops.selectiveScan({ ...part(t, t + 1), A, state });
+          const made = ops.selectiveScan({ ...part(t, t + 1), A, h: state });
           ys.push(...made.y.data);
-          state = tensor(made.state.data.map(half), [d, n]);
+          state = tensor(made.h.data.map(half), [d, n]);
         }
         expect(sameBits(Float32Array.from(ys), whole.y.data)).toBe(true);
-        expect(sameBits(state.data, whole.state.data)).toBe(true);
+        expect(sameBits(state.data, whole.h.data)).toBe(true);
 
         let at = 0;
         let carried: typeof state | undefined;
@@ -104,13 +104,13 @@ describe('selective-scan-f16', () => {
         for (const size of [...cuts, l]) {
           const to = Math.min(l, at + size);
           if (to === at) break;
-          const made = ops.selectiveScanF16({ ...part(at, to), A, state: carried });
+          const made = ops.selectiveScan({ ...part(at, to), A, h: carried }, {}, { h: { dtype: 'f16' } });
           rows.push(...made.y.data);
-          carried = made.state;
+          carried = made.h;
           at = to;
         }
         expect(difference(Float32Array.from(rows), whole.y.data)).toBe('');
-        expect(difference(carried!.data, whole.state.data)).toBe('');
+        expect(difference(carried!.data, whole.h.data)).toBe('');
       }),
       { numRuns: 30 },
     );
@@ -129,9 +129,9 @@ describe('a plan whose states are kept in 16 bits', () => {
     });
 
   it('says so of those of the scan, and of no other', () => {
-    const bits = Object.entries(keptStates(plan));
-    expect(bits.length).toBe(2 * toy.config.layers);
-    for (const [ref, kept] of bits) expect(kept.bits).toBe(ref.endsWith('.ssmState') ? 16 : 32);
+    const { states } = plan.graph;
+    expect(states.size).toBe(2 * toy.config.layers);
+    for (const [ref, { dtype }] of states) expect(dtype).toBe(ref.endsWith('.ssmState') ? 'f16' : 'f32');
   });
 
   it('saves them as F16, and goes on from there with the same bits', () => {

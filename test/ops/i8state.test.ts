@@ -3,15 +3,17 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { prepare } from '../../src/backends/backend.ts';
 import { wasm } from '../../src/backends/wasm/index.ts';
+import { called, expectedOf } from '../../src/conformance/judge/judge.ts';
 import { fromBytes } from '../../src/formats/bytes.ts';
 import { readSafetensors } from '../../src/formats/safetensors.ts';
+import { bind, resultsOf } from '../../src/op.ts';
 import { ops } from '../../src/ops/index.ts';
 import { calibrate, calibrateAll } from '../../src/quant/calibrate.ts';
 import { planOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';
-import { initialState, interpret, keptStates } from '../../src/run.ts';
-import { stateBytes } from '../../src/state.ts';
+import { interpret } from '../../src/run.ts';
 import { createSession, type Session } from '../../src/session.ts';
+import { statesBytes } from '../../src/state.ts';
 import { tensor } from '../../src/tensor.ts';
 import { cut, difference, run } from '../backends/feeds.ts';
 import { noise, planOfToy, random, sameBits, statsOfToy, toy, toys } from '../toy.ts';
@@ -38,22 +40,25 @@ const part = (rows: Rows, from: number, to: number): Rows =>
     ]),
   ) as unknown as Rows;
 
-describe('selective-scan-i8state', () => {
+const scan = (inputs: Parameters<typeof ops.selectiveScan>[0], scale: Float32Array) =>
+  ops.selectiveScan(inputs, {}, { h: { dtype: 'i8', scale } });
+
+describe('selective-scan with h in int8', () => {
   it('is the scan whose state goes through quantize and dequantize after each token', () => {
     fc.assert(
       fc.property(fc.nat(999), seed => {
         const { A, scale, rows } = inputsOf(seed);
-        const whole = ops.selectiveScanI8state({ ...rows, A, scale });
+        const whole = scan({ ...rows, A }, scale.data);
         let state = tensor(new Float32Array(d * n), [d, n]);
         const ys: number[] = [];
         for (let t = 0; t < l; t++) {
-          const made = ops.selectiveScan({ ...part(rows, t, t + 1), A, state });
+          const made = ops.selectiveScan({ ...part(rows, t, t + 1), A, h: state });
           ys.push(...made.y.data);
-          const { q } = ops.quantize({ x: made.state, scale });
+          const { q } = ops.quantize({ x: made.h, scale });
           state = ops.dequantize({ q, scale }).x;
         }
         expect(difference(Float32Array.from(ys), whole.y.data)).toBe('');
-        expect(whole.state.data.map(x => x + 0)).toEqual(state.data.map(x => x + 0));
+        expect(whole.h.data.map(x => x + 0)).toEqual(state.data.map(x => x + 0));
       }),
       { numRuns: 30 },
     );
@@ -63,11 +68,11 @@ describe('selective-scan-i8state', () => {
     fc.assert(
       fc.property(fc.nat(999), fc.integer({ min: 1, max: l - 1 }), (seed, at) => {
         const { A, scale, rows } = inputsOf(seed);
-        const whole = ops.selectiveScanI8state({ ...rows, A, scale });
-        const first = ops.selectiveScanI8state({ ...part(rows, 0, at), A, scale });
-        const rest = ops.selectiveScanI8state({ ...part(rows, at, l), A, scale, state: first.state });
+        const whole = scan({ ...rows, A }, scale.data);
+        const first = scan({ ...part(rows, 0, at), A }, scale.data);
+        const rest = scan({ ...part(rows, at, l), A, h: first.h }, scale.data);
         expect(difference(rest.y.data, whole.y.data.subarray(at * d))).toBe('');
-        expect(difference(rest.state.data, whole.state.data)).toBe('');
+        expect(difference(rest.h.data, whole.h.data)).toBe('');
       }),
       { numRuns: 30 },
     );
@@ -76,22 +81,19 @@ describe('selective-scan-i8state', () => {
   it('makes 0 of a NaN, which the token’s y shows, on wasm too', () => {
     const { A, scale, rows } = inputsOf(1);
     const u = { ...rows.u, data: rows.u.data.map((x, i) => (i === 3 * d + 2 ? Number.NaN : x)) };
-    const inputs = { ...rows, u, A, scale };
-    const { y, state } = ops.selectiveScanI8state(inputs);
+    const kept = { h: { dtype: 'i8', scale: scale.data } } as const;
+    const call = bind(ops.selectiveScan, { ...rows, u, A }, {}, kept);
+    const { y, h } = expectedOf(ops.selectiveScan, call);
     expect([...y.data].flatMap((x, i) => (Number.isNaN(x) ? [i] : []))).toEqual([3 * d + 2]);
-    expect(state.data.some(Number.isNaN)).toBe(false);
-    const made = {
-      y: tensor(new Float32Array(l * d), [l, d]),
-      state: tensor(new Float32Array(d * n), [d, n]),
-    };
-    wasm.kernelOf(ops.selectiveScanI8state)!(inputs, {}, made, { l, d, n });
+    expect([...h.data].some(Number.isNaN)).toBe(false);
+    const made = resultsOf(called(wasm, ops.selectiveScan, call));
     expect(difference(made.y.data, y.data)).toBe('');
-    expect(difference(made.state.data, state.data)).toBe('');
+    expect(difference(made.h.data, h.data)).toBe('');
   });
 });
 
 const recipe = recipes['quamba-int8-state'];
-const states = Object.keys(toy.program.graph.states).filter(ref => ref.endsWith('.ssmState'));
+const states = [...toy.program.graph.states.keys()].filter(ref => ref.endsWith('.ssmState'));
 
 describe('calibration of states', () => {
   it('sees the largest |h| of each channel after every 16 tokens and at the end, from an empty state each', () => {
@@ -99,9 +101,11 @@ describe('calibration of states', () => {
     for (const sample of toy.samples) {
       const executable = interpret(toy.program);
       for (let end = 16; end <= sample.length; end += 16) {
-        const { state } = executable.feed(sample.subarray(0, end), initialState(toy.program));
+        const sequence = executable.open();
+        sequence.feed(sample.subarray(0, end));
+        const { values } = sequence.save();
         for (const [ref, max] of most)
-          for (const [i, h] of state[ref].data.entries()) {
+          for (const [i, h] of values.get(ref)!.data.entries()) {
             const c = Math.floor(i / toy.config.dState);
             max[c] = Math.max(max[c], Math.abs(h));
           }
@@ -144,11 +148,11 @@ describe('a plan whose states are kept in 8 bits', () => {
     });
 
   it('says so of those of the scan, and how many bytes they are', () => {
-    for (const [ref, { bits }] of Object.entries(keptStates(plan)))
-      expect(bits).toBe(ref.endsWith('.ssmState') ? 8 : 32);
+    for (const [ref, { dtype }] of plan.graph.states)
+      expect(dtype).toBe(ref.endsWith('.ssmState') ? 'i8' : 'f32');
     const { layers, dInner, dState, dConv } = toy.config;
-    expect(stateBytes(plan)).toBe(layers * dInner * (dState + 4 * (dConv - 1)));
-    expect(stateBytes(toy.program)).toBe(layers * dInner * 4 * (dState + dConv - 1));
+    expect(statesBytes(plan.graph.states, 0)).toBe(layers * dInner * (dState + 4 * (dConv - 1)));
+    expect(statesBytes(toy.program.graph.states, 0)).toBe(layers * dInner * 4 * (dState + dConv - 1));
   });
 
   it('saves them as I8, and goes on from there with the same bits', () => {
@@ -168,9 +172,9 @@ describe('a plan whose states are kept in 8 bits', () => {
   it('has the reference’s bits on wasm, in any cut', () => {
     for (const of of toys) {
       const program = planOfToy(of, recipe);
-      const expected = run(interpret(program), program, [of.text]);
+      const expected = run(interpret(program), [of.text]);
       for (const sizes of [[32], [1, 1, 1, 29], [17, 15]]) {
-        const actual = run(prepare(wasm, program), program, cut(of.text, sizes));
+        const actual = run(prepare(wasm, program), cut(of.text, sizes));
         expect(difference(actual.logits, expected.logits)).toBe('');
         for (const ref in expected.state)
           expect(difference(actual.state[ref].data, expected.state[ref].data), ref).toBe('');

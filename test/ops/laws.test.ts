@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { factor } from '../../src/ops/hadamard.ts';
 import { ops } from '../../src/ops/index.ts';
 import { f } from '../../src/ops/numerics.ts';
-import { observerOf, quantileOfAbs } from '../../src/quant/ranges.ts';
+import { quantileOfAbs, rangeOver } from '../../src/quant/ranges.ts';
 import { smoothingFactors, transformOf } from '../../src/quant/transforms.ts';
 import { quantizeWeight } from '../../src/quant/weights.ts';
 import { type Tensor, tensor } from '../../src/tensor.ts';
@@ -175,13 +175,13 @@ describe('causal-conv1d', () => {
     const whole = ops.causalConv1d({ x, w, b });
     fc.assert(
       fc.property(cuts(l), pieces => {
-        let state: Tensor<'f32'> | undefined;
+        let past: Tensor<'f32'> | undefined;
         for (const [begin, end] of pieces) {
-          const part = ops.causalConv1d({ x: rows(x, begin, end), w, b, state });
+          const part = ops.causalConv1d({ x: rows(x, begin, end), w, b, past });
           expect(sameBits(part.y.data, rows(whole.y, begin, end).data)).toBe(true);
-          state = part.state;
+          past = part.past;
         }
-        expect(sameBits(state!.data, whole.state.data)).toBe(true);
+        expect(sameBits(past!.data, whole.past.data)).toBe(true);
       }),
     );
   });
@@ -195,7 +195,7 @@ describe('causal-conv1d', () => {
 
   it('keeps the last inputs, oldest first, after zeros', () => {
     const two = tensor(Float32Array.of(1, 2), [2, 1]);
-    expect([...ops.causalConv1d({ x: two, w: matrix(1, 4) }).state.data]).toEqual([0, 1, 2]);
+    expect([...ops.causalConv1d({ x: two, w: matrix(1, 4) }).past.data]).toEqual([0, 1, 2]);
   });
 
   it('sees nothing of the future', () => {
@@ -225,20 +225,20 @@ describe('selective-scan', () => {
     const whole = ops.selectiveScan(all);
     fc.assert(
       fc.property(cuts(l), pieces => {
-        let state: Tensor<'f32'> | undefined;
+        let h: Tensor<'f32'> | undefined;
         for (const [begin, end] of pieces) {
           const [u, step, B, C, z] = [all.u, dt, all.B, all.C, all.z].map(t => rows(t, begin, end));
-          const part = ops.selectiveScan({ u, dt: step, A, B, C, D: all.D, z, state });
+          const part = ops.selectiveScan({ u, dt: step, A, B, C, D: all.D, z, h });
           expect(sameBits(part.y.data, rows(whole.y, begin, end).data)).toBe(true);
-          state = part.state;
+          h = part.h;
         }
-        expect(sameBits(state!.data, whole.state.data)).toBe(true);
+        expect(sameBits(h!.data, whole.h.data)).toBe(true);
       }),
     );
   });
 
   it('is the recurrence, in float64', () => {
-    const { y, state } = ops.selectiveScan(all);
+    const { y, h: state } = ops.selectiveScan(all);
     const h = new Float64Array(d * n);
     const expected = new Float64Array(l * d);
     for (let t = 0; t < l; t++)
@@ -275,9 +275,7 @@ describe('selective-scan', () => {
   it('with dt = 0 leaves the state as it is', () => {
     const before = matrix(d, n);
     const still = tensor(new Float32Array(l * d), [l, d]);
-    expect(sameBits(ops.selectiveScan({ ...all, dt: still, state: before }).state.data, before.data)).toBe(
-      true,
-    );
+    expect(sameBits(ops.selectiveScan({ ...all, dt: still, h: before }).h.data, before.data)).toBe(true);
   });
 
   it('adds the skip D·u, then the gate', () => {
@@ -451,9 +449,9 @@ describe('the small cases that freeze conventions', () => {
 
   it('the average over samples: 10, then 20, is 10.1; its order matters', () => {
     const average = (...samples: number[]) => {
-      const observer = observerOf({ percentile: 1, ema: 0.01 });
-      for (const sample of samples) observer.observe(Float32Array.of(sample, 1));
-      return observer.range();
+      const range = rangeOver({ percentile: 1, ema: 0.01 });
+      for (const sample of samples) range.add(tensor(Float32Array.of(sample, 1)));
+      return range.value();
     };
     expect(average(10, 20)).toBe(f(10.1));
     expect(average(20, 10)).toBe(f(19.9));
@@ -461,13 +459,13 @@ describe('the small cases that freeze conventions', () => {
   });
 
   it('absmax keeps the largest of all samples', () => {
-    const observer = observerOf('absmax');
+    const range = rangeOver('absmax');
     for (const sample of [
       [1, -3],
       [2, 0],
     ])
-      observer.observe(Float32Array.from(sample));
-    expect(observer.range()).toBe(3);
+      range.add(tensor(Float32Array.from(sample)));
+    expect(range.value()).toBe(3);
   });
 
   it('softplus: −20 is 2.0611536e-9, 25 is 25', () => {

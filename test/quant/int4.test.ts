@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nibble, packed, packedColumns, unpacked } from '../../src/ops/nibbles.ts';
-import { curvatureOf, gptq, hessianObserver } from '../../src/quant/gptq.ts';
+import { curvatureOf, gptq, hessianOver } from '../../src/quant/gptq.ts';
 import {
   groupScale,
   groupScales,
@@ -339,17 +339,17 @@ describe('the Hessian that calibration sums', () => {
         (s, lengths) => {
           const n = 5;
           const next = random(s);
-          const observer = hessianObserver();
+          const hessian = hessianOver();
           const expected = new Float64Array(n * n);
           for (const length of lengths) {
             const x = matrix(length, n, next);
-            observer.observe(x);
+            hessian.add(x);
             for (let t = 0; t < length; t++)
               if (t % 16 < 4)
                 for (let a = 0; a < n; a++)
                   for (let b = 0; b <= a; b++) expected[a * n + b] += x.data[t * n + a] * x.data[t * n + b];
           }
-          const h = observer.hessian();
+          const h = hessian.value();
           for (let a = 0; a < n; a++)
             for (let b = 0; b <= a; b++) expect(h[a * n + b]).toBeCloseTo(expected[a * n + b], 4);
         },

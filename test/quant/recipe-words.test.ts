@@ -15,6 +15,7 @@ import {
   hadamard,
   type Recipe,
   smooth,
+  w4,
   w8,
   w8rows,
   withPercentile,
@@ -22,12 +23,11 @@ import {
 import { clips, searchPercentile } from '../../src/quant/search.ts';
 import { transformOf } from '../../src/quant/transforms.ts';
 import { nominalStats } from '../../src/random/nominal-ranges.ts';
-import { initialState, interpret } from '../../src/run.ts';
-import { tensor } from '../../src/tensor.ts';
+import { run } from '../../src/run.ts';
+import { sizeOf, tensor } from '../../src/tensor.ts';
 import { noise, planOfToy, random, sameBits, statsOfToy, type Toy, toy, toys } from '../toy.ts';
 
-const logitsOf = (program: Program, tokens: Int32Array): Float32Array =>
-  interpret(program).feed(tokens, initialState(program)).logits.data;
+const logitsOf = (program: Program, tokens: Int32Array): Float32Array => run(program, tokens).data;
 const far = (a: Float32Array, b: Float32Array): number =>
   Math.max(...a.map((x, i) => Math.abs(x - b[i]))) / Math.max(...b.map(Math.abs));
 const stepped: Recipe = { weights: w8, acts: a8, at: { scanIn: { ...clip(0.9), ...channels } } };
@@ -124,8 +124,8 @@ describe('a rotated residual stream', () => {
       [false, 0],
       [true, 2],
     ]);
-    const size = ({ graph, weights }: Program) =>
-      graph.weights.reduce((sum, ref) => sum + weights.shape(ref).reduce((a, b) => a * b, 1), 0);
+    const size = ({ graph }: Program) =>
+      [...graph.weights.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
     for (const of of toys) expect(size(turned(of)), of.name).toBeLessThanOrEqual(size(of.program));
   });
 
@@ -144,7 +144,7 @@ describe('a rotated residual stream', () => {
 
   it('is given plain to whoever else reads it', () => {
     const graph = trace((g, tokens) => {
-      const h = g.op('h', ops.embedding, { tokens, w: g.weight('table') });
+      const h = g.op('h', ops.embedding, { tokens, w: g.weight('table', [8, 12]) });
       return g.op('both', ops.add, {
         x: g.op('a', ops.silu, { x: h }),
         y: g.op('b', ops.softplus, { x: h }),
@@ -164,7 +164,7 @@ describe('a rotated residual stream', () => {
 
   it('that something else adds to is refused by name', () => {
     const graph = trace((g, tokens) => {
-      const h = g.op('h', ops.embedding, { tokens, w: g.weight('table') });
+      const h = g.op('h', ops.embedding, { tokens, w: g.weight('table', [8, 12]) });
       return g.op('sum', ops.add, { x: h, y: g.op('gated', ops.silu, { x: h }) });
     });
     const program = {
@@ -270,6 +270,16 @@ describe('the search', () => {
         logitsOf(planOfToy(toy, found.recipe), toy.text),
       ),
     ).toBe(true);
+  });
+
+  it('gives the Hessians of the channels of the best p', () => {
+    const four: Recipe = { ...recipe, weights: w4 };
+    const found = searchPercentile(toy.program, four, toy.samples, near([0.8, 0.8], four), {
+      percentiles: ps,
+    });
+    expect(found.percentile).toBe(0.8);
+    expect(found.stats.hessians).toHaveProperty(['layers.0.scanIn']);
+    expect(found.stats).toEqual(statsOfToy(toy, found.recipe));
   });
 
   it('takes the first of the best', () => {

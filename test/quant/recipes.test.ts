@@ -5,7 +5,6 @@ import { readSafetensors } from '../../src/formats/safetensors.ts';
 import {
   flatten,
   type OpNode,
-  overlay,
   type Program,
   type Ref,
   trace,
@@ -22,17 +21,20 @@ import { planOf, samplesOf } from '../../src/quant/pipeline.ts';
 import { type RecipeName, recipe as recipeOf, recipes } from '../../src/quant/recipes.ts';
 import {
   a8,
+  a8dynamic,
+  channels,
   clip,
   hadamard,
   parseRecipe,
   type Recipe,
   siteAction,
+  w8,
   weightScheme,
   withPercentile,
 } from '../../src/quant/scheme.ts';
-import { loadStats, saveStats } from '../../src/quant/stats-file.ts';
+import { loadStats, saveStats } from '../../src/quant/stats.ts';
 import { transformOf } from '../../src/quant/transforms.ts';
-import { initialState, interpret } from '../../src/run.ts';
+import { run } from '../../src/run.ts';
 import { tensor } from '../../src/tensor.ts';
 import { concat } from '../formats/file.ts';
 import { noise, planOfToy, random, sameBits, statsOfToy, type Toy, toy, toys } from '../toy.ts';
@@ -40,8 +42,7 @@ import { noise, planOfToy, random, sameBits, statsOfToy, type Toy, toy, toys } f
 const names = Object.keys(recipes) as RecipeName[];
 const table: Readonly<Record<RecipeName, Recipe>> = recipes;
 
-const logitsOf = (program: Program, tokens: Int32Array): Float32Array =>
-  interpret(program).feed(tokens, initialState(program)).logits.data;
+const logitsOf = (program: Program, tokens: Int32Array): Float32Array => run(program, tokens).data;
 const floatLogits = (of: Toy) => logitsOf(of.program, of.text);
 
 /** ‖a − b‖ / ‖b‖. */
@@ -153,8 +154,8 @@ describe.each(names)('%s', name => {
       const { graph, weights } = planOfToy(of, recipe);
       expect(graph.nodes.filter(node => node.kind === 'site')).toEqual([]);
       for (const { role, in: inputs } of floatNodes(of.program))
-        if (weightScheme(recipe, role)) expect(graph.weights).not.toContain(inputs.w);
-      const types = new Set(graph.weights.map(ref => weights.read(ref).dtype));
+        if (weightScheme(recipe, role)) expect(graph.weights.has(inputs.w)).toBe(false);
+      const types = new Set([...graph.weights.keys()].map(ref => weights.read(ref).dtype));
       expect(types.has('i8')).toBe(recipe.weights !== undefined);
     }
   });
@@ -190,8 +191,8 @@ describe.each(names)('%s', name => {
 
 it('two who need a site plain share what undoes it', () => {
   const graph = trace((g, tokens) => {
-    const x = g.site('blockIn', g.op('x', ops.embedding, { tokens, w: g.weight('table') }));
-    const read = g.op('read', ops.linear, { x, w: g.weight('w', 'inProj') });
+    const x = g.site('blockIn', g.op('x', ops.embedding, { tokens, w: g.weight('table', [8, 8]) }));
+    const read = g.op('read', ops.linear, { x, w: g.weight('w', [8, 8], 'inProj') });
     const both = g.op('both', ops.add, { x: g.op('a', ops.silu, { x }), y: g.op('b', ops.softplus, { x }) });
     return g.op('sum', ops.add, { x: both, y: read });
   });
@@ -314,10 +315,10 @@ describe('groups of weights, which no row has', () => {
   };
   it('are scales of their own', () => {
     expect(errorOf(toy, finer)).toBeLessThan(0.3);
-    const { weights } = planOfToy(toy, finer);
+    const { graph, weights } = planOfToy(toy, finer);
     const scale = 'backbone.layers.0.mixer.in_proj.weight.i8-groups-of-8.wscale';
     expect(weights.read(scale).shape).toEqual([96, 3]);
-    expect(weights.shape(scale)).toEqual([96, 3]);
+    expect(graph.weights.get(scale)).toEqual({ dtype: 'f32', shape: [96, 3] });
   });
 
   it('are refused where the op that reads the weight has no such form', () => {
@@ -353,7 +354,7 @@ describe('parseRecipe', () => {
     [null, 'recipe expected an object; got null'],
     [[], 'recipe expected an object; got []'],
     ['quamba', 'recipe expected an object; got "quamba"'],
-    [{ name: 'x' }, 'recipe: no field "name"; expected weights, acts, at, weightsAt, residual, states'],
+    [{ name: 'x' }, 'recipe: no field "name"; expected weights, acts, at, weightsAt, residual, states, optional'],
     [{ residual: 'none' }, 'recipe.residual expected hadamard; got "none"'],
     [{ weights: { bits: 8 } }, 'recipe.weights.per expected tensor or row or { "group": size }; got nothing'],
     [{ weights: { bits: 6, per: 'tensor' } }, 'recipe.weights.bits expected 8 or 4; got 6'],
@@ -379,9 +380,11 @@ describe('parseRecipe', () => {
     [{ at: { scanIn: 'clip' } }, 'recipe.at.scanIn expected an object; got "clip"'],
     [{ weightsAt: { lmHead: { bits: 8, per: 'row' } } }, 'recipe.weightsAt: no field "lmHead"; expected inProj, conv, xProj, dtProj, outProj, embedding, head'],
     [{ states: { ssmState: { bits: 4 } } }, 'recipe.states.ssmState.bits expected 16 or 8; got 4'],
-    [{ states: { convState: { bits: 16 } } }, 'recipe.states: no field "convState"; expected ssmState'],
+    [{ states: { kvCache: { bits: 16 } } }, 'recipe.states: no field "kvCache"; expected convState, ssmState'],
     [{ states: { ssmState: 16 } }, 'recipe.states.ssmState expected an object; got 16'],
     [{ weightsAt: { head: 8 } }, 'recipe.weightsAt.head expected an object; got 8'],
+    [{ optional: 'gate' }, 'recipe.optional expected an array of words; got "gate"'],
+    [{ optional: ['gates'] }, 'recipe.optional[0] expected blockIn or convIn or gate or scanIn or dtLow or B or C or dt or scanOut or headIn or inProj or conv or xProj or dtProj or outProj or embedding or head or convState or ssmState; got "gates"'],
   ];
   it.each(wrong)('%j: %s', (json, message) => {
     expect(() => parseRecipe(json)).toThrow(new TypeError(message));
@@ -418,6 +421,13 @@ describe('calibration', () => {
       'dynamic-rotated-rows',
       'w4a16-rtn',
     ]);
+  });
+
+  it('is asked for by scales of channels, even where the sites are dynamic', () => {
+    const recipe: Recipe = { weights: w8, acts: { ...a8dynamic, ...channels } };
+    expect(needsCalibration(toy.program, recipe)).toBe(true);
+    const { channels: seen, ranges } = calibrate(toy.program, recipe, toy.samples);
+    expect([Object.keys(seen).length, Object.keys(ranges)]).toEqual([18, []]);
   });
 
   it('reports its progress to the end', () => {
@@ -481,9 +491,9 @@ describe('a checkpoint', () => {
   };
 
   it('of another version is refused', () => {
-    const next = edited('"version":"1"', '"version":"2"');
+    const next = edited('"version":"2"', '"version":"3"');
     expect(() => loadPlan(open(next))).toThrow(
-      new Error('toy.safetensors: plan format version 2 is not known; this quamba reads version 1'),
+      new Error('toy.safetensors: plan format version 3 is not known; this quamba reads version 2'),
     );
   });
 
@@ -523,18 +533,18 @@ describe('a checkpoint', () => {
 
   it('holds F16 only what F16 has', () => {
     const halves = 'backbone.norm_f.weight';
-    const size = plan.weights.shape(halves)[0];
+    const type = plan.graph.weights.get(halves)!;
+    const [size] = type.shape;
     const exact = tensor(Float32Array.from({ length: size }, (_, i) => 1 + i / 1024));
-    const weights = overlay(plan.weights, { [halves]: { shape: [size], read: () => exact } });
-    const mixed = { graph: withNodes(plan.graph, plan.graph.nodes, plan.graph.weights), weights };
+    const mixed = withNodes(plan, plan.graph.nodes, new Map([[halves, { ...type, read: () => exact }]]));
     const source = open(concat(savePlan(mixed, infoOf(toy, recipes.quamba))));
     const { tensors } = readSafetensors(source);
     expect(tensors.get(halves)?.dtype).toBe('F16');
     expect(tensors.get('backbone.layers.0.norm.weight')?.dtype).toBe('F32');
     expect(tensors.get('backbone.layers.0.mixer.in_proj.weight.i8')?.dtype).toBe('I8');
     const loaded = loadPlan(source).plan;
-    for (const ref of mixed.graph.weights)
-      expect(sameBits(loaded.weights.read(ref).data, weights.read(ref).data), ref).toBe(true);
+    for (const ref of mixed.graph.weights.keys())
+      expect(sameBits(loaded.weights.read(ref).data, mixed.weights.read(ref).data), ref).toBe(true);
   });
 });
 
@@ -561,7 +571,7 @@ describe('a file of statistics', () => {
       new Error('stats.safetensors: was made for another model (aaaaaaaaaaaa); this one is bbbbbbbbbbbb'),
     );
     expect(() => load(concat(savePlan(planOfToy(toy, quamba), infoOf(toy, quamba))))).toThrow(
-      new Error('stats.safetensors: expected quamba-stats version 1; got quamba-plan version 1'),
+      new Error('stats.safetensors: expected quamba-stats version 1; got quamba-plan version 2'),
     );
   });
 });

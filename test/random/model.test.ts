@@ -2,15 +2,16 @@
 import { describe, expect, it } from 'vitest';
 import { fitsF16 } from '../../src/formats/half.ts';
 import type { Program } from '../../src/graph.ts';
-import { parseConfig } from '../../src/model/config.ts';
+import { parseConfig } from '../../src/model/index.ts';
+import type { MambaConfig } from '../../src/model/mamba.ts';
 import { softplus } from '../../src/ops/softplus.ts';
 import { bytesOf, hasher } from '../../src/plan/identity.ts';
 import { planOf } from '../../src/quant/pipeline.ts';
 import { type RecipeName, recipe } from '../../src/quant/recipes.ts';
 import { draw, randomModel } from '../../src/random/model.ts';
 import { nominalRanges } from '../../src/random/nominal-ranges.ts';
-import { configJson, type ShapeName, shapes } from '../../src/random/shapes.ts';
-import { type AnyKernel, initialState, interpret, run } from '../../src/run.ts';
+import { configs, type ShapeName, shapes } from '../../src/random/shapes.ts';
+import { type AnyKernel, interpret, run } from '../../src/run.ts';
 import { sizeOf, type Tensor } from '../../src/tensor.ts';
 import { toy, toys } from '../toy.ts';
 
@@ -18,7 +19,7 @@ const small = randomModel(toy.config, 1);
 
 function hashOf({ graph, weights }: Program): string {
   const hash = hasher();
-  for (const ref of [...graph.weights].sort()) hash.update(bytesOf(weights.read(ref)));
+  for (const ref of [...graph.weights.keys()].sort()) hash.update(bytesOf(weights.read(ref)));
   return hash.hex();
 }
 const mean = (values: Float32Array): number => values.reduce((sum, x) => sum + x, 0) / values.length;
@@ -42,7 +43,7 @@ describe('the generator', () => {
   });
 
   it('gives a tensor alone, in any order, and again', () => {
-    const refs = [...small.graph.weights];
+    const refs = [...small.graph.weights.keys()];
     const forwards = refs.map(ref => small.weights.read(ref));
     const other = randomModel(toy.config, 1);
     const backwards = refs.toReversed().map(ref => other.weights.read(ref));
@@ -73,14 +74,24 @@ describe('the generator', () => {
   it('has only values that F16 has', () => {
     for (const config of [toy.config, { ...shapes['mamba-2.8b'], layers: 1, vocabSize: 8 }]) {
       const { graph, weights } = randomModel(config, 5);
-      for (const ref of graph.weights)
+      for (const ref of graph.weights.keys())
         expect(fitsF16(weights.read(ref).data as Float32Array), ref).toBe(true);
     }
   });
 
+  it('draws every weight of the other toys: an untied head, a norm of its own, biases', () => {
+    for (const { config, text } of toys.slice(1)) {
+      const model = randomModel(config, 1);
+      const { data } = run(model, text);
+      expect(data.every(x => Number.isFinite(x)) && new Set(data).size > 100).toBe(true);
+    }
+  });
+
   it('refuses what it does not draw', () => {
-    for (const { config } of toys.slice(1)) expect(() => randomModel(config, 1)).toThrow(/plain Mamba/);
-    expect(() => randomModel({ ...toy.config, dState: 17 }, 1)).toThrow(/dState at most 16/);
+    const wide: MambaConfig = { ...toy.config, dState: 17 };
+    expect(() => randomModel(wide, 1)).toThrow(
+      new RangeError('random model: state size expected at most 16; got 17'),
+    );
   });
 });
 
@@ -92,13 +103,13 @@ describe('the shapes', () => {
     ['mamba-1.4b', 1_372_178_432],
     ['mamba-2.8b', 2_768_345_600],
   ])('%s has as many parameters as its checkpoint: %i', (name, expected) => {
-    const { graph, weights } = randomModel(shapes[name], 1);
-    const sizes = graph.weights.map(ref => sizeOf(weights.shape(ref)));
+    const { graph } = randomModel(shapes[name], 1);
+    const sizes = [...graph.weights.values()].map(({ shape }) => sizeOf(shape));
     expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(expected);
   });
 
-  it.each(Object.entries(shapes))('%s is what its config.json says', (_, shape) => {
-    expect(JSON.stringify(parseConfig(configJson(shape), 'config.json'))).toBe(JSON.stringify(shape));
+  it.each(Object.entries(configs))('%s is what its config.json says', (name, json) => {
+    expect(parseConfig(json, 'config.json')).toEqual(shapes[name as ShapeName]);
   });
 });
 
@@ -108,7 +119,7 @@ describe('activations', () => {
   const deep = randomModel({ ...config, layers: 64 }, 1);
 
   it('dt lies between 0.001 and 0.1, before what the token adds', () => {
-    for (const ref of deep.graph.weights.filter(ref => ref.endsWith('dt_proj.bias'))) {
+    for (const ref of [...deep.graph.weights.keys()].filter(ref => ref.endsWith('dt_proj.bias'))) {
       const b = deep.weights.read(ref).data as Float32Array;
       for (const dt of softplus({ x: b }).y.data) expect(dt > 0.001 && dt < 0.1).toBe(true);
     }
@@ -118,8 +129,8 @@ describe('activations', () => {
     const seen = new Map<string, number[]>();
     const observe = (site: string, _: string, { data }: Tensor<'f32'>) =>
       seen.set(site, [...(seen.get(site) ?? []), Math.sqrt(mean(data.map(x => x * x)))]);
-    const { logits } = run(deep, tokens, initialState(deep), { observe });
-    expect(logits.data.every(Number.isFinite)).toBe(true);
+    const { data } = run(deep, tokens, { observe });
+    expect(data.every(Number.isFinite)).toBe(true);
     for (const [site, sizes] of seen)
       for (const rms of sizes) {
         expect(rms, site).toBeGreaterThan(0.2);
@@ -141,16 +152,17 @@ describe('activations', () => {
     const ranges = nominalRanges(shallow.graph, scheme);
     const plan = planOf(shallow, scheme, { channels: {}, ranges });
     const shares: { ends: number; zeros: number }[] = [];
-    const counting: (reference: AnyKernel) => AnyKernel = reference => (inputs, attrs, outputs, dims) => {
-      reference(inputs, attrs, outputs, dims);
-      const codes = (outputs as Record<string, Tensor>).q.data as Int8Array;
-      const share = (holds: (q: number) => boolean) => codes.filter(holds).length / codes.length;
-      shares.push({ ends: share(q => q === 127 || q === -128), zeros: share(q => q === 0) });
-    };
+    const counting: (reference: AnyKernel) => AnyKernel =
+      reference => (inputs, attrs, outputs, dims, states) => {
+        reference(inputs, attrs, outputs, dims, states);
+        const codes = (outputs as Record<string, Tensor>).q.data as Int8Array;
+        const share = (holds: (q: number) => boolean) => codes.filter(holds).length / codes.length;
+        shares.push({ ends: share(q => q === 127 || q === -128), zeros: share(q => q === 0) });
+      };
     const executable = interpret(plan, op =>
       op.name === 'quantize' ? counting(op.reference) : op.reference,
     );
-    executable.feed(tokens, initialState(plan));
+    executable.open().feed(tokens);
     expect(shares.length).toBeGreaterThanOrEqual(9 * 12);
     for (const { ends, zeros } of shares) {
       expect(ends).toBeLessThan(0.02);

@@ -43,6 +43,7 @@ function scripted(ids: ArrayLike<number>, promptLength = 1, vocabSize = tokenize
     snapshot: unused,
     restore: unused,
     fork: unused,
+    close: unused,
   };
 }
 

@@ -1,6 +1,6 @@
 /** The picture of a block, against the model's own sites, and the words for what recipes do there. */
 import { describe, expect, it } from 'vitest';
-import { blockSites, roles, sites } from '../../src/model/mamba.ts';
+import { blockSites, roles, sites } from '../../src/model/index.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { blockGraph } from '../../web/src/inside/block-graph.ts';
 import { HEIGHT, PLACES, STATES, WIDTH } from '../../web/src/inside/block-places.ts';

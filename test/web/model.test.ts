@@ -2,7 +2,8 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { openFolder } from '../../src/formats/disk.ts';
-import { openFloatModel } from '../../src/open/model.ts';
+import type { MambaConfig } from '../../src/model/mamba.ts';
+import { openFloatModel } from '../../src/open/float.ts';
 import { needsCalibration } from '../../src/quant/calibrate.ts';
 import { type RecipeName, recipes } from '../../src/quant/recipes.ts';
 import { filesOf, JSON_BYTES, RECIPES, statsOf, weightBytes } from '../../web/src/model.ts';
@@ -58,7 +59,7 @@ it('says sizes in its text that are those of the files', () => {
 it('says how large a state is', () => {
   const { config, close } = openFloatModel(openFolder(FOLDER));
   close();
-  const { layers, dInner, dState, dConv } = config;
+  const { layers, dInner, dState, dConv } = config as MambaConfig;
   const kB = (4 * layers * dInner * (dState + dConv - 1)) / 1000;
   expect(readFileSync('web/index.html', 'utf8')).toContain(
     `state of fixed size: ${Math.round(kB / 10) * 10} kB`,

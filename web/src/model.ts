@@ -1,4 +1,5 @@
 /** The model that comes with the site, by recipe. */
+import { fileOf } from 'lib/open/files.ts';
 
 /** The only ready plan; all other recipes are made of the float weights. */
 const READY = 'quamba';
@@ -9,11 +10,11 @@ export const FLOAT_FILES: readonly string[] = [...JSON_FILES, 'model.safetensors
 /** What a recipe needs. */
 export const filesOf = (recipe: string): readonly string[] =>
   recipe === READY
-    ? [...JSON_FILES, 'plan.quamba.safetensors']
+    ? [...JSON_FILES, fileOf('plan', READY)]
     : [...FLOAT_FILES, ...(STATIC.includes(recipe) ? [statsOf(recipe)] : [])];
 
 /** The file of a recipe's static scales. */
-export const statsOf = (recipe: string): string => `stats.${recipe}.safetensors`;
+export const statsOf = (recipe: string): string => fileOf('stats', recipe);
 
 /** Of the largest file that a recipe needs; a server that compresses does not say it. */
 export const weightBytes = (recipe: string): number => (recipe === READY ? 18_509_184 : 29_806_304);

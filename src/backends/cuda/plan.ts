@@ -39,11 +39,11 @@ export interface CudaExecutableInfo extends ExecutableInfo {
 export function openPlan(library: Library, program: Program, options: PlanOptions): CudaExecutable {
   const { graph, weights } = program;
   const json = JSON.stringify(graphToJson(graph));
-  const constants = Object.fromEntries(graph.weights.map(ref => [ref, weights.read(ref)]));
+  const constants = Object.fromEntries([...graph.weights.keys()].map(ref => [ref, weights.read(ref)]));
   const context = library.open(json, nativeTensors(constants), options);
   const { sequences: most, decode, launches, memory, bytesPerToken } = context.info;
 
-  const row = inferTypes(program).get(graph.result)!.shape.slice(1) as number[];
+  const row = inferTypes(graph).get(graph.result)!.shape.slice(1) as number[];
   let isOpen = true;
   const running = () => {
     if (!isOpen) throw new Error('feed: this model was disposed of');

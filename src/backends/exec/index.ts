@@ -4,17 +4,14 @@
  * Kernels are synchronous, pipes are not. So a worker owns the program's pipes, and this thread sleeps until it has
  * answered.
  */
-import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import { UsageError } from '../../cli/terminal.ts';
-import { Unsupported } from '../../conformance/cases/case.ts';
-import { isObject, type JsonObject, parseJson, show } from '../../formats/json.ts';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { type JsonObject, object, parseJson, show } from '../../formats/json.ts';
 import { type Attrs, formOf, givenOf, resultsOf } from '../../op.ts';
 import { bytesOf } from '../../plan/identity.ts';
 import type { AnyKernel } from '../../run.ts';
 import type { StateView } from '../../state.ts';
 import { BYTES, type DType, sizeOf, type Tensor, tensor } from '../../tensor.ts';
-import type { Backend } from '../backend.ts';
-import { EXEC_WORKER } from './worker.ts';
+import { type Backend, Unsupported } from '../backend.ts';
 
 export interface ExecBackend extends Backend {
   /** Ends the program. */
@@ -85,24 +82,35 @@ export function callFrame(
   return frame;
 }
 
-/** `python3 "my backend.py"` in words. No shell: neither pipes nor variables, and nothing to kill but the program. */
+/**
+ * `python3 "my backend.py"` in words. No shell: neither pipes nor variables, and nothing to kill but the program.
+ *
+ * @throws RangeError where there is no word, or a quote is not closed.
+ */
 export function splitCommand(command: string): readonly string[] {
   const quoted = /"([^"]*)"|'([^']*)'/g;
   if (/["']/.test(command.replace(quoted, '')))
-    throw new UsageError(`exec:${command}: a quote is not closed`);
+    throw new RangeError(`exec:${command}: a quote is not closed`);
   const words = command.match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g);
-  if (!words) throw new UsageError('exec: expected a command, such as exec:./backend');
+  if (!words) throw new RangeError('exec: expected a command, such as exec:./backend');
   return words.map(word => word.replace(quoted, '$1$2'));
 }
 
-type Request =
+/** What the worker is asked for. `most`: bytes of data that the answer may have. */
+export type Request =
   | { readonly hello: true }
   | { readonly frame: Uint8Array<ArrayBuffer>; readonly most: number }
   | { readonly end: true };
-interface Reply {
+export interface Reply {
   readonly failure?: string;
-  readonly header?: Uint8Array;
-  readonly data?: Uint8Array;
+  readonly header?: Uint8Array<ArrayBuffer>;
+  readonly data?: Uint8Array<ArrayBuffer>;
+}
+export interface WorkerData {
+  readonly command: readonly string[];
+  readonly timeout: number;
+  readonly signal: Int32Array;
+  readonly port: MessagePort;
 }
 
 /**
@@ -115,10 +123,10 @@ export function execBackend(command: string, { timeout = 30_000 } = {}): ExecBac
   const words = splitCommand(command);
   const signal = new Int32Array(new SharedArrayBuffer(4));
   const { port1: port, port2 } = new MessageChannel();
-  const worker = new Worker(EXEC_WORKER, {
-    eval: true,
+  const workerData: WorkerData = { command: words, timeout, signal, port: port2 };
+  const worker = new Worker(new URL('./worker.mjs', import.meta.url), {
     execArgv: [],
-    workerData: { command: words, timeout, signal, port: port2 },
+    workerData,
     transferList: [port2],
   });
   worker.unref();
@@ -137,8 +145,7 @@ export function execBackend(command: string, { timeout = 30_000 } = {}): ExecBac
     const { failure, header = new Uint8Array(), data = new Uint8Array() } = ask(request);
     if (failure) throw new Error(`${who}: the program ${failure}`);
     const parsed = parseJson(header, `${who}: the header of its answer`);
-    if (!isObject(parsed)) throw new Error(`${who}: answer expected a JSON object; got ${show(parsed)}`);
-    return { header: parsed, data };
+    return { header: object(parsed, `${who}: answer`), data };
   };
   const dispose = (): void => {
     ask({ end: true });

@@ -3,41 +3,28 @@
  * floats between them. Where a body does not fit (scales of each token, say), it is run node by node: the same bits.
  */
 import type { OpNode, Ref } from '../../graph.ts';
+import * as format from './instruction-formats.ts';
 import {
-  bits,
   type Call,
+  convOperands,
   convWindow,
   hadamardColumns,
   hadamardOperands,
-  type Instruction,
   instructions,
   linearI4,
   linearI8,
-  type Operand,
+  type Product,
   quantizeFrom,
-  type ScanPacking,
-  steppedBytes,
+  scanOperands,
 } from './instructions.ts';
 import { padded } from './memory.ts';
-import * as code from './opcodes.ts';
-import {
-  channelHalves,
-  channelLanes,
-  decays,
-  pastInputs,
-  siluTable,
-  softplusTable,
-  taps,
-  vector,
-} from './pack.ts';
-
-/** What an instruction has room for. */
-const MOST_SEGMENTS = { static: 6, measured: 5 };
+import { type Address, float, type Instruction, instruction, roomFor } from './operands.ts';
+import { siluTable, softplusTable, vector } from './pack.ts';
 
 /** Columns of a product up to `end`, and where they go. */
 interface Segment extends Target {
   readonly end: number;
-  readonly q: Operand;
+  readonly q: Address;
 }
 
 /**
@@ -65,40 +52,39 @@ function segmentsOf(linear: OpNode, body: Body): readonly Segment[] | undefined 
   return isWhole && !values.some(ref => body.isOutput(ref)) ? segments : undefined;
 }
 
-/** Where a quantize node's scale is. `each`: 4 where the kernel is to measure one for each row, 0 where all rows share one. */
+/** Where a quantize node's scale is. A scaleStride that is not 0: the kernel is to measure the scale of each row. */
 interface Target {
-  readonly scale: Operand;
-  readonly each: number;
+  readonly scale: Address;
+  readonly scaleStride: number;
 }
-const isMeasured = ({ each }: Target): boolean => each > 0;
+const isMeasured = ({ scaleStride }: Target): boolean => scaleStride > 0;
 
 /** Undefined where the scales are of each row, but not made in this body, from what is quantized. */
 function targetOf(quantize: OpNode, body: Body): Target | undefined {
-  const [scale, each] = body.callOf(quantize).scale('scale');
+  const [scale, scaleStride] = body.callOf(quantize).scale('scale');
   const isMade = body.nodes.some(
     ({ op, in: { x }, out }) =>
       op.name === 'absmax-scale' && x === quantize.in.x && out.scale === quantize.in.scale,
   );
-  return each === 0 || isMade ? { scale, each } : undefined;
+  return scaleStride === 0 || isMade ? { scale, scaleStride } : undefined;
 }
 
-/** Whether a product can quantize its tiles itself: vectors of one segment, and scales that are there. */
+/** Whether a product can quantize its tiles itself: each vector of four lies in one segment, and no scale is measured. */
 const isForTiles = (segments: readonly Segment[]): boolean =>
-  segments.length <= MOST_SEGMENTS.static &&
+  segments.length <= roomFor(format.LinearI8, 3) &&
   !segments.some(isMeasured) &&
   segments.slice(0, -1).every(({ end }) => end % 4 === 0);
 
 /** Quantizes the segments of the rows of x, and measures scales where that is wanted. */
-const quantizeSegments = (x: Operand, width: number, segments: readonly Segment[]): Instruction => ({
-  code: code.QUANTIZE_SEGMENTS,
-  operands: [
-    x,
-    width,
-    segments.length,
-    ...segments.flatMap(({ end, scale, each, q }) => [end, scale, each, q]),
-  ],
-  quantized: width,
-});
+const quantizeSegments = (x: Address, width: number, segments: readonly Segment[]): Instruction =>
+  instruction(
+    format.QuantizeSegments,
+    { x, width, segments: segments.length },
+    {
+      segments: segments.flatMap(({ end, scale, scaleStride, q }) => [end, scale, scaleStride, q]),
+      quantized: width,
+    },
+  );
 
 /** A fused node's body. */
 export interface Body {
@@ -118,27 +104,27 @@ export const fused: Readonly<Record<string, Rule>> = {
     if (body.nodes.length !== (add ? 3 : 2) + (isMeasured(target) ? 1 : 0)) return undefined;
     if (add && add.out.sum !== norm.in.x) return undefined;
     const { value, weight, dims, attrs } = body.callOf(norm);
-    const sum = add && body.callOf(add);
+    const added = add && body.callOf(add);
     return [
-      {
-        code: code.ADD_NORM_QUANTIZE,
-        operands: [
-          ...(sum ? [sum.value('x'), sum.value('y'), sum.value('sum')] : [value('x'), 0, 0]),
-          weight('w', vector),
-          target.scale,
-          target.each,
-          body.callOf(quantize).value('q'),
-          dims.m,
-          bits(attrs.eps as number),
-        ],
-        own: () => 128 + padded(dims.m) * 4,
-        quantized: dims.m,
-      },
+      instruction(
+        format.AddNormQuantize,
+        {
+          x: added ? added.value('x') : value('x'),
+          y: added ? added.value('y') : 0,
+          sum: added ? added.value('sum') : 0,
+          w: weight('w', vector),
+          ...target,
+          q: body.callOf(quantize).value('q'),
+          m: dims.m,
+          eps: float(attrs.eps as number),
+        },
+        { own: () => 128 + padded(dims.m) * 4, quantized: dims.m },
+      ),
     ];
   },
 
-  'gemm-i8-quantize': body => product(body, 'linear-i8', linearI8, [code.LINEAR_I8, code.LINEAR_I8_QUANTIZE]),
-  'gemm-i4-quantize': body => product(body, 'linear-i4', linearI4, [code.LINEAR_I4, code.LINEAR_I4_QUANTIZE]),
+  'gemm-i8-quantize': body => product(body, 'linear-i8', linearI8),
+  'gemm-i4-quantize': body => product(body, 'linear-i4', linearI4),
 
   'causal-conv1d-i8'(body) {
     const [conv, input, quantize] = ['causal-conv1d', 'dequantize', 'quantize'].map(name => the(name, body));
@@ -150,37 +136,33 @@ export const fused: Readonly<Record<string, Rule>> = {
       return undefined;
     if (scaled && (!body.callOf(scaled).attrs.inverse || body.isOutput(scaled.out.y))) return undefined;
     if (quantize.in.x !== (scaled ?? conv).out.y || (scaled && scaled.in.x !== conv.out.y)) return undefined;
-    const { value, weight, state, dims, attrs } = body.callOf(conv);
+    const call = body.callOf(conv);
     const from = body.callOf(input);
+    const [xScale, xScaleStride] = from.scale('scale');
     const q = body.callOf(quantize).value('q');
-    const segment = { ...target, end: dims.d, q };
+    const y = call.value('y');
+    const { d } = call.dims;
     return [
-      {
-        code: code.CAUSAL_CONV1D_I8,
-        operands: [
-          from.value('q'),
-          ...from.scale('scale'),
-          weight('w', taps),
-          weight('b', vector),
-          state(pastInputs(dims.d, dims.k - 1)),
-          ...(isMeasured(target) ? [0, value('y')] : [target.scale, q]),
-          dims.d,
-          dims.k,
-          attrs.activation === 'silu' ? 1 : 0,
-          scaled ? body.callOf(scaled).weight('c', vector) : 0,
-        ],
-        own: convWindow(dims.k),
-        quantized: dims.d,
-      },
-      ...(isMeasured(target) ? [quantizeSegments(value('y'), dims.d, [segment])] : []),
+      instruction(
+        format.CausalConv1dI8,
+        {
+          x: from.value('q'),
+          xScale,
+          xScaleStride,
+          ...convOperands(call),
+          scale: isMeasured(target) ? 0 : target.scale,
+          q: isMeasured(target) ? y : q,
+          channels: scaled ? body.callOf(scaled).weight('c', vector) : 0,
+        },
+        { own: convWindow(call), quantized: d },
+      ),
+      ...(isMeasured(target) ? [quantizeSegments(y, d, [{ ...target, end: d, q }])] : []),
     ];
   },
 
-  'selective-scan-i8': body => scanI8(body, 'selective-scan', code.SELECTIVE_SCAN_I8, channelLanes),
-  'selective-scan-f16-i8': body =>
-    scanI8(body, 'selective-scan-f16', code.SELECTIVE_SCAN_F16_I8, channelHalves),
-  'selective-scan-i8state-i8': body =>
-    scanI8(body, 'selective-scan-i8state', code.SELECTIVE_SCAN_I8STATE_I8, steppedBytes),
+  'selective-scan-i8': body => scanI8(body, 'selective-scan', 'f32'),
+  'selective-scan-f16-i8': body => scanI8(body, 'selective-scan-f16', 'f16'),
+  'selective-scan-i8state-i8': body => scanI8(body, 'selective-scan-i8state', 'i8'),
 
   'fwht-quantize'(body) {
     const [fwht, quantize] = ['fwht', 'quantize'].map(name => the(name, body));
@@ -188,101 +170,103 @@ export const fused: Readonly<Record<string, Rule>> = {
     if (!fwht || !target || body.nodes.length !== (isMeasured(target) ? 3 : 2)) return undefined;
     if (body.isOutput(fwht.out.y)) return undefined;
     const call = body.callOf(fwht);
+    const { n } = call.dims;
     return [
-      {
-        code: code.FWHT_QUANTIZE,
-        operands: [
-          call.value('x'),
-          target.scale,
-          target.each,
-          body.callOf(quantize).value('q'),
-          ...hadamardOperands(call),
-        ],
-        own: () => padded(call.dims.n) * 4 + hadamardColumns(call.dims.n),
-        quantized: call.dims.n,
-      },
+      instruction(
+        format.FwhtQuantize,
+        { x: call.value('x'), ...target, q: body.callOf(quantize).value('q'), ...hadamardOperands(call) },
+        { own: () => padded(n) * 4 + hadamardColumns(n), quantized: n },
+      ),
     ];
   },
 };
 
 /** dequantize and softplus before a scan. */
-function scanI8(body: Body, op: string, opcode: number, packing: ScanPacking): ReturnType<Rule> {
+function scanI8(body: Body, op: string, dtype: 'f32' | 'f16' | 'i8'): ReturnType<Rule> {
   const scan = the(op, body)!;
   const softplus = the('softplus', body);
   if (!softplus || softplus.out.y !== scan.in.dt) return undefined;
-  const real = new Map(body.nodes.map(node => [Object.values(node.out)[0], node]));
+  const producers = new Map(body.nodes.map(node => [Object.values(node.out)[0], node]));
   const channels = the('scale-channels', body);
   if (channels && (channels.out.y !== scan.in.u || channels.attrs.inverse || body.isOutput(channels.out.y)))
     return undefined;
-  const u = channels?.in.x ?? scan.in.u;
-  const inputs = { u, dt: softplus.in.x, B: scan.in.B, C: scan.in.C, z: scan.in.z };
-  const found = Object.entries(inputs).filter(([, ref]) => ref !== undefined);
-  const sources = found.map(([key, ref]) => [key, real.get(ref)] as const);
-  const isReal = (node: OpNode | undefined): node is OpNode =>
+  const inputs = {
+    u: channels?.in.x ?? scan.in.u,
+    dt: softplus.in.x,
+    B: scan.in.B,
+    C: scan.in.C,
+    z: scan.in.z,
+  };
+  const given = Object.entries(inputs).filter(([, ref]) => ref !== undefined);
+  const sources = given.map(([key, ref]) => [key, producers.get(ref)] as const);
+  const isDequantized = (node: OpNode | undefined): node is OpNode =>
     node?.op.name === 'dequantize' && !body.isOutput(node.out.x);
-  if (!sources.every(([, node]) => isReal(node)) || body.isOutput(softplus.out.y)) return undefined;
+  if (!sources.every(([, node]) => isDequantized(node)) || body.isOutput(softplus.out.y)) return undefined;
   const others = channels ? 3 : 2;
   if (new Set(sources.map(([, node]) => node)).size + others !== body.nodes.length) return undefined;
   const calls = Object.fromEntries(sources.map(([key, node]) => [key, body.callOf(node!)]));
-  const scaled = (key: string) => [calls[key].value('q'), ...calls[key].scale('scale')];
-  /** The values of a function: a table of one scale, or the scales of which the kernel makes them. */
-  const looked = (key: string, table: typeof softplusTable) => {
-    const [q, scale, each] = scaled(key);
-    return [q, each === 0 ? calls[key].weight('scale', table) : scale, each];
+  /** Where all rows share a scale, the values of a function of it are a table in the scale's place. */
+  const lookup = (key: string, table: typeof softplusTable): readonly [Address, number] => {
+    const [scale, stride] = calls[key].scale('scale');
+    return stride === 0 ? [calls[key].weight('scale', table), 0] : [scale, stride];
   };
-  const tables = [calls.dt, calls.z].filter(call => call && call.scale('scale')[1] > 0).length;
+  const [uScale, uScaleStride] = calls.u.scale('scale');
+  const [dtScale, dtScaleStride] = lookup('dt', softplusTable);
+  const [BScale, BScaleStride] = calls.B.scale('scale');
+  const [CScale, CScaleStride] = calls.C.scale('scale');
+  const [zScale, zScaleStride] = calls.z ? lookup('z', siluTable) : ([0, 0] as const);
   const call = body.callOf(scan);
-  const { weight, state, value, dims } = call;
+  const { n } = call.dims;
+  const tables = [dtScaleStride, zScaleStride].filter(stride => stride > 0).length;
   return [
-    {
-      code: opcode,
-      operands: [
-        ...scaled('u'),
-        ...looked('dt', softplusTable),
-        weight('A', decays),
-        ...scaled('B'),
-        ...scaled('C'),
-        weight('D', vector),
-        ...(calls.z ? looked('z', siluTable) : [0, 0, 0]),
-        state(packing(dims.d, dims.n, call)),
-        value('y'),
-        dims.d,
-        dims.n,
-        channels ? body.callOf(channels).weight('c', vector) : 0,
-        weight('scale', vector),
-      ],
-      own: rows => 2 * dims.n * 16 + 2 * rows * padded(dims.n) * 4 + tables * rows * 1024,
-    },
+    instruction(
+      format.SelectiveScanI8,
+      {
+        u: calls.u.value('q'),
+        uScale,
+        uScaleStride,
+        dt: calls.dt.value('q'),
+        dtScale,
+        dtScaleStride,
+        B: calls.B.value('q'),
+        BScale,
+        BScaleStride,
+        C: calls.C.value('q'),
+        CScale,
+        CScaleStride,
+        z: calls.z ? calls.z.value('q') : 0,
+        zScale,
+        zScaleStride,
+        ...scanOperands(call, dtype),
+        channels: channels ? body.callOf(channels).weight('c', vector) : 0,
+      },
+      { own: rows => 2 * n * 16 + 2 * rows * padded(n) * 4 + tables * rows * 1024 },
+    ),
   ];
 }
 
-/** A product and what quantizes it, as one instruction where that can be, else with slices that are not copied. */
-function product(
-  body: Body,
-  name: string,
-  whole: typeof linearI8,
-  [real, quantizing]: readonly [number, number],
-): readonly Instruction[] {
+/** A product and what quantizes it: as one instruction where that can be, else with slices that are not copied. */
+function product(body: Body, name: string, linearOf: Product): readonly Instruction[] {
   const linear = the(name, body)!;
   const segments = segmentsOf(linear, body);
   const call = body.callOf(linear);
   if (segments && isForTiles(segments))
-    return whole(
+    return linearOf(
       call,
-      quantizing,
+      0,
       segments.flatMap(({ end, scale, q }) => [end, scale, q]),
     );
-  if (segments && segments.length <= MOST_SEGMENTS.measured) {
+  if (segments && segments.length <= roomFor(format.QuantizeSegments, 4)) {
     const y = call.value('y');
-    return [...whole(call, real, [y]), quantizeSegments(y, call.dims.o, segments)];
+    return [...linearOf(call, y), quantizeSegments(y, call.dims.o, segments)];
   }
   /** A slice that only quantize nodes read is not copied: they read its columns where they are. */
-  const seenThrough = (node: OpNode) =>
+  const isReadInPlace = (node: OpNode) =>
     node.op.name === 'slice' &&
     node.in.x === linear.out.y &&
     !body.isOutput(node.out.y) &&
     body.nodes.every(({ op, in: { x } }) => x !== node.out.y || op.name === 'quantize');
-  const slices = new Map(body.nodes.filter(seenThrough).map(node => [node.out.y, node]));
+  const slices = new Map(body.nodes.filter(isReadInPlace).map(node => [node.out.y, node]));
   return body.nodes.flatMap(node => {
     if (slices.has(node.out.y)) return [];
     const slice = slices.get(node.in.x);

@@ -11,7 +11,7 @@ import type { Tensor } from '../../tensor.ts';
 import type { Backend, PrepareOptions } from '../backend.ts';
 import { tokenCheck } from '../tokens.ts';
 import { instructions } from './instructions.ts';
-import { load, type Machine } from './machine.ts';
+import { createMachine, type Machine } from './machine.ts';
 import { kernelOf } from './single.ts';
 import { noThreads } from './threads.ts';
 import { type VariantName, variantOf } from './variants.ts';
@@ -28,15 +28,17 @@ export const wasm: Backend = wasmBackend();
 function prepare(
   program: Program,
   name?: VariantName,
-  { threads = 1, patience }: WasmOptions = {},
+  { threads = 1, timeout }: WasmOptions = {},
 ): Executable {
   const { graph, weights } = foldConstants(program);
   const { input, result, states, nodes } = graph;
-  const types = inferTypes({ graph, weights });
+  const types = inferTypes(graph);
   const check = tokenCheck({ graph, weights });
   const plan = { nodes, inputs: [input], results: [result], states: Object.keys(states), types, weights };
-  const crew = noThreads() ? 1 : threads;
-  let machine: Machine | undefined = load(plan, variantOf(name), { threads: crew, patience });
+  let machine: Machine | undefined = createMachine(plan, variantOf(name), {
+    threads: noThreads() ? 1 : threads,
+    timeout,
+  });
   const { about, ready } = machine;
   const running = (): Machine => {
     if (!machine) throw new Error('feed: this model was disposed of');
@@ -60,7 +62,7 @@ function prepare(
   };
 }
 
-/** @internal How long a thread is waited for, in seconds: for tests. */
+/** @internal Seconds until a thread is taken for lost: for tests. */
 interface WasmOptions extends PrepareOptions {
-  readonly patience?: number;
+  readonly timeout?: number;
 }

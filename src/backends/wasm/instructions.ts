@@ -1,21 +1,13 @@
-/**
- * One line for each op: its node as instructions of assembly/execute.ts. The arguments stand in the order in which the
- * kernel takes them.
- */
-import type { Ref } from '../../graph.ts';
+/** Each op as instructions. The operands of an instruction are those of its format, by name. */
 import type { Attrs, Dims } from '../../op.ts';
 import { factor } from '../../ops/hadamard.ts';
 import type { Data } from '../../tensor.ts';
+import * as format from './instruction-formats.ts';
 import { padded } from './memory.ts';
-import * as code from './opcodes.ts';
+import { type Address, float, type Instruction, instruction, type Operand, scratch } from './operands.ts';
 import {
-  channelBytes,
-  channelHalves,
-  channelLanes,
   decays,
   type Packing,
-  pastInputs,
-  type StatePacking,
   scales,
   signs,
   taps,
@@ -25,24 +17,8 @@ import {
   vector,
   wideI4,
 } from './pack.ts';
+import { type StateLayout, stateLayout } from './state-layout.ts';
 import type { TileFormat } from './variants.ts';
-
-/** An argument: a number, or something whose address is known when everything has its place. */
-export type Operand =
-  | number
-  | { readonly kind: 'value'; readonly ref: Ref }
-  | { readonly kind: 'weight'; readonly ref: Ref; readonly packing: Packing }
-  | { readonly kind: 'state'; readonly ref: Ref; readonly packing: StatePacking }
-  | { readonly kind: 'scratch'; readonly bytes: (rows: number) => number };
-
-export interface Instruction {
-  readonly code: number;
-  readonly operands: readonly Operand[];
-  /** Bytes of own scratch that each thread needs. */
-  readonly own?: (rows: number) => number;
-  /** Columns of what it quantizes, where it may meet a NaN. */
-  readonly quantized?: number;
-}
 
 /** What an instruction may ask of its node. An input that is absent is 0. */
 export interface Call {
@@ -50,157 +26,192 @@ export interface Call {
   readonly attrs: Attrs;
   readonly tiles: TileFormat;
   /** An input or output of l rows. */
-  value(key: string): Operand;
+  value(key: string): Address;
   /** A constant input. */
-  weight(key: string, packing: (shape: readonly number[]) => Packing): Operand;
+  weight(key: string, packing: (shape: readonly number[]) => Packing): Address;
   /** A constant of the op itself. */
-  table(packing: Packing): Operand;
-  /** A scale that is one for all rows or has one for each, and the bytes from one row's to the next's. */
-  scale(key: string): readonly [Operand, number];
-  state(packing: StatePacking): Operand;
+  table(packing: Packing): Address;
+  /** A scale that all rows share or that each row has its own of, and its scaleStride. */
+  scale(key: string): readonly [Address, number];
+  state(layout: StateLayout): Address;
   /** What a constant input holds. */
   constant(key: string): () => Data;
 }
 
-const does = (
-  code: number,
-  operands: readonly Operand[],
-  more: Omit<Instruction, 'code' | 'operands'> = {},
-): Instruction => ({ code, operands, ...more });
-
-const scratch = (bytes: (rows: number) => number): Operand => ({ kind: 'scratch', bytes });
 const wide = (n: number) => Math.ceil(n / 16) * 16;
 const fours = (rows: number) => Math.ceil(rows / 4);
 const rowBytes = (n: number) => padded(n) * 4;
 
 const elementwise =
-  (opcode: number) =>
-  ({ value, dims: { n } }: Call): readonly Instruction[] => [does(opcode, [value('x'), value('y'), n])];
+  (of: typeof format.Silu) =>
+  ({ value, dims: { n } }: Call): readonly Instruction[] => [
+    instruction(of, { x: value('x'), y: value('y'), n }),
+  ];
 
-/** The bytes of a block of 64 channels, of a convolution's window and one row more. */
-export const convWindow = (k: number) => (rows: number) => (rows + k) * 256;
 /** n = outer · K · run, and the signs of M_K. */
-export const hadamardOperands = ({ dims: { n }, attrs, table }: Call): readonly Operand[] => {
+export function hadamardOperands({ dims: { n }, attrs, table }: Call) {
   const { outer, base, run } = factor(n)!;
-  return [n, outer, base.length, run, table(signs(base, attrs.inverse === true)), bits(1 / Math.sqrt(n))];
-};
+  const norm = float(1 / Math.sqrt(n));
+  return { n, outer, K: base.length, run, signs: table(signs(base, attrs.inverse === true)), norm };
+}
 /** The bytes of eight columns of K values. */
 export const hadamardColumns = (n: number) => factor(n)!.base.length * 32;
 
 /* biome-ignore format: a table */
 export const instructions: Readonly<Record<string, (call: Call) => readonly Instruction[]>> = {
   embedding: ({ value, weight, dims: { m } }) => [
-    does(code.EMBEDDING, [value('tokens'), weight('w', tiles), value('y'), m]),
+    instruction(format.Embedding, { tokens: value('tokens'), w: weight('w', tiles), y: value('y'), m }, { isLookup: true }),
   ],
-  'embedding-i8': ({ value, weight, tiles: format, dims: { m } }) => [
-    does(code.EMBEDDING_I8, [value('tokens'), weight('w', tilesI8(format)), weight('scale', vector), value('y'), m]),
+  'embedding-i8': ({ value, weight, tiles, dims: { m } }) => [
+    instruction(format.EmbeddingI8, {
+      tokens: value('tokens'), w: weight('w', tilesI8(tiles)), scale: weight('scale', vector), y: value('y'), m,
+    }, { isLookup: true }),
   ],
-  add: ({ value, dims: { m } }) => [does(code.ADD, [value('x'), value('y'), value('sum'), m])],
+  add: ({ value, dims: { m } }) => [
+    instruction(format.Add, { x: value('x'), y: value('y'), sum: value('sum'), n: m }),
+  ],
   'rms-norm': ({ value, weight, dims: { m }, attrs }) => [
-    does(code.RMS_NORM, [value('x'), weight('w', vector), value('y'), m, bits(attrs.eps as number)], { own: () => 128 }),
+    instruction(format.RmsNorm, {
+      x: value('x'), w: weight('w', vector), y: value('y'), m, eps: float(attrs.eps as number),
+    }, { own: () => 128 }),
   ],
   linear: ({ value, weight, dims: { i, o } }) => {
     const packed = scratch(rows => rows * rowBytes(i));
     return [
-      does(code.PACK, [value('x'), packed, i]),
-      does(code.LINEAR, [packed, weight('w', tiles), weight('b', vector), value('y'), i, o]),
+      instruction(format.Pack, { x: value('x'), packed, i }),
+      instruction(format.Linear, { packed, w: weight('w', tiles), b: weight('b', vector), y: value('y'), i, o }),
     ];
   },
-  'linear-i8': call => linearI8(call, code.LINEAR_I8, [call.value('y')]),
-  'linear-i4': call => linearI4(call, code.LINEAR_I4, [call.value('y')]),
-  'causal-conv1d': ({ value, weight, state, dims: { d, k }, attrs }) => [
-    does(code.CAUSAL_CONV1D, [
-      value('x'), weight('w', taps), weight('b', vector), state(pastInputs(d, k - 1)), value('y'), d, k,
-      attrs.activation === 'silu' ? 1 : 0,
-    ], { own: convWindow(k) }),
+  'linear-i8': call => linearI8(call, call.value('y')),
+  'linear-i4': call => linearI4(call, call.value('y')),
+  'causal-conv1d': call => [
+    instruction(format.CausalConv1d, {
+      x: call.value('x'), ...convOperands(call), y: call.value('y'),
+    }, { own: convWindow(call) }),
   ],
-  softplus: elementwise(code.SOFTPLUS),
-  silu: elementwise(code.SILU),
-  'neg-exp': elementwise(code.NEG_EXP),
-  'selective-scan': call => [selectiveScan(code.SELECTIVE_SCAN, channelLanes, call)],
-  'selective-scan-f16': call => [selectiveScan(code.SELECTIVE_SCAN_F16, channelHalves, call)],
-  'selective-scan-i8state': call => [selectiveScan(code.SELECTIVE_SCAN_I8STATE, steppedBytes, call)],
+  softplus: elementwise(format.Softplus),
+  silu: elementwise(format.Silu),
+  'neg-exp': elementwise(format.NegExp),
+  'selective-scan': call => [selectiveScan(call, 'f32')],
+  'selective-scan-f16': call => [selectiveScan(call, 'f16')],
+  'selective-scan-i8state': call => [selectiveScan(call, 'i8')],
   fwht: call => [
-    does(code.FWHT, [call.value('x'), call.value('y'), ...hadamardOperands(call)], { own: () => hadamardColumns(call.dims.n) }),
+    instruction(format.Fwht, { x: call.value('x'), y: call.value('y'), ...hadamardOperands(call) }, {
+      own: () => hadamardColumns(call.dims.n),
+    }),
   ],
   'scale-channels': ({ value, weight, dims: { n }, attrs }) => [
-    does(code.SCALE_CHANNELS, [value('x'), weight('c', vector), value('y'), n, attrs.inverse ? 1 : 0]),
+    instruction(format.ScaleChannels, {
+      x: value('x'), c: weight('c', vector), y: value('y'), n, inverse: attrs.inverse ? 1 : 0,
+    }),
   ],
-  'absmax-scale': ({ value, dims: { n } }) => [does(code.ABSMAX_SCALE, [value('x'), value('scale'), n])],
+  'absmax-scale': ({ value, dims: { n } }) => [
+    instruction(format.AbsmaxScale, { x: value('x'), scale: value('scale'), n }),
+  ],
   quantize: call => [quantizeFrom(call.value('x'), 0, call.dims.n, call)],
-  dequantize: ({ value, scale, dims: { n } }) => [
-    does(code.DEQUANTIZE, [value('q'), ...scale('scale'), value('x'), n]),
-  ],
+  dequantize: ({ value, scale: scaleOf, dims: { n } }) => {
+    const [scale, scaleStride] = scaleOf('scale');
+    return [instruction(format.Dequantize, { q: value('q'), scale, scaleStride, x: value('x'), n })];
+  },
   'dequantize-i4': ({ value, dims: { n, g } }) => [
-    does(code.DEQUANTIZE_I4, [value('q'), value('scale'), value('x'), n, g]),
+    instruction(format.DequantizeI4, { q: value('q'), scale: value('scale'), x: value('x'), n, groups: g }),
   ],
   slice: ({ value, dims: { n }, attrs }) => [
-    does(code.SLICE, [value('x'), value('y'), n, attrs.start as number, attrs.size as number]),
+    instruction(format.Slice, {
+      x: value('x'), y: value('y'), n, start: attrs.start as number, size: attrs.size as number,
+    }),
   ],
 };
 
-/** How the state of a scan lies in memory. */
-export type ScanPacking = (d: number, n: number, call: Call) => StatePacking;
-export const steppedBytes: ScanPacking = (d, n, { constant }) => channelBytes(d, n, constant('scale'));
+export const convOperands = ({ weight, state, dims: { d, k }, attrs }: Call) => ({
+  w: weight('w', taps),
+  b: weight('b', vector),
+  past: state(stateLayout('f32', [d, k - 1])),
+  d,
+  k,
+  activated: attrs.activation === 'silu' ? 1 : 0,
+});
+/** The bytes of a block of 64 channels, of a convolution's window and one row more. */
+export const convWindow =
+  ({ dims: { k } }: Call) =>
+  (rows: number) =>
+    (rows + k) * 256;
 
-function selectiveScan(opcode: number, packing: ScanPacking, call: Call): Instruction {
-  const { value, weight, state, dims } = call;
-  const { d, n } = dims;
-  const inputs = [
-    value('u'),
-    value('dt'),
-    weight('A', decays),
-    value('B'),
-    value('C'),
-    weight('D', vector),
-    value('z'),
-  ];
-  return does(opcode, [...inputs, state(packing(d, n, call)), value('y'), d, n, weight('scale', vector)], {
-    own: () => 2 * n * 16,
-  });
+/** What the scans of both kinds share: the constants, and how the state is kept. */
+export function scanOperands(
+  { weight, state, value, constant, dims: { d, n } }: Call,
+  dtype: 'f32' | 'f16' | 'i8',
+) {
+  const layout = stateLayout(dtype, [d, n], dtype === 'i8' ? constant('scale') : undefined);
+  return {
+    A: weight('A', decays),
+    D: weight('D', vector),
+    h: state(layout),
+    hType: layout.type,
+    hScale: weight('scale', vector),
+    y: value('y'),
+    d,
+    n,
+  };
 }
 
-/** The int8 product into y, or into the segments of its columns: end, scale and q of each. */
-export function linearI8(
-  { value, weight, scale, tiles: format, dims: { i, o, g } }: Call,
-  opcode: number,
-  to: readonly Operand[],
-): readonly Instruction[] {
-  const packed = scratch(rows => g * fours(rows) * 8 * wide(i / g));
+function selectiveScan(call: Call, dtype: 'f32' | 'f16' | 'i8'): Instruction {
+  const { value, dims } = call;
+  const rows = { u: value('u'), dt: value('dt'), B: value('B'), C: value('C'), z: value('z') };
+  const own = () => 2 * dims.n * 16;
+  return instruction(format.SelectiveScan, { ...rows, ...scanOperands(call, dtype) }, { own });
+}
+
+/** An int8 product into y, or without y into the segments of its columns: end, scale and q of each. */
+export type Product = (call: Call, y: Address, segments?: readonly Operand[]) => readonly Instruction[];
+
+export const linearI8: Product = (call, y, segments) => {
+  const { i, g } = call.dims;
   const packedRow = g * (16 + 2 * wide(i / g));
-  const weights = [weight('w', tilesI8(format, g)), weight('wscale', scales(o)), weight('b', vector)];
-  const own = (rows: number) => Math.max(128 + packedRow, fours(rows) * 256 + rows * 64 + PANEL);
+  const own = (rows: number) => Math.max(128 + packedRow, sumsOf(rows));
+  const operands = { ...productOperands(call), w: call.weight('w', tilesI8(call.tiles, g)), y };
   return [
-    does(code.PACK_I8, [value('x'), packed, i, g]),
-    does(opcode, [value('x'), packed, ...scale('xscale'), ...weights, i, g, o, ...to], { own, quantized: o }),
+    packI8(call, operands),
+    instruction(format.LinearI8, operands, { own, quantized: call.dims.o, segments }),
   ];
-}
+};
 
-/** The same of 4-bit weights, of which more than one row of x takes a group of 16 rows as int8. */
-export function linearI4(
-  { value, weight, scale, tiles: format, dims: { i, o, g } }: Call,
-  opcode: number,
-  to: readonly Operand[],
-): readonly Instruction[] {
-  const run = i / g;
-  const packed = scratch(rows => g * fours(rows) * 8 * wide(run));
-  const weights = [weight('w', tilesI4(format, g, i)), weight('wscale', scales(o)), weight('b', vector)];
-  const packedRow = g * (16 + 2 * wideI4(run));
-  const own = (rows: number) =>
-    Math.max(128 + packedRow, fours(rows) * 256 + rows * 64 + PANEL + 64 + 16 * wideI4(run));
+/** The same with 4-bit weights. More than one row of x takes each group of 16 rows of them as int8. */
+export const linearI4: Product = (call, y, segments) => {
+  const { i, g } = call.dims;
+  const packedRow = g * (16 + 2 * wideI4(i / g));
+  const own = (rows: number) => Math.max(128 + packedRow, sumsOf(rows) + 64 + 16 * wideI4(i / g));
+  const operands = { ...productOperands(call), w: call.weight('w', tilesI4(call.tiles, g, i)), y };
   return [
-    does(code.PACK_I8, [value('x'), packed, i, g]),
-    does(opcode, [value('x'), packed, ...scale('xscale'), ...weights, i, g, o, ...to], { own, quantized: o }),
+    packI8(call, operands),
+    instruction(format.LinearI4, operands, { own, quantized: call.dims.o, segments }),
   ];
+};
+
+/** The sums of all rows, their tiles of y, and 16 rows of w as i16, of as many columns as are widened at once. */
+const sumsOf = (rows: number) => fours(rows) * 256 + rows * 64 + 32 * 1280;
+
+function productOperands({ value, weight, scale, dims: { i, o, g } }: Call) {
+  const packed = scratch(rows => g * fours(rows) * 8 * wide(i / g));
+  const [xScale, xScaleStride] = scale('xscale');
+  const wScale = weight('wscale', scales(o));
+  return { x: value('x'), packed, xScale, xScaleStride, wScale, b: weight('b', vector), i, groups: g, o };
 }
-/** Bytes of 16 rows of w as i16, of as many columns as are widened at once. */
-const PANEL = 32 * 1280;
+const packI8 = ({ dims: { i, g } }: Call, { x, packed }: { x: Address; packed: Address }): Instruction =>
+  instruction(format.PackI8, { x, packed, i, groups: g });
 
 /** A quantize node that reads columns from `start` on of rows of `width`. */
-export const quantizeFrom = (x: Operand, start: number, width: number, call: Call): Instruction =>
-  does(code.QUANTIZE, [x, start * 4, rowBytes(width), ...call.scale('scale'), call.value('q'), call.dims.n], {
-    quantized: call.dims.n,
-  });
-
-/** The bits of an f32, as an i32. */
-export const bits = (value: number): number => new Int32Array(Float32Array.of(value).buffer)[0];
+export function quantizeFrom(x: Address, start: number, width: number, call: Call): Instruction {
+  const [scale, scaleStride] = call.scale('scale');
+  const { n } = call.dims;
+  const operands = {
+    x,
+    start: start * 4,
+    xStride: rowBytes(width),
+    scale,
+    scaleStride,
+    q: call.value('q'),
+    n,
+  };
+  return instruction(format.Quantize, operands, { quantized: n });
+}

@@ -1,5 +1,5 @@
 /**
- * A plan in the memory of a WebAssembly instance: weights packed once, values in their places, one call into WebAssembly
+ * A subgraph in the memory of a WebAssembly instance: weights packed once, values in their places, one call into WebAssembly
  * for each chunk of rows.
  */
 
@@ -7,18 +7,18 @@ import type { ExecutableInfo, FeedOptions, Observer, State } from '../../executa
 import type { Ref } from '../../graph.ts';
 import { type Data, describe, type Tensor, zeros } from '../../tensor.ts';
 import { keeper } from '../held.ts';
+import { INSTRUCTION_BYTES, Multiply, Read, TAKEN } from './instruction-formats.ts';
 import { padded, rowBytes } from './memory.ts';
-import { CLAIMED, INSTRUCTION_BYTES, MULTIPLY, READ } from './opcodes.ts';
-import { assemble, type Layout, type Plan } from './program.ts';
+import { assemble, type Layout, type Subgraph } from './program.ts';
 import { FAILED_INDEX, LOST } from './sync.ts';
-import { type Crew, gather } from './threads.ts';
+import { type Pool, startPool } from './threads.ts';
 import { BASE, grow, instantiate, type Kernels, type Variant } from './variants.ts';
 
-/** Rows in one go: enough that a tile of weights serves many, few enough that they stay in the cache. */
+/** Rows of one pass: enough that a tile of weights serves many, few enough that they stay in the cache. */
 const CHUNK = 128;
 
-/** Seconds after which a thread that does not come back is given up: far more than any instruction takes. */
-const PATIENCE = 30;
+/** Seconds after which a thread that does not come back is taken for lost: far more than any instruction takes. */
+const TIMEOUT = 30;
 
 export interface Machine {
   /** Runs `rows` rows of the inputs from `state` on. Returns the results and the state after. */
@@ -39,14 +39,15 @@ export interface MachineOptions {
   readonly rows?: number;
   readonly kernels?: Kernels;
   readonly threads?: number;
-  readonly patience?: number;
+  /** Seconds until a thread is taken for lost. */
+  readonly timeout?: number;
 }
 
 /** Packs a plan into `kernels`, or into a new instance of just the size that it needs for `rows` rows at once. */
-export function load(
-  plan: Plan,
+export function createMachine(
+  plan: Subgraph,
   variant: Variant,
-  { rows = CHUNK, kernels, threads = 1, patience = PATIENCE }: MachineOptions = {},
+  { rows = CHUNK, kernels, threads = 1, timeout = TIMEOUT }: MachineOptions = {},
 ): Machine {
   const assembled = assemble(plan, variant.tiles, threads);
   let layout = assembled.layout(rows);
@@ -65,18 +66,18 @@ export function load(
   const writeTable = () => {
     const words = new Int32Array(wasm.memory.buffer, assembled.at, layout.table.length);
     for (let at = 0; at < words.length; at += INSTRUCTION_BYTES / 4)
-      words.set(layout.table.subarray(at, at + CLAIMED / 4), at);
+      words.set(layout.table.subarray(at, at + TAKEN / 4), at);
   };
   writeTable();
-  const crew: Crew | undefined = threads > 1 ? gather(wasm, variant, threads, patience) : undefined;
+  const pool: Pool | undefined = threads > 1 ? startPool(wasm, variant, threads, timeout) : undefined;
 
   /** Runs the instructions from the address `at` to `to` on rows begin … begin + count − 1. */
   const execute = (at: number, to: number, count: number, begin: number): void => {
-    crew?.check();
-    const failed = wasm.run(at, to, count, crew?.size() ?? 1, layout.own, layout.ownBytes) >>> 0;
+    pool?.check();
+    const failed = wasm.run(at, to, count, pool?.size() ?? 1, layout.own, layout.ownBytes) >>> 0;
     if (failed === LOST) {
-      crew?.giveUp();
-      crew?.check();
+      pool?.abandon();
+      pool?.check();
     }
     if (failed) throw nanIn((failed - assembled.at) / INSTRUCTION_BYTES, begin, count);
   };
@@ -124,12 +125,12 @@ export function load(
 
   const copyOut = (): State => {
     const copies = [...assembled.states].map(
-      ([ref, { at, packing }]) => [ref, packing.read(wasm.memory.buffer, at)] as const,
+      ([ref, { at, layout: of }]) => [ref, of.read(wasm.memory.buffer, at)] as const,
     );
     return Object.fromEntries(copies);
   };
   const states = keeper(new Set(assembled.states.keys()), copyOut, state => {
-    for (const [ref, { at, packing }] of assembled.states) packing.write(wasm.memory.buffer, at, state[ref]);
+    for (const [ref, { at, layout: of }] of assembled.states) of.write(wasm.memory.buffer, at, state[ref]);
   });
 
   /** Seconds that one instruction takes that is not the plan's. */
@@ -168,23 +169,23 @@ export function load(
       },
       bytesPerToken: assembled.bytesPerToken,
     },
-    ready: crew?.ready,
+    ready: pool?.ready,
     readBandwidth(bytes) {
       const size = Math.min(bytes, wasm.memory.buffer.byteLength - BASE);
-      return size / timed(READ, BASE, Math.floor(size / 64));
+      return size / timed(Read.code, BASE, Math.floor(size / 64));
     },
     multiplyRate() {
       const rounds = 1000;
       const products = rounds * 8000 * (variant.tiles.bias ? 8 : 16);
-      return (products * (crew?.size() ?? 1)) / timed(MULTIPLY, rounds);
+      return (products * (pool?.size() ?? 1)) / timed(Multiply.code, rounds);
     },
-    dispose: () => crew?.dismiss(),
+    dispose: () => pool?.close(),
   };
 }
 
 const NOTHING = new Float32Array(0);
 
-const emptyOf = ({ types }: Plan, ref: Ref, rows: number): Tensor => {
+const emptyOf = ({ types }: Subgraph, ref: Ref, rows: number): Tensor => {
   const { dtype, shape } = types.get(ref)!;
   return zeros(dtype, [rows, ...(shape.slice(1) as number[])]);
 };

@@ -2,15 +2,13 @@
  * How constants lie in linear memory: in the order in which their kernel reads them, with padding that changes no sum.
  */
 import type { Base } from '../../ops/hadamard.ts';
-import { half, halfBits, halfOf } from '../../ops/half.ts';
 import { nibble } from '../../ops/nibbles.ts';
 import { silu, softplus } from '../../ops/numerics.ts';
-import { stepsOf } from '../../ops/selective-scan-i8state.ts';
-import { type Data, type DType, type Tensor, zeros } from '../../tensor.ts';
+import type { DType, Tensor } from '../../tensor.ts';
 import { padded } from './memory.ts';
 import type { TileFormat } from './variants.ts';
 
-/** A way to lay out a constant of a known shape. Equal keys of one constant are one copy. */
+/** A way to lay out a constant of a known shape. Where two instructions want the same constant under the same key, they share one copy. */
 export interface Packing {
   readonly key: string;
   /** Of the constant as it is read. */
@@ -18,13 +16,6 @@ export interface Packing {
   readonly bytes: number;
   /** Writes it at the byte `at` of a memory that holds zeros there. */
   write(memory: ArrayBufferLike, at: number, data: Tensor['data']): void;
-}
-
-/** A state f32[rows, columns], packed and unpacked again. */
-export interface StatePacking {
-  readonly bytes: number;
-  write(memory: ArrayBufferLike, at: number, state: Tensor): void;
-  read(memory: ArrayBufferLike, at: number): Tensor<'f32'>;
 }
 
 const f32 = (memory: ArrayBufferLike, at: number, size: number) => new Float32Array(memory, at, size);
@@ -156,76 +147,6 @@ export const taps = ([d, k]: readonly number[]): Packing => ({
   write(memory, at, data) {
     const to = f32(memory, at, k * padded(d));
     for (let c = 0; c < d; c++) for (let j = 0; j < k; j++) to[j * padded(d) + c] = data[c * k + j];
-  },
-});
-
-/** The state of a convolution, f32[d, past] as [past][d]: oldest first. */
-export const pastInputs = (d: number, past: number): StatePacking => ({
-  bytes: past * padded(d) * 4,
-  write(memory, at, { data }) {
-    const to = f32(memory, at, past * padded(d));
-    for (let j = 0; j < past; j++) for (let c = 0; c < d; c++) to[j * padded(d) + c] = data[c * past + j];
-  },
-  read(memory, at) {
-    const from = f32(memory, at, past * padded(d));
-    const state = zeros('f32', [d, past]);
-    for (let j = 0; j < past; j++)
-      for (let c = 0; c < d; c++) state.data[c * past + j] = from[j * padded(d) + c];
-    return state;
-  },
-});
-
-/** The state of the scan, f32[d, n] as [d/4][n][4 channels]. */
-export const channelLanes = (d: number, n: number): StatePacking => ({
-  bytes: padded(d) * n * 4,
-  write(memory, at, { data }) {
-    const to = f32(memory, at, padded(d) * n);
-    for (let c = 0; c < d; c++)
-      for (let s = 0; s < n; s++) to[((c >> 2) * n + s) * 4 + (c & 3)] = data[c * n + s];
-  },
-  read(memory, at) {
-    const from = f32(memory, at, padded(d) * n);
-    const state = zeros('f32', [d, n]);
-    for (let c = 0; c < d; c++)
-      for (let s = 0; s < n; s++) state.data[c * n + s] = from[((c >> 2) * n + s) * 4 + (c & 3)];
-    return state;
-  },
-});
-
-/** The same in binary16: [d/4][n][4 channels] of 2 bytes. */
-export const channelHalves = (d: number, n: number): StatePacking => ({
-  bytes: padded(d) * n * 2,
-  write(memory, at, { data }) {
-    const to = new Uint16Array(memory, at, padded(d) * n);
-    for (let c = 0; c < d; c++)
-      for (let s = 0; s < n; s++) to[((c >> 2) * n + s) * 4 + (c & 3)] = halfBits(half(data[c * n + s]));
-  },
-  read(memory, at) {
-    const from = new Uint16Array(memory, at, padded(d) * n);
-    const state = zeros('f32', [d, n]);
-    for (let c = 0; c < d; c++)
-      for (let s = 0; s < n; s++) state.data[c * n + s] = halfOf(from[((c >> 2) * n + s) * 4 + (c & 3)]);
-    return state;
-  },
-});
-
-/** The same in int8, in steps of f32[d]: [d/4][n][4 channels] of 1 byte. */
-export const channelBytes = (d: number, n: number, scale: () => Data): StatePacking => ({
-  bytes: padded(d) * n,
-  write(memory, at, { data }) {
-    const to = new Int8Array(memory, at, padded(d) * n);
-    const steps = scale();
-    for (let c = 0; c < d; c++)
-      for (let s = 0; s < n; s++) to[((c >> 2) * n + s) * 4 + (c & 3)] = stepsOf(data[c * n + s], steps[c]);
-  },
-  read(memory, at) {
-    const from = new Int8Array(memory, at, padded(d) * n);
-    const state = zeros('f32', [d, n]);
-    const steps = scale();
-    for (let c = 0; c < d; c++)
-      for (let s = 0; s < n; s++)
-        state.data[c * n + s] = f(steps[c] * from[((c >> 2) * n + s) * 4 + (c & 3)]);
-    return state;
   },
 });
 

@@ -1,22 +1,24 @@
 /**
- * A plan as a table of instructions, and the place of everything that they read and write:
+ * A subgraph as a table of instructions, and the place of everything that they read and write:
  *
  *   BASE │ weights │ states │ table │ values, by lifetime │ scratch │ own scratch of each thread │
  *        ╰─── do not depend on how many rows ───╯╰──────────── laid out anew for `rows` ─────────╯
  */
 import { type Node, type OpNode, type Ref, reads, type ValueType, type Weights } from '../../graph.ts';
 import { once } from '../../once.ts';
-import { type AnyOp, bind, parse } from '../../op.ts';
+import { bind } from '../../op.ts';
 import { type DType, sizeOf, type Tensor } from '../../tensor.ts';
 import { fused } from './fused.ts';
-import { type Call, type Instruction, instructions, type Operand } from './instructions.ts';
+import { INSTRUCTION_BYTES } from './instruction-formats.ts';
+import { type Call, instructions } from './instructions.ts';
 import { aligned, arrange, type Lifetime, rowBytes } from './memory.ts';
-import * as code from './opcodes.ts';
-import { type Packing, type StatePacking, vector } from './pack.ts';
+import type { Instruction, Operand } from './operands.ts';
+import { type Packing, vector } from './pack.ts';
+import type { StateLayout } from './state-layout.ts';
 import { BASE, type TileFormat } from './variants.ts';
 
-/** What is to be run, and the types of the values between the nodes. */
-export interface Plan {
+/** What is to be run, and the types of all names. */
+export interface Subgraph {
   readonly nodes: readonly Node[];
   readonly inputs: readonly Ref[];
   readonly results: readonly Ref[];
@@ -25,7 +27,7 @@ export interface Plan {
   readonly weights: Weights;
 }
 
-/** A site, to be looked at after so many instructions. */
+/** A site, whose value is there after so many instructions. */
 export interface Stop {
   readonly site: string;
   readonly ref: Ref;
@@ -39,7 +41,7 @@ export interface PlacedWeight {
 }
 export interface PlacedState {
   readonly at: number;
-  readonly packing: StatePacking;
+  readonly layout: StateLayout;
 }
 /** The table for a number of rows, and where the values are. */
 export interface Layout {
@@ -66,7 +68,7 @@ export interface Assembled {
 }
 
 /** @throws Error for an op that has no kernel; what `bind` throws for one whose inputs do not fit. */
-export function assemble(plan: Plan, tiles: TileFormat, threads: number): Assembled {
+export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): Assembled {
   const list: Instruction[] = [];
   const stops: Stop[] = [];
   const origin = new Map<Ref, Ref>(); // a site → the value that it shows
@@ -103,12 +105,12 @@ export function assemble(plan: Plan, tiles: TileFormat, threads: number): Assemb
     return at;
   };
   const streamed = new Set<string>();
-  for (const { code: does, operands } of list)
+  for (const { isLookup, operands } of list)
     for (const operand of operands) {
       if (typeof operand === 'number') continue;
       if (operand.kind === 'state' && !states.has(operand.ref)) {
-        const { ref, packing } = operand;
-        states.set(ref, { at: take(packing.bytes), packing });
+        const { ref, layout } = operand;
+        states.set(ref, { at: take(layout.bytes), layout });
       }
       if (operand.kind !== 'weight') continue;
       const key = keyOf(operand);
@@ -117,11 +119,11 @@ export function assemble(plan: Plan, tiles: TileFormat, threads: number): Assemb
         const read = ref ? () => plan.weights.read(ref) : undefined;
         weights.set(key, { ref, at: take(packing.bytes), packing, read });
       }
-      if (does === code.EMBEDDING || does === code.EMBEDDING_I8 || streamed.has(key)) continue;
+      if (isLookup || streamed.has(key)) continue;
       streamed.add(key);
       bytesPerToken += packing.bytes;
     }
-  const at = take((list.length + 1) * code.INSTRUCTION_BYTES);
+  const at = take((list.length + 1) * INSTRUCTION_BYTES);
   const lifetimes = lifetimesOf(plan, list, stops, root);
   const hasState = ({ operands }: Instruction) =>
     operands.some(operand => typeof operand === 'object' && operand.kind === 'state');
@@ -140,11 +142,12 @@ export function assemble(plan: Plan, tiles: TileFormat, threads: number): Assemb
     const scratch = top + bytes;
     const resolve = (operand: Operand): number => {
       if (typeof operand === 'number') return operand;
+      if (operand.kind === 'f32') return bits(operand.value);
       if (operand.kind === 'value') return addresses.get(operand.ref)!;
       if (operand.kind === 'weight') return weights.get(keyOf(operand))!.at;
       return operand.kind === 'state' ? states.get(operand.ref)!.at : scratch;
     };
-    const words = code.INSTRUCTION_BYTES / 4;
+    const words = INSTRUCTION_BYTES / 4;
     const table = new Int32Array(list.length * words);
     for (const [i, instruction] of list.entries())
       table.set([instruction.code, ...instruction.operands.map(resolve)], i * words);
@@ -179,23 +182,31 @@ export function assemble(plan: Plan, tiles: TileFormat, threads: number): Assemb
 /** What the kernels of ceilings.ts take of own scratch. */
 const OWN_LEAST = 96;
 
+/** The bits of an f32, as an i32. */
+const bits = (value: number): number => new Int32Array(Float32Array.of(value).buffer)[0];
+
 const keyOf = ({ ref, packing }: { readonly ref: Ref; readonly packing: Packing }) => `${packing.key} ${ref}`;
 
 /** What the instructions of a node may ask of it. */
-function callOn(node: OpNode, { types, weights }: Plan, tiles: TileFormat, root: (ref: Ref) => Ref): Call {
+function callOn(
+  node: OpNode,
+  { types, weights }: Subgraph,
+  tiles: TileFormat,
+  root: (ref: Ref) => Ref,
+): Call {
   const { op } = node;
   const isValue = (ref: Ref) => types.get(ref)?.shape[0] === 'l';
-  const shapeOf = (ref: Ref) => types.get(ref)?.shape.map(n => (n === 'l' ? 1 : n)) ?? weights.shape(ref);
+  const shapeOf = (ref: Ref) => types.get(ref)!.shape.map(n => (n === 'l' ? 1 : n));
   const shapes = Object.entries(node.in).map(
-    ([key, ref]) => [key, standIn(op, key, shapeOf(ref), types.get(ref)?.dtype)] as const,
+    ([key, ref]) => [key, standIn(types.get(ref)!.dtype, shapeOf(ref))] as const,
   );
   const { dims, attrs } = bind(op, Object.fromEntries(shapes), node.attrs);
 
   const weight: Call['weight'] = (key, packing) => {
     const ref = node.in[key];
     if (ref === undefined) return 0;
-    if (types.has(ref)) throw new Error(`backend wasm: ${op.name} expected a constant ${key}; got ${ref}`);
-    return { kind: 'weight', ref, packing: packing(weights.shape(ref)) };
+    if (!weights.has(ref)) throw new Error(`backend wasm: ${op.name} expected a constant ${key}; got ${ref}`);
+    return { kind: 'weight', ref, packing: packing(types.get(ref)!.shape as readonly number[]) };
   };
   const value: Call['value'] = key => {
     const ref = node.in[key] ?? node.out[key];
@@ -214,22 +225,22 @@ function callOn(node: OpNode, { types, weights }: Plan, tiles: TileFormat, root:
       const isOwn = isValue(node.in[key]);
       return [isOwn ? value(key) : weight(key, vector), isOwn ? 4 : 0];
     },
-    state: packing => ({ kind: 'state', ref: node.in.state, packing }),
+    state: layout => ({ kind: 'state', ref: node.in.state, layout }),
     constant: key => once(() => weights.read(node.in[key]).data),
   };
 }
 
 /** What `bind` looks at, without the data: a value of one row, or a constant that is not read yet. */
-const standIn = (op: AnyOp, key: string, shape: readonly number[], dtype?: DType): Tensor =>
+const standIn = (dtype: DType, shape: readonly number[]): Tensor =>
   ({
-    dtype: dtype ?? parse(op.inputs[key]).dtype,
+    dtype,
     shape,
     data: { length: sizeOf(shape) },
   }) as unknown as Tensor;
 
 /** From the first instruction that names a value (−1 for an input), which writes it, to the last one. */
 function lifetimesOf(
-  { inputs, results }: Plan,
+  { inputs, results }: Subgraph,
   list: readonly Instruction[],
   stops: readonly Stop[],
   root: (ref: Ref) => Ref,

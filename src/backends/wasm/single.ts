@@ -6,7 +6,7 @@ import { type AnyOp, parse } from '../../op.ts';
 import { checkTokens } from '../../ops/embedding.ts';
 import type { AnyKernel } from '../../run.ts';
 import { type Tensor, zeros } from '../../tensor.ts';
-import { load } from './machine.ts';
+import { createMachine } from './machine.ts';
 import { BASE, instantiate, type Kernels, type Variant } from './variants.ts';
 
 type Named = Readonly<Record<string, Tensor>>;
@@ -41,6 +41,7 @@ export function kernelOf(op: AnyOp, variant: Variant): AnyKernel {
       typed(key, tensor);
       if (key === 'tokens') checkTokens(op.name, tensor.data as Int32Array, dims.v);
     }
+    for (const [key, { dtype, shape }] of constants) types.set(key, { dtype, shape });
     for (const [key, tensor] of Object.entries(outputs)) typed(`after.${key}`, tensor);
 
     const refs = Object.fromEntries([...values.keys(), ...constants.keys()].map(key => [key, key]));
@@ -50,7 +51,7 @@ export function kernelOf(op: AnyOp, variant: Variant): AnyKernel {
       states[STATE] = ((given as Named).state ?? zeros('f32', outputs.state.shape)) as Tensor<'f32'>;
     }
     const out = Object.fromEntries(Object.keys(outputs).map(key => [key, `after.${key}`]));
-    const machine = load(
+    const machine = createMachine(
       {
         nodes: [{ ...opNode(op, refs, '', attrs), out }],
         inputs: [...values.keys()],

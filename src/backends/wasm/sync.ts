@@ -1,12 +1,12 @@
 /**
  * Where threads meet: words at the beginning of what the kernels leave free of linear memory, written by threads.ts and by
- * assembly/threads.ts, which imports this file. What different threads write lies on different cache lines.
+ * assembly/, which imports this file. What different threads write lies on different cache lines.
  */
 export const SYNC = 65536;
 export const SYNC_BYTES = 1024;
 
-/** Changes when those who sleep over an instruction are to look again. */
-export const BELL = SYNC + 128;
+/** Changes when threads that sleep until an instruction is done are to look again. */
+export const WAKE = SYNC + 128;
 /** How many threads sleep. */
 export const SLEEPERS = SYNC + 256;
 
@@ -21,16 +21,16 @@ export const THREADS = SYNC + 400;
 export const OWN = SYNC + 404;
 export const OWN_BYTES = SYNC + 408;
 
-/** How many threads have come, besides the first. */
-export const CREW = SYNC + 512;
-/** Not 0: everybody goes home. */
+/** How many threads have joined the first one. */
+export const JOINED = SYNC + 512;
+/** Not 0: all threads are to end. */
 export const QUIT = SYNC + 516;
-/** For how many seconds a thread waits for the others before it gives them up. */
-export const PATIENCE = SYNC + 520;
+/** For how many seconds a thread waits for the others until it takes them for lost. */
+export const TIMEOUT = SYNC + 520;
 /** Whether the first thread may sleep: that of a page may not. */
 export const MAY_SLEEP = SYNC + 524;
 
-/** The instruction that met a NaN, or 0; and where the NaN is, counted in row-major order. */
+/** The instruction that met a NaN, or 0; and the index of that NaN, in row-major order. */
 export const FAILED = SYNC + 640;
 export const FAILED_INDEX = SYNC + 644;
 

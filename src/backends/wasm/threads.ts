@@ -1,22 +1,22 @@
 /**
  * The threads beside the first: workers, each with an instance of the kernels over one shared memory, in which they find
- * their work (assembly/threads.ts). Node's workers and a page's are the same to everybody else.
+ * their work (assembly/pool.ts). Node's workers and a page's are the same to everybody else.
  */
 
-import { CREW, JOB, MAY_SLEEP, PATIENCE, QUIT } from './sync.ts';
+import { JOB, JOINED, MAY_SLEEP, QUIT, TIMEOUT } from './sync.ts';
 import { type Kernels, moduleOf, type Variant } from './variants.ts';
 
-export interface Crew {
-  /** Resolves when all have come; rejects when one cannot. */
+export interface Pool {
+  /** Resolves when all threads have joined; rejects when one cannot. */
   readonly ready: Promise<void>;
-  /** How many have come, the first thread included. */
+  /** How many have joined, the first thread included. */
   size(): number;
-  /** @throws Error where a thread has died, or was given up. */
+  /** @throws Error where a thread has died, or is lost. */
   check(): void;
-  /** One did not come back: the others are out of step with the first, and all go home. */
-  giveUp(): void;
-  /** Sends all home. */
-  dismiss(): void;
+  /** A thread is lost: the others are out of step with the first, so all of them end. */
+  abandon(): void;
+  /** Ends all threads. */
+  close(): void;
 }
 
 /** A worker of Node or of a page. */
@@ -42,11 +42,11 @@ const work = ({ module, memory, offset, quit }) => {
   try {
     const { exports } = new WebAssembly.Instance(module, { env: { memory } });
     exports.setOffset(offset);
-    exports.arrive();
-    (node ? node.parentPort : self).postMessage('here');
-    exports.serve();
+    exports.join();
+    (node ? node.parentPort : self).postMessage('joined');
+    exports.work();
   } catch (error) {
-    Atomics.store(new Int32Array(memory.buffer), quit / 4, 1); // whoever waits for this thread waits no more
+    Atomics.store(new Int32Array(memory.buffer), quit / 4, 1); // the threads that wait for this one stop waiting
     throw error;
   }
 };
@@ -62,9 +62,9 @@ export function noThreads(): string | undefined {
 }
 
 /** Starts threads until there are `threads` with the first one, which is the caller's. */
-export function gather(kernels: Kernels, variant: Variant, threads: number, patience: number): Crew {
+export function startPool(kernels: Kernels, variant: Variant, threads: number, timeout: number): Pool {
   const words = new Int32Array(kernels.memory.buffer);
-  words[PATIENCE / 4] = patience;
+  words[TIMEOUT / 4] = timeout;
   words[MAY_SLEEP / 4] = typeof document === 'undefined' ? 1 : 0;
   const assignment: Assignment = {
     module: moduleOf(variant.name, true),
@@ -73,9 +73,9 @@ export function gather(kernels: Kernels, variant: Variant, threads: number, pati
     quit: QUIT,
   };
   let died: string | undefined;
-  let dismissed = false;
+  let isClosed = false;
   const workers = Array.from({ length: threads - 1 }, () => start(assignment));
-  const arrivals = workers.map(
+  const joined = workers.map(
     worker =>
       new Promise<void>((resolve, reject) =>
         worker.listen({
@@ -84,33 +84,33 @@ export function gather(kernels: Kernels, variant: Variant, threads: number, pati
             resolve();
           },
           error: why => {
-            if (dismissed) return;
+            if (isClosed) return;
             died ??= why;
             reject(new Error(`backend wasm: a thread could not start: ${why}`));
           },
         }),
       ),
   );
-  const dismiss = () => {
-    dismissed = true;
+  const close = () => {
+    isClosed = true;
     Atomics.store(words, QUIT / 4, 1);
     Atomics.add(words, JOB / 4, 1);
     Atomics.notify(words, JOB / 4);
     for (const worker of workers) worker.end();
   };
-  const ready = Promise.all(arrivals).then(() => {});
-  ready.catch(() => {}); // `check` tells of it, even where nobody awaits
+  const ready = Promise.all(joined).then(() => {});
+  ready.catch(() => {}); // `check` reports it, even where nobody awaits `ready`
   return {
     ready,
-    size: () => Atomics.load(words, CREW / 4) + 1,
+    size: () => Atomics.load(words, JOINED / 4) + 1,
     check() {
       if (died !== undefined) throw new Error(`backend wasm: a thread died: ${died}`);
     },
-    giveUp() {
+    abandon() {
       died ??= 'it did not come back';
-      dismiss();
+      close();
     },
-    dismiss,
+    close,
   };
 }
 

@@ -28,10 +28,10 @@ export interface Trial {
 
 export interface Kernels {
   readonly memory: WebAssembly.Memory;
-  /** See assembly/threads.ts. */
-  run(at: number, end: number, rows: number, crew: number, own: number, ownBytes: number): number;
-  arrive(): number;
-  serve(): void;
+  /** These three: see assembly/pool.ts. */
+  run(at: number, end: number, rows: number, threads: number, own: number, ownBytes: number): number;
+  join(): number;
+  work(): void;
   dot(a: number, b: number): number;
   dotHalves(a: number, b: number): number;
   setOffset(value: number): void;

@@ -1,7 +1,6 @@
 /** Bugs of the way a plan is run: between its ops, and from feed to feed. */
-
 import type { Executable } from '../../executable.ts';
-import { type OpNode, opNode, overlay, type Program, type Ref, takeApart, withNodes } from '../../graph.ts';
+import { type OpNode, opNode, type Program, type Ref, takeApart, withNodes } from '../../graph.ts';
 import { linear } from '../../ops/linear.ts';
 import { f } from '../../ops/numerics.ts';
 import { softplus } from '../../ops/softplus.ts';
@@ -11,7 +10,8 @@ import { type Tensor, tensor } from '../../tensor.ts';
 import { type Broken, inExecutable } from './row.ts';
 
 /** The program with the bias of every dt behind its softplus, by a product with the identity. */
-function withLateBias({ graph, weights }: Program): Program {
+function withLateBias(program: Program): Program {
+  const { graph } = program;
   const nodes = takeApart(graph.nodes);
   const producer = new Map<Ref, OpNode>();
   for (const node of nodes)
@@ -38,7 +38,7 @@ function withLateBias({ graph, weights }: Program): Program {
     }
     const product = late.get(node);
     if (!product) return node;
-    const d = weights.shape(product.in.b)[0];
+    const d = graph.weights.get(product.in.b)!.shape[0];
     identities.set(`identity.${d}`, d);
     const before = `${node.out.y}.before-bias`;
     return [
@@ -46,20 +46,17 @@ function withLateBias({ graph, weights }: Program): Program {
       opNode(linear, { x: before, w: `identity.${d}`, b: product.in.b }, node.out.y),
     ];
   });
-  const constants = Object.fromEntries(
+  const constants = new Map(
     [...identities].map(([ref, d]) => {
       const read = () =>
         tensor(
           Float32Array.from({ length: d * d }, (_, i) => (i % (d + 1) === 0 ? 1 : 0)),
           [d, d],
         );
-      return [ref, { shape: [d, d], read }];
+      return [ref, { dtype: 'f32', shape: [d, d], read }] as const;
     }),
   );
-  return {
-    graph: withNodes(graph, rewritten, [...graph.weights, ...identities.keys()]),
-    weights: overlay(weights, constants),
-  };
+  return withNodes(program, rewritten, constants);
 }
 
 type Altered = {

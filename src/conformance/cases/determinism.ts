@@ -4,13 +4,12 @@ import type { Executable } from '../../executable.ts';
 import type { Program } from '../../graph.ts';
 import { resultsOf } from '../../op.ts';
 import { DEFAULT_RECIPE, recipes } from '../../quant/recipes.ts';
+import type { Case, Subject } from '../case.ts';
+import { type Form, forms } from '../forms.ts';
 import { compare } from '../judge/compare.ts';
 import { called, caseOf, Skipped, worstOf } from '../judge/judge.ts';
 import { cut, fed, type Outcomes, opNamesOf, withExecutable } from '../plan.ts';
-import type { Subject } from '../suite.ts';
 import { planOfToy, toys } from '../toy.ts';
-import type { Case } from './case.ts';
-import { type Form, forms } from './forms.ts';
 import { textFor } from './plan.ts';
 import { callsOf } from './small-calls.ts';
 

@@ -1,14 +1,13 @@
 /** The values at which implementations part: ties, zeros, saturation, thresholds, the ends of every range. */
 import { bind } from '../../op.ts';
 import { ops } from '../../ops/index.ts';
+import type { Case, Subject } from '../case.ts';
 import { type Edge, extremeCall } from '../edges/edge.ts';
 import { floatEdges } from '../edges/float.ts';
 import { int4Edges } from '../edges/int4.ts';
 import { integerEdges } from '../edges/integer.ts';
+import { type Form, forms } from '../forms.ts';
 import { opCase } from '../judge/judge.ts';
-import type { Subject } from '../suite.ts';
-import type { Case } from './case.ts';
-import { type Form, forms } from './forms.ts';
 
 const SIZES = { l: 5, n: 21, m: 21, d: 9, k: 4, i: 21, o: 7, v: 7 };
 

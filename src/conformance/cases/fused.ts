@@ -7,13 +7,12 @@ import { formsOf } from '../../run.ts';
 import type { StateType } from '../../state.ts';
 import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
+import type { Case, Profile, Subject } from '../case.ts';
+import { gauss, integer } from '../inputs.ts';
 import { requantized } from '../judge/bounds.ts';
 import { compare } from '../judge/compare.ts';
 import { caseOf, type Finding, worstOf } from '../judge/judge.ts';
 import { expectedFrom, fed, judgeNear, type Outcomes, withExecutable } from '../plan.ts';
-import type { Subject } from '../suite.ts';
-import type { Case, Profile } from './case.ts';
-import { gauss, integer } from './inputs.ts';
 
 /** What a program is written with: the ops, and values of each kind that a fused op reads. */
 interface Parts {
@@ -58,7 +57,7 @@ export function programsOf({ write }: FusedProgram): readonly {
   const graph = trace((g, tokens) => {
     const put = (name: string, value: Tensor): Ref => {
       constants.set(name, value);
-      return g.weight(name);
+      return g.weight(name, value.shape, '', value.dtype);
     };
     const floats = (shape: readonly number[], make: (i: number) => number) =>
       tensor(

@@ -1,19 +1,19 @@
 /** The end-to-end gate: what a model loses by the backend is little beside what it loses by quantization. */
-import { surprise } from '../../eval/perplexity.ts';
+
 import { DEFAULT_RECIPE } from '../../quant/recipes.ts';
 import type { Tensor } from '../../tensor.ts';
+import { rowsOf, surprise } from '../../text/logits.ts';
+import type { Case, Subject } from '../case.ts';
 import { caseOf, type Finding, Skipped } from '../judge/judge.ts';
 import { expectedFrom, withExecutable } from '../plan.ts';
-import type { Subject } from '../suite.ts';
-import type { Case } from './case.ts';
 
 const TOKENS = 192;
 
 /** −log p of each token after the first. */
-const surprises = ({ data, shape: [l, v] }: Tensor, text: Int32Array): readonly number[] =>
-  Array.from({ length: l - 1 }, (_, t) =>
-    surprise(data.subarray(t * v, (t + 1) * v) as Float32Array, text[t + 1]),
-  );
+const surprises = ({ data, shape: [l] }: Tensor, text: Int32Array): readonly number[] =>
+  rowsOf(data as Float32Array, l)
+    .slice(0, -1)
+    .map((row, t) => surprise(row, text[t + 1]));
 const mean = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
 
 const ADDRESS = { address: 'gate/perplexity/embedded', quick: false };

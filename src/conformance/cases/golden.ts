@@ -1,9 +1,9 @@
 /** Every stored call: the inputs that hunt the known mistakes of each op. */
+
 import { bind } from '../../op.ts';
+import type { Case, Subject } from '../case.ts';
+import { formNamed } from '../forms.ts';
 import { opCase } from '../judge/judge.ts';
-import type { Subject } from '../suite.ts';
-import type { Case } from './case.ts';
-import { formNamed } from './forms.ts';
 
 export const goldenCases = (subject: Subject): Case[] =>
   subject.goldens.flatMap(({ form: name, name: golden, says, read }) => {

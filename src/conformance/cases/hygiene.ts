@@ -2,11 +2,10 @@
 import { type AnyOp, type BoundCall, resultsOf } from '../../op.ts';
 import { stateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
+import type { Case, Subject } from '../case.ts';
+import { type Form, forms } from '../forms.ts';
 import { compare } from '../judge/compare.ts';
 import { called, caseOf, type Finding, freshCall, invoke, judgeCall, worstOf } from '../judge/judge.ts';
-import type { Subject } from '../suite.ts';
-import type { Case } from './case.ts';
-import { type Form, forms } from './forms.ts';
 import { callsOf } from './small-calls.ts';
 
 type Named = Readonly<Record<string, Tensor>>;

@@ -6,11 +6,10 @@ import { embedding } from '../../ops/embedding.ts';
 import { DEFAULT_RECIPE, FLOAT_RECIPE, recipes } from '../../quant/recipes.ts';
 import type { Recipe } from '../../quant/scheme.ts';
 import { random } from '../../text/random.ts';
+import type { Case, Subject } from '../case.ts';
 import { caseOf } from '../judge/judge.ts';
 import { cut, fed, judgeOutcomes, opNamesOf, type PlanUnderTest, withExecutable } from '../plan.ts';
-import type { Subject } from '../suite.ts';
 import { planOfToy, type Toy, toys } from '../toy.ts';
-import type { Case } from './case.ts';
 
 /** Tokens for a toy. */
 export function textFor({ config }: Toy, length: number, seed = 9): Int32Array {
@@ -25,7 +24,8 @@ const blockOf = (toy: Toy): Toy => ({
   program: {
     weights: toy.program.weights,
     graph: trace((g, tokens) => {
-      const w = g.weight('backbone.embeddings.weight');
+      const { shape } = toy.program.graph.weights.get('backbone.embeddings.weight')!;
+      const w = g.weight('backbone.embeddings.weight', shape);
       return block(g.scope('layers.0'), toy.config, 0, g.op('embedded', embedding, { tokens, w }));
     }),
   },

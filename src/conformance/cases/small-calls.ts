@@ -1,8 +1,8 @@
 /** A few small calls of each op: what the cases about the manners of a kernel are made of. */
 import type { BoundCall } from '../../op.ts';
 import { ops } from '../../ops/index.ts';
-import type { Form } from './forms.ts';
-import { type Choice, optionalOf, ordinaryCall } from './inputs.ts';
+import type { Form } from '../forms.ts';
+import { type Choice, optionalOf, ordinaryCall } from '../inputs.ts';
 
 const SIZES: readonly Choice[] = [
   { l: 5, n: 19, m: 19, d: 7, k: 4, i: 19, o: 5, v: 6 },

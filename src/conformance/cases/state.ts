@@ -2,13 +2,16 @@
 import { prepare } from '../../backends/backend.ts';
 import { reference } from '../../backends/reference.ts';
 import type { Executable } from '../../executable.ts';
-import { overlay, type Program, withNodes } from '../../graph.ts';
+import { type Program, withNodes } from '../../graph.ts';
 import { once } from '../../once.ts';
 import { bind, resultsOf } from '../../op.ts';
 import { DEFAULT_RECIPE, recipe } from '../../quant/recipes.ts';
 import { createSession, type Session } from '../../session.ts';
 import type { StateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
+import type { Case, Subject } from '../case.ts';
+import { type Form, forms } from '../forms.ts';
+import { ordinaryCall } from '../inputs.ts';
 import { compare } from '../judge/compare.ts';
 import {
   called,
@@ -29,11 +32,7 @@ import {
   statesOf,
   withExecutable,
 } from '../plan.ts';
-import type { Subject } from '../suite.ts';
 import { planOfToy, toys } from '../toy.ts';
-import type { Case } from './case.ts';
-import { type Form, forms } from './forms.ts';
-import { ordinaryCall } from './inputs.ts';
 import { feedCase, textFor } from './plan.ts';
 
 const scheme = recipe(DEFAULT_RECIPE);
@@ -51,10 +50,8 @@ const under = once((): PlanUnderTest => {
     const nodes = graph.nodes.map(node =>
       node.kind === 'op' && node.in.tokens ? { ...node, in: { ...node.in, w: named } } : node,
     );
-    return {
-      graph: withNodes(graph, nodes, [...graph.weights, named]),
-      weights: overlay(weights, { [named]: { shape: weights.shape(ref), read } }),
-    };
+    const made = { ...graph.weights.get(ref)!, read };
+    return withNodes({ graph, weights }, nodes, new Map([[named, made]]));
   };
   return { plan: withNaN(planOfToy(toys()[0], scheme)), float: toys()[0].program };
 });

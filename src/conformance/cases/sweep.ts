@@ -3,11 +3,10 @@ import type { AnyOp } from '../../op.ts';
 import { factor } from '../../ops/hadamard.ts';
 import { ops } from '../../ops/index.ts';
 import { random } from '../../text/random.ts';
+import type { Case, Subject } from '../case.ts';
+import { forms } from '../forms.ts';
+import { type Choice, optionalOf, ordinaryCall } from '../inputs.ts';
 import { opCase } from '../judge/judge.ts';
-import type { Subject } from '../suite.ts';
-import type { Case } from './case.ts';
-import { forms } from './forms.ts';
-import { type Choice, optionalOf, ordinaryCall } from './inputs.ts';
 
 type Sizes = Readonly<Record<string, readonly (number | boolean | string)[]>>;
 

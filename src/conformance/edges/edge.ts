@@ -3,8 +3,8 @@ import type { AnyOp, Attrs, KeptStates } from '../../op.ts';
 import type { StateType } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
-import { type Form, keptAll } from '../cases/forms.ts';
-import { attrsOf, type Choice, gauss, inputOf, stepsFor } from '../cases/inputs.ts';
+import { type Form, keptAll } from '../forms.ts';
+import { attrsOf, type Choice, gauss, inputOf, stepsFor } from '../inputs.ts';
 
 /** An op, what is on edge, what that shows, and the call. */
 export type Edge = readonly [

@@ -2,7 +2,7 @@
 import { ops } from '../../ops/index.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
-import { gauss } from '../cases/inputs.ts';
+import { gauss } from '../inputs.ts';
 import { around, both, type Edge, everyExponent, f32, times } from './edge.ts';
 
 const { softplus, silu, negExp, selectiveScan, causalConv1d, fwht, rmsNorm } = ops;

@@ -9,7 +9,7 @@
  * another type or shape.
  */
 import { type Data, describe, sizeOf, type Tensor } from '../../tensor.ts';
-import type { Mismatch, Profile, Tolerance } from '../cases/case.ts';
+import type { Mismatch, Profile, Tolerance } from '../case.ts';
 
 type Tensors = Readonly<Record<string, Tensor>>;
 

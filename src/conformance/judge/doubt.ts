@@ -4,8 +4,9 @@
  *   u = 2⁻²⁴    what one rounding to f32 costs, relative to its result
  *   τ = 2⁻¹²⁶   the least normal f32: a backend may flush what is smaller to 0
  */
-import type { Tensor } from '../../tensor.ts';
-import type { Tolerance } from '../cases/case.ts';
+import type { BoundCall } from '../../op.ts';
+import type { Data, Tensor } from '../../tensor.ts';
+import type { Tolerance } from '../case.ts';
 
 export const U = 2 ** -24;
 export const TINY = 2 ** -126;
@@ -69,6 +70,13 @@ export const siluDoubt = (x: number): Doubt => {
   const y = magnitude(x * sigmoid(x));
   return sum(roundings(8, y), alike(4, y), flushed(1 + Math.abs(x)));
 };
+
+/** The tolerances of a call of one op. `expected` is what the reference gives for it. */
+export type Bounds = (
+  inputs: Readonly<Record<string, Data>>,
+  call: BoundCall,
+  expected: Readonly<Record<string, Tensor>>,
+) => Readonly<Record<string, Tolerance>>;
 
 /**
  * The tolerance of an output whose element i has the doubt `at(i)`. Its bias is what all elements share and four standard

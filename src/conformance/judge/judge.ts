@@ -1,19 +1,11 @@
 /** Runs what a case does, and says how it came out. */
-import type { Backend } from '../../backends/backend.ts';
+import { type Backend, isUnsupported, Unsupported } from '../../backends/backend.ts';
 import { type AnyOp, type BoundCall, formOf, resultsOf } from '../../op.ts';
 import type { AnyKernel } from '../../run.ts';
 import { stateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
-import {
-  type Case,
-  isUnsupported,
-  type Mismatch,
-  type Profile,
-  Unsupported,
-  type Vectors,
-  type Verdict,
-} from '../cases/case.ts';
-import { type Form, formNamed, keptAll } from '../cases/forms.ts';
+import type { Case, Mismatch, Profile, Vectors, Verdict } from '../case.ts';
+import { type Form, formNamed, keptAll } from '../forms.ts';
 import { tolerances } from './bounds.ts';
 import { compare } from './compare.ts';
 

@@ -1,21 +1,22 @@
 /** A report as one page: no script, nothing from the network, light or dark as its reader has it, and fit for paper. */
-import { OUTCOMES, type Outcome } from '../cases/case.ts';
+
+import { escapeXml as text } from '../../formats/xml.ts';
+import { groupBy } from '../../group-by.ts';
+import { OUTCOMES, type Outcome } from '../case.ts';
 import { STYLE } from './html-style.ts';
-import { escapeXml as text } from './junit.ts';
 import {
   conclusion,
   countsOf,
   explain,
-  groupBy,
   isExpectedFailure,
   isFailure,
   isUnexpectedPass,
+  largestError,
   placeOf,
   type Report,
   type Result,
   replayOf,
   short,
-  worstOf,
 } from './report.ts';
 
 export function renderHtml(report: Report): string {
@@ -142,14 +143,14 @@ function cell(group: readonly Result[], measured: boolean): string {
     const count = group.filter(result => result.outcome === outcome).length;
     return count ? [`${count} ${outcome}`] : [];
   });
-  const worst = worstOf(group);
+  const worst = largestError(group);
   const error = measured && worst ? ` <small class="by">${short(worst)}</small>` : '';
   return `<td class="${gravest}" title="${all.join(', ')}">${SIGNS[gravest]} ${counts}${error}</td>`;
 }
 
 /** Where the largest error was. */
 function worstCell(group: readonly Result[]): string {
-  const worst = worstOf(group);
+  const worst = largestError(group);
   if (worst === undefined) return '<td class="worst"></td>';
   const at = group.find(result => result.worst === worst)!;
   return `<td class="worst" title="${text(at.address)}">${worst === 0 ? '0' : short(worst)}</td>`;

@@ -2,10 +2,12 @@
  * A report as JUnit XML, which continuous integration reads. A suite is an op or a part of the conformance suite. What is
  * unsupported, skipped or expected to fail is `skipped` there, with the reason: JUnit knows no other word.
  */
+
+import { escapeXml } from '../../formats/xml.ts';
+import { groupBy } from '../../group-by.ts';
 import {
   conclusion,
   explain,
-  groupBy,
   isExpectedFailure,
   placeOf,
   type Report,
@@ -87,14 +89,3 @@ function element(name: string, attributes: Readonly<Record<string, string>>, bod
   const start = `<${name}${written.join('')}`;
   return body === '' ? `${start}/>` : `${start}>${body}</${name}>`;
 }
-
-/** For text and attributes. Characters that XML cannot hold at all become a question mark. */
-export const escapeXml = (text: string): string =>
-  text
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what must go
-    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '?')
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;')
-    .replaceAll('\n', '&#10;');

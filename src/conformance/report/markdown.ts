@@ -1,16 +1,16 @@
 /** A report as Markdown: for a pull request, a summary of continuous integration, or a page of results. */
-import { OUTCOMES } from '../cases/case.ts';
+import { groupBy } from '../../group-by.ts';
+import { OUTCOMES } from '../case.ts';
 import {
   conclusion,
   explain,
-  groupBy,
   isFailure,
+  largestError,
   placeOf,
   type Report,
   reasons,
   replayOf,
   short,
-  worstOf,
 } from './report.ts';
 
 /** Failures that are shown in full. */
@@ -19,7 +19,7 @@ const SHOWN = 50;
 export function renderMarkdown(report: Report): string {
   const { results, backend, profile, environment } = report;
   const rows = [...groupBy(results, ({ address }) => placeOf(address).row)].map(([row, group]) => {
-    const worst = worstOf(group);
+    const worst = largestError(group);
     const counts = OUTCOMES.map(outcome => group.filter(result => result.outcome === outcome).length || '');
     return [`\`${row}\``, ...counts, worst === undefined || profile === 'exact' ? '' : short(worst)];
   });

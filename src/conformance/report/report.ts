@@ -3,8 +3,9 @@
  *
  *   runAll(cases) → Run      { ...about, ...run } → Report      terminal here, html.ts, junit.ts, markdown.ts
  */
+import { groupBy } from '../../group-by.ts';
 import { align } from '../../plan/render.ts';
-import { type Case, OUTCOMES, type Outcome, type Profile, type Verdict } from '../cases/case.ts';
+import { type Case, OUTCOMES, type Outcome, type Profile, type Verdict } from '../case.ts';
 
 export interface Result extends Verdict {
   readonly address: string;
@@ -121,15 +122,8 @@ export function placeOf(address: string): Place {
   return { row: third ? `${first}/${second}` : first, family: third || second, isOp: false };
 }
 
-/** In the order in which they come. */
-export function groupBy<T>(items: readonly T[], key: (item: T) => string): ReadonlyMap<string, readonly T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) groups.set(key(item), [...(groups.get(key(item)) ?? []), item]);
-  return groups;
-}
-
 /** The largest error in units of its bound; undefined where none was measured. */
-export const worstOf = (results: readonly Result[]): number | undefined =>
+export const largestError = (results: readonly Result[]): number | undefined =>
   results.reduce<number | undefined>(
     (most, { worst }) => (worst === undefined || (most !== undefined && !(worst > most)) ? most : worst),
     undefined,
@@ -225,7 +219,7 @@ export const reasons = (results: readonly Result[]): readonly (readonly [string,
 function table({ results, profile }: Report): readonly (readonly string[])[] {
   const columns = OUTCOMES.filter(outcome => results.some(result => result.outcome === outcome));
   const line = (name: string, group: readonly Result[]) => {
-    const worst = worstOf(group);
+    const worst = largestError(group);
     const counts = columns.map(column => group.filter(({ outcome }) => outcome === column).length);
     const measured = worst === undefined || profile === 'exact' ? '' : short(worst);
     return [name, ...counts.map(n => (n ? String(n) : '·')), measured];

@@ -1,6 +1,6 @@
-/** The frame of a plot: title, axes with ticks, titles and units. */
+/** The frame of a plot: axes with ticks, titles and units. */
 import type { Scale } from './scale.ts';
-import { line, text } from './svg.ts';
+import { line, text, WIDTH } from './svg.ts';
 
 export interface Box {
   readonly left: number;
@@ -9,17 +9,10 @@ export interface Box {
   readonly bottom: number;
 }
 
-export const heading = (title: string, subtitle = ''): string =>
-  text(0, 16, title, { class: 'head' }) + (subtitle ? text(0, 34, subtitle, { class: 'soft' }) : '');
+type Format = (value: number) => string;
 
-export interface AxisOptions {
-  /** What is measured, with its unit. */
-  readonly title: string;
-  readonly format: (value: number) => string;
-}
-
-/** Ticks and their grid below a box; the title in the middle. */
-export function xAxis({ left, right, top, bottom }: Box, x: Scale, { title, format }: AxisOptions): string {
+/** Ticks and their grid below a box; the title, what is measured with its unit, in the middle. */
+export function xAxis({ left, right, top, bottom }: Box, x: Scale, title: string, format: Format): string {
   const ticks = x.ticks.map(
     tick =>
       line(x(tick), top, x(tick), bottom, { class: 'grid' }) +
@@ -33,7 +26,7 @@ export function xAxis({ left, right, top, bottom }: Box, x: Scale, { title, form
 }
 
 /** Ticks and their grid left of a box; the title above, where it can be read without turning one's head. */
-export function yAxis({ left, right, top }: Box, y: Scale, { title, format }: AxisOptions): string {
+export function yAxis({ left, right, top }: Box, y: Scale, title: string, format: Format): string {
   const ticks = y.ticks.map(
     tick =>
       line(left, y(tick), right, y(tick), { class: 'grid' }) +
@@ -41,3 +34,17 @@ export function yAxis({ left, right, top }: Box, y: Scale, { title, format }: Ax
   );
   return [...ticks, text(left, top - 10, title, { class: 'soft' })].join('');
 }
+
+const [TOP, TALL, GAP] = [82, 150, 44];
+
+/** Of a plot of four panels that are `gap` apart. */
+export const fourPanels = (gap: number) => ({
+  height: TOP + 2 * TALL + gap + 44,
+  /** The box of panel i, with room beside it, and where its heading begins. */
+  panel: (i: number, roomLeft: number, roomRight: number): Box & { readonly start: number } => {
+    const width = (WIDTH - GAP) / 2;
+    const start = (i % 2) * (width + GAP);
+    const top = TOP + Math.floor(i / 2) * (TALL + gap);
+    return { start, left: start + roomLeft, right: start + width - roomRight, top, bottom: top + TALL };
+  },
+});

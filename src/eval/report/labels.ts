@@ -11,7 +11,7 @@ export interface Labelled {
 
 const HEIGHT = 14;
 
-interface Candidate {
+interface Place {
   readonly box: Box;
   readonly x: number;
   readonly y: number;
@@ -24,36 +24,32 @@ interface Candidate {
  * Places labels one after the other, each at the first free place: right, left, above, below, then in rings further off, with a line to
  * its point. Where none is free, the one that covers least. `obstacles` are what else must stay visible.
  */
-export function placeLabels(
-  points: readonly Labelled[],
-  frame: Box,
-  { obstacles = [], size = 12 }: { readonly obstacles?: readonly Box[]; readonly size?: number } = {},
-): string {
-  const taken: Box[] = [...obstacles];
-  for (const {
-    at: [x, y],
-  } of points)
-    taken.push({ left: x - 6, right: x + 6, top: y - 6, bottom: y + 6 });
+export function placeLabels(points: readonly Labelled[], frame: Box, obstacles: readonly Box[] = []): string {
+  const taken = [...obstacles];
+  for (const { at } of points) taken.push(around(at, 6));
   return points
-    .map(({ at, label, class: name }) => {
-      const best = lowest(candidates(at, textWidth(label, size)), candidate =>
-        cost(candidate.box, taken, frame),
+    .map(({ at: [x, y], label, class: name }) => {
+      const { box, ...best } = leastCovering(places([x, y], textWidth(label)), taken, frame);
+      taken.push(box);
+      const nearest = Math.min(Math.max(x, box.left), box.right);
+      const side = (box.top + box.bottom) / 2 + (box.top > y ? -6 : 6);
+      return (
+        (best.far ? line(x, y, nearest, side, { class: 'lead' }) : '') +
+        text(best.x, best.y, label, { anchor: best.anchor, class: `halo ${name ?? ''}`.trim() })
       );
-      taken.push(best.box);
-      const [x, y] = at;
-      const nearest = Math.min(Math.max(x, best.box.left), best.box.right);
-      const lead = best.far
-        ? line(x, y, nearest, (best.box.top + best.box.bottom) / 2 + (best.box.top > y ? -6 : 6), {
-            class: 'lead',
-          })
-        : '';
-      return lead + text(best.x, best.y, label, { anchor: best.anchor, class: `halo ${name ?? ''}`.trim() });
     })
     .join('');
 }
 
-function* candidates([x, y]: Point, width: number): Generator<Candidate> {
-  const place = (cx: number, cy: number, anchor: Anchor, far: boolean): Candidate => {
+const around = ([x, y]: Point, by: number): Box => ({
+  left: x - by,
+  right: x + by,
+  top: y - by,
+  bottom: y + by,
+});
+
+function* places([x, y]: Point, width: number): Generator<Place> {
+  const place = (cx: number, cy: number, anchor: Anchor, far: boolean): Place => {
     const left = anchor === 'start' ? cx : anchor === 'end' ? cx - width : cx - width / 2;
     return {
       box: { left, right: left + width, top: cy - HEIGHT / 2, bottom: cy + HEIGHT / 2 },
@@ -88,12 +84,12 @@ export const overlap = (a: Box, b: Box): number =>
   Math.max(0, Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top));
 
 /** The first with the least cost; the rest is not looked at once a cost is 0. */
-function lowest<T>(all: Iterable<T>, costOf: (one: T) => number): T {
-  let best: { readonly one: T; readonly cost: number } | undefined;
-  for (const one of all) {
-    const found = costOf(one);
-    if (!best || found < best.cost - 1e-9) best = { one, cost: found };
+function leastCovering(places: Iterable<Place>, taken: readonly Box[], frame: Box): Place {
+  let best: { readonly place: Place; readonly found: number } | undefined;
+  for (const place of places) {
+    const found = cost(place.box, taken, frame);
+    if (!best || found < best.found - 1e-9) best = { place, found };
     if (found <= 1e-9) break;
   }
-  return best!.one;
+  return best!.place;
 }

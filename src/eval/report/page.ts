@@ -2,7 +2,7 @@
  * Results as one page: no script, nothing from the network, light or dark as its reader has it, and fit for paper. A pure function of
  * the results; what they lack is not shown.
  */
-import { escapeXml as text } from '../../conformance/report/junit.ts';
+import { escapeXml as text } from '../../formats/xml.ts';
 import { plotsOf } from './plots.ts';
 import type { Results } from './results.ts';
 import { PAGE, PLOT, VARIABLES } from './style.ts';

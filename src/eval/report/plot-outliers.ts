@@ -1,121 +1,62 @@
 /** What rotation and clipping do to outliers: by layer, and by channel. */
-import type { OutlierLayer, Outliers } from '../outliers.ts';
-import { type Box, heading, xAxis, yAxis } from './axes.ts';
-import { logarithmic, type Scale, spread } from './scale.ts';
-import { marker, type Plot, type Point, path, rect, text, tip } from './svg.ts';
+import type { OutlierLayer, Outliers, Side } from '../outliers.ts';
+import { fourPanels, xAxis, yAxis } from './axes.ts';
+import { logarithmic, places, spread } from './scale.ts';
+import { curve, type Plot, type Point, rect, text, WIDTH } from './svg.ts';
 import { number } from './words.ts';
-
-const WIDTH = 760;
 
 interface Measure {
   readonly title: string;
-  readonly before: (layer: OutlierLayer) => number;
-  readonly after: (layer: OutlierLayer) => number;
+  readonly of: 'u' | 'y';
+  readonly value: (side: Side) => number;
   readonly words: readonly [string, string];
 }
+const ROTATED = { of: 'y', words: ['as it is', 'rotated'] } as const;
 const MEASURES: readonly Measure[] = [
-  {
-    title: 'max |y|',
-    before: ({ y }) => y.before.shape.max,
-    after: ({ y }) => y.after.shape.max,
-    words: ['as it is', 'rotated'],
-  },
-  {
-    title: 'kurtosis of y (normal: 3)',
-    before: ({ y }) => y.before.shape.kurtosis,
-    after: ({ y }) => y.after.shape.kurtosis,
-    words: ['as it is', 'rotated'],
-  },
-  {
-    title: 'crest factor of y, max / rms',
-    before: ({ y }) => y.before.shape.crest,
-    after: ({ y }) => y.after.shape.crest,
-    words: ['as it is', 'rotated'],
-  },
-  {
-    title: 'step of u’s grid',
-    before: ({ u }) => u.before.step,
-    after: ({ u }) => u.after.step,
-    words: ['absmax', 'clipped'],
-  },
+  { title: 'max |y|', ...ROTATED, value: ({ shape }) => shape.max },
+  { title: 'kurtosis of y (normal: 3)', ...ROTATED, value: ({ shape }) => shape.kurtosis },
+  { title: 'crest factor of y, max / rms', ...ROTATED, value: ({ shape }) => shape.crest },
+  { title: 'step of u’s grid', of: 'u', words: ['absmax', 'clipped'], value: ({ step }) => step },
 ];
 
 /** Four panels over the layers, before and after. */
 export function reductionPlot({ layers, tokens, p }: Outliers): Plot | undefined {
   if (layers.length === 0) return undefined;
-  const [gapX, gapY] = [44, 96];
-  const width = (WIDTH - gapX) / 2;
-  const tall = 150;
-  const panels = MEASURES.map((measure, i) => {
-    const left = (i % 2) * (width + gapX);
-    const top = 82 + Math.floor(i / 2) * (tall + gapY);
-    return panel(
-      measure,
-      layers,
-      { left: left + 46, top, right: left + width - 62, bottom: top + tall },
-      left,
-    );
-  });
+  const { height, panel } = fourPanels(96);
   const reduced = layers.map(({ y }) => y.before.shape.max / y.after.shape.max);
   return {
     id: 'outlier-reduction',
     title: 'What rotation does to y, and clipping to u',
+    subtitle: `Each layer over ${tokens.toLocaleString('en-US')} tokens, logarithmic; u clipped at p = ${p}. Lower leaves a finer grid.`,
     description: `Rotation makes max |y| smaller by ${number(Math.min(...reduced))} to ${number(Math.max(...reduced))} times, by layer.`,
-    ...{ width: WIDTH, height: 82 + 2 * tall + gapY + 44 },
-    body: [
-      heading(
-        'What rotation does to y, and clipping to u',
-        `Each layer over ${tokens.toLocaleString('en-US')} tokens, logarithmic; u clipped at p = ${p}. Lower leaves a finer grid.`,
-      ),
-      ...panels,
-    ].join(''),
+    height,
+    body: MEASURES.map((measure, i) => reduction(measure, layers, panel(i, 46, 62))),
   };
 }
 
-function panel(
-  { title, before, after, words }: Measure,
+function reduction(
+  { title, of, value, words }: Measure,
   layers: readonly OutlierLayer[],
-  box: Box,
-  left: number,
-) {
-  const series = [before, after].map(pick => layers.map(pick));
+  box: ReturnType<ReturnType<typeof fourPanels>['panel']>,
+): string {
+  const series = (['before', 'after'] as const).map(when => layers.map(layer => value(layer[of][when])));
   const y = logarithmic(series.flat(), [box.bottom, box.top]);
-  const every = Math.ceil(layers.length / 12);
-  const x: Scale = Object.assign(
-    (i: number) => box.left + 6 + ((box.right - box.left - 12) * i) / Math.max(layers.length - 1, 1),
-    {
-      ticks: Array.from({ length: Math.ceil(layers.length / every) }, (_, i) => i * every),
-      domain: [0, layers.length - 1] as const,
-    },
-  );
+  const x = places(layers.length, [box.left + 6, box.right - 6], 12);
   const safe = (value: number) => (value > 0 ? y(value) : box.bottom);
-  const labels = spread(
-    series.map(values => safe(values.at(-1)!)),
-    15,
-    box.top,
-    box.bottom,
-  );
+  const ends = series.map(values => safe(values.at(-1)!));
+  const labels = spread(ends, 15, box.top, box.bottom);
   return [
-    text(left + 2, box.top - 12, title, { class: 'sub' }),
-    xAxis(box, x, { title: 'layer', format: i => `${layers[i].layer}` }),
-    yAxis(box, y, { title: '', format: value => number(value) }),
-    ...series.map((values, s) => {
-      const colour = s === 0 ? 1 : 0;
-      const points = values.map((value, i): Point => [x(i), safe(value)]);
-      return [
-        path(points, { class: `s${colour} curve` }),
-        ...points.map((point, i) =>
-          marker(
-            s,
-            point,
-            3.2,
-            { class: `f${colour}` },
-            tip(`layer ${layers[i].layer}, ${words[s]}: ${number(values[i])}`),
-          ),
-        ),
-        text(box.right + 6, labels[s] + 4, words[s], { class: 'halo' }),
-      ].join('');
-    }),
+    text(box.start + 2, box.top - 12, title, { class: 'sub' }),
+    xAxis(box, x, 'layer', i => `${layers[i].layer}`),
+    yAxis(box, y, '', number),
+    ...series.flatMap((values, s) => [
+      curve(
+        values.map((value, i): Point => [x(i), safe(value)]),
+        { colour: 1 - s, kind: s },
+        i => `layer ${layers[i].layer}, ${words[s]}: ${number(values[i])}`,
+      ),
+      text(box.right + 6, labels[s] + 4, words[s], { class: 'halo' }),
+    ]),
   ].join('');
 }
 
@@ -123,71 +64,57 @@ function panel(
 export function channelsPlot({ layers }: Outliers): Plot | undefined {
   if (layers.length === 0) return undefined;
   const tall = Math.min(24, Math.max(9, 320 / layers.length));
-  const [gap, top] = [28, 84];
-  const width = (WIDTH - 54 - gap) / 2;
-  const strips = [
-    { title: 'y as it is', side: (layer: OutlierLayer) => layer.y.before },
-    { title: 'y rotated', side: (layer: OutlierLayer) => layer.y.after },
-  ];
-  const body = strips.map(({ title, side }, s) => {
-    const left = 54 + s * (width + gap);
-    const rows = layers.map((layer, i) => {
-      const { channels } = side(layer);
-      const typical = median(channels) || 1;
-      const cell = width / channels.length;
-      // neighbours of one shade are one rectangle: files stay small
-      const shades = channels.map(value => shade(value / typical));
-      const runs = shades.flatMap((r, k) => (k === 0 || shades[k - 1] !== r ? [k] : []));
-      return runs
-        .map((k, n) => {
-          const end = runs[n + 1] ?? shades.length;
-          return rect(left + k * cell, top + i * tall, (end - k) * cell + 0.3, tall - 1, {
-            class: `r${shades[k]}`,
-          });
-        })
-        .join('');
-    });
-    const bottom = top + layers.length * tall;
-    return [
-      text(left, top - 10, title, { class: 'sub' }),
-      ...rows,
-      text(left, bottom + 16, 'largest', { class: 'soft small' }),
-      text(left + width, bottom + 16, 'smallest channel', { anchor: 'end', class: 'soft small' }),
-      ...(s > 0
-        ? []
-        : layers.map(({ layer }, i) =>
-            i % Math.ceil(layers.length / 16) === 0
-              ? text(left - 8, top + (i + 0.5) * tall + 3.5, i === 0 ? `layer ${layer}` : `${layer}`, {
-                  anchor: 'end',
-                  class: 'soft small',
-                })
-              : '',
-          )),
-    ].join('');
-  });
-  const legendTop = top + layers.length * tall + 38;
-  const legend = SHADES.map((_, i) => {
-    const x = 54 + i * 84;
-    return (
-      rect(x, legendTop, 18, 12, { class: `r${i}` }) +
-      text(x + 24, legendTop + 10, shadeWords(i), { class: 'soft small' })
-    );
-  });
+  const [first, gap, top] = [54, 28, 84];
+  const width = (WIDTH - first - gap) / 2;
+  const bottom = top + layers.length * tall;
+  const every = Math.ceil(layers.length / 16);
   const worst = layers.map(({ y }) => y.before.channels[0] / (median(y.before.channels) || 1));
+  const small = { class: 'soft small' };
+  const strip = (title: string, when: 'before' | 'after', left: number): string =>
+    [
+      text(left, top - 10, title, { class: 'sub' }),
+      ...layers.map(({ y }, i) => row(y[when].channels, left, top + i * tall, width, tall - 1)),
+      text(left, bottom + 16, 'largest', small),
+      text(left + width, bottom + 16, 'smallest channel', { anchor: 'end', ...small }),
+    ].join('');
   return {
     id: 'outlier-channels',
     title: 'Outlier channels of y',
+    subtitle:
+      'Largest |y| of each channel over the median channel’s, a row for each layer, channels by size.',
     description: `The largest channel is up to ${number(Math.max(...worst))} times the median channel before rotation.`,
-    ...{ width: WIDTH, height: legendTop + 24 },
+    height: bottom + 62,
     body: [
-      heading(
-        'Outlier channels of y',
-        'Largest |y| of each channel over the median channel’s, a row for each layer, channels by size.',
+      strip('y as it is', 'before', first),
+      ...layers.map(({ layer }, i) => {
+        const says = i === 0 ? `layer ${layer}` : `${layer}`;
+        return i % every
+          ? ''
+          : text(first - 8, top + (i + 0.5) * tall + 3.5, says, { anchor: 'end', ...small });
+      }),
+      strip('y rotated', 'after', first + width + gap),
+      ...SHADES.map(
+        (_, i) =>
+          rect(first + i * 84, bottom + 38, 18, 12, { class: `r${i}` }) +
+          text(first + i * 84 + 24, bottom + 48, shadeWords(i), small),
       ),
-      ...body,
-      ...legend,
-    ].join(''),
+    ],
   };
+}
+
+/** The channels of one layer, each a cell in its shade. */
+function row(channels: readonly number[], left: number, top: number, width: number, height: number): string {
+  const typical = median(channels) || 1;
+  const cell = width / channels.length;
+  const shades = channels.map(value => shade(value / typical));
+  // neighbours of one shade are one rectangle: files stay small
+  const runs = shades.flatMap((r, k) => (k === 0 || shades[k - 1] !== r ? [k] : []));
+  return runs
+    .map((k, n) => {
+      const end = runs[n + 1] ?? shades.length;
+      return rect(left + k * cell, top, (end - k) * cell + 0.3, height, { class: `r${shades[k]}` });
+    })
+    .join('');
 }
 
 /** Above how many times the median a channel has the next shade. */

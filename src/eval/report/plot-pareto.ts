@@ -1,9 +1,9 @@
 /** Accuracy against what it costs: which recipes no other one beats in both. */
-import { type Box, heading, xAxis, yAxis } from './axes.ts';
+import { type Box, xAxis, yAxis } from './axes.ts';
 import { placeLabels } from './labels.ts';
 import { floatRow, type ResultRow } from './results.ts';
-import { linear, logarithmic, type Scale } from './scale.ts';
-import { line, marker, type Plot, type Point, path, text, tip } from './svg.ts';
+import { linear, logarithmic, type Scale, withTicks } from './scale.ts';
+import { line, marker, type Plot, type Point, path, text, WIDTH } from './svg.ts';
 import { number, signedPercent, sizeWords } from './words.ts';
 
 export interface ParetoPoint {
@@ -60,7 +60,6 @@ export function paretoPlots(rows: readonly ResultRow[]): readonly Plot[] {
   });
 }
 
-const WIDTH = 760;
 const HEIGHT = 440;
 
 function plot(points: readonly ParetoPoint[], { id, title, unit, format }: Axis, against: string): Plot {
@@ -75,12 +74,7 @@ function plot(points: readonly ParetoPoint[], { id, title, unit, format }: Axis,
   const at = ({ cost, loss }: ParetoPoint): Point => [x(cost), y(loss)];
   const stairs = front.flatMap((point, i): readonly Point[] => {
     const [px, py] = at(point);
-    return i === 0
-      ? [[px, py]]
-      : [
-          [px, at(front[i - 1])[1]],
-          [px, py],
-        ];
+    return [...(i > 0 ? [[px, at(front[i - 1])[1]] as const] : []), [px, py]];
   });
   const isBest = (point: ParetoPoint) => front.includes(point);
   // the front is labelled first: it has the first choice of places
@@ -90,27 +84,24 @@ function plot(points: readonly ParetoPoint[], { id, title, unit, format }: Axis,
     label: point.name,
     class: isBest(point) ? 'sub' : 'soft',
   }));
-  const body = [
-    heading(title, 'Down and left is better. The line joins the recipes that no other one beats in both.'),
-    xAxis(box, x, { title: unit, format: cost => number(cost) }),
-    yAxis(box, y, { title: `perplexity above ${against}’s, %`, format: loss => number(100 * loss) }),
-    band,
-    path(stairs, { class: 's0 curve' }),
-    ...ordered.map(point =>
-      marker(
-        isBest(point) ? 0 : 3,
-        at(point),
-        isBest(point) ? 5.5 : 4.5,
-        { class: isBest(point) ? 'f0' : 'f6' },
-        tip(`${point.name}: ${format(point.cost)}, ${signedPercent(point.loss)}`),
-      ),
-    ),
-    placeLabels(labels, { ...box, right: WIDTH }, { obstacles: [...along(stairs), ...covered] }),
-  ].join('');
-  const words = front.map(({ name, cost, loss }) => `${name} (${format(cost)}, ${signedPercent(loss)})`);
+  const says = (point: ParetoPoint) => `${format(point.cost)}, ${signedPercent(point.loss)}`;
   return {
-    ...{ id, title, width: WIDTH, height: HEIGHT, body },
-    description: `Not beaten in both: ${words.join('; ')}.`,
+    id,
+    title,
+    subtitle: 'Down and left is better. The line joins the recipes that no other one beats in both.',
+    description: `Not beaten in both: ${front.map(point => `${point.name} (${says(point)})`).join('; ')}.`,
+    height: HEIGHT,
+    body: [
+      xAxis(box, x, unit, number),
+      yAxis(box, y, `perplexity above ${against}’s, %`, loss => number(100 * loss)),
+      band,
+      path(stairs, { class: 's0 curve' }),
+      ...ordered.map(point => {
+        const [kind, size, colour] = isBest(point) ? [0, 5.5, 0] : [3, 4.5, 6];
+        return marker(kind, at(point), size, colour, `${point.name}: ${says(point)}`);
+      }),
+      placeLabels(labels, { ...box, right: WIDTH }, [...along(stairs), ...covered]),
+    ],
   };
 }
 
@@ -133,10 +124,7 @@ function losses(
   const edge = none ? box.bottom - 44 : box.bottom;
   const log = logarithmic(positive, [edge, box.top]);
   const zero = box.bottom - 18;
-  const y = Object.assign((loss: number) => (loss > 0 ? log(loss) : zero), {
-    ticks: none ? [0, ...log.ticks] : log.ticks,
-    domain: log.domain,
-  });
+  const y = withTicks(loss => (loss > 0 ? log(loss) : zero), none ? [0, ...log.ticks] : log.ticks);
   const band = none
     ? line(box.left, edge, box.right, edge, { class: 'lead', 'stroke-dasharray': '1 3' }) +
       text(box.left + 6, edge + 14, 'nothing lost', { class: 'soft small' })

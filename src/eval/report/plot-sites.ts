@@ -1,11 +1,10 @@
 /** Which activation costs what: bars of KL divergence. */
 import type { Sensitivity, SiteRow } from '../sensitivity.ts';
-import { type Box, heading, xAxis } from './axes.ts';
+import { type Box, xAxis } from './axes.ts';
 import { linear } from './scale.ts';
-import { line, type Plot, rect, text, tip } from './svg.ts';
+import { element, line, type Plot, rect, text, tip, WIDTH } from './svg.ts';
 import { number } from './words.ts';
 
-const WIDTH = 760;
 const BAR = 15;
 const ROW = 23;
 
@@ -36,32 +35,21 @@ export function sitesPlot({ rows, predictions, p }: Sensitivity): Plot | undefin
   if (only.length === 0 || but.length === 0) return undefined;
   const width = (WIDTH - 30) / 2;
   const all = but.find(({ kind }) => kind === 'all');
-  const tall = ROW * Math.max(only.length, but.length);
-  const panels = [
-    { title: 'one site in int8, weights float', rows: sorted(only), reference: undefined },
-    {
-      title: 'all in int8 but one, as the paper has it',
-      rows: [...but.filter(row => row !== all), ...(all ? [all] : [])],
-      reference: all,
-    },
-  ];
-  const least = only.reduce((a, b) => (b.kl > a.kl ? b : a));
+  const most = only.reduce((a, b) => (b.kl > a.kl ? b : a));
+  const one = only.toSorted((a, b) => b.kl - a.kl);
+  const allButOne = [...but.filter(row => row !== all), ...(all ? [all] : [])];
   return {
     id: 'sites',
     title: 'Which activation costs what',
-    description: `Most costs ${siteWords(least)}: KL ${number(least.kl)} nats. ${all ? `All together: ${number(all.kl)} nats.` : ''}`,
-    ...{ width: WIDTH, height: 92 + tall + 48 },
+    subtitle: `KL divergence from the float model, nats, over ${predictions.toLocaleString('en-US')} predictions; u clipped at p = ${p}.`,
+    description: `Most costs ${siteWords(most)}: KL ${number(most.kl)} nats. ${all ? `All together: ${number(all.kl)} nats.` : ''}`,
+    height: 92 + ROW * Math.max(only.length, but.length) + 48,
     body: [
-      heading(
-        'Which activation costs what',
-        `KL divergence from the float model, nats, over ${predictions.toLocaleString('en-US')} predictions; u clipped at p = ${p}.`,
-      ),
-      ...panels.map((panel, i) => bars(panel.title, panel.rows, panel.reference, i * (width + 30), width)),
-    ].join(''),
+      bars('one site in int8, weights float', one, undefined, 0, width),
+      bars('all in int8 but one, as the paper has it', allButOne, all, width + 30, width),
+    ],
   };
 }
-
-const sorted = (rows: readonly SiteRow[]): readonly SiteRow[] => [...rows].sort((a, b) => b.kl - a.kl);
 
 function bars(
   title: string,
@@ -80,7 +68,7 @@ function bars(
     kind === 'weights' || kind === 'all' ? 6 : kind === 'all-but' ? 0 : how === 'absmax' ? 1 : 2;
   return [
     text(left + 2, 60, title, { class: 'sub' }),
-    xAxis(box, x, { title: 'KL, nats', format: kl => `${Number(kl.toPrecision(3))}` }),
+    xAxis(box, x, 'KL, nats', kl => `${Number(kl.toPrecision(3))}`),
     ...rows.map((row, i) => {
       const y = box.top + 4 + i * ROW;
       return [
@@ -101,4 +89,9 @@ function bars(
 
 /** An invisible strip that says what the bar is, as wide as the axis: short bars are hard to meet. */
 const hoverStrip = (x: number, y: number, width: number, row: SiteRow): string =>
-  `<g>${tip(`${siteWords(row)}: KL ${number(row.kl)} nats, perplexity ${(100 * row.change).toFixed(2)} %`)}${rect(x, y, width, BAR, { opacity: 0 })}</g>`;
+  element(
+    'g',
+    {},
+    tip(`${siteWords(row)}: KL ${number(row.kl)} nats, perplexity ${(100 * row.change).toFixed(2)} %`),
+    rect(x, y, width, BAR, { opacity: 0 }),
+  );

@@ -1,12 +1,11 @@
 /** What each technique brings, over calibration seeds; and how it depends on p. */
 import type { TechniqueName, TechniqueRow, Techniques } from '../techniques.ts';
-import { type Box, heading, xAxis, yAxis } from './axes.ts';
-import { linear, logarithmic, type Scale } from './scale.ts';
-import { line, marker, type Plot, type Point, path, text, tip } from './svg.ts';
+import { type Box, xAxis, yAxis } from './axes.ts';
+import { linear, logarithmic, places } from './scale.ts';
+import { curve, line, marker, type Plot, type Point, path, text, WIDTH } from './svg.ts';
 import { nameOf, probability, signedPercent } from './words.ts';
 
 const COLOUR: Readonly<Record<TechniqueName, number>> = { baseline: 6, clip: 4, rotate: 2, both: 0 };
-const WIDTH = 760;
 
 export function techniquesPlot({ rows, seeds, predictions }: Techniques): Plot {
   const gap = 27;
@@ -16,40 +15,29 @@ export function techniquesPlot({ rows, seeds, predictions }: Techniques): Plot {
   const x = isLog
     ? logarithmic(changes, [box.left, box.right])
     : linear(changes, [box.left, box.right], { zero: true });
-  const body = [
-    heading(
-      'What clipping and rotation bring',
-      `A dot for each of ${seeds.length} draws of calibration text, a bar for their mean; ${predictions.toLocaleString('en-US')} predictions. Left is better.`,
-    ),
-    xAxis(box, x, {
-      title: `perplexity above the float model’s, %${isLog ? ' (logarithmic)' : ''}`,
-      format: change => `${Number((100 * change).toPrecision(3))}`,
-    }),
-    ...rows.map((row, i) => {
-      const y = box.top + gap * (i + 0.5) + 4;
-      const colour = COLOUR[row.name];
-      return [
-        text(box.left - 12, y + 4, nameOf(row), { anchor: 'end' }),
-        line(x(row.min), y, x(row.max), y, { class: `s${colour} curve pale` }),
-        line(x(row.mean), y - 8, x(row.mean), y + 8, { class: `s${colour}`, 'stroke-width': 3 }),
-        ...row.trials.map(({ seed, change }) =>
-          marker(
-            0,
-            [x(change), y],
-            4,
-            { class: `f${colour}` },
-            tip(`seed ${seed}: ${signedPercent(change)}`),
-          ),
-        ),
-        text(box.right + 8, y + 4, signedPercent(row.mean), { class: 'soft' }),
-      ].join('');
-    }),
-  ].join('');
+  const unit = `perplexity above the float model’s, %${isLog ? ' (logarithmic)' : ''}`;
   return {
     id: 'techniques',
     title: 'What clipping and rotation bring',
+    subtitle: `A dot for each of ${seeds.length} draws of calibration text, a bar for their mean; ${predictions.toLocaleString('en-US')} predictions. Left is better.`,
     description: `Mean change of perplexity over calibration seeds: ${rows.map(row => `${nameOf(row)} ${signedPercent(row.mean)}`).join('; ')}.`,
-    ...{ width: WIDTH, height: box.bottom + 46, body },
+    height: box.bottom + 46,
+    body: [
+      xAxis(box, x, unit, change => `${Number((100 * change).toPrecision(3))}`),
+      ...rows.flatMap((row, i) => {
+        const y = box.top + gap * (i + 0.5) + 4;
+        const colour = COLOUR[row.name];
+        return [
+          text(box.left - 12, y + 4, nameOf(row), { anchor: 'end' }),
+          line(x(row.min), y, x(row.max), y, { class: `s${colour} curve pale` }),
+          line(x(row.mean), y - 8, x(row.mean), y + 8, { class: `s${colour}`, 'stroke-width': 3 }),
+          ...row.trials.map(({ seed, change }) =>
+            marker(0, [x(change), y], 4, colour, `seed ${seed}: ${signedPercent(change)}`),
+          ),
+          text(box.right + 8, y + 4, signedPercent(row.mean), { class: 'soft' }),
+        ];
+      }),
+    ],
   };
 }
 
@@ -68,88 +56,67 @@ export function sweepPlot({ rows, seeds }: Techniques): Plot | undefined {
     { title: 'u clipped and y rotated', rows: of('both'), without: of('rotate')[0], says: 'y rotated only' },
   ];
   if (panels.some(panel => panel.rows.length < 2)) return undefined;
-  const height = 360;
-  const width = (WIDTH - 40) / 2;
-  const best = panels.map(({ rows: all }) => all.reduce((a, b) => (b.mean < a.mean ? b : a)));
+  const words = panels.map(({ title, rows: all }) => {
+    const each = all.map(row => `p = ${probability(row.p!)} ${signedPercent(row.mean)}`);
+    return `${title}: ${each.join(', ')}; best at ${probability(best(all).p!)}.`;
+  });
   return {
     id: 'percentiles',
     title: 'Which percentile to clip at',
-    description: panels
-      .map(
-        ({ title, rows: all }, i) =>
-          `${title}: ${all.map(row => `p = ${probability(row.p!)} ${signedPercent(row.mean)}`).join(', ')}; best at ${probability(best[i].p!)}.`,
-      )
-      .join(' '),
-    ...{ width: WIDTH, height },
-    body: [
-      heading(
-        'Which percentile to clip at',
-        `Mean over ${seeds.length} draws of calibration text; the band is from the best to the worst of them. The panels have their own scales.`,
-      ),
-      ...panels.map((panel, i) => sweepPanel(panel, i * (width + 40), width, height)),
-    ].join(''),
+    subtitle: `Mean over ${seeds.length} draws of calibration text; the band is from the best to the worst of them. The panels have their own scales.`,
+    description: words.join(' '),
+    height: 360,
+    body: panels.map((panel, i) => sweepPanel(panel, i * (WIDTH / 2 + 20))),
   };
 }
 
-function sweepPanel(
-  { title, rows, without, says }: Panel,
-  left: number,
-  width: number,
-  height: number,
-): string {
-  const box: Box = { left: left + 46, top: 92, right: left + width - 8, bottom: height - 48 };
-  const [colour] = rows.map(({ name }) => COLOUR[name]);
+const best = (rows: readonly TechniqueRow[]): TechniqueRow =>
+  rows.reduce((a, b) => (b.mean < a.mean ? b : a));
+
+function sweepPanel({ title, rows, without, says }: Panel, left: number): string {
+  const box: Box = { left: left + 46, top: 92, right: left + WIDTH / 2 - 28, bottom: 312 };
+  const colour = COLOUR[rows[0].name];
   const reach = [...rows, ...(without ? [without] : [])].flatMap(({ min, max }) => [min, max]);
   const [least, most] = [Math.min(...reach), Math.max(...reach)];
   // room for the label of the best, below it
   const y = linear([least - (most - least) / 6, most], [box.bottom, box.top], { count: 4 });
-  const step = (box.right - box.left) / rows.length;
-  const xs = rows.map((_, i) => box.left + (i + 0.5) * step);
-  const positions: Scale = Object.assign((i: number) => xs[i], {
-    ticks: rows.map((_, i) => i),
-    domain: [0, rows.length - 1] as const,
-  });
-  const at = (pick: (row: TechniqueRow) => number) => rows.map((row, i): Point => [xs[i], y(pick(row))]);
+  const half = (box.right - box.left) / rows.length / 2;
+  const x = places(rows.length, [box.left + half, box.right - half]);
+  const at = (pick: (row: TechniqueRow) => number) => rows.map((row, i): Point => [x(i), y(pick(row))]);
   const band = [...at(({ min }) => min), ...at(({ max }) => max).reverse()];
-  const lowest = rows.reduce((a, b) => (b.mean < a.mean ? b : a));
-  const best = rows.indexOf(lowest);
-  const bestY = y(lowest.min) + 17;
-  const off = (row: TechniqueRow) => Math.abs(y(row.mean) - y(without?.mean ?? 0));
-  // the words stand where the curve is further away
-  const isLeft = off(rows[0]) > off(rows.at(-1)!);
+  const lowest = best(rows);
   return [
     text(left + 2, 58, title, { class: 'sub' }),
-    xAxis(box, positions, { title: 'p', format: i => probability(rows[i].p!) }),
-    yAxis(box, y, {
-      title: 'perplexity above the float model’s, %',
-      format: change => `${Number((100 * change).toFixed(2))}`,
-    }),
+    xAxis(box, x, 'p', i => probability(rows[i].p!)),
+    yAxis(box, y, 'perplexity above the float model’s, %', v => `${Number((100 * v).toFixed(2))}`),
     without ? line(box.left, y(without.mean), box.right, y(without.mean), { class: 'ref' }) : '',
     path(band, { class: `f${colour} band` }),
-    path(
+    curve(
       at(({ mean }) => mean),
-      { class: `s${colour} curve` },
+      { colour, size: 4.5 },
+      i => `${nameOf(rows[i])}: ${signedPercent(rows[i].mean)}`,
     ),
-    ...rows.map((row, i) =>
-      marker(
-        0,
-        [xs[i], y(row.mean)],
-        4.5,
-        { class: `f${colour}` },
-        tip(`${nameOf(row)}: ${signedPercent(row.mean)}`),
-      ),
-    ),
-    without
-      ? text(
-          isLeft ? box.left + 4 : box.right - 2,
-          y(without.mean) - 7,
-          `${says} ${signedPercent(without.mean)}`,
-          {
-            anchor: isLeft ? 'start' : 'end',
-            class: 'soft halo',
-          },
-        )
-      : '',
-    text(xs[best], bestY, signedPercent(lowest.mean), { anchor: 'middle', class: 'sub halo' }),
+    without ? reference(without, rows, says, box, y) : '',
+    text(x(rows.indexOf(lowest)), y(lowest.min) + 17, signedPercent(lowest.mean), {
+      anchor: 'middle',
+      class: 'sub halo',
+    }),
   ].join('');
+}
+
+/** What the dashed line is; the words stand where the curve is further away. */
+function reference(
+  { mean }: TechniqueRow,
+  rows: readonly TechniqueRow[],
+  says: string,
+  { left, right }: Box,
+  y: (value: number) => number,
+): string {
+  const [first, last] = [rows[0], rows.at(-1)!].map(row => Math.abs(row.mean - mean));
+  const words = `${says} ${signedPercent(mean)}`;
+  const isLeft = first > last;
+  return text(isLeft ? left + 4 : right - 2, y(mean) - 7, words, {
+    anchor: isLeft ? 'start' : 'end',
+    class: 'soft halo',
+  });
 }

@@ -4,30 +4,13 @@
  */
 import { isObject, show } from '../../formats/json.ts';
 import type { Ablation } from '../ablation.ts';
-
-export interface TaskScore {
-  readonly acc: number;
-  /** Null where lm-eval has none. */
-  readonly acc_norm?: number | null;
-  readonly stderr?: number;
-  readonly n?: number;
-}
+import type { RecipeFigures } from '../partial.ts';
+import type { TaskFigures } from '../tasks.ts';
 
 /** A row of `quamba eval --json`. */
-export interface ResultRow {
+export interface ResultRow extends Partial<Omit<RecipeFigures, 'recipe' | 'tasks'>> {
   readonly recipe: string;
-  readonly perplexity?: number;
-  readonly nats?: number;
-  readonly tokens?: number;
-  readonly nllSum?: number;
-  readonly kl?: number;
-  readonly top1?: number;
-  readonly bytes?: number;
-  readonly stateBytes?: number;
-  /** Tokens per second. */
-  readonly prefill?: number;
-  readonly decode?: number;
-  readonly tasks?: Readonly<Record<string, TaskScore>>;
+  readonly tasks?: Readonly<Record<string, Partial<TaskFigures> & Pick<TaskFigures, 'acc'>>>;
 }
 
 export interface Results {

@@ -3,7 +3,17 @@
 export interface Scale {
   (value: number): number;
   readonly ticks: readonly number[];
-  readonly domain: readonly [number, number];
+}
+
+/** A scale with other ticks, or a map made one. */
+export const withTicks = (map: (value: number) => number, ticks: readonly number[]): Scale =>
+  Object.assign((value: number) => map(value), { ticks });
+
+/** Places 0 to count − 1 at even distances, of which at most `most` are ticks. */
+export function places(count: number, [from, to]: readonly [number, number], most = count): Scale {
+  const every = Math.ceil(count / most);
+  const ticks = Array.from({ length: Math.ceil(count / every) }, (_, i) => i * every);
+  return withTicks(i => from + ((to - from) * i) / Math.max(count - 1, 1), ticks);
 }
 
 /** A linear scale whose ends are ticks. `zero`: it begins at 0 where the values allow. */
@@ -58,8 +68,7 @@ function scale(
   [from, to]: readonly [number, number],
 ): Scale {
   const [low, high] = domain.map(turn);
-  const map = (value: number) => from + ((turn(value) - low) / (high - low)) * (to - from);
-  return Object.assign(map, { ticks, domain });
+  return withTicks(value => from + ((turn(value) - low) / (high - low)) * (to - from), ticks);
 }
 
 /** The least of 1, 2, 5 · 10ᵏ that is not below. */

@@ -18,7 +18,7 @@ export const PLOT = `.plot{font:12px system-ui,-apple-system,"Segoe UI",Roboto,s
 .plot .halo{paint-order:stroke;stroke:var(--back);stroke-width:3px;stroke-linejoin:round}
 ${[0, 1, 2, 3, 4, 5, 6, 7].map(i => `.plot .f${i}{fill:var(--c${i})}.plot .s${i}{stroke:var(--c${i});fill:none}`).join('')}
 ${[0, 1, 2, 3, 4, 5, 6].map(i => `.plot .r${i}{fill:var(--r${i})}`).join('')}
-.plot .curve{stroke-width:2;stroke-linejoin:round}.plot .band{opacity:.18}.plot .pale{opacity:.45}.plot .open{fill:var(--back);stroke-width:2}
+.plot .curve{stroke-width:2;stroke-linejoin:round}.plot .band{opacity:.18}.plot .pale{opacity:.45}
 @media print{.plot *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}`;
 
 export const PAGE = `*{box-sizing:border-box}

@@ -1,5 +1,5 @@
 /** The tables of a page. A column that no row fills is left out. */
-import { escapeXml as text } from '../../conformance/report/junit.ts';
+import { escapeXml as text } from '../../formats/xml.ts';
 import type { LayerErrors } from '../layer-error.ts';
 import type { Outliers } from '../outliers.ts';
 import type { Sensitivity } from '../sensitivity.ts';
@@ -39,15 +39,14 @@ const numbers = <R>(
   },
 });
 
+const fixed = (digits: number) => (value: number) => value.toFixed(digits);
+const percent = (value: number): string => (100 * value).toFixed(2);
+
 export function resultsTable(rows: readonly ResultRow[]): string {
   const float = floatRow(rows);
   return table(rows, [
     { title: 'recipe', cell: ({ recipe }) => text(recipe) },
-    numbers(
-      'perplexity',
-      row => row.perplexity,
-      value => value.toFixed(3),
-    ),
+    numbers('perplexity', row => row.perplexity, fixed(3)),
     numbers(
       `against ${float?.recipe ?? ''}`,
       row =>
@@ -56,45 +55,27 @@ export function resultsTable(rows: readonly ResultRow[]): string {
           : row.perplexity / float.perplexity - 1,
       signedPercent,
     ),
-    numbers(
-      'KL, nats',
-      row => row.kl,
-      value => value.toFixed(5),
-    ),
-    numbers(
-      'same top token, %',
-      row => row.top1,
-      value => (100 * value).toFixed(2),
-    ),
+    numbers('KL, nats', row => row.kl, fixed(5)),
+    numbers('same top token, %', row => row.top1, percent),
     numbers('weights', row => row.bytes, sizeWords),
     numbers('state', row => row.stateBytes, sizeWords),
-    numbers(
-      'prefill, tokens/s',
-      row => row.prefill,
-      value => number(value),
-    ),
-    numbers(
-      'decode, tokens/s',
-      row => row.decode,
-      value => number(value),
-    ),
+    numbers('prefill, tokens/s', row => row.prefill, number),
+    numbers('decode, tokens/s', row => row.decode, number),
   ]);
 }
 
 /** Zero-shot tasks; empty where no row has any. */
 export function tasksTable(rows: readonly ResultRow[]): string {
   const tasks = [...new Set(rows.flatMap(row => Object.keys(row.tasks ?? {})))];
-  const score = (acc: number, stderr?: number): string =>
-    `${(100 * acc).toFixed(2)}${stderr === undefined ? '' : ` <small>± ${(100 * stderr).toFixed(2)}</small>`}`;
+  const score = (share: number | null | undefined, error: number | null | undefined) =>
+    typeof share === 'number'
+      ? `${percent(share)}${typeof error === 'number' ? ` <small>± ${percent(error)}</small>` : ''}`
+      : undefined;
   const ofTask = (task: string): readonly Column<ResultRow>[] => [
-    {
-      title: `${task} acc, %`,
-      cell: ({ tasks: all }) => all?.[task] && score(all[task].acc, all[task].stderr),
-    },
+    { title: `${task} acc, %`, cell: ({ tasks: all }) => score(all?.[task]?.acc, all?.[task]?.stderr) },
     {
       title: `${task} acc_norm, %`,
-      cell: ({ tasks: all }) =>
-        typeof all?.[task]?.acc_norm === 'number' ? score(all[task].acc_norm) : undefined,
+      cell: ({ tasks: all }) => score(all?.[task]?.acc_norm, all?.[task]?.acc_norm_stderr),
     },
   ];
   const scored = rows.filter(row => row.tasks);
@@ -111,22 +92,10 @@ export function techniquesTable({ rows }: Techniques): string {
     numbers('least', row => row.min, signedPercent),
     numbers('most', row => row.max, signedPercent),
     ...trials.map((trial, i) =>
-      numbers<(typeof rows)[number]>(
-        `seed ${trial.seed}`,
-        row => row.trials[i]?.perplexity,
-        value => value.toFixed(3),
-      ),
+      numbers<(typeof rows)[number]>(`seed ${trial.seed}`, row => row.trials[i]?.perplexity, fixed(3)),
     ),
-    numbers(
-      'KL, nats',
-      row => average(row.trials.map(({ kl }) => kl)),
-      value => value.toFixed(5),
-    ),
-    numbers(
-      'same top token, %',
-      row => average(row.trials.map(({ top1 }) => top1)),
-      value => (100 * value).toFixed(2),
-    ),
+    numbers('KL, nats', row => average(row.trials.map(({ kl }) => kl)), fixed(5)),
+    numbers('same top token, %', row => average(row.trials.map(({ top1 }) => top1)), percent),
   ]);
 }
 
@@ -150,21 +119,13 @@ export const sitesTable = ({ rows }: Sensitivity): string =>
   table(rows, [
     { title: 'in int8', cell: row => text(siteWords(row)) },
     numbers('KL, nats', row => row.kl, number),
-    numbers(
-      'perplexity',
-      row => row.perplexity,
-      value => value.toFixed(3),
-    ),
+    numbers('perplexity', row => row.perplexity, fixed(3)),
     numbers(
       'against float',
       row => row.change,
       value => signedPercent(value, 3),
     ),
-    numbers(
-      'same top token, %',
-      row => row.top1,
-      value => (100 * value).toFixed(2),
-    ),
+    numbers('same top token, %', row => row.top1, percent),
   ]);
 
 export const layersTable = ({ recipes }: LayerErrors): string =>

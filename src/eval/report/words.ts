@@ -1,5 +1,5 @@
 /** How things are called in reports: techniques, verdicts, numbers. */
-import type { Technique, Verdict } from '../techniques.ts';
+import type { Order, Technique } from '../techniques.ts';
 
 const NAMES = {
   baseline: () => 'neither',
@@ -15,8 +15,8 @@ export const nameOf = ({ name, p }: Technique): string =>
 /** 1 as `1.0`, so that it reads as a share. */
 export const probability = (p: number): string => (p === 1 ? '1.0' : `${p}`);
 
-/** One verdict in words, with its numbers. */
-export function sentenceOf({ better, worse, difference, error, seedsApart, verdict }: Verdict): string {
+/** One order in words, with its numbers. */
+export function sentenceOf({ better, worse, difference, error, seedsApart, verdict }: Order): string {
   const by = `${Math.abs(difference).toFixed(5)} ± ${Number.isFinite(error) ? error.toFixed(5) : '?'} nats`;
   const [low, high] = difference > 0 ? [better, worse] : [worse, better];
   const found = `${nameOf(low)} is better than ${nameOf(high)} by ${by}`;

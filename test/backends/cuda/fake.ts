@@ -73,15 +73,16 @@ export function fakeKoffi(answers: Answers = {}, calls: Call[] = []): () => unkn
       return STATUS.OK;
     },
     quamba_open(json, given: NativeTensor[], count, { sequences, precision, decode }, out) {
+      const constants = new Map(given.slice(0, count).map(t => [t.name, reads(t)]));
       const graph = graphFromJson(JSON.parse(json), 'plan');
-      const weights = weightsOf(new Map(given.slice(0, count).map(t => [t.name, reads(t)])));
+      const weights = weightsOf(constants);
       if (precision === PRECISIONS.f16 && given.some(t => t.dtype === DTYPES.i8))
         return fails(STATUS.WRONG_CALL, 'f16 needs a float plan');
       const executable = interpret({ graph, weights });
       out[0] = {
         executable,
         places: Array.from({ length: sequences }, () => executable.open()),
-        vocabulary: inferTypes({ graph, weights }).get(graph.result)!.shape[1] as number,
+        vocabulary: inferTypes(graph).get(graph.result)!.shape[1] as number,
         decode: decode === DECODES.best ? DECODES.graph : decode,
       } satisfies Opened;
       return STATUS.OK;

@@ -11,12 +11,12 @@ import { type CudaExecutable, openPlan } from '../../../src/backends/cuda/plan.t
 import { nativeTensors } from '../../../src/backends/cuda/tensors.ts';
 import { reportOf, table } from '../../../src/cli/bench-cuda.ts';
 import { conformance } from '../../../src/conformance/suite.ts';
+import type { Sequence } from '../../../src/executable.ts';
 import { graphToJson } from '../../../src/plan/graph-json.ts';
 import { calibrate } from '../../../src/quant/calibrate.ts';
 import { savePlan } from '../../../src/quant/checkpoint.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { interpret } from '../../../src/run.ts';
-import type { Sequence } from '../../../src/executable.ts';
 import { answer, complaint, printed, workFolder } from '../../cli/run.ts';
 import { toyFiles, writeFolder } from '../../cli/toy.ts';
 import { planOfToy, sameBits, statsOfToy, toy } from '../../toy.ts';
@@ -73,8 +73,8 @@ describe('a plan', () => {
     const file = Buffer.concat([...savePlan(plan, info)]);
     const header = JSON.parse(file.subarray(8, 8 + Number(file.readBigUInt64LE(0))).toString());
     expect(json).toBe(header.__metadata__.graph);
-    expect(weights.map(({ name }) => name)).toEqual(plan.graph.weights);
-    expect(count).toBe(plan.graph.weights.length);
+    expect(weights.map(({ name }) => name)).toEqual([...plan.graph.weights.keys()]);
+    expect(count).toBe(plan.graph.weights.size);
     expect(given).toEqual({
       sequences: 2,
       chunk: 64,
@@ -119,7 +119,9 @@ describe('a plan', () => {
   });
 
   it('names its states', () => {
-    const constants = Object.fromEntries(plan.graph.weights.map(ref => [ref, plan.weights.read(ref)]));
+    const constants = Object.fromEntries(
+      [...plan.graph.weights.keys()].map(ref => [ref, plan.weights.read(ref)]),
+    );
     const json = JSON.stringify(graphToJson(plan.graph));
     const context = fakeLibrary().open(json, nativeTensors(constants), {});
     const found = Array.from({ length: context.info.states }, (_, i) => context.state(i));
@@ -332,7 +334,13 @@ describe('the bench', () => {
   it('of a batch has no share of the bandwidth for one token', async () => {
     const batch = { sequences: 3 };
     const report = await reportOf(cudaOf(fakeLibrary(), batch), { ...options, batch: 3 });
-    expect(report).toMatchObject({ batch: 3, decode: 'graph', launches: null, readShare: null, copyShare: null });
+    expect(report).toMatchObject({
+      batch: 3,
+      decode: 'graph',
+      launches: null,
+      readShare: null,
+      copyShare: null,
+    });
     expect(table(report)).toMatch(/^model .*, 3 sequences$/m);
     expect(table(report)).not.toContain('decode moves at');
   });

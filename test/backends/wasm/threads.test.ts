@@ -5,12 +5,12 @@ import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type PrepareOptions, prepare } from '../../../src/backends/backend.ts';
 import { wasm } from '../../../src/backends/wasm/index.ts';
-import { CLAIMED } from '../../../src/backends/wasm/opcodes.ts';
+import { TAKEN } from '../../../src/backends/wasm/instruction-formats.ts';
 import { AT, JOB } from '../../../src/backends/wasm/sync.ts';
+import type { Executable } from '../../../src/executable.ts';
 import { load } from '../../../src/open/node.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import type { Recipe } from '../../../src/quant/scheme.ts';
-import type { Executable } from '../../../src/executable.ts';
 import { initialState, interpret } from '../../../src/run.ts';
 import type { Tensor } from '../../../src/tensor.ts';
 import { quamba, workFolder } from '../../cli/run.ts';
@@ -24,7 +24,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-const options = (threads: number, patience?: number): PrepareOptions => ({ threads, patience }) as object;
+const options = (threads: number, timeout?: number): PrepareOptions => ({ threads, timeout }) as object;
 
 async function started(...args: Parameters<typeof prepare>): Promise<Executable> {
   const executable = prepare(...args);
@@ -38,11 +38,11 @@ describe.each(variants)('%s: any number of threads has the bits of the reference
     it.each(Object.entries(recipes) as [string, Recipe][])(`${of.name} %s`, async (__, recipe) => {
       const plan = planOfToy(of, recipe);
       const text = long(of.config.vocabSize).subarray(0, 150); // longer than a chunk
-      const expected = run(interpret(plan), plan, [text]);
+      const expected = run(interpret(plan), [text]);
       for (const threads of of === toy ? [2, 3, 4] : [3]) {
         const executable = await started(backend, plan, { threads });
         expect(executable.about?.threads).toBe(threads);
-        const actual = run(executable, plan, cut(text, [1, 130, 19]));
+        const actual = run(executable, cut(text, [1, 130, 19]));
         expect(difference(actual.logits, expected.logits), `${threads} threads: logits`).toBe('');
         for (const ref in expected.state)
           expect(difference(actual.state[ref].data, expected.state[ref].data), `${threads}: ${ref}`).toBe('');
@@ -101,7 +101,7 @@ describe('a thread that dies', () => {
   const plan = planOfToy(toy, recipes.quamba);
   const text = toy.text;
   /** An executable, its workers, and the memory that they share. */
-  async function withWorkers(patience: number) {
+  async function withWorkers(timeout: number) {
     const workers: Worker[] = [];
     let memory: WebAssembly.Memory | undefined;
     class Seen extends Worker {
@@ -112,7 +112,7 @@ describe('a thread that dies', () => {
       }
     }
     vi.spyOn(process, 'getBuiltinModule').mockReturnValue({ Worker: Seen } as never);
-    const executable = await started(wasm, plan, options(3, patience));
+    const executable = await started(wasm, plan, options(3, timeout));
     expect(workers.length).toBe(2);
     return { executable, workers, memory: memory! };
   }
@@ -144,7 +144,7 @@ describe('a thread that dies', () => {
     const words = new Int32Array(memory.buffer);
     const [at, job] = [words[AT / 4], words[JOB / 4]];
     // a part of the next job's first instruction is taken, by nobody
-    new BigInt64Array(memory.buffer)[(at + CLAIMED) / 8] = (BigInt(job + 1) << 32n) | 1n;
+    new BigInt64Array(memory.buffer)[(at + TAKEN) / 8] = (BigInt(job + 1) << 32n) | 1n;
     expect(() => feed(executable)).toThrow('backend wasm: a thread died: it did not come back');
     expect(() => feed(executable)).toThrow('backend wasm: a thread died'); // and stays one
   });

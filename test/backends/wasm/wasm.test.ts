@@ -12,9 +12,10 @@ import { prepare } from '../../../src/backends/backend.ts';
 import { wasm } from '../../../src/backends/wasm/index.ts';
 import { instructions } from '../../../src/backends/wasm/instructions.ts';
 import { arrange } from '../../../src/backends/wasm/memory.ts';
-import { attrsOf, inputOf, wild } from '../../../src/conformance/cases/inputs.ts';
 import { sweepOf } from '../../../src/conformance/cases/sweep.ts';
+import { attrsOf, inputOf, wild } from '../../../src/conformance/inputs.ts';
 import { called, expectedOf } from '../../../src/conformance/judge/judge.ts';
+import type { Executable } from '../../../src/executable.ts';
 import { trace, weightsOf } from '../../../src/graph.ts';
 import { type AnyOp, bind } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
@@ -22,7 +23,6 @@ import { calibrate } from '../../../src/quant/calibrate.ts';
 import { planOf } from '../../../src/quant/pipeline.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { type Recipe, w8 } from '../../../src/quant/scheme.ts';
-import type { Executable } from '../../../src/executable.ts';
 import { initialState, interpret } from '../../../src/run.ts';
 import { createSession } from '../../../src/session.ts';
 import { type Data, sizeOf, type Tensor, tensor, zeros } from '../../../src/tensor.ts';
@@ -58,10 +58,10 @@ describe.each(variants)('%s: whole plans', (_, backend) => {
   it.each(toys.map(of => [of.name, of] as const))('%s with scales for groups, in any cut', (__, of) => {
     const plan = planOfToy(of, groups);
     const text = long(of.config.vocabSize);
-    const expected = run(interpret(plan), plan, [text]);
+    const expected = run(interpret(plan), [text]);
     const executable = prepare(backend, plan);
     for (const sizes of [[300], [128, 128, 44], [1, 1, 1, 125, 129, 43]]) {
-      const actual = run(executable, plan, cut(text, sizes));
+      const actual = run(executable, cut(text, sizes));
       expect(difference(actual.logits, expected.logits), `${sizes}: logits`).toBe('');
       for (const ref in expected.state)
         expect(difference(actual.state[ref].data, expected.state[ref].data), `${sizes}: ${ref}`).toBe('');
@@ -94,7 +94,7 @@ describe.each(variants)('%s: whole plans', (_, backend) => {
     const graph = trace((g, tokens) => {
       const w = (name: string, ...shape: number[]) => {
         weights.set(name, tensor(noise(sizeOf(shape), next), shape));
-        return g.weight(name);
+        return g.weight(name, shape);
       };
       const x = g.op('x', ops.embedding, { tokens, w: w('table', v, m) });
       const normed = g.op('normed', ops.rmsNorm, { x });
@@ -112,12 +112,15 @@ describe.each(variants)('%s: whole plans', (_, backend) => {
       const A = g.op('A', ops.negExp, { x: w('A_log', d, n) });
       const y = g.op('y', ops.selectiveScan, { u: conv, dt, A, B, C, z, state: g.state('h', [d, n]) });
       const back = g.op('back', ops.linear, { x: y, w: w('out', m, d), b: w('bias', m) });
-      return g.op('logits', ops.linear, { x: g.op('sum', ops.add, { x, y: back }), w: g.weight('table') });
+      return g.op('logits', ops.linear, {
+        x: g.op('sum', ops.add, { x, y: back }),
+        w: g.weight('table', [v, m]),
+      });
     });
     const program = { graph, weights: weightsOf(weights) };
     const text = long(v);
-    const expected = run(interpret(program), program, [text]);
-    const actual = run(prepare(backend, program), program, cut(text, [1, 2, 200, 97]));
+    const expected = run(interpret(program), [text]);
+    const actual = run(prepare(backend, program), cut(text, [1, 2, 200, 97]));
     expect(difference(actual.logits, expected.logits)).toBe('');
     expect(difference(actual.state.h.data, expected.state.h.data)).toBe('');
     expect(difference(actual.state.past.data, expected.state.past.data)).toBe('');
@@ -126,7 +129,7 @@ describe.each(variants)('%s: whole plans', (_, backend) => {
   it('a result, and a site, of a value that nothing reads any more', () => {
     const w = tensor(noise(64, random(4)), [8, 8]);
     const graph = trace((g, tokens) => {
-      const x = g.op('x', ops.embedding, { tokens, w: g.weight('w') });
+      const x = g.op('x', ops.embedding, { tokens, w: g.weight('w', w.shape) });
       const y = g.op('y', ops.silu, { x });
       const later = ['a', 'b', 'c', 'd'].reduce((z, name) => g.op(name, ops.softplus, { x: z }), y);
       g.site('late', x);
@@ -220,12 +223,12 @@ describe('errors are those of the reference', () => {
   });
 
   it('a weight of a wrong shape or dtype, before anything runs', () => {
-    const graph = trace((g, tokens) => g.op('y', ops.embedding, { tokens, w: g.weight('w') }));
-    const program = (w: Tensor) => ({ graph, weights: weightsOf(new Map([['w', w]])) });
-    expect(() => prepare(wasm, program(zeros('f32', [4])))).toThrow(
-      'embedding: w expected f32[v, m]; got f32[4]',
-    );
-    expect(() => prepare(wasm, program(zeros('i8', [4, 4])))).toThrow(
+    const program = (shape: number[], w: Tensor = zeros('f32', shape)) => ({
+      graph: trace((g, tokens) => g.op('y', ops.embedding, { tokens, w: g.weight('w', shape) })),
+      weights: weightsOf(new Map([['w', w]])),
+    });
+    expect(() => prepare(wasm, program([4]))).toThrow('embedding: w expected f32[v, m]; got f32[4]');
+    expect(() => prepare(wasm, program([4, 4], zeros('i8', [4, 4])))).toThrow(
       new TypeError('backend wasm: w expected f32; got i8[4, 4]'),
     );
   });
@@ -300,8 +303,8 @@ it('measuring the ceilings changes nothing of a text in progress', () => {
 it('tells what a token reads: every weight once, but of a table one row', () => {
   const plan = planOfToy(toy, recipes['quamba-int8-head']);
   const { bytesPerToken, memoryBytes } = prepare(wasm, plan).about!;
-  const integers = plan.graph.weights.filter(ref => /\.i8(-rows)?$/.test(ref));
-  const read = integers.reduce((sum, ref) => sum + sizeOf(plan.weights.shape(ref)), 0);
+  const integers = [...plan.graph.weights].filter(([ref]) => /\.i8(-rows)?$/.test(ref));
+  const read = integers.reduce((sum, [, { shape }]) => sum + sizeOf(shape), 0);
   expect(bytesPerToken).toBeGreaterThan(read);
   expect(bytesPerToken).toBeLessThan(memoryBytes);
 });
@@ -338,9 +341,9 @@ describe('the sources', () => {
       'index',
       'numerics',
       'ceilings',
-      'half',
-      'steps',
-      'threads',
+      'kept-state',
+      'pool',
+      'share',
       'tiles-i4',
       'tiles-i8',
     ];

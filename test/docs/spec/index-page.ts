@@ -2,7 +2,7 @@
 import { backends } from '../../../src/backends/index.ts';
 import { planOfToy, toys } from '../../../src/conformance/toy.ts';
 import type { Node } from '../../../src/graph.ts';
-import { blockRoles, blockSites, roles, sites } from '../../../src/model/mamba.ts';
+import { blockRoles, blockSites, roles, sites } from '../../../src/model/index.ts';
 import type { AnyOp } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
 import { patterns } from '../../../src/plan/fuse.ts';
@@ -43,7 +43,7 @@ export function indexPage(read: Read): string {
     const program = planOfToy(toys()[0], recipe);
     return { name, nodes: program.graph.nodes, ops: new Set([...opsOf(program)].map(op => op.name)) };
   });
-  const glossary = docComment(`${read('src/model/mamba.ts').split('\n * Weights keep')[0]}\n * Source -\n */`)
+  const glossary = docComment(`${read('src/model/index.ts').split('\n * Weights keep')[0]}\n * Source -\n */`)
     .rest[0];
   return page([
     '# Specification',

@@ -1,9 +1,8 @@
 /** The page of one op: from its definition, its doc comment, its goldens and its cases in the conformance suite. */
-import type { Case } from '../../../src/conformance/cases/case.ts';
-import { forms } from '../../../src/conformance/cases/forms.ts';
+import type { Case, Goldens } from '../../../src/conformance/case.ts';
+import { forms } from '../../../src/conformance/forms.ts';
 import { tolerances } from '../../../src/conformance/judge/bounds.ts';
 import { expectedOf } from '../../../src/conformance/judge/judge.ts';
-import type { Goldens } from '../../../src/conformance/suite.ts';
 import { type AnyOp, bind } from '../../../src/op.ts';
 import { fwht } from '../../../src/ops/fwht.ts';
 import { factor } from '../../../src/ops/hadamard.ts';

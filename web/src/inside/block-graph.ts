@@ -1,6 +1,6 @@
 /** What reads what in a block, from the model's own graph, so that the picture cannot show another model. */
-import type { MambaConfig } from 'lib/model/config.ts';
-import { mamba, type Node } from 'quamba';
+import { type MambaConfig, mamba } from 'lib/model/mamba.ts';
+import type { Node } from 'quamba';
 import { PLACES } from './block-places.ts';
 
 /** Two layers, so that the second is an ordinary one; no size matters to what reads what. */
@@ -39,7 +39,7 @@ export function blockGraph(): BlockGraph {
   const roles = new Map<string, string>();
   const shown = new Map([['layers.0.h', 'input']]); // a value in the graph → where it comes from in the picture
   const arrows: Arrow[] = [];
-  for (const node of mamba(CONFIG).nodes) {
+  for (const node of mamba.graph(CONFIG).nodes) {
     const [out] = node.kind === 'site' ? [node.out] : node.kind === 'op' ? Object.values(node.out) : [''];
     if (!out.startsWith(SCOPE)) continue;
     const read = node.kind === 'site' ? [node.in] : node.kind === 'op' ? Object.values(node.in) : [];

@@ -1,10 +1,11 @@
 /** The model on the table: the float program, what it shows of the current text, and the statistics of recipes. */
 import { prepare as prepareOn } from 'lib/backends/backend.ts';
 import { backend, defaultBackend } from 'lib/backends/index.ts';
-import { type FloatModel, openFloatModel, openTokenizer } from 'lib/open/model.ts';
+import { type FloatModel, openFloatModel } from 'lib/open/float.ts';
+import { openTokenizer } from 'lib/open/tokenizer.ts';
 import { needsCalibration } from 'lib/quant/calibrate.ts';
 import { siteAction } from 'lib/quant/scheme.ts';
-import { loadStats } from 'lib/quant/stats-file.ts';
+import { loadStats } from 'lib/quant/stats.ts';
 import { transformOf } from 'lib/quant/transforms.ts';
 import {
   type Executable,

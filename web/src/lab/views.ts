@@ -1,6 +1,7 @@
 /** What the page shows of the specimen, in numbers that are small enough to send. */
 import { type LayerError, measureLayers } from 'lib/eval/layer-error.ts';
 import { absmax, scaleOf } from 'lib/ops/absmax-scale.ts';
+import { nameOf } from 'lib/quant/names.ts';
 import { siteAction } from 'lib/quant/scheme.ts';
 import { transformOf } from 'lib/quant/transforms.ts';
 import {
@@ -63,7 +64,7 @@ function undoOf(
 ): (x: Float32Array) => Float32Array {
   const t = transformOf(siteAction(scheme, site).basis);
   if (!t) return x => x;
-  const c = t.factors && program.weights.read(`${ref}.factors`);
+  const c = t.factors && program.weights.read(nameOf.factors(ref));
   const { op, attrs } = t.undo('x', 'y', 'c');
   return data => {
     const x: Tensor<'f32'> = { dtype: 'f32', shape, data };
@@ -112,15 +113,16 @@ export async function layerErrors(specimen: Specimen, recipe: string): Promise<r
 }
 
 /** Feeds the text token by token and keeps the states of one layer. */
-export function statesView({ program, executable, config, tokens }: Specimen, layer: number): StatesView {
-  const { dInner: d, dConv: k, dState: n } = config;
-  const conv = new Float32Array(tokens.length * d * (k - 1));
+export function statesView({ program, executable, tokens }: Specimen, layer: number): StatesView {
+  const [d, width] = program.graph.states[`layers.${layer}.convState`];
+  const [, n] = program.graph.states[`layers.${layer}.ssmState`];
+  const conv = new Float32Array(tokens.length * d * width);
   const ssm = new Float32Array(tokens.length * d * n);
   let state: State = initialState(program);
   for (let t = 0; t < tokens.length; t++) {
     ({ state } = executable.feed(tokens.subarray(t, t + 1), state, { giveUp: true, logits: 'last' }));
-    conv.set(state[`layers.${layer}.convState`].data, t * d * (k - 1));
+    conv.set(state[`layers.${layer}.convState`].data, t * d * width);
     ssm.set(state[`layers.${layer}.ssmState`].data, t * d * n);
   }
-  return { conv, ssm, mostConv: absmax(conv), mostSsm: absmax(ssm), channels: d, width: k - 1, size: n };
+  return { conv, ssm, mostConv: absmax(conv), mostSsm: absmax(ssm), channels: d, width, size: n };
 }

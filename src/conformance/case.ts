@@ -3,8 +3,10 @@
  *
  *   for (const c of conformance(backend, { goldens })) test(c.address, () => c.run());
  */
-import type { BoundCall } from '../../op.ts';
-import type { Tensor } from '../../tensor.ts';
+import type { Backend } from '../backends/backend.ts';
+import type { Program } from '../graph.ts';
+import type { Attrs, BoundCall, KeptStates } from '../op.ts';
+import type { Tensor } from '../tensor.ts';
 
 /**
  * exact     the bits of the reference
@@ -82,12 +84,47 @@ export interface Tolerance {
   readonly share?: number;
 }
 
-/**
- * What a kernel throws that has the op but not this call of it: the case is `unsupported`, with the message as its reason.
- * Told by its name, so that a backend in a module of its own need not import this one.
- */
-export class Unsupported extends Error {
-  override readonly name = 'Unsupported';
+/** A stored call of an op. Reading is put off until a case runs. */
+export interface Golden {
+  /** The op, and how its states are kept: `selective-scan/f16`. */
+  readonly form: string;
+  readonly name: string;
+  /** What the case is there for. */
+  readonly says: string;
+  readonly read: () => {
+    readonly inputs: Readonly<Record<string, Tensor>>;
+    readonly attrs: Attrs;
+    readonly kept?: KeptStates;
+  };
 }
-export const isUnsupported = (error: unknown): error is Error =>
-  error instanceof Error && error.name === 'Unsupported';
+export type Goldens = readonly Golden[];
+
+/** A real model under one recipe. All of it is made when a case runs. */
+export interface ModelUnderTest {
+  /** Part of the address: `embedded`. */
+  readonly name: string;
+  /** By its name in the table of recipes. */
+  readonly recipe: string;
+  /** The float program, and the fused plan that the recipe makes of it. */
+  readonly float: () => Program;
+  readonly plan: () => Program;
+  /** The ops of the plan, by name. */
+  readonly ops: readonly string[];
+  /** A text that calibration has not seen. */
+  readonly text: () => Int32Array;
+}
+
+export interface ConformanceOptions {
+  /** `exact` by default. */
+  readonly profile?: Profile;
+  /** None by default: then the suite has no cases of stored calls. */
+  readonly goldens?: Goldens;
+  readonly models?: readonly ModelUnderTest[];
+  /** Of the values in sweeps. The sizes do not depend on it. */
+  readonly seed?: number;
+  /** The thread counts over which a plan must give the same bits. */
+  readonly threads?: readonly number[];
+}
+
+/** What every family of cases is given. */
+export type Subject = Required<ConformanceOptions> & { readonly backend: Backend };

@@ -1,24 +1,47 @@
 /**
- * What calibration saw, as a small safetensors file: a model that comes with it is quantized without calibrating again.
+ * What calibration saw, and its file: a small safetensors file. A model that comes with it is quantized without calibrating
+ * again.
  *
- * Tensors: `<site>.range` f32[1], `<site>.channels` f32[n], `<site>.hessian` f32[n²]. Metadata: `format`, `version`, `recipe` (the scheme, as
- * JSON), `source` (identity of the float weights), `calibration` (JSON).
+ * The tensors are `<site>.range` f32[1], `<site>.channels` f32[n] and `<site>.hessian` f32[n²]. The metadata holds `format`,
+ * `version`, `recipe` (the scheme, as JSON), `source` (the identity of the float weights) and `calibration` (JSON).
  */
 import type { ByteSource } from '../formats/bytes.ts';
+import { parseJson } from '../formats/json.ts';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
+import type { Ref } from '../graph.ts';
 import type { Tensor } from '../tensor.ts';
-import type { CalibrationInfo } from './checkpoint.ts';
-import type { Stats } from './lower.ts';
-import type { Recipe } from './scheme.ts';
+import { type Recipe, sameRecipe } from './scheme.ts';
+
+/** What calibration saw, by the names of sites and states. */
+export interface Stats {
+  /**
+   * The largest |x| of each channel, at the sites whose basis is made from them; the largest |h| of each row of the states that
+   * become int8.
+   */
+  readonly channels: Readonly<Record<Ref, Float32Array>>;
+  /** The range of each static site, after its transform. */
+  readonly ranges: Readonly<Record<Ref, number>>;
+  /** Σ x xᵀ f32[n, n] of the inputs of the weights that GPTQ rounds, by site, after its transform. */
+  readonly hessians?: Readonly<Record<Ref, Float32Array>>;
+}
+
+/** The text that calibration ran on. */
+export interface CalibrationInfo {
+  readonly text: string;
+  readonly samples: number;
+  readonly window: number;
+}
 
 export const STATS_FORMAT = { format: 'quamba-stats', version: '1' } as const;
 
 export interface StatsInfo {
   readonly recipe: Recipe;
+  /** The identity of the float weights. */
   readonly source: string;
   readonly calibration: CalibrationInfo;
 }
 
+/** The file of the statistics of a recipe, in pieces. */
 export function saveStats(stats: Stats, info: StatsInfo): Iterable<Uint8Array> {
   const entries = [
     ...Object.entries(stats.ranges).map(
@@ -57,7 +80,12 @@ export function loadStats(
     throw new Error(
       `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
     );
-  if (recipe !== JSON.stringify(expected.recipe))
+  if (
+    !sameRecipe(
+      parseJson(new TextEncoder().encode(recipe), `${file.name}: recipe`) as Recipe,
+      expected.recipe,
+    )
+  )
     throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
   const read = (suffix: string) =>
     [...file.tensors.keys()].flatMap(name =>

@@ -1,8 +1,8 @@
 /** Seeded inputs of an op: values such as a model has, whatever the sizes. */
-import { type AnyOp, type Attrs, type BoundCall, bind, parse } from '../../op.ts';
-import { packedColumns } from '../../ops/nibbles.ts';
-import { type Tensor, zeros } from '../../tensor.ts';
-import { random } from '../../text/random.ts';
+import { type AnyOp, type Attrs, type BoundCall, bind, parse } from '../op.ts';
+import { packedColumns } from '../ops/nibbles.ts';
+import { type Tensor, zeros } from '../tensor.ts';
+import { random } from '../text/random.ts';
 import { type Form, keptAll } from './forms.ts';
 
 /** Sizes by letter, and attributes by name. */

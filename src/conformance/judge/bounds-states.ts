@@ -1,8 +1,20 @@
-/** How far the scan may be off: the error of h is carried along beside h. */
+/** Bounds of the ops that carry a state from token to token: the error of h is carried along beside h. */
 import { half } from '../../ops/half.ts';
 import { type Kept, stepsOf } from '../../state.ts';
-import type { Bounds } from './bounds.ts';
-import { alike, type Doubt, flushed, NONE, roundings, siluDoubt, sum, times, tolerance } from './doubt.ts';
+import { copy } from './bounds-values.ts';
+import {
+  alike,
+  type Bounds,
+  type Doubt,
+  flushed,
+  NONE,
+  roundings,
+  siluDoubt,
+  siluSlope,
+  sum,
+  times,
+  tolerance,
+} from './doubt.ts';
 
 /**
  * Per state and step, with a = |dt·A|. exp(dt·A) is off by an exp of 2 ulp on either side, and by its argument's
@@ -19,7 +31,7 @@ import { alike, type Doubt, flushed, NONE, roundings, siluDoubt, sum, times, tol
  *
  * A state kept in int8 is in doubt by its step more after each token: e_h ← decay · e_h + … + scale.
  */
-export const scanBounds: Bounds = (inputs, call, expected) =>
+const scanBounds: Bounds = (inputs, call, expected) =>
   boundsOf(inputs, call, expected, storedAs(call.states.h));
 
 function storedAs({ dtype, scale }: Kept): Stored {
@@ -109,3 +121,34 @@ function gated(doubt: Doubt, value: number, z: number): Doubt {
     flushed(1),
   );
 }
+
+export const stateBounds: Readonly<Record<string, Bounds>> = {
+  'causal-conv1d': ({ x, w, b, past: before }, { dims: { d, k }, attrs }, { y, past: after }) => {
+    const past = (t: number, c: number): number => (t >= 0 ? x[t * d + c] : before[c * (k - 1) + t + k - 1]);
+    const ofSum = (at: number): readonly [value: number, doubt: Doubt] => {
+      const c = at % d;
+      const t = (at - c) / d;
+      let value = b?.[c] ?? 0;
+      let size = Math.abs(value);
+      for (let j = 0; j < k; j++) {
+        const product = w[c * k + j] * past(t - k + 1 + j, c);
+        value += product;
+        size += Math.abs(product);
+      }
+      return [value, sum(roundings(2 * (k + 1), size), flushed(k))];
+    };
+    const formula = '2 (k + 1) u (Σ|w x| + |b|) + k τ';
+    return {
+      y:
+        attrs.activation === 'none'
+          ? tolerance(formula, y, at => ofSum(at)[1])
+          : tolerance(`|silu'| (${formula}) + silu of 12 u |y| + (1 + |x|) τ`, y, at => {
+              const [value, doubt] = ofSum(at);
+              return sum(times(doubt, Math.abs(siluSlope(value)) + doubt.most), siluDoubt(value));
+            }),
+      past: copy(after),
+    };
+  },
+
+  'selective-scan': scanBounds,
+};

@@ -1,7 +1,7 @@
 /** The ops of the suite, each in every form that a backend may have: the op itself, and with its state kept otherwise. */
-import { type AnyOp, formOf } from '../../op.ts';
-import { ops } from '../../ops/index.ts';
-import type { StateType } from '../../state.ts';
+import { type AnyOp, formOf } from '../op.ts';
+import { ops } from '../ops/index.ts';
+import type { StateType } from '../state.ts';
 
 export interface Form {
   /** Part of an address: `selective-scan/f16`. */

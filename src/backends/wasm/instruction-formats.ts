@@ -1,0 +1,337 @@
+/**
+ * The instructions of a plan, each declared once: its opcode, and its operands in the order in which they lie in memory, in
+ * words of 32 bits. The kernels of assembly/ import this file, and so do the files that write instructions. An address that
+ * may be absent is then 0.
+ *
+ * `xScaleStride`: the bytes from the scale of one row of x to that of the next row. It is 4 where each row has its own scale,
+ * and 0 where all rows share one.
+ */
+
+/** The size of an instruction. Its last 16 bytes are the counters by which threads share it, two i64. */
+export const INSTRUCTION_BYTES = 128;
+/** How many of its parts have been taken, and how many are done. */
+export const TAKEN = 112;
+export const DONE = 120;
+
+/** A bit of the opcode: threads share the instruction by rows. Without it they share it by channels, outputs or cache lines. */
+export const BY_ROWS = 64;
+
+/** What every instruction begins with. */
+export class Format {
+  opcode!: i32;
+}
+
+export class Embedding extends Format {
+  static readonly code: i32 = 1 | BY_ROWS;
+  tokens!: usize;
+  w!: usize;
+  y!: usize;
+  m!: i32;
+}
+
+export class EmbeddingI8 extends Format {
+  static readonly code: i32 = 2 | BY_ROWS;
+  tokens!: usize;
+  w!: usize;
+  scale!: usize;
+  y!: usize;
+  m!: i32;
+}
+
+export class Add extends Format {
+  static readonly code: i32 = 3;
+  x!: usize;
+  y!: usize;
+  sum!: usize;
+  n!: i32;
+}
+
+/** y = f(x) for n values of each row. */
+class Elementwise extends Format {
+  x!: usize;
+  y!: usize;
+  n!: i32;
+}
+export class Softplus extends Elementwise {
+  static readonly code: i32 = 4;
+}
+export class Silu extends Elementwise {
+  static readonly code: i32 = 5;
+}
+export class NegExp extends Elementwise {
+  static readonly code: i32 = 6;
+}
+
+/** `w` may be absent. */
+export class RmsNorm extends Format {
+  static readonly code: i32 = 7 | BY_ROWS;
+  x!: usize;
+  w!: usize;
+  y!: usize;
+  m!: i32;
+  eps!: f32;
+}
+
+/** y is added to x, the sum is kept, and its norm is quantized. Without `y`, x itself is normed. Where `scaleStride` is not 0, the scales are measured. */
+export class AddNormQuantize extends Format {
+  static readonly code: i32 = 8 | BY_ROWS;
+  x!: usize;
+  y!: usize;
+  sum!: usize;
+  w!: usize;
+  scale!: usize;
+  scaleStride!: i32;
+  q!: usize;
+  m!: i32;
+  eps!: f32;
+}
+
+/** Rows of x in the order in which Linear reads them. */
+export class Pack extends Format {
+  static readonly code: i32 = 9 | BY_ROWS;
+  x!: usize;
+  packed!: usize;
+  i!: i32;
+}
+
+/** `b` may be absent. */
+export class Linear extends Format {
+  static readonly code: i32 = 10;
+  packed!: usize;
+  w!: usize;
+  b!: usize;
+  y!: usize;
+  i!: i32;
+  o!: i32;
+}
+
+/** Rows of x, i8, in the order in which LinearI8 and LinearI4 read them. They read a single row from x itself. */
+export class PackI8 extends Format {
+  static readonly code: i32 = 11;
+  x!: usize;
+  packed!: usize;
+  i!: i32;
+  groups!: i32;
+}
+
+/**
+ * `b` may be absent. Where `y` is absent, the product is quantized at once, its columns in segments, each with a scale and a
+ * tensor of its own. A segment is three words behind the operands: the end of its columns, its scale, q. All ends but the last
+ * are multiples of 4.
+ */
+export class Product extends Format {
+  x!: usize;
+  packed!: usize;
+  xScale!: usize;
+  xScaleStride!: i32;
+  w!: usize;
+  wScale!: usize;
+  b!: usize;
+  i!: i32;
+  groups!: i32;
+  o!: i32;
+  y!: usize;
+}
+export class LinearI8 extends Product {
+  static readonly code: i32 = 12;
+}
+/** Its weights have 4 bits. */
+export class LinearI4 extends Product {
+  static readonly code: i32 = 13;
+}
+
+/** `b` may be absent. `activated`: 1 where silu follows. */
+export class CausalConv1d extends Format {
+  static readonly code: i32 = 14;
+  x!: usize;
+  w!: usize;
+  b!: usize;
+  past!: usize;
+  y!: usize;
+  d!: i32;
+  k!: i32;
+  activated!: i32;
+}
+
+/**
+ * The same between dequantize and quantize. Each channel of the result is divided by its own of `channels`, which may be
+ * absent. q has one scale; where `scale` is absent, q is f32 and not quantized yet.
+ */
+export class CausalConv1dI8 extends Format {
+  static readonly code: i32 = 15;
+  x!: usize;
+  xScale!: usize;
+  xScaleStride!: i32;
+  w!: usize;
+  b!: usize;
+  past!: usize;
+  scale!: usize;
+  q!: usize;
+  d!: i32;
+  k!: i32;
+  activated!: i32;
+  channels!: usize;
+}
+
+/** `D` and `z` may be absent. The state h is kept in `hType`, one of the numbers below; `hScale` is absent but for i8. */
+export class SelectiveScan extends Format {
+  static readonly code: i32 = 16;
+  u!: usize;
+  dt!: usize;
+  A!: usize;
+  B!: usize;
+  C!: usize;
+  D!: usize;
+  z!: usize;
+  h!: usize;
+  hType!: i32;
+  hScale!: usize;
+  y!: usize;
+  d!: i32;
+  n!: i32;
+}
+
+/**
+ * The same behind dequantize and softplus: u, dt, B, C and z are i8. Where all rows share the scale of dt, `dtScale` is the
+ * table of softplus(scale · q) for all 256 values of q; likewise `zScale` and silu. Each channel of u is multiplied by its
+ * own of `channels`, which may be absent.
+ */
+export class SelectiveScanI8 extends Format {
+  static readonly code: i32 = 17;
+  u!: usize;
+  uScale!: usize;
+  uScaleStride!: i32;
+  dt!: usize;
+  dtScale!: usize;
+  dtScaleStride!: i32;
+  A!: usize;
+  B!: usize;
+  BScale!: usize;
+  BScaleStride!: i32;
+  C!: usize;
+  CScale!: usize;
+  CScaleStride!: i32;
+  D!: usize;
+  z!: usize;
+  zScale!: usize;
+  zScaleStride!: i32;
+  h!: usize;
+  hType!: i32;
+  hScale!: usize;
+  y!: usize;
+  d!: i32;
+  n!: i32;
+  channels!: usize;
+}
+
+/** n = outer · K · run. `signs`: i32[K, K], the sign bits of M_K or of its transpose. */
+export class Fwht extends Format {
+  static readonly code: i32 = 18 | BY_ROWS;
+  x!: usize;
+  y!: usize;
+  n!: i32;
+  outer!: i32;
+  K!: i32;
+  run!: i32;
+  signs!: usize;
+  norm!: f32;
+}
+
+/** The same before quantize. Where `scaleStride` is not 0, the scales are measured. */
+export class FwhtQuantize extends Format {
+  static readonly code: i32 = 19 | BY_ROWS;
+  x!: usize;
+  scale!: usize;
+  scaleStride!: i32;
+  q!: usize;
+  n!: i32;
+  outer!: i32;
+  K!: i32;
+  run!: i32;
+  signs!: usize;
+  norm!: f32;
+}
+
+export class ScaleChannels extends Format {
+  static readonly code: i32 = 20 | BY_ROWS;
+  x!: usize;
+  c!: usize;
+  y!: usize;
+  n!: i32;
+  inverse!: i32;
+}
+
+export class AbsmaxScale extends Format {
+  static readonly code: i32 = 21 | BY_ROWS;
+  x!: usize;
+  scale!: usize;
+  n!: i32;
+}
+
+/** n columns of x, from the byte `start` of each row on; a row has `xStride` bytes. */
+export class Quantize extends Format {
+  static readonly code: i32 = 22 | BY_ROWS;
+  x!: usize;
+  start!: i32;
+  xStride!: i32;
+  scale!: usize;
+  scaleStride!: i32;
+  q!: usize;
+  n!: i32;
+}
+
+/**
+ * All columns of x in segments, each to a tensor of its own. A segment is four words behind the operands: the end of its
+ * columns, its scale, scaleStride, q. Where scaleStride is not 0, the scale of each row is measured.
+ */
+export class QuantizeSegments extends Format {
+  static readonly code: i32 = 23 | BY_ROWS;
+  x!: usize;
+  width!: i32;
+  segments!: i32;
+}
+
+export class Dequantize extends Format {
+  static readonly code: i32 = 24 | BY_ROWS;
+  q!: usize;
+  scale!: usize;
+  scaleStride!: i32;
+  x!: usize;
+  n!: i32;
+}
+
+export class DequantizeI4 extends Format {
+  static readonly code: i32 = 25 | BY_ROWS;
+  q!: usize;
+  scale!: usize;
+  x!: usize;
+  n!: i32;
+  groups!: i32;
+}
+
+export class Slice extends Format {
+  static readonly code: i32 = 26 | BY_ROWS;
+  x!: usize;
+  y!: usize;
+  n!: i32;
+  start!: i32;
+  size!: i32;
+}
+
+/** Reads as many cache lines and does nothing else. */
+export class Read extends Format {
+  static readonly code: i32 = 27;
+  from!: usize;
+  lines!: i32;
+}
+
+/** Multiplies in registers and does nothing else. */
+export class Multiply extends Format {
+  static readonly code: i32 = 28;
+  rounds!: i32;
+}
+
+/** How a state is kept, by number. */
+export const STATE_F32 = 0;
+export const STATE_F16 = 1;
+export const STATE_I8 = 2;

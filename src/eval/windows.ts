@@ -1,0 +1,18 @@
+/** The windows that a text is measured in. */
+
+/**
+ * The whole windows of a text, without overlap, of `limit` tokens at most.
+ *
+ * @param name how errors call the text
+ * @throws RangeError where not one window fits.
+ */
+export function windowsOf(tokens: Int32Array, window: number, limit?: number, name?: string): Int32Array[] {
+  if (!Number.isInteger(window) || window < 2)
+    throw new RangeError(`window expected a whole number >= 2; got ${window}`);
+  const wanted = `expected at least ${window} tokens (one window)`;
+  if (tokens.length < window)
+    throw new RangeError(`${name === undefined ? '' : `${name}: `}text ${wanted}; got ${tokens.length}`);
+  const count = Math.floor(Math.min(tokens.length, limit ?? tokens.length) / window);
+  if (count < 1) throw new RangeError(`limit ${wanted}; got ${limit}`);
+  return Array.from({ length: count }, (_, i) => tokens.subarray(i * window, (i + 1) * window));
+}

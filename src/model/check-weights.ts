@@ -1,0 +1,37 @@
+/** A checkpoint against the model that is to read it. */
+import { show } from '../formats/json.ts';
+import type { WeightSource } from '../formats/weights.ts';
+import type { Graph } from '../graph.ts';
+import type { Config } from './architecture.ts';
+import { architectureOf } from './index.ts';
+
+const FLOATS: readonly string[] = ['F32', 'F16', 'BF16'];
+/** Checkpoints of models whose head is the embedding hold it a second time under this name, or do not. */
+const TIED_HEAD = 'lm_head.weight';
+
+/**
+ * Checks that a checkpoint has every tensor that the model reads, in the shape in which the model reads it.
+ *
+ * @returns the model, its config with what only the checkpoint says, and the names of the tensors that are not read.
+ * @throws Error when a tensor is missing, TypeError when it is not a float, RangeError when its shape is another.
+ */
+export function checkWeights(
+  given: Config,
+  source: WeightSource,
+): { readonly config: Config; readonly graph: Graph; readonly unused: readonly string[] } {
+  const architecture = architectureOf(given);
+  const config = architecture.complete?.(given, source) ?? given;
+  const graph = architecture.graph(config);
+  for (const [name, { shape }] of graph.weights) {
+    const where = `${source.name}: tensor ${name}`;
+    if (!source.has(name)) throw new Error(`${where} is missing`);
+    if (!FLOATS.includes(source.dtype(name)))
+      throw new TypeError(`${where} expected ${FLOATS.join(', ')}; got ${source.dtype(name)}`);
+    if (String(source.shape(name)) !== String(shape))
+      throw new RangeError(
+        `${where} expected shape ${show(shape)} by the config; got ${show(source.shape(name))}`,
+      );
+  }
+  const unused = source.names().filter(name => !graph.weights.has(name) && name !== TIED_HEAD);
+  return { config, graph, unused };
+}

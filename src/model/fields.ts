@@ -1,0 +1,46 @@
+/** The fields of a config.json, each checked as it is read. */
+import { isObject, type JsonObject, show } from '../formats/json.ts';
+
+/** More than any model has. What a file asks for beyond that is refused before anything is made of it. */
+const MOST = 2 ** 24;
+
+export const isId = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0;
+
+/** Ways to read a field. Of several paths the first that is there counts; without a fallback one must be. */
+export function fields(json: JsonObject, file: string) {
+  /** null is absent: Python's configs write it for what was not set. */
+  const at = (path: string): unknown => {
+    const step = (value: unknown, key: string) =>
+      isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+    return path.split('.').reduce<unknown>(step, json) ?? undefined;
+  };
+  const must = (path: string, what: string, holds: (value: unknown) => boolean): void => {
+    if (!holds(at(path))) throw new RangeError(`${file}: ${path} expected ${what}; got ${show(at(path))}`);
+  };
+  const first = <T>(
+    paths: readonly string[],
+    fallback: T | undefined,
+    what: string,
+    holds: (v: T) => boolean,
+  ): T => {
+    const path = paths.find(p => at(p) !== undefined);
+    if (path === undefined && fallback !== undefined) return fallback;
+    must(path ?? paths[0], what, value => holds(value as T));
+    return at(path!) as T;
+  };
+  return {
+    at,
+    /** A field that may be absent, and else must hold. */
+    may: (path: string, what: string, holds: (value: unknown) => boolean): void =>
+      must(path, what, value => value === undefined || holds(value)),
+    size(paths: readonly string[], fallback?: number, most = MOST): number {
+      first(paths, fallback, 'a positive integer', v => isId(v) && v > 0);
+      return first(paths, fallback, `at most ${most}`, v => v <= most);
+    },
+    eps: (paths: readonly string[], fallback: number) =>
+      first(paths, fallback, 'a number between 0 and 1', v => typeof v === 'number' && v > 0 && v < 1),
+    flag: (paths: readonly string[], fallback: boolean) =>
+      first(paths, fallback, 'true or false', v => typeof v === 'boolean'),
+  };
+}

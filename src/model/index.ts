@@ -1,0 +1,49 @@
+/** The architectures, and what follows from having more than one: the family of a config.json, and all words of recipes. */
+import { isObject, show } from '../formats/json.ts';
+import type { Graph } from '../graph.ts';
+import { type Architecture, type Config, outerRoles, outerSites } from './architecture.ts';
+import { falconMamba } from './falcon-mamba.ts';
+import { mamba } from './mamba.ts';
+
+export const architectures = [mamba, falconMamba] as const satisfies readonly Architecture[];
+type Known = (typeof architectures)[number];
+
+const union = <W extends string>(words: (architecture: Known) => readonly W[]): readonly W[] => [
+  ...new Set(architectures.flatMap(words)),
+];
+/** The activation points that any of the architectures has: of its blocks, and all. */
+export const blockSites = union(({ sites }) => sites);
+export const sites = [...blockSites, ...outerSites];
+export type Site = (typeof sites)[number];
+/** The weights that a recipe may quantize, by role. */
+export const blockRoles = union(({ roles }) => roles);
+export const roles = [...blockRoles, ...outerRoles];
+export type Role = (typeof roles)[number];
+/** The states of blocks. */
+export const states = union(architecture => architecture.states);
+export type StateWord = (typeof states)[number];
+
+/**
+ * config.json → the config of its architecture.
+ *
+ * @param file how errors call it.
+ * @throws RangeError when it is of no known architecture; what the architecture's `parse` throws.
+ */
+export function parseConfig(json: unknown, file: string): Config {
+  if (!isObject(json)) throw new RangeError(`${file}: expected a JSON object; got ${show(json)}`);
+  const found = architectures.find(architecture => architecture.matches(json));
+  if (found) return found.parse(json, file);
+  const known = architectures.map(({ modelType }) => `"${modelType}"`).join(' or ');
+  throw new RangeError(`${file}: model_type expected ${known}; got ${show(json.model_type ?? undefined)}`);
+}
+
+/** @throws RangeError listing the architectures, where the config's is not one of them. */
+export function architectureOf({ architecture: name }: Pick<Config, 'architecture'>): Architecture {
+  const found = architectures.find(architecture => architecture.name === name);
+  if (found) return found;
+  const known = architectures.map(architecture => architecture.name).join(' or ');
+  throw new RangeError(`config: architecture expected ${known}; got ${show(name)}`);
+}
+
+/** The float model of a config. */
+export const graphOf = (config: Config): Graph => architectureOf(config).graph(config);

@@ -1,0 +1,190 @@
+/**
+ * The plan of a folder under a recipe: the one that lies there ready, or one made of the float weights, with the statistics
+ * that lie there or else of a calibration text.
+ */
+import { type Backend, prepare } from '../backends/backend.ts';
+import { type Folder, using } from '../formats/bytes.ts';
+import { hasWeights } from '../formats/weights.ts';
+import type { Program } from '../graph.ts';
+import type { Config } from '../model/architecture.ts';
+import { architectureOf } from '../model/index.ts';
+import { once } from '../once.ts';
+import { calibrate, needsCalibration, type Progress } from '../quant/calibrate.ts';
+import { isPlan, loadPlan, type PlanInfo } from '../quant/checkpoint.ts';
+import { planOf, samplesOf } from '../quant/pipeline.ts';
+import { DEFAULT_RECIPE, FLOAT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
+import { checkWords, type Recipe, sameRecipe } from '../quant/scheme.ts';
+import { type CalibrationInfo, loadStats, type Stats } from '../quant/stats.ts';
+import { fileOf } from './files.ts';
+import { type FloatModel, openFloatModel, readConfig } from './float.ts';
+import { openTokenizer } from './tokenizer.ts';
+
+export const CALIBRATION_DEFAULTS = { samples: 128, window: 512 } as const;
+
+export interface CalibrationText {
+  /** How it is called in the checkpoint and in errors. */
+  readonly name: string;
+  read(): Promise<string>;
+}
+
+export interface PlanOptions {
+  /**
+   * A row of the recipe table, or a recipe of your own. Default: the recipe of a quantized checkpoint; `quamba` where the
+   * folder holds its plan or statistics; else fp32, since calibrating takes long.
+   */
+  readonly recipe?: string | { readonly name: string; readonly scheme: Recipe };
+  /** How many threads share the work, 1 by default. The bits do not depend on it. */
+  readonly threads?: number;
+  /** The text that static scales are taken from, where the folder holds no statistics. */
+  readonly text?: CalibrationText;
+  /** How many samples of how many tokens. Given, they calibrate anew. Default: 128 × 512. */
+  readonly samples?: number;
+  readonly window?: number;
+  /** Calibrate even where the folder holds statistics or a plan. */
+  readonly recalibrate?: boolean;
+  readonly onProgress?: Progress;
+}
+
+export interface OpenPlan {
+  readonly plan: Program;
+  readonly info: PlanInfo;
+  close(): void;
+}
+
+/** Every file is opened, and config.json read, at most once. */
+export async function openPlan(folder: Folder, options: PlanOptions, backend: Backend): Promise<OpenPlan> {
+  const config = once(() => readConfig(folder));
+  let opened: FloatModel | undefined;
+  const float = () => (opened ??= openFloatModel(folder, config));
+  try {
+    const ready = readyPlan(folder, options, config, float);
+    if (!ready) return await makePlan(folder, options, float(), backend);
+    opened?.close();
+    return ready;
+  } catch (error) {
+    opened?.close();
+    throw error;
+  }
+}
+
+/** Whether static scales are to be measured, whatever the folder holds. */
+const anew = ({ recalibrate, samples, window }: PlanOptions): boolean =>
+  recalibrate === true || samples !== undefined || window !== undefined;
+
+/** The plan that the folder holds ready, if it fits what was asked for. */
+function readyPlan(
+  folder: Folder,
+  options: PlanOptions,
+  config: () => Config,
+  float: () => FloatModel,
+): OpenPlan | undefined {
+  const files = folder.list();
+  const quantized = files.includes('model.safetensors') && using(folder, 'model.safetensors', isPlan);
+  const asked = options.recipe === undefined ? undefined : named(options.recipe);
+  const file = quantized ? 'model.safetensors' : fileOf('plan', (asked ?? defaultRecipe(folder)).name);
+  if (!files.includes(file) || (!quantized && anew(options))) return undefined;
+
+  const where = `${folder.name}/${file}`;
+  const source = folder.open(file);
+  try {
+    const { plan, info } = loadPlan(source);
+    if (files.includes('config.json')) checkSameConfig(info.config, config(), where);
+    if (!quantized && hasWeights(folder)) checkSameWeights(info.source, float().identity(), where);
+    const scheme = (asked ?? info.recipe).scheme;
+    if (sameRecipe(scheme, info.recipe.scheme)) return { plan, info, close: () => source.close() };
+    if (quantized)
+      throw new Error(
+        `${where}: is quantized by recipe ${info.recipe.name}; for ${asked?.name} give the folder of the float model`,
+      );
+  } catch (error) {
+    source.close();
+    throw error;
+  }
+  source.close();
+  return undefined;
+}
+
+/** Fields in which two configs of one model may differ: how a checkpoint is written, how far its vocabulary is padded. */
+const OF_THE_FILE = ['naming', 'vocabSize', 'eosTokenId'];
+
+/** A plan made for another model says so before it says anything else. */
+function checkSameConfig(config: Config, beside: Config, where: string): void {
+  const [made, says] = [config, beside].map(fields => new Map<string, unknown>(Object.entries(fields)));
+  for (const key of new Set([...says.keys(), ...made.keys()]))
+    if (!OF_THE_FILE.includes(key) && made.get(key) !== says.get(key))
+      throw new Error(
+        `${where}: was made for a model with ${key} ${made.get(key)}; config.json says ${says.get(key)}`,
+      );
+}
+
+function checkSameWeights(made: string, found: string, where: string): void {
+  if (found !== made)
+    throw new Error(
+      `${where}: was made for other weights (${made.slice(0, 12)}) than those beside it (${found.slice(0, 12)})`,
+    );
+}
+
+async function makePlan(
+  folder: Folder,
+  options: PlanOptions,
+  model: FloatModel,
+  backend: Backend,
+): Promise<OpenPlan> {
+  const recipe = options.recipe === undefined ? defaultRecipe(folder) : named(options.recipe);
+  checkWords(recipe.scheme, architectureOf(model.config));
+  const needed = needsCalibration(model.program, recipe.scheme);
+  const found = needed ? await statsOf(folder, model, recipe, options, backend) : undefined;
+  const plan = planOf(model.program, recipe.scheme, found?.stats);
+  const info = {
+    config: model.config,
+    recipe,
+    source: model.identity(),
+    calibration: found?.calibration ?? null,
+  };
+  return { plan, info, close: model.close };
+}
+
+/** Statistics from the folder, or else from a calibration run. */
+async function statsOf(
+  folder: Folder,
+  { config, program, identity: source }: FloatModel,
+  recipe: { readonly name: string; readonly scheme: Recipe },
+  options: PlanOptions,
+  backend: Backend,
+): Promise<{ readonly stats: Stats; readonly calibration: CalibrationInfo }> {
+  const file = fileOf('stats', recipe.name);
+  if (!anew(options) && folder.list().includes(file))
+    return using(folder, file, found => loadStats(found, { recipe: recipe.scheme, source: source() }));
+  const { text, samples, window, onProgress } = options;
+  if (!folder.list().includes('tokenizer.json'))
+    throw new Error(
+      `${folder.name}: recipe ${recipe.name} has static scales, and to calibrate them on a text takes a tokenizer.json; there is none`,
+    );
+  if (!text)
+    throw new Error(`${folder.name}: recipe ${recipe.name} needs a calibration text (it has static scales)`);
+  const calibration = {
+    text: text.name,
+    samples: samples ?? CALIBRATION_DEFAULTS.samples,
+    window: window ?? CALIBRATION_DEFAULTS.window,
+  };
+  const tokens = openTokenizer(folder, config).encode(await text.read());
+  const stats = calibrate(
+    program,
+    recipe.scheme,
+    samplesOf(tokens, calibration.samples, calibration.window),
+    {
+      prepare: part => prepare(backend, part, options),
+      onProgress,
+    },
+  );
+  return { stats, calibration };
+}
+
+const named = (recipe: NonNullable<PlanOptions['recipe']>) =>
+  typeof recipe === 'string' ? { name: recipe, scheme: recipeOf(recipe) as Recipe } : recipe;
+
+/** What a float model is run as where nothing is said. */
+function defaultRecipe(folder: Folder): ReturnType<typeof named> {
+  const ready = (['plan', 'stats'] as const).map(kind => fileOf(kind, DEFAULT_RECIPE));
+  return named(ready.some(file => folder.list().includes(file)) ? DEFAULT_RECIPE : FLOAT_RECIPE);
+}

@@ -1,0 +1,31 @@
+/**
+ * How quantization names the values that it makes: the name of the value that each is made from, a point and a word. A plan
+ * file keeps these names, and whoever looks for a value of a plan asks here.
+ */
+import type { Ref } from '../graph.ts';
+import type { WeightScheme } from './scheme.ts';
+
+export const nameOf = {
+  /** A site in its basis, and a weight that took the inverse of the basis: `layers.0.scanOut.rotated`. */
+  inBasis: (x: Ref, word: string): Ref => `${x}.${word}`,
+  /** A value that is turned back from its basis: `layers.0.scanOut.plain`. */
+  plain: (x: Ref): Ref => `${x}.plain`,
+  /** The factors of a site whose channels are scaled: `layers.0.scanIn.factors`. */
+  factors: (site: Ref): Ref => `${site}.factors`,
+  /** The size of a step of the integers of a site, of a state, or of the rows of a weight: `layers.0.scanIn.scale`. */
+  scale: (x: Ref): Ref => `${x}.scale`,
+  /** Integers as real numbers again: `layers.0.scanIn.real`. */
+  real: (q: Ref): Ref => `${q}.real`,
+  /**
+   * The integers of a weight: `….weight.i8`, `….weight.i8-rows`, `….weight.i4-groups-of-64`. The scheme is part of the name
+   * because one weight may be read under two schemes.
+   */
+  integers: (w: Ref, { bits, per }: WeightScheme): Ref =>
+    `${w}.i${bits}${per === 'tensor' ? '' : per === 'row' ? '-rows' : `-groups-of-${per.group}`}`,
+  /** The scales of the integers of a matrix: `….weight.i8.wscale`. */
+  matrixScale: (q: Ref): Ref => `${q}.wscale`,
+  /** The weight or bias of a linear that writes or reads a rotated residual stream: `….weight.residual`. */
+  residual: (w: Ref): Ref => `${w}.residual`,
+  /** What a residual stream begins with, rotated at run time: `embedded.rotated`. */
+  rotated: (x: Ref): Ref => `${x}.rotated`,
+} as const;
