@@ -30,7 +30,7 @@ const rows = count('rows');
 /** Matrices of one size, each read once: enough that together they do not stay in a cache. */
 const COLD_BYTES = 160e6;
 
-/** @import { TensorType, Weights } from '../dist/graph.js' */
+/** @import { Weights } from '../dist/graph.js' */
 
 /** A plan of nothing but int8 products: tokens → rows of a small table → every matrix in turn. */
 function products(inputs, outputs) {
@@ -52,7 +52,7 @@ function products(inputs, outputs) {
   const weights = {
     has: ref => graph.weights.has(ref),
     read(ref) {
-      const { dtype, shape } = /** @type {TensorType} */ (graph.weights.get(ref));
+      const { dtype, shape } = /** @type {import('../dist/tensor.js').TensorType} */ (graph.weights.get(ref));
       const size = shape.reduce((a, b) => a * b, 1);
       const data =
         dtype === 'f32'
