@@ -9,8 +9,10 @@
 
 import type { Decode, Precision } from '../backends/cuda/abi.ts';
 import { type Cuda, type CudaExecutable, requireCuda } from '../backends/cuda/index.ts';
+
 import { sizeWords } from '../eval/report/words.ts';
 import type { Sequence, Turn } from '../executable.ts';
+
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE } from '../quant/recipes.ts';
 import { random } from '../text/random.ts';

@@ -91,5 +91,8 @@ const kernel =
 /** The values of states, copied. */
 const tensorsOf = (states: Readonly<Record<string, StateView>>): Readonly<Record<string, Tensor<'f32'>>> =>
   Object.fromEntries(
-    Object.entries(states).map(([key, { shape, data }]) => [key, { dtype: 'f32', shape, data: data.slice() }]),
+    Object.entries(states).map(([key, { shape, data }]) => [
+      key,
+      { dtype: 'f32', shape, data: data.slice() },
+    ]),
   );

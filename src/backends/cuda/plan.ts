@@ -54,7 +54,9 @@ export function openPlan(library: Library, program: Program, options: PlanOption
   const free = Array.from({ length: most }, (_, i) => most - 1 - i);
   const clear = (place: number) => running().setState(place, []);
   const read = (place: number, position: number): ReadonlyMap<Ref, Tensor<'f32'>> => {
-    const states = new Map([...graph.states].map(([ref, type]) => [ref, zeros('f32', shapeAt(type, position))]));
+    const states = new Map(
+      [...graph.states].map(([ref, type]) => [ref, zeros('f32', shapeAt(type, position))]),
+    );
     running().getState(place, nativeTensors(Object.fromEntries(states)));
     return states;
   };
@@ -65,7 +67,9 @@ export function openPlan(library: Library, program: Program, options: PlanOption
       running();
       const place = free.pop();
       if (place === undefined)
-        throw new Error(`open: all ${most} sequences of this plan are open; close one, or open the plan with the option sequences for more`);
+        throw new Error(
+          `open: all ${most} sequences of this plan are open; close one, or open the plan with the option sequences for more`,
+        );
       try {
         clear(place);
       } catch (error) {
@@ -81,7 +85,9 @@ export function openPlan(library: Library, program: Program, options: PlanOption
     write: (place, values) => running().setState(place, nativeTensors(Object.fromEntries(values))),
     feed(turns, { logits = 'all' }) {
       const which = queues ? 'last' : logits;
-      const rows = queues ? [] : turns.map(({ tokens }) => zeros('f32', [which === 'last' ? 1 : tokens.length, ...row]));
+      const rows = queues
+        ? []
+        : turns.map(({ tokens }) => zeros('f32', [which === 'last' ? 1 : tokens.length, ...row]));
       running().feed(
         turns.map(({ place, tokens }, i) => ({
           sequence: place,

@@ -1,4 +1,4 @@
-/** Bugs of layout and formula: the right numbers in the wrong place, and terms lost or misplaced. */
+/** Bugs of layout and formula: correct numbers in the wrong place, and terms that are lost or misplaced. */
 import { causalConv1d } from '../../ops/causal-conv1d.ts';
 import { dequantize } from '../../ops/dequantize.ts';
 import { dequantizeI4 } from '../../ops/dequantize-i4.ts';
@@ -15,7 +15,7 @@ import { slice } from '../../ops/slice.ts';
 import type { Tensor } from '../../tensor.ts';
 import { type Broken, inKernel, tolerated } from './row.ts';
 
-/** What is read where a matrix is taken to lie in memory column by column. */
+/** What a kernel reads that takes a matrix to lie in memory column by column. */
 function transposed<T extends Tensor>(matrix: T): T {
   const [rows, columns] = matrix.shape;
   const data = matrix.data.slice();

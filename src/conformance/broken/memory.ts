@@ -12,7 +12,7 @@ import { slice } from '../../ops/slice.ts';
 import { zeros } from '../../tensor.ts';
 import { type Broken, inKernel } from './row.ts';
 
-/** The float behind an array in its memory; 0 where the memory ends with it. */
+/** The float after an array in its memory; 0 where the memory ends there. */
 function behind({ buffer, byteOffset, length }: Float32Array): Float32Array {
   const end = byteOffset + 4 * length;
   return end + 4 <= buffer.byteLength ? new Float32Array(buffer, end, 1) : new Float32Array(1);

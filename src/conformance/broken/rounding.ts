@@ -15,7 +15,7 @@ const quantizing = (name: string, says: string, code: (x: number, scale: number)
       q.data[i] = code(x.data[i], scale.data[s === 1 ? 0 : Math.floor(i / n)]);
   });
 
-/** An int32 as int16 keeps its lower half. */
+/** An int32 that is stored as int16 keeps its lower half. */
 const toInt16 = (x: number): number => (x << 16) >> 16;
 const saturateInt16 = (x: number): number => Math.min(Math.max(x, -32768), 32767);
 

@@ -6,20 +6,20 @@ import type { AnyKernel } from '../../run.ts';
 import type { Signature, Tensor } from '../../tensor.ts';
 
 export interface Broken {
-  /** Of the kind `conv-flipped`. */
+  /** Its name, such as `conv-flipped`. */
   readonly name: string;
   /** What is wrong, in one sentence. */
   readonly says: string;
-  /** The op whose kernel is wrong; absent where it is many, or the whole executable. */
+  /** The op whose kernel is wrong. Absent where many are wrong, or the whole executable. */
   readonly op?: string;
-  /** Why the tolerant profile lets it pass, where it does: it is wrong by less than its bound. */
+  /** Why the tolerant profile does not find it, where it does not: its errors are below the bound. */
   readonly tolerated?: string;
   readonly backend: Backend;
 }
 
 type Signatures = Readonly<Record<string, Signature>>;
 
-/** The tensors of a call that are there, whatever the op. */
+/** The tensors of a call that are there. */
 export const tensorsOf = (named: Readonly<Record<string, Tensor | undefined>>): readonly Tensor[] =>
   Object.values(named).filter(tensor => tensor !== undefined);
 

@@ -14,7 +14,7 @@ interface Step {
   readonly b: number;
 }
 
-/** The scan with another step of h, another sum over n, or both; each as plain as it can be. */
+/** The scan with another step of h, another sum over n, or both, in the simplest form. */
 const scanning = (
   name: string,
   says: string,

@@ -1,4 +1,4 @@
-/** What edge cases are made of. */
+/** The parts of edge cases. */
 import type { AnyOp, Attrs, KeptStates } from '../../op.ts';
 import type { StateType } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
@@ -6,7 +6,7 @@ import { random } from '../../text/random.ts';
 import { type Form, keptAll } from '../forms.ts';
 import { attrsOf, type Choice, gauss, inputOf, stepsFor } from '../inputs.ts';
 
-/** An op, what is on edge, what that shows, and the call. */
+/** An op, the name of the edge, what the case shows, and its call. */
 export type Edge = readonly [
   op: AnyOp,
   what: string,
@@ -34,7 +34,7 @@ export const both = (values: readonly number[]): number[] => values.flatMap(x =>
 const FLOAT = new Float32Array(1);
 const BITS = new Int32Array(FLOAT.buffer);
 
-/** The f32 `steps` places further from zero than x. */
+/** The f32 that is `steps` values further from zero than x. */
 export function beside(x: number, steps: number): number {
   FLOAT[0] = x;
   BITS[0] += steps;
@@ -44,14 +44,14 @@ export function beside(x: number, steps: number): number {
 export const around = (x: number): number[] =>
   [-2, -1, 0, 1, 2].map(steps => beside(x, steps)).filter(value => !Number.isNaN(value));
 
-/** f32 of every exponent and both signs, with changing mantissas; no NaN. */
+/** f32 values of every exponent and both signs, with changing mantissas, without NaN. */
 export function everyExponent(count: number): Float32Array {
   const step = Math.floor(2 ** 32 / count) | 1;
   const bits = Uint32Array.from({ length: count }, (_, i) => Math.imul(i, step));
   return new Float32Array(bits.buffer).map(x => (Number.isNaN(x) ? 0 : x));
 }
 
-/** Large, and yet so small that no product of the ops overflows to an infinity that meets its opposite. */
+/** As large as can be without two opposite infinities meeting in a sum. */
 const LARGE = 1e9;
 
 function extreme(next: () => number): number {
@@ -60,7 +60,7 @@ function extreme(next: () => number): number {
   return gauss(next) * [1e-41, LARGE, 20, 50, 1][Math.floor(5 * next())];
 }
 
-/** By input: where zero or a sign makes no sense. */
+/** Inputs that cannot be zero or negative. */
 const positive = (next: () => number): number => Math.abs(extreme(next)) || 1;
 const SIGNS: Readonly<Record<string, (next: () => number) => number>> = {
   scale: positive,
@@ -71,7 +71,7 @@ const SIGNS: Readonly<Record<string, (next: () => number) => number>> = {
   A: next => -Math.abs(extreme(next)),
 };
 
-/** Inputs of all sizes that f32 has, infinities apart. */
+/** Inputs of all magnitudes of f32, without infinities. */
 export function extremeCall({ op, dtype }: Form, choice: Choice): ReturnType<Edge[3]> {
   const inputs = Object.keys({ ...op.inputs, ...op.states }).map((key, i) => [
     key,

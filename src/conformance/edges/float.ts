@@ -26,7 +26,7 @@ interface Scan {
 }
 const D = 5;
 const N = 16;
-/** A scan whose dt and A are drawn from these intervals. `positive`: nothing that could cancel an infinity. */
+/** A scan whose dt and A are drawn from these intervals. `positive`: no term can cancel an infinity. */
 function scan({ l = 6, dt, A, sign, z }: Scan): ReturnType<Edge[3]> {
   const values = (seed: number, size: number) => {
     const drawn = noise(seed, size);
@@ -46,7 +46,7 @@ function scan({ l = 6, dt, A, sign, z }: Scan): ReturnType<Edge[3]> {
   };
 }
 
-/** A decay for every f32 as its exponent: u is 0, so that the state shows it alone. */
+/** Decays whose exponents run through f32. u is 0, so that the state shows the decay alone. */
 function everyDecay(): ReturnType<Edge[3]> {
   const d = 1 << 12;
   const ones = (...shape: number[]) => f32(new Float32Array(shape.reduce((a, b) => a * b)).fill(1), ...shape);

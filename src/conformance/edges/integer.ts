@@ -1,4 +1,4 @@
-/** The edges of the ops that make integers and those that read them. */
+/** The edges of the ops that make integers and of those that read them. */
 import { ops } from '../../ops/index.ts';
 import { random } from '../../text/random.ts';
 import { around, both, type Edge, f32, i8, times } from './edge.ts';
@@ -6,13 +6,13 @@ import { around, both, type Edge, f32, i8, times } from './edge.ts';
 const { quantize, dequantize, absmaxScale, linearI8, embedding, embeddingI8 } = ops;
 const f = Math.fround;
 
-/** −130.5 … 130.5: where x / scale is half-way between two integers, saturation on both sides included. */
+/** −130.5 … 130.5: quotients half-way between two integers, with saturation on both sides. */
 const HALVES = times(262, i => i - 130.5);
 
-/** Some where x / s is exact, and some where it rounds. */
+/** Scales for which x / s is exact, and scales for which it is rounded. */
 const SCALES = [1, 1 / 64, 3, 0.013, 0.1, f(1 / 127), f(1e-5 / 127), ...times(13, i => f(0.001 * (i + 1.7)))];
 
-/** A x for each half and scale such that x / s and x · (1 / s) round to different integers, where there is one. */
+/** For each half and scale an x for which x / s and x · (1 / s) round to different integers, where there is one. */
 function whereReciprocalsErr(): [x: number, scale: number][] {
   const next = random(11);
   return times(4000, () => f(next() / 50)).flatMap(scale => {
@@ -32,14 +32,14 @@ function weightsFor(target: number, size: number): number[] {
   row[size - 1] = sign * (rest % 127);
   return row;
 }
-/** Sums that f32 does not have: ties, and one beside each. */
+/** Sums that f32 cannot hold: ties, and the values next to them. */
 const INEXACT = both([
   ...[1, 2, 3, 5, 7].map(more => 2 ** 24 + more),
   ...[2, 3, 5, 6, 10].map(more => 2 ** 25 + more),
   ...[4, 12, 13, 11].map(more => 2 ** 26 + more),
 ]);
 
-/** The same row of x at each scale. */
+/** The same row of x with each of the scales. */
 const atEach = (scales: readonly number[], x: readonly number[]) => {
   const rows = scales.flatMap(() => x);
   return { inputs: { x: f32(rows, scales.length, x.length), scale: f32(scales, scales.length) } };

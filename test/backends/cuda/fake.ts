@@ -14,12 +14,14 @@ import {
 } from '../../../src/backends/cuda/abi.ts';
 import type { NativeAttribute, NativeTensor, NativeTurn } from '../../../src/backends/cuda/functions.ts';
 import { type Library, loadLibrary } from '../../../src/backends/cuda/library.ts';
+
 import type { Executable, Sequence } from '../../../src/executable.ts';
 import { inferTypes, weightsOf } from '../../../src/graph.ts';
 import { type AnyOp, bind, resultsOf } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
 import { graphFromJson } from '../../../src/plan/graph-json.ts';
 import { interpret } from '../../../src/run.ts';
+
 import { type DType, type Tensor, tensor } from '../../../src/tensor.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: what C functions take
@@ -82,7 +84,7 @@ export function fakeKoffi(answers: Answers = {}, calls: Call[] = []): () => unkn
       out[0] = {
         executable,
         places: Array.from({ length: sequences }, () => executable.open()),
-        vocabulary: inferTypes(graph).get(graph.result)!.shape[1] as number,
+        vocabulary: inferTypes({ graph, weights }).get(graph.result)!.shape[1] as number,
         decode: decode === DECODES.best ? DECODES.graph : decode,
       } satisfies Opened;
       return STATUS.OK;

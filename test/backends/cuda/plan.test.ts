@@ -11,12 +11,13 @@ import { type CudaExecutable, openPlan } from '../../../src/backends/cuda/plan.t
 import { nativeTensors } from '../../../src/backends/cuda/tensors.ts';
 import { reportOf, table } from '../../../src/cli/bench-cuda.ts';
 import { conformance } from '../../../src/conformance/suite.ts';
-import type { Sequence } from '../../../src/executable.ts';
+import type { Sequence, State } from '../../../src/executable.ts';
 import { graphToJson } from '../../../src/plan/graph-json.ts';
 import { calibrate } from '../../../src/quant/calibrate.ts';
 import { savePlan } from '../../../src/quant/checkpoint.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { interpret } from '../../../src/run.ts';
+
 import { answer, complaint, printed, workFolder } from '../../cli/run.ts';
 import { toyFiles, writeFolder } from '../../cli/toy.ts';
 import { planOfToy, sameBits, statsOfToy, toy } from '../../toy.ts';
