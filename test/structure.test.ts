@@ -92,7 +92,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   assembly: 'backends',
   pages: 'arithmetic ops model quant backends open eval web',
   scripts: 'golden',
-  bench: '',
+  bench: 'scripts',
 };
 
 function wrongDirection(source: Source): string[] {

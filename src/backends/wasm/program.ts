@@ -20,7 +20,7 @@ import { type Packing, vector } from './pack.ts';
 import { type StateLayout, stateLayout } from './state-layout.ts';
 import { BASE, type TileFormat } from './variants.ts';
 
-/** What is to be run, and the types of all names. */
+/** What is to be run, and the types of all values and constants. */
 export interface Subgraph {
   readonly nodes: readonly Node[];
   readonly inputs: readonly Ref[];
