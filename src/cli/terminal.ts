@@ -12,8 +12,6 @@ import { EMBEDDED_MODEL } from '../open/node.ts';
 import { recipe, recipes } from '../quant/recipes.ts';
 import { parseRecipe, type Recipe } from '../quant/scheme.ts';
 
-export { sizeWords as bytes } from '../eval/report/words.ts';
-
 /** Wrong usage: exit code 2. Everything else that fails: 1. */
 export class UsageError extends Error {}
 

@@ -1,10 +1,4 @@
-/**
- * Pieces of SVG as strings. All text is escaped here and nowhere else.
- *
- * Why by hand, and not with Observable Plot, which web/ uses: four of the eight pictures were drawn with it, as good as these but for
- * their labels, and their files had 496 lines before and after. It has no labels that avoid each other and no scale with a place for
- * zero below a logarithm; a document for Node comes on top (70 lines, or a package), and 7 MB of packages on the 14 that are installed.
- */
+/** Pieces of SVG as strings. All text is escaped here and nowhere else. */
 import { escapeXml } from '../../formats/xml.ts';
 
 export type Attributes = Readonly<Record<string, string | number | undefined>>;
