@@ -1,6 +1,11 @@
-// The wasm tests, the conformance suite, and the hashes of logits, under other releases of Node, whose engines compile WebAssembly otherwise.
-// Each comes from npm, as a package of one binary, and goes away again. Usage: node scripts/nodes.mjs [major …]
-// The last line is `N passed, N failed`; exits with 1 on any failure, and where nothing ran.
+/**
+ * The wasm tests, the conformance suite, and the bits of every recipe (golden/hashes.json) under other releases of Node, whose
+ * engines compile WebAssembly otherwise. Each comes from npm, as a package of one binary, and goes away again.
+ *
+ *   node scripts/nodes.mjs [major …]
+ *
+ * The last line is `N passed, N failed`; exits with 1 on any failure, and where nothing ran.
+ */
 import { exec, execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,9 +22,7 @@ const TESTS = [
   'test/backends/wasm/threads.test.ts',
   'test/cli/doctor.test.ts',
 ];
-const RECIPES = ['fp32', 'quamba', 'quamba-int8-head'];
 const THREADS = ['1', '2'];
-const GENERATE = '--tokens 510,1543,3081 --max-tokens 12 --temperature 0'.split(' ');
 
 const windows = process.platform === 'win32';
 const PACKAGE = `node-${windows ? 'win' : process.platform}-${process.arch}`;
@@ -33,25 +36,22 @@ const current = process.versions.node.split('.')[0];
 const others = asked.length > 0 ? asked : MAJORS.filter(major => major !== current);
 
 const total = { passed: 0, failed: 0 };
-const add = ({ passed, failed }) => {
-  total.passed += passed;
-  total.failed += failed;
-};
 
-const nodes = [{ name: `node ${process.version} (this one)`, binary: process.execPath }];
 for (const major of others) {
   const binary = await fetched(major);
   if (!binary) continue;
-  const node = { name: `node ${(await run(binary, '--version')).stdout.trim()}`, binary };
-  const found = await tested(node, major);
-  console.log(`${node.name} · ${await kernels(node)} · ${say(found)}`);
-  add(found);
-  const judged = await conformed(node);
-  console.log(`${node.name} · conformance · ${say(judged)}`);
-  add(judged);
-  nodes.push(node);
+  const name = `node ${(await run(binary, '--version')).stdout.trim()}`;
+  console.log(`${name} · ${await kernels(binary)}`);
+  for (const [what, counted] of [
+    ['tests', await tested(binary, major)],
+    ['conformance', await conformed(binary)],
+    ...(await hashed(binary)),
+  ]) {
+    console.log(`${name} · ${what} · ${say(counted)}`);
+    total.passed += counted.passed;
+    total.failed += counted.failed;
+  }
 }
-for (const recipe of nodes.length > 1 ? RECIPES : []) add(await compared(recipe));
 console.log(say(total));
 process.exit(total.passed > 0 && total.failed === 0 ? 0 : 1);
 
@@ -75,7 +75,7 @@ async function fetched(major) {
 }
 
 /** What the tests find under a Node. No report, as where vitest itself does not run there, is a failure. */
-async function tested({ binary }, major) {
+async function tested(binary, major) {
   const report = join(work, `${major}.json`);
   const options = ['--reporter=dot', '--reporter=json', `--outputFile.json=${report}`];
   const { stdout, stderr } = await run(binary, 'node_modules/vitest/vitest.mjs', 'run', ...TESTS, ...options);
@@ -86,7 +86,7 @@ async function tested({ binary }, major) {
 }
 
 /** What the whole conformance suite says of the kernels that a Node chooses. */
-async function conformed({ binary }) {
+async function conformed(binary) {
   const { stdout, stderr } = await run(binary, 'dist/cli/main.js', 'conform', '--backend', 'wasm', '--json');
   const report = parsed(stdout);
   if (report?.ok) return { passed: report.passed, failed: 0 };
@@ -95,7 +95,7 @@ async function conformed({ binary }) {
 }
 
 /** The kernels that a Node's doctor chose, and why it did not choose others, whose tests then do not run. */
-async function kernels({ binary }) {
+async function kernels(binary) {
   const { stdout } = await run(binary, 'dist/cli/main.js', 'doctor', '--json');
   const { kernels } = parsed(stdout) ?? {};
   if (!kernels) return 'doctor gave no answer';
@@ -105,29 +105,19 @@ async function kernels({ binary }) {
   return [`${kernels.chosen ?? 'no'} kernels`, ...left].join(' · ');
 }
 
-/** Every Node, on every number of threads, against the reference on this one. */
-async function compared(recipe) {
-  const expected = await hash(nodes[0], recipe, 'reference', '1');
-  const found = { passed: 0, failed: 0 };
-  for (const node of nodes)
-    for (const threads of THREADS) {
-      const actual = await hash(node, recipe, 'wasm', threads);
-      const same = actual !== undefined && actual === expected;
-      found[same ? 'passed' : 'failed']++;
-      if (!same)
-        console.log(
-          `${recipe} · ${node.name} with --threads ${threads}: logitsHash ${actual}; expected ${expected}`,
-        );
-    }
-  console.log(`${recipe} · logitsHash ${expected?.slice(0, 12)} · ${say(found)}`);
+/** The bits of every recipe, for each number of threads. */
+async function hashed(binary) {
+  const found = [];
+  for (const threads of THREADS) {
+    const { stdout, stderr } = await run(binary, 'scripts/hashes.mjs', '--threads', threads);
+    const [, passed, failed] = /^(\d+) passed, (\d+) failed$/m.exec(stdout) ?? ['', '0', '1'];
+    if (failed !== '0') console.error(`${stdout}${stderr}`.trim());
+    found.push([
+      `golden/hashes.json, --threads ${threads}`,
+      { passed: Number(passed), failed: Number(failed) },
+    ]);
+  }
   return found;
-}
-
-async function hash({ binary }, recipe, backend, threads) {
-  const options = ['--recipe', recipe, '--backend', backend, '--threads', threads, '--json'];
-  const { stdout, stderr } = await run(binary, 'dist/cli/main.js', 'generate', ...GENERATE, ...options);
-  if (stderr) console.error(stderr.trim());
-  return parsed(stdout)?.logitsHash;
 }
 
 /** What a program prints, however it ends. */

@@ -1,5 +1,5 @@
 /**
- * The logits of every recipe in Firefox and in WebKitGTK, where they are installed, against Node's, bit by bit, on one thread and
+ * The logits of every recipe in Firefox and in WebKitGTK, where they are installed, against golden/hashes.json, on one thread and
  * on two. No driver is needed: a page computes the hashes and tells them to the server that it came from. Chromium has tests of its
  * own (npm run test:web).
  *
@@ -9,19 +9,18 @@
  * libwebkit2gtk-4.1-0, xvfb). The last line is `N passed, N failed`; what is not there is named as skipped.
  */
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { delimiter, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { EMBEDDED_MODEL, load, openFloatModel, openFolder, recipes } from '../dist/index.js';
-import { needsCalibration } from '../dist/quant/calibrate.js';
+import { EMBEDDED_MODEL } from '../dist/index.js';
+import { known } from '../golden/hashes.mjs';
 
-const POSITIONS = 64;
-const TEXT = 'The old man looked out of the window and saw a ship upon the sea. '.repeat(8);
-/** For all recipes together, in milliseconds. */
-const PATIENCE = 600_000;
+/** Those that a page can make of the files that come with the model. */
+const RECIPES = Object.keys(known.logits).filter(recipe => !known.calibrated.includes(recipe));
+/** How long a browser may say nothing, in milliseconds. */
+const TIMEOUT = 600_000;
 const HEADERS = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Embedder-Policy': 'require-corp',
@@ -65,27 +64,9 @@ const present = BROWSERS.filter(({ name, skipped }) => {
   if (skipped) console.log(`${name} · skipped: ${skipped}`);
   return !skipped;
 });
-const expected = present.length > 0 ? await hashes() : new Map();
 for (const browser of present) await judge(browser);
 console.log(`${total.passed} passed, ${total.failed} failed`);
 process.exit(total.failed === 0 ? 0 : 1);
-
-/** By recipe, of those that a page can make of the files that come with the model. */
-async function hashes() {
-  const files = readdirSync(EMBEDDED_MODEL);
-  const { program, close } = openFloatModel(openFolder(EMBEDDED_MODEL));
-  const found = new Map();
-  for (const [recipe, scheme] of Object.entries(recipes)) {
-    if (needsCalibration(program, scheme) && !files.includes(`stats.${recipe}.safetensors`)) continue;
-    const model = await load(undefined, { recipe });
-    const { data } = model.session().feed(model.tokenizer.encode(TEXT).subarray(0, POSITIONS));
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    found.set(recipe, createHash('sha256').update(bytes).digest('hex'));
-    model.dispose();
-  }
-  close();
-  return found;
-}
 
 async function judge({ name, command }) {
   let finish;
@@ -98,7 +79,7 @@ async function judge({ name, command }) {
     const { pathname } = new URL(request.url, 'http://localhost');
     if (pathname === '/asked')
       return void response.end(
-        JSON.stringify({ recipes: [...expected.keys()], text: TEXT, positions: POSITIONS }),
+        JSON.stringify({ recipes: RECIPES, text: known.text, positions: known.positions }),
       );
     const mount = Object.keys(FOLDERS).find(path => pathname.startsWith(path));
     const file = join(FOLDERS[mount], pathname === '/' ? 'index.html' : pathname.slice(mount.length));
@@ -114,8 +95,9 @@ async function judge({ name, command }) {
   const reported = async (request, response) => {
     const answer = await new Response(request).json();
     response.end();
-    if ('done' in answer || 'error' in answer) finish(answer);
-    else answers.push(answer);
+    if ('done' in answer || 'error' in answer) return finish(answer);
+    answers.push(answer);
+    timer.refresh();
   };
   await new Promise(listening => server.listen(0, '127.0.0.1', listening));
   const profile = mkdtempSync(join(tmpdir(), 'quamba-browser-'));
@@ -123,7 +105,7 @@ async function judge({ name, command }) {
   // A group of its own, so that what the browser starts ends with it.
   const child = spawn(program, given, { stdio: 'ignore', detached: true });
   child.on('error', error => finish({ error: error.message }));
-  const timer = setTimeout(() => finish({ error: `no answer for ${PATIENCE / 1000} s` }), PATIENCE);
+  const timer = setTimeout(() => finish({ error: `no answer for ${TIMEOUT / 1000} s` }), TIMEOUT);
   const end = await finished;
   clearTimeout(timer);
   try {
@@ -139,9 +121,9 @@ async function judge({ name, command }) {
     total.failed++;
     console.log(`${name} · failed: ${end.error}`);
   } else console.log(`${name} · ${end.done}`);
-  for (const recipe of expected.keys()) {
+  for (const recipe of RECIPES) {
     const mine = answers.filter(answer => answer.recipe === recipe);
-    const isSame = mine.length === 2 && mine.every(({ hash }) => hash === expected.get(recipe));
+    const isSame = mine.length === 2 && mine.every(({ hash }) => hash === known.logits[recipe]);
     total[isSame ? 'passed' : 'failed']++;
     const ran = mine.map(({ got, kernels }) => `${kernels}, ${got} ${got === 1 ? 'thread' : 'threads'}`);
     console.log(

@@ -28,6 +28,7 @@ export { type RecipeName, recipe, recipes } from './quant/recipes.ts';
 export { parseRecipe, type Recipe } from './quant/scheme.ts';
 export type { Stats } from './quant/stats.ts';
 export { interpret, run } from './run.ts';
+export { type Places, type PlaceTurn, sequences } from './sequences.ts';
 export type { Session } from './session.ts';
 export { type DType, type Tensor, tensor, zeros } from './tensor.ts';
 export { type GenerateOptions, generate } from './text/generate.ts';

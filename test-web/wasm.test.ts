@@ -1,11 +1,10 @@
 /**
- * The wasm backend in a page of a real browser: the bits of Node's reference, with and without threads, and nothing left
+ * The wasm backend in a page of a real browser: the bits of golden/hashes.json, with and without threads, and nothing left
  * running. The browser loads dist, as it comes, without a bundler.
  */
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { load } from '../src/open/node.ts';
-import { bytesOf, hasher } from '../src/plan/identity.ts';
+import { known } from '../golden/hashes.mjs';
 import type { ExecutableInfo } from '../src/executable.ts';
 import { launch, missing, visit } from './browser.ts';
 import { ISOLATED, serve } from './serve.ts';
@@ -18,18 +17,12 @@ const SERVED = [
   'test-web/wasm',
 ];
 const RECIPES = ['quamba', 'quamba-int8-head'];
-const TEXT =
-  'The old man looked out of the window and saw a group of young men standing by, and a little girl, who had gathered';
 const FIRST_CUT = 17;
 
 /** What wasm/page.js answers. */
 interface Started {
   readonly backend: string;
   readonly about: ExecutableInfo;
-}
-interface Written {
-  readonly tokens: number[];
-  readonly bits: string;
 }
 
 describe.skipIf(missing)(`in a page of Chromium${missing}`, () => {
@@ -51,32 +44,21 @@ describe.skipIf(missing)(`in a page of Chromium${missing}`, () => {
   const call = <T>(page: Page, name: string, ...args: readonly unknown[]): Promise<T> =>
     page.evaluate(`${name}(${args.map(arg => JSON.stringify(arg))})`);
 
-  const expected = new Map<string, Written>();
-  beforeAll(async () => {
-    for (const recipe of RECIPES) {
-      const model = await load(undefined, { recipe, backend: 'reference' });
-      const tokens = [...model.tokenizer.encode(TEXT)];
-      const hash = hasher();
-      hash.update(bytesOf(model.session().feed(tokens)));
-      expected.set(recipe, { tokens, bits: hash.hex() });
-      model.dispose();
-    }
-  });
-
   it.for([
     ['1 thread', 1, ISOLATED, 1],
     ['3 threads', 3, ISOLATED, 3],
     ['1 thread of the 3 that were asked for, where memory cannot be shared', 3, {}, 1],
-  ] as const)('has the bits of Node’s reference on %s', ([, asked, headers, threads], { annotate }) =>
+  ] as const)('has the bits of golden/hashes.json on %s', ([, asked, headers, threads], { annotate }) =>
     inPage(headers, async page => {
       expect(await page.evaluate('crossOriginIsolated')).toBe(headers === ISOLATED);
-      for (const [recipe, written] of expected) {
+      for (const recipe of RECIPES) {
         const { backend, about } = await call<Started>(page, 'start', recipe, asked);
         expect({ backend, threads: about.threads }).toEqual({ backend: 'wasm', threads });
         expect(about.kernels).toMatch(/^(?:relaxed-)?simd$/);
         await annotate(`Chromium ${browser.version()} runs ${recipe} with ${about.kernels}`);
         expect(page.workers().length).toBe(threads - 1);
-        expect(await call<Written>(page, 'write', TEXT, FIRST_CUT), recipe).toEqual(written);
+        const bits = await call<string>(page, 'write', known.text, known.positions, FIRST_CUT);
+        expect(bits, recipe).toBe(known.logits[recipe]);
         await call(page, 'stop');
         await expect.poll(() => page.workers().length).toBe(0);
       }

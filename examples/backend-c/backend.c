@@ -105,11 +105,11 @@ static float silu(float x) {
     return c / (1.0f + expf(-c));
 }
 
-/* y[t, c] = silu(sum over j of w[c, j] * x[t - (k-1) + j, c] + b[c]); the state is the last k-1 inputs, oldest first */
+/* y[t, c] = silu(sum over j of w[c, j] * x[t - (k-1) + j, c] + b[c]); the state `past` is the last k-1 inputs, oldest first */
 static const char *causal_conv1d(const Call *call) {
-    const Tensor *x = input(call, "x"), *w = input(call, "w"), *b = input(call, "b"), *before = input(call, "state");
+    const Tensor *x = input(call, "x"), *w = input(call, "w"), *b = input(call, "b"), *before = input(call, "past");
     const float *xs = x->data, *ws = w->data;
-    float *y = output(call, "y"), *after = output(call, "state");
+    float *y = output(call, "y"), *after = output(call, "past");
     long l = x->shape[0], d = x->shape[1], past = w->shape[1] - 1;
     bool activate = text_attr_is(call, "activation", "silu");
     float *window = malloc((size_t)(past + l) * sizeof *window); /* of one channel: its state, then its inputs */

@@ -64,22 +64,19 @@ def rms_norm(attrs, x, w=None):
     return {"y": x * r if w is None else x * r * w}
 
 
-def causal_conv1d(attrs, x, w, b=None, state=None):
-    """y[t, c] = silu(sum over j of w[c, j] * x[t - (k-1) + j, c] + b[c]). The state: the last k-1 inputs, oldest first."""
-    past = w.shape[1] - 1
-    before = np.zeros((past, x.shape[1]), F32) if state is None else state.T
-    window = np.concatenate([before, x])
-    y = sum(window[j : j + len(x)] * w[:, j] for j in range(past + 1))
+def causal_conv1d(attrs, x, w, past, b=None):
+    """y[t, c] = silu(sum over j of w[c, j] * x[t - (k-1) + j, c] + b[c]). The state past: the last k-1 inputs, oldest first."""
+    window = np.concatenate([past.T, x])
+    y = sum(window[j : j + len(x)] * w[:, j] for j in range(w.shape[1]))
     if b is not None:
         y = y + b
     if attrs["activation"] == "silu":
         y = swish(y)
-    return {"y": y, "state": window[len(window) - past :].T}
+    return {"y": y, "past": window[len(x) :].T}
 
 
-def selective_scan(attrs, u, dt, A, B, C, D=None, z=None, state=None):
+def selective_scan(attrs, u, dt, A, B, C, h, D=None, z=None):
     """h = exp(dt*A) * h + (dt*u) B; y = (sum over n of C*h + D*u) * silu(z)."""
-    h = np.zeros(A.shape, F32) if state is None else state.copy()
     y = np.empty_like(u)
     for t in range(len(u)):
         h = np.exp(dt[t, :, None] * A) * h + (dt[t] * u[t])[:, None] * B[t]
@@ -88,7 +85,7 @@ def selective_scan(attrs, u, dt, A, B, C, D=None, z=None, state=None):
         y = y + D * u
     if z is not None:
         y = y * swish(z)
-    return {"y": y, "state": h}
+    return {"y": y, "h": h}
 
 
 # ---- the table ---------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // What anyone's page would do: fetches a model's files, opens it, feeds it. ../wasm.test.ts calls the three functions.
 import { folderOf } from '/dist/formats/bytes.js';
-import { bytesOf, hasher } from '/dist/identity.js';
-import { openModel } from '/dist/open-model.js';
+import { openModel } from '/dist/open/model.js';
+import { bytesOf, hasher } from '/dist/plan/identity.js';
 
 const FOLDER = '/models/mamba-books-15m';
 const FILES = [
@@ -23,13 +23,14 @@ globalThis.start = async (recipe, threads) => {
   return { backend: model.backend, about: { ...model.executable.about } };
 };
 
-globalThis.write = (text, firstCut) => {
+/** The hash of the logits of a text's first tokens, which are fed in two parts. */
+globalThis.write = (text, positions, firstCut) => {
   const session = model.session();
-  const tokens = [...model.tokenizer.encode(text)];
+  const tokens = model.tokenizer.encode(text).slice(0, positions);
   const hash = hasher();
-  for (const cut of [tokens.slice(0, firstCut), tokens.slice(firstCut)])
-    hash.update(bytesOf(session.feed(cut)));
-  return { tokens, bits: hash.hex() };
+  for (const part of [tokens.slice(0, firstCut), tokens.slice(firstCut)])
+    hash.update(bytesOf(session.feed(part)));
+  return hash.hex();
 };
 
 globalThis.stop = () => model.dispose();

@@ -1,14 +1,9 @@
 /** Every planted bug is caught, and by the cases that docs/planted-bugs.md names. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { broken, brokenBackends } from '../../src/conformance/broken/index.ts';
-import type { Case, Profile } from '../../src/conformance/case.ts';
-import { goldens } from '../../src/conformance/goldens.ts';
-import { conformance } from '../../src/conformance/suite.ts';
-
-const { isSought } = (await import(new URL('../../scripts/planted-bugs-page.mjs', import.meta.url).href)) as {
-  isSought(op: string | undefined, one: Case): boolean;
-};
+import { type Broken, broken, brokenBackends } from '../../src/conformance/broken/index.ts';
+import type { Profile } from '../../src/conformance/case.ts';
+import { casesOf, isSought } from './planted-bugs.ts';
 
 const page = readFileSync(new URL('../../docs/planted-bugs.md', import.meta.url), 'utf8');
 /** By the bug's name: what is wrong, and its cells of the two profiles. */
@@ -20,11 +15,8 @@ const rows = new Map(
 const addressesIn = (cell: string): string[] =>
   [...cell.matchAll(/`([^`]+)`/g)].map(([, address]) => address);
 
-const casesOf = (name: string, profile: Profile) =>
-  conformance(broken(name), { profile, goldens: goldens(), threads: [1, 2] });
-
-function outcomes(name: string, profile: Profile, addresses: readonly string[]): readonly string[] {
-  const cases = new Map(casesOf(name, profile).map(one => [one.address, one]));
+function outcomes(row: Broken, profile: Profile, addresses: readonly string[]): readonly string[] {
+  const cases = new Map(casesOf(row, profile).map(one => [one.address, one]));
   return addresses.map(address => `${address}: ${cases.get(address)?.run().outcome}`);
 }
 const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
@@ -39,34 +31,33 @@ describe('docs/planted-bugs.md', () => {
   });
 
   it('counts the cases that there are', () => {
-    for (const { name, op } of brokenBackends) {
-      const sought = casesOf(name, 'exact').filter(one => isSought(op, one)).length;
-      const said = rows.get(name)!;
+    for (const row of brokenBackends) {
+      const sought = casesOf(row, 'exact').filter(one => isSought(row, one)).length;
+      const said = rows.get(row.name)!;
       for (const cell of [said.exact, said.tolerant])
-        expect(/^(?:passes|\d+ of) (\d+):/.exec(cell)?.[1], name).toBe(String(sought));
+        expect(/^(?:passes|\d+ of) (\d+):/.exec(cell)?.[1], row.name).toBe(String(sought));
     }
   });
 
-  it.each(brokenBackends.map(({ name }) => name))('%s is caught in exact by what is named', name => {
-    const addresses = addressesIn(rows.get(name)!.exact);
+  it.each(brokenBackends)('$name is caught in exact by what is named', row => {
+    const addresses = addressesIn(rows.get(row.name)!.exact);
     expect(addresses).not.toEqual([]);
-    expect(outcomes(name, 'exact', addresses)).toEqual(failing(addresses));
+    expect(outcomes(row, 'exact', addresses)).toEqual(failing(addresses));
   });
 
-  it.each(brokenBackends.flatMap(row => (row.tolerated ? [] : row.name)))(
-    '%s is caught in tolerant by what is named',
-    name => {
-      const addresses = addressesIn(rows.get(name)!.tolerant);
+  it.each(brokenBackends.filter(row => !row.tolerated))(
+    '$name is caught in tolerant by what is named',
+    row => {
+      const addresses = addressesIn(rows.get(row.name)!.tolerant);
       expect(addresses).not.toEqual([]);
-      expect(outcomes(name, 'tolerant', addresses)).toEqual(failing(addresses));
+      expect(outcomes(row, 'tolerant', addresses)).toEqual(failing(addresses));
     },
   );
 
-  it.each(
-    brokenBackends.flatMap(({ name, op, tolerated }) => (tolerated ? [[name, tolerated, op] as const] : [])),
-  )('%s is within its bounds: %s', (name, reason, op) => {
-    expect(rows.get(name)!.tolerant).toMatch(new RegExp(`^passes \\d+: ${escaped(reason)}$`));
-    const cases = casesOf(name, 'tolerant').filter(
+  it.each(brokenBackends.filter(row => row.tolerated))('$name is within its bounds: $tolerated', row => {
+    const { name, op, tolerated } = row;
+    expect(rows.get(name)!.tolerant).toMatch(new RegExp(`^passes \\d+: ${escaped(tolerated!)}$`));
+    const cases = casesOf(row, 'tolerant').filter(
       ({ address, quick }) => quick && address.startsWith(op ? `op/${op}/` : 'op/'),
     );
     const verdicts = cases.map(({ address, run }) => `${address}: ${run().outcome}`);

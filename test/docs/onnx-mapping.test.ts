@@ -252,7 +252,7 @@ function oursAsAttention(attention: Attention): Result {
     for (let q = 0; q < qHeads; q++) {
       const head = Math.floor((q * kvHeads) / qHeads);
       const row = b * kvHeads + head;
-      let state = f32(past ? transpose(part(past, row, dk * dv), dk, dv) : new Float32Array(dk * dv), dv, dk);
+      let h = f32(past ? transpose(part(past, row, dk * dv), dk, dv) : new Float32Array(dk * dv), dv, dk);
       for (let t = b * tokens; t < (b + 1) * tokens; t++) {
         const g = new Float32Array(dk);
         if (decay?.length === batch * tokens * kvHeads) g.fill(decay[t * kvHeads + head]);
@@ -263,15 +263,15 @@ function oursAsAttention(attention: Attention): Result {
           A: f32(concat(Array.from({ length: dv }, () => g)), dv, dk),
           B: f32(part(key, t * kvHeads + head, dk), 1, dk),
           C: f32(part(query, t * qHeads + q, dk), 1, dk),
-          h: state,
+          h,
         });
-        state = result.h;
+        h = result.h;
         output.set(
           result.y.data.map(y => f(scale * y)),
           (t * qHeads + q) * dv,
         );
       }
-      states.set(transpose(state.data, dv, dk), row * dk * dv);
+      states.set(transpose(h.data, dv, dk), row * dk * dv);
     }
   return { output, state: states };
 }
@@ -317,13 +317,13 @@ describe('LinearAttention without delta is selective-scan', () => {
   it('linear needs one call for a whole sequence: dt = 1, A = 0', () => {
     const [tokens, dk, dv] = [6, 4, 3];
     const attention = make({ shape: [1, tokens, 1, 1, dk, dv], scale: 1 });
-    const { y, h: state } = selectiveScan({
+    const { y, h } = selectiveScan({
       u: f32(attention.value, tokens, dv),
       dt: f32(new Float32Array(tokens * dv).fill(1), tokens, dv),
       A: f32(new Float32Array(dv * dk), dv, dk),
       B: f32(attention.key, tokens, dk),
       C: f32(attention.query, tokens, dk),
     });
-    agree({ output: y.data, state: transpose(state.data, dv, dk) }, onnxAttention(attention));
+    agree({ output: y.data, state: transpose(h.data, dv, dk) }, onnxAttention(attention));
   });
 });

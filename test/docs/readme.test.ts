@@ -74,8 +74,14 @@ it('every file that it links to exists', () => {
   expect(links.filter(path => !existsSync(join(root, path)))).toEqual([]);
 });
 
-it('its table of recipes has the rows of the table', () => {
-  const [, section] = /^## Recipes\n([\s\S]*?)^## /m.exec(readme) ?? [];
-  const rows = [...section.matchAll(/^\| *`?([a-z][\w-]*)`? *\|/gm)].map(([, name]) => name);
-  expect(rows.filter(name => name !== 'recipe')).toEqual(Object.keys(recipes));
+it('its table of recipes has rows of the table, and docs/recipes.md has all of them', () => {
+  const rowsOf = (text: string, section: RegExp) =>
+    [...(section.exec(text)?.[1] ?? '').matchAll(/^\| *`?([a-z][\w-]*)`? *\|/gm)]
+      .map(([, name]) => name)
+      .filter(name => name !== 'recipe');
+  const few = rowsOf(readme, /^## Recipes\n([\s\S]*?)^## /m);
+  expect(few).toHaveLength(5);
+  expect(Object.keys(recipes)).toEqual(expect.arrayContaining(few));
+  const page = readFileSync(join(root, 'docs/recipes.md'), 'utf8');
+  expect(rowsOf(page, /^# Recipes\n([\s\S]*?)^## /m)).toEqual(Object.keys(recipes));
 });

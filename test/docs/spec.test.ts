@@ -1,49 +1,67 @@
-/** docs/spec says what the code says: its pages are made anew and compared, and what it calls numerics is compiled. */
+/**
+ * docs/spec is what the code says: its pages are made here and compared (`npm run spec` writes them), but for numerics.md, which is
+ * written by hand: its C is compiled, and has the bits of src/ops/numerics.ts.
+ */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import { backends } from '../../src/backends/index.ts';
+import { reference } from '../../src/backends/reference.ts';
 import { goldens } from '../../src/conformance/goldens.ts';
-import { tolerances } from '../../src/conformance/judge/bounds.ts';
 import { conformance } from '../../src/conformance/suite.ts';
-import { planOfToy, toys } from '../../src/conformance/toy.ts';
-import { blockRoles, blockSites, roles, sites } from '../../src/model/index.ts';
-import { bind } from '../../src/op.ts';
-import { factor } from '../../src/ops/hadamard.ts';
 import { ops } from '../../src/ops/index.ts';
-import { patterns } from '../../src/plan/fuse.ts';
-import { recipes } from '../../src/quant/recipes.ts';
-import { siteAction, weightScheme } from '../../src/quant/scheme.ts';
-import { opsOf } from '../../src/run.ts';
+import { everyExponent, fingerprint } from '../ops/numerics-oracle.ts';
+import { linksIn } from './markdown.ts';
+import { indexPage } from './spec/index-page.ts';
+import { opPage } from './spec/op-page.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
+const folder = join(root, 'docs/spec');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
-const script = (name: string) => import(new URL(`../../scripts/${name}`, import.meta.url).href);
 
-const { specPages } = (await script('spec-pages.mjs')) as {
-  specPages(library: object, read: (path: string) => string): ReadonlyMap<string, string>;
-};
-const library = {
-  ...{ ops, bind, factor, recipes, siteAction, weightScheme, sites, blockSites, roles, blockRoles },
-  ...{ patterns, backends, goldens: goldens(), conformance, tolerances, toys, planOfToy, opsOf },
-};
-const pages = specPages(library, read);
+const stored = goldens();
+const cases = conformance(reference, { goldens: stored });
+const pages = [
+  ['index.md', indexPage(read)],
+  ...Object.entries(ops).map(([key, op]) => [
+    `${op.name}.md`,
+    opPage(key, op, read(`src/ops/${op.name}.ts`), stored, cases),
+  ]),
+];
 
 describe('docs/spec', () => {
   it('has one page for each op, and no other', () =>
-    expect(readdirSync(join(root, 'docs/spec')).sort()).toEqual([...pages.keys()].sort()));
+    expect(readdirSync(folder).sort()).toEqual([...pages.map(([name]) => name), 'numerics.md'].sort()));
 
-  it.each([...pages])('%s is up to date (npm run spec)', (name, text) =>
-    expect(read(`docs/spec/${name}`)).toBe(text),
+  it.each(pages)('%s is up to date (npm run spec)', (name, text) =>
+    expect(text).toMatchFileSnapshot(join(folder, name)),
   );
 
-  it.each([...pages])('%s links to files that exist', (_, text) => {
-    const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)].map(([, path]) => path);
-    expect(links.filter(path => !existsSync(join(root, 'docs/spec', path)))).toEqual([]);
+  it.each([...pages.map(([name]) => name), 'numerics.md'])('%s links to files that exist', name => {
+    const links = linksIn(read(`docs/spec/${name}`));
+    expect(links.filter(path => !existsSync(join(folder, path)))).toEqual([]);
   });
+});
+
+const numerics = read('docs/spec/numerics.md');
+const [, listing] = /```c\n([\s\S]*?)```/.exec(numerics)!;
+
+it('the constants of numerics.md have the bits that stand beside them, and are those of its C', () => {
+  const rows = [...numerics.matchAll(/^\| `([A-Z\d_]+)(?:\[\d+\])?` \| (\S+) \| `([\da-f]{8})` \|/gm)];
+  const bits = new DataView(new ArrayBuffer(4));
+  const constants = new Map<string, number[]>();
+  for (const [, name, decimal, hex] of rows) {
+    bits.setFloat32(0, Number(decimal));
+    expect(bits.getUint32(0).toString(16).padStart(8, '0'), name).toBe(hex);
+    constants.set(name, [...(constants.get(name) ?? []), Number(decimal)]);
+  }
+  const inC = [...listing.matchAll(/^static const double ([A-Z\d_]+)(?:\[\])? = \{?(.*?)\}?;$/gm)];
+  expect([...constants]).toEqual(
+    inC.map(([, name, values]) => [name, values.split(', ').map(Number.parseFloat)]),
+  );
+  expect(rows.length).toBeGreaterThan(10);
 });
 
 const compiler = ['cc', 'gcc', 'clang'].find(name => spawnSync(name, ['--version']).status === 0);
@@ -66,15 +84,10 @@ int main(int argc, char **argv) {
 }
 `;
 
-describe.skipIf(!compiler)('the C of numerics.md', async () => {
-  const { everyExponent, fingerprint } = (await script('numerics-oracle.mjs')) as {
-    everyExponent(count: number): Iterable<number>;
-    fingerprint(ours: (x: number) => number): string;
-  };
-  const folder = mkdtempSync(join(tmpdir(), 'quamba-'));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
-  const [, listing] = /```c\n([\s\S]*?)```/.exec(pages.get('numerics.md')!)!;
-  const program = join(folder, 'numerics');
+describe.skipIf(!compiler)('the C of numerics.md', () => {
+  const work = mkdtempSync(join(tmpdir(), 'quamba-'));
+  afterAll(() => rmSync(work, { recursive: true, force: true }));
+  const program = join(work, 'numerics');
   writeFileSync(`${program}.c`, listing + MAIN);
   const flags = ['-std=c99', '-O2', '-Wall', '-Wextra', '-Werror', '-ffp-contract=off'];
   execFileSync(compiler!, [...flags, '-o', program, `${program}.c`, '-lm']);

@@ -55,7 +55,7 @@ describe('half', () => {
   });
 });
 
-describe('selective-scan-f16', () => {
+describe('selective-scan with h in f16', () => {
   const [d, n] = [5, 4];
   const inputsOf = (l: number, seed: number) => {
     const next = random(seed);

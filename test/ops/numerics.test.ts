@@ -7,30 +7,22 @@ import { dequantize } from '../../src/ops/dequantize.ts';
 import { exp, exp2, log1p, quantizeValue, silu, softplus } from '../../src/ops/numerics.ts';
 import { quantize } from '../../src/ops/quantize.ts';
 import { random } from '../toy.ts';
-
-interface Oracle {
-  readonly from: number;
-  readonly to: number;
-  readonly borders: readonly number[];
-}
-const path = new URL('../../scripts/numerics-oracle.mjs', import.meta.url).href;
-const oracles = (await import(path)) as {
-  functions: Record<Name, Oracle>;
-  isActive(of: Oracle, x: number): boolean;
-  nearError(of: Oracle, x: number, y: number): number;
-  exactError(of: Oracle, x: number, y: number): number;
-  nextFloat(x: number, steps: number): number;
-  ulp(x: number): number;
-  everyExponent(count: number): Iterable<number>;
-  evenly(of: Oracle, count: number): Iterable<number>;
-  aroundBorders(of: Oracle, reach: number): Iterable<number>;
-  fingerprint(ours: (x: number) => number): string;
-};
-const { functions, isActive, nearError, exactError, nextFloat, ulp } = oracles;
-const { everyExponent, evenly, aroundBorders, fingerprint } = oracles;
+import {
+  aroundBorders,
+  evenly,
+  everyExponent,
+  exactError,
+  fingerprint,
+  functions,
+  isActive,
+  type Name,
+  nearError,
+  nextFloat,
+  type Oracle,
+  ulp,
+} from './numerics-oracle.ts';
 
 const implemented = { exp, exp2, log1p, softplus, silu };
-type Name = keyof typeof implemented;
 const names = Object.keys(implemented) as Name[];
 
 const DENORMAL = 2 ** -149;

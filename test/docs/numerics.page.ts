@@ -1,14 +1,15 @@
 /**
- * Measures exp, exp2, log1p, softplus and silu of the built package, prints the table and writes docs/numerics.md.
+ * docs/numerics.md: measures exp, exp2, log1p, softplus and silu. It takes a minute, so that it is written on demand only:
  *
- *   npm run build && node scripts/numerics-table.mjs
+ *   npm run numerics
  *
  * Two passes for each function. float64 judges a sweep of millions and finds the worst places; 64 decimal digits judge
  * these, an even spread, and the borders between the cases of the implementation.
  */
-import { writeFileSync } from 'node:fs';
-import { exp, exp2, log1p, silu, softplus } from '../dist/ops/numerics.js';
-import * as oracle from './numerics-oracle.mjs';
+import { expect, it } from 'vitest';
+import { exp, exp2, log1p, silu, softplus } from '../../src/ops/numerics.ts';
+import * as oracle from '../ops/numerics-oracle.ts';
+import { code, table } from './markdown.ts';
 
 const implemented = { exp, exp2, log1p, softplus, silu };
 
@@ -19,16 +20,16 @@ const WORST = 1_000;
 const NEIGHBOURS = 20_000;
 const DENORMAL = 2 ** -149;
 
-const count = n => n.toLocaleString('en').replaceAll(',', ' ');
-const show = x =>
+const count = (n: number) => n.toLocaleString('en').replaceAll(',', ' ');
+const show = (x: number) =>
   (Object.is(x, -0) ? '−0' : String(Number.parseFloat(x.toPrecision(9))))
     .replace('-', '−')
     .replace('Infinity', 'inf');
 
-function measure(name) {
+function measure(name: oracle.Name): readonly string[] {
   const of = oracle.functions[name];
   const ours = implemented[name];
-  const worst = []; // [error by float64, x], the WORST largest
+  const worst: [error: number, x: number][] = []; // by float64, the WORST largest
   let swept = 0;
   let least = 0;
   for (const points of [
@@ -44,7 +45,7 @@ function measure(name) {
       worst.push([error, x]);
       if (worst.length < 4 * WORST) continue;
       worst.sort(([a], [b]) => b - a).length = WORST;
-      least = worst.at(-1)[0];
+      least = worst.at(-1)![0];
     }
   worst.sort(([a], [b]) => b - a).length = Math.min(worst.length, WORST);
 
@@ -58,7 +59,7 @@ function measure(name) {
       if (error > top.error) top = { error, x };
     }
   const at = [0, -0, Infinity, -Infinity, Number.NaN, DENORMAL].map(x => show(ours(x)));
-  const row = [
+  return [
     name,
     domain[name],
     `${count(swept)} + ${count(exact)}`,
@@ -67,14 +68,19 @@ function measure(name) {
     falls(name),
     ...at,
   ];
-  return `| ${row.join(' | ')} |`;
 }
 
-const roundUp = error => (Math.ceil(error * 1000) / 1000).toFixed(3);
-const domain = { exp: 'all', exp2: 'all', log1p: 'x > −1', softplus: 'all', silu: 'all' };
+const roundUp = (error: number) => (Math.ceil(error * 1000) / 1000).toFixed(3);
+const domain: Readonly<Record<oracle.Name, string>> = {
+  exp: 'all',
+  exp2: 'all',
+  log1p: 'x > −1',
+  softplus: 'all',
+  silu: 'all',
+};
 
 /** The largest fall between neighbouring arguments, in ulps. */
-function falls(name) {
+function falls(name: oracle.Name): string {
   if (name === 'silu') return '—'; // has a minimum
   let largest = 0;
   for (let exponent = 97; exponent < 134; exponent++)
@@ -92,18 +98,31 @@ function falls(name) {
   return `${largest}`;
 }
 
-const rows = Object.keys(oracle.functions).map(measure);
-const prints = Object.keys(implemented).map(
-  name => `| ${name} | \`${oracle.fingerprint(implemented[name])}\` |`,
-);
-const text = `# Numerics
+const names = Object.keys(oracle.functions) as oracle.Name[];
+
+it('docs/numerics.md', () =>
+  expect(`# Numerics
 
 The worst errors of the elementary functions in \`src/ops/numerics.ts\`, in units of the last place (ulp) of float32.
 Made by \`npm run numerics\`; do not edit.
 
-| function | domain | points | worst ulp | where | falls | at 0 | at −0 | at inf | at −inf | at NaN | at 2⁻¹⁴⁹ |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-${rows.join('\n')}
+${table(
+  [
+    'function',
+    'domain',
+    'points',
+    'worst ulp',
+    'where',
+    'falls',
+    'at 0',
+    'at −0',
+    'at inf',
+    'at −inf',
+    'at NaN',
+    'at 2⁻¹⁴⁹',
+  ],
+  names.map(measure),
+)}
 
 - **points**: judged by float64, and then by 64 decimal digits. The first are ${count(EACH_EXPONENT)} mantissas of every exponent
   and both signs, ${count(EVENLY)} arguments evenly spaced where the function is neither saturated nor its own argument, and
@@ -118,12 +137,11 @@ ${rows.join('\n')}
 
 ## Fingerprints
 
-| function | sha256 of its results, first half |
-| --- | --- |
-${prints.join('\n')}
+${table(
+  ['function', 'sha256 of its results, first half'],
+  names.map(name => [name, code(oracle.fingerprint(implemented[name]))]),
+)}
 
 The results, as little-endian float32 with every NaN as 7fc00000, for these 102 000 arguments: sign + and then −, biased
 exponents 0 … 254, and in each the 200 mantissas round(i · 8388607 / 199), i = 0 … 199, halves up.
-`;
-writeFileSync(new URL('../docs/numerics.md', import.meta.url), text);
-console.log(text);
+`).toMatchFileSnapshot('../../docs/numerics.md'));

@@ -4,19 +4,28 @@
  * src/ops/numerics.ts.
  */
 import { createHash } from 'node:crypto';
-import { all, create } from 'mathjs';
+import { all, type BigNumber, create, type MathJsInstance } from 'mathjs';
 
-const { bignumber } = create(all, { precision: 64 });
+const { bignumber } = create(all, { precision: 64 }) as MathJsInstance;
 
 const ONE = bignumber(1);
 const TWO = bignumber(2);
-const big = x => bignumber(x);
+const big = (x: number) => bignumber(x);
+
+export interface Oracle {
+  readonly from: number;
+  readonly to: number;
+  readonly exact: (x: number) => BigNumber;
+  readonly near: (x: number) => number;
+  readonly borders: readonly number[];
+}
+export type Name = 'exp' | 'exp2' | 'log1p' | 'softplus' | 'silu';
 
 /**
  * `from` … `to` is where a result is neither saturated nor the argument itself, `exact` is the truth there, and `near` the
  * float64 everywhere. `borders` are arguments at which the implementation changes its way.
  */
-export const functions = {
+export const functions: Readonly<Record<Name, Oracle>> = {
   exp: {
     from: -105,
     to: 90,
@@ -65,7 +74,7 @@ export const functions = {
 };
 
 /** from, from + ½, …, to. */
-function halves(from, to) {
+function halves(from: number, to: number): number[] {
   return Array.from({ length: 2 * (to - from) + 1 }, (_, i) => from + i / 2);
 }
 
@@ -73,20 +82,20 @@ const bits = new Int32Array(1);
 const float = new Float32Array(bits.buffer);
 
 /** The float32 whose bits are `i`. */
-export function fromBits(i) {
+export function fromBits(i: number): number {
   bits[0] = i;
   return float[0];
 }
 
 /** The float32 that is `steps` representable values above x (below, where negative). */
-export function nextFloat(x, steps) {
+export function nextFloat(x: number, steps: number): number {
   float[0] = x;
   const order = bits[0] < 0 ? -2147483648 - bits[0] : bits[0]; // integers in the order of the floats
   return fromBits(order + steps < 0 ? -2147483648 - (order + steps) : order + steps);
 }
 
 /** The distance between float32 values at x. */
-export function ulp(x) {
+export function ulp(x: number): number {
   const size = Math.abs(x);
   if (size < 2 ** -126) return 2 ** -149;
   let step = 2 ** Math.max(Math.floor(Math.log2(size)) - 23, -149);
@@ -96,17 +105,17 @@ export function ulp(x) {
 }
 
 /** An infinity counts as the value after the largest. */
-const finite = y => (Math.abs(y) === Infinity ? Math.sign(y) * 2 ** 128 : y);
+const finite = (y: number) => (Math.abs(y) === Infinity ? Math.sign(y) * 2 ** 128 : y);
 
 /** |y − f(x)| in ulps of f(x), by float64. */
-export function nearError({ near }, x, y) {
+export function nearError({ near }: Oracle, x: number, y: number): number {
   const truth = near(x);
   if (Math.abs(truth) >= 2 ** 128) return Math.abs(y) === Infinity ? 0 : Infinity;
   return Math.abs(finite(y) - truth) / ulp(truth);
 }
 
 /** |y − f(x)| in ulps of f(x), for from < x < to, by 64 digits. */
-export function exactError({ exact }, x, y) {
+export function exactError({ exact }: Oracle, x: number, y: number): number {
   const truth = exact(x);
   const size = truth.toNumber();
   if (Math.abs(size) >= 2 ** 128) return Math.abs(y) === Infinity ? 0 : Infinity;
@@ -114,10 +123,10 @@ export function exactError({ exact }, x, y) {
 }
 
 /** Whether `exactError` is defined at x. */
-export const isActive = ({ from, to }, x) => x > from && x < to;
+export const isActive = ({ from, to }: Oracle, x: number): boolean => x > from && x < to;
 
 /** `count` arguments of every exponent and sign of float32: the mantissas evenly spaced, and at both ends. */
-export function* everyExponent(count) {
+export function* everyExponent(count: number): Generator<number> {
   for (const sign of [0, -2147483648])
     for (let exponent = 0; exponent < 255; exponent++)
       for (let i = 0; i < count; i++)
@@ -125,13 +134,13 @@ export function* everyExponent(count) {
 }
 
 /** `count` arguments evenly spaced over the part of the domain in which something happens. */
-export function* evenly({ from, to }, count) {
+export function* evenly({ from, to }: Oracle, count: number): Generator<number> {
   const end = Math.min(to, 130);
   for (let i = 1; i < count; i++) yield Math.fround(from + ((end - from) * i) / count);
 }
 
 /** The float32 values around every border, `reach` to each side. */
-export function* aroundBorders({ borders }, reach) {
+export function* aroundBorders({ borders }: Oracle, reach: number): Generator<number> {
   for (const border of borders) for (let i = -reach; i <= reach; i++) yield nextFloat(Math.fround(border), i);
 }
 
@@ -139,7 +148,7 @@ export function* aroundBorders({ borders }, reach) {
  * The first half of sha256 over the float32 results, little-endian, for 200 arguments of every exponent and sign (see
  * `everyExponent`), every NaN as 7fc00000: another implementation has the same bits if it has the same fingerprint.
  */
-export function fingerprint(ours) {
+export function fingerprint(ours: (x: number) => number): string {
   const results = Float32Array.from(everyExponent(200), ours);
   const words = new Uint32Array(results.buffer);
   results.forEach((y, i) => {

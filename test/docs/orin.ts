@@ -3,33 +3,33 @@
  * it launches, beside what the paper measured.
  *
  *   TPOT = bytes / (efficiency × bandwidth) + launches × LAUNCH
- *
- * @param library the modules: shapes, randomModel, nominalRanges, planOf, recipes, foldConstants, flatten, parse, sizeOf
- * @returns { text, picture }
  */
-export function orinPage(library) {
-  const rows = Object.entries(library.shapes).map(([name, shape]) => ({ name, ...costs(library, shape) }));
-  const measured = PAPER.map(point => ({ ...point, ...rows.at(-1)[point.cost] }));
-  const efficiency = fitted(measured, LAUNCH);
-  const onNano = { efficiency, launch: LAUNCH, bandwidth: NANO.bandwidth };
-  const compared = measured.map(point => ({ ...point, predicted: predicted(point, onNano) }));
-  const times = rows.map(({ name, f16, quamba }) => ({
-    ...{ name, f16, quamba },
-    boards: BOARDS.map(({ bandwidth }) => ({
-      f16: predicted(f16, { ...onNano, bandwidth }),
-      quamba: predicted(quamba, { ...onNano, bandwidth }),
-    })),
-  }));
-  const others = LAUNCHES.map(launch => {
-    const efficiency = fitted(measured, launch);
-    const at = { ...onNano, efficiency, launch };
-    return {
-      launch,
-      efficiency,
-      off: measured.map(point => off({ ...point, predicted: predicted(point, at) })),
-    };
-  });
-  return { text: page({ compared, times, others, efficiency }), picture: picture(compared, times), compared };
+import type { MambaConfig } from '../../src/model/mamba.ts';
+import { type Cost, costOf } from '../../src/plan/cost.ts';
+import { planOf } from '../../src/quant/pipeline.ts';
+import { recipes } from '../../src/quant/recipes.ts';
+import { randomModel } from '../../src/random/model.ts';
+import { nominalRanges } from '../../src/random/nominal-ranges.ts';
+import { shapes } from '../../src/random/shapes.ts';
+import { table } from './markdown.ts';
+
+type Plan = 'f16' | 'quamba' | 'plain' | 'rotated';
+
+/** What the paper measured, and the plan of ours that costs the same. */
+interface Point {
+  readonly method: string;
+  readonly cost: Plan;
+  readonly milliseconds: number;
+  readonly isFitted: boolean;
+}
+type Measured = Point & Cost;
+
+interface Machine {
+  readonly efficiency: number;
+  /** Seconds. */
+  readonly launch: number;
+  /** Bytes for each second. */
+  readonly bandwidth: number;
 }
 
 const NANO = { name: 'Orin Nano 8G', bandwidth: 68e9 };
@@ -42,7 +42,7 @@ const LAUNCH = 5e-6;
 const LAUNCHES = [0, 2e-6, 10e-6, 20e-6];
 
 /** Of mamba-2.8b on an Orin Nano 8G, milliseconds for each token, with the plan of ours that costs the same: arXiv 2410.13229. */
-const PAPER = [
+const PAPER: readonly Point[] = [
   { method: 'FP16', cost: 'f16', milliseconds: 103.56, isFitted: true },
   { method: 'Quamba', cost: 'quamba', milliseconds: 60.17, isFitted: true },
   { method: 'SmoothQuant', cost: 'plain', milliseconds: 56.53, isFitted: false },
@@ -50,80 +50,84 @@ const PAPER = [
 ];
 
 /** Seconds for a whole text, FP16 and Quamba, read off a figure of the paper by eye. */
-const READ_OFF = { 'mamba-370m': [8.5, 6], 'mamba-1.4b': [26, 16], 'mamba-2.8b': [50, 31] };
+const READ_OFF: Readonly<Record<string, readonly [f16: number, quamba: number]>> = {
+  'mamba-370m': [8.5, 6],
+  'mamba-1.4b': [26, 16],
+  'mamba-2.8b': [50, 31],
+};
 
 /** What a token costs by recipe. Weights are not read: random ones have the same sizes. */
-function costs(library, shape) {
-  const { randomModel, nominalRanges, planOf, recipes } = library;
+function costs(shape: MambaConfig): Readonly<Record<Plan, Cost>> {
   const model = randomModel(shape, 1);
-  const cost = name => {
+  const cost = (name: keyof typeof recipes) => {
     const ranges = nominalRanges(model.graph, recipes[name]);
-    return costOf(library, planOf(model, recipes[name], { channels: {}, ranges }));
+    return costOf(planOf(model, recipes[name], { channels: {}, ranges }));
   };
   // smoothing is folded into what is there: the plan without it has its bytes and kernels
-  const by = { f16: 'fp32', quamba: 'quamba', plain: 'naive-static', rotated: 'quarot-style' };
-  return Object.fromEntries(Object.entries(by).map(([key, name]) => [key, cost(name)]));
-}
-
-/** The kernels that others are joined to: a launch each. */
-const ANCHORS = ['embedding', 'rms-norm', 'linear', 'linear-i8', 'causal-conv1d', 'selective-scan', 'fwht'];
-
-/**
- * Bytes: every constant once, of a table one row, the state read and written. Matrices that stay float are f16, as public
- * checkpoints have them; other floats are f32.
- */
-export function costOf({ foldConstants, flatten, parse, sizeOf }, program) {
-  const { graph } = foldConstants(program);
-  const read = new Map();
-  const nodes = flatten(graph.nodes);
-  for (const { op, in: inputs } of nodes)
-    for (const [key, ref] of Object.entries(inputs)) {
-      if (!graph.weights.has(ref)) continue;
-      const { shape } = graph.weights.get(ref);
-      const isMatrix = key === 'w' && (op.name === 'linear' || op.name === 'embedding');
-      const width = parse(op.inputs[key]).dtype === 'i8' ? 1 : isMatrix ? 2 : 4;
-      const rows = inputs.tokens === graph.input ? shape[0] : 1;
-      read.set(ref, Math.max(read.get(ref) ?? 0, (sizeOf(shape) * width) / rows));
-    }
-  const state = Object.values(graph.states).reduce((sum, shape) => sum + 4 * sizeOf(shape), 0);
-  const bytes = [...read.values()].reduce((sum, size) => sum + size, 2 * state);
-  return { bytes, launches: nodes.filter(({ op }) => ANCHORS.includes(op.name)).length };
+  return {
+    f16: cost('fp32'),
+    quamba: cost('quamba'),
+    plain: cost('naive-static'),
+    rotated: cost('quarot-style'),
+  };
 }
 
 /** Milliseconds. */
-const predicted = ({ bytes, launches }, { efficiency, launch, bandwidth }) =>
+const predicted = ({ bytes, launches }: Cost, { efficiency, launch, bandwidth }: Machine) =>
   1000 * (bytes / (efficiency * bandwidth) + launches * launch);
 
 /** The one efficiency with the least squares of the relative errors, in which its inverse is linear. */
-function fitted(measured, launch) {
+function fitted(measured: readonly Measured[], launch: number): number {
   const points = measured
     .filter(({ isFitted }) => isFitted)
     .map(({ bytes, launches, milliseconds }) => ({
       slope: (1000 * bytes) / NANO.bandwidth / milliseconds,
       rest: 1 - (1000 * launches * launch) / milliseconds,
     }));
-  const sum = of => points.reduce((total, point) => total + of(point), 0);
+  const sum = (of: (point: (typeof points)[number]) => number) =>
+    points.reduce((total, point) => total + of(point), 0);
   return sum(({ slope }) => slope ** 2) / sum(({ slope, rest }) => slope * rest);
 }
 
-const off = ({ predicted, milliseconds }) => predicted / milliseconds - 1;
-const percent = share => `${share < 0 ? '−' : '+'}${Math.abs(100 * share).toFixed(1)} %`;
-const ms = milliseconds => milliseconds.toFixed(milliseconds < 10 ? 2 : 1);
-const megabytes = bytes => (bytes / 1e6).toFixed(0);
-const line = cells => `| ${cells.join(' | ')} |`;
-const table = ([head, ...rows], align = head.map((_, i) => (i === 0 ? '---' : '---:'))) =>
-  [head, align, ...rows].map(line).join('\n');
+const percent = (share: number) => `${share < 0 ? '−' : '+'}${Math.abs(100 * share).toFixed(1)} %`;
+const ms = (milliseconds: number) => milliseconds.toFixed(milliseconds < 10 ? 2 : 1);
+const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0);
+/** All columns but the first are numbers. */
+const figures = (head: readonly string[], rows: readonly (readonly (string | number)[])[]) =>
+  table(head, rows, ['---', ...head.slice(1).map(() => '---:')]);
 
-function page({ compared, times, others, efficiency }) {
-  const largest = times.at(-1);
-  const most = compared.filter(({ isFitted }) => isFitted).map(point => Math.abs(off(point)));
-  const launching = 1000 * largest.quamba.launches * LAUNCH;
+const rows = Object.entries(shapes).map(([name, shape]) => ({ name, ...costs(shape) }));
+const largest = rows.at(-1)!;
+const measured = PAPER.map(point => ({ ...point, ...largest[point.cost] }));
+const efficiency = fitted(measured, LAUNCH);
+const onNano = { efficiency, launch: LAUNCH, bandwidth: NANO.bandwidth };
+/** The prediction for each figure of the paper, and by which part of that it is off. */
+export const compared = measured.map(point => {
+  const time = predicted(point, onNano);
+  return { ...point, predicted: time, off: time / point.milliseconds - 1 };
+});
+const others = LAUNCHES.map(launch => {
+  const at = { ...onNano, efficiency: fitted(measured, launch), launch };
+  return { ...at, off: measured.map(point => predicted(point, at) / point.milliseconds - 1) };
+});
+const times = rows.map(({ name, f16, quamba }) => ({
+  ...{ name, f16, quamba },
+  boards: BOARDS.map(({ bandwidth }) => ({
+    f16: predicted(f16, { ...onNano, bandwidth }),
+    quamba: predicted(quamba, { ...onNano, bandwidth }),
+  })),
+}));
+
+export function page(): string {
+  const last = times.at(-1)!;
+  const most = compared.filter(({ isFitted }) => isFitted).map(({ off }) => Math.abs(off));
+  const launching = 1000 * last.quamba.launches * LAUNCH;
   const ratios = times.flatMap(({ name, boards: [{ f16, quamba }] }) => {
     if (!READ_OFF[name]) return [];
     const [slow, fast] = READ_OFF[name];
     return [[name, (slow / fast).toFixed(2), (f16 / quamba).toFixed(2)]];
   });
-  return `<!-- made by scripts/orin.mjs -->
+  return `<!-- made by npm run orin -->
 
 # What a token takes on a Jetson Orin
 
@@ -132,7 +136,7 @@ on another GPU ([cuda.md](cuda.md)). Decoding reads every weight once for each t
 
     TPOT = bytes / (efficiency × bandwidth) + launches × ${(1e6 * LAUNCH).toFixed(0)} µs
 
-- **bytes**: counted by the code from the plan of each shape ([orin-page.mjs](../scripts/orin-page.mjs)): every constant once, a row of
+- **bytes**: counted by the code from the plan of each shape ([cost.ts](../src/plan/cost.ts)): every constant once, a row of
   the embedding, the state read and written. W8A8 is the recipe \`quamba\`: int8 matrices in the blocks, embedding and head in f16, as
   public checkpoints have them. FP16 is the recipe \`fp32\` with its matrices in f16.
 - **launches**: the norms, matrix products, convolutions, scans and rotations of the plan; all else is joined to one of them. ${(1e6 * LAUNCH).toFixed(0)} µs
@@ -144,18 +148,18 @@ on another GPU ([cuda.md](cuda.md)). Decoding reads every weight once for each t
 
 mamba-2.8b on an Orin Nano 8G, milliseconds for each token ([arXiv 2410.13229](https://arxiv.org/abs/2410.13229)):
 
-${table([
+${figures(
   ['', 'bytes, MB', 'launches', 'paper', 'predicted', 'off', ''],
-  ...compared.map(point => [
+  compared.map(point => [
     point.method,
     megabytes(point.bytes),
     point.launches,
     point.milliseconds.toFixed(2),
     point.predicted.toFixed(2),
-    percent(off(point)),
+    percent(point.off),
     point.isFitted ? 'fitted' : 'not fitted',
   ]),
-])}
+)}
 
 ![measured and predicted times](orin.svg)
 
@@ -165,54 +169,54 @@ does not count.
 
 What the fit does with other costs of a launch (two numbers can always meet two figures, so that a good one here proves little):
 
-${table([
+${figures(
   ['launch', 'efficiency', ...compared.map(({ method }) => method)],
-  ...others.map(({ launch, efficiency, off }) => [
+  others.map(({ launch, efficiency, off }) => [
     `${(1e6 * launch).toFixed(0)} µs`,
     efficiency.toFixed(3),
     ...off.map(percent),
   ]),
-])}
+)}
 
 ## Predicted, by shape
 
 Milliseconds for each token, batch 1:
 
-${table([
+${figures(
   ['', 'FP16, MB', 'W8A8, MB', ...BOARDS.flatMap(({ name }) => [`${name}, FP16`, 'W8A8', 'ratio'])],
-  ...times.map(({ name, f16, quamba, boards }) => [
+  times.map(({ name, f16, quamba, boards }) => [
     name,
     megabytes(f16.bytes),
     megabytes(quamba.bytes),
     ...boards.flatMap(time => [ms(time.f16), ms(time.quamba), (time.f16 / time.quamba).toFixed(2)]),
   ]),
-])}
+)}
 
-Of the ${ms(largest.boards[0].quamba)} ms of ${largest.name} in W8A8 on the Nano, launches are ${ms(launching)}; on the AGX the same ${ms(launching)} of ${ms(largest.boards[1].quamba)}. Decoding in one
+Of the ${ms(last.boards[0].quamba)} ms of ${last.name} in W8A8 on the Nano, launches are ${ms(launching)}; on the AGX the same ${ms(launching)} of ${ms(last.boards[1].quamba)}. Decoding in one
 kernel, as the library does where it can, takes barriers in their place.
 
 The smaller the model, the smaller the gain, since the head stays f16. The paper has a figure of whole texts, prompt included, on the
 Nano; read off by eye, FP16 to Quamba:
 
-${table([['', 'the figure', 'predicted TPOT'], ...ratios])}
+${figures(['', 'the figure', 'predicted TPOT'], ratios)}
 
 What it leaves out: how the clock and the memory are set (\`nvpmodel\`, \`jetson_clocks\`), what else uses the memory, and the prompt,
-which is bound by products and not by bytes. FP16 of ${largest.name} holds ${(largest.f16.bytes / 1e9).toFixed(1)} GB of a Nano's 8, which it shares with the system.
+which is bound by products and not by bytes. FP16 of ${last.name} holds ${(last.f16.bytes / 1e9).toFixed(1)} GB of a Nano's 8, which it shares with the system.
 `;
 }
 
 /** Bars of milliseconds: the paper's and the predicted of mamba-2.8b, and the predicted of every shape. */
-function picture(compared, times) {
+export function picture(): string {
   const most = Math.max(...compared.flatMap(({ milliseconds, predicted }) => [milliseconds, predicted]));
   const scale = 430 / most;
-  const parts = [];
+  const parts: string[] = [];
   let y = 0;
-  const title = text => {
+  const title = (text: string) => {
     y += 28;
     parts.push(`<text x="10" y="${y}" font-weight="bold">${text}</text>`);
     y += 10;
   };
-  const bar = (label, value, fill, says) => {
+  const bar = (label: string, value: number, fill: string, says: string) => {
     const width = (value * scale).toFixed(1);
     parts.push(
       `<text x="118" y="${y + 12}" text-anchor="end">${label}</text>`,
