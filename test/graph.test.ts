@@ -6,7 +6,6 @@ import { reference } from '../src/backends/reference.ts';
 import {
   flatten,
   type Graph,
-  inferTypes,
   type Node,
   type Program,
   reads,
@@ -20,6 +19,7 @@ import { ops } from '../src/ops/index.ts';
 import { foldConstants } from '../src/plan/fold.ts';
 import { graphFromJson, graphToJson } from '../src/plan/graph-json.ts';
 import { render, rows } from '../src/plan/render.ts';
+import { inferTypes } from '../src/plan/types.ts';
 import { recipes } from '../src/quant/recipes.ts';
 import { interpret, keptAs, opsOf } from '../src/run.ts';
 import { shapeAt, stateView } from '../src/state.ts';

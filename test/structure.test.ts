@@ -79,7 +79,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   hub: 'formats model',
   open: 'once graph formats plan executable run model quant backends session text hub',
   gguf: 'tensor arithmetic ops graph formats model',
-  random: 'tensor state graph formats model quant text',
+  random: 'tensor state graph formats plan model quant text',
   eval: 'once group-by tensor arithmetic state ops graph formats plan executable run model quant session text open',
   conformance:
     'once group-by tensor arithmetic state op ops graph formats plan executable sequences run model quant backends session text open',

@@ -3,10 +3,10 @@
  * make is mostly a plan: other inputs of the same type, more ops, another order. Equal seeds give equal plans.
  */
 import type { OpNode } from '../../src/graph.ts';
-import { inferTypes } from '../../src/graph.ts';
 import { ops } from '../../src/ops/index.ts';
 import { fuse } from '../../src/plan/fuse.ts';
 import { graphFromJson, graphToJson } from '../../src/plan/graph-json.ts';
+import { inferTypes } from '../../src/plan/types.ts';
 import { describe } from '../../src/tensor.ts';
 import { type Crafted, copyOf, type Json, type Stored } from './crafted.ts';
 

@@ -1,8 +1,9 @@
 /** A whole plan on the GPU: its constants are uploaded once, its state stays there, and a feed is one call of the library. */
 
 import type { Executable, ExecutableInfo, State } from '../../executable.ts';
-import { inferTypes, type Program } from '../../graph.ts';
+import type { Program } from '../../graph.ts';
 import { graphToJson } from '../../plan/graph-json.ts';
+import { inferTypes } from '../../plan/types.ts';
 import { type Tensor, zeros } from '../../tensor.ts';
 import { keeper } from '../held.ts';
 import { tokenCheck } from '../tokens.ts';

@@ -5,8 +5,9 @@
  */
 
 import type { Executable } from '../../executable.ts';
-import { inferTypes, type Program } from '../../graph.ts';
+import type { Program } from '../../graph.ts';
 import { foldConstants } from '../../plan/fold.ts';
+import { inferTypes } from '../../plan/types.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Backend, PrepareOptions } from '../backend.ts';
 import { tokenCheck } from '../tokens.ts';
