@@ -2,7 +2,7 @@
  * Plans changed at random. Some changes are blind: a number, a name, a key anywhere. Others keep the types, so that what they
  * make is mostly a plan: other inputs of the same type, more ops, another order. Equal seeds give equal plans.
  */
-import type { OpNode } from '../../src/graph.ts';
+import type { Graph, OpNode } from '../../src/graph.ts';
 import { ops } from '../../src/ops/index.ts';
 import { fuse } from '../../src/plan/fuse.ts';
 import { graphFromJson, graphToJson } from '../../src/plan/graph-json.ts';
@@ -230,6 +230,15 @@ const BLIND = [
   regroup,
 ];
 
+/** The types in words, by name; undefined for a graph that has none. */
+function typesOf(graph: Graph): ReadonlyMap<string, string> | undefined {
+  try {
+    return new Map([...inferTypes(graph)].map(([ref, type]) => [ref, describe(type)]));
+  } catch {
+    return undefined;
+  }
+}
+
 /** A plan taken apart, to be changed with its types in mind, and fused again. */
 function rewire(plan: Crafted, next: Random): void {
   const graph = graphFromJson(plan.graph, 'base');
@@ -238,7 +247,8 @@ function rewire(plan: Crafted, next: Random): void {
   );
   const changes = 1 + upTo(4, next);
   for (let change = 0; change < changes; change++) {
-    const types = new Map([...inferTypes({ ...graph, nodes })].map(([ref, type]) => [ref, describe(type)]));
+    const types = typesOf({ ...graph, nodes });
+    if (!types) break; // the change before was none that keeps the types
     const before = (i: number) => [
       ...graph.weights.keys(),
       ...nodes.slice(0, i).flatMap(({ out }) => Object.values(out)),
@@ -257,8 +267,7 @@ function rewire(plan: Crafted, next: Random): void {
       const n = widthOf(node.in.x);
       const size = node.attrs.size as number;
       nodes[i] = { ...node, attrs: { start: upTo(n - size + 1, next), size } };
-    } else if (way < 0.7)
-      nodes.splice(i, 0, { ...node, out, states: {} } as OpNode); // twice, where it has no state
+    } else if (way < 0.7 && Object.keys(node.states).length === 0) nodes.splice(i, 0, { ...node, out });
     else if (way < 0.8 && node.role !== '' && Object.keys(node.states).length === 0) {
       const optional = Object.keys(node.op.inputs).filter(
         key => node.op.inputs[key].endsWith('?') && node.in[key],
@@ -305,6 +314,11 @@ export function mutated(base: Crafted, next: Random): Crafted {
   const plan = copyOf(base);
   if (next() < 0.4) rewire(plan, next);
   else pick(BLIND, next)(plan, next);
-  while (next() < 0.3) pick(next() < 0.5 ? [changeValues] : BLIND, next)(plan, next);
+  while (next() < 0.3)
+    try {
+      pick(next() < 0.5 ? [changeValues] : BLIND, next)(plan, next);
+    } catch {
+      break; // the change before left no plan that this one could change
+    }
   return plan;
 }
