@@ -6,7 +6,7 @@
  */
 import { wasm } from '../dist/backends/wasm/index.js';
 import { machine, median, rate } from '../dist/cli/measure.js';
-import { initialState, ops, prepare, trace } from '../dist/index.js';
+import { ops, prepare, trace } from '../dist/index.js';
 import { align } from '../dist/plan/render.js';
 import { shapes } from '../dist/random/shapes.js';
 import { readOptions } from './options.mjs';
@@ -46,6 +46,7 @@ function products(inputs, outputs) {
       });
     return g.op('first', ops.slice, { x: y }, { start: 0, size: 1 });
   });
+  /** @type {import('../dist/graph.js').Weights} */
   const weights = {
     has: ref => graph.weights.has(ref),
     read(ref) {
@@ -74,11 +75,12 @@ for (const [shape, { dModel, dInner }] of Object.entries(shapes)) {
   const ids = Int32Array.from({ length: rows }, (_, i) => i % 16);
   for (let round = -2; round < rounds; round++)
     for (const { executable, gemm, gemv, multiply, read } of runs) {
-      const state = initialState(program);
-      const prefill = rate(rows * work, () => executable.feed(ids, state));
-      const decode = rate(work, () => executable.feed(ids.subarray(0, 1), state));
-      const registers = executable.multiplyRate();
-      const bandwidth = executable.readBandwidth(work);
+      const sequence = executable.open();
+      const prefill = rate(rows * work, () => sequence.feed(ids));
+      const decode = rate(work, () => sequence.feed(ids.subarray(0, 1)));
+      sequence.close();
+      const registers = executable.multiplyRate?.() ?? Number.NaN;
+      const bandwidth = executable.readBandwidth?.(work) ?? Number.NaN;
       if (round < 0) continue;
       gemm.push(prefill);
       gemv.push(decode);

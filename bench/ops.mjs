@@ -17,6 +17,7 @@ import { opNode, reads, weightsOf } from '../dist/graph.js';
 import { bind, parse } from '../dist/op.js';
 import { ops } from '../dist/ops/index.js';
 import { packedColumns } from '../dist/ops/nibbles.js';
+import { foldConstants } from '../dist/plan/fold.js';
 import { patterns } from '../dist/plan/fuse.js';
 import { align } from '../dist/plan/render.js';
 import { inferTypes } from '../dist/plan/types.js';
@@ -26,7 +27,6 @@ import { recipe } from '../dist/quant/recipes.js';
 import { randomModel } from '../dist/random/model.js';
 import { nominalRanges } from '../dist/random/nominal-ranges.js';
 import { shapes } from '../dist/random/shapes.js';
-import { foldConstants } from '../dist/run.js';
 import { zeros } from '../dist/tensor.js';
 import { readOptions } from './options.mjs';
 
@@ -48,35 +48,57 @@ Examples:
   node bench/ops.mjs --shape mamba-130m,mamba-2.8b --only linear-i8,selective-scan --rows 1 --json`;
 
 /** The reference is left out where it takes longer, in milliseconds. */
-const PATIENCE = 1000;
+const LONGEST = 1000;
 
-/** Every op with the letters of its signatures at the sizes of a model, and what it is there for. */
+/**
+ * @import { AnyOp } from '../dist/op.js'
+ * @import { MambaConfig } from '../dist/model/config.js'
+ * @typedef {Record<string, number>} Dims
+ */
+
+/**
+ * @param {string} name
+ * @param {string} what
+ * @param {Dims} dims
+ * @param {Record<string, number>} attrs
+ */
+function row(name, what, dims, attrs = {}) {
+  const op = /** @type {AnyOp} */ (Object.values(ops).find(found => found.name === name));
+  return { op, what, dims, attrs };
+}
+
+/**
+ * Every op with the letters of its signatures at the sizes of a model, and what it is there for.
+ *
+ * @param {MambaConfig} config
+ */
 /* biome-ignore format: a table */
 function cases({ dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, vocabSize: v }) {
-  const matrices = [
-    ['in_proj', { i: m, o: 2 * d }], ['x_proj', { i: d, o: r + 2 * n }], ['dt_proj', { i: r, o: d }],
-    ['out_proj', { i: d, o: m }], ['head', { i: m, o: v }],
+  /** @type {(of: (what: string, dims: Dims) => ReturnType<typeof row>) => ReturnType<typeof row>[]} */
+  const ofMatrices = of => [
+    of('in_proj', { i: m, o: 2 * d }), of('x_proj', { i: d, o: r + 2 * n }), of('dt_proj', { i: r, o: d }),
+    of('out_proj', { i: d, o: m }), of('head', { i: m, o: v }),
   ];
   return [
-    ['embedding', 'embedding', { v, m }],
-    ['embedding-i8', 'embedding', { v, m }],
-    ['add', 'residual', { m }],
-    ['rms-norm', 'block', { m }],
-    ...matrices.map(([what, dims]) => ['linear', what, dims]),
-    ...matrices.map(([what, dims]) => ['linear-i8', what, { ...dims, p: what === 'head' ? v : 1, g: 1 }]),
-    ...matrices.map(([what, dims]) => ['linear-i4', what, { ...dims, h: packedColumns(dims.i), g: dims.i / groupSize(128, dims.i) }]),
-    ['slice', 'x of xz', { n: 2 * d }, { start: 0, size: d }],
-    ['causal-conv1d', 'conv', { d, k }],
-    ['softplus', 'dt', { n: d }],
-    ['silu', 'z', { n: d }],
-    ['neg-exp', 'A', { n: d }],
-    ['selective-scan', 'scan', { d, n }],
-    ['fwht', 'y', { n: d }],
-    ['scale-channels', 'y', { n: d }],
-    ['absmax-scale', 'y', { n: d }],
-    ['quantize', 'y', { n: d }],
-    ['dequantize', 'y', { n: d }],
-  ].map(([name, what, dims, attrs = {}]) => ({ op: Object.values(ops).find(op => op.name === name), what, dims, attrs }));
+    row('embedding', 'embedding', { v, m }),
+    row('embedding-i8', 'embedding', { v, m }),
+    row('add', 'residual', { m }),
+    row('rms-norm', 'block', { m }),
+    ...ofMatrices((what, dims) => row('linear', what, dims)),
+    ...ofMatrices((what, dims) => row('linear-i8', what, { ...dims, p: what === 'head' ? v : 1, g: 1 })),
+    ...ofMatrices((what, dims) => row('linear-i4', what, { ...dims, h: packedColumns(dims.i), g: dims.i / groupSize(128, dims.i) })),
+    row('slice', 'x of xz', { n: 2 * d }, { start: 0, size: d }),
+    row('causal-conv1d', 'conv', { d, k }),
+    row('softplus', 'dt', { n: d }),
+    row('silu', 'z', { n: d }),
+    row('neg-exp', 'A', { n: d }),
+    row('selective-scan', 'scan', { d, n }),
+    row('fwht', 'y', { n: d }),
+    row('scale-channels', 'y', { n: d }),
+    row('absmax-scale', 'y', { n: d }),
+    row('quantize', 'y', { n: d }),
+    row('dequantize', 'y', { n: d }),
+  ];
 }
 
 /** Values between −1 and 1, or small integers, or tokens: no op's speed depends on more. */
@@ -194,8 +216,9 @@ async function time(run) {
   });
   bench.add('op', run, { async: false });
   const [task] = await bench.run();
-  if (task.result.error) throw task.result.error;
-  return task.result.latency.p50 * 1000;
+  const { result } = task;
+  if ('error' in result) throw result.error;
+  return 'latency' in result ? result.latency.p50 * 1000 : Number.NaN;
 }
 
 async function timeMachine(one, rows) {
@@ -212,7 +235,7 @@ async function timeReference({ op, dims, attrs }, rows) {
   one();
   const start = performance.now();
   one();
-  if ((performance.now() - start) * rows > PATIENCE) return undefined;
+  if ((performance.now() - start) * rows > LONGEST) return undefined;
   return time(referenceCall(op, dims, attrs, rows));
 }
 

@@ -1,7 +1,14 @@
 /** Reading the options of the programs in this folder: --help, whole numbers, and one sentence for what is wrong. */
 import { parseArgs } from 'node:util';
 
-/** `name` begins every complaint; --json and --help are there for all. */
+/**
+ * `name` begins every complaint; --json and --help are there for all.
+ *
+ * @template {import('node:util').ParseArgsConfig['options'] & {}} T
+ * @param {string} name
+ * @param {string} help
+ * @param {T} options
+ */
 export function readOptions(name, help, options) {
   const fail = sentence => {
     console.error(`${name}: ${sentence}\n(--help shows the options)`);

@@ -70,6 +70,7 @@ async function decodeBeside(page) {
     globalThis.model = await load('/model');
     globalThis.speed = new Function(`return ${speedOf}`)()(globalThis.model);
   }, speedOf.toString());
+  /** @type {Record<'page' | 'node', number[]>} */
   const speeds = { page: [], node: [] };
   for (let round = -2; round < rounds; round++) {
     const one = await page.evaluate(given => globalThis.speed(...given), [PROMPT, options]);
@@ -78,7 +79,7 @@ async function decodeBeside(page) {
     speeds.page.push(one);
     speeds.node.push(other);
   }
-  const { kernels } = node.executable.about;
+  const { kernels } = node.executable.about ?? {};
   const inPage = await page.evaluate(() => globalThis.model.about.kernels);
   node.dispose();
   await page.evaluate(() => globalThis.model.dispose());
@@ -131,7 +132,8 @@ async function playground({ page, address }) {
 
 /** In the page, before its own scripts: when the text first grew beyond its prompt, and what kept the main thread busy. */
 function observe(promptLength) {
-  const seen = { tasks: [], firstToken: undefined, last: undefined };
+  /** @type {{ tasks: { start: number, duration: number }[], firstToken?: number, last?: number, quiet?: () => number }} */
+  const seen = { tasks: [] };
   globalThis.seen = seen;
   seen.quiet = () => (seen.last === undefined ? 0 : performance.now() - seen.last);
   new PerformanceObserver(list => {

@@ -13,17 +13,7 @@ constexpr size_t BYTES[] = {4, 1, 4};
 /** Of an axis: products of two fit an int64, and a step beyond the end an int. */
 constexpr int64_t MOST = int64_t{1} << 30;
 
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> parts;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find(", ", at), text.size());
-    parts.push_back(text.substr(at, end - at));
-    at = end + 2;
-  }
-  return parts;
-}
-
-/** `x f32[l, n], state f32[d, k-1]?` */
+/** `x f32[l, n], b f32[n]?` */
 std::vector<Parameter> parameters(const std::string& text) {
   std::vector<Parameter> found;
   for (size_t at = 0; at < text.size();) {
@@ -34,7 +24,7 @@ std::vector<Parameter> parameters(const std::string& text) {
     p.text = text.substr(type, close + 1 - type);
     p.dtype = dtype == "f32" ? QUAMBA_F32 : dtype == "i8" ? QUAMBA_I8 : QUAMBA_I32;
     p.optional = text[close + 1] == '?';
-    for (const auto& axis : split(text.substr(open + 1, close - open - 1))) {
+    for (const auto& axis : split(text.substr(open + 1, close - open - 1), ", ")) {
       const size_t minus = axis.find('-');
       p.axes.push_back({axis.substr(0, minus), minus == std::string::npos ? 0 : std::stoi(axis.substr(minus + 1))});
     }
@@ -42,13 +32,6 @@ std::vector<Parameter> parameters(const std::string& text) {
     found.push_back(p);
   }
   return found;
-}
-
-std::string describe(const quamba_tensor& t) {
-  std::string text = t.dtype >= 0 && t.dtype < 3 ? DTYPES[t.dtype] : "dtype " + std::to_string(t.dtype);
-  text += '[';
-  for (int i = 0; i < t.rank && i < QUAMBA_MAX_RANK; i++) text += (i ? ", " : "") + std::to_string(t.shape[i]);
-  return text + ']';
 }
 
 std::string joined(const std::vector<std::string>& words) {
@@ -63,13 +46,53 @@ std::string shortest(double value) {
   return text;
 }
 
+/** What a call may be given: inputs, and states, which are those of the start of a text where they are left out. */
+std::vector<Parameter> givenOf(const Signature& signature) {
+  std::vector<Parameter> all = signature.inputs;
+  for (Parameter state : signature.states) {
+    state.optional = true;
+    all.push_back(state);
+  }
+  return all;
+}
+
+std::vector<Parameter> resultsOf(const Signature& signature) {
+  std::vector<Parameter> all = signature.outputs;
+  all.insert(all.end(), signature.states.begin(), signature.states.end());
+  return all;
+}
+
 }  // namespace
 
+std::vector<std::string> split(const std::string& text, const std::string& separator) {
+  std::vector<std::string> parts;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(separator, at), text.size());
+    parts.push_back(text.substr(at, end - at));
+    at = end + separator.size();
+  }
+  return parts;
+}
+
+std::string describe(int32_t dtype, const std::vector<int64_t>& shape) {
+  std::string text = dtype >= 0 && dtype < 3 ? DTYPES[dtype] : "dtype " + std::to_string(dtype);
+  text += '[';
+  for (size_t i = 0; i < shape.size(); i++) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + ']';
+}
+
+std::string describe(const quamba_tensor& t) {
+  return describe(t.dtype, {t.shape, t.shape + std::clamp(t.rank, 0, QUAMBA_MAX_RANK)});
+}
+
 Signature::Signature(const std::string& text) {
-  const size_t open = text.find('('), close = text.find(')'), semicolon = std::min(text.find(';'), close);
+  const size_t open = text.find('('), close = text.find(')');
   name = text.substr(0, open);
-  inputs = parameters(text.substr(open + 1, semicolon - open - 1));
-  if (semicolon < close) attributes = split(text.substr(semicolon + 2, close - semicolon - 2));
+  const auto parts = split(text.substr(open + 1, close - open - 1), "; ");
+  inputs = parameters(parts[0]);
+  for (size_t i = 1; i < parts.size(); i++)
+    if (parts[i].find('[') != std::string::npos) states = parameters(parts[i]);
+    else attributes = split(parts[i], ", ");
   outputs = parameters(text.substr(close + 5));
 }
 
@@ -124,8 +147,8 @@ Call::Call(const Signature& signature, const quamba_tensor* ins, int32_t inputCo
       if (!t.data && sizeOf(t) > 0) throw wrong(p.name + " has no data");
     }
   };
-  take(signature.inputs, ins, inputCount, "input", inputs);
-  take(signature.outputs, outs, outputCount, "output", outputs);
+  take(givenOf(signature), ins, inputCount, "input", inputs);
+  take(resultsOf(signature), outs, outputCount, "output", outputs);
 }
 
 double Call::number(const std::string& key, double otherwise) const {

@@ -31,14 +31,18 @@ struct Parameter {
   std::vector<Axis> axes;
   bool optional;
 };
-/** `name(inputs; attributes) -> outputs`, taken apart. */
+/**
+ * `name(inputs; states; attributes) -> outputs`, taken apart. Each part is a list, and one that is empty is left out: states have
+ * types, attributes have none.
+ */
 struct Signature {
   explicit Signature(const std::string& text);
   std::string name;
-  std::vector<Parameter> inputs, outputs;
+  std::vector<Parameter> inputs, states, outputs;
   std::vector<std::string> attributes;
 };
 
+/** States stand among the inputs (as they are before) and among the outputs (as they are after), under the same name. */
 class Call {
  public:
   Call(const Signature& signature, const quamba_tensor* inputs, int32_t inputCount, const quamba_attribute* attributes,
@@ -61,6 +65,13 @@ class Call {
   std::map<std::string, int64_t> dims;
   std::map<std::string, const quamba_attribute*> attributes;
 };
+
+/** The parts between separators. */
+std::vector<std::string> split(const std::string& text, const std::string& separator);
+
+/** `f32[1536, 16]` */
+std::string describe(int32_t dtype, const std::vector<int64_t>& shape);
+std::string describe(const quamba_tensor& tensor);
 
 int64_t sizeOf(const quamba_tensor& tensor);
 size_t bytesOf(const quamba_tensor& tensor);

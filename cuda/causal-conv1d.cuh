@@ -33,16 +33,32 @@ __device__ void shiftState(const Window<X>& window, float* after, int l, int c) 
   for (int j = 0; j < window.past; j++) after[static_cast<size_t>(c) * window.past + j] = window.at(l - window.past + j, c);
 }
 
-/** `after` may be the state before. */
-inline void causalConv1d(
-    cudaStream_t stream, const float* x, const float* w, const float* b, const float* before, float* y, float* after, int l,
-    int d, int k, bool activated) {
-  const Window<const float*> window{x, before, d, k - 1};
-  each(stream, l, d, [=] __device__(int t, int c) {
-    const float sum = convolve(window, w + static_cast<size_t>(c) * k, b, t, c);
-    y[static_cast<size_t>(t) * d + c] = activated ? silu(sum) : sum;
+struct Conv {
+  const float *x, *w;
+  const float *b, *before;  // each may be null: none, zeros
+  float *y, *after;         // `after` may be the state before
+  Turns turns;
+  int d, k;
+  bool activated;
+
+  __device__ size_t state(const Turn& turn) const { return static_cast<size_t>(turn.place) * d * (k - 1); }
+  __device__ Window<const float*> window(const Turn& turn) const {
+    return {x + static_cast<size_t>(turn.row) * d, before ? before + state(turn) : nullptr, d, k - 1};
+  }
+};
+
+inline void causalConv1d(cudaStream_t stream, const Conv& g) {
+  each(stream, g.turns.count * g.turns.longest, g.d, [=] __device__(int item, int c) {
+    const Turn turn = turnOf(g.turns, item / g.turns.longest);
+    const int t = item % g.turns.longest;
+    if (t >= turn.count) return;
+    const float sum = convolve(g.window(turn), g.w + static_cast<size_t>(c) * g.k, g.b, t, c);
+    g.y[(static_cast<size_t>(turn.row) + t) * g.d + c] = g.activated ? silu(sum) : sum;
   });
-  each(stream, 1, d, [=] __device__(int, int c) { shiftState(window, after, l, c); });
+  each(stream, g.turns.count, g.d, [=] __device__(int i, int c) {
+    const Turn turn = turnOf(g.turns, i);
+    shiftState(g.window(turn), g.after + g.state(turn), turn.count, c);
+  });
 }
 
 }  // namespace quamba

@@ -12,6 +12,7 @@ namespace {
 
 Failure wrong(const std::string& text) { return Failure(QUAMBA_WRONG_CALL, "checkpoint: " + text); }
 
+constexpr const char* PLAN_VERSION = "2";
 /** Longer than the header of any checkpoint. */
 constexpr uint64_t MOST_HEADER = 100'000'000;
 
@@ -35,8 +36,8 @@ Checkpoint readCheckpoint(const void* file, uint64_t size) {
   const Json* metadata = header.find("__metadata__");
   const Json* format = metadata ? metadata->find("format") : nullptr;
   if (!format || format->text != "quamba-plan") throw wrong("has no metadata format 'quamba-plan'");
-  if (const Json* version = metadata->find("version"); !version || version->text != "1")
-    throw wrong("plan format version is not 1");
+  if (const Json* version = metadata->find("version"); !version || version->text != PLAN_VERSION)
+    throw wrong("plan format version " + (version ? version->text : "''") + " is not known; this library reads version " + PLAN_VERSION);
   Checkpoint checkpoint;
   checkpoint.graph = metadata->at("graph", "checkpoint: __metadata__").string("checkpoint: __metadata__.graph");
 

@@ -101,7 +101,7 @@ Constants uploadConstants(Plan& plan, const std::map<std::string, const quamba_t
 
   std::vector<Node> rest;
   for (auto& node : plan.nodes) {
-    bool constant = node.fused.empty();
+    bool constant = node.fused.empty() && node.body[0].states.empty();
     for (const auto& [key, ref] : node.body[0].in) constant &= constants.count(ref) > 0 && !constants.at(ref).half;
     if (constant) fold(node.body[0], plan, constants, stream);
     else rest.push_back(std::move(node));

@@ -10,6 +10,8 @@ namespace quamba {
 namespace {
 
 constexpr int CHUNK = 1024;
+/** Rows times turns fit an int. */
+constexpr int MOST_CHUNK = 32768;
 
 Failure wrong(const std::string& text) { return Failure(QUAMBA_WRONG_CALL, text); }
 
@@ -46,7 +48,7 @@ Context::Context(const std::string& graphText, const quamba_tensor* weights, int
   if (options.decode < QUAMBA_DECODE_BEST || options.decode > QUAMBA_DECODE_PERSISTENT)
     throw wrong("options: decode must be 0 to 3; got " + std::to_string(options.decode));
   const bool f16 = options.precision == QUAMBA_F16;
-  chunk = std::max(chunk, sequences);
+  if (chunk > MOST_CHUNK) throw wrong("options: chunk must be at most " + std::to_string(MOST_CHUNK) + "; got " + std::to_string(chunk));
   std::map<std::string, Type> types;
   const auto given = byName(weights, count, types);
   plan = parsePlan(graphText, types);
@@ -60,7 +62,7 @@ Context::Context(const std::string& graphText, const quamba_tensor* weights, int
     Buffer& memory = states[name] = Buffer(type.bytes() * sequences);
     check(cudaMemsetAsync(memory.get(), 0, memory.size(), stream));
   }
-  tokens = Buffer(sizeof(int32_t) * chunk);
+  fed = Buffer(sizeof(Turn) * mostTurns() + sizeof(int32_t) * chunk);
   nan = Buffer(sizeof(NanPlace));
   check(cudaMemsetAsync(nan.get(), 0xff, nan.size(), stream));
   staged = std::make_unique<Pinned>(sizeof(float) * TAIL_ROWS * vocabulary);
@@ -70,13 +72,14 @@ Context::Context(const std::string& graphText, const quamba_tensor* weights, int
 
 Context::~Context() {
   cudaStreamSynchronize(stream);
-  if (graph) cudaGraphExecDestroy(graph);
+  for (const auto& [count, graph] : graphs) cudaGraphExecDestroy(graph.ready);
 }
 
 /** Makes the engine, and picks how a single token runs. */
 void Context::choose(quamba_decode wanted, bool f16) {
   NanPlace* place = nan.get<NanPlace>();
-  bool done = wanted == QUAMBA_DECODE_NODES;
+  captures = wanted != QUAMBA_DECODE_NODES;
+  bool done = !captures;
   if (f16) {
     const auto matched = match<__half>(plan, constants, states);
     if (!matched) throw wrong("options: precision F16 needs the float plan of a Mamba (recipe fp32)");
@@ -89,14 +92,15 @@ void Context::choose(quamba_decode wanted, bool f16) {
   }
   if (done) return;
   if (wanted == QUAMBA_DECODE_PERSISTENT)
-    throw wrong("options: decode PERSISTENT needs a plan of static scales and sizes that the kernel reads at once, and one sequence");
-  capture();
+    throw wrong("options: decode PERSISTENT needs a plan of static scales and sizes that the kernel reads at once");
+  launches = graphOf(1).launches;
+  mode = QUAMBA_DECODE_GRAPH;
 }
 
 template <class W>
 bool Context::decodeBy(const DecodeModel<W>& matched, quamba_decode wanted) {
-  if (sequences != 1) return false;
   DecodeModel<W> model = matched;
+  model.places = sequences;
   decoded = Buffer(sizeof(float) * vocabulary);
   model.logits = decoded.get<float>();
   model.nan = nan.get<NanPlace>();
@@ -112,14 +116,14 @@ bool Context::decodeBy(const DecodeModel<W>& matched, quamba_decode wanted) {
   return false;
 }
 
-/** One token of each sequence, by the engine, as one graph. */
-void Context::capture() {
-  if (sequences > TAIL_ROWS) return;
+const Context::Graph& Context::graphOf(int count) {
+  if (const auto known = graphs.find(count); known != graphs.end()) return known->second;
+  Graph made{};
   cudaGraph_t captured;
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
   try {
-    engine->body(tokens.get<int32_t>(), sequences, 1);
-    graphLogits = engine->tail(0, sequences);
+    engine->body({tokensFed(), count, {turnsFed(), count, 1}});
+    made.logits = engine->tail(0, count);
   } catch (...) {
     cudaStreamEndCapture(stream, &captured);
     throw;
@@ -127,14 +131,14 @@ void Context::capture() {
   check(cudaStreamEndCapture(stream, &captured));
   size_t nodes = 0;
   check(cudaGraphGetNodes(captured, nullptr, &nodes));
-  launches = static_cast<int>(nodes);
-  check(cudaGraphInstantiate(&graph, captured, 0));
+  made.launches = static_cast<int>(nodes);
+  check(cudaGraphInstantiate(&made.ready, captured, 0));
   check(cudaGraphDestroy(captured));
-  mode = QUAMBA_DECODE_GRAPH;
+  return graphs.emplace(count, made).first->second;
 }
 
 quamba_context_info Context::info() const {
-  const size_t held = tokens.size() + nan.size() + decoded.size() + engine->memory();
+  const size_t held = fed.size() + nan.size() + decoded.size() + engine->memory();
   return {sequences,
           chunk,
           vocabulary,
@@ -174,63 +178,96 @@ size_t Context::stateBytes() const {
   return sum;
 }
 
-void Context::checkTokens(const int32_t* given, int64_t count) const {
-  for (const Table& table : tables)
-    for (int64_t t = 0; t < count; t++)
-      if (given[t] < 0 || given[t] >= table.rows)
-        throw Failure(QUAMBA_BAD_VALUE,
-                      table.op + " C1: every token must lie in 0 … " + std::to_string(table.rows - 1) + "; got " +
-                          std::to_string(given[t]) + " at position " + std::to_string(t),
-                      t);
-}
-
-void Context::feed(const int32_t* given, int32_t length, bool lastOnly, float* logits) {
-  if (length < 0 || (length > 0 && !given)) throw wrong("feed: tokens are missing");
-  checkTokens(given, static_cast<int64_t>(length) * sequences);
-  const int most = chunk / sequences;
-  for (int begin = 0; begin < length; begin += most) {
-    const int count = std::min(most, length - begin);
-    for (int s = 0; s < sequences; s++)  // memory that is not pinned: it has been read when the call returns
-      check(cudaMemcpyAsync(tokens.get<int32_t>() + s * count, given + static_cast<size_t>(s) * length + begin,
-                            sizeof(int32_t) * count, cudaMemcpyHostToDevice, stream));
-    const auto row = [&](int s, int t) -> float* {
-      if (!logits) return nullptr;
-      return logits + (lastOnly ? static_cast<size_t>(s) : static_cast<size_t>(s) * length + begin + t) * vocabulary;
-    };
-    if (const float* made = count == 1 ? one() : nullptr) {
-      for (int s = 0; s < sequences; s++)
-        if (!lastOnly || begin + 1 == length) emit(made + static_cast<size_t>(s) * vocabulary, 1, row(s, 0));
-      continue;
-    }
-    engine->body(tokens.get<int32_t>(), sequences, count);
-    if (lastOnly && begin + count < length) continue;
-    for (int s = 0; s < sequences; s++)
-      for (int t = lastOnly ? count - 1 : 0; t < count; t += TAIL_ROWS) {
-        const int rows = std::min(std::min(TAIL_ROWS, chunk), count - t);
-        emit(engine->tail(s * count + t, rows), rows, row(s, t));
-      }
+void Context::checkTurns(const quamba_turn* turns, int32_t count) const {
+  if (count < 0 || (count > 0 && !turns)) throw wrong("feed: turns are missing");
+  std::vector<bool> isFed(sequences);
+  for (int32_t i = 0; i < count; i++) {
+    const quamba_turn& turn = turns[i];
+    demandSequence(turn.sequence, "feed");
+    if (isFed[turn.sequence]) throw wrong("feed: sequence " + std::to_string(turn.sequence) + " is fed twice");
+    isFed[turn.sequence] = true;
+    if (turn.length < 1 || !turn.tokens) throw wrong("feed: sequence " + std::to_string(turn.sequence) + " has no tokens");
+    for (const Table& table : tables)
+      for (int32_t t = 0; t < turn.length; t++)
+        if (turn.tokens[t] < 0 || turn.tokens[t] >= table.rows)
+          throw Failure(QUAMBA_BAD_VALUE,
+                        table.op + " C1: every token must lie in 0 … " + std::to_string(table.rows - 1) + "; got " +
+                            std::to_string(turn.tokens[t]) + " at position " + std::to_string(t),
+                        t);
   }
-  check(cudaGetLastError());
-  if (logits) wait();
 }
 
-/** The logits of the next token of each sequence, where there is a faster way than the engine; else null. */
-const float* Context::one() {
-  if (decoder) {
-    decoder->step(tokens.get<int32_t>());
+void Context::feed(const quamba_turn* turns, int32_t count, bool lastOnly) {
+  checkTurns(turns, count);
+  bool waits = false;
+  Part part;
+  for (int32_t i = 0; i < count; i++) {
+    const quamba_turn& turn = turns[i];
+    waits |= turn.logits != nullptr;
+    for (int begin = 0; begin < turn.length;) {
+      const int row = static_cast<int>(part.tokens.size()), rows = std::min(chunk - row, turn.length - begin);
+      part.turns.push_back({turn.sequence, row, rows});
+      part.tokens.insert(part.tokens.end(), turn.tokens + begin, turn.tokens + begin + rows);
+      for (int t = begin; t < begin + rows; t++) {
+        const size_t at = lastOnly ? 0 : static_cast<size_t>(t) * vocabulary;
+        if (!lastOnly || t + 1 == turn.length) part.asked.push_back({row + t - begin, turn.logits ? turn.logits + at : nullptr});
+      }
+      begin += rows;
+      if (row + rows < chunk) continue;
+      run(part);
+      part = {};
+    }
+  }
+  if (!part.tokens.empty()) run(part);
+  check(cudaGetLastError());
+  if (waits) wait();
+}
+
+void Context::run(const Part& part) {
+  const size_t tokensAt = sizeof(Turn) * mostTurns(), bytes = tokensAt + sizeof(int32_t) * part.tokens.size();
+  std::vector<char> upload(bytes);  // memory that is not pinned: it has been read when the copy returns
+  std::memcpy(upload.data(), part.turns.data(), sizeof(Turn) * part.turns.size());
+  std::memcpy(upload.data() + tokensAt, part.tokens.data(), sizeof(int32_t) * part.tokens.size());
+  check(cudaMemcpyAsync(fed.get(), upload.data(), bytes, cudaMemcpyHostToDevice, stream));
+
+  const float* made = single(part);
+  if (!made) {
+    int longest = 0;
+    for (const Turn& turn : part.turns) longest = std::max(longest, turn.count);
+    engine->body({tokensFed(), static_cast<int>(part.tokens.size()), {turnsFed(), static_cast<int>(part.turns.size()), longest}});
+  }
+  const int most = std::min(TAIL_ROWS, chunk), all = static_cast<int>(part.asked.size());
+  for (int i = 0, rows; i < all; i += rows) {  // rows that follow each other together
+    const int row = part.asked[i].row;
+    for (rows = 1; rows < most && i + rows < all && part.asked[i + rows].row == row + rows;) rows++;
+    emit(made ? made + static_cast<size_t>(row) * vocabulary : engine->tail(row, rows), &part.asked[i], rows);
+  }
+}
+
+/** The logits of one token of each turn, where that is all there is and there is a faster way than the engine; else null. */
+const float* Context::single(const Part& part) {
+  const int count = static_cast<int>(part.turns.size());
+  if (part.tokens.size() != part.turns.size()) return nullptr;
+  if (decoder && count == 1) {
+    decoder->step(tokensFed(), part.turns[0].place);
     return decoded.get<float>();
   }
-  if (!graph) return nullptr;
-  check(cudaGraphLaunch(graph, stream));
-  return graphLogits;
+  if (!captures || count > TAIL_ROWS) return nullptr;
+  const Graph& graph = graphOf(count);
+  check(cudaGraphLaunch(graph.ready, stream));
+  return graph.logits;
 }
 
-void Context::emit(const float* from, int rows, float* to) {
-  if (!to) return;
-  const size_t bytes = sizeof(float) * rows * vocabulary;
-  check(cudaMemcpyAsync(staged->get<float>(), from, bytes, cudaMemcpyDeviceToHost, stream));
+/** Copies rows of logits to where they are asked for. */
+void Context::emit(const float* from, const Asked* asked, int rows) {
+  bool any = false;
+  for (int i = 0; i < rows; i++) any |= asked[i].to != nullptr;
+  if (!any) return;
+  const size_t row = sizeof(float) * vocabulary;
+  check(cudaMemcpyAsync(staged->get<float>(), from, row * rows, cudaMemcpyDeviceToHost, stream));
   check(cudaStreamSynchronize(stream));
-  std::memcpy(to, staged->get<float>(), bytes);
+  for (int i = 0; i < rows; i++)
+    if (asked[i].to) std::memcpy(asked[i].to, staged->get<char>() + row * i, row);
 }
 
 void Context::wait() {
@@ -252,16 +289,16 @@ quamba_tensor Context::state(int32_t index) const {
   return t;
 }
 
-void Context::demandSequence(int32_t sequence) const {
+void Context::demandSequence(int32_t sequence, const char* where) const {
   if (sequence < 0 || sequence >= sequences)
-    throw wrong("state: there are " + std::to_string(sequences) + " sequences; got " + std::to_string(sequence));
+    throw wrong(std::string(where) + ": there are " + std::to_string(sequences) + " sequences; got " + std::to_string(sequence));
 }
 
 /** A tensor of the size of a state; null where none has its name. */
 const quamba_tensor* Context::find(const std::string& name, const quamba_tensor* tensors, int32_t count) const {
   const quamba_tensor* found = nullptr;
   for (int32_t i = 0; i < count; i++) {
-    if (!tensors[i].name || !plan.isState(tensors[i].name))
+    if (!tensors[i].name || !plan.states.count(tensors[i].name))
       throw wrong(std::string("state: there is no '") + (tensors[i].name ? tensors[i].name : "") + "'");
     if (name == tensors[i].name) found = &tensors[i];
   }
@@ -272,7 +309,7 @@ const quamba_tensor* Context::find(const std::string& name, const quamba_tensor*
 }
 
 void Context::getState(int32_t sequence, const quamba_tensor* tensors, int32_t count) {
-  demandSequence(sequence);
+  demandSequence(sequence, "state");
   for (const auto& name : stateNames) {
     const quamba_tensor* t = find(name, tensors, count);
     if (!t) throw wrong("state: " + name + " is missing");
@@ -283,7 +320,7 @@ void Context::getState(int32_t sequence, const quamba_tensor* tensors, int32_t c
 }
 
 void Context::setState(int32_t sequence, const quamba_tensor* tensors, int32_t count) {
-  demandSequence(sequence);
+  demandSequence(sequence, "state");
   for (const auto& name : stateNames) {
     const quamba_tensor* t = find(name, tensors, count);
     const size_t bytes = plan.states.at(name).bytes();
@@ -292,6 +329,17 @@ void Context::setState(int32_t sequence, const quamba_tensor* tensors, int32_t c
     else check(cudaMemsetAsync(to, 0, bytes, stream));
   }
   check(cudaStreamSynchronize(stream));
+}
+
+void Context::copyState(int32_t from, int32_t to) {
+  demandSequence(from, "state");
+  demandSequence(to, "state");
+  if (from == to) return;
+  for (const auto& name : stateNames) {
+    const size_t bytes = plan.states.at(name).bytes();
+    char* memory = states.at(name).get();
+    check(cudaMemcpyAsync(memory + to * bytes, memory + from * bytes, bytes, cudaMemcpyDeviceToDevice, stream));
+  }
 }
 
 }  // namespace quamba

@@ -1,6 +1,8 @@
 // A plan on the GPU: its constants, the states of its sequences, and what runs it.
 #pragma once
 
+#include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -47,14 +49,32 @@ class Context {
 
   quamba_context_info info() const;
   /** See quamba_feed. */
-  void feed(const int32_t* tokens, int32_t length, bool lastOnly, float* logits);
+  void feed(const quamba_turn* turns, int32_t count, bool lastOnly);
   void wait();
   /** See quamba_state_tensor. */
   quamba_tensor state(int32_t index) const;
   void getState(int32_t sequence, const quamba_tensor* tensors, int32_t count);
   void setState(int32_t sequence, const quamba_tensor* tensors, int32_t count);
+  void copyState(int32_t from, int32_t to);
 
  private:
+  /** A row of a batch whose logits are asked for, and where they go; null: they stay on the GPU. */
+  struct Asked {
+    int row;
+    float* to;
+  };
+  /** Rows that are fed at once. */
+  struct Part {
+    std::vector<int32_t> tokens;
+    std::vector<Turn> turns;
+    std::vector<Asked> asked;
+  };
+  /** One token of each of some sequences, by the engine. `logits`: f32[n, v], on the GPU. */
+  struct Graph {
+    cudaGraphExec_t ready;
+    const float* logits;
+    int launches;
+  };
   /** An embedding of the tokens: whose rows they must lie in. */
   struct Table {
     std::string op;
@@ -69,28 +89,33 @@ class Context {
   std::vector<std::string> stateNames;
   std::vector<Table> tables;
   int vocabulary = 0;
-  Buffer tokens, nan;
+  Buffer fed;                        // the turns and the tokens of a batch
+  Buffer nan;
   std::unique_ptr<Engine> engine;
   quamba_decode mode = QUAMBA_DECODE_NODES;
-  std::unique_ptr<Decoder> decoder;    // of one token of one sequence
-  Buffer decoded;                      // its logits
-  cudaGraphExec_t graph = nullptr;     // of one token of each sequence, by the engine
-  const float* graphLogits = nullptr;  // f32[sequences, v], on the GPU
+  std::unique_ptr<Decoder> decoder;  // of one token of one sequence
+  Buffer decoded;                    // its logits
+  bool captures = false;             // single tokens that no decoder runs go as graphs
+  std::map<int, Graph> graphs;       // by the number of sequences, made when they are first needed
   int launches = 0;
-  std::unique_ptr<Pinned> staged;      // logits on their way to the host
+  std::unique_ptr<Pinned> staged;    // logits on their way to the host
 
   void choose(quamba_decode wanted, bool f16);
   template <class W>
   bool decodeBy(const DecodeModel<W>& matched, quamba_decode wanted);
-  void capture();
-  const float* one();
-  void checkTokens(const int32_t* given, int64_t count) const;
-  void emit(const float* from, int rows, float* to);
+  int mostTurns() const { return std::min(sequences, chunk); }
+  Turn* turnsFed() const { return fed.get<Turn>(); }
+  int32_t* tokensFed() const { return reinterpret_cast<int32_t*>(turnsFed() + mostTurns()); }
+  const Graph& graphOf(int count);
+  void checkTurns(const quamba_turn* turns, int32_t count) const;
+  void run(const Part& part);
+  const float* single(const Part& part);
+  void emit(const float* from, const Asked* asked, int rows);
   size_t constantBytes() const;
   size_t constantsRead() const;
   size_t stateBytes() const;
   const quamba_tensor* find(const std::string& name, const quamba_tensor* tensors, int32_t count) const;
-  void demandSequence(int32_t sequence) const;
+  void demandSequence(int32_t sequence, const char* where) const;
 };
 
 }  // namespace quamba

@@ -50,11 +50,13 @@ __device__ void convolveChunk(
 /** K: 0 for any k. A chunk is at least k − 1. */
 template <int V, int K, class T>
 __global__ void __launch_bounds__(CONV_THREADS, 5) convKernel(ConvStored<T> a, int chunk, int chunks) {
-  for (int item = blockIdx.y; item < a.sequences * chunks; item += gridDim.y)
+  for (int item = blockIdx.y; item < a.turns.count * chunks; item += gridDim.y) {
+    const Turn turn = turnOf(a.turns, item / chunks);
+    const int from = item % chunks * chunk, end = min(from + chunk, turn.count);
+    if (from >= end) continue;
     for (int c = V * (blockIdx.x * CONV_THREADS + threadIdx.x); c < a.d; c += V * gridDim.x * CONV_THREADS) {
-      const int sequence = item / chunks, from = item % chunks * chunk, end = min(from + chunk, a.l);
-      const size_t place = static_cast<size_t>(sequence) * a.l * a.d;
-      float* state = a.state + static_cast<size_t>(sequence) * a.d * (a.k - 1);
+      const size_t place = static_cast<size_t>(turn.row) * a.d;
+      float* state = a.state + static_cast<size_t>(turn.place) * a.d * (a.k - 1);
       const Window<Restored<T>> window{{a.x.data + place, scaleOf(a.x)}, state, a.d, a.k - 1};
       if constexpr (K > 0) {
         convolveChunk<V, K>(a, window, a.out.data + place, place, from, end, c);
@@ -67,14 +69,15 @@ __global__ void __launch_bounds__(CONV_THREADS, 5) convKernel(ConvStored<T> a, i
         }
       }
       if (from == 0)
-        for (int v = 0; v < V; v++) shiftState(window, state, a.l, c + v);
+        for (int v = 0; v < V; v++) shiftState(window, state, turn.count, c + v);
     }
+  }
 }
 
 template <int V, int K, class T>
 void launch(cudaStream_t stream, const ConvStored<T>& a, int chunk) {
-  const int chunks = (a.l + chunk - 1) / chunk;
-  const dim3 grid(blocksFor(a.d, V * CONV_THREADS), blocksFor(a.sequences * chunks, 1));
+  const int chunks = (a.turns.longest + chunk - 1) / chunk;
+  const dim3 grid(blocksFor(a.d, V * CONV_THREADS), blocksFor(a.turns.count * chunks, 1));
   convKernel<V, K><<<grid, CONV_THREADS, 0, stream>>>(a, chunk, chunks);
 }
 

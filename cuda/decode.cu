@@ -95,9 +95,11 @@ Quantum quantum(float scale) {
 }
 
 template <class W>
-Prepared<W> prepared(const Layer<W>& l) {
+Prepared<W> prepared(const DecodeModel<W>& model, const Layer<W>& l, int place) {
   Prepared<W> p{};
-  p.norm = l.norm, p.convW = l.convW, p.convB = l.convB, p.convState = l.convState, p.ssmState = l.ssmState;
+  p.norm = l.norm, p.convW = l.convW, p.convB = l.convB;
+  p.convState = l.convState + static_cast<size_t>(place) * model.d * (model.k - 1);
+  p.ssmState = l.ssmState + static_cast<size_t>(place) * model.d * model.n;
   p.dtProj = l.dtProj, p.dtBias = l.dtBias, p.A = l.A, p.D = l.D, p.eps = l.eps;
   p.in = quantum(l.inScale), p.convIn = quantum(l.convInScale), p.gate = quantum(l.gateScale), p.u = quantum(l.uScale);
   p.dtLow = quantum(l.dtLowScale), p.B = quantum(l.bScale), p.C = quantum(l.cScale), p.dt = quantum(l.dtScale);
@@ -160,12 +162,11 @@ class PhaseDecoder : public Decoder {
   PhaseDecoder(const DecodeModel<W>& model, DecodeMode mode, cudaStream_t stream) : stream(stream), g(shapeOf(model, mode)) {
     std::vector<Prepared<W>> layer;
     std::vector<const void*> matrix;
-    for (const Layer<W>& l : model.layer) {
-      layer.push_back(prepared(l));
-      matrix.insert(matrix.end(), {l.inProj, l.xProj, l.outProj});
-    }
-    layers = uploaded(layer.data(), sizeof(Prepared<W>) * g.layers);
-    g.layer = layers.template get<Prepared<W>>();
+    for (int place = 0; place < model.places; place++)
+      for (const Layer<W>& l : model.layer) layer.push_back(prepared(model, l, place));
+    for (const Layer<W>& l : model.layer) matrix.insert(matrix.end(), {l.inProj, l.xProj, l.outProj});
+    layers = uploaded(layer.data(), sizeof(Prepared<W>) * layer.size());
+    g.layer = layersOf(0);
     matrix.push_back(model.head);
     matrices = uploaded(matrix.data(), sizeof(void*) * matrix.size());
     g.matrices = matrices.template get<const void*>();
@@ -192,6 +193,10 @@ class PhaseDecoder : public Decoder {
     const int most = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) - static_cast<int>(sizeof(Own<W>)) - 16;
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most));
   }
+  /** The layers with the states of a place. */
+  const Prepared<W>* layersOf(int place) const {
+    return layers.template get<Prepared<W>>() + static_cast<size_t>(place) * g.layers;
+  }
 
  private:
   Buffer layers, matrices, words, residual;
@@ -211,8 +216,9 @@ class PersistentDecoder : public PhaseDecoder<W> {
     this->allowShared(decodeToken<W>);
     this->g.tag = 1;
   }
-  void step(const int32_t* token) override {
+  void step(const int32_t* token, int place) override {
     this->g.token = token;
+    this->g.layer = this->layersOf(place);
     void* arguments[] = {&this->g};
     check(cudaLaunchCooperativeKernel(decodeToken<W>, dim3(this->g.blocks), dim3(DECODE_THREADS), arguments, this->shared,
                                       this->stream));
@@ -225,13 +231,14 @@ template <class W>
 class GraphDecoder : public PhaseDecoder<W> {
  public:
   GraphDecoder(const DecodeModel<W>& model, cudaStream_t stream)
-      : PhaseDecoder<W>(model, DecodeMode::graph, stream), token(sizeof(int32_t)) {
+      : PhaseDecoder<W>(model, DecodeMode::graph, stream), token(sizeof(int32_t)), layers(sizeof(Prepared<W>) * model.layers) {
     this->allowShared(decodePhase<W, INPUT>);
     this->allowShared(decodePhase<W, SELECT>);
     this->allowShared(decodePhase<W, SCAN>);
     this->allowShared(decodePhase<W, OUTPUT>);
     this->allowShared(decodePhase<W, HEAD>);
     this->g.token = token.template get<int32_t>();
+    this->g.layer = layers.template get<Prepared<W>>();
     cudaGraph_t graph;
     check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
     launchAll();
@@ -241,14 +248,18 @@ class GraphDecoder : public PhaseDecoder<W> {
   }
   ~GraphDecoder() override { cudaGraphExecDestroy(ready); }
 
-  void step(const int32_t* given) override {
+  void step(const int32_t* given, int place) override {
     check(cudaMemcpyAsync(token.get(), given, sizeof(int32_t), cudaMemcpyDeviceToDevice, this->stream));
+    if (place != placed)
+      check(cudaMemcpyAsync(layers.get(), this->layersOf(place), layers.size(), cudaMemcpyDeviceToDevice, this->stream));
+    placed = place;
     check(cudaGraphLaunch(ready, this->stream));
   }
   int launches() const override { return 4 * this->g.layers + 1; }
 
  private:
-  const Buffer token;  // where the graph reads it
+  const Buffer token, layers;  // where the graph reads them
+  int placed = -1;             // the place whose layers are there
   cudaGraphExec_t ready = nullptr;
 
   void launchAll() {

@@ -21,7 +21,7 @@ struct Layer {
   float inScale, inWeight;        // scale of its input; of its weight
   float convInScale, gateScale;   // of x before the convolution; of z
   const float *convW, *convB;     // f32[d, k]; f32[d] or null
-  float* convState;               // f32[d, k−1], in place
+  float* convState;               // f32[places, d, k−1], in place
   float uScale;                   // of the scan's input
   const W* xProj;                 // [r + 2 n, d]: dt, B, C
   float xWeight;
@@ -31,7 +31,7 @@ struct Layer {
   const float* dtBias;            // f32[d] or null
   float dtScale;
   const float *A, *D;             // f32[d, n], −exp(A_log); f32[d] or null
-  float* ssmState;                // f32[d, n], in place
+  float* ssmState;                // f32[places, d, n], in place
   float yScale;                   // of the scan's output, rotated where `hadamard`
   const W* outProj;               // [m, d]
   float outWeight;
@@ -42,6 +42,7 @@ enum class TableType { f32, f16, i8 };
 template <class W>
 struct DecodeModel {
   int layers, m, d, n, k, r, v;
+  int places;     // of states
   bool hadamard;  // y is rotated before outProj (W8A8 only)
   std::vector<Layer<W>> layer;  // on the host
 
@@ -70,8 +71,8 @@ enum class DecodeMode { graph, persistent };
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  /** Queues one token, which lies in memory of the GPU (and is in the table), on the stream. */
-  virtual void step(const int32_t* token) = 0;
+  /** Queues one token, which lies in memory of the GPU (and is in the table), for the sequence in a place, on the stream. */
+  virtual void step(const int32_t* token, int place) = 0;
   virtual int launches() const = 0;
 };
 

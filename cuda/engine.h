@@ -14,11 +14,18 @@ namespace quamba {
 /** Rows of logits made at once. */
 constexpr int TAIL_ROWS = 64;
 
+/** Tokens that are fed at once. `tokens`: i32[rows], in memory of the GPU. */
+struct Batch {
+  const int32_t* tokens;
+  int rows;
+  Turns turns;
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
-  /** Feeds i32[sequences, l], on the GPU. sequences · l is at most the chunk that it was made for. */
-  virtual void body(const int32_t* tokens, int sequences, int l) = 0;
+  /** Feeds a batch of at most as many rows as the chunk that it was made for. */
+  virtual void body(const Batch& batch) = 0;
   /** The logits f32[count, v] of some rows of the last body, on the GPU. At most TAIL_ROWS. */
   virtual const float* tail(int row, int count) = 0;
   virtual size_t memory() const = 0;
@@ -28,7 +35,7 @@ class Engine {
 std::unique_ptr<Engine> makeNodeEngine(const Plan& plan, const Constants& constants, const States& states, NanPlace* nan,
                                        int chunk, cudaStream_t stream);
 
-/** A float plan with matrices and activations in f16. `model` may keep states of several sequences behind each other. */
+/** A float plan with matrices and activations in f16. */
 std::unique_ptr<Engine> makeF16Engine(const DecodeModel<__half>& model, int chunk, cudaStream_t stream);
 
 }  // namespace quamba

@@ -23,9 +23,9 @@ class F16Engine : public Engine {
         parts(bytes(chunk, model.r + 2 * model.n, 2)),
         logits(bytes(TAIL_ROWS, model.v, 4)) {}
 
-  void body(const int32_t* tokens, int sequences, int l) override {
-    const int rows = sequences * l, r = model.r, n = model.n;
-    embedRows(tokens, rows);
+  void body(const Batch& batch) override {
+    const int rows = batch.rows, r = model.r, n = model.n;
+    embedRows(batch.tokens, rows);
     __half *low = parts.get<__half>(), *B = low + static_cast<size_t>(rows) * r, *C = B + static_cast<size_t>(rows) * n;
     bool first = true;
     for (const auto& layer : model.layer) {
@@ -33,13 +33,13 @@ class F16Engine : public Engine {
       first = false;
       gemm(stream, {in.get<__half>(), layer.inProj, nullptr, rows, model.m, 2 * model.d, nullptr, 2,
                     {{0, model.d, stored(x)}, {model.d, model.d, stored(z)}}});
-      convStored<__half>(stream, {read(x), layer.convW, layer.convB, layer.convState, stored(u), true, sequences, l, model.d,
+      convStored<__half>(stream, {read(x), layer.convW, layer.convB, layer.convState, stored(u), true, batch.turns, model.d,
                                   model.k, nullptr});
       gemm(stream, {u.get<__half>(), layer.xProj, nullptr, rows, model.d, r + 2 * n, nullptr, 3,
                     {{0, r, {low, nullptr}}, {r, n, {B, nullptr}}, {r + n, n, {C, nullptr}}}});
       gemm(stream, {low, layer.dtProj, layer.dtBias, rows, r, model.d, nullptr, 1, {{0, model.d, stored(dt)}}});
       scanStored<__half, __half>(stream, {read(u), read(dt), {B, nullptr}, {C, nullptr}, read(z), true, layer.A, layer.D,
-                                          layer.ssmState, y.get<__half>(), sequences, l, model.d, n});
+                                          layer.ssmState, y.get<__half>(), batch.turns, model.d, n});
       gemm(stream, {y.get<__half>(), layer.outProj, nullptr, rows, model.d, model.m, out.get<float>(), 0, {}});
     }
   }

@@ -1,7 +1,7 @@
 // The fused ops, on values that stay in memory of the GPU between them. Each has the bits of the base ops it stands for where
 // T is int8_t or float; T = __half is the F16 engine, which is near them.
 //
-// Rows are tokens: those of one sequence after another, rows = sequences · l. All pointers are memory of the GPU. `nan`: where a
+// Rows are tokens: those of a turn after those of the turn before (batch.h). All pointers are memory of the GPU. `nan`: where a
 // kernel notes the least place, in its own output, of a NaN that it was to quantize.
 #pragma once
 
@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "batch.h"
 #include "nan-place.h"
 
 namespace quamba {
@@ -67,7 +68,7 @@ struct GemmF16 {
 };
 void gemm(cudaStream_t stream, const GemmF16& a);
 
-/** The causal convolution over each sequence, then silu where activated, stored. state f32[sequences, d, k−1], in place. */
+/** The causal convolution over each turn, then silu where activated, stored. state f32[places, d, k−1], in place. */
 template <class T>
 struct ConvStored {
   Stored<const T> x;
@@ -75,15 +76,16 @@ struct ConvStored {
   float* state;
   Stored<T> out;
   bool activated;
-  int sequences, l, d, k;
+  Turns turns;
+  int d, k;
   NanPlace* nan;
 };
 template <class T>  // int8_t, __half
 void convStored(cudaStream_t stream, const ConvStored<T>& a);
 
 /**
- * The selective scan over each sequence. dt is before softplus where `softplus`; D, z may be null. state f32[sequences, d, n],
- * in place. Y: float for int8_t, __half for __half.
+ * The selective scan over each turn. dt is before softplus where `softplus`; D, z may be null. state f32[places, d, n], in place.
+ * Y: float for int8_t, __half for __half.
  */
 template <class T, class Y>
 struct ScanStored {
@@ -92,7 +94,8 @@ struct ScanStored {
   const float *A, *D;
   float* state;
   Y* y;
-  int sequences, l, d, n;
+  Turns turns;
+  int d, n;
 };
 template <class T, class Y>
 void scanStored(cudaStream_t stream, const ScanStored<T, Y>& a);

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "batch.h"
+
 namespace quamba {
 
 constexpr int MAX_GRID = 65535;
@@ -14,6 +16,10 @@ constexpr size_t SHARED_BYTES = 47 * 1024;
 /** Blocks for `size` things, `each` in a block. An empty grid is an error to CUDA, so it is at least one. */
 inline unsigned blocksFor(int size, int each) {
   return static_cast<unsigned>(std::clamp((static_cast<int64_t>(size) + each - 1) / each, int64_t{1}, int64_t{MAX_GRID}));
+}
+
+__device__ inline Turn turnOf(const Turns& turns, int i) {
+  return turns.list ? turns.list[i] : Turn{0, 0, turns.longest};
 }
 
 constexpr int EACH_THREADS = 256;

@@ -98,10 +98,7 @@ class Matcher {
     demand(known(ref).type.size() == 1);
     return known(ref).value;
   }
-  float* state(const OpNode& op) const {
-    demand(op.input("state") == op.output("state") && plan.isState(op.output("state")));
-    return states.at(op.output("state")).template get<float>();
-  }
+  float* state(const std::string& ref) const { return states.at(ref).template get<float>(); }
 
   /** The int8 steps of a value; F16 keeps the value itself. */
   std::string quantized(const std::string& ref, float& scale) {
@@ -182,7 +179,7 @@ class Matcher {
     for (const auto& attribute : conv.attributes) demand(attribute.name != "activation" || attribute.text == "silu");
     layer.convW = constant(conv.input("w"));
     layer.convB = constant(conv.input("b"));
-    layer.convState = state(conv);
+    layer.convState = state(conv.state("past"));
     same(model.k, width(conv.input("w")));
     const std::string u = quantized(conv.output("y"), layer.uScale);
 
@@ -193,7 +190,7 @@ class Matcher {
     demand(scan.input("u") == uReal && scan.input("z") == zReal && xProj.input("b").empty());
     layer.A = constant(scan.input("A"));
     layer.D = constant(scan.input("D"));
-    layer.ssmState = state(scan);
+    layer.ssmState = state(scan.state("h"));
     same(model.n, width(scan.input("A")));
     const int n = model.n;
     same(model.r, width(parts) - 2 * n);

@@ -44,15 +44,15 @@ class NodeEngine : public Engine {
     tailMemory = arrange(begin, count, count, std::min(chunk, TAIL_ROWS), tailPlaces);
   }
 
-  void body(const int32_t* tokens, int sequences, int l) override {
-    places[program.tokens] = const_cast<char*>(reinterpret_cast<const char*>(tokens));
-    for (int i = 0; i < begin; i++) program.steps[i].run({stream, sequences, l, places});
+  void body(const Batch& batch) override {
+    places[program.tokens] = const_cast<char*>(reinterpret_cast<const char*>(batch.tokens));
+    for (int i = 0; i < begin; i++) program.steps[i].run({stream, batch.rows, batch.turns, places});
   }
 
   const float* tail(int row, int count) override {
     for (size_t value = 0; value < places.size(); value++)
       if (places[value]) tailPlaces[value] = places[value] + row * program.rowBytes[value];
-    for (size_t i = begin; i < program.steps.size(); i++) program.steps[i].run({stream, count, 1, tailPlaces});
+    for (size_t i = begin; i < program.steps.size(); i++) program.steps[i].run({stream, count, {}, tailPlaces});
     return reinterpret_cast<const float*>(tailPlaces[program.result]);
   }
 

@@ -45,15 +45,15 @@ const Op OPS[] = {
      [](const Call& call, const Resident& on) {
        add(on.stream, on.in<float>("x"), on.in<float>("y"), on.out<float>("sum"), call.dim("l"), call.dim("m"));
      }},
-    {"causal-conv1d(x f32[l, d], w f32[d, k], b f32[d]?, state f32[d, k-1]?; activation) -> y f32[l, d], state f32[d, k-1]",
+    {"causal-conv1d(x f32[l, d], w f32[d, k], b f32[d]?; past f32[d, k-1]; activation) -> y f32[l, d]",
      [](const Call& call) {
        const std::string activation = call.text("activation", "silu");
        call.require(activation == "silu" || activation == "none", "C1", "activation must be 'silu' or 'none'", {"activation"});
      },
      [](const Call& call, const Resident& on) {
-       causalConv1d(on.stream, on.in<float>("x"), on.in<float>("w"), on.in<float>("b"), on.in<float>("state"),
-                    on.out<float>("y"), on.out<float>("state"), call.dim("l"), call.dim("d"), call.dim("k"),
-                    call.text("activation", "silu") == "silu");
+       causalConv1d(on.stream, {on.in<float>("x"), on.in<float>("w"), on.in<float>("b"), on.in<float>("past"),
+                                on.out<float>("y"), on.out<float>("past"), {nullptr, 1, call.dim("l")}, call.dim("d"),
+                                call.dim("k"), call.text("activation", "silu") == "silu"});
      }},
     {"dequantize(q i8[l, n], scale f32[s]) -> x f32[l, n]", oneOrEachRow,
      [](const Call& call, const Resident& on) {
@@ -139,15 +139,15 @@ const Op OPS[] = {
        scaleChannels(on.stream, on.in<float>("x"), on.in<float>("c"), call.number("inverse", 0) != 0, on.out<float>("y"),
                      call.dim("l"), call.dim("n"));
      }},
-    {"selective-scan(u f32[l, d], dt f32[l, d], A f32[d, n], B f32[l, n], C f32[l, n], D f32[d]?, z f32[l, d]?, "
-     "state f32[d, n]?) -> y f32[l, d], state f32[d, n]",
+    {"selective-scan(u f32[l, d], dt f32[l, d], A f32[d, n], B f32[l, n], C f32[l, n], D f32[d]?, z f32[l, d]?; "
+     "h f32[d, n]) -> y f32[l, d]",
      none,
      [](const Call& call, const Resident& on) {
        Scan scan{};
        scan.u = on.in<float>("u"), scan.dt = on.in<float>("dt"), scan.A = on.in<float>("A");
        scan.B = on.in<float>("B"), scan.C = on.in<float>("C"), scan.D = on.in<float>("D"), scan.z = on.in<float>("z");
-       scan.before = on.in<float>("state"), scan.y = on.out<float>("y"), scan.after = on.out<float>("state");
-       scan.l = call.dim("l"), scan.d = call.dim("d"), scan.n = call.dim("n");
+       scan.before = on.in<float>("h"), scan.y = on.out<float>("y"), scan.after = on.out<float>("h");
+       scan.turns = {nullptr, 1, call.dim("l")}, scan.d = call.dim("d"), scan.n = call.dim("n");
        selectiveScan(on.stream, scan);
      }},
     {"silu(x f32[l, n]) -> y f32[l, n]", none,

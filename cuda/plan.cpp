@@ -10,14 +10,16 @@ namespace quamba {
 namespace {
 
 constexpr size_t BYTES[] = {4, 1, 4};
-/** As in src/plan/graph-json.ts: what a file asks for beyond that is not allocated. */
+/** As in src/plan/graph-json.ts. A state of the largest Mamba has 131072 values; a file that asks for more than this is refused. */
 constexpr int64_t MOST_STATE = 1 << 24;
 
 Failure wrong(const std::string& text) { return Failure(QUAMBA_WRONG_CALL, text); }
 
-std::map<std::string, std::string> refs(const Json& json, const std::string& where, const std::vector<Parameter>& expected) {
+/** Names by the names of a signature. `json`: null where nothing is given. */
+std::map<std::string, std::string> refs(const Json* json, const std::string& where, const std::vector<Parameter>& expected) {
+  static const std::vector<std::pair<std::string, Json>> NONE;
   std::map<std::string, std::string> found;
-  for (const auto& [key, ref] : json.object(where)) {
+  for (const auto& [key, ref] : json ? json->object(where) : NONE) {
     bool known = false;
     for (const auto& p : expected) known |= p.name == key;
     if (!known) throw wrong(where + ": no '" + key + "'");
@@ -37,8 +39,9 @@ OpNode opNode(const Json& json, const std::string& where) {
     throw Failure(failure.status, where + ".op: " + failure.what());
   }
   const Signature& signature = signatureOf(node.op);
-  node.in = refs(json.at("in", where), where + ".in", signature.inputs);
-  node.out = refs(json.at("out", where), where + ".out", signature.outputs);
+  node.in = refs(&json.at("in", where), where + ".in", signature.inputs);
+  node.out = refs(&json.at("out", where), where + ".out", signature.outputs);
+  node.states = refs(json.find("states"), where + ".states", signature.states);
   if (const Json* attrs = json.find("attrs"))
     for (const auto& [key, value] : attrs->object(where + ".attrs"))
       node.attributes.push_back({key, value.number, value.text, value.kind == Json::Kind::text});
@@ -55,25 +58,32 @@ Node nodeOf(const Json& json, const std::string& where) {
   return node;
 }
 
-/** Solves the letters of a signature from the inputs of a node, and gives its outputs their types. */
-void infer(const OpNode& node, std::map<std::string, Type>& types, const std::string& where) {
+/** Solves the letters of a signature from the inputs and states of a node, and gives its outputs their types. */
+void infer(const OpNode& node, Plan& plan, const std::string& where) {
   const Signature& signature = signatureOf(node.op);
   std::map<std::string, int64_t> dims;
   for (const auto& attribute : node.attributes)
     if (!attribute.isText) dims[attribute.name] = static_cast<int64_t>(attribute.number);
-  for (const auto& p : signature.inputs) {
-    const auto given = node.in.find(p.name);
-    if (given == node.in.end()) continue;
-    const auto known = types.find(given->second);
-    if (known == types.end()) throw wrong(where + ": nothing defines '" + given->second + "'");
-    const Type& type = known->second;
+  const auto solve = [&](const Parameter& p, const std::string& ref, const Type& type) {
     bool fits = type.dtype == p.dtype && type.shape.size() == p.axes.size();
     for (size_t i = 0; fits && i < p.axes.size(); i++) {
       const Axis& axis = p.axes[i];
       const int64_t size = type.shape[i] == ROWS ? ROWS : type.shape[i] + axis.minus;
       fits = dims.emplace(axis.letter, size).first->second == size;
     }
-    if (!fits) throw wrong(where + ": " + node.name + ": " + given->second + " is no " + p.text + " here");
+    if (!fits) throw wrong(where + ": " + node.name + ": " + ref + " is no " + p.text + " here");
+  };
+  for (const auto& p : signature.inputs) {
+    const auto given = node.in.find(p.name);
+    if (given == node.in.end()) continue;
+    const auto known = plan.types.find(given->second);
+    if (known == plan.types.end()) throw wrong(where + ": nothing defines '" + given->second + "'");
+    solve(p, given->second, known->second);
+  }
+  for (const auto& p : signature.states) {
+    const std::string& ref = node.states.at(p.name);
+    if (!plan.states.count(ref)) throw wrong(where + ": there is no state '" + ref + "'");
+    solve(p, ref, plan.states.at(ref));
   }
   for (const auto& p : signature.outputs) {
     Type type{p.dtype, {}};
@@ -83,22 +93,40 @@ void infer(const OpNode& node, std::map<std::string, Type>& types, const std::st
         throw wrong(where + ": " + node.name + ": the size of " + p.name + " is not known");
       type.shape.push_back(size->second == ROWS ? ROWS : size->second - axis.minus);
     }
-    types[node.out.at(p.name)] = type;
+    const std::string& ref = node.out.at(p.name);
+    if (!plan.types.emplace(ref, type).second) throw wrong(where + ": '" + ref + "' is defined twice");
   }
 }
 
-std::map<std::string, Type> statesOf(const Json& json, const std::string& where) {
-  std::map<std::string, Type> states;
-  for (const auto& [ref, shape] : json.object(where)) {
-    Type type{QUAMBA_F32, {}};
-    for (const auto& size : shape.list(where + "." + ref)) type.shape.push_back(size.count(where + "." + ref));
-    int64_t size = 1;
-    for (const int64_t axis : type.shape) size = axis > MOST_STATE ? MOST_STATE + 1 : size * axis;
-    if (size > MOST_STATE || type.shape.size() > QUAMBA_MAX_RANK)
-      throw wrong(where + "." + ref + " expected at most " + std::to_string(MOST_STATE) + " values");
-    states[ref] = type;
+/** A whole number from 1 to MOST_STATE; 0 where the text is another. */
+int64_t extentOf(const std::string& text) {
+  if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos) return 0;
+  const int64_t size = std::stoll(text);
+  return size <= MOST_STATE ? size : 0;
+}
+
+/** The type of a state: `f32[1536, 16]`. Other ways to keep one are known to src/state.ts, but not here. */
+Type stateType(const Json& json, const std::string& where) {
+  const std::string& text = json.at("type", where).string(where + ".type");
+  const size_t open = text.find('[');
+  const std::string dtype = text.substr(0, open);
+  if (open == std::string::npos || text.back() != ']' || (dtype != "f32" && dtype != "f16" && dtype != "i8"))
+    throw wrong(where + ".type expected a type such as f32[1536, 16]; got '" + text + "'");
+  if (dtype != "f32") throw wrong(where + " is kept as " + dtype + "; the library keeps states as f32");
+  const auto sizes = split(text.substr(open + 1, text.size() - open - 2), ", ");
+  if (!sizes.empty() && sizes[0] == "t")
+    throw wrong(where + " grows with the text (" + text + "); the library has no states that grow");
+  if (json.find("scale")) throw wrong(where + ".scale expected nothing beside f32");
+  Type type{QUAMBA_F32, {}};
+  int64_t total = 1;
+  for (const auto& size : sizes) {
+    type.shape.push_back(extentOf(size));
+    total = total * type.shape.back() > MOST_STATE ? 0 : total * type.shape.back();
   }
-  return states;
+  if (sizes.empty() || sizes.size() > QUAMBA_MAX_RANK || total == 0)
+    throw wrong(where + ".type expected one to " + std::to_string(QUAMBA_MAX_RANK) + " sizes with at most " +
+                std::to_string(MOST_STATE) + " values; got '" + text + "'");
+  return type;
 }
 
 }  // namespace
@@ -122,30 +150,30 @@ double OpNode::number(const std::string& key, double otherwise) const {
   return otherwise;
 }
 
-Plan parsePlan(const std::string& text, const std::map<std::string, Type>& weights) {
+Plan parsePlan(const std::string& text, const std::map<std::string, Type>& given) {
   const std::string where = "plan";
   const Json json = Json::parse(text, where);
   Plan plan;
   plan.input = json.at("input", where).string("plan.input");
   plan.result = json.at("result", where).string("plan.result");
-  plan.states = statesOf(json.at("states", where), "plan.states");
-  plan.types = plan.states;
+  for (const auto& [ref, state] : json.at("states", where).object("plan.states"))
+    plan.states[ref] = stateType(state, "plan.states." + ref);
   plan.types[plan.input] = {QUAMBA_I32, {ROWS}};
-  for (const auto& item : json.at("weights", where).list("plan.weights")) {
-    const std::string& ref = item.string("plan.weights");
-    const auto given = weights.find(ref);
-    if (given == weights.end()) throw wrong("plan.weights: '" + ref + "' was not given");
+  for (const auto& [ref, type] : json.at("weights", where).object("plan.weights")) {
+    const std::string& expected = type.string("plan.weights." + ref);
+    const auto found = given.find(ref);
+    if (found == given.end()) throw wrong("plan.weights: '" + ref + "' was not given");
+    const std::string got = describe(found->second.dtype, found->second.shape);
+    if (got != expected) throw wrong("plan.weights." + ref + " expected " + expected + "; got " + got);
     plan.weights.push_back(ref);
-    plan.types[ref] = given->second;
+    plan.types[ref] = found->second;
   }
   const auto& nodes = json.at("nodes", where).list("plan.nodes");
   for (size_t i = 0; i < nodes.size(); i++) {
     const std::string at = "plan.nodes[" + std::to_string(i) + "]";
     plan.nodes.push_back(nodeOf(nodes[i], at));
     for (const auto& node : plan.nodes.back().body) {
-      infer(node, plan.types, at);
-      for (const auto& [key, ref] : node.out)
-        if ((key == "state") != plan.isState(ref)) throw wrong(at + ": '" + ref + "' is not what " + key + " can be");
+      infer(node, plan, at);
     }
   }
   const auto result = plan.types.find(plan.result);

@@ -34,12 +34,13 @@ struct Attribute {
 struct OpNode {
   int op;  // in OPS
   std::string name;
-  std::map<std::string, std::string> in, out;  // names of values
+  std::map<std::string, std::string> in, states, out;  // names of values and states
   std::vector<Attribute> attributes;
 
   /** The value of an input; "" where it is left out. */
   std::string input(const std::string& key) const;
   std::string output(const std::string& key) const { return out.at(key); }
+  std::string state(const std::string& key) const { return states.at(key); }
   double number(const std::string& key, double otherwise) const;
 };
 
@@ -54,14 +55,13 @@ struct Plan {
   std::vector<std::string> weights;
   std::map<std::string, Type> states;
   std::vector<Node> nodes;
-  std::map<std::string, Type> types;  // of every value, constant and state
+  std::map<std::string, Type> types;  // of every value and constant
 
   const Type& type(const std::string& ref) const { return types.at(ref); }
-  bool isState(const std::string& ref) const { return states.count(ref) > 0; }
 };
 
-/** `weights`: the type of each constant that was given. Throws a Failure that names the node and the field. */
-Plan parsePlan(const std::string& json, const std::map<std::string, Type>& weights);
+/** `given`: the type of each tensor that was given. Throws a Failure that names the node and the field. */
+Plan parsePlan(const std::string& json, const std::map<std::string, Type>& given);
 
 /** What quamba_op takes, for a node whose tensors lie anywhere. */
 std::vector<quamba_attribute> attributesOf(const OpNode& node);

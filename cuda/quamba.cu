@@ -195,8 +195,8 @@ quamba_status quamba_context_describe(const quamba_context* context, quamba_cont
   return guarded([&] { *info = contextOf(context).info(); });
 }
 
-quamba_status quamba_feed(quamba_context* context, const int32_t* tokens, int32_t length, int32_t which, float* logits) {
-  return guarded([&] { contextOf(context).feed(tokens, length, which == QUAMBA_LAST, logits); });
+quamba_status quamba_feed(quamba_context* context, const quamba_turn* turns, int32_t count, int32_t which) {
+  return guarded([&] { contextOf(context).feed(turns, count, which == QUAMBA_LAST); });
 }
 
 quamba_status quamba_wait(quamba_context* context) {
@@ -213,6 +213,10 @@ quamba_status quamba_get_state(quamba_context* context, int32_t sequence, const 
 
 quamba_status quamba_set_state(quamba_context* context, int32_t sequence, const quamba_tensor* tensors, int32_t count) {
   return guarded([&] { contextOf(context).setState(sequence, tensors, count); });
+}
+
+quamba_status quamba_copy_state(quamba_context* context, int32_t from, int32_t to) {
+  return guarded([&] { contextOf(context).copyState(from, to); });
 }
 
 quamba_status quamba_bandwidth(uint64_t bytes, double* read, double* copy) {

@@ -32,8 +32,8 @@ struct ScanTables {
 template <class T, class Y>
 class ScanReader {
  public:
-  __device__ ScanReader(const ScanStored<T, Y>& a, const ScanTables* tables, int sequence, int first, int channels, int item)
-      : a(a), tables(tables), channels(channels), row(static_cast<size_t>(sequence) * a.l) {
+  __device__ ScanReader(const ScanStored<T, Y>& a, const ScanTables* tables, const Turn& turn, int first, int channels, int item)
+      : a(a), tables(tables), channels(channels), count(turn.count), row(turn.row) {
     const int quads = channels / 4, rows = item - SCAN_TILE * quads;
     kind = item < 0 ? NOTHING : rows < 0 ? FOUR : rows < 2 * SCAN_TILE ? (rows % 2 ? OF_C : OF_B) : NOTHING;
     token = rows < 0 ? item / quads : rows / 2;
@@ -45,7 +45,7 @@ class ScanReader {
 
   __device__ void fetch(int tile) {
     const int t = tile * SCAN_TILE + token;
-    if (kind == NOTHING || t >= a.l) return;
+    if (kind == NOTHING || t >= count) return;
     if (kind == FOUR) {
       const size_t at = (row + t) * a.d + channel;
       dt = four(a.dt.data + at);
@@ -58,7 +58,7 @@ class ScanReader {
 
   /** A token after the last leaves a state as it is: its decay is 1, to which it adds −0 · 0. */
   __device__ void keep(int tile, const ScanTile& to) const {
-    const bool real = tile * SCAN_TILE + token < a.l;
+    const bool real = tile * SCAN_TILE + token < count;
     if (kind == FOUR) {
       Pack<float, 4> step{}, input, plain{}, gate{};
 #pragma unroll
@@ -91,7 +91,7 @@ class ScanReader {
   enum Kind { FOUR, OF_B, OF_C, NOTHING };
   const ScanStored<T, Y>& a;
   const ScanTables* tables;
-  const int channels;
+  const int channels, count;
   const size_t row;
   Kind kind;
   int token, column, channel;

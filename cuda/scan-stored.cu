@@ -17,17 +17,18 @@ __global__ void __launch_bounds__(QUAD_THREADS) scanQuads(ScanStored<T, Y> a) {
   const Restored<const T> u{a.u.data, scaleOf(a.u)}, dt{a.dt.data, scaleOf(a.dt)}, z{a.z.data, scaleOf(a.z)};
   const Restored<const T> B{a.B.data, scaleOf(a.B)}, C{a.C.data, scaleOf(a.C)};
   const int lane = threadIdx.x % 4;
-  for (int sequence = blockIdx.y; sequence < a.sequences; sequence += gridDim.y)
+  for (int i = blockIdx.y; i < a.turns.count; i += gridDim.y) {
+    const Turn turn = turnOf(a.turns, i);
     for (int first = blockIdx.x * (QUAD_THREADS / 4); first < a.d; first += gridDim.x * (QUAD_THREADS / 4)) {
       const bool real = first + threadIdx.x / 4 < a.d;
       const int c = real ? first + threadIdx.x / 4 : a.d - 1;  // all threads of a warp sum; these others write nothing
-      float* state = a.state + (static_cast<size_t>(sequence) * a.d + c) * a.n;
+      float* state = a.state + (static_cast<size_t>(turn.place) * a.d + c) * a.n;
       const float* A = a.A + static_cast<size_t>(c) * a.n;
       float h[HELD > 0 ? HELD : 1], decay[HELD > 0 ? HELD : 1];
 #pragma unroll
       for (int i = 0; i < HELD; i++) h[i] = state[4 * i + lane], decay[i] = mul(A[4 * i + lane], LOG2E);
-      for (int t = 0; t < a.l; t++) {
-        const size_t row = static_cast<size_t>(sequence) * a.l + t, at = row * a.d + c;
+      for (int t = 0; t < turn.count; t++) {
+        const size_t row = static_cast<size_t>(turn.row) + t, at = row * a.d + c;
         const float step = a.softplus ? softplus(dt[at]) : dt[at], input = mul(step, u[at]);
         float sum = 0.0f;
         if constexpr (HELD > 0) {
@@ -52,6 +53,7 @@ __global__ void __launch_bounds__(QUAD_THREADS) scanQuads(ScanStored<T, Y> a) {
       for (int i = 0; i < HELD; i++)
         if (real) state[4 * i + lane] = h[i];
     }
+  }
 }
 
 }  // namespace
@@ -60,8 +62,8 @@ template <class T, class Y>
 void scanStored(cudaStream_t stream, const ScanStored<T, Y>& a) {
   const bool whole = packed<16>(a.B.data) && packed<16>(a.C.data) &&
                      (a.d % 4 != 0 || (packed<4>(a.u.data) && packed<4>(a.dt.data) && packed<4>(a.z.data)));
-  if (a.n == 16 && a.l > SCAN_FEW && whole) return scanTiles(stream, a);
-  const dim3 grid(blocksFor(a.d, QUAD_THREADS / 4), blocksFor(a.sequences, 1));
+  if (a.n == 16 && a.turns.longest > SCAN_FEW && whole) return scanTiles(stream, a);
+  const dim3 grid(blocksFor(a.d, QUAD_THREADS / 4), blocksFor(a.turns.count, 1));
   if (a.n == 16) scanQuads<4><<<grid, QUAD_THREADS, 0, stream>>>(a);
   else scanQuads<0><<<grid, QUAD_THREADS, 0, stream>>>(a);
 }

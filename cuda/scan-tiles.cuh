@@ -128,7 +128,6 @@ __global__ void __launch_bounds__(SCAN_MOST_THREADS, 1) scanTilesKernel(ScanStor
   const ScanMemory<T> memory(scanBlock, channels);
   const int part = 4 * channels, own = threadIdx.x % part, lane = own % 4;
   const int slice = static_cast<int>(threadIdx.x) / part - 1;  // −1: a consumer
-  const int tiles = (a.l + SCAN_TILE - 1) / SCAN_TILE;
   if constexpr (sizeof(T) == 1) {
     const float scale = scaleOf(a.dt), gateScale = scaleOf(a.z);
     for (int q = threadIdx.x; q < 256; q += blockDim.x) {
@@ -138,13 +137,15 @@ __global__ void __launch_bounds__(SCAN_MOST_THREADS, 1) scanTilesKernel(ScanStor
     }
     __syncthreads();
   }
-  for (int item = blockIdx.x; item < a.sequences * groups; item += gridDim.x) {
-    const int sequence = item / groups, first = item % groups * channels, channel = first + own / 4;
+  for (int item = blockIdx.x; item < a.turns.count * groups; item += gridDim.x) {
+    const Turn turn = turnOf(a.turns, item / groups);
+    const int tiles = (turn.count + SCAN_TILE - 1) / SCAN_TILE;
+    const int first = item % groups * channels, channel = first + own / 4;
     const bool real = channel < a.d;
     const int c = real ? channel : a.d - 1;
-    float* state = a.state + (static_cast<size_t>(sequence) * a.d + c) * 16 + lane;
+    float* state = a.state + (static_cast<size_t>(turn.place) * a.d + c) * 16 + lane;
     const ScanProducer producer(a.A + static_cast<size_t>(c) * 16, lane);
-    ScanReader<T, Y> reader(a, memory.tables, sequence, first, channels, static_cast<int>(threadIdx.x) - part);
+    ScanReader<T, Y> reader(a, memory.tables, turn, first, channels, static_cast<int>(threadIdx.x) - part);
     reader.fetch(0);
     reader.keep(0, memory.tile(0));
     float h[4];
@@ -157,7 +158,7 @@ __global__ void __launch_bounds__(SCAN_MOST_THREADS, 1) scanTilesKernel(ScanStor
         const int token = 4 * slice;
         reader.fetch(now + 1);
         producer.run(memory.tile(now).steps + token * channels + own / 4, memory.decay(now, token, own), channels,
-                     a.l - now * SCAN_TILE - token);
+                     turn.count - now * SCAN_TILE - token);
         reader.keep(now + 1, memory.tile(now + 1));
       } else if (slice < 0 && now > 0) {
         const ScanTile tile = memory.tile(now - 1);
@@ -167,7 +168,7 @@ __global__ void __launch_bounds__(SCAN_MOST_THREADS, 1) scanTilesKernel(ScanStor
           const int at = (token + lane) * channels + own / 4, t = (now - 1) * SCAN_TILE + token + lane;
           if (a.D) sum = add(sum, mul(D, tile.us[at]));
           if (a.z.data) sum = mul(sum, tile.gates[at]);
-          if (real && t < a.l) a.y[(static_cast<size_t>(sequence) * a.l + t) * a.d + c] = static_cast<Y>(sum);
+          if (real && t < turn.count) a.y[(static_cast<size_t>(turn.row) + t) * a.d + c] = static_cast<Y>(sum);
         }
       }
       __syncthreads();
@@ -179,10 +180,10 @@ __global__ void __launch_bounds__(SCAN_MOST_THREADS, 1) scanTilesKernel(ScanStor
 }
 
 /** The channels of a block for which the multiprocessor with most of them has fewest. */
-inline int scanChannels(int sequences, int d, int multiprocessors) {
+inline int scanChannels(int turns, int d, int multiprocessors) {
   int best = 0, least = 0;
   for (int channels = 8; channels <= SCAN_MOST; channels += 8) {
-    const int blocks = sequences * ((d + channels - 1) / channels);
+    const int blocks = turns * ((d + channels - 1) / channels);
     const int load = (blocks + multiprocessors - 1) / multiprocessors * channels;
     if (best == 0 || load <= least) best = channels, least = load;
   }
@@ -195,11 +196,11 @@ void scanTiles(cudaStream_t stream, const ScanStored<T, Y>& a) {
   int device, multiprocessors;
   cudaGetDevice(&device);
   cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
-  const int channels = scanChannels(a.sequences, a.d, multiprocessors), groups = (a.d + channels - 1) / channels;
+  const int channels = scanChannels(a.turns.count, a.d, multiprocessors), groups = (a.d + channels - 1) / channels;
   const int threads = 4 * (1 + SLICES) * channels;
   const size_t bytes = ScanMemory<T>::bytes(channels);
   cudaFuncSetAttribute(scanTilesKernel<T, Y>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-  scanTilesKernel<T, Y><<<blocksFor(a.sequences * groups, 1), threads, bytes, stream>>>(a, channels, groups);
+  scanTilesKernel<T, Y><<<blocksFor(a.turns.count * groups, 1), threads, bytes, stream>>>(a, channels, groups);
 }
 
 }  // namespace quamba

@@ -11,8 +11,9 @@ namespace quamba {
 struct Scan {
   const float *u, *dt, *A, *B, *C;
   const float *D, *z, *before;  // each may be null: none, none, zeros
-  float *y, *after;
-  int l, d, n;
+  float *y, *after;             // `after` may be the state before
+  Turns turns;
+  int d, n;
   int tile;  // tokens that are read together
 };
 
@@ -49,10 +50,13 @@ __global__ void __launch_bounds__(SCAN_THREADS, 8) scanKernel(Scan g) {
   float* Bs = sums + g.tile * SCAN_CHANNELS;
   float* Cs = Bs + g.tile * g.n;
   const int lane = threadIdx.x % 4, own = threadIdx.x / 4;
-  for (int first = blockIdx.x * SCAN_CHANNELS; first < g.d; first += gridDim.x * SCAN_CHANNELS) {
-    const int c = first + own;
+  const int groups = (g.d + SCAN_CHANNELS - 1) / SCAN_CHANNELS;
+  for (int item = blockIdx.x; item < g.turns.count * groups; item += gridDim.x) {
+    const Turn turn = turnOf(g.turns, item / groups);
+    const int first = item % groups * SCAN_CHANNELS, c = first + own;
     const bool real = c < g.d;
-    const size_t states = static_cast<size_t>(c) * g.n;
+    const size_t row = turn.row, decays = static_cast<size_t>(c) * g.n;
+    const size_t states = static_cast<size_t>(turn.place) * g.d * g.n + decays;
     const auto initial = [&](int s) { return g.before ? g.before[states + s] : 0.0f; };
     float h[HELD > 0 ? HELD : 1] = {}, a[HELD > 0 ? HELD : 1] = {};
     if constexpr (HELD > 0) {
@@ -60,26 +64,26 @@ __global__ void __launch_bounds__(SCAN_THREADS, 8) scanKernel(Scan g) {
       for (int i = 0; i < HELD; i++) {
         if (!real) continue;
         h[i] = initial(4 * i + lane);
-        a[i] = mul(g.A[states + 4 * i + lane], LOG2E);
+        a[i] = mul(g.A[decays + 4 * i + lane], LOG2E);
       }
     } else if (real) {
       for (int s = lane; s < g.n; s += 4) g.after[states + s] = initial(s);
     }
 
-    for (int from = 0; from < g.l; from += g.tile) {
-      const int tokens = min(g.tile, g.l - from);
+    for (int from = 0; from < turn.count; from += g.tile) {
+      const int tokens = min(g.tile, turn.count - from);
       __syncthreads();  // the tile before has been written
 #pragma unroll 4
       for (int e = threadIdx.x; e < tokens * SCAN_CHANNELS; e += SCAN_THREADS) {
         const int channel = first + e % SCAN_CHANNELS;
-        const size_t at = static_cast<size_t>(from + e / SCAN_CHANNELS) * g.d + channel;
+        const size_t at = (row + from + e / SCAN_CHANNELS) * g.d + channel;
         steps[e] = channel < g.d ? g.dt[at] : 0.0f;
         inputs[e] = channel < g.d ? g.u[at] : 0.0f;
       }
 #pragma unroll 4
       for (int e = threadIdx.x; e < tokens * g.n; e += SCAN_THREADS) {
-        Bs[e] = g.B[static_cast<size_t>(from) * g.n + e];
-        Cs[e] = g.C[static_cast<size_t>(from) * g.n + e];
+        Bs[e] = g.B[(row + from) * g.n + e];
+        Cs[e] = g.C[(row + from) * g.n + e];
       }
       __syncthreads();
 #pragma unroll 4
@@ -94,7 +98,7 @@ __global__ void __launch_bounds__(SCAN_THREADS, 8) scanKernel(Scan g) {
             sum = advance(h[i], a[i], step, input, B[4 * i + lane], C[4 * i + lane], sum);
         } else if (real) {
           for (int s = lane; s < g.n; s += 4)
-            sum = advance(g.after[states + s], mul(g.A[states + s], LOG2E), step, input, B[s], C[s], sum);
+            sum = advance(g.after[states + s], mul(g.A[decays + s], LOG2E), step, input, B[s], C[s], sum);
         }
         sum = sumLanes(sum);
         if (lane == 0) sums[t * SCAN_CHANNELS + own] = real && g.D ? add(sum, mul(g.D[c], u)) : sum;
@@ -103,7 +107,7 @@ __global__ void __launch_bounds__(SCAN_THREADS, 8) scanKernel(Scan g) {
 #pragma unroll 4
       for (int e = threadIdx.x; e < tokens * SCAN_CHANNELS; e += SCAN_THREADS) {
         const int channel = first + e % SCAN_CHANNELS;
-        const size_t at = static_cast<size_t>(from + e / SCAN_CHANNELS) * g.d + channel;
+        const size_t at = (row + from + e / SCAN_CHANNELS) * g.d + channel;
         if (channel < g.d) g.y[at] = g.z ? mul(sums[e], silu(g.z[at])) : sums[e];
       }
     }
@@ -114,11 +118,10 @@ __global__ void __launch_bounds__(SCAN_THREADS, 8) scanKernel(Scan g) {
   }
 }
 
-/** `after` is another memory than the state before. */
 inline void selectiveScan(cudaStream_t stream, Scan g) {
-  g.tile = std::min(SCAN_TOKENS, std::max(g.l, 1));
+  g.tile = std::min(SCAN_TOKENS, std::max(g.turns.longest, 1));
   while (g.tile > 1 && scanShared(g.tile, g.n) > SHARED_BYTES) g.tile /= 2;
-  const unsigned blocks = blocksFor(g.d, SCAN_CHANNELS);
+  const unsigned blocks = blocksFor(g.turns.count * ((g.d + SCAN_CHANNELS - 1) / SCAN_CHANNELS), 1);
   const size_t shared = scanShared(g.tile, g.n);
   if (g.n == 16) scanKernel<4><<<blocks, SCAN_THREADS, shared, stream>>>(g);
   else scanKernel<0><<<blocks, SCAN_THREADS, shared, stream>>>(g);

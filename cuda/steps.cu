@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "causal-conv1d.cuh"
 #include "elementwise.cuh"
 #include "fused.h"
 #include "linear.cuh"
 #include "ops.h"
+#include "selective-scan.cuh"
 
 namespace quamba {
 
@@ -105,7 +107,7 @@ class Compiler {
         [=, nan = nan](const Rows& rows) {
           addNorm<int8_t>(rows.stream, {rows.at<float>(x), y < 0 ? nullptr : rows.at<float>(y), w, eps,
                                         total < 0 ? nullptr : rows.at<float>(total),
-                                        {rows.at<int8_t>(out), stored.scale}, rows.count(), m, nan});
+                                        {rows.at<int8_t>(out), stored.scale}, rows.count, m, nan});
         });
     return true;
   }
@@ -154,7 +156,7 @@ class Compiler {
     add({x}, outs, false, [=](const Rows& rows) {
       GemmI8 g = a;
       g.x = rows.at<int8_t>(x);
-      g.rows = rows.count();
+      g.rows = rows.count;
       for (int s = 0; s < g.segments; s++) g.segment[s].out.data = rows.at<int8_t>(outs[s]);
       gemm(rows.stream, g);
     });
@@ -167,17 +169,14 @@ class Compiler {
     if (conv->input("x") != in->output("x") || out->input("x") != conv->output("y")) return false;
     if (leaves(body, in->output("x")) || leaves(body, conv->output("y"))) return false;
     if (!isConstant(conv->input("w")) || (!conv->input("b").empty() && !isConstant(conv->input("b")))) return false;
-    if (conv->input("state") != conv->output("state")) return false;
     ConvStored<int8_t> a{};
     const Type& w = plan.type(conv->input("w"));
     a.x.scale = constant(in->input("scale"));
     a.w = constant(conv->input("w"));
     a.b = constant(conv->input("b"));
-    a.state = state(conv->output("state"));
+    a.state = state(conv->state("past"));
     a.out.scale = constant(out->input("scale"));
-    a.activated = true;
-    for (const auto& attribute : conv->attributes)
-      if (attribute.name == "activation") a.activated = attribute.text == "silu";
+    a.activated = isActivated(*conv);
     a.d = static_cast<int>(w.shape[0]);
     a.k = static_cast<int>(w.shape[1]);
     a.nan = nan;
@@ -186,8 +185,7 @@ class Compiler {
       ConvStored<int8_t> g = a;
       g.x.data = rows.at<int8_t>(x);
       g.out.data = rows.at<int8_t>(q);
-      g.sequences = rows.sequences;
-      g.l = rows.l;
+      g.turns = rows.turns;
       convStored(rows.stream, g);
     });
     return true;
@@ -195,7 +193,7 @@ class Compiler {
 
   bool scan(const std::vector<OpNode>& body) {
     const OpNode *scan = find(body, "selective-scan"), *softplus = find(body, "softplus");
-    if (!scan || scan->input("state") != scan->output("state")) return false;
+    if (!scan) return false;
     if (!isConstant(scan->input("A")) || (!scan->input("D").empty() && !isConstant(scan->input("D")))) return false;
     ScanStored<int8_t, float> a{};
     size_t used = 1;
@@ -223,7 +221,7 @@ class Compiler {
     const Type& A = plan.type(scan->input("A"));
     a.A = constant(scan->input("A"));
     a.D = constant(scan->input("D"));
-    a.state = state(scan->output("state"));
+    a.state = state(scan->state("h"));
     a.d = static_cast<int>(A.shape[0]);
     a.n = static_cast<int>(A.shape[1]);
     const int y = value(scan->output("y"));
@@ -235,8 +233,7 @@ class Compiler {
       g.B.data = rows.at<int8_t>(B), g.C.data = rows.at<int8_t>(C);
       g.z.data = z < 0 ? nullptr : rows.at<int8_t>(z);
       g.y = rows.at<float>(y);
-      g.sequences = rows.sequences;
-      g.l = rows.l;
+      g.turns = rows.turns;
       scanStored(rows.stream, g);
     });
     return true;
@@ -251,7 +248,7 @@ class Compiler {
     const bool inverse = fwht->number("inverse", 0) != 0;
     const float* scale = constant(quantize->input("scale"));
     add({x}, {q}, false, [=, nan = nan](const Rows& rows) {
-      fwhtQuantize(rows.stream, rows.at<float>(x), {rows.at<int8_t>(q), scale}, rows.count(), n, inverse, nan);
+      fwhtQuantize(rows.stream, rows.at<float>(x), {rows.at<int8_t>(q), scale}, rows.count, n, inverse, nan);
     });
     return true;
   }
@@ -259,7 +256,66 @@ class Compiler {
   // ---- single ops
 
   void single(const OpNode& op) {
-    if (!product(op) && !floatProduct(op) && !table(op)) general(op);
+    if (op.states.empty()) {
+      if (!product(op) && !floatProduct(op) && !table(op)) general(op);
+    } else {
+      check(op);
+      if (op.name == "causal-conv1d") conv(op);
+      else scan(op);
+    }
+  }
+
+  /** A float for each row and column, which an op with states reads. */
+  int rowsOf(const std::string& ref) {
+    if (isConstant(ref)) throw Failure(QUAMBA_WRONG_CALL, "plan: '" + ref + "' is a constant where the tokens of a text are expected");
+    return value(ref);
+  }
+
+  static bool isActivated(const OpNode& conv) {
+    for (const auto& attribute : conv.attributes)
+      if (attribute.name == "activation") return attribute.text == "silu";
+    return true;
+  }
+
+  void conv(const OpNode& op) {
+    const Type& w = plan.type(op.input("w"));
+    Conv a{};
+    a.w = constant(op.input("w"));
+    a.b = constant(op.input("b"));
+    a.before = a.after = state(op.state("past"));
+    a.d = static_cast<int>(w.shape[0]);
+    a.k = static_cast<int>(w.shape[1]);
+    a.activated = isActivated(op);
+    const int x = rowsOf(op.input("x")), y = value(op.output("y"));
+    add({x}, {y}, true, [=](const Rows& rows) {
+      Conv g = a;
+      g.x = rows.at<float>(x);
+      g.y = rows.at<float>(y);
+      g.turns = rows.turns;
+      causalConv1d(rows.stream, g);
+    });
+  }
+
+  void scan(const OpNode& op) {
+    const Type& A = plan.type(op.input("A"));
+    Scan a{};
+    a.A = constant(op.input("A"));
+    a.D = constant(op.input("D"));
+    a.before = a.after = state(op.state("h"));
+    a.d = static_cast<int>(A.shape[0]);
+    a.n = static_cast<int>(A.shape[1]);
+    const int u = rowsOf(op.input("u")), dt = rowsOf(op.input("dt")), B = rowsOf(op.input("B")), C = rowsOf(op.input("C"));
+    const int z = op.input("z").empty() ? -1 : rowsOf(op.input("z")), y = value(op.output("y"));
+    std::vector<int> reads{u, dt, B, C};
+    if (z >= 0) reads.push_back(z);
+    add(reads, {y}, true, [=](const Rows& rows) {
+      Scan g = a;
+      g.u = rows.at<float>(u), g.dt = rows.at<float>(dt), g.B = rows.at<float>(B), g.C = rows.at<float>(C);
+      g.z = z < 0 ? nullptr : rows.at<float>(z);
+      g.y = rows.at<float>(y);
+      g.turns = rows.turns;
+      selectiveScan(rows.stream, g);
+    });
   }
 
   bool product(const OpNode& op) {
@@ -270,7 +326,7 @@ class Compiler {
       GemmI8 g = a;
       g.x = rows.at<int8_t>(x);
       g.y = rows.at<float>(y);
-      g.rows = rows.count();
+      g.rows = rows.count;
       gemm(rows.stream, g);
     });
     return true;
@@ -284,8 +340,8 @@ class Compiler {
     const int o = static_cast<int>(w.type.shape[0]), i = static_cast<int>(w.type.shape[1]);
     const float* b = constant(op.input("b"));
     add({x}, {y}, false, [=, &w](const Rows& rows) {
-      if (w.half) linear(rows.stream, rows.at<float>(x), w.memory.get<__half>(), b, rows.at<float>(y), rows.count(), i, o);
-      else linear(rows.stream, rows.at<float>(x), w.memory.get<float>(), b, rows.at<float>(y), rows.count(), i, o);
+      if (w.half) linear(rows.stream, rows.at<float>(x), w.memory.get<__half>(), b, rows.at<float>(y), rows.count, i, o);
+      else linear(rows.stream, rows.at<float>(x), w.memory.get<float>(), b, rows.at<float>(y), rows.count, i, o);
     });
     return true;
   }
@@ -296,76 +352,72 @@ class Compiler {
     const int tokens = value(op.input("tokens")), y = value(op.output("y")), m = static_cast<int>(w.type.shape[1]);
     add({tokens}, {y}, false, [=, &w](const Rows& rows) {
       const int32_t* ids = rows.at<int32_t>(tokens);
-      if (w.half) embedding(rows.stream, ids, w.memory.get<__half>(), rows.at<float>(y), rows.count(), m);
-      else embedding(rows.stream, ids, w.memory.get<float>(), rows.at<float>(y), rows.count(), m);
+      if (w.half) embedding(rows.stream, ids, w.memory.get<__half>(), rows.at<float>(y), rows.count, m);
+      else embedding(rows.stream, ids, w.memory.get<float>(), rows.at<float>(y), rows.count, m);
     });
     return true;
   }
 
-  /** A tensor of an op: where it lies, and what one sequence takes of it. */
+  /** A tensor of an op and where it lies: a value, or else at `fixed`. */
   struct Operand {
     std::string key;
     Type type;
-    int value;  // −1: at `fixed`
+    int value;
     char* fixed;
-    size_t sequenceBytes;  // of a state
 
-    quamba_tensor of(const Rows& rows, int sequence, int count) const {
-      quamba_tensor t{key.c_str(), type.dtype, static_cast<int32_t>(type.shape.size()), {}, nullptr};
-      for (size_t i = 0; i < type.shape.size(); i++) t.shape[i] = type.shape[i] == ROWS ? count : type.shape[i];
-      const size_t row = type.perRow() ? static_cast<size_t>(sequence) * rows.l * type.bytes() : 0;
-      t.data = value < 0 ? fixed + sequence * sequenceBytes : rows.at<char>(value) + row;
-      return t;
+    quamba_tensor of(const Rows& rows) const {
+      return tensorOf(key, type, rows.count, value < 0 ? fixed : rows.at<char>(value));
     }
   };
 
-  Operand operand(const std::string& key, const std::string& ref) {
-    const Type& type = plan.type(ref);
-    if (isConstant(ref)) {
-      if (constants.at(ref).half) throw Failure(QUAMBA_WRONG_CALL, "plan: '" + ref + "' is kept as f16, which " + key + " cannot be");
-      return {key, type, -1, constants.at(ref).memory.get(), 0};
-    }
-    if (plan.isState(ref)) return {key, type, -1, states.at(ref).get(), type.bytes()};
-    return {key, type, value(ref), nullptr, 0};
+  /** Points to the key. */
+  static quamba_tensor tensorOf(const std::string& key, const Type& type, int rows, char* at) {
+    quamba_tensor t{key.c_str(), type.dtype, static_cast<int32_t>(type.shape.size()), {}, at};
+    for (size_t i = 0; i < type.shape.size(); i++) t.shape[i] = type.shape[i] == ROWS ? rows : type.shape[i];
+    return t;
   }
 
-  /** Any op, as quamba_op runs it. */
+  Operand operand(const std::string& key, const std::string& ref) {
+    const Type& type = plan.type(ref);
+    if (!isConstant(ref)) return {key, type, value(ref), nullptr};
+    if (constants.at(ref).half) throw Failure(QUAMBA_WRONG_CALL, "plan: '" + ref + "' is kept as f16, which " + key + " cannot be");
+    return {key, type, -1, constants.at(ref).memory.get()};
+  }
+
+  static Call callOf(const OpNode& op, const std::vector<quamba_attribute>& attributes, const std::vector<quamba_tensor>& in,
+                     const std::vector<quamba_tensor>& out) {
+    return Call(signatureOf(op.op), in.data(), static_cast<int32_t>(in.size()), attributes.data(),
+                static_cast<int32_t>(attributes.size()), out.data(), static_cast<int32_t>(out.size()));
+  }
+
+  /** The constraints of an op, for one row, before there are any. */
+  void check(const OpNode& op) const {
+    char* const anywhere = reinterpret_cast<char*>(256);
+    std::vector<quamba_tensor> in, out;
+    for (const auto& [key, ref] : op.in) in.push_back(tensorOf(key, plan.type(ref), 1, anywhere));
+    for (const auto& [key, ref] : op.out) out.push_back(tensorOf(key, plan.type(ref), 1, anywhere));
+    for (const auto& [key, ref] : op.states) out.push_back(tensorOf(key, plan.states.at(ref), 1, anywhere));
+    OPS[op.op].constraints(callOf(op, attributesOf(op), in, out));
+  }
+
+  /** Any op without states, as quamba_op runs it. */
   void general(const OpNode& op) {
     std::vector<Operand> inputs, outputs;
     std::vector<int> reads, writes;
-    bool mixes = false;
-    for (const auto& [key, ref] : op.in) {
-      inputs.push_back(operand(key, ref));
-      if (inputs.back().value >= 0) reads.push_back(inputs.back().value);
-      mixes |= plan.isState(ref);
-    }
-    for (const auto& [key, ref] : op.out) {
-      outputs.push_back(operand(key, ref));
-      if (outputs.back().value >= 0) writes.push_back(outputs.back().value);
-      mixes |= plan.isState(ref);
-    }
-    const auto call = [=, nan = nan, node = op](const Rows& rows, int sequence, int count, bool check) {
-      const auto attributes = attributesOf(node);
+    for (const auto& [key, ref] : op.in) inputs.push_back(operand(key, ref));
+    for (const auto& [key, ref] : op.out) outputs.push_back(operand(key, ref));
+    for (const auto& o : inputs)
+      if (o.value >= 0) reads.push_back(o.value);
+    for (const auto& o : outputs) writes.push_back(o.value);
+    if (op.name != "embedding-i8") check(op);  // whose constraint is about the tokens, which are not here yet
+    add(reads, writes, false, [=, nan = nan, node = op](const Rows& rows) {
       std::vector<quamba_tensor> in, out;
       Resident on{};
       on.nan = nan;
       on.stream = rows.stream;
-      for (const auto& o : inputs) in.push_back(o.of(rows, sequence, count)), on.inputs[o.key] = in.back().data;
-      for (const auto& o : outputs) out.push_back(o.of(rows, sequence, count)), on.outputs[o.key] = out.back().data;
-      const Call made(signatureOf(node.op), in.data(), static_cast<int32_t>(in.size()), attributes.data(),
-                      static_cast<int32_t>(attributes.size()), out.data(), static_cast<int32_t>(out.size()));
-      if (check) OPS[node.op].constraints(made);
-      else OPS[node.op].run(made, on);
-    };
-    if (op.name != "embedding-i8") {  // whose constraint is about the tokens, which are not here yet
-      std::vector<char*> anywhere(plan.types.size() + 1, reinterpret_cast<char*>(256));
-      call({nullptr, 1, 1, anywhere}, 0, 1, true);
-    }
-    add(reads, writes, mixes, [=](const Rows& rows) {
-      if (mixes)
-        for (int s = 0; s < rows.sequences; s++) call(rows, s, rows.l, false);
-      else
-        call(rows, 0, rows.count(), false);
+      for (const auto& o : inputs) in.push_back(o.of(rows)), on.inputs[o.key] = in.back().data;
+      for (const auto& o : outputs) out.push_back(o.of(rows)), on.outputs[o.key] = out.back().data;
+      OPS[node.op].run(callOf(node, attributesOf(node), in, out), on);
     });
   }
 };

@@ -6,25 +6,26 @@
 #include <string>
 #include <vector>
 
+#include "batch.h"
 #include "constants.h"
 #include "nan-place.h"
 #include "plan.h"
 
 namespace quamba {
 
-/** States in memory of the GPU, f32[sequences, …], by name. */
+/** States in memory of the GPU, f32[places, …], by name. */
 using States = std::map<std::string, Buffer>;
 
-/** What a step runs on: rows of sequences, one sequence after another, and where each value lies. */
+/** What a step runs on, and where each value lies. `turns`: only for the steps that mix rows. */
 struct Rows {
   cudaStream_t stream;
-  int sequences, l;
-  const std::vector<char*>& places;
+  int count;
+  Turns turns;
+  const std::vector<char*>& values;
 
-  int count() const { return sequences * l; }
   template <class T>
   T* at(int value) const {
-    return reinterpret_cast<T*>(places[value]);
+    return reinterpret_cast<T*>(values[value]);
   }
 };
 

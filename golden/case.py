@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import torch
 
+import formulas
 import manifest
 import tensorfile
 
@@ -41,11 +42,13 @@ class Case:
     def __init__(self, op, formula, truth, exact):
         self.op, self.formula, self.truth, self.exact = op, formula, truth, exact
 
-    def __call__(self, name, why, inputs, attrs=None, flags=None, exact=None):
-        attrs = attrs or {}
+    def __call__(self, name, why, inputs, attrs=None, flags=None, exact=None, kept=None):
+        """`kept`: {state: 'f16' or 'i8'}, where a state is rounded after every token."""
+        attrs, kept = attrs or {}, kept or {}
         tensors = {key: torch.from_numpy(stored(value)) for key, value in inputs.items()}
         doubles = {key: x.double() if x.is_floating_point() else x for key, x in tensors.items()}
-        f32, f64 = self.formula(**tensors, **attrs), self.truth(**doubles, **attrs)
+        f32 = evaluate(self.formula, tensors, attrs, kept)
+        f64 = evaluate(self.truth, doubles, attrs, kept)
         results = {f"in.{key}": x.numpy() for key, x in tensors.items()}
         for key, y in f32.items():
             if y.is_floating_point():
@@ -53,7 +56,14 @@ class Case:
                 results[f"f32.{key}"], results[f"f64.{key}"] = y.numpy(), f64[key].numpy()
             else:
                 results[f"out.{key}"] = y.numpy()
-        write(self.op, name, why, results, attrs, flags or [name], exact or self.exact)
+        write(self.op, name, why, results, attrs, flags or [name], exact or self.exact, kept)
+
+
+def evaluate(formula, tensors, attrs, kept):
+    """The input `<state>.scale` says how a state is kept. The formula gets it inside the function `keep_<state>`."""
+    inputs = {key: x for key, x in tensors.items() if "." not in key}
+    keep = {f"keep_{state}": formulas.keep(dtype, tensors.get(f"{state}.scale")) for state, dtype in kept.items()}
+    return formula(**inputs, **attrs, **keep)
 
 
 def stored(values):
@@ -72,8 +82,8 @@ def check_close(where, f32, f64):
         raise AssertionError(f"{where}: float32 and float64 disagree by {(f32 - f64).abs().max():.3g}")
 
 
-def write(op, name, why, tensors, attrs, flags, exact):
+def write(op, name, why, tensors, attrs, flags, exact, kept=None):
     said = {"op": op, "attrs": json.dumps(attrs), "flags": json.dumps(flags, ensure_ascii=False), "why": why}
-    tensorfile.write(
-        manifest.GOLDEN / op / f"{name}.safetensors", tensors, {**said, **({"exact": exact} if exact else {})}
-    )
+    said.update({"exact": exact} if exact else {})
+    said.update({"kept": json.dumps(kept)} if kept else {})
+    tensorfile.write(manifest.GOLDEN / op / f"{name}.safetensors", tensors, said)

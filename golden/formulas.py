@@ -1,7 +1,8 @@
 """The official formula of every op in plain PyTorch.
 
 Each takes the op's inputs by name and its attributes, computes in the dtype of its inputs, and gives its outputs by
-name. Evaluated in float32 it is what PyTorch says; in float64, the truth. Letters as in the op files.
+name. Evaluated in float32 it is what PyTorch says; in float64, the truth. Letters as in the op files. A state is an
+input that may be left out (then it is zeros), and an output of the same name.
 """
 
 import math
@@ -52,12 +53,12 @@ def halves(w, columns):
     return torch.where(values < 8, values, values - 16).to(torch.int8)
 
 
-def causal_conv1d(x, w, b=None, state=None, activation="silu"):
+def causal_conv1d(x, w, b=None, past=None, activation="silu"):
     d, k = w.shape
-    past = torch.zeros(d, k - 1, dtype=x.dtype) if state is None else state
+    past = torch.zeros(d, k - 1, dtype=x.dtype) if past is None else past
     samples = torch.cat([past, x.t()], 1)
     y = F.conv1d(samples[None], w[:, None], b, groups=d)[0].t()
-    return {"y": F.silu(y) if activation == "silu" else y, "state": samples[:, samples.shape[1] - (k - 1) :]}
+    return {"y": F.silu(y) if activation == "silu" else y, "past": samples[:, samples.shape[1] - (k - 1) :]}
 
 
 def softplus(x):
@@ -72,16 +73,23 @@ def neg_exp(x):
     return {"y": -torch.exp(x)}
 
 
-def selective_scan(u, dt, A, B, C, D=None, z=None, state=None):
-    h = torch.zeros_like(A) if state is None else state
+def selective_scan(u, dt, A, B, C, D=None, z=None, h=None, keep_h=lambda h: h):
+    """`keep_h` rounds the state that is given, and the state after every token. A token's y is made of the unrounded h."""
+    h = torch.zeros_like(A) if h is None else keep_h(h)
     rows = []
     for t in range(len(u)):
         h = torch.exp(dt[t][:, None] * A) * h + dt[t][:, None] * B[t] * u[t][:, None]
         rows.append((h * C[t]).sum(-1))
+        h = keep_h(h)
     y = torch.stack(rows)
     if D is not None:
         y = y + D * u
-    return {"y": y if z is None else y * F.silu(z), "state": h}
+    return {"y": y if z is None else y * F.silu(z), "h": h}
+
+
+def keep(dtype, scale=None):
+    """The function that rounds a state which is kept as `dtype` between two tokens."""
+    return {"f16": half, "i8": lambda h: int8_steps(h, scale)}[dtype]
 
 
 def half(h):
@@ -89,33 +97,9 @@ def half(h):
     return h.clamp(-65504, 65504).half().to(h.dtype)
 
 
-def selective_scan_f16(u, dt, A, B, C, D=None, z=None, state=None):
-    """selective_scan token by token, its state through float16 between two tokens."""
-    k = torch.zeros_like(A) if state is None else half(state)
-    rows = []
-    for t in range(len(u)):
-        one = {"u": u[t : t + 1], "dt": dt[t : t + 1], "B": B[t : t + 1], "C": C[t : t + 1]}
-        made = selective_scan(**one, A=A, D=D, z=None if z is None else z[t : t + 1], state=k)
-        rows.append(made["y"])
-        k = half(made["state"])
-    return {"y": torch.cat(rows), "state": k}
-
-
 def int8_steps(h, scale):
     """The nearest int8 in steps of each channel, saturated, times the step."""
     return torch.clamp(torch.round(h / scale[:, None]), -128, 127).to(torch.int8).to(h.dtype) * scale[:, None]
-
-
-def selective_scan_i8state(u, dt, A, B, C, scale, D=None, z=None, state=None):
-    """selective_scan token by token, its state through int8 between two tokens."""
-    k = torch.zeros_like(A) if state is None else int8_steps(state, scale)
-    rows = []
-    for t in range(len(u)):
-        one = {"u": u[t : t + 1], "dt": dt[t : t + 1], "B": B[t : t + 1], "C": C[t : t + 1]}
-        made = selective_scan(**one, A=A, D=D, z=None if z is None else z[t : t + 1], state=k)
-        rows.append(made["y"])
-        k = int8_steps(made["state"], scale)
-    return {"y": torch.cat(rows), "state": k}
 
 
 def character(q):

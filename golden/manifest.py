@@ -1,4 +1,5 @@
-"""golden/manifest.json: what made the goldens, and each file's sha256, op, flags and reason. No torch, no numpy."""
+"""golden/manifest.json: what made the goldens, and what each file is: its sha256, op, flags, reason, and how its states
+are kept where that is not float32. No torch, no numpy."""
 
 import hashlib
 import json
@@ -22,13 +23,12 @@ def metadata(path):
 
 def entry(path):
     said = metadata(path)
-    made = {"made": json.loads(said["made"])} if "made" in said else {}
     return {
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "op": said["op"],
         "flags": json.loads(said["flags"]),
         "why": said["why"],
-        **made,
+        **{key: json.loads(said[key]) for key in ("made", "kept") if key in said},
     }
 
 

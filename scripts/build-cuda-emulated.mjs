@@ -117,14 +117,24 @@ function sourceOf(path) {
   );
 }
 
+/**
+ * @param {RegExp} pattern
+ * @param {string} text
+ */
+function matched(pattern, text) {
+  const found = pattern.exec(text);
+  if (!found) throw new Error(`expected ${pattern}; got '${text}'`);
+  return found;
+}
+
 /** `float a[N], b`, or `float a[]` where it is dynamic. */
 function sharedVariables(dynamic, alignment, declaration) {
   const [first, ...others] = declaration.split(/,(?![^<]*>|[^[]*\]|[^(]*\))/);
-  const [, type, declarator] = /^(.*[\s>])(\w+\s*(?:\[.*)?)$/s.exec(first.trim());
+  const [, type, declarator] = matched(/^(.*[\s>])(\w+\s*(?:\[.*)?)$/s, first.trim());
   const variables = [declarator, ...others].map(text => {
-    const [, name, size] = /^\s*(\w+)\s*(.*)$/s.exec(text);
+    const [, name, size] = matched(/^\s*(\w+)\s*(.*)$/s, text);
     if (dynamic) return `${type}* const ${name} = static_cast<${type}*>(emulated::dynamicShared());`;
-    const aligned = alignment ? /\((.*)\)/s.exec(alignment)[1] : `alignof(${type})`;
+    const aligned = alignment ? matched(/\((.*)\)/s, alignment)[1] : `alignof(${type})`;
     return `auto& ${name} = emulated::shared<${type}${size}>(${declarations++}, ${aligned});`;
   });
   return variables.join(' ');
@@ -132,7 +142,7 @@ function sharedVariables(dynamic, alignment, declaration) {
 
 /** A kernel whose template arguments are deduced has an address only for the types of its arguments. */
 function launch(kernel, config) {
-  const template = templates.has(/^\w+(?=\s*<|$)/.exec(kernel)?.[0]);
+  const template = templates.has(/^\w+(?=\s*<|$)/.exec(kernel)?.[0] ?? '');
   const pointer = template ? `static_cast<void (*)(decltype(a)...)>(${kernel})` : `+${kernel}`;
   const address = `[=](auto... a) -> decltype(${pointer}) { return ${pointer}; }`;
   const call = `[=](auto... a) { ${kernel}(a...); }`;

@@ -58,7 +58,7 @@ async function nvcc(args) {
     return await promisify(execFile)('nvcc', args, { maxBuffer: 1 << 28 });
   } catch (error) {
     if (error.code === 'ENOENT') fail('nvcc is not on the PATH: install the CUDA toolkit, 12 or newer.');
-    fail(`${error.stderr}\nnvcc failed.`);
+    return fail(`${error.stderr}\nnvcc failed.`);
   }
 }
 
@@ -73,7 +73,7 @@ function kernels(log) {
     const [, used] = /: Used (.*)/.exec(line) ?? [];
     if (!used || !about.name) continue;
     const shared = /(\d+) bytes smem/.exec(used)?.[1] ?? '0';
-    const registers = /(\d+) registers/.exec(used)[1];
+    const registers = /(\d+) registers/.exec(used)?.[1] ?? '?';
     const parts = [
       about.arch,
       about.name.padEnd(34),
@@ -101,6 +101,7 @@ function readable(mangled) {
   }
 }
 
+/** @returns {never} */
 function fail(sentence) {
   console.error(sentence);
   process.exit(1);

@@ -45,7 +45,12 @@ async function bundle() {
   await build.close();
 }
 
-/** Compiles one variant of the kernels; what it complains of goes to stderr. */
+/**
+ * Compiles one variant of the kernels; what it complains of goes to stderr.
+ *
+ * @param {string} target
+ * @returns {Promise<void>}
+ */
 function assemble(target) {
   return new Promise((resolve, reject) => {
     exec(`asc --config asconfig.json --target ${target}`, (error, _, stderr) => {

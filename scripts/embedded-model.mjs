@@ -29,7 +29,11 @@ const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(rec
 const tokens = tokenizer.encode(await CALIBRATION_TEXT.read());
 const calibration = { text: CALIBRATION_TEXT.name, samples, window };
 const source = identity();
-/** Recipes that one calibration serves: they differ in weights, ranges, and which sites have scales by channel. */
+/**
+ * Recipes that one calibration serves: they differ in weights, ranges, and which sites have scales by channel.
+ *
+ * @param {import('../dist/quant/scheme.js').Recipe} recipe
+ */
 const family = ({ residual, acts, at }) => {
   const basis = site => at?.[site]?.basis ?? acts?.basis ?? 'none';
   return JSON.stringify([residual, sites.map(basis).map(word => (word === 'channels' ? 'none' : word))]);

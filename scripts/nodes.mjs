@@ -135,6 +135,7 @@ function parsed(text) {
   }
 }
 
+/** @param {{ passed: number, failed: number, skipped?: number }} counted */
 function say({ passed, failed, skipped }) {
   return `${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`;
 }

@@ -9,32 +9,26 @@
  * libwebkit2gtk-4.1-0, xvfb). The last line is `N passed, N failed`; what is not there is named as skipped.
  */
 import { spawn } from 'node:child_process';
-import { createReadStream, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, extname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { delimiter, join } from 'node:path';
 import { EMBEDDED_MODEL } from '../dist/index.js';
 import { known } from '../golden/hashes.mjs';
+import { ISOLATED, serve } from './serve.mjs';
 
 /** Those that a page can make of the files that come with the model. */
 const RECIPES = Object.keys(known.logits).filter(recipe => !known.calibrated.includes(recipe));
 /** How long a browser may say nothing, in milliseconds. */
 const TIMEOUT = 600_000;
-const HEADERS = {
-  'Cross-Origin-Opener-Policy': 'same-origin',
-  'Cross-Origin-Embedder-Policy': 'require-corp',
-};
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.json': 'application/json' };
-const root = fileURLToPath(new URL('..', import.meta.url));
 const FOLDERS = {
-  '/quamba/': join(root, 'dist/browser'),
+  '/quamba/': 'dist/browser',
   '/books/': EMBEDDED_MODEL,
-  '/': join(root, 'scripts/other-browsers'),
+  '/': 'scripts/other-browsers',
 };
 
 const onPath = name =>
-  process.env.PATH.split(delimiter)
+  (process.env.PATH ?? '')
+    .split(delimiter)
     .map(folder => join(folder, name))
     .find(existsSync);
 const firefox = onPath('firefox') ?? onPath('firefox-esr');
@@ -74,34 +68,18 @@ async function judge({ name, command }) {
     finish = resolve;
   });
   const answers = [];
-  const server = createServer((request, response) => {
-    if (request.method === 'POST') return void reported(request, response);
-    const { pathname } = new URL(request.url, 'http://localhost');
-    if (pathname === '/asked')
-      return void response.end(
-        JSON.stringify({ recipes: RECIPES, text: known.text, positions: known.positions }),
-      );
-    const mount = Object.keys(FOLDERS).find(path => pathname.startsWith(path));
-    const file = join(FOLDERS[mount], pathname === '/' ? 'index.html' : pathname.slice(mount.length));
-    const found = statSync(file, { throwIfNoEntry: false });
-    if (!found?.isFile()) return void response.writeHead(404).end();
-    response.writeHead(200, {
-      ...HEADERS,
-      'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream',
-    });
-    if (request.method === 'HEAD') response.end();
-    else createReadStream(file).pipe(response);
+  const site = await serve(FOLDERS, ISOLATED, {
+    '/asked': () => JSON.stringify({ recipes: RECIPES, text: known.text, positions: known.positions }),
+    async '/report'(request) {
+      const answer = JSON.parse((await request.toArray()).join(''));
+      if ('done' in answer || 'error' in answer) finish(answer);
+      else answers.push(answer);
+      timer.refresh();
+      return '';
+    },
   });
-  const reported = async (request, response) => {
-    const answer = await new Response(request).json();
-    response.end();
-    if ('done' in answer || 'error' in answer) return finish(answer);
-    answers.push(answer);
-    timer.refresh();
-  };
-  await new Promise(listening => server.listen(0, '127.0.0.1', listening));
   const profile = mkdtempSync(join(tmpdir(), 'quamba-browser-'));
-  const [program, ...given] = command(`http://localhost:${server.address().port}/`, profile);
+  const [program, ...given] = command(`${site.address.replace('127.0.0.1', 'localhost')}/`, profile);
   // A group of its own, so that what the browser starts ends with it.
   const child = spawn(program, given, { stdio: 'ignore', detached: true });
   child.on('error', error => finish({ error: error.message }));
@@ -109,12 +87,11 @@ async function judge({ name, command }) {
   const end = await finished;
   clearTimeout(timer);
   try {
-    process.kill(-child.pid);
+    if (child.pid) process.kill(-child.pid);
   } catch {
     // it has ended by itself
   }
-  server.close();
-  server.closeAllConnections();
+  site.close();
   rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
 
   if ('error' in end) {

@@ -1,14 +1,15 @@
 /** What test-cuda.mjs does with single ops, beyond the conformance suite. */
 
+
 import { choices, pointsOf } from '../dist/conformance/cases/sweep.js';
-import { attrsOf, gauss, inputOf, ordinaryCall, wild } from '../dist/conformance/inputs.js';
+import { forms, keptAll } from '../dist/conformance/forms.js';
+import { attrsOf, attrsOf, gauss, gauss, inputOf, inputOf, ordinaryCall, ordinaryCall, stepsFor, wild, wild } from '../dist/conformance/inputs.js';
 import { called, expectedOf } from '../dist/conformance/judge/judge.js';
-import { bind } from '../dist/op.js';
+import { bind, resultsOf } from '../dist/op.js';
 import { ops } from '../dist/ops/index.js';
 import { sizeOf, tensor, zeros } from '../dist/tensor.js';
 import { random } from '../dist/text/random.js';
 
-const SCAN = { l: [31, 32, 33, 65], d: [15, 16, 17], n: [16, 40, 300] };
 /** Sizes that the suite lacks: around the tiles of the kernels. */
 const BEYOND = {
   'absmax-scale': { l: [2, 70], n: [31, 255, 256, 257, 5120] },
@@ -22,16 +23,13 @@ const BEYOND = {
   },
   'linear-i4': { l: [15, 16, 17, 63, 64, 65], i: [24, 192, 208, 384], o: [8, 33, 64, 65] },
   'causal-conv1d': { l: [31, 300], d: [255, 256, 257], k: [1, 4, 5], activation: ['silu', 'none'] },
-  'selective-scan': SCAN,
-  'selective-scan-f16': SCAN,
-  'selective-scan-i8state': SCAN,
+  'selective-scan': { l: [31, 32, 33, 65], d: [15, 16, 17], n: [16, 40, 300] },
   fwht: { l: [2, 130], n: [64, 640, 896, 2560], inverse: [false, true] },
   'rms-norm': { l: [2, 130], m: [255, 256, 257, 2560], eps: [1e-5] },
 };
-const FLOATS = { plain: gauss, wild };
+const FLOATS = [gauss, wild];
 const ROWS = { l: [2, 130], n: [255, 257], m: [255, 257] };
 
-const LAYER = { l: [1, 64], d: [1536], n: [16] };
 /** The rows of mamba-130m: m 768, d 1536, n 16, k 4, r 48; and rows too long for shared memory. */
 const LARGE = {
   embedding: { l: [64], v: [1000], m: [768] },
@@ -61,9 +59,7 @@ const LARGE = {
   softplus: { l: [64], n: [1536] },
   silu: { l: [64], n: [1536] },
   'neg-exp': { l: [1536], n: [16] },
-  'selective-scan': LAYER,
-  'selective-scan-f16': LAYER,
-  'selective-scan-i8state': LAYER,
+  'selective-scan': { l: [1, 64], d: [1536], n: [16] },
   fwht: { l: [1, 64], n: [1536, 16384, 20480], inverse: [false, true] },
   'scale-channels': { l: [64], n: [1536], inverse: [false, true] },
   'absmax-scale': { l: [64], n: [1536] },
@@ -72,48 +68,88 @@ const LARGE = {
   'dequantize-i4': { l: [64], n: [1536], g: [12, 24] },
 };
 
-/** [title, run(check)] of each section; `check(what, difference)`. */
+/**
+ * @import { Backend } from '../dist/backends/backend.js'
+ * @import { Form } from '../dist/conformance/cases/forms.js'
+ * @import { Point } from '../dist/conformance/cases/sweep.js'
+ * @import { AnyOp, BoundCall } from '../dist/op.js'
+ * @import { Data, Tensor } from '../dist/tensor.js'
+ */
+/** @typedef {(what: string, difference: string) => void} Check says what was compared, and the difference, '' where there is none */
+/** @typedef {[title: string, run: (check: Check) => void | Promise<void>]} Section */
+
+/**
+ * @param {Backend} backend
+ * @param {{ brief: boolean, only?: string[] }} options
+ * @returns {Section[]}
+ */
 export function opSections(backend, { brief, only }) {
+  /** @type {(what: string, op: AnyOp, call: BoundCall, check: Check) => void} */
   const compare = (what, op, call, check) => {
     const expected = expectedOf(op, call);
-    const { outputs } = called(backend, op, call);
-    for (const key in expected) check(`${what}: ${key}`, difference(outputs[key].data, expected[key].data));
+    const results = resultsOf(called(backend, op, call));
+    for (const key in expected) check(`${what}: ${key}`, difference(results[key].data, expected[key].data));
   };
-  const chosen = Object.values(ops).filter(op => backend.kernelOf(op) && (!only || only.includes(op.name)));
-  const sweeps = chosen.map(op => {
+  const chosen = forms.filter(
+    ({ op, dtype }) => backend.kernelOf(op, keptAll(op, { dtype })) && (!only || only.includes(op.name)),
+  );
+  const sweeps = chosen.map(form => {
+    const { name, op } = form;
     const sizes = brief ? [op.sweep] : [op.sweep, BEYOND[op.name] ?? ROWS, LARGE[op.name]].flat();
     const next = random(op.name.length);
-    const run = check => {
+    return section(`${name}, plain and wild values`, check => {
       for (const [words, point] of pointsOf(op, sizes.flatMap(choices)))
-        for (const values of Object.keys(FLOATS))
-          compare(`${words} ${values}`, op, callOf(op, point, values, next), check);
-    };
-    return [`${op.name}, plain and wild values`, run];
+        for (const values of FLOATS)
+          compare(`${words} ${values.name}`, op, callOf(form, point, values, next), check);
+    });
   });
   if (only) return sweeps;
-  const refused = ['errors', check => errors(backend, check)];
+  const refused = section('errors', check => errors(backend, check));
   if (brief) return [...sweeps, refused];
   return [
     ...sweeps,
-    ['linear-i8 at its largest sums', check => largestSums(backend, check)],
-    ...[ops.silu, ops.softplus, ops.negExp].map(op => [
-      `${op.name} over float32`,
-      check => compare(op.name, op, bind(op, { x: allFloats(1 << 22, 1021) }), check),
-    ]),
-    ['exp2 over float32, by way of the scan', check => compare('exp2', ...exp2OverAllFloats(), check)],
+    section('linear-i8 at its largest sums', check => largestSums(backend, check)),
+    ...[ops.silu, ops.softplus, ops.negExp].map(op =>
+      section(`${op.name} over float32`, check =>
+        compare(op.name, op, bind(op, { x: allFloats(1 << 22, 1021) }), check),
+      ),
+    ),
+    section('exp2 over float32, by way of the scan', check =>
+      compare('exp2', ops.selectiveScan, exp2OverAllFloats(), check),
+    ),
     refused,
   ];
 }
 
-/** A quantize has values of its own, without a NaN, which is an error. */
-function callOf(op, { choice, absent }, values, next) {
-  if (op === ops.quantize) return ordinaryCall(op, choice, absent, 1 + Object.keys(FLOATS).indexOf(values));
-  const given = Object.keys(op.inputs).filter(key => !absent.includes(key));
-  const inputs = given.map(key => [key, inputOf(op, key, choice, next, FLOATS[values])]);
-  return bind(op, Object.fromEntries(inputs), attrsOf(op, choice));
+/**
+ * @param {string} title
+ * @param {(check: Check) => void | Promise<void>} run
+ * @returns {Section}
+ */
+export const section = (title, run) => [title, run];
+
+/**
+ * A quantize has values of its own, without a NaN, which is an error.
+ *
+ * @param {Form} form
+ * @param {Point} point
+ * @param {(next: () => number) => number} float
+ * @param {() => number} next
+ */
+function callOf({ op, dtype }, { choice, absent }, float, next) {
+  if (op === ops.quantize) return ordinaryCall({ op, dtype }, choice, absent, 1 + FLOATS.indexOf(float));
+  const given = Object.keys({ ...op.inputs, ...op.states }).filter(key => !absent.includes(key));
+  const inputs = given.map(key => [key, inputOf(op, key, choice, next, float)]);
+  const kept = keptAll(op, { dtype, ...(dtype === 'i8' && { scale: stepsFor(op, choice, 1) }) });
+  return bind(op, Object.fromEntries(inputs), attrsOf(op, choice), kept);
 }
 
-/** Where two arrays differ first, in words; '' where nowhere. */
+/**
+ * Where two arrays differ first, in words; '' where nowhere.
+ *
+ * @param {Data} actual
+ * @param {Data} expected
+ */
 export function difference(actual, expected) {
   if (actual.length !== expected.length) return `${actual.length} values; expected ${expected.length}`;
   for (let i = 0; i < actual.length; i++)
@@ -121,7 +157,9 @@ export function difference(actual, expected) {
   return '';
 }
 
+/** @type {(backend: Backend, check: Check) => void} */
 function largestSums(backend, check) {
+  /** @type {(rows: number, value: number) => Tensor<'i8'>} */
   const full = (rows, value) => tensor(new Int8Array(rows * 5120).fill(value), [rows, 5120]);
   const one = tensor(Float32Array.of(1));
   for (const [x, w] of [
@@ -144,21 +182,26 @@ const allFloats = (size, step) =>
 /** A scan of one token from a state of ones with dt = C = 1 and B = 0: its state is exp2(A). */
 function exp2OverAllFloats() {
   const [d, n] = [1 << 16, 16];
-  const ones = shape => tensor(new Float32Array(sizeOf(shape)).fill(1), shape);
+  const ones = /** @param {number[]} shape */ shape => tensor(new Float32Array(sizeOf(shape)).fill(1), shape);
   const inputs = {
     u: zeros('f32', [1, d]),
     dt: ones([1, d]),
     A: tensor(allFloats(d * n, 4093), [d, n]),
     B: zeros('f32', [1, n]),
     C: ones([1, n]),
-    state: ones([d, n]),
+    h: ones([d, n]),
   };
-  return [ops.selectiveScan, bind(ops.selectiveScan, inputs)];
+  return bind(ops.selectiveScan, inputs);
 }
 
-/** They are those of the reference. */
+/**
+ * They are those of the reference.
+ *
+ * @param {Backend} backend
+ * @param {Check} check
+ */
 function errors(backend, check) {
-  const message = call => {
+  const message = /** @param {() => unknown} call */ call => {
     try {
       call();
       return 'no error';
@@ -166,6 +209,7 @@ function errors(backend, check) {
       return `${error.name}: ${error.message}`;
     }
   };
+  /** @type {(op: AnyOp, inputs: Record<string, Tensor | Data>) => void} */
   const refused = (op, inputs) => {
     const expected = message(() => op(inputs));
     const actual = message(() => called(backend, op, bind(op, inputs)));

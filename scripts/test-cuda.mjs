@@ -34,15 +34,15 @@ const { name: card, sm, multiprocessors, memory } = about.device;
 console.log(
   `${card}, sm_${sm}, ${multiprocessors} multiprocessors, ${(memory / 2 ** 30).toFixed(0)} GiB · ${about.library} · built for ${about.builtFor}`,
 );
-suite();
-for (const [title, run] of opSections(backend, { brief, only })) section(title, run);
-if (!only) for (const [title, run] of planSections(found, { brief })) section(title, run);
+await suite();
+for (const [title, run] of opSections(backend, { brief, only })) await section(title, run);
+if (!only) for (const [title, run] of planSections(found, { brief })) await section(title, run);
 for (const reason of lacking) console.log(`not run: ${reason}`);
 console.log(`${total.passed} passed, ${total.failed} failed`);
 process.exit(total.passed > 0 && total.failed === 0 ? 0 : 1);
 
 /** The conformance suite, a line for each family, and for each op in it. */
-function suite() {
+async function suite() {
   const all = conformance(backend, { goldens: goldens(), models: embeddedModels() });
   const groups = new Map();
   for (const c of all) {
@@ -53,7 +53,7 @@ function suite() {
     groups.set(group, [...(groups.get(group) ?? []), c]);
   }
   for (const [group, cases] of groups)
-    section(`conformance ${group}`, check => {
+    await section(`conformance ${group}`, check => {
       for (const c of cases) {
         const { outcome, reason } = c.run();
         if (outcome === 'unsupported') lacking.add(reason);
@@ -63,7 +63,7 @@ function suite() {
 }
 
 /** Runs the checks of one subject and prints a line. `check(what, difference)`: '' where there is none. */
-function section(title, run) {
+async function section(title, run) {
   const begin = performance.now();
   const failures = [];
   let count = 0;
@@ -72,7 +72,7 @@ function section(title, run) {
     if (difference) failures.push(`${what}: ${difference}`);
   };
   try {
-    run(check);
+    await run(check);
   } catch (error) {
     check(title, error.stack);
   }

@@ -4,7 +4,7 @@ import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { openFloatModel, openFolder, openModel, writeSafetensors } from '../dist/index.js';
 import { render, rows } from '../dist/plan/render.js';
-import { initialState, interpret } from '../dist/run.js';
+import { interpret } from '../dist/run.js';
 
 const from = 'models/mamba-books-15m';
 const to = 'web/public/samples';
@@ -30,16 +30,20 @@ if (made < Math.max(time(fileURLToPath(import.meta.url)), time(`${from}/model.sa
   await writePlans(['fp32', 'naive-static', 'quamba']);
 }
 
+/** @param {import('../dist/index.js').Tokenizer} tokenizer */
 function writeLayer(tokenizer) {
   const { program, close } = openFloatModel(openFolder(from));
   const ids = Int32Array.from(tokenizer.encode(TEXT)).slice(0, TOKENS);
+  /** @type {Record<string, { shape: readonly number[], data: Float32Array }>} */
   const seen = {};
   const prefix = `layers.${LAYER}.`;
-  interpret(program).feed(ids, initialState(program), {
-    observe: (_, ref, { shape, data }) => {
-      if (ref.startsWith(prefix)) seen[ref.slice(prefix.length)] = { shape, data: data.slice() };
-    },
-  });
+  interpret(program)
+    .open()
+    .feed(ids, {
+      observe: (_, ref, { shape, data }) => {
+        if (ref.startsWith(prefix)) seen[ref.slice(prefix.length)] = { shape, data: data.slice() };
+      },
+    });
   const weight = (name, rows) => {
     const { shape, data } = program.weights.read(`backbone.layers.${LAYER}.mixer.${name}`);
     const kept = [rows ?? shape[0], ...shape.slice(1)];
@@ -64,14 +68,20 @@ function writeLayer(tokenizer) {
     D: weight('D'),
     outWeight: weight('out_proj.weight', OUTPUTS),
   };
-  const entries = Object.entries(tensors).map(([name, tensor]) => [name, { dtype: 'F32', ...tensor }]);
+  const entries = Object.entries(tensors).map(
+    ([name, tensor]) => /** @type {const} */ ([name, { ...tensor, dtype: /** @type {const} */ ('F32') }]),
+  );
   writeFileSync(`${to}/layer.safetensors`, Buffer.concat([...writeSafetensors(entries, {})]));
   const words = Array.from(ids, id => tokenizer.decode([id]));
   writeFileSync(`${to}/layer.json`, JSON.stringify({ layer: LAYER, tokens: words }));
   close();
 }
 
-/** The first block of each plan: its rows, and its lines as `quamba inspect --plan` prints them, with the names cut short. */
+/**
+ * The first block of each plan: its rows, and its lines as `quamba inspect --plan` prints them, with the names cut short.
+ *
+ * @param {string[]} recipes
+ */
 async function writePlans(recipes) {
   const plans = {};
   for (const recipe of recipes) {
@@ -100,11 +110,16 @@ async function writePlans(recipes) {
   writeFileSync(`${to}/plans.json`, JSON.stringify(plans));
 }
 
+/** @param {string} text */
 function short(text) {
   return text.replaceAll(/\b(?:backbone\.)?layers\.0\.(?:mixer\.)?/g, '');
 }
 
-/** The columns begin where the titles do. */
+/**
+ * The columns begin where the titles do.
+ *
+ * @param {string[]} lines
+ */
 function aligned([titles, ...lines], begin, end) {
   const starts = [...titles.matchAll(/\S+/g)].map(({ index }) => index);
   const cells = [titles, ...lines.slice(begin, end)].map(line =>

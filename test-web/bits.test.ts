@@ -8,10 +8,10 @@ import { join, relative } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { calibrationOf, known } from '../golden/hashes.mjs';
+import { ISOLATED, root, type Site, serve } from '../scripts/serve.mjs';
 import { savePlan } from '../src/index.ts';
 import { EMBEDDED_MODEL, load } from '../src/open/node.ts';
-import { launch, missing } from './browser.ts';
-import { ISOLATED, root, type Site, serve } from './serve.ts';
+import { launch, missing, visitor } from './browser.ts';
 
 /** What package/index.html puts there. */
 declare const quamba: typeof import('../src/web/index.ts');
@@ -37,7 +37,7 @@ describe.skipIf(missing)(`the bits of golden/hashes.json in Chromium${missing}`,
       };
       const site = await serve(mounts, headers);
       sites.push(site);
-      const page = await browser.newPage();
+      const page = await (await visitor(browser)).newPage();
       await page.goto(site.address);
       return page;
     };

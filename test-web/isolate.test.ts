@@ -1,8 +1,8 @@
 /** web/public/isolate.js: threads in a page whose server sends no headers. */
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ISOLATED, type Site, serve } from '../scripts/serve.mjs';
 import { launch, missing, visit } from './browser.ts';
-import { ISOLATED, type Site, serve } from './serve.ts';
 
 /** What isolate/index.html puts there. */
 declare const quamba: typeof import('../src/web/index.ts');

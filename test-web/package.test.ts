@@ -5,10 +5,10 @@ import { join, relative } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { build, createLogger, type Plugin } from 'vite';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ISOLATED, root, type Site, serve } from '../scripts/serve.mjs';
 import { load } from '../src/open/node.ts';
 import type { FetchProgress, WebModel } from '../src/web/index.ts';
 import { launch, missing, visit } from './browser.ts';
-import { ISOLATED, root, type Site, serve } from './serve.ts';
 
 /** What package/index.html puts there, and what a test keeps. */
 declare const quamba: typeof import('../src/web/index.ts');

@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ISOLATED, root, type Site, serve } from '../scripts/serve.mjs';
 import { launch, missing, visit } from './browser.ts';
-import { ISOLATED, root, type Site, serve } from './serve.ts';
 
 declare const axe: { run(): Promise<{ violations: Violation[] }> };
 interface Violation {
@@ -133,7 +133,7 @@ async function settled(page: Page, least = 0, milliseconds = 1000): Promise<void
           ? 'settled'
           : `${now.drawn} of ${now.figures} figures drawn${isStill ? '' : ', still changing'}`;
       },
-      { timeout: 60_000, interval: 250 },
+      { interval: 250 },
     )
     .toBe('settled');
 }

@@ -5,9 +5,9 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { known } from '../golden/hashes.mjs';
+import { ISOLATED, serve } from '../scripts/serve.mjs';
 import type { ExecutableInfo } from '../src/executable.ts';
 import { launch, missing, visit } from './browser.ts';
-import { ISOLATED, serve } from './serve.ts';
 
 const SERVED = [
   'dist',

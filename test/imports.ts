@@ -82,7 +82,9 @@ export const importsOf = perSource((source): readonly Import[] => {
 
 /** The file of the project that an import names; undefined for a package. AssemblyScript leaves the ending out. */
 export function targetOf(path: string, from: string): string | undefined {
-  if (from.startsWith('lib/')) return posix.join('src', from.slice(4)); // web/vite.config.ts has this name
+  // these two names are in web/vite.config.ts
+  if (from === 'quamba') return 'src/web/index.ts';
+  if (from.startsWith('lib/')) return posix.join('src', from.slice(4));
   if (!from.startsWith('.')) return undefined;
   const target = posix.join(posix.dirname(path), from);
   return posix.extname(target) === '' ? `${target}.ts` : target;

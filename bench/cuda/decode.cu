@@ -95,7 +95,7 @@ DecodeModel<W> draw(Drawn& drawn, Size size, TableType head) {
     return static_cast<const W*>(drawn.weights(static_cast<const W*>(nullptr), static_cast<size_t>(rows) * columns, weightStep(columns)));
   };
   DecodeModel<W> model{};
-  model.layers = size.layers, model.m = m, model.d = d, model.n = n, model.k = k, model.r = r, model.v = VOCABULARY;
+  model.layers = size.layers, model.m = m, model.d = d, model.n = n, model.k = k, model.r = r, model.v = VOCABULARY, model.places = 1;
   model.hadamard = sizeof(W) == 1;
   for (int i = 0; i < size.layers; i++) {
     Layer<W> l{};
@@ -160,17 +160,17 @@ void time(const std::string& name, Size size, TableType head, DecodeMode mode, d
     std::printf("{\"run\": \"%s\", \"reason\": \"not for these sizes\"}\n", name.c_str());
     return;
   }
-  for (int i = 0; i < 8; i++) decoder->step(there + i);
+  for (int i = 0; i < 8; i++) decoder->step(there + i, 0);
   check(cudaStreamSynchronize(stream));
   const uint64_t hash = hashOf(model.logits);
   cudaEvent_t begin, end;
   check(cudaEventCreate(&begin));
   check(cudaEventCreate(&end));
   std::vector<float> taken;
-  for (int i = 0; i < WARM; i++) decoder->step(there + i);
+  for (int i = 0; i < WARM; i++) decoder->step(there + i, 0);
   for (int round = 0; round < ROUNDS; round++) {
     check(cudaEventRecord(begin, stream));
-    for (int i = 0; i < TOKENS; i++) decoder->step(there + i);
+    for (int i = 0; i < TOKENS; i++) decoder->step(there + i, 0);
     check(cudaEventRecord(end, stream));
     check(cudaEventSynchronize(end));
     float milliseconds = 0;

@@ -9,7 +9,9 @@
  */
 import { openFloatModel, openFolder } from '../../dist/index.js';
 
+/** @type {any} what an engine's `open` gives */
 let engine;
+/** @type {Record<string, (...given: any[]) => unknown>} */
 const calls = {
   async open({ engine: name, checkpoint, ...options }) {
     const { open } = await import(`./engines/${name}.mjs`);
@@ -34,8 +36,8 @@ const calls = {
 
 process.on('message', async ({ call, given }) => {
   try {
-    process.send({ answer: await calls[call](...given) });
+    process.send?.({ answer: await calls[call](...given) });
   } catch (error) {
-    process.send({ failure: String(error?.message ?? error).split('\n')[0] });
+    process.send?.({ failure: String(error?.message ?? error).split('\n')[0] });
   }
 });

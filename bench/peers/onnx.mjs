@@ -133,7 +133,8 @@ function transposed(data, rows, columns) {
 
 /** Collects nodes, constants, inputs and outputs; names values by number. */
 function graph() {
-  const [nodes, constants, inputs, outputs] = [[], [], [], []];
+  /** @type {Record<'nodes' | 'constants' | 'inputs' | 'outputs', Buffer[]>} */
+  const { nodes, constants, inputs, outputs } = { nodes: [], constants: [], inputs: [], outputs: [] };
   let count = 0;
   const value = (name, dtype, shape) => {
     const dims = shape.map(size => bytes(1, typeof size === 'string' ? bytes(2, size) : int(1, size)));
@@ -150,7 +151,14 @@ function graph() {
       ]),
     );
   return {
-    /** Gives the name of the one output, or of all where `outputs` says how many. */
+    /**
+     * Gives the name of the one output, or of all where `outputs` says how many.
+     *
+     * @param {string} type
+     * @param {string[]} from
+     * @param {{ attributes?: object, domain?: string, outputs?: number }} options
+     * @returns {any}
+     */
     op(type, from, { attributes, domain, outputs: many } = {}) {
       const to = Array.from({ length: many ?? 1 }, () => `v${count++}`);
       node(type, from, to, attributes, domain);

@@ -2,8 +2,8 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-/** A call that takes longer has hung. */
-const PATIENCE = 300_000;
+/** A call that takes longer, in milliseconds, has hung. */
+const TIMEOUT = 300_000;
 
 /** A process with one engine; `call` rejects with what it said, also when it dies or hangs. */
 export function startPeer() {
@@ -11,12 +11,13 @@ export function startPeer() {
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   });
+  /** @type {Record<'accept' | 'reject', (value: any) => void> | undefined} */
   let waiting;
   const settle = (how, value) => {
     waiting?.[how](value);
     waiting = undefined;
   };
-  child.on('message', ({ answer, failure }) =>
+  child.on('message', (/** @type {any} */ { answer, failure }) =>
     failure === undefined ? settle('accept', answer) : settle('reject', new Error(`failed: ${failure}`)),
   );
   child.on('exit', (code, signal) =>
@@ -26,8 +27,8 @@ export function startPeer() {
     call: (call, ...given) =>
       new Promise((accept, reject) => {
         const limit = setTimeout(
-          () => settle('reject', new Error(`gave no answer in ${PATIENCE / 1000} s`)),
-          PATIENCE,
+          () => settle('reject', new Error(`gave no answer in ${TIMEOUT / 1000} s`)),
+          TIMEOUT,
         );
         const end = settled => value => {
           clearTimeout(limit);

@@ -23,7 +23,7 @@ extern "C" {
 #endif
 
 /** Grows with every change of this file that an older caller would stumble over. */
-#define QUAMBA_ABI 2
+#define QUAMBA_ABI 3
 
 typedef enum quamba_status {
   QUAMBA_OK = 0,
@@ -79,12 +79,16 @@ QUAMBA_API int64_t quamba_error_index(void);
 /** Describes the GPU; fails where there is none that can run this library. */
 QUAMBA_API quamba_status quamba_device(quamba_device_info *info);
 
-/** The ops it has, from 0 on, as "add(x f32[l, m], y f32[l, m]) -> sum f32[l, m]"; NULL after the last. */
+/**
+ * The ops it has, from 0 on, as "add(x f32[l, m], y f32[l, m]) -> sum f32[l, m]"; NULL after the last. States and attributes come
+ * after the inputs: "causal-conv1d(x f32[l, d], w f32[d, k], b f32[d]?; past f32[d, k-1]; activation) -> y f32[l, d]".
+ */
 QUAMBA_API const char *quamba_op_signature(int32_t index);
 
 /**
  * Runs one op on host memory: copies the inputs to the GPU, runs it, copies the outputs back, and waits for them. For
- * conformance and for ops on their own, not for speed. An optional input is left out, or given with data NULL.
+ * conformance and for ops on their own, not for speed. An optional input is left out, or given with data NULL. A state stands
+ * among the inputs as it is before, where one that is left out is zeros, and among the outputs as it is after.
  */
 QUAMBA_API quamba_status quamba_op(
     const char *name,
@@ -100,7 +104,7 @@ typedef enum quamba_precision {
   QUAMBA_F16 = 1    /* a float plan (recipe fp32) with its matrices and activations in f16 and its sums in f32: what W8A8 is measured against. Not the reference's bits */
 } quamba_precision;
 
-/** How one token of one sequence runs. */
+/** How one token of one sequence runs. One token of each of several runs as a graph, unless the choice is NODES. */
 typedef enum quamba_decode {
   QUAMBA_DECODE_BEST = 0,       /* the fastest that the plan's shape and the GPU allow */
   QUAMBA_DECODE_NODES = 1,      /* a launch for each node of the plan */
@@ -110,8 +114,8 @@ typedef enum quamba_decode {
 
 /** Zeros are the defaults. */
 typedef struct quamba_options {
-  int32_t sequences; /* independent texts that are fed side by side; 1 by default */
-  int32_t chunk;     /* rows (tokens of all sequences) computed at once, at most; 1024 by default */
+  int32_t sequences; /* independent texts, each with states of its own; 1 by default */
+  int32_t chunk;     /* rows (tokens of all turns) computed at once, at most; 1024 by default */
   int32_t precision; /* a quamba_precision */
   int32_t decode;    /* a quamba_decode; another than BEST fails where it cannot run */
 } quamba_options;
@@ -147,14 +151,22 @@ QUAMBA_API quamba_status quamba_context_describe(const quamba_context *context, 
 /** Which rows of logits come back. */
 typedef enum quamba_logits { QUAMBA_ALL = 0, QUAMBA_LAST = 1 } quamba_logits;
 
+/** Some tokens for one sequence. */
+typedef struct quamba_turn {
+  int32_t sequence;      /* 0 to sequences - 1 */
+  int32_t length;        /* 1 or more */
+  const int32_t *tokens; /* i32[length] */
+  float *logits;         /* f32[length, vocabulary], or f32[vocabulary] for QUAMBA_LAST; NULL: they stay on the GPU */
+} quamba_turn;
+
 /**
- * Feeds tokens i32[sequences, length] from the present state on, which becomes that after the last token. logits:
- * f32[sequences, length, vocabulary], or f32[sequences, vocabulary] for the last token of each, and the call waits for them; where
- * it is NULL the logits stay on the GPU and the call returns as soon as the work is queued (quamba_wait waits). After a
- * failure the state is unspecified: set it before feeding on.
+ * Feeds each turn from the present state of its sequence on, which becomes that after its last token. The turns are of different
+ * sequences, any of them, and of any lengths; the weights are read once for all. The bits of a sequence do not depend on who is
+ * fed beside it, nor on how its text is cut into turns. The call waits for the logits; where no turn wants them it returns
+ * as soon as the work is queued (quamba_wait waits). After a failure the states of these sequences are unspecified: set them before
+ * feeding on.
  */
-QUAMBA_API quamba_status quamba_feed(
-    quamba_context *context, const int32_t *tokens, int32_t length, int32_t which, float *logits);
+QUAMBA_API quamba_status quamba_feed(quamba_context *context, const quamba_turn *turns, int32_t count, int32_t which);
 
 /** Waits for all that is queued; fails where a NaN was to be quantized since the last wait. */
 QUAMBA_API quamba_status quamba_wait(quamba_context *context);
@@ -169,6 +181,9 @@ QUAMBA_API quamba_status quamba_get_state(
 /** Copies them in. Those that are not given become zeros, as at the start of a text. */
 QUAMBA_API quamba_status quamba_set_state(
     quamba_context *context, int32_t sequence, const quamba_tensor *tensors, int32_t count);
+
+/** Makes the states of the sequence `to` those of the sequence `from`. */
+QUAMBA_API quamba_status quamba_copy_state(quamba_context *context, int32_t from, int32_t to);
 
 /** Bytes per second that a plain read of `bytes` of memory of the GPU reaches, and that a copy (read and written) of them does. */
 QUAMBA_API quamba_status quamba_bandwidth(uint64_t bytes, double *read, double *copy);

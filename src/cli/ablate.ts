@@ -1,4 +1,4 @@
-/** `quamba ablate`: what each technique of the paper brings on a model, and what is noise. */
+/** `quamba ablate`: what each technique of the paper brings for a model, and what is noise. */
 import { basename } from 'node:path';
 import { Command, Option } from 'commander';
 import { prepare } from '../backends/backend.ts';
@@ -6,11 +6,13 @@ import { defaultBackend } from '../backends/index.ts';
 import { openBackend } from '../backends/node.ts';
 import { ABLATION_DEFAULTS, type Ablation, ablate, PARTS, type Part } from '../eval/ablation.ts';
 import type { NamedPlan } from '../eval/layer-error.ts';
+import { layersTable, outliersTable, sitesTable, techniquesTable } from '../eval/report/tables.ts';
+import { sentenceOf } from '../eval/report/words.ts';
 import { openFolder } from '../formats/disk.ts';
 import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, EMBEDDED_MODEL, load, textFile } from '../open/node.ts';
+import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
-import { ablationText } from './ablate-text.ts';
 import { reportOptions, writeReport } from './report-files.ts';
 import {
   backendOption,
@@ -146,8 +148,19 @@ async function run(options: Options): Promise<void> {
     };
     writeReport(options, results);
     if (json) printJson(results);
-    else print(ablationText(ablation));
+    else print(inWords(ablation));
   } finally {
     source.close();
   }
 }
+
+const inWords = ({ techniques, outliers, sites, layers }: Ablation): string =>
+  [
+    techniques && align(techniquesTable(techniques)),
+    techniques?.verdicts.map(sentenceOf).join('\n'),
+    outliers && align(outliersTable(outliers)),
+    sites && align(sitesTable(sites)),
+    layers && align(layersTable(layers)),
+  ]
+    .filter(Boolean)
+    .join('\n\n');

@@ -9,7 +9,10 @@
 
 import type { Decode, Precision } from '../backends/cuda/abi.ts';
 import { type Cuda, type CudaExecutable, requireCuda } from '../backends/cuda/index.ts';
+
 import { sizeWords } from '../eval/report/words.ts';
+import type { Sequence, Turn } from '../executable.ts';
+
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE } from '../quant/recipes.ts';
 import { random } from '../text/random.ts';
@@ -37,10 +40,13 @@ export async function reportOf({ backend, about: { device } }: Cuda, options: Op
   try {
     const executable = opened.executable as CudaExecutable; // of a plan, and this backend
     const texts = textsOf(opened.vocabSize, options);
-    executable.feedSequences(texts.map(text => text.subarray(0, 1)));
+    const sequences = texts.map(() => executable.open());
+    executable.feed(sequences.map((sequence, i) => ({ sequence, tokens: texts[i].subarray(0, 1) })));
     const loadSeconds = (performance.now() - start) / 1000;
-    const measured = measure(executable, texts, options);
-    const { decode, bytesPerToken, launches, memoryBytes } = executable.about;
+    const measured = measure(executable, sequences, texts, options);
+    const { bytesPerToken, memoryBytes } = executable.about;
+    const { decode, launches } =
+      batch > 1 ? { decode: together(executable), launches: null } : executable.about;
     return {
       ...opened.about,
       backend: backend.name,
@@ -65,6 +71,9 @@ export async function reportOf({ backend, about: { device } }: Cuda, options: Op
 }
 type Report = Awaited<ReturnType<typeof reportOf>>;
 
+/** How one token of each of several sequences runs. */
+const together = ({ about }: CudaExecutable): Decode => (about.decode === 'nodes' ? 'nodes' : 'graph');
+
 /** A text for each sequence: the prompt, then the tokens after it. */
 function textsOf(vocabSize: number, { batch = 1, promptLength, generate, seed }: Options) {
   const next = random(seed);
@@ -79,10 +88,12 @@ const READ = { least: 2 ** 28, most: 2 ** 30 };
 /** Milliseconds and bytes per second of each round, and their medians: what slows the machine for a while slows all alike. */
 function measure(
   executable: CudaExecutable,
+  sequences: readonly Sequence[],
   texts: readonly Int32Array[],
   { promptLength, generate, rounds, json }: Options,
 ) {
-  const part = (from: number, to: number) => texts.map(text => text.subarray(from, to));
+  const part = (from: number, to: number): Turn[] =>
+    sequences.map((sequence, i) => ({ sequence, tokens: texts[i].subarray(from, to) }));
   const steps = Array.from({ length: generate }, (_, i) => part(promptLength + i, promptLength + i + 1));
   const prompt = part(0, promptLength);
   const { bytesPerToken } = executable.about;
@@ -90,14 +101,14 @@ function measure(
   const seen: Record<'ttft' | 'tpot' | 'tpotOnGpu' | 'ttlt' | 'read' | 'copy', number>[] = [];
   const progress = progressLine('round', json);
   for (let round = 0; round <= rounds; round++) {
-    for (const sequence of texts.keys()) executable.setState(sequence);
+    for (const sequence of sequences) sequence.load();
     executable.wait();
     const begin = performance.now();
-    executable.feedSequences(prompt, 'last');
+    executable.feed(prompt, { logits: 'last' });
     const first = performance.now();
-    for (const tokens of steps) executable.feedSequences(tokens, 'last');
+    for (const turns of steps) executable.feed(turns, { logits: 'last' });
     const last = performance.now();
-    for (const tokens of steps) executable.queueSequences(tokens);
+    for (const turns of steps) executable.queue(turns);
     executable.wait();
     const end = performance.now();
     const ttft = first - begin;
@@ -136,7 +147,10 @@ export function table(report: Report): string {
     ['TPOT', ms(report.tpotMs, batch)],
     ['TPOT, logits left on the GPU', ms(report.tpotOnGpuMs, batch)],
     [`TTLT, ${promptLength} + ${generate} tokens`, `${report.ttltMs.toPrecision(4)} ms`],
-    ['moved for each token', `${sizeWords(report.bytesPerToken)}, ${report.launches} launches`],
+    [
+      'moved for each token',
+      sizeWords(report.bytesPerToken) + (report.launches ? `, ${report.launches} launches` : ''),
+    ],
     [
       'a plain read, a plain copy',
       `${sizeWords(report.readBandwidth)}/s, ${sizeWords(report.copyBandwidth)}/s`,

@@ -35,7 +35,7 @@ export interface Opened {
   close(): void;
 }
 
-/** Of a shape where no recipe is named: the one that reads the fewest bytes for a token. */
+/** The recipe of a shape, if none is named: the one that reads the fewest bytes for a token. */
 const SHAPE_RECIPE = 'quamba-int8-head';
 
 export async function open(

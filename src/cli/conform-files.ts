@@ -23,7 +23,7 @@ const stored = (prefix: string, tensors: Readonly<Record<string, Tensor>>): (rea
     { dtype: STORED[dtype], shape, data },
   ]);
 
-/** The bounds as f32, rounded up, so that what is within them here is within them there. */
+/** The bounds as f32. They are rounded up, so that a value within the bound stays within it. */
 function roundedUp(bounds: Float64Array): Float32Array {
   const rounded = Float32Array.from(bounds);
   const bits = new Uint32Array(rounded.buffer);
@@ -71,7 +71,7 @@ const writeJson = (path: string, value: unknown): void =>
   writeFileAtomic(path, [new TextEncoder().encode(`${toJson(value, 1)}\n`)]);
 
 /**
- * Writes the calls of all cases that have one: a file each, and index.json. The folder appears when it is whole.
+ * Writes the calls of all cases that have one, a file for each, and index.json. The folder appears when all is written.
  *
  * @throws UsageError where the folder holds something already.
  */
@@ -118,7 +118,7 @@ export function emit(
   }
 }
 
-/** Writes what a failing case was made of and what the backend gave, once more; of a whole model, the verdict alone. */
+/** Writes the call of a failing case and what the backend gives for it now. Of a whole model it writes the verdict alone. */
 export function dump(folder: string, backend: Backend, failed: Case, result: Result, about: About): void {
   const base = join(folder, failed.address);
   mkdirSync(dirname(base), { recursive: true });
@@ -129,7 +129,7 @@ export function dump(folder: string, backend: Backend, failed: Case, result: Res
   write(`${base}.safetensors`, { address: failed.address, says: failed.says }, vectors, got);
 }
 
-/** What fails here has failed before, and the verdict says why. */
+/** If this fails, it has failed before, and the verdict says why. */
 function attempt<T>(make: () => T): T | undefined {
   try {
     return make();

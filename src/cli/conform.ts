@@ -1,6 +1,7 @@
 /** `quamba conform`: whether a backend computes Quamba, op by op and whole. */
 import { cpus } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { backendNames } from '../backends/node.ts';
 import { best } from '../backends/wasm/variants.ts';
 import { brokenBackends } from '../conformance/broken/index.ts';
 import type { Case, Profile } from '../conformance/case.ts';
@@ -51,7 +52,7 @@ export const conformCommand = () =>
     .description('Judges a backend: runs the conformance suite against it and reports case by case.')
     .option(
       '--backend <name>',
-      'wasm, reference, cuda, ./module.mjs, exec:COMMAND (docs/conformance-protocol.md), or broken:NAME',
+      `${backendNames.join(', ')}, ./module.mjs, exec:COMMAND (docs/conformance-protocol.md), or broken:NAME`,
       'wasm',
     )
     .addOption(
@@ -179,7 +180,7 @@ function select(all: readonly Case[], { quick, filter, case: address }: Options)
   return all.filter(c => (!quick || c.quick) && matches.some(match => match(c.address)));
 }
 
-/** A text with a star is the whole of an address (`op/fwht/*`), one without a part of it. */
+/** A filter with a star matches a whole address (`op/fwht/*`); one without a star matches a part of it. */
 function matcher(filter: string): (address: string) => boolean {
   if (!filter.includes('*')) return address => address.includes(filter);
   const pattern = filter
@@ -209,7 +210,7 @@ function emitTo(folder: string, cases: readonly Case[], options: Options): void 
   else print(`${folder}: ${written} calls, and index.json`);
 }
 
-/** Lines of an address and a reason; empty ones and those that begin with # are remarks. */
+/** Each line has an address and a reason. Empty lines and lines that begin with # are skipped. */
 function readXfails(path: string, all: readonly Case[]): ReadonlyMap<string, string> {
   const text = new TextDecoder().decode(readGiven(path, `--xfails ${path}`));
   const known = new Set(all.map(({ address }) => address));

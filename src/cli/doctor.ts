@@ -27,7 +27,7 @@ Examples:
     )
     .action(doctor);
 
-/** Enough to pass through prefill and decode. */
+/** A few tokens: all but the last go through prefill, the last through decode. */
 const TOKENS = [510, 1543, 3081, 7, 99, 1000];
 
 /** The logits of a few tokens of the embedded model. */

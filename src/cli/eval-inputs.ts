@@ -44,7 +44,7 @@ export async function taskItems(task: TaskName, data: string, limit?: number) {
 
 const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
-/** In a folder a task's file is called after it: arc_easy.jsonl, hellaswag.txt.gz. */
+/** In a folder the file of a task has the task's name: arc_easy.jsonl, hellaswag.txt.gz. */
 function fileFor(task: TaskName, folder: string): string {
   const found = readdirSync(folder).filter(
     file => /^\.(?:jsonl?|txt)(?:\.gz)?$/.test(file.slice(task.length)) && file.startsWith(task),
@@ -56,14 +56,14 @@ function fileFor(task: TaskName, folder: string): string {
   return join(folder, found[0]);
 }
 
-/** Of the weights in a model's folder, as they are stored. */
+/** The bytes of the weights in a model's folder, as they are stored. */
 export const weightBytes = (folder: string): number =>
   openFolder(folder)
     .list()
     .filter(file => /^(?:pytorch_)?model.*\.(?:safetensors|bin)$/.test(file))
     .reduce((sum, file) => sum + statSync(join(folder, file)).size, 1);
 
-/** What an earlier run left in a file, if there is one. */
+/** What an earlier run kept in a file, if there is one. */
 export const keptIn = (path: string): PartialResult | undefined =>
   existsSync(path) ? readPartial(path) : undefined;
 
@@ -71,10 +71,10 @@ export const keptIn = (path: string): PartialResult | undefined =>
 export const readPartial = (path: string): PartialResult =>
   parsePartial(parseJson(readGiven(path), path), path);
 
-/** A window or an item of a small model is done in a moment, and a file of ten thousand items takes one to write. */
+/** Measuring one item of a small model takes as little time as writing a file of ten thousand items, so not every step is written. */
 const SECONDS_BETWEEN_WRITES = 2;
 
-/** Keeps a partial result in a file: at most so often while it grows, and when told to. */
+/** Keeps a partial result in a file. While it grows, it is written at intervals; `flush` writes the rest. */
 export function keeperOf(path: string) {
   let latest: PartialResult | undefined;
   let written: number | undefined;

@@ -1,8 +1,8 @@
-/** `quamba eval merge`: the figures of a sharded run, to the last digit those of one that was not. */
+/** `quamba eval merge`: the figures of a sharded run. Every digit is the same as without shards. */
 import { Command } from 'commander';
 import { merge, reportOf } from '../eval/partial.ts';
 import { readPartial } from './eval-inputs.ts';
-import { table } from './eval-table.ts';
+import { tables } from './eval-table.ts';
 import { jsonOption, print, printJson } from './terminal.ts';
 
 export const mergeCommand = () =>
@@ -15,5 +15,5 @@ export const mergeCommand = () =>
     .action((files: string[], { json = false }: { json?: boolean }) => {
       const whole = reportOf(merge(files.map(readPartial), files));
       if (json) printJson(whole);
-      else print(table(whole));
+      else print(tables(whole));
     });

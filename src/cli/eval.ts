@@ -8,7 +8,7 @@ import { EMBEDDED_MODEL, load, textFile } from '../open/node.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import { keeperOf, keptIn, shardNamed, taskItems, tasksNamed, weightBytes } from './eval-inputs.ts';
 import { mergeCommand } from './eval-merge.ts';
-import { table } from './eval-table.ts';
+import { tables } from './eval-table.ts';
 import { reportOptions, writeReport } from './report-files.ts';
 import {
   backendOption,
@@ -117,7 +117,7 @@ async function run(options: Options): Promise<void> {
     });
     kept?.step(partial);
     if (json) printJson(report);
-    else print(table(report));
+    else print(tables(report));
     writeReport(options, joinResults([report]));
   } finally {
     kept?.flush();

@@ -18,7 +18,7 @@ import { version } from './version.ts';
 const program = new Command('quamba')
   .description('Quantized inference of Mamba, with the same bits everywhere.')
   .version(version)
-  .enablePositionalOptions() // what stands after `eval merge` is merge's
+  .enablePositionalOptions() // options after `eval merge` belong to merge
   .showHelpAfterError('(--help shows the options)')
   .addCommand(generateCommand())
   .addCommand(quantizeCommand())
@@ -38,7 +38,7 @@ const program = new Command('quamba')
 for (const command of [program, ...program.commands.flatMap(command => [command, ...command.commands])])
   command.exitOverride().showHelpAfterError('(--help shows the options)');
 
-// a reader that closes the pipe early (head) is no failure
+// it is no failure if a reader such as head closes the pipe early
 process.stdout.on('error', error => {
   if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0);
   throw error;

@@ -1,9 +1,9 @@
-/** What every measurement needs, of `quamba bench` and of the programs in bench/. */
+/** What `quamba bench` and the programs in bench/ share. */
 import { cpus } from 'node:os';
 
 export { median, rate } from '../eval/speed.ts';
 
-/** Where and when: without it a figure says nothing. */
+/** Where and when a figure was measured. Without that it says nothing. */
 export const machine = () => ({
   node: process.version,
   cpu: cpus()[0]?.model.trim() ?? 'unknown',

@@ -78,7 +78,7 @@ type Options = {
 
 const fractionOrSearch = (text: string) => (text === 'search' ? text : fraction(text));
 
-/** The row that was asked for, with the p that was asked for or found. */
+/** The recipe that was asked for, with the p that was asked for or found by search. */
 async function chosenRecipe(options: Options): Promise<ReturnType<typeof recipeNamed> & { search?: Found }> {
   const { recipe, percentile, perLayer } = options;
   const row = recipeNamed(recipe ?? DEFAULT_RECIPE);
@@ -106,7 +106,7 @@ async function inNewFolder(path: string, fill: () => Promise<void>): Promise<voi
   }
 }
 
-/** What goes along with the weights. */
+/** Files that are copied along with the weights. */
 const COMPANIONS = ['config.json', 'tokenizer.json', 'tokenizer_config.json'];
 
 async function quantize(options: Options): Promise<void> {

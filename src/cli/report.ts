@@ -1,4 +1,4 @@
-/** `quamba report`: a page and plots from what other runs measured. */
+/** `quamba report`: makes a page and plots from the results of other runs. */
 import { Command } from 'commander';
 import { joinResults } from '../eval/report/results.ts';
 import { parseJson } from '../formats/json.ts';

@@ -27,7 +27,7 @@ export interface SearchOf {
   readonly threads: number;
   readonly json?: boolean;
 }
-/** What is told of a search: less is better, in nats of KL divergence from the float model. */
+/** The result of a search. Scores are the KL divergence from the float model in nats: less is better. */
 export type Found = Pick<Search, 'percentile' | 'score' | 'trials'>;
 
 /** @throws RangeError for a text that is too short; what opening the model throws. */

@@ -15,7 +15,7 @@ import { parseRecipe, type Recipe } from '../quant/scheme.ts';
 /** Wrong usage: exit code 2. Everything else that fails: 1. */
 export class UsageError extends Error {}
 
-/** A number that an option accepts, by a test and the words for it. */
+/** Makes the reader of an option's number: `accepts` tests it, and `expected` says in errors what is accepted. */
 const numberOption = (expected: string, accepts: (n: number) => boolean) => (text: string) => {
   const value = Number(text);
   if (text.trim() === '' || !accepts(value))
@@ -56,14 +56,14 @@ export const recipeOption = (
 export const backendOption = () =>
   new Option('--backend <name>', 'what computes')
     .choices(backendNames)
-    .default(undefined, 'wasm, or reference where the engine has no SIMD'); // to find out takes compiling
+    .default(undefined, 'wasm, or reference where the engine has no SIMD'); // finding out takes compiling, so the help says both
 export const threadsOption = () =>
   new Option('--threads <n>', 'how many threads share the work; the bits do not depend on it')
     .argParser(count)
     .default(1);
 export const jsonOption = () => new Option('--json', 'print one JSON object');
 
-/** A row of the table by its name, or a recipe of the user's in a JSON file. */
+/** A recipe of the table by its name, or a recipe of the user in a JSON file. */
 export function recipeNamed(name: string): { readonly name: string; readonly scheme: Recipe } {
   if (!name.endsWith('.json')) return { name, scheme: usage(() => recipe(name)) };
   const file = readGiven(name, `--recipe ${name}`);
@@ -101,7 +101,7 @@ export function usage<T>(check: () => T): T {
   }
 }
 
-/** A progress line on stderr: rewritten in a terminal, one line every tenth elsewhere. Nothing when `quiet`. */
+/** Shows progress on stderr: in a terminal on one line that is rewritten, elsewhere a line for every tenth. Nothing if `quiet`. */
 export function progressLine(label: string, quiet = false): (done: number, total: number) => void {
   const start = performance.now();
   let tenth = -1;

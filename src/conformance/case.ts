@@ -9,38 +9,38 @@ import type { Attrs, BoundCall, KeptStates } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 
 /**
- * exact     the bits of the reference
- * tolerant  integers exact, codes of a quantize at most one step away on a bounded share, floats within a bound that follows
- *           from the work: length of sums, number of exps
+ * exact     every value has the bits of the reference
+ * tolerant  integers are exact; codes behind inexact work may be one step off, on a small share of the elements; floats are within
+ *           a bound that is derived from the work of the op (the length of its sums, the number of its exps)
  */
 export type Profile = 'exact' | 'tolerant';
 
-/** Only `pass` is a pass: what was not tried shows nothing. */
+/** Only `pass` is a pass. A case that was not tried shows nothing. */
 export const OUTCOMES = ['pass', 'fail', 'unsupported', 'skipped', 'error'] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
 export interface Case {
-  /** Stable from version to version: `op/selective-scan/golden/large-dt`. Lower case, parts joined by slashes. */
+  /** The same in every version, such as `op/selective-scan/golden/large-dt`: lower case, the parts joined by slashes. */
   readonly address: string;
-  /** What it shows, in one sentence. */
+  /** What the case shows, in one sentence. */
   readonly says: string;
-  /** The names of the ops that the backend needs for it. */
+  /** The names of the ops that the backend must have. */
   readonly ops: readonly string[];
-  /** Whether it belongs to the quick run. */
+  /** Whether the case is part of the quick run. */
   readonly quick: boolean;
-  /** Never throws: a backend that does has the outcome `error`. */
+  /** Never throws. If the backend throws, the outcome is `error`. */
   run(): Verdict;
-  /** What a case of one op is made of, for those who replay it elsewhere. */
+  /** The call, the expected values and the tolerances of a case of one op, so that it can be replayed elsewhere. */
   readonly vectors?: () => Vectors;
 }
 
 export interface Verdict {
   readonly outcome: Outcome;
-  /** Of anything but a pass, in one sentence. */
+  /** Why it is no pass, in one sentence. */
   readonly reason?: string;
-  /** Of a fail on values: the first that is wrong. */
+  /** The first wrong value, where values are wrong. */
   readonly mismatch?: Mismatch;
-  /** How near it was, also where it passed: the largest error in units of its bound, 0 where all bits are equal. */
+  /** The largest error in units of its bound, also where the case passed. 0 means that all bits are equal. */
   readonly worst?: number;
   readonly milliseconds: number;
 }
@@ -49,17 +49,17 @@ export interface Mismatch {
   /** The output's name, and its shape. */
   readonly tensor: string;
   readonly shape: readonly number[];
-  /** Of the first element that is wrong. */
+  /** Where the first wrong element is. */
   readonly index: readonly number[];
   readonly expected: number;
   readonly got: number;
-  /** Representable f32 from the one to the other, Infinity where one is not finite. Of integers, their distance. */
+  /** How many f32 values lie between the two; Infinity where one is not finite. For integers, their difference. */
   readonly ulp: number;
-  /** How far it may be off. 0 in the exact profile. */
+  /** How far the element may be off. 0 in the exact profile. */
   readonly bound: number;
   /** How the bound follows from the work. */
   readonly formula: string;
-  /** How many elements are wrong, of how many. */
+  /** How many elements are wrong, and how many there are. */
   readonly wrong: number;
   readonly of: number;
 }
@@ -74,22 +74,22 @@ export interface Vectors {
 
 /** How far an output may be off in the tolerant profile. */
 export interface Tolerance {
-  /** In the terms of the op: `2 (i + 2) u Σ|x w|`, with u = 2⁻²⁴. */
+  /** The bound in the terms of the op, such as `2 (i + 2) u Σ|x w|`, where u = 2⁻²⁴. */
   readonly formula: string;
-  /** For each element the most that it may be off by; `steps` of a quantized output in its place. */
+  /** The most that each element may be off; for a quantized output, in steps. */
   readonly bounds: Float64Array;
-  /** The most that the mean of the signed errors may be, in the output's unit. */
+  /** The largest mean of the signed errors that is allowed, in the unit of the output. */
   readonly bias: number;
-  /** Of an integer output: the most share of its elements that may differ at all. 0: exact. */
+  /** For an integer output: the largest share of its elements that may differ at all. */
   readonly share?: number;
 }
 
-/** A stored call of an op. Reading is put off until a case runs. */
+/** A stored call of an op. It is read when its case runs. */
 export interface Golden {
   /** The op, and how its states are kept: `selective-scan/f16`. */
   readonly form: string;
   readonly name: string;
-  /** What the case is there for. */
+  /** Which mistake the call is there to find. */
   readonly says: string;
   readonly read: () => {
     readonly inputs: Readonly<Record<string, Tensor>>;
@@ -99,32 +99,32 @@ export interface Golden {
 }
 export type Goldens = readonly Golden[];
 
-/** A real model under one recipe. All of it is made when a case runs. */
+/** A real model under one recipe. Nothing of it is read or computed before a case runs. */
 export interface ModelUnderTest {
-  /** Part of the address: `embedded`. */
+  /** Its name in addresses, such as `embedded`. */
   readonly name: string;
-  /** By its name in the table of recipes. */
+  /** The name of the recipe in the table of recipes. */
   readonly recipe: string;
   /** The float program, and the fused plan that the recipe makes of it. */
   readonly float: () => Program;
   readonly plan: () => Program;
-  /** The ops of the plan, by name. */
+  /** The names of the ops of the plan. */
   readonly ops: readonly string[];
   /** A text that calibration has not seen. */
   readonly text: () => Int32Array;
 }
 
 export interface ConformanceOptions {
-  /** `exact` by default. */
+  /** Default: `exact`. */
   readonly profile?: Profile;
-  /** None by default: then the suite has no cases of stored calls. */
+  /** Default: none, and then the suite has no cases of stored calls. */
   readonly goldens?: Goldens;
   readonly models?: readonly ModelUnderTest[];
-  /** Of the values in sweeps. The sizes do not depend on it. */
+  /** The seed of the values in sweeps. The sizes do not depend on it. */
   readonly seed?: number;
-  /** The thread counts over which a plan must give the same bits. */
+  /** Numbers of threads with which a plan must give the same bits. */
   readonly threads?: readonly number[];
 }
 
-/** What every family of cases is given. */
+/** What each family of cases receives. */
 export type Subject = Required<ConformanceOptions> & { readonly backend: Backend };

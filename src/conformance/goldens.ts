@@ -1,4 +1,4 @@
-/** What the conformance suite is fed with: the stored calls of golden/, and the model that comes with the package. */
+/** The input of the conformance suite: the stored calls of golden/, and the model that comes with the package. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -12,12 +12,12 @@ import type { Attrs } from '../op.ts';
 import { fileOf } from '../open/files.ts';
 import { openFloatModel } from '../open/float.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
+import { keptStats } from '../open/plan.ts';
 import { openTokenizer } from '../open/tokenizer.ts';
 import { needsCalibration } from '../quant/calibrate.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { recipes } from '../quant/recipes.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { loadStats } from '../quant/stats.ts';
 import type { StateType } from '../state.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Goldens, ModelUnderTest } from './case.ts';
@@ -41,7 +41,7 @@ interface Manifest {
 }
 const manifest = (): Manifest => JSON.parse(readFileSync(`${folder}/manifest.json`, 'utf8'));
 
-/** The stored calls. Each is read, and compared with its hash, when its case runs. */
+/** The stored calls. A call is read, and its hash checked, when its case runs. */
 export const goldens = (): Goldens =>
   Object.entries(manifest().files).flatMap(([path, { op, kept, why, sha256 }]) => {
     const [, directory, name] = /^(.+)\/(.+)\.safetensors$/.exec(path) ?? [];
@@ -78,13 +78,13 @@ const inputsOf = (file: SafetensorsFile): Record<string, Tensor> =>
     ),
   );
 
-/** Of the list of stored calls, which holds the hash of each: equal where all goldens are. */
+/** The hash of the manifest. The manifest holds the hash of every stored call, so equal hashes mean equal goldens. */
 export const goldensHash = (): string =>
   createHash('sha256')
     .update(readFileSync(`${folder}/manifest.json`))
     .digest('hex');
 
-/** The embedded model under every recipe that it has the statistics for. Its weights are read, and its plans made, when a case runs. */
+/** The embedded model under every recipe whose statistics it has. Weights are read and plans are made when a case runs. */
 export function embeddedModels(): readonly ModelUnderTest[] {
   const folder = openFolder(EMBEDDED_MODEL);
   const { config, program, identity } = openFloatModel(folder);
@@ -98,21 +98,13 @@ export function embeddedModels(): readonly ModelUnderTest[] {
     name: 'embedded',
     recipe: name,
     float: () => program,
-    plan: once(() => {
-      const file = fileOf('stats', name);
-      if (!here.has(file)) return planOf(program, recipe);
-      return planOf(
-        program,
-        recipe,
-        using(folder, file, found => loadStats(found, { recipe, source: identity() })).stats,
-      );
-    }),
+    plan: once(() => planOf(program, recipe, keptStats(folder, { name, scheme: recipe }, identity)?.stats)),
     ops: opNamesOf(program, recipe),
     text,
   }));
 }
 
-/** Enough for every case, and no more: to tokenise the whole takes a second. */
+/** This is enough for every case. To tokenise the whole text would take a second. */
 const CHARACTERS = 4000;
 
 function beginning(folder: Folder, config: Config, file: string): Int32Array {

@@ -1,17 +1,17 @@
-/** Seeded inputs of an op: values such as a model has, whatever the sizes. */
+/** Inputs of an op from a seed, for any sizes. Their values are like those in a model. */
 import { type AnyOp, type Attrs, type BoundCall, bind, parse } from '../op.ts';
 import { packedColumns } from '../ops/nibbles.ts';
 import { type Tensor, zeros } from '../tensor.ts';
 import { random } from '../text/random.ts';
 import { type Form, keptAll } from './forms.ts';
 
-/** Sizes by letter, and attributes by name. */
+/** The sizes of a call, by letter, and its attributes, by name. */
 export type Choice = Readonly<Record<string, number | boolean | string>>;
 
-/** Near normal, with a standard deviation of 1. */
+/** Nearly normal, with a standard deviation of 1. */
 export const gauss = (next: () => number): number => 2 * (next() + next() + next() - 1.5);
 
-/** All that an f32 can be: zeros of both signs, denormals, huge ones, infinities, NaN. */
+/** Every kind of f32: zeros of both signs, denormals, huge values, infinities, NaN. */
 export function wild(next: () => number): number {
   const kind = next();
   if (kind < 0.04)
@@ -31,7 +31,7 @@ const quantizable: Maker = next => {
 };
 const scale: Maker = next => [1 / 64, 0.013, 0.0371][Math.floor(3 * next())];
 
-/** How an input is made where it is not just any float: steps are positive, and the scan decays. */
+/** How inputs are made that cannot be any float: scales are positive, and the scan must decay. */
 const MAKERS: Readonly<Record<string, Maker>> = {
   'quantize x': quantizable,
   'quantize scale': scale,
@@ -54,7 +54,7 @@ const sizeIn = (choice: Choice, letter: string): number =>
   (choice[letter] as number | undefined) ??
   (letter === 'h' ? packedColumns((choice.i ?? choice.n) as number) : 1);
 
-/** The tensor of an input, value by value; tokens lie in 0 … v−1. */
+/** The tensor of an input. Tokens lie in 0 … v−1. */
 export function inputOf(op: AnyOp, key: string, choice: Choice, next: () => number, float: Maker): Tensor {
   const { dtype, axes } = parse(op.inputs[key] ?? op.states[key]);
   const made = zeros(
@@ -83,7 +83,7 @@ export function stepsFor(op: AnyOp, choice: Choice, seed: number): Float32Array 
   return Float32Array.from({ length: rows }, () => 0.002 + 0.02 * next());
 }
 
-/** A call of these sizes, without the inputs that are to be absent. Letters that are not given (s, p, g) are 1, h follows from i. */
+/** A call of these sizes, without the inputs in `absent`. A letter that is not given (s, p, g) is 1, and h follows from i. */
 export function ordinaryCall(
   { op, dtype }: Pick<Form, 'op' | 'dtype'>,
   choice: Choice,

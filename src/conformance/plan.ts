@@ -14,7 +14,7 @@ import { compare } from './judge/compare.ts';
 import { U } from './judge/doubt.ts';
 import { type Finding, worstOf } from './judge/judge.ts';
 
-/** The result of a text and the states after it, by name. */
+/** The logits of a text and the states after it, by name. */
 export type Outcomes = Readonly<Record<string, Tensor>>;
 
 export const cut = (text: Int32Array, sizes: readonly number[]): Int32Array[] => {
@@ -31,7 +31,7 @@ export const fed = (sequence: Sequence, cuts: readonly Int32Array[]): Outcomes =
 /** Where a sequence is, by name. */
 export const statesOf = (sequence: Sequence): Outcomes => Object.fromEntries(sequence.save().values);
 
-/** Rows under rows. */
+/** All rows in one tensor, in order. */
 export function joined(rows: readonly Tensor<'f32'>[]): Tensor<'f32'> {
   const data = new Float32Array(rows.reduce((size, row) => size + row.data.length, 0));
   let at = 0;
@@ -45,7 +45,7 @@ export function joined(rows: readonly Tensor<'f32'>[]): Tensor<'f32'> {
 
 const known = new WeakMap<Program, Map<string, Outcomes>>();
 
-/** What the reference gives for a text from its start: once for each program and text. */
+/** What the reference gives for a text from its start. It is computed once for each program and text. */
 export function expectedFrom(program: Program, text: Int32Array): Outcomes {
   const ofProgram = known.get(program) ?? new Map<string, Outcomes>();
   known.set(program, ofProgram);
@@ -55,7 +55,7 @@ export function expectedFrom(program: Program, text: Int32Array): Outcomes {
   return outcomes;
 }
 
-/** `use` of an executable, whose memory and threads are given back afterwards. */
+/** Calls `use` with an executable, and then gives its memory and threads back. */
 export function withExecutable<T>(
   backend: Backend,
   program: Program,
@@ -79,21 +79,21 @@ export function opNamesOf(program: Program, recipe: Recipe): readonly string[] {
   return [...formsOf(plan).keys()];
 }
 
-/** A plan, and the float program that it is made of. */
+/** A plan, and the float program that it was made from. */
 export interface PlanUnderTest {
   readonly plan: Program;
   readonly float: Program;
 }
 
-/** The most that a backend may add to the distance of an integer plan from its float model. */
+/** A backend may be farther from the float model than the reference's plan is, by this share of that distance. */
 const ADDED = 1 / 4;
 
 /**
- * Whether what a backend made of a text is near enough to what the reference makes of it.
+ * Judges whether a backend's results for a text are near enough to the reference's.
  *
- * A plan that rounds to integers is chaotic: where one code falls to the other side of a tie, everything after it moves by as
- * much as quantization itself does. So a tolerant backend is held to the distance from the float model instead: to what
- * quantization costs, and at most a quarter more.
+ * A plan that rounds to integers is chaotic. If one code falls to the other side of a tie, all later values change by as much as
+ * quantization itself changes them. So a tolerant backend is compared with the float model instead: its distance from the float model
+ * may be at most a quarter more than that of the reference's plan.
  */
 export function judgeOutcomes(
   profile: Profile,
@@ -120,7 +120,7 @@ export function judgeOutcomes(
   );
 }
 
-/** Whatever it is, as long as it is there, has its shape and holds no NaN. */
+/** Tolerances that any output passes which is there, has its shape and holds no NaN. */
 const anything = (expected: Outcomes): Readonly<Record<string, Tolerance>> =>
   Object.fromEntries(
     Object.entries(expected).map(([name, { data }]) => [
@@ -134,7 +134,7 @@ const within = (formula: string, size: number, bound: number): Tolerance => ({
   bias: Number.POSITIVE_INFINITY,
 });
 
-/** ‖got − expected‖ ≤ 4 u √N ‖expected‖, for a float program of which N roundings come one after another. */
+/** ‖got − expected‖ ≤ 4 u √N ‖expected‖, for a float program with N roundings one after another. */
 export function judgeNear(
   name: string,
   expected: Tensor,
@@ -162,14 +162,14 @@ function judgeCost(
   return judged(name, expected, got, off, (1 + ADDED) * cost + limit, formula);
 }
 
-/** Roundings are as good as independent, so that N of them add up as √N; 4 is far out in the tail. */
+/** N roundings are nearly independent, so their errors add up as √N. The factor 4 is far out in the tail of the distribution. */
 function roundingLimit(expected: Tensor, program: Program, length: number) {
   const count = roundingsOf(program, length);
   const norm = distance(expected.data, new Float32Array(expected.data.length));
   return { limit: 4 * U * Math.sqrt(count) * norm, says: `4 u √${count} ‖expected‖` };
 }
 
-/** How many roundings lie behind a result: for each node the length of its sum, and 8 for what comes after it. */
+/** How many roundings a result depends on: for each node the length of its sum, and 8 more for the rest of its work. */
 function roundingsOf({ graph }: Program, length: number): number {
   const types = inferTypes(graph);
   const sizes = flatten(graph.nodes).map(({ op, in: inputs }) => {

@@ -1,10 +1,10 @@
 /**
- * The conformance suite: whether a backend computes Quamba, op by op and whole.
+ * The conformance suite judges whether a backend computes Quamba: each op alone, and whole models.
  *
  *   for (const c of conformance(backend, { goldens, models })) test(c.address, () => c.run());
  *
- * Every expected value is the reference's, made when a case runs. The suite touches no file: goldens and models are given
- * to it (the command line reads those that come with the package).
+ * Every expected value comes from the reference, which computes it when a case runs. The suite reads no file: the caller passes goldens
+ * and models (the command line passes those that come with the package).
  */
 import type { Backend } from '../backends/backend.ts';
 import type { Case, ConformanceOptions, Subject } from './case.ts';
@@ -18,7 +18,7 @@ import { planCases } from './cases/plan.ts';
 import { stateCases } from './cases/state.ts';
 import { sweepCases } from './cases/sweep.ts';
 
-/** All cases. None of them has run, and none has made its values yet. */
+/** All cases. None has run yet, and none has made its values. */
 export function conformance(backend: Backend, options: ConformanceOptions = {}): readonly Case[] {
   const subject: Subject = {
     backend,

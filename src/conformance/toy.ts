@@ -1,7 +1,7 @@
 /**
- * Small Mamba models with seeded weights: everything that the large ones have, in a second. The planted outliers are of
- * the two kinds that Quamba is about: a few channels of the scan's output that are 40 times as large as the others, and a
- * few of its input.
+ * Small Mamba models with weights from a seed. They have everything that large models have, and take a second to run. They have the two
+ * kinds of outliers that Quamba is made for: a few channels of the scan's output are 40 times as large as the others, and so are a few
+ * channels of its input.
  */
 
 import { type Program, weightsOf } from '../graph.ts';
@@ -15,7 +15,7 @@ import type { Stats } from '../quant/stats.ts';
 import { sizeOf, type Tensor, tensor } from '../tensor.ts';
 import { random } from '../text/random.ts';
 
-/** f32 values that are spread about 0 with a variance of about `spread`². */
+/** f32 values around 0, with a variance of about `spread`². */
 export function noise(size: number, next: () => number, spread = 1): Float32Array {
   return Float32Array.from({ length: size }, () => spread * (next() + next() + next() - 1.5) * 2);
 }
@@ -26,7 +26,7 @@ export interface Toy {
   readonly program: Program;
   /** Calibration samples. */
   readonly samples: readonly Int32Array[];
-  /** A text that calibration has not seen. */
+  /** A text that calibration does not see. */
   readonly text: Int32Array;
 }
 
@@ -127,7 +127,7 @@ function makeToy(name: string, config: MambaConfig, seed: number): Toy {
 }
 
 const memory = new Map<string, unknown>();
-/** `make`, once for each key: plans are values, so tests may share them. */
+/** Calls `make` once for each key. Plans do not change, so tests can share them. */
 function shared<T>(key: string, make: () => T): T {
   if (!memory.has(key)) memory.set(key, make());
   return memory.get(key) as T;

@@ -1,6 +1,6 @@
 /**
- * The ablation of the paper on any model: what each of its two techniques brings, what they do to the tensors, which site costs
- * what, and how the error grows. Everything is a function of the model, two texts and the settings: the same numbers anywhere.
+ * The ablation of the paper, on any model: what each of the two techniques brings, what they do to the tensors, what each site costs,
+ * and how the error grows. The numbers depend on the model, two texts and the settings alone, so they are the same on any machine.
  */
 import type { Program } from '../graph.ts';
 import { calibrate } from '../quant/calibrate.ts';
@@ -18,16 +18,16 @@ export const PARTS = ['techniques', 'outliers', 'sites', 'layers'] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface AblationSettings {
-  /** Tokens of the evaluation text, at most; whole windows. */
+  /** At most so many tokens of the evaluation text, in whole windows. */
   readonly limit: number;
   readonly window: number;
-  /** Calibration: how many samples of how many tokens. */
+  /** The number of calibration samples, and how many tokens each has. */
   readonly samples: number;
   readonly sample: number;
-  /** How many draws of calibration samples: 0 … seeds − 1. */
+  /** How many times calibration samples are drawn, with the seeds 0 … seeds − 1. */
   readonly seeds: number;
   readonly percentiles: readonly number[];
-  /** p where one is needed: outliers and sites. */
+  /** The one p of the parts outliers and sites. */
   readonly p: number;
   readonly parts: readonly Part[];
 }
@@ -41,7 +41,7 @@ export const ABLATION_DEFAULTS: AblationSettings = {
   p: 0.99999,
   parts: PARTS,
 };
-/** Of the evaluation text's tokens: the sites have twenty arms of slow float products, layers and outliers need no more. */
+/** These parts use 1 / SHARE of the evaluation text: sites have twenty recipes with slow float products, the others need no more. */
 const SITES_SHARE = 2;
 const SHOWN_SHARE = 4;
 
@@ -56,10 +56,10 @@ export interface AblationInput {
   readonly program: Program;
   readonly calibration: Int32Array;
   readonly evaluation: Int32Array;
-  /** What the layers are compared of. */
+  /** The plans whose layers are compared. */
   readonly plans: readonly NamedPlan[];
   readonly prepare: Prepare;
-  /** What is being done, and how many windows of how many of it are done. */
+  /** Called with the part in progress, how many of its windows are done, and how many there are. */
   readonly onProgress?: (part: Part, done: number, total: number) => void;
 }
 

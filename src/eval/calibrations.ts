@@ -1,6 +1,5 @@
 /**
- * What an ablation needs of calibration: windows that another seed draws elsewhere, and the statistics of many recipes from few
- * passes.
+ * Calibration for an ablation: samples that depend on a seed, and the statistics of many recipes from few passes.
  */
 
 import type { Executable } from '../executable.ts';
@@ -12,7 +11,7 @@ import { type Recipe, siteAction } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';
 import { random } from '../text/random.ts';
 
-/** How a program is run, by a backend. */
+/** Makes an executable of a program. */
 export type Prepare = (program: Program) => Executable;
 
 /**
@@ -29,7 +28,7 @@ export function samplesBySeed(
 ): readonly Int32Array[] {
   if (!Number.isSafeInteger(seed) || seed < 0)
     throw new RangeError(`seed expected a whole number >= 0; got ${seed}`);
-  const even = samplesOf(tokens, count, window); // which checks the numbers
+  const even = samplesOf(tokens, count, window); // this also checks the numbers
   if (seed === 0) return even;
   const next = random(seed);
   const part = (tokens.length - window) / count;
@@ -40,8 +39,8 @@ export function samplesBySeed(
 }
 
 /**
- * The statistics of each recipe, as `calibrate` gives them, bit for bit: recipes that differ in ranges only share the passes over the
- * samples.
+ * The statistics of each recipe, with the same bits as `calibrate` gives. Recipes that differ only in ranges share the passes over
+ * the samples.
  *
  * @throws RangeError for no samples or an empty one.
  */
@@ -72,7 +71,7 @@ export function calibrateEach(
   return stats;
 }
 
-/** What is left of a recipe where the ranges are taken out: the same for recipes that one pass can serve. */
+/** A recipe without its ranges. It is the same for recipes that can share a pass. */
 function withoutRanges({ graph }: Program, recipe: Recipe): unknown {
   const words = new Set(graph.nodes.flatMap(node => (node.kind === 'site' ? node.site : [])));
   const actions = [...words].map(site => {

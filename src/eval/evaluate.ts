@@ -1,9 +1,9 @@
 /**
- * An evaluation: recipes × (perplexity, tasks, bytes, tokens per second). One call measures all that a shard has to
- * measure, continues what an earlier run left, and tells of each step, so that it can be kept.
+ * An evaluation measures recipes × (perplexity, tasks, bytes, tokens per second). One call measures everything of a shard. It
+ * continues an earlier run, and reports each step, so that the result can be kept.
  *
- * The float model stays loaded beside the others, since each window is compared with it; of the others as many are loaded at
- * a time as `together` says, each group on all windows before the next. The figures do not depend on it.
+ * The float model stays loaded, since each window is compared with it. The other recipes are loaded in groups of `together`; a group
+ * measures all windows before the next group is loaded. The figures do not depend on the size of the groups.
  */
 import type { Model } from '../open/model.ts';
 import { bytesOf, hasher, identity } from '../plan/identity.ts';
@@ -32,7 +32,7 @@ import { windowsOf } from './windows.ts';
 
 export interface Evaluation {
   readonly recipes: readonly { readonly name: string; readonly scheme: Recipe }[];
-  /** The name of the recipe that the others are compared with, where it is among them. */
+  /** The name of the recipe that the others are compared with, if it is one of them. */
   readonly float?: string;
   readonly text?: EvaluatedText;
   readonly tasks?: readonly {
@@ -48,26 +48,26 @@ export interface EvaluatedText {
   readonly text: string;
   /** Tokens in each window. */
   readonly window: number;
-  /** Tokens at most, rounded down to whole windows. Default: the whole text. */
+  /** The largest number of tokens, rounded down to whole windows. Default: the whole text. */
   readonly limit?: number;
 }
 
 export interface EvaluateOptions {
-  /** All of one folder, so that one tokenizer cuts the text for all. */
+  /** Every model must come from the same folder, since one tokenizer encodes the text for all. */
   load(recipe: Evaluation['recipes'][number]): Promise<Model>;
-  /** Recipes loaded at a time, the float model apart. Default: 1. */
+  /** How many recipes are loaded at a time, beside the float model. Default: 1. */
   readonly together?: number;
-  /** Rounds that measure tokens per second; 0 measures none. Default: 3. */
+  /** In how many rounds tokens per second are measured; 0: not at all. Default: 3. */
   readonly rounds?: number;
-  /** What an earlier run of the same evaluation left, and how errors call it. It is not changed. */
+  /** What an earlier run of the same evaluation kept, and its name in errors. It is not changed. */
   readonly resume?: { readonly partial: PartialResult; readonly name: string };
-  /** Called after each window and each item with all that there is so far. */
+  /** Called after each window and each item, with everything measured so far. */
   readonly onStep?: (partial: PartialResult) => void;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
 export interface Evaluated {
-  /** All that was measured, to be kept or merged. */
+  /** Everything that was measured, to be kept or merged. */
   readonly partial: PartialResult;
   /** The figures: what --json prints. */
   readonly report: EvaluationFigures;
@@ -123,7 +123,7 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
     for (const [g, group] of groups.entries()) {
       const rows: Row[] = [];
       for (const recipe of group) rows.push(await open(recipe));
-      if (g === 0) total = remaining(partial!); // of the recipes that are not loaded yet, too
+      if (g === 0) total = remaining(partial!); // this counts the recipes that are not loaded yet, too
       const measured = g === 0 && float ? [float, ...rows] : rows;
       measureSpeeds(measured, rounds);
       const windowsDone = measured.map(({ part }) => indices(part.windows));
@@ -203,7 +203,7 @@ const begun = (model: Model, settings: Settings, shard: Shard): PartialResult =>
   parts: [],
 });
 
-/** The entry of a recipe: the one that an earlier run began, if it is of the same model, or a new one. */
+/** The part of a recipe: the one that an earlier run began, if it is of the same model; else a new one. */
 function partFor(
   partial: PartialResult,
   { name, scheme }: Evaluation['recipes'][number],

@@ -1,6 +1,6 @@
 /**
- * How far a program is from the float one on the same windows, prediction by prediction: what an ablation compares many times,
- * with the float model's logits made once and kept (tokens × vocabulary × 4 bytes).
+ * How far a program is from the float model on the same windows, prediction by prediction. An ablation compares many programs, so the
+ * float model's logits are computed once and kept (tokens × vocabulary × 4 bytes).
  *
  *   nats = mean of −log p(next token)      kl = mean of Σ p_float log (p_float / p)      top1 = share of the float model's top token
  */
@@ -19,16 +19,16 @@ export interface Fidelity {
   readonly top1: number;
 }
 
-/** Mean −log p of each run of BLOCK predictions, in the text's order: what two programs are compared by, pair by pair. */
+/** The mean of −log p over each block of BLOCK predictions, in the text's order. Two programs are compared block by block. */
 export type Blocks = Float64Array;
-/** Neighbouring predictions are alike; blocks of this many are taken as independent. */
+/** Neighbouring predictions are correlated. Blocks of this size are taken as independent. */
 const BLOCK = 64;
 
 export interface FloatReference {
   readonly windows: readonly Int32Array[];
   readonly nats: number;
   readonly predictions: number;
-  /** Of one program; `blocks` in the order of the windows. */
+  /** Compares one program. `blocks` are in the order of the windows. */
   compare(program: Program): Fidelity & { readonly blocks: Blocks };
 }
 
@@ -91,8 +91,8 @@ export function floatReference(
 }
 
 /**
- * The mean difference of two programs in nats, and its standard error over blocks of neighbouring predictions. One block has no
- * error that could be known: Infinity.
+ * The mean difference of two programs in nats, and its standard error over the blocks. With one block the error is unknown, so it is
+ * Infinity.
  */
 export function pairedDifference(a: Blocks, b: Blocks): { readonly mean: number; readonly error: number } {
   const n = a.length;
@@ -102,7 +102,7 @@ export function pairedDifference(a: Blocks, b: Blocks): { readonly mean: number;
   return { mean, error: n > 1 ? Math.sqrt(squares / (n - 1) / n) : Number.POSITIVE_INFINITY };
 }
 
-/** The last block may be up to twice as long, so that none is short. */
+/** The last block may be up to twice as long as the others, so that none is shorter. */
 function blocksOf(losses: Float64Array): Blocks {
   const count = Math.max(1, Math.floor(losses.length / BLOCK));
   return Float64Array.from({ length: count }, (_, i) => {

@@ -1,5 +1,5 @@
 /**
- * How the error grows from layer to layer: the residual stream after each, of a plan against the float model.
+ * How the error grows from layer to layer: after each layer, the residual stream of a plan is compared with the float model's.
  *
  *   relative error = ‖h_plan − h‖ / ‖h‖         SNR = −20 log₁₀ (relative error)    in dB, over all tokens and channels
  */
@@ -23,13 +23,13 @@ export interface LayerErrors {
 export interface NamedPlan {
   readonly name: string;
   readonly scheme: Recipe;
-  /** Opens the plan when its turn comes, and closes it, so that one is in memory at a time. */
+  /** Opens the plan for `use` and closes it again, so that only one is in memory at a time. */
   readonly plan: <T>(use: (plan: Program) => T) => Promise<T>;
 }
 
 const HIDDEN = /^layers\.\d+\.h$/;
 
-/** A program that shows the residual stream after each layer: a site where it is written. What it computes stays the same. */
+/** The program with a site after each layer, where the residual stream is observed. Its results do not change. */
 export function withHiddenSites({ graph, weights }: Program): Program {
   const nodes = graph.nodes.flatMap((node): readonly Node[] => [
     node,
@@ -52,7 +52,7 @@ export async function measureLayers(
   { prepare, onWindow }: { readonly prepare: Prepare; readonly onWindow?: () => void },
 ): Promise<LayerErrors> {
   const measured = new Map<string, readonly LayerError[]>();
-  // what a recipe does to sites and weights does not turn the residual stream; whatever else it says may
+  // what a recipe says of sites and weights does not rotate the residual stream; the rest of it may
   const bases = groupBy(plans, ({ scheme }) =>
     JSON.stringify({ ...scheme, weights: undefined, acts: undefined, at: undefined, weightsAt: undefined }),
   );
@@ -72,7 +72,7 @@ export async function measureLayers(
   };
 }
 
-/** Pieces of one layer's stream against pieces of the float one's. */
+/** The error of one layer's residual stream, which comes in pieces, against the float model's. */
 export function errorOf(
   layer: number,
   found: readonly Float32Array[],
@@ -89,7 +89,7 @@ export function errorOf(
   return { layer, relative, snr: relative > 0 ? -20 * Math.log10(relative) : null };
 }
 
-/** By layer and window. */
+/** The residual streams by layer and window. */
 function hiddenOf(
   program: Program,
   windows: readonly Int32Array[],

@@ -1,17 +1,17 @@
 /**
- * How likely a model finds one text after another, as lm-eval 0.4.2 asks it: the log-likelihood of a continuation, and
- * whether it is what greedy decoding would write.
+ * How likely a continuation is after a context, as lm-eval 0.4.2 computes it: its log-likelihood, and whether greedy decoding would
+ * write it.
  *
  *   log p(continuation | context) = Σ log p(token), in float64, over the continuation's tokens
  *
- * Spaces at the end of a context belong to the continuation; both are tokenised as one text, whose first tokens, as many as
- * the context alone has, are the context. An empty context is the token that ends texts.
+ * Spaces at the end of a context count as part of the continuation. Both are tokenised as one text; its first tokens are the context,
+ * as many as the context alone has. An empty context is the token that ends texts.
  */
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Session } from '../session.ts';
 import { likeliest, rowsOf, surprise } from '../text/logits.ts';
 
-/** The longest input that a model is given; longer ones lose their beginning (the paper's setting). */
+/** The longest input of a model. Longer ones lose their beginning (the paper's setting). */
 export const MOST_TOKENS = 2048;
 
 /** Token ids, of which the last `scored` are the continuation. */
@@ -25,7 +25,7 @@ export interface Likelihood {
   readonly greedy: boolean;
 }
 
-/** @throws Error where there is nothing to score, more than fits, or an empty context and no token to stand for it. */
+/** @throws Error where there is nothing to score, or too much, or where the context is empty and the tokenizer has no end token. */
 export function request(tokenizer: Tokenizer, context: string, continuation: string): Request {
   const kept = context.trimEnd();
   const moved = context.slice(kept.length) + continuation;
@@ -44,7 +44,7 @@ export function request(tokenizer: Tokenizer, context: string, continuation: str
   return { ids: ids.slice(-(MOST_TOKENS + 1)), scored };
 }
 
-/** Scores requests, each from an empty state. What they begin with alike is read once: the same bits, by the chunk law. */
+/** Scores requests, each from an empty state. Their common beginning is fed once, which gives the same bits by the chunk law. */
 export function likelihoods(session: Session, requests: readonly Request[]): Likelihood[] {
   const shared = sharedPrefix(requests);
   session.reset();
@@ -68,7 +68,7 @@ export function likelihoods(session: Session, requests: readonly Request[]): Lik
   });
 }
 
-/** How many tokens all requests begin with alike, before any of them is scored. */
+/** How many first tokens all requests share, before any scored token. */
 function sharedPrefix(requests: readonly Request[]): number {
   const most = Math.min(...requests.map(({ ids, scored }) => ids.length - scored));
   let length = 0;

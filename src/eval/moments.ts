@@ -1,6 +1,6 @@
 /**
- * What a tensor looks like, gathered piece by piece: its largest value, its kurtosis, its histogram, the largest value of each
- * channel. An outlier is what these see and a mean does not.
+ * The shape of a tensor's distribution, collected piece by piece: the largest value, the kurtosis, the histogram, the largest value of
+ * each channel. These show outliers, which a mean does not.
  *
  *   crest factor = max |x| / rms          kurtosis = E (x − μ)⁴ / (E (x − μ)²)²    (a normal distribution has 3)
  */
@@ -20,8 +20,8 @@ export interface ShapeObserver {
 }
 
 /**
- * Central sums in float64, of each piece about its own mean and then joined, so that a mean far from 0 costs no digits. A constant
- * tensor has kurtosis 0 here, where the formula says 0 / 0; so has an empty one.
+ * Central sums in float64. Each piece has sums about its own mean, which are then joined, so that a mean far from 0 costs no digits.
+ * A constant or empty tensor has kurtosis 0, where the formula gives 0 / 0.
  *
  * Source: Pébay, SAND2008-6212, eq. 2.1 and 3.1.
  */
@@ -38,7 +38,7 @@ export function shapeObserver(): ShapeObserver {
       const { n, mean, m2, m4 } = all;
       const square = n > 0 ? m2 / n + mean * mean : 0;
       const rms = Math.sqrt(square);
-      // what is left of differences of equal numbers is rounding
+      // differences of equal values leave only rounding errors
       const isFlat = m2 <= 1e-20 * n * square;
       return {
         count: n,
@@ -100,7 +100,7 @@ export interface Histogram {
   readonly counts: readonly number[];
 }
 
-/** Equal bins over −to … to, where `to` doubles (pairs of bins join) until it holds every value: a power of two. */
+/** Equal bins over −to … to. `to` is a power of two, which doubles (pairs of bins are joined) until every value fits. */
 export function histogramObserver(bins = 192): { observe(x: Float32Array): void; histogram(): Histogram } {
   if (bins % 4 !== 0) throw new RangeError(`histogram: bins expected a multiple of 4; got ${bins}`);
   let to = 2 ** -20;
@@ -123,8 +123,8 @@ export function histogramObserver(bins = 192): { observe(x: Float32Array): void;
 }
 
 /**
- * The largest |x| of each channel, largest first, in `groups` runs of equal length as near as can be: the first value of each run.
- * With as many groups as channels, all of them.
+ * The largest |x| of each channel, in descending order, cut into `groups` runs of nearly equal length; the first value of each run.
+ * With as many groups as channels, these are all values.
  */
 export function sortedChannels(channels: Float32Array, groups = 96): readonly number[] {
   const sorted = Float32Array.from(channels).sort().reverse();

@@ -1,6 +1,6 @@
 /**
- * What clipping does to u and rotation to y, measured in the float model: how far the range is from the bulk of the values, before
- * and after, layer by layer.
+ * What clipping does to u and what rotation does to y, measured in the float model: for each layer, how far the range is from most of
+ * the values, before and after.
  */
 import type { Program, Ref, SiteNode } from '../graph.ts';
 import { fwht } from '../ops/fwht.ts';

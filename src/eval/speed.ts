@@ -1,10 +1,10 @@
 /**
- * Tokens per second of several models, in rounds that go over all of them: what slows a moment of the machine slows them
- * alike, so that their ratios mean more than their values. `quamba bench` measures one model more closely.
+ * Tokens per second of several models, in rounds over all of them. A moment in which the machine is slow then slows all models, so that
+ * their ratios mean more than their values. `quamba bench` measures one model more closely.
  */
 import type { Model } from '../open/model.ts';
 
-/** Tokens per second, one of each round. */
+/** Tokens per second, one value for each round. */
 export interface Speed {
   readonly prefill: readonly number[];
   readonly decode: readonly number[];
@@ -13,7 +13,7 @@ export interface Speed {
 export const PROMPT = 128;
 export const DECODED = 32;
 
-/** After one round to warm up. Prefill gives the logits of the last token, as generation does. */
+/** Measures after one round to warm up. Prefill asks for the logits of the last token only, as generation does. */
 export function speeds(models: readonly Model[], rounds: number): Speed[] {
   const seen = models.map(() => ({ prefill: [] as number[], decode: [] as number[] }));
   for (let round = 0; round <= rounds && rounds > 0; round++)

@@ -1,5 +1,5 @@
 /**
- * Files of task items, in the forms in which they are about:
+ * Files of task items, in the forms in which they are found:
  *
  *   Hugging Face   JSON lines (or one array) with the data set's field names
  *   the makers'    AI2's ARC ({ question: { stem, choices } }), PIQA with its labels in a file of their own, lines of HellaSwag
@@ -48,7 +48,7 @@ function jsonRows({ name, text }: TaskFile): JsonObject[] {
   });
 }
 
-/** HellaSwag's text: the border between ctx_a and ctx_b is lost, see `borderOf`. */
+/** HellaSwag as text. The border between ctx_a and ctx_b is lost there, see `borderOf`. */
 function sixLines(record: RecordName, { name, text }: TaskFile): JsonObject[] {
   if (record !== 'hellaswag') throw new Error(`${name}: expected JSON lines or a JSON array; got other text`);
   const lines = text.trimEnd().split(/\r?\n/);
@@ -66,13 +66,13 @@ function sixLines(record: RecordName, { name, text }: TaskFile): JsonObject[] {
   });
 }
 
-/** ctx_b is the beginning of a sentence that the endings go on, in lower case: what stands after the last full one, if it is so. */
+/** ctx_b is the beginning of a sentence that the endings complete: what follows the last full sentence, if it is in lower case. */
 function borderOf(context: string): [string, string] {
   const [, a, b] = /^(.*[.!?]['")]*) +(\p{Ll}[^.!?]*)$/su.exec(context) ?? [];
   return a === undefined ? [context, ''] : [a, b];
 }
 
-/** Reads fields of one item, each with its test; a wrong one is named. */
+/** Readers of the fields of one item. Each checks its field, and names it in the error. */
 function fields(row: JsonObject, where: string) {
   const fail = (field: string, expected: string, got: unknown): never => {
     throw new Error(`${where}: ${field} expected ${expected}; got ${show(got)}`);

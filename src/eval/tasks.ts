@@ -11,7 +11,7 @@
  */
 import type { Likelihood } from './likelihood.ts';
 
-/** An item as its data set has it, by the field names of the Hugging Face data set. */
+/** The items of the data sets, with the field names of the Hugging Face data sets. */
 export interface Records {
   lambada: { readonly text: string };
   hellaswag: HellaSwag;
@@ -76,7 +76,7 @@ export const tasks = {
   ),
   arc_easy: task('arc', 'acc', arc),
   arc_challenge: task('arc', 'acc_norm', arc),
-  // the option stands in the context, and what follows the blank is scored (partial evaluation)
+  // the option is part of the context, and the text after the blank is scored (partial evaluation)
   winogrande: task('winogrande', 'acc', ({ sentence, option1, option2, answer }) => {
     const blank = sentence.indexOf('_');
     const continuation = ` ${sentence.slice(blank + 1).trim()}`;
@@ -96,7 +96,7 @@ const asked = (context: string, choices: readonly string[], gold: number): Item 
   gold,
 });
 
-/** What lm-eval takes out of HellaSwag's texts: the marks of WikiHow in brackets. */
+/** Removes what lm-eval removes from HellaSwag's texts: the marks of WikiHow in brackets. */
 const tidy = (text: string): string =>
   text
     .trim()
@@ -117,7 +117,7 @@ export interface ItemScore {
   /** log p of each choice, nats. */
   readonly lls: readonly number[];
   readonly acc: 0 | 1;
-  /** Where the task has choices with lengths. */
+  /** Only of tasks whose choices have lengths. */
   readonly acc_norm?: 0 | 1;
 }
 
@@ -143,7 +143,7 @@ export interface TaskFigures {
   readonly perplexity?: number;
 }
 
-/** The figures of items, whatever order they come in. */
+/** The figures of items, which may come in any order. */
 export function taskFigures(scores: readonly ItemScore[]): TaskFigures {
   const inOrder = scores.toSorted((a, b) => a.index - b.index);
   const n = inOrder.length;

@@ -1,7 +1,8 @@
 /**
- * The paper's two techniques, each alone and both, over p and over calibration seeds: what is a result, and what is noise.
+ * The paper's two techniques, each alone and both together, with several p and calibration seeds: which differences are results,
+ * and which are noise.
  *
- * Recipes are made from the words of scheme.ts. Each differs from a neighbour in one field.
+ * The recipes are made from the words of scheme.ts. Each differs from its neighbour in one field.
  */
 import type { Program } from '../graph.ts';
 import { planOf } from '../quant/pipeline.ts';
@@ -15,7 +16,7 @@ export type TechniqueName = (typeof TECHNIQUES)[number];
 
 export interface Technique {
   readonly name: TechniqueName;
-  /** Of techniques that clip. */
+  /** Only of techniques that clip. */
   readonly p?: number;
 }
 export interface Arm extends Technique {
@@ -42,7 +43,7 @@ export interface SeedFidelity extends Fidelity {
 }
 export interface TechniqueRow extends Technique {
   readonly trials: readonly SeedFidelity[];
-  /** Of `change`, over the trials. */
+  /** The mean, least and largest `change` over the trials. */
   readonly mean: number;
   readonly min: number;
   readonly max: number;
@@ -58,7 +59,7 @@ export interface Order extends Claim {
   /** Mean nats of `worse` − `better`, over seeds and predictions, and its standard error over blocks of predictions. */
   readonly difference: number;
   readonly error: number;
-  /** Whether no seed's figure of one lies within the other's. */
+  /** Whether the figures of one, over all seeds, do not overlap with those of the other. */
   readonly seedsApart: boolean;
   /** `noise`: the seeds overlap, or the difference is under twice its standard error. */
   readonly verdict: 'as the paper' | 'other than the paper' | 'noise';
@@ -147,7 +148,7 @@ export function claims(percentiles: readonly number[]): readonly Claim[] {
 }
 const PAPER_P = 0.99999;
 
-/** `blocks` by row and by trial. */
+/** Judges the claims. `blocks` are by row and by trial. */
 export function judge(
   rows: readonly TechniqueRow[],
   blocks: readonly (readonly Blocks[])[],

@@ -144,6 +144,17 @@ async function makePlan(
   return { plan, info, close: model.close };
 }
 
+/** The statistics of a recipe that lie in the folder, if there are any. `source` is the identity of the float weights. */
+export function keptStats(
+  folder: Folder,
+  recipe: { readonly name: string; readonly scheme: Recipe },
+  source: () => string,
+): ReturnType<typeof loadStats> | undefined {
+  const file = fileOf('stats', recipe.name);
+  if (!folder.list().includes(file)) return undefined;
+  return using(folder, file, found => loadStats(found, { recipe: recipe.scheme, source: source() }));
+}
+
 /** Statistics from the folder, or else from a calibration run. */
 async function statsOf(
   folder: Folder,
@@ -152,9 +163,8 @@ async function statsOf(
   options: PlanOptions,
   backend: Backend,
 ): Promise<{ readonly stats: Stats; readonly calibration: CalibrationInfo }> {
-  const file = fileOf('stats', recipe.name);
-  if (!anew(options) && folder.list().includes(file))
-    return using(folder, file, found => loadStats(found, { recipe: recipe.scheme, source: source() }));
+  const kept = anew(options) ? undefined : keptStats(folder, recipe, source);
+  if (kept) return kept;
   const { text, samples, window, onProgress } = options;
   if (!folder.list().includes('tokenizer.json'))
     throw new Error(

@@ -105,7 +105,7 @@ it('writes a page and plots of what it measured', async () => {
   for (const plot of plots) expect(readFileSync(join(here, 'plots', plot), 'utf8')).toMatch(/^<svg /);
 });
 
-it('is a table, against its first recipe', async () => {
+it('is a table, against the float model, and one of tasks', async () => {
   const asked = [
     ...text,
     '--limit',
@@ -117,17 +117,19 @@ it('is a table, against its first recipe', async () => {
     '--data',
     'piqa.jsonl',
   ];
-  const table = await printed(here, 'eval', ...asked);
-  const [head, dynamic, fp32] = table.trimEnd().split('\n');
+  const [results, tasks] = (await printed(here, 'eval', ...asked)).trimEnd().split('\n\n');
+  const [head, dynamic, fp32] = results.split('\n');
   expect(head).toMatch(
-    /^recipe +nats\/token +perplexity +against dynamic +KL to fp32 +same top token +piqa acc +acc_norm +in memory +state$/,
+    /^recipe +nats\/token +perplexity +against fp32 +KL, nats +same top token, % +weights +state$/,
   );
-  const share = '[\\d.]+ % ± [\\d.]+';
-  const sizes = `${share} +${share} +[\\d.]+ kB +[\\d.]+ kB$`;
+  const sizes = '[\\d.]+ kB +[\\d.]+ kB$';
   expect(dynamic).toMatch(
-    new RegExp(`^dynamic +[\\d.]+ +[\\d.]+ +\\+0\\.00 % +0\\.0\\d+ +[\\d.]+ % +${sizes}`),
+    new RegExp(`^dynamic +[\\d.]+ +[\\d.]+ +[+−][\\d.]+ % +0\\.0\\d+ +[\\d.]+ +${sizes}`),
   );
-  expect(fp32).toMatch(new RegExp(`^fp32 +[\\d.]+ +[\\d.]+ +[+-][\\d.]+ % +0\\.00000 +100\\.00 % +${sizes}`));
+  expect(fp32).toMatch(new RegExp(`^fp32 +[\\d.]+ +[\\d.]+ +0\\.00000 +100\\.00 +${sizes}`));
+  const [taskHead, ...scores] = tasks.split('\n');
+  expect(taskHead).toMatch(/^recipe +piqa acc, % +piqa acc_norm, %$/);
+  for (const score of scores) expect(score).toMatch(/^\w+ +[\d.]+ ± [\d.]+ +[\d.]+ ± [\d.]+$/);
 });
 
 describe('tasks', () => {

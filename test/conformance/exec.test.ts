@@ -144,7 +144,14 @@ process.stdin.on('data', chunk => {
     ${body}
   }
 });`;
-const RIGHT = 'send({ ok: true }, Buffer.alloc(header.outputs[0].bytes));';
+const WITH_PID = 'send({ ok: true }, Buffer.from(Float32Array.of(process.pid, 0, 0).buffer));';
+const isRunning = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
 
 describe('a program that misbehaves', () => {
   let open: ExecBackend[] = [];
@@ -153,7 +160,7 @@ describe('a program that misbehaves', () => {
     open = [];
   });
   let programs = 0;
-  function start(source: string, timeout = 20_000): ExecBackend {
+  function start(source: string, timeout = 600_000): ExecBackend {
     const file = `odd-${programs++}.mjs`;
     writeFileSync(join(here, file), source);
     const backend = execBackend(`"${process.execPath}" "${join(here, file)}"`, { timeout });
@@ -223,28 +230,27 @@ describe('a program that misbehaves', () => {
   });
 
   it('that hangs is killed', () => {
-    const backend = start(PROGRAM(''), 2000);
-    expect(() => call(backend)).toThrow('the program did not answer within 2 s');
+    const greetsOnly = PROGRAM('');
+    expect(() => call(start(greetsOnly, 2000))).toThrow('the program did not answer within 2 s');
   });
 
   it('that dies between two calls is heard of, then started anew', () => {
-    const backend = start(PROGRAM(`${RIGHT} if (count === 1) setTimeout(() => process.exit(7), 20);`));
-    expect([...call(backend)]).toEqual([0, 0, 0]);
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
+    const backend = start(PROGRAM(`${WITH_PID} if (count === 1) setTimeout(() => process.exit(7), 20);`));
+    const [pid] = call(backend);
+    while (isRunning(pid)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
     expect(() => call(backend)).toThrow('ended with exit code 7, after its last answer');
-    expect([...call(backend)]).toEqual([0, 0, 0]);
+    expect(call(backend)[0]).not.toBe(pid);
   });
 
   it('has the ops that it says, and leaves no process when it is disposed of', () => {
-    const answer = 'send({ ok: true }, Buffer.from(Float32Array.of(process.pid, 0, 0).buffer));';
-    const backend = start(PROGRAM(answer));
+    const backend = start(PROGRAM(WITH_PID));
     expect(backend.name).toBe('odd');
     expect(backend.kernelOf(ops.add)).toBe(undefined);
     const [pid] = call(backend);
-    expect(process.kill(pid, 0)).toBe(true);
+    expect(isRunning(pid)).toBe(true);
     backend.dispose();
     open = [];
-    expect(() => process.kill(pid, 0)).toThrow('ESRCH');
+    expect(isRunning(pid)).toBe(false);
   });
 
   it.each([

@@ -385,7 +385,7 @@ describe('commands', () => {
     expect(found.ablation!.layers!.recipes.map(({ recipe }) => recipe)).toEqual(['dynamic']);
     expect(readFileSync(join(here, 'a.html'), 'utf8') === reportPage(found)).toBe(true);
     const table = await printed(here, ...args, '--only', 'outliers');
-    expect(table).toMatch(/^layer {2}u max/);
+    expect(table).toMatch(/^layer {2}max \|y\|/);
   });
 
   it('ablate says what is wrong', async () => {

@@ -31,7 +31,7 @@ describe(`models/${NAME}`, () => {
         ours[ref] = x;
       },
     });
-  }, 120_000);
+  });
 
   it('gives the logits', () => {
     const { logits_hf_float32: f32, logits_float64: f64 } = shipped;

@@ -30,7 +30,7 @@ export async function open({ recipe, model, threads, work }) {
       async options => {
         const { load } = await import('/quamba/quamba.js');
         globalThis.model = await load('/model', options);
-        globalThis.session = await globalThis.model.session();
+        Object.assign(globalThis, { session: await globalThis.model.session() });
         return globalThis.model.about;
       },
       { recipe, threads, files: [file], cache: false },
@@ -40,7 +40,7 @@ export async function open({ recipe, model, threads, work }) {
       measure: (prompt, continuation) =>
         page.evaluate(
           async ([prompt, continuation]) => {
-            const { session } = globalThis;
+            const { session } = /** @type {any} */ (globalThis);
             await session.reset();
             const start = performance.now();
             await session.feed(prompt, { logits: 'last' });

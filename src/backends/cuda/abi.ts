@@ -2,7 +2,7 @@
 import { type AnyOp, parse } from '../../op.ts';
 import type { DType } from '../../tensor.ts';
 
-export const ABI = 2;
+export const ABI = 3;
 
 export const STATUS = {
   OK: 0,
@@ -28,7 +28,7 @@ export const PRECISIONS = { exact: 0, f16: 1 } as const;
 export type Precision = keyof typeof PRECISIONS;
 
 /**
- * How one token of one sequence runs.
+ * How one token of one sequence runs. One token of each of several runs as a graph, unless the choice is `nodes`.
  *
  * best        the fastest of the others that the plan and the GPU allow
  * nodes       a launch for each node of the plan
@@ -58,10 +58,14 @@ export const FUNCTIONS = [
   'quamba_state_tensor',
   'quamba_get_state',
   'quamba_set_state',
+  'quamba_copy_state',
   'quamba_bandwidth',
 ] as const;
 
-/** An op as the library lists it: `rms-norm(x f32[l, m], w f32[m]?; eps) -> y f32[l, m]`. */
+/**
+ * An op as the library lists it: `rms-norm(x f32[l, m], w f32[m]?; eps) -> y f32[l, m]`; states stand before the attributes, and
+ * have types.
+ */
 export function signatureOf(op: AnyOp): string {
   const list = (signatures: Readonly<Record<string, string>>) =>
     Object.entries(signatures)
@@ -70,6 +74,6 @@ export function signatureOf(op: AnyOp): string {
         return `${key} ${text}${optional ? '?' : ''}`;
       })
       .join(', ');
-  const attributes = Object.keys(op.attrs).join(', ');
-  return `${op.name}(${list(op.inputs)}${attributes && `; ${attributes}`}) -> ${list(op.outputs)}`;
+  const parts = [list(op.inputs), list(op.states), Object.keys(op.attrs).join(', ')];
+  return `${op.name}(${parts.filter(part => part !== '').join('; ')}) -> ${list(op.outputs)}`;
 }

@@ -24,10 +24,18 @@ export interface NativeAttribute {
   readonly text: string | null;
 }
 
+/** Some tokens for one sequence, and where their logits go; null: they stay on the GPU. */
+export interface NativeTurn {
+  readonly sequence: number;
+  readonly length: number;
+  readonly tokens: Int32Array;
+  readonly logits: Float32Array | null;
+}
+
 export interface PlanOptions {
-  /** Independent texts that are fed side by side, 1 by default. */
+  /** How many sequences can be open at once; each has memory for its states. 8 by default. */
   readonly sequences?: number;
-  /** Rows (tokens of all sequences) that are computed at once, at most. The library's own choice by default. */
+  /** Rows (tokens of all turns) that are computed at once, at most. The library's own choice by default. */
   readonly chunk?: number;
   /** `exact` by default. */
   readonly precision?: Precision;
@@ -54,13 +62,15 @@ export interface ContextInfo {
 /** A plan on the GPU. */
 export interface Context {
   readonly info: ContextInfo;
-  /** tokens i32[sequences, length]. Without `logits` the work is queued, and `wait` waits for it. */
-  feed(tokens: Int32Array, length: number, which: keyof typeof LOGITS, logits: Float32Array | null): void;
+  /** Where no turn wants its logits, the work is queued, and `wait` waits for it. */
+  feed(turns: readonly NativeTurn[], which: keyof typeof LOGITS): void;
   wait(): void;
   /** Name and shape of the state `index`. */
   state(index: number): { readonly name: string; readonly shape: readonly number[] };
   getState(sequence: number, tensors: readonly NativeTensor[]): void;
+  /** States that are not given become zeros. */
   setState(sequence: number, tensors: readonly NativeTensor[]): void;
+  copyState(from: number, to: number): void;
   close(): void;
 }
 
@@ -96,6 +106,9 @@ export interface Loaded {
   // biome-ignore lint/suspicious/noExplicitAny: what a C function takes and returns
   func(name: string, result: string, parameters: readonly unknown[]): (...given: any[]) => any;
 }
+
+/** Enough for a few sessions and their forks; a sequence of mamba-2.8b takes 25 MB. */
+const SEQUENCES = 8;
 
 export function bindAll(koffi: Koffi, lib: Loaded): Functions {
   const error = lib.func('quamba_error', 'const char *', []);
@@ -147,14 +160,21 @@ export function bindAll(koffi: Koffi, lib: Loaded): Functions {
     bytesPerToken: 'uint64_t',
   });
   const describe = func('quamba_context_describe', [ofContext, koffi.out(koffi.pointer(info))]);
-  const feed = func('quamba_feed', [ofContext, 'const int32_t *', 'int32_t', 'int32_t', 'float *']);
+  const turn = koffi.struct({
+    sequence: 'int32_t',
+    length: 'int32_t',
+    tokens: 'const int32_t *',
+    logits: 'float *',
+  });
+  const feed = func('quamba_feed', [ofContext, ...list(turn), 'int32_t']);
   const wait = func('quamba_wait', [ofContext]);
   const state = func('quamba_state_tensor', [ofContext, 'int32_t', koffi.out(koffi.pointer(tensor))]);
   const getState = func('quamba_get_state', [ofContext, 'int32_t', ...list(tensor)]);
   const setState = func('quamba_set_state', [ofContext, 'int32_t', ...list(tensor)]);
+  const copyState = func('quamba_copy_state', [ofContext, 'int32_t', 'int32_t']);
 
   const opened = (openWith: (options: unknown, out: unknown[]) => void, options: PlanOptions): Context => {
-    const { sequences = 1, chunk = 0, precision = 'exact', decode = 'best' } = options;
+    const { sequences = SEQUENCES, chunk = 0, precision = 'exact', decode = 'best' } = options;
     const out: unknown[] = [null];
     openWith({ sequences, chunk, precision: PRECISIONS[precision], decode: DECODES[decode] }, out);
     const [handle] = out;
@@ -163,7 +183,7 @@ export function bindAll(koffi: Koffi, lib: Loaded): Functions {
     const names = Object.keys(DECODES) as Decode[];
     return {
       info: { ...found, decode: names.find(name => DECODES[name] === found.decode)! },
-      feed: (tokens, length, which, logits) => feed(handle, tokens, length, LOGITS[which], logits),
+      feed: (turns, which) => feed(handle, turns, turns.length, LOGITS[which]),
       wait: () => wait(handle),
       state(index) {
         const { name, rank, shape } = describeState(handle, index);
@@ -171,6 +191,7 @@ export function bindAll(koffi: Koffi, lib: Loaded): Functions {
       },
       getState: (sequence, tensors) => getState(handle, sequence, tensors, tensors.length),
       setState: (sequence, tensors) => setState(handle, sequence, tensors, tensors.length),
+      copyState: (from, to) => copyState(handle, from, to),
       close: () => close(handle),
     };
   };

@@ -7,9 +7,11 @@
  *   else prepare(found.backend, program);
  */
 import type { Program } from '../../graph.ts';
-import type { AnyOp } from '../../op.ts';
-import { type AnyKernel, interpret } from '../../run.ts';
-import type { Backend } from '../backend.ts';
+import type { AnyOp, KeptStates } from '../../op.ts';
+import type { AnyKernel } from '../../run.ts';
+import type { StateView } from '../../state.ts';
+import type { Tensor } from '../../tensor.ts';
+import { type Backend, prepare } from '../backend.ts';
 import { signatureOf } from './abi.ts';
 import type { Device, PlanOptions } from './functions.ts';
 import { type Library, loadLibrary } from './library.ts';
@@ -55,21 +57,42 @@ export const cudaOf = (library: Library, options: PlanOptions = {}): Cuda => ({
   open: (plan, more) => openPlan(library, plan, { ...options, ...more }),
 });
 
-/** @internal The ops that the library lists with the signature they have here. */
+/** @internal The ops that the library lists with the signature they have here. Their states are kept as f32. */
 export function backendOf(library: Library, options: PlanOptions = {}): Backend {
-  const kernelOf = (op: AnyOp) => (library.signatures.has(signatureOf(op)) ? kernel(library, op) : undefined);
+  const kernelOf = (op: AnyOp, kept: KeptStates = {}) =>
+    library.signatures.has(signatureOf(op)) && Object.values(kept).every(state => state?.dtype === 'f32')
+      ? kernel(library, op)
+      : undefined;
+  const byOps: Backend = { name: 'cuda', kernelOf };
   return {
-    name: 'cuda',
-    kernelOf,
+    ...byOps,
     // a program with sites is there to be observed, which takes its ops one by one
     prepare: program =>
       program.graph.nodes.some(node => node.kind === 'site')
-        ? interpret(program, op => kernelOf(op)!)
+        ? prepare(byOps, program)
         : openPlan(library, program, options),
   };
 }
 
 const kernel =
   (library: Library, op: AnyOp): AnyKernel =>
-  (inputs, attrs, outputs) =>
-    library.op(op.name, nativeTensors(inputs), nativeAttributes(attrs), nativeTensors(outputs));
+  (inputs, attrs, outputs, _, states = {}) => {
+    const before = tensorsOf(states);
+    const after = tensorsOf(states);
+    library.op(
+      op.name,
+      nativeTensors({ ...inputs, ...before }),
+      nativeAttributes(attrs),
+      nativeTensors({ ...outputs, ...after }),
+    );
+    for (const key in states) states[key].put(0, after[key].data);
+  };
+
+/** The values of states, copied. */
+const tensorsOf = (states: Readonly<Record<string, StateView>>): Readonly<Record<string, Tensor<'f32'>>> =>
+  Object.fromEntries(
+    Object.entries(states).map(([key, { shape, data }]) => [
+      key,
+      { dtype: 'f32', shape, data: data.slice() },
+    ]),
+  );

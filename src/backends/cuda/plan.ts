@@ -1,36 +1,26 @@
-/** A whole plan on the GPU: its constants are uploaded once, its state stays there, and a feed is one call of the library. */
-
-import type { Executable, ExecutableInfo, State } from '../../executable.ts';
-import type { Program } from '../../graph.ts';
+/** A whole plan on the GPU: its constants are uploaded once, states stay there, and a feed is one call of the library. */
+import type { Executable, ExecutableInfo, Turn } from '../../executable.ts';
+import type { Program, Ref } from '../../graph.ts';
 import { graphToJson } from '../../plan/graph-json.ts';
 import { inferTypes } from '../../plan/types.ts';
+import { sequences } from '../../sequences.ts';
+import { shapeAt } from '../../state.ts';
 import { type Tensor, zeros } from '../../tensor.ts';
-import { keeper } from '../held.ts';
-import { tokenCheck } from '../tokens.ts';
 import type { Decode } from './abi.ts';
 import type { Bandwidth, PlanOptions } from './functions.ts';
 import type { Library } from './library.ts';
 import { nativeTensors } from './tensors.ts';
 
-/**
- * A plan on the GPU. `feed` is for a plan of one sequence. With several, `feedSequences` feeds all of them side by side, each from
- * the state in which it is; it works with one, too.
- */
+/** A plan on the GPU. */
 export interface CudaExecutable extends Executable {
   readonly about: CudaExecutableInfo;
   /**
-   * Feeds every sequence its tokens, as many as each other. Returns the logits f32[sequences, l, v] of all of them, or
-   * f32[sequences, 1, v] of the last.
+   * For measurements: a feed whose logits stay on the GPU. It returns when the work is queued, and what goes wrong there is an error
+   * of `wait` or of the next feed.
    */
-  feedSequences(tokens: readonly Int32Array[], logits?: 'all' | 'last'): Tensor<'f32'>;
-  /** The same with the logits left on the GPU: returns when the work is queued. */
-  queueSequences(tokens: readonly Int32Array[]): void;
+  queue(turns: readonly Turn[]): void;
   /** Waits for all that is queued. */
   wait(): void;
-  /** The state of a sequence, copied. */
-  getState(sequence: number): State;
-  /** Puts a sequence into a state; one that is not given is the start of a text. */
-  setState(sequence: number, state?: State): void;
   readBandwidth(bytes: number): number;
   bandwidth(bytes: number): Bandwidth;
   /** Gives its memory back. Without it the memory stays taken until the process ends. */
@@ -38,9 +28,11 @@ export interface CudaExecutable extends Executable {
 }
 
 export interface CudaExecutableInfo extends ExecutableInfo {
+  /** How many can be open at once. */
   readonly sequences: number;
+  /** How one token of one sequence runs. */
   readonly decode: Decode;
-  /** Kernels that a single token takes. */
+  /** Kernels that it takes. */
   readonly launches: number;
 }
 
@@ -50,51 +42,65 @@ export function openPlan(library: Library, program: Program, options: PlanOption
   const json = JSON.stringify(graphToJson(graph));
   const constants = Object.fromEntries([...graph.weights.keys()].map(ref => [ref, weights.read(ref)]));
   const context = library.open(json, nativeTensors(constants), options);
-  const { sequences, decode, launches, memory, bytesPerToken } = context.info;
+  const { sequences: most, decode, launches, memory, bytesPerToken } = context.info;
 
   const row = inferTypes(graph).get(graph.result)!.shape.slice(1) as number[];
-  const check = tokenCheck(program);
   let isOpen = true;
   const running = () => {
     if (!isOpen) throw new Error('feed: this model was disposed of');
     return context;
   };
 
-  const refs = Object.keys(graph.states);
-  const getState = (sequence: number): State => {
-    const state = Object.fromEntries(refs.map(ref => [ref, zeros('f32', graph.states[ref])]));
-    running().getState(sequence, nativeTensors(state));
-    return state;
+  /** The last given back is the first taken. */
+  const free = Array.from({ length: most }, (_, i) => most - 1 - i);
+  const clear = (place: number) => running().setState(place, []);
+  const read = (place: number, position: number): ReadonlyMap<Ref, Tensor<'f32'>> => {
+    const states = new Map(
+      [...graph.states].map(([ref, type]) => [ref, zeros('f32', shapeAt(type, position))]),
+    );
+    running().getState(place, nativeTensors(Object.fromEntries(states)));
+    return states;
   };
-  const setState = (sequence: number, state: State): void => {
-    const given = Object.fromEntries(refs.flatMap(ref => (state[ref] ? [[ref, state[ref]]] : [])));
-    running().setState(sequence, nativeTensors(given));
-  };
-  const states = keeper(
-    new Set(refs),
-    () => getState(0),
-    state => setState(0, state),
-  );
 
-  /** The logits of each sequence. */
-  const run = (tokens: Int32Array, length: number, logits: 'all' | 'last'): Tensor<'f32'> => {
-    const result = zeros('f32', [sequences, logits === 'last' ? 1 : length, ...row]);
-    running().feed(tokens, length, logits, result.data);
-    return result;
-  };
-  /** The tokens of all sequences, one after the other. From now on the state is another. */
-  const joined = (tokens: readonly Int32Array[]): Int32Array => {
-    const lengths = tokens.map(text => text.length);
-    if (lengths.length !== sequences || lengths.some(length => length !== lengths[0]))
-      throw new RangeError(
-        `feed: expected ${sequences} sequences of the same length; got ${lengths.length} of ${lengths.join(', ')}`,
+  let queues = false;
+  const { open, feed } = sequences(program, {
+    take() {
+      running();
+      const place = free.pop();
+      if (place === undefined)
+        throw new Error(
+          `open: all ${most} sequences of this plan are open; close one, or open the plan with the option sequences for more`,
+        );
+      try {
+        clear(place);
+      } catch (error) {
+        free.push(place);
+        throw error;
+      }
+      return place;
+    },
+    release: place => void free.push(place),
+    clear,
+    copy: (from, to) => running().copyState(from, to),
+    read,
+    write: (place, values) => running().setState(place, nativeTensors(Object.fromEntries(values))),
+    feed(turns, { logits = 'all' }) {
+      const which = queues ? 'last' : logits;
+      const rows = queues
+        ? []
+        : turns.map(({ tokens }) => zeros('f32', [which === 'last' ? 1 : tokens.length, ...row]));
+      running().feed(
+        turns.map(({ place, tokens }, i) => ({
+          sequence: place,
+          length: tokens.length,
+          tokens,
+          logits: rows[i]?.data ?? null,
+        })),
+        which,
       );
-    tokens.forEach(check);
-    states.leave();
-    const all = new Int32Array(sequences * lengths[0]);
-    for (const [i, text] of tokens.entries()) all.set(text, i * text.length);
-    return all;
-  };
+      return rows;
+    },
+  });
 
   return {
     about: {
@@ -102,37 +108,27 @@ export function openPlan(library: Library, program: Program, options: PlanOption
       threads: 1,
       memoryBytes: memory,
       bytesPerToken,
-      sequences,
+      sequences: most,
       decode,
       launches,
     },
-    feed(tokens, state, { giveUp = false, logits = 'all' } = {}) {
-      if (sequences !== 1)
-        throw new Error(`feed: this plan was opened for ${sequences} sequences; feedSequences feeds them`);
-      check(tokens);
-      running();
-      states.takeIn(state, giveUp);
-      const { dtype, shape, data } = run(tokens, tokens.length, logits);
-      return { logits: { dtype, shape: shape.slice(1), data }, state: states.hold() };
+    open,
+    feed,
+    queue(turns) {
+      queues = true;
+      try {
+        feed(turns);
+      } finally {
+        queues = false;
+      }
     },
-    feedSequences: (tokens, logits = 'all') => run(joined(tokens), tokens[0].length, logits),
-    queueSequences: tokens => running().feed(joined(tokens), tokens[0].length, 'last', null),
     wait: () => running().wait(),
-    getState,
-    setState(sequence, state = {}) {
-      states.leave();
-      setState(sequence, state);
-    },
     readBandwidth: bytes => library.bandwidth(bytes).read,
     bandwidth: bytes => library.bandwidth(bytes),
     dispose() {
       if (!isOpen) return;
-      try {
-        states.leave();
-      } finally {
-        isOpen = false;
-        context.close();
-      }
+      isOpen = false;
+      context.close();
     },
   };
 }

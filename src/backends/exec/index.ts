@@ -18,9 +18,9 @@ export interface ExecBackend extends Backend {
   dispose(): void;
 }
 
-/** Data of a tensor begins at a multiple of this many bytes: a cache line, and enough for any SIMD type. */
+/** The data of a tensor begins at a multiple of this many bytes: a cache line, which suits every SIMD type. */
 const ALIGNMENT = 64;
-/** How much longer than the program this thread gives the worker, which ends by itself. */
+/** How much longer this thread waits for the worker than the worker waits for the program, in milliseconds. */
 const GRACE = 10_000;
 
 const SILENT = 'does not answer, nor does the thread that runs it';
@@ -35,7 +35,7 @@ interface Place {
 }
 type Tensors = Readonly<Record<string, Tensor>>;
 
-/** One tensor after the other, each aligned; the total is where the last one ends. */
+/** Places the tensors one after the other, each aligned. The total is where the last one ends. */
 export function layOut(tensors: Tensors): { readonly places: readonly Place[]; readonly total: number } {
   let total = 0;
   const places = Object.entries(tensors).map(([name, { dtype, shape }]) => {
@@ -47,7 +47,7 @@ export function layOut(tensors: Tensors): { readonly places: readonly Place[]; r
   return { places, total };
 }
 
-/** u32 bytes of header, u32 bytes of data, header, data. */
+/** A frame: the bytes of the header (u32), the bytes of the data (u32), the header, the data. */
 function frameOf(header: object, size: number) {
   const json = new TextEncoder().encode(JSON.stringify(header));
   const frame = new Uint8Array(8 + json.length + size);
@@ -83,7 +83,8 @@ export function callFrame(
 }
 
 /**
- * `python3 "my backend.py"` in words. No shell: neither pipes nor variables, and nothing to kill but the program.
+ * The words of a command such as `python3 "my backend.py"`. No shell runs it: there are no pipes and no variables, and there is no
+ * process to kill but the program.
  *
  * @throws RangeError where there is no word, or a quote is not closed.
  */
@@ -131,14 +132,15 @@ export function execBackend(command: string, { timeout = 30_000 } = {}): ExecBac
   });
   worker.unref();
 
-  let silent = false; // then for ever: its answers could come to other calls
+  let silent = false; // once silent, always silent: a late answer could be taken for that of another call
   const ask = (request: Request): Reply => {
     if (silent) return { failure: SILENT };
     const before = Atomics.load(signal, 0);
     port.postMessage(request, 'frame' in request ? [request.frame.buffer] : []);
-    // woken is not answered: the call before may be the one that wakes
+    // a wake-up may come from the call before, so only the count says that this one is answered
     while (Atomics.load(signal, 0) === before && !silent)
-      silent = Atomics.wait(signal, 0, before, 2 * timeout + GRACE) === 'timed-out'; // one that starts anew takes it twice
+      // twice, since a program that is started anew has this time to greet, too
+      silent = Atomics.wait(signal, 0, before, 2 * timeout + GRACE) === 'timed-out';
     return receiveMessageOnPort(port)?.message ?? { failure: SILENT };
   };
   const answered = (who: string, request: Request): { header: JsonObject; data: Uint8Array } => {

@@ -1,4 +1,4 @@
-/** Bugs of sums, of their precision and order, and of the elementary functions. */
+/** Bugs of sums (their precision, their order) and of the elementary functions. */
 import { linear } from '../../ops/linear.ts';
 import { negExp } from '../../ops/neg-exp.ts';
 import { exp, f, silu as siluOf, softplus as softplusOf } from '../../ops/numerics.ts';
@@ -7,7 +7,7 @@ import { silu } from '../../ops/silu.ts';
 import { softplus } from '../../ops/softplus.ts';
 import { type Broken, inKernel, tolerated } from './row.ts';
 
-/** x in the nearest of the values with `bits` significant bits, of which the least is a multiple of `least`. */
+/** x rounded to `bits` significant bits, and to a multiple of `least`. */
 function significant(x: number, bits: number, least = 0): number {
   if (x === 0 || !Number.isFinite(x)) return x;
   const step = Math.max(2 ** (Math.floor(Math.log2(Math.abs(x))) + 1 - bits), least);
@@ -23,14 +23,14 @@ const toBF16 = (x: number): number => significant(x, 8);
 
 const FLOAT = new Float32Array(1);
 const BITS = new Int32Array(FLOAT.buffer);
-/** Rounding toward zero: the f32 before the nearest one where that is farther out. */
+/** Rounds toward zero: takes the next f32 toward zero where the nearest one is larger than x. */
 export function truncated(x: number): number {
   FLOAT[0] = x;
   if (Math.abs(FLOAT[0]) > Math.abs(x)) BITS[0]--;
   return FLOAT[0];
 }
 
-/** A dot product as one ascending sum: `step` is what becomes of the sum and the next two factors. */
+/** A dot product as one ascending sum: `step` makes the next sum of the sum so far and two factors. */
 const multiplying = (
   name: string,
   says: string,

@@ -1,6 +1,6 @@
 /**
- * Planted bugs: backends that are wrong on purpose, each in one known way. The suite is as good as the part of them that
- * it catches; docs/planted-bugs.md says which case catches which.
+ * Planted bugs: backends that are wrong on purpose, each in one known way. The suite is as good as the share of them that it
+ * finds. docs/planted-bugs.md says which case finds which bug.
  */
 import type { Backend } from '../../backends/backend.ts';
 import { accumulationBugs } from './accumulation.ts';

@@ -1,4 +1,4 @@
-/** Bugs of the way a plan is run: between its ops, and from feed to feed. */
+/** Bugs in how a plan is run: between its ops, and from feed to feed. */
 import type { Executable } from '../../executable.ts';
 import { type OpNode, opNode, type Program, type Ref, takeApart, withNodes } from '../../graph.ts';
 import { linear } from '../../ops/linear.ts';
@@ -9,7 +9,7 @@ import { type Places, sequences } from '../../sequences.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import { type Broken, inExecutable } from './row.ts';
 
-/** The program with the bias of every dt behind its softplus, by a product with the identity. */
+/** The program in which the bias of every dt is added after the softplus, by a product with the identity. */
 function withLateBias(program: Program): Program {
   const { graph } = program;
   const nodes = takeApart(graph.nodes);

@@ -1,11 +1,11 @@
-/** Bugs of what is carried from token to token and from call to call. */
+/** Bugs of states, which are carried from token to token and from call to call. */
 import { causalConv1d } from '../../ops/causal-conv1d.ts';
 import { selectiveScan } from '../../ops/selective-scan.ts';
 import type { StateView } from '../../state.ts';
 import { type Tensor, zeros } from '../../tensor.ts';
 import { type Broken, inKernel } from './row.ts';
 
-/** After how many tokens a kernel that works in tiles begins a new one. */
+/** How many tokens the tile of a kernel holds. */
 const TILE = 128;
 
 type Float = Tensor<'f32'>;
@@ -13,7 +13,7 @@ type Float = Tensor<'f32'>;
 /** What a state is in place of what it is. */
 const putAll = (state: StateView, values: Float32Array): void => state.put(0, values);
 
-/** A scan that begins with what the last one left where it is at the start of a text. */
+/** A scan that starts a text with the state that the last text left. */
 function remembering(): Broken {
   const left = new Map<string, Float32Array>();
   return inKernel(
@@ -29,7 +29,7 @@ function remembering(): Broken {
     },
   );
 }
-/** Each asking for its backend is given one that has seen nothing yet. */
+/** Makes a new backend each time that it is asked for, since such a backend remembers its calls. */
 const fresh = (make: () => Broken): Broken => ({
   ...make(),
   get backend() {

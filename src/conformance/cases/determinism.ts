@@ -1,4 +1,4 @@
-/** The same bits whenever the same is asked: at every repetition, and with any number of threads. */
+/** The same call gives the same bits, each time and with any number of threads. */
 
 import type { Executable } from '../../executable.ts';
 import type { Program } from '../../graph.ts';
@@ -15,7 +15,7 @@ import { callsOf } from './small-calls.ts';
 
 const TIMES = 3;
 
-/** Often enough for threads that come late to come. */
+/** Often enough that threads which start late take part in some of the feeds. */
 const FEEDS = 12;
 
 const ofForm = ({ backend }: Subject, form: Form): Case =>

@@ -1,4 +1,4 @@
-/** The values at which implementations part: ties, zeros, saturation, thresholds, the ends of every range. */
+/** The values on which implementations differ: ties, zeros, saturation, thresholds, the ends of every range. */
 import { bind } from '../../op.ts';
 import { ops } from '../../ops/index.ts';
 import type { Case, Subject } from '../case.ts';
@@ -11,7 +11,7 @@ import { opCase } from '../judge/judge.ts';
 
 const SIZES = { l: 5, n: 21, m: 21, d: 9, k: 4, i: 21, o: 7, v: 7 };
 
-/** Of every op: values of all sizes, and no token at all. */
+/** The edges of every op: values of all magnitudes, and a text without tokens. */
 const ofEvery = (form: Form): readonly (readonly [Form, Edge])[] => {
   const { op } = form;
   const sizes = {

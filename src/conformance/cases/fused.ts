@@ -1,4 +1,4 @@
-/** Every fused op as a program of one fused node, against the ops that it is made of. */
+/** Every fused op, as a program with one fused node, is compared with the ops that it replaces. */
 import { type Builder, type Program, type Ref, trace, weightsOf } from '../../graph.ts';
 import { once } from '../../once.ts';
 import { ops } from '../../ops/index.ts';
@@ -14,7 +14,7 @@ import { compare } from '../judge/compare.ts';
 import { caseOf, type Finding, worstOf } from '../judge/judge.ts';
 import { expectedFrom, fed, judgeNear, type Outcomes, withExecutable } from '../plan.ts';
 
-/** What a program is written with: the ops, and values of each kind that a fused op reads. */
+/** The tools that a program is written with: the ops, and each kind of value that a fused op reads. */
 interface Parts {
   readonly g: Builder;
   /** f32[l, width], a row for each token. */
@@ -30,7 +30,7 @@ interface Parts {
 type Scheme = 'static' | 'dynamic';
 const schemes: readonly Scheme[] = ['static', 'dynamic'];
 
-/** The values that the program is to show: integers are read as such. */
+/** The values that are compared: `codes` are integers, `floats` are not. */
 interface Shown {
   readonly codes?: readonly Ref[];
   readonly floats?: readonly Ref[];
@@ -45,7 +45,7 @@ export interface FusedProgram {
 
 const VOCABULARY = 13;
 
-/** The program as often as it shows values, each time with another one as its result. */
+/** One program for each value that is compared, with that value as its result. */
 export function programsOf({ write }: FusedProgram): readonly {
   readonly program: Program;
   readonly isCodes: boolean;
@@ -141,7 +141,7 @@ const norm = (width: number, scheme: Scheme, sum: boolean, weighted: boolean): F
   },
 });
 
-/** The segments of a matrix product: sizes, and how each is quantized; `float` for one that is not. */
+/** The segments of a matrix product: the size of each, and how it is quantized (`float`: it is not). */
 type Segments = readonly (readonly [size: number, scheme: Scheme | 'float'])[];
 const gemm = (i: number, segments: Segments, bias = false, bits: 8 | 4 = 8): FusedProgram => ({
   name: `gemm-i${bits}-quantize`,
@@ -183,10 +183,10 @@ const conv = (d: number, k: number, scheme: Scheme, bias: boolean, scaled = fals
     return { codes: [quantized(x, scheme)] };
   },
 });
-/** Of channel i; no two neighbours alike, and none a power of two. */
+/** The factor of channel i. No two neighbours are equal, and none is a power of two. */
 const factor = (i: number) => 0.3 + 0.17 * (i % 11);
 
-/** `integers`: of B, C and z. `scheme`: of all that is in int8. `kept`: how h is. */
+/** `integers` says which of B, C and z are in int8, `scheme` how everything in int8 is quantized, and `kept` how h is kept. */
 const scan = (
   d: number,
   n: number,
@@ -230,7 +230,7 @@ const rotation = (n: number, scheme: Scheme, inverse: boolean): FusedProgram => 
   }),
 });
 
-/** Sizes next to tiles of 4, 16 and 64. */
+/** Sizes next to the tile sizes 4, 16 and 64. */
 const WIDTHS = [1, 3, 15, 16, 17, 48, 63, 64, 65];
 
 /* biome-ignore format: a table */

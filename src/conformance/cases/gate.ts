@@ -1,4 +1,4 @@
-/** The end-to-end gate: what a model loses by the backend is little beside what it loses by quantization. */
+/** The end-to-end gate: a model loses much less by the backend than by quantization. */
 
 import { DEFAULT_RECIPE } from '../../quant/recipes.ts';
 import type { Tensor } from '../../tensor.ts';
@@ -49,8 +49,8 @@ export function gateCases({ backend, profile, models }: Subject): Case[] {
 }
 
 /**
- * Let d be what quantization adds to the surprise of each token. A right backend that rounds otherwise has errors of its own
- * about as large as d, with no tendency: their mean over N tokens stays within three standard errors.
+ * Let d be the surprise that quantization adds to each token. A correct backend that rounds otherwise has errors about as large as
+ * d, in both directions. So their mean over N tokens stays within three standard errors of 0.
  */
 function tolerantBound(expected: readonly number[], float: readonly number[]) {
   const added = expected.map((x, t) => x - float[t]);

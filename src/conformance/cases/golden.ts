@@ -1,4 +1,4 @@
-/** Every stored call: the inputs that hunt the known mistakes of each op. */
+/** Every stored call. Its inputs are chosen so that a known mistake of the op shows. */
 
 import { bind } from '../../op.ts';
 import type { Case, Subject } from '../case.ts';

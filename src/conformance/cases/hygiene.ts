@@ -1,4 +1,4 @@
-/** The manners of a kernel: it reads its inputs, writes all of its outputs, touches nothing else and keeps nothing. */
+/** What a kernel may touch: it only reads its inputs, writes all of its outputs, touches no other memory, and remembers nothing. */
 import { type AnyOp, type BoundCall, resultsOf } from '../../op.ts';
 import { stateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
@@ -10,7 +10,7 @@ import { callsOf } from './small-calls.ts';
 
 type Named = Readonly<Record<string, Tensor>>;
 
-/** Values on each side of a tensor: no multiple of a vector, so that nothing is aligned by chance. */
+/** How many values stand on each side of a tensor. It is no multiple of a vector's length, so that nothing is aligned by chance. */
 const MARGIN = 67;
 
 interface Framed {
@@ -18,7 +18,7 @@ interface Framed {
   readonly whole: Tensor;
 }
 
-/** The tensor in the middle of a larger one that is full of `filler`. */
+/** A copy of the tensor inside a larger array, which is filled with `filler`. */
 function framed({ data, shape }: Tensor, filler: number): Framed {
   const whole = new (data.constructor as Float32ArrayConstructor)(data.length + 2 * MARGIN).fill(filler);
   const inner = whole.subarray(MARGIN, MARGIN + data.length);
@@ -28,7 +28,7 @@ function framed({ data, shape }: Tensor, filler: number): Framed {
 const each = <T, U>(named: Readonly<Record<string, T>>, map: (value: T) => U): Record<string, U> =>
   Object.fromEntries(Object.entries(named).map(([key, value]) => [key, map(value)]));
 
-/** What a kernel gives that sees its tensors inside larger ones, and what then lies around its outputs. */
+/** The outputs of a kernel whose tensors lie inside larger arrays, and the values around these outputs afterwards. */
 function inFrames({ backend }: Subject, op: AnyOp, call: BoundCall, around: (t: Tensor) => number) {
   const fresh = freshCall(call);
   const inputs = each(fresh.inputs, t => framed(t, around(t)));
@@ -63,7 +63,7 @@ const marginsOf = (outputs: Named): Named =>
 const found = (finding: Finding, reason: string): Finding =>
   finding.mismatch ? { ...finding, reason } : finding;
 
-/** Outputs compared, whatever the profile, with those of the same kernel. */
+/** Compares outputs of one kernel bit for bit, in either profile. */
 const same = (a: Named, b: Named, reason: string) => found(compare(a, b, 'exact'), reason);
 
 type Manner = readonly [

@@ -1,4 +1,4 @@
-/** Whole blocks and whole models, under every recipe. */
+/** Whole blocks and whole models are run under every recipe. */
 import { trace } from '../../graph.ts';
 import { block } from '../../model/mamba.ts';
 import { once } from '../../once.ts';
@@ -11,7 +11,7 @@ import { caseOf } from '../judge/judge.ts';
 import { cut, fed, judgeOutcomes, opNamesOf, type PlanUnderTest, withExecutable } from '../plan.ts';
 import { planOfToy, type Toy, toys } from '../toy.ts';
 
-/** Tokens for a toy. */
+/** A text for a toy model. */
 export function textFor({ config }: Toy, length: number, seed = 9): Int32Array {
   const next = random(seed);
   return Int32Array.from({ length }, () => Math.floor(next() * config.vocabSize));
@@ -32,7 +32,7 @@ const blockOf = (toy: Toy): Toy => ({
 });
 const blocks = once(() => toys().map(toy => [toy, blockOf(toy)] as const));
 
-/** One feed after the other of a text, from its start. */
+/** A text is fed from its start, in one feed after the other. */
 export const feedCase = (
   { backend, profile }: Subject,
   about: Pick<Case, 'address' | 'says' | 'quick' | 'ops'>,

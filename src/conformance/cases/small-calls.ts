@@ -1,4 +1,4 @@
-/** A few small calls of each op: what the cases about the manners of a kernel are made of. */
+/** A few small calls of each op, for the cases of determinism and hygiene. */
 import type { BoundCall } from '../../op.ts';
 import { ops } from '../../ops/index.ts';
 import type { Form } from '../forms.ts';
@@ -9,7 +9,7 @@ const SIZES: readonly Choice[] = [
   { l: 1, n: 3, m: 3, d: 2, k: 2, i: 3, o: 2, v: 2 },
   { l: 18, n: 34, m: 34, d: 17, k: 3, i: 34, o: 18, v: 9 },
 ];
-/** Where an op allows only some sizes. */
+/** The sizes of ops that do not allow every size. */
 const OWN: Readonly<Record<string, readonly Choice[]>> = {
   [ops.fwht.name]: [40, 4, 24].map(n => ({ n })),
   [ops.slice.name]: [
@@ -20,7 +20,7 @@ const OWN: Readonly<Record<string, readonly Choice[]>> = {
   [ops.selectiveScan.name]: [5, 1, 16].map(n => ({ n })),
 };
 
-/** Of three sizes; the one in the middle without the inputs that may be left out. */
+/** Calls of three sizes. The second call leaves out all that may be left out. */
 export const callsOf = (form: Pick<Form, 'op' | 'dtype'>): readonly BoundCall[] =>
   SIZES.map((sizes, i) => {
     const absent = i === 1 ? optionalOf(form.op) : [];

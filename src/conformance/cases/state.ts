@@ -1,4 +1,4 @@
-/** What is carried from call to call: any cut of a text gives the same, on whatever backend each part is fed. */
+/** What is carried from call to call: a text gives the same however it is cut, and on whichever backend each part is fed. */
 import { prepare } from '../../backends/backend.ts';
 import { reference } from '../../backends/reference.ts';
 import type { Executable } from '../../executable.ts';
@@ -209,7 +209,7 @@ function fails(attempt: () => unknown): boolean {
   }
 }
 
-/** Texts that join one after the other, each in parts of its own length, against each alone. */
+/** Texts that start one after the other, each fed in parts of its own length, are compared with each text alone. */
 function inBatches(
   executable: Executable,
   texts: readonly Int32Array[],
@@ -240,7 +240,7 @@ function inBatches(
 const copied = (state: Readonly<Record<string, Tensor>>) =>
   Object.fromEntries(Object.entries(state).map(([ref, t]) => [ref, tensor(t.data.slice(), t.shape)]));
 
-/** A stateful op, its call cut after each of a few tokens. */
+/** A call of an op with states, cut after each of a few tokens. */
 function opCuts({ backend, profile }: Subject, form: Form): Case {
   const { op, name } = form;
   const about = {

@@ -1,4 +1,4 @@
-/** Every op over sizes: those of its own sweep, and those next to the tiles that kernels are made of. */
+/** Every op at many sizes: those of its own sweep, and sizes next to the usual tile sizes of kernels. */
 import type { AnyOp } from '../../op.ts';
 import { factor } from '../../ops/hadamard.ts';
 import { ops } from '../../ops/index.ts';
@@ -11,7 +11,7 @@ import { opCase } from '../judge/judge.ts';
 type Sizes = Readonly<Record<string, readonly (number | boolean | string)[]>>;
 
 const USUAL: Sizes = { l: [2, 129, 260], n: [2, 6, 7, 33], m: [2, 6, 7, 33] };
-/** Next to tiles of 4, 16, 32, 64 and 128. A letter stands for its own value: one scale for each token (`l`) or row (`o`). */
+/** Sizes next to tiles of 4, 16, 32, 64 and 128. A letter in place of a number stands for the size that has this letter. */
 const TILES: Readonly<Record<string, Sizes>> = {
   linear: { l: [3, 127, 129, 257], i: [2, 7, 8, 9, 65], o: [1, 3, 4, 5, 63] },
   'linear-i8': {
@@ -45,7 +45,7 @@ const TILES: Readonly<Record<string, Sizes>> = {
   embedding: { l: [130], v: [5, 9], m: [2, 3, 4, 6, 12] },
   'embedding-i8': { l: [130], v: [5, 9, 16, 17, 40], m: [2, 3, 4, 6, 12, 13] },
 };
-/** Of the combinations of one table: as many as show its edges, without all of their products. */
+/** How many combinations of one table are taken, so that their number stays small. */
 const MOST = 80;
 
 /** Every choice of one value for each letter and attribute. */
@@ -55,7 +55,7 @@ export const choices = (sizes: Sizes): Choice[] =>
     [{}],
   );
 
-/** At most `MOST` of a list, always the same. */
+/** At most `MOST` of a list, the same ones each time. */
 function some<T>(list: readonly T[]): readonly T[] {
   const next = random(list.length);
   return list.filter(() => next() < MOST / list.length);
@@ -99,7 +99,7 @@ export function pointsOf(op: AnyOp, all: readonly Choice[]): ReadonlyMap<string,
   );
 }
 
-/** Those that the suite visits. */
+/** The points that the suite visits. */
 export const sweepOf = (op: AnyOp): ReadonlyMap<string, Point> =>
   pointsOf(op, [...choices(op.sweep), ...some(choices(TILES[op.name] ?? USUAL))]);
 

@@ -1,12 +1,12 @@
-/** What edge cases are made of. */
+/** The parts of edge cases. */
 import type { AnyOp, Attrs, KeptStates } from '../../op.ts';
 import type { StateType } from '../../state.ts';
-import { type Tensor, tensor } from '../../tensor.ts';
+import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
 import { type Form, keptAll } from '../forms.ts';
 import { attrsOf, type Choice, gauss, inputOf, stepsFor } from '../inputs.ts';
 
-/** An op, what is on edge, what that shows, and the call. */
+/** An op, the name of the edge, what the case shows, and its call. */
 export type Edge = readonly [
   op: AnyOp,
   what: string,
@@ -20,12 +20,24 @@ export type Edge = readonly [
   dtype?: StateType['dtype'],
 ];
 
+/** An edge, written as one call. */
+export const edge = (...parts: Edge): Edge => parts;
+
 export const f32 = (values: Iterable<number>, ...shape: number[]): Tensor<'f32'> => {
   const data = Float32Array.from(values);
   return tensor(data, shape.length ? shape : [1, data.length]);
 };
 export const i8 = (values: Iterable<number>, ...shape: number[]): Tensor<'i8'> =>
   tensor(Int8Array.from(values), shape);
+
+/** A matrix by its rows. */
+export const f32Rows = (rows: readonly (readonly number[])[]): Tensor<'f32'> =>
+  f32(rows.flat(), rows.length, rows[0].length);
+/** A tensor of this shape, whose element i is `make(i)`. */
+export const f32By = (shape: readonly number[], make: (i: number) => number): Tensor<'f32'> =>
+  f32(times(sizeOf(shape), make), ...shape);
+export const i8By = (shape: readonly number[], make: (i: number) => number): Tensor<'i8'> =>
+  i8(times(sizeOf(shape), make), ...shape);
 
 export const times = <T>(count: number, make: (i: number) => T): T[] =>
   Array.from({ length: count }, (_, i) => make(i));
@@ -34,7 +46,7 @@ export const both = (values: readonly number[]): number[] => values.flatMap(x =>
 const FLOAT = new Float32Array(1);
 const BITS = new Int32Array(FLOAT.buffer);
 
-/** The f32 `steps` places further from zero than x. */
+/** The f32 that is `steps` values further from zero than x. */
 export function beside(x: number, steps: number): number {
   FLOAT[0] = x;
   BITS[0] += steps;
@@ -44,14 +56,14 @@ export function beside(x: number, steps: number): number {
 export const around = (x: number): number[] =>
   [-2, -1, 0, 1, 2].map(steps => beside(x, steps)).filter(value => !Number.isNaN(value));
 
-/** f32 of every exponent and both signs, with changing mantissas; no NaN. */
+/** f32 values of every exponent and both signs, with changing mantissas, without NaN. */
 export function everyExponent(count: number): Float32Array {
   const step = Math.floor(2 ** 32 / count) | 1;
   const bits = Uint32Array.from({ length: count }, (_, i) => Math.imul(i, step));
   return new Float32Array(bits.buffer).map(x => (Number.isNaN(x) ? 0 : x));
 }
 
-/** Large, and yet so small that no product of the ops overflows to an infinity that meets its opposite. */
+/** As large as can be without two opposite infinities meeting in a sum. */
 const LARGE = 1e9;
 
 function extreme(next: () => number): number {
@@ -60,7 +72,7 @@ function extreme(next: () => number): number {
   return gauss(next) * [1e-41, LARGE, 20, 50, 1][Math.floor(5 * next())];
 }
 
-/** By input: where zero or a sign makes no sense. */
+/** Inputs that cannot be zero or negative. */
 const positive = (next: () => number): number => Math.abs(extreme(next)) || 1;
 const SIGNS: Readonly<Record<string, (next: () => number) => number>> = {
   scale: positive,
@@ -71,7 +83,7 @@ const SIGNS: Readonly<Record<string, (next: () => number) => number>> = {
   A: next => -Math.abs(extreme(next)),
 };
 
-/** Inputs of all sizes that f32 has, infinities apart. */
+/** Inputs of all magnitudes of f32, without infinities. */
 export function extremeCall({ op, dtype }: Form, choice: Choice): ReturnType<Edge[3]> {
   const inputs = Object.keys({ ...op.inputs, ...op.states }).map((key, i) => [
     key,

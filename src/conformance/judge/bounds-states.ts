@@ -24,12 +24,12 @@ import {
  *   e_y = Σ|C| e_h + 2 (n + 2) u ( Σ|C h| + |D u| )
  *   y · silu(z):  |silu z| e_y + |y| (silu's own)
  *
- * A state kept in binary16 is in doubt by a step more after each token, where it lies so near to a tie that it may be rounded
- * either way: 2⁻¹⁰ |h|, at least 2⁻²⁴.
+ * A state in binary16 may be one more step off after each token, since a value next to a tie may be rounded to either side. A step is
+ * 2⁻¹⁰ |h|, at least 2⁻²⁴.
  *
  *   e_h ← decay · e_h + … + 2⁻¹⁰ |h'| + 2⁻²⁴
  *
- * A state kept in int8 is in doubt by its step more after each token: e_h ← decay · e_h + … + scale.
+ * A state in int8 may be one more step off after each token, too: e_h ← decay · e_h + … + scale.
  */
 const scanBounds: Bounds = (inputs, call, expected) =>
   boundsOf(inputs, call, expected, storedAs(call.states.h));
@@ -49,7 +49,7 @@ function storedAs({ dtype, scale }: Kept): Stored {
   };
 }
 
-/** Roundings of 2⁻²⁴ each, so many that they are 2⁻¹⁰; and what makes them 2⁻²⁴ at the subnormals. */
+/** 2¹⁴ roundings of 2⁻²⁴ make 2⁻¹⁰. This term makes them 2⁻²⁴ where h is subnormal. */
 const HALF_TINY = 2 ** -14;
 
 interface Stored {
@@ -87,7 +87,7 @@ function boundsOf(
           roundings(2, Math.abs(kept + input)),
           flushed(3 + Math.abs(h[i]) + Math.abs(B[t * n + s])),
         );
-        h[i] = Math.fround(kept + input); // what overflows does
+        h[i] = Math.fround(kept + input); // it overflows here too, where f32 overflows
         const product = h[i] * C[t * n + s];
         carried = sum(carried, times(doubts[i], Math.abs(C[t * n + s])));
         value += product;

@@ -49,7 +49,7 @@ export const sumBounds: Readonly<Record<string, Bounds>> = {
         const square = squares[Math.floor(i / m)];
         const mean = square / m + Math.fround(eps as number);
         const size = Math.abs((x[i] * (w?.[i % m] ?? 1)) / Math.sqrt(mean));
-        // The sum may overflow in f32, and y be 0; in more than f32 it need not.
+        // In f32 the sum may overflow, so that y is 0. With more precision it does not.
         if (square >= 2 ** 127) return allOf((1 + U * m) * size);
         return sum(alike(m + 8, size), roundings(4, size), flushed(1 + size / mean));
       }),

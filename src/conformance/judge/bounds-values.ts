@@ -17,7 +17,7 @@ import {
 export const copy = (expected: Tensor): Tolerance =>
   tolerance('a copy, τ where it is flushed', expected, () => flushed(1));
 
-/** One product or sum; what is flushed of its inputs may be multiplied by as much as `factor`. */
+/** One product or sum. An input that is flushed to 0 was multiplied by at most `factor`. */
 const roundsOnce =
   (output: string, factor: (inputs: Readonly<Record<string, Data>>) => number): Bounds =>
   (inputs, _, expected) => {

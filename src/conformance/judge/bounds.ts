@@ -1,9 +1,9 @@
 /**
  * How far a tolerant backend may be off from the reference, derived from the work that an op does.
  *
- * A sum of i products costs at most (i + …) u Σ|x w| in any order, and the reference has an order of its own, hence the
- * factor 2 in many of these. Copies and integers are exact, and so is what rounds once: products and sums are correctly
- * rounded on any machine. docs/bounds.md derives each; doubt.ts has u, τ and the bound of the mean.
+ * A sum of i products is off by at most (i + …) u Σ|x w| in any order. Backend and reference may both be off by that, hence the
+ * factor 2 in many bounds. Copies and integers are exact. So is what rounds once, since every machine rounds products and sums
+ * correctly. docs/bounds.md derives each bound; doubt.ts has u, τ and the bound of the mean.
  */
 import { type AnyOp, type BoundCall, givenOf } from '../../op.ts';
 import type { Tensor } from '../../tensor.ts';
@@ -14,7 +14,7 @@ import { valueBounds } from './bounds-values.ts';
 
 const BOUNDS = { ...valueBounds, ...sumBounds, ...stateBounds };
 
-/** How far each output of a call may be off. `expected` is what the reference gives for it. */
+/** How far each output of a call may be off. `expected` is the reference's output. */
 export function tolerances(
   op: AnyOp,
   call: BoundCall,
@@ -25,8 +25,8 @@ export function tolerances(
 }
 
 /**
- * Codes behind work that is not exact (a fused op, a plan): a value next to a rounding midpoint may fall to either side, so
- * that a code is one step off. That is rare, since the error of the work is a small part of a step.
+ * The tolerance of codes behind inexact work (a fused op, a plan). A value next to a midpoint may be rounded to either side, so that
+ * its code is one step off. That is rare, since the error of the work is a small part of a step.
  */
 export const requantized = (expected: Tensor): Tolerance => ({
   formula: `one step on at most ${100 * SHARE} % of the codes`,

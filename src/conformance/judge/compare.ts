@@ -2,11 +2,11 @@
  * Judges the outputs of a call against the reference's.
  *
  *   exact      the same bits: −0 is not +0
- *   tolerant   |got − expected| ≤ bound for each element; the mean of got − expected within ± bias, and so the mean of what
- *              is off toward 0, where truncation shows; integers equal but for a stated share
+ *   tolerant   |got − expected| ≤ bound for each element. The mean of got − expected is within ± bias, and so is the mean of
+ *              the errors toward 0, in which truncation shows. Integers are equal, but for a stated share.
  *
- * In both a NaN is wrong whatever was expected, and so is an output that is missing, that nobody asked for, or that has
- * another type or shape.
+ * In both, a NaN is wrong whatever was expected. So is an output that is missing, that was not asked for, or that has another type or
+ * shape.
  */
 import { type Data, describe, sizeOf, type Tensor } from '../../tensor.ts';
 import type { Mismatch, Profile, Tolerance } from '../case.ts';
@@ -14,7 +14,7 @@ import type { Mismatch, Profile, Tolerance } from '../case.ts';
 type Tensors = Readonly<Record<string, Tensor>>;
 
 export interface Comparison {
-  /** Of the first output that is wrong. */
+  /** The mismatch of the first wrong output. */
   readonly mismatch?: Mismatch;
   /** The largest |error| / bound of all outputs, bias included: 0 where all are equal, above 1 where one is wrong. */
   readonly worst: number;
@@ -50,7 +50,7 @@ function structureFault(expected: Tensor | undefined, got: Tensor | undefined): 
   return undefined;
 }
 
-/** An output whose elements cannot be compared: there is no first wrong one. */
+/** The result for an output whose elements cannot be compared. */
 function unfit(tensor: string, expected: Tensor | undefined, fault: string): Comparison {
   const shape = expected?.shape ?? [];
   const of = expected ? sizeOf(shape) : 0;
@@ -128,14 +128,14 @@ function compareWithin(
   };
 }
 
-/** What is rounded to an infinity is 2¹²⁸ or more: an overflow that the bound allows is near it. */
+/** A value that is rounded to infinity is 2¹²⁸ or more. So infinity counts as 2¹²⁸: the bound may allow an overflow near it. */
 const OVERFLOW = 2 ** 128;
 const finite = (x: number): number => Math.min(Math.max(x, -OVERFLOW), OVERFLOW);
 
 const errorOf = (expected: number, got: number): number =>
   got === expected ? 0 : finite(got) - finite(expected);
 
-/** error / bound, where 0 / 0 is 0; Infinity for a NaN, in which no element passes. */
+/** error / bound, where 0 / 0 is 0. For a NaN it is Infinity, so that the element does not pass. */
 function inUnitsOf(error: number, bound: number): number {
   if (error === 0) return 0;
   const units = error / bound;
@@ -181,7 +181,7 @@ function indexOf(i: number, shape: readonly number[]): number[] {
 const FLOAT = new Float32Array(1);
 const BITS = new Int32Array(FLOAT.buffer);
 
-/** How many f32 lie below x, counted from −0 and +0 as one. */
+/** The place of x among all f32 values, where −0 and +0 are both at 0. */
 function rank(x: number): number {
   FLOAT[0] = x;
   return BITS[0] < 0 ? -(BITS[0] & 0x7fffffff) : BITS[0];

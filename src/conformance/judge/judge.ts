@@ -1,4 +1,4 @@
-/** Runs what a case does, and says how it came out. */
+/** Runs a case and makes its verdict. */
 import { type Backend, isUnsupported, Unsupported } from '../../backends/backend.ts';
 import { type AnyOp, type BoundCall, formOf, resultsOf } from '../../op.ts';
 import type { AnyKernel } from '../../run.ts';
@@ -14,15 +14,15 @@ export class Skipped extends Error {}
 
 type Named = Readonly<Record<string, Tensor>>;
 
-/** What was found. Without a mismatch it is a pass. */
+/** What a judgement found. Without a mismatch the case passes. */
 export interface Finding {
   readonly mismatch?: Mismatch | undefined;
   readonly worst?: number;
-  /** In place of a sentence about the mismatch alone. */
+  /** A sentence to show in place of the usual one about the mismatch. */
   readonly reason?: string;
 }
 
-/** A case that runs `judge` where the backend has every op that it needs. */
+/** A case that runs `judge` if the backend has every op that it needs. */
 export function caseOf(backend: Backend, about: Omit<Case, 'run'>, judge: () => Finding): Case {
   return {
     ...about,
@@ -63,7 +63,7 @@ function verdictOf(
 const sentence = ({ tensor, index, expected, got, wrong, of }: Mismatch): string =>
   `${tensor}[${index.join(', ')}] is ${got}, expected ${expected}; ${wrong} of ${of} values are wrong`;
 
-/** The first finding that is wrong, else the one that came nearest to it. */
+/** The first wrong finding; else the one with the largest error in units of its bound. */
 export function worstOf(findings: Iterable<Finding>): Finding {
   let worst: Finding = {};
   for (const finding of findings) {
@@ -81,7 +81,7 @@ const copied = (tensors: Named): Named =>
 /** What outputs hold before a kernel writes them. */
 const UNWRITTEN = { f32: Number.NaN, i8: 0x55, i32: 0x55555555 } as const;
 
-/** A call of its own to give away: the inputs copied, the outputs full of what nobody would compute. */
+/** A copy of a call, which a kernel may do anything with. Its outputs hold values that no kernel computes. */
 export const freshCall = ({ inputs, outputs, states, attrs, dims }: BoundCall): BoundCall => {
   const unwritten = copied(outputs);
   for (const { data, dtype } of Object.values(unwritten)) data.fill(UNWRITTEN[dtype]);
@@ -102,7 +102,7 @@ export const freshCall = ({ inputs, outputs, states, attrs, dims }: BoundCall): 
 export const invoke = (kernel: AnyKernel, { inputs, attrs, outputs, dims, states }: BoundCall): void =>
   kernel(inputs, attrs, outputs, dims, states);
 
-/** Runs a kernel on a call that is its own, and returns that call. */
+/** Runs a kernel on a copy of the call, and returns the copy. */
 export function called(backend: Backend, op: AnyOp, call: BoundCall): BoundCall {
   const fresh = freshCall(call);
   const kernel = backend.kernelOf(op, call.states);
@@ -111,7 +111,7 @@ export function called(backend: Backend, op: AnyOp, call: BoundCall): BoundCall 
   return fresh;
 }
 
-/** What the reference gives for a call, which stays as it is. */
+/** The reference's results for a call, which does not change. */
 export function expectedOf(op: AnyOp, call: BoundCall): Named {
   const fresh = freshCall(call);
   invoke(op.reference, fresh);
@@ -123,7 +123,7 @@ export function vectorsOf(op: AnyOp, call: BoundCall): Vectors {
   return { op: op.name, call, expected, tolerances: tolerances(op, call, expected) };
 }
 
-/** How near the backend comes to the reference on a call. */
+/** Compares the backend with the reference on a call. */
 export function judgeCall(backend: Backend, profile: Profile, op: AnyOp, call: BoundCall): Finding {
   const expected = expectedOf(op, call);
   return compare(
@@ -134,7 +134,7 @@ export function judgeCall(backend: Backend, profile: Profile, op: AnyOp, call: B
   );
 }
 
-/** Nothing in the exact profile, where they are not needed. */
+/** The exact profile needs no tolerances. */
 export const judgeTolerances = (profile: Profile, op: AnyOp, call: BoundCall, expected: Named) =>
   profile === 'exact' ? undefined : tolerances(op, call, expected);
 

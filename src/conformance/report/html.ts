@@ -1,4 +1,4 @@
-/** A report as one page: no script, nothing from the network, light or dark as its reader has it, and fit for paper. */
+/** A report as one page. It has no script, loads nothing, is light or dark as the reader's system is, and can be printed. */
 
 import { escapeXml as text } from '../../formats/xml.ts';
 import { groupBy } from '../../group-by.ts';
@@ -66,7 +66,7 @@ const PROFILES = {
     'Errors are in units of that bound: above 1 is a failure.',
 } as const;
 
-/** A sign beside each colour, so that nothing is said by colour alone. */
+/** Each colour has a sign beside it, for readers who cannot tell the colours apart. */
 const SIGNS: Readonly<Record<Outcome, string>> = {
   pass: '✓',
   fail: '✗',
@@ -100,7 +100,7 @@ function counters(report: Report): string {
   return `<ul class="counters">${shown.join('')}</ul>`;
 }
 
-/** Ops down, families across. */
+/** A row for each op, a column for each family of cases. */
 function matrix({ results, profile }: Report): string {
   const measured = profile === 'tolerant';
   const placed = results.filter(({ address }) => placeOf(address).isOp);
@@ -131,7 +131,7 @@ ${legend()}
 const legend = () =>
   `<p class="legend">${OUTCOMES.map(outcome => `<span class="${outcome}">${SIGNS[outcome]}</span> ${outcome}`).join(' &ensp; ')}</p>`;
 
-/** The gravest outcome, how many cases have it of how many, and the largest error. */
+/** The worst outcome, how many of the cases have it, and the largest error. */
 function cell(group: readonly Result[], measured: boolean): string {
   if (group.length === 0) return '<td></td>';
   const gravest = (['error', 'fail', 'pass', 'skipped', 'unsupported'] as const).find(outcome =>
@@ -156,7 +156,7 @@ function worstCell(group: readonly Result[]): string {
   return `<td class="worst" title="${text(at.address)}">${worst === 0 ? '0' : short(worst)}</td>`;
 }
 
-/** What is judged as a whole: fused ops, blocks, models, state. */
+/** The cases that do not judge one op: fused ops, blocks, models, states. */
 function wholes({ results, profile }: Report): string {
   const measured = profile === 'tolerant';
   const placed = results.filter(({ address }) => !placeOf(address).isOp);

@@ -1,6 +1,6 @@
 /**
- * A report as JUnit XML, which continuous integration reads. A suite is an op or a part of the conformance suite. What is
- * unsupported, skipped or expected to fail is `skipped` there, with the reason: JUnit knows no other word.
+ * A report as JUnit XML, which continuous integration reads. A suite is an op or a part of the conformance suite. A case that is
+ * unsupported, skipped or expected to fail is `skipped`, with the reason, since JUnit has no other word.
  */
 
 import { escapeXml } from '../../formats/xml.ts';

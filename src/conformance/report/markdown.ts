@@ -67,5 +67,5 @@ type Row = readonly (string | number)[];
 const table = (head: readonly string[], rows: readonly Row[]): string =>
   [head, head.map(() => '---'), ...rows].map(cells => `| ${cells.join(' | ')} |`).join('\n');
 
-/** What would be markup, or end a cell of a table. */
+/** Escapes what would be markup, or would end a cell of a table. */
 const plain = (text: string): string => text.replace(/[\\`*_[\]<>|]/g, '\\$&').replaceAll('\n', ' ');

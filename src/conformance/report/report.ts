@@ -1,5 +1,5 @@
 /**
- * Runs cases and keeps what came of them: the value that every form of report is made from.
+ * Runs cases and collects the results. Every form of report is made from this value.
  *
  *   runAll(cases) → Run      { ...about, ...run } → Report      terminal here, html.ts, junit.ts, markdown.ts
  */
@@ -10,7 +10,7 @@ import { type Case, OUTCOMES, type Outcome, type Profile, type Verdict } from '.
 export interface Result extends Verdict {
   readonly address: string;
   readonly says: string;
-  /** Why it is expected to fail, where it is. */
+  /** Why the case is expected to fail, where it is. */
   readonly xfail?: string;
 }
 
@@ -31,21 +31,21 @@ export interface Run {
 
 /** What was judged, how and where. */
 export interface About {
-  /** As it was asked for: `wasm`, `exec:./backend`. */
+  /** The name that was asked for: `wasm`, `exec:./backend`. */
   readonly backend: string;
   readonly profile: Profile;
-  /** The command that, completed by an address, runs one case again. */
+  /** The command that runs one case again, when an address is added. */
   readonly replay: string;
-  /** What it ran on, in words, by topic. */
+  /** What the run used (versions, hardware), in words, by topic. */
   readonly environment: Readonly<Record<string, string>>;
 }
 
 export type Report = About & Run;
 
 /**
- * Runs the cases one after the other. `onCase` is told of each result, with how many are done.
+ * Runs the cases one after the other. `onCase` receives each result, and the number of cases done.
  *
- * `xfails` are the cases that are expected to fail, with the reason. They stay failures, but do not make the run one.
+ * `xfails` are the cases that are expected to fail, with the reason. They count as failures, but the run does not fail by them.
  */
 export function runAll(
   cases: readonly Case[],
@@ -62,14 +62,14 @@ export function runAll(
   return { results, milliseconds: performance.now() - begin };
 }
 
-/** No case passes by an error that is not a number, whoever wrote it. */
+/** A case whose error is not a number does not pass. */
 const believed = (verdict: Verdict): Verdict =>
   Number.isNaN(verdict.worst ?? 0) && verdict.outcome === 'pass'
     ? { ...verdict, outcome: 'fail', reason: 'its worst error is NaN', worst: Number.POSITIVE_INFINITY }
     : verdict;
 
 const isBad = ({ outcome }: Result): boolean => outcome === 'fail' || outcome === 'error';
-/** Bad, and nobody said it would be. */
+/** A failure that was not expected. */
 export const isFailure = (result: Result): boolean => isBad(result) && result.xfail === undefined;
 export const isExpectedFailure = (result: Result): boolean => isBad(result) && result.xfail !== undefined;
 export const isUnexpectedPass = ({ outcome, xfail }: Result): boolean =>
@@ -88,7 +88,7 @@ export function countsOf({ results }: Run): Counts {
   };
 }
 
-/** What the run shows. Where nothing was judged it shows nothing, and that is no success. */
+/** The conclusion of a run. A run in which nothing was judged is no success. */
 export function conclusion(run: Run): { readonly ok: boolean; readonly says: string } {
   const { passed, failed, unsupported, skipped, errors, expectedFailures } = countsOf(run);
   const listed = (...parts: readonly (readonly [number, string])[]): string =>
@@ -129,7 +129,7 @@ export const largestError = (results: readonly Result[]): number | undefined =>
     undefined,
   );
 
-/** `0`, `0.37`, `1.4e+3`, `−0`, `NaN`: a number in few letters. */
+/** A number in few letters: `0`, `0.37`, `1.4e+3`, `−0`, `NaN`. */
 export const short = (x: number): string =>
   Object.is(x, -0)
     ? '-0'
@@ -137,10 +137,10 @@ export const short = (x: number): string =>
       ? String(x)
       : String(Number(x.toPrecision(3)));
 
-/** An f32 by the digits that tell it from its neighbours. */
+/** An f32 with enough digits to tell it from its neighbours. */
 export const value = (x: number): string => (Object.is(x, -0) ? '-0' : String(Number(x.toPrecision(9))));
 
-/** A failure in lines: what is wrong, where, by how much, and what it may be. */
+/** A failure in lines: what is wrong, where, by how much, and how far it may be off. */
 export function explain({ reason, mismatch }: Result): readonly string[] {
   if (!mismatch) return [reason ?? 'no reason was given'];
   const { tensor, shape, index, expected, got, ulp, bound, formula, wrong, of } = mismatch;
@@ -161,7 +161,7 @@ export function explain({ reason, mismatch }: Result): readonly string[] {
   ];
 }
 
-/** A word of a shell, quoted where it must be. */
+/** A word for a shell, quoted if it must be. */
 export const shellWord = (word: string): string =>
   /^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 
@@ -171,7 +171,7 @@ export const replayOf = ({ replay }: About, { address }: Result): string =>
 /** Failures that the terminal shows in full. */
 const SHOWN = 20;
 
-/** The report in words: a table, each failure, and what was not tried. */
+/** The report for a terminal: a table, each failure, and what was not tried. */
 export function renderText(report: Report): string {
   const { results, environment } = report;
   const failures = results.filter(isFailure);
@@ -209,7 +209,7 @@ export function renderText(report: Report): string {
     .join('\n\n');
 }
 
-/** The reasons with how many cases have each, most first. */
+/** The reasons, each with its number of cases, the most frequent first. */
 export const reasons = (results: readonly Result[]): readonly (readonly [string, number])[] =>
   [...groupBy(results, ({ reason }) => reason ?? 'no reason was given')]
     .map(([reason, group]) => [reason, group.length] as const)
@@ -231,7 +231,7 @@ function table({ results, profile }: Report): readonly (readonly string[])[] {
   ];
 }
 
-/** JSON has no NaN, no infinity and no −0; they come as texts. */
+/** JSON has no NaN, no infinity and no −0, so they are written as strings. */
 export const toJson = (whole: unknown, indent = 0): string =>
   JSON.stringify(
     whole,

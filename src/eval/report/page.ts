@@ -8,6 +8,7 @@ import type { Results } from './results.ts';
 import { PAGE, PLOT, VARIABLES } from './style.ts';
 import { inline, type Plot } from './svg.ts';
 import {
+  htmlTable,
   layersTable,
   outliersTable,
   resultsTable,
@@ -40,29 +41,29 @@ ${PAGE}
 <main>
 <h1>${text(title)}</h1>
 ${about(results)}
-${section('Recipes', rows.length > 0, resultsTable(rows) + tasksTable(rows), plots.results)}
+${section('Recipes', rows.length > 0, htmlTable(resultsTable(rows)) + htmlTable(tasksTable(rows)), plots.results)}
 ${section(
   'Clipping and rotation',
   techniques !== undefined && techniques.rows.length > 0,
   `${techniques ? order(techniques.verdicts.map(sentenceOf)) : ''}`,
   plots.techniques,
-  techniques && details('All arms and seeds', techniquesTable(techniques)),
+  techniques && details('All arms and seeds', htmlTable(techniquesTable(techniques))),
 )}
 ${section(
   'Outliers',
   outliers !== undefined,
   '<p>A static scale is the largest value that calibration saw, over 127: one outlier makes every step coarse. Rotation spreads y’s over all channels; clipping leaves u’s few largest values outside.</p>',
   plots.outliers,
-  outliers && details('Every layer', outliersTable(outliers)),
+  outliers && details('Every layer', htmlTable(outliersTable(outliers))),
 )}
 ${section(
   'Sites',
   sites !== undefined,
   '<p>Left, one activation alone is rounded, and the weights are float. Right, everything is int8 but one activation: what is gained against the dashed line, which is everything.</p>',
   plots.sites,
-  sites && details('Every site', sitesTable(sites)),
+  sites && details('Every site', htmlTable(sitesTable(sites))),
 )}
-${section('Layers', layers !== undefined && layers.recipes.length > 0, '', plots.layers, layers && details('Every layer', layersTable(layers)))}
+${section('Layers', layers !== undefined && layers.recipes.length > 0, '', plots.layers, layers && details('Every layer', htmlTable(layersTable(layers))))}
 ${details('All numbers, as JSON', `<pre>${text(JSON.stringify(results, undefined, 1))}</pre>`)}
 </main>
 </body>

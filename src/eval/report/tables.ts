@@ -1,5 +1,5 @@
-/** The tables of a page. A column that no row fills is left out. */
-import { escapeXml as text } from '../../formats/xml.ts';
+/** The tables of reports as cells: a heading, then rows. `align` makes text of them, `htmlTable` makes HTML; both leave out empty columns. */
+import { escapeXml } from '../../formats/xml.ts';
 import type { LayerErrors } from '../layer-error.ts';
 import type { Outliers } from '../outliers.ts';
 import type { Sensitivity } from '../sensitivity.ts';
@@ -8,22 +8,28 @@ import { siteWords } from './plot-sites.ts';
 import { floatRow, type ResultRow } from './results.ts';
 import { nameOf, number, signedPercent, sizeWords } from './words.ts';
 
-interface Column<R> {
-  readonly title: string;
-  /** HTML; undefined where the row has no such value. */
-  readonly cell: (row: R) => string | undefined;
-}
+export type Cells = readonly (readonly string[])[];
 
-function table<R>(rows: readonly R[], columns: readonly Column<R>[]): string {
-  const cells = columns
-    .map(({ title, cell }) => ({ title, cells: rows.map(cell) }))
-    .filter(column => column.cells.some(cell => cell !== undefined));
-  const head = cells.map(({ title }) => `<th scope="col">${text(title)}</th>`).join('');
-  const body = rows.map((_, i) => {
-    const [first, ...rest] = cells.map(column => column.cells[i] ?? '');
-    return `<tr><th scope="row">${first}</th>${rest.map(cell => `<td>${cell}</td>`).join('')}</tr>`;
-  });
-  return `<div class="wide"><table>\n<thead><tr>${head}</tr></thead>\n<tbody>\n${body.join('\n')}\n</tbody>\n</table></div>`;
+/** A title, and the cell of a row; undefined where the row has no such value. */
+type Column<R> = readonly [title: string, cell: (row: R) => string | undefined];
+
+const table = <R>(rows: readonly R[], columns: readonly Column<R>[]): Cells => [
+  columns.map(([title]) => title),
+  ...rows.map(row => columns.map(([, cell]) => cell(row) ?? '')),
+];
+
+/** Empty where there is no row. */
+export function htmlTable([head, ...rows]: Cells): string {
+  if (rows.length === 0) return '';
+  const used = head.map((_, column) => rows.some(row => row[column] !== ''));
+  const line = (cells: readonly string[], html: (cell: string, i: number) => string) =>
+    `<tr>${cells.map((cell, i) => (used[i] ? html(escapeXml(cell), i) : '')).join('')}</tr>`;
+  const body = rows.map(row =>
+    line(row, (cell, i) =>
+      i === 0 ? `<th scope="row">${cell}</th>` : `<td>${cell.replace(/ (±.*)$/, ' <small>$1</small>')}</td>`,
+    ),
+  );
+  return `<div class="wide"><table>\n<thead>${line(head, cell => `<th scope="col">${cell}</th>`)}</thead>\n<tbody>\n${body.join('\n')}\n</tbody>\n</table></div>`;
 }
 
 /** A column of numbers, absent where the value is. */
@@ -31,21 +37,22 @@ const numbers = <R>(
   title: string,
   value: (row: R) => number | null | undefined,
   format: (value: number) => string,
-): Column<R> => ({
+): Column<R> => [
   title,
-  cell: row => {
+  row => {
     const found = value(row);
-    return typeof found === 'number' ? text(format(found)) : undefined;
+    return typeof found === 'number' ? format(found) : undefined;
   },
-});
+];
 
 const fixed = (digits: number) => (value: number) => value.toFixed(digits);
 const percent = (value: number): string => (100 * value).toFixed(2);
 
-export function resultsTable(rows: readonly ResultRow[]): string {
+export function resultsTable(rows: readonly ResultRow[]): Cells {
   const float = floatRow(rows);
   return table(rows, [
-    { title: 'recipe', cell: ({ recipe }) => text(recipe) },
+    ['recipe', ({ recipe }) => recipe],
+    numbers('nats/token', row => row.nats, fixed(4)),
     numbers('perplexity', row => row.perplexity, fixed(3)),
     numbers(
       `against ${float?.recipe ?? ''}`,
@@ -64,30 +71,27 @@ export function resultsTable(rows: readonly ResultRow[]): string {
   ]);
 }
 
-/** Zero-shot tasks; empty where no row has any. */
-export function tasksTable(rows: readonly ResultRow[]): string {
+/** Zero-shot tasks, of the rows that have any. */
+export function tasksTable(rows: readonly ResultRow[]): Cells {
   const tasks = [...new Set(rows.flatMap(row => Object.keys(row.tasks ?? {})))];
   const score = (share: number | null | undefined, error: number | null | undefined) =>
     typeof share === 'number'
-      ? `${percent(share)}${typeof error === 'number' ? ` <small>± ${percent(error)}</small>` : ''}`
+      ? `${percent(share)}${typeof error === 'number' ? ` ± ${percent(error)}` : ''}`
       : undefined;
   const ofTask = (task: string): readonly Column<ResultRow>[] => [
-    { title: `${task} acc, %`, cell: ({ tasks: all }) => score(all?.[task]?.acc, all?.[task]?.stderr) },
-    {
-      title: `${task} acc_norm, %`,
-      cell: ({ tasks: all }) => score(all?.[task]?.acc_norm, all?.[task]?.acc_norm_stderr),
-    },
+    [`${task} acc, %`, ({ tasks: all }) => score(all?.[task]?.acc, all?.[task]?.stderr)],
+    [`${task} acc_norm, %`, ({ tasks: all }) => score(all?.[task]?.acc_norm, all?.[task]?.acc_norm_stderr)],
   ];
-  const scored = rows.filter(row => row.tasks);
-  return scored.length === 0
-    ? ''
-    : table(scored, [{ title: 'recipe', cell: ({ recipe }) => text(recipe) }, ...tasks.flatMap(ofTask)]);
+  return table(
+    rows.filter(row => row.tasks),
+    [['recipe', ({ recipe }) => recipe], ...tasks.flatMap(ofTask)],
+  );
 }
 
-export function techniquesTable({ rows }: Techniques): string {
+export function techniquesTable({ rows }: Techniques): Cells {
   const trials = rows[0]?.trials ?? [];
   return table(rows, [
-    { title: 'technique', cell: row => text(nameOf(row)) },
+    ['technique', row => nameOf(row)],
     numbers('mean', row => row.mean, signedPercent),
     numbers('least', row => row.min, signedPercent),
     numbers('most', row => row.max, signedPercent),
@@ -99,9 +103,9 @@ export function techniquesTable({ rows }: Techniques): string {
   ]);
 }
 
-export const outliersTable = ({ layers }: Outliers): string =>
+export const outliersTable = ({ layers }: Outliers): Cells =>
   table(layers, [
-    { title: 'layer', cell: ({ layer }) => `${layer}` },
+    ['layer', ({ layer }) => `${layer}`],
     numbers('max |y|', ({ y }) => y.before.shape.max, number),
     numbers('rotated', ({ y }) => y.after.shape.max, number),
     numbers('kurtosis of y', ({ y }) => y.before.shape.kurtosis, number),
@@ -115,9 +119,9 @@ export const outliersTable = ({ layers }: Outliers): string =>
     numbers('clipped', ({ u }) => u.after.step, number),
   ]);
 
-export const sitesTable = ({ rows }: Sensitivity): string =>
+export const sitesTable = ({ rows }: Sensitivity): Cells =>
   table(rows, [
-    { title: 'in int8', cell: row => text(siteWords(row)) },
+    ['in int8', row => siteWords(row)],
     numbers('KL, nats', row => row.kl, number),
     numbers('perplexity', row => row.perplexity, fixed(3)),
     numbers(
@@ -128,13 +132,15 @@ export const sitesTable = ({ rows }: Sensitivity): string =>
     numbers('same top token, %', row => row.top1, percent),
   ]);
 
-export const layersTable = ({ recipes }: LayerErrors): string =>
+export const layersTable = ({ recipes }: LayerErrors): Cells =>
   table(recipes[0]?.layers ?? [], [
-    { title: 'SNR, dB, after layer', cell: ({ layer }) => `${layer}` },
-    ...recipes.map(({ recipe, layers }) => ({
-      title: recipe,
-      cell: ({ layer }: { readonly layer: number }) => layers[layer].snr?.toFixed(1) ?? 'exact',
-    })),
+    ['SNR, dB, after layer', ({ layer }) => `${layer}`],
+    ...recipes.map(
+      ({ recipe, layers }): Column<{ readonly layer: number }> => [
+        recipe,
+        ({ layer }) => layers[layer].snr?.toFixed(1) ?? 'exact',
+      ],
+    ),
   ]);
 
 const average = (values: readonly number[]): number =>

@@ -21,7 +21,8 @@ import { backendOf } from '../../../src/backends/cuda/index.ts';
 import { loadLibrary } from '../../../src/backends/cuda/library.ts';
 import { type AnyOp, bind } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
-import { builtSignatures, fakeKoffi, fakeLibrary, here } from './fake.ts';
+import { tensor } from '../../../src/tensor.ts';
+import { type Call, fakeKoffi, fakeLibrary, here, signatures } from './fake.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const header = join(root, 'cuda/include/quamba.h');
@@ -71,11 +72,9 @@ describe('the header and this side', () => {
     );
   });
 
-  it('every op of src/ops but the scans with a state in fewer bits is listed in cuda/ops.cu under the same signature', () => {
+  it('every op of src/ops is listed in cuda/ops.cu under the same signature', () => {
     const source = readFileSync(join(root, 'cuda/ops.cu'), 'utf8').replace(/"\s*\n\s*"/g, '');
-    expect([...source.matchAll(/"([\w-]+\(.*\) -> .*)"/g)].map(m => m[1])).toEqual(
-      [...builtSignatures].sort(),
-    );
+    expect([...source.matchAll(/"([\w-]+\(.*\) -> .*)"/g)].map(m => m[1])).toEqual([...signatures].sort());
   });
 });
 
@@ -133,6 +132,33 @@ describe('the backend', () => {
     expect(other.kernelOf(ops.add as AnyOp)).toBeUndefined();
   });
 
+  it('keeps states as f32', () => {
+    const { kernelOf } = backendOf(fakeLibrary());
+    const scan = ops.selectiveScan as AnyOp;
+    expect(kernelOf(scan, { h: { dtype: 'f32' } })).toBeTypeOf('function');
+    expect(kernelOf(scan, { h: { dtype: 'f16' } })).toBeUndefined();
+    expect(kernelOf(scan, { h: { dtype: 'i8', scale: new Float32Array(1) } })).toBeUndefined();
+  });
+
+  it('hands states over as inputs and takes them back as outputs, by the same name', () => {
+    const calls: Call[] = [];
+    const given = { x: Float32Array.of(1, 2), w: Float32Array.of(1, 10), past: Float32Array.of(5) };
+    const shapes = { x: [2, 1], w: [1, 2], past: [1, 1] };
+    const tensors = Object.entries(given).map(([key, data]) => [key, tensor(data, shapes[key as 'x'])]);
+    const call = bind(ops.causalConv1d as AnyOp, Object.fromEntries(tensors), { activation: 'none' });
+    const kernel = backendOf(fakeLibrary({}, calls)).kernelOf(ops.causalConv1d as AnyOp)!;
+    calls.length = 0;
+    kernel(call.inputs, call.attrs, call.outputs, call.dims, call.states);
+    const names = (list: unknown) => (list as NativeTensor[]).map(({ name }) => name);
+    const [[, , inputs, , , , outputs]] = calls;
+    expect([names(inputs), names(outputs)]).toEqual([
+      ['x', 'w', 'past'],
+      ['y', 'past'],
+    ]);
+    expect([...call.outputs.y.data]).toEqual([15, 21]);
+    expect([...call.states.past.data]).toEqual([2]);
+  });
+
   it('hands over names, dtypes, shapes, attributes and the memory itself', () => {
     const calls: unknown[][] = [];
     const backend = backendOf(
@@ -146,8 +172,8 @@ describe('the backend', () => {
     );
     const x = Float32Array.of(1, 2, 3);
     const call = bind(ops.rmsNorm, { x }, { eps: 1e-6 });
-    backend.kernelOf(ops.rmsNorm as AnyOp)!(call.inputs, call.attrs, call.outputs, call.dims);
-    const tensor = (name: string, data: Float32Array) => ({
+    backend.kernelOf(ops.rmsNorm as AnyOp)!(call.inputs, call.attrs, call.outputs, call.dims, {});
+    const native = (name: string, data: Float32Array) => ({
       name,
       dtype: 0,
       rank: 2,
@@ -156,7 +182,7 @@ describe('the backend', () => {
     });
     const eps = { name: 'eps', number: 1e-6, text: null };
     expect(calls).toEqual([
-      ['rms-norm', [tensor('x', x)], 1, [eps], 1, [tensor('y', Float32Array.of(5, 5, 5))], 1],
+      ['rms-norm', [native('x', x)], 1, [eps], 1, [native('y', Float32Array.of(5, 5, 5))], 1],
     ]);
     expect([...call.outputs.y.data]).toEqual([5, 5, 5]);
   });
@@ -172,6 +198,7 @@ describe('the backend', () => {
         attrs,
         outputs,
         dims,
+        {},
       );
     };
     expect(failing(STATUS.BAD_VALUE)).toThrow(new RangeError('what was wrong'));

@@ -12,22 +12,22 @@ import {
   STATUS,
   signatureOf,
 } from '../../../src/backends/cuda/abi.ts';
-import type { NativeAttribute, NativeTensor } from '../../../src/backends/cuda/functions.ts';
+import type { NativeAttribute, NativeTensor, NativeTurn } from '../../../src/backends/cuda/functions.ts';
 import { type Library, loadLibrary } from '../../../src/backends/cuda/library.ts';
-import type { Executable, State } from '../../../src/executable.ts';
-import { weightsOf } from '../../../src/graph.ts';
-import { type AnyOp, bind } from '../../../src/op.ts';
+
+import type { Executable, Sequence } from '../../../src/executable.ts';
+import { inferTypes, weightsOf } from '../../../src/graph.ts';
+import { type AnyOp, bind, resultsOf } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
 import { graphFromJson } from '../../../src/plan/graph-json.ts';
-import { initialState, interpret } from '../../../src/run.ts';
+import { interpret } from '../../../src/run.ts';
+
 import { type DType, type Tensor, tensor } from '../../../src/tensor.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: what C functions take
 type Answers = Readonly<Record<string, (...given: any[]) => unknown>>;
 
 export const signatures = Object.values(ops).map(op => signatureOf(op as AnyOp));
-/** Of the ops that the library is built with: it has no scan of a state in fewer bits yet. */
-export const builtSignatures = signatures.filter(each => !/^selective-scan-(f16|i8state)\(/.test(each));
 
 /** A file that is there. */
 export const here = fileURLToPath(import.meta.url);
@@ -37,8 +37,7 @@ export type Call = readonly [name: string, ...given: unknown[]];
 
 interface Opened {
   readonly executable: Executable;
-  readonly states: State[];
-  readonly sequences: number;
+  readonly places: readonly Sequence[];
   readonly vocabulary: number;
   readonly decode: number;
 }
@@ -70,8 +69,9 @@ export function fakeKoffi(answers: Answers = {}, calls: Call[] = []): () => unkn
       const isBoolean = (key: string) => typeof op.attrs[key] === 'boolean';
       const attrs = attributes.map(a => [a.name, a.text ?? (isBoolean(a.name) ? a.number === 1 : a.number)]);
       const call = bind(op, given, Object.fromEntries(attrs));
-      const results = Object.fromEntries(outputs.map(t => [t.name, reads(t)]));
-      op.reference(call.inputs, call.attrs, results, call.dims);
+      op.reference(call.inputs, call.attrs, call.outputs, call.dims, call.states);
+      const results = resultsOf(call);
+      for (const { name, data } of outputs) (data as Float32Array).set(results[name].data);
       return STATUS.OK;
     },
     quamba_open(json, given: NativeTensor[], count, { sequences, precision, decode }, out) {
@@ -81,55 +81,59 @@ export function fakeKoffi(answers: Answers = {}, calls: Call[] = []): () => unkn
       if (precision === PRECISIONS.f16 && given.some(t => t.dtype === DTYPES.i8))
         return fails(STATUS.WRONG_CALL, 'f16 needs a float plan');
       const executable = interpret({ graph, weights });
-      const start = initialState({ graph, weights });
       out[0] = {
         executable,
-        sequences,
-        states: Array.from({ length: sequences }, () => start),
-        vocabulary: executable.feed(Int32Array.of(0), start).logits.shape[1],
+        places: Array.from({ length: sequences }, () => executable.open()),
+        vocabulary: inferTypes({ graph, weights }).get(graph.result)!.shape[1] as number,
         decode: decode === DECODES.best ? DECODES.graph : decode,
       } satisfies Opened;
       return STATUS.OK;
     },
     quamba_close: () => undefined,
-    quamba_context_describe({ sequences, vocabulary, states, decode }: Opened, info) {
-      const sizes = { states: Object.keys(states[0]).length, launches: 5, memory: 1e6, bytesPerToken: 1000 };
-      Object.assign(info, { sequences, chunk: 1024, vocabulary, decode, ...sizes });
+    quamba_context_describe({ places, vocabulary, decode }: Opened, info) {
+      const sizes = { launches: 5, memory: 1e6, bytesPerToken: 1000 };
+      const states = places[0].save().values.size;
+      Object.assign(info, { sequences: places.length, chunk: 1024, vocabulary, decode, states, ...sizes });
       return STATUS.OK;
     },
-    quamba_feed(opened: Opened, tokens: Int32Array, length, which, logits: Float32Array | null) {
-      const row = (which === LOGITS.last ? 1 : length) * opened.vocabulary;
+    quamba_feed({ executable, places }: Opened, turns: NativeTurn[], count, which) {
+      const fed = turns.slice(0, count);
       try {
-        for (let i = 0; i < opened.sequences; i++) {
-          const text = tokens.slice(i * length, (i + 1) * length);
-          const wanted = which === LOGITS.last ? 'last' : 'all';
-          const fed = opened.executable.feed(text, opened.states[i], { logits: wanted });
-          opened.states[i] = fed.state;
-          logits?.set(fed.logits.data, i * row);
-        }
+        const logits = executable.feed(
+          fed.map(({ sequence, tokens, length }) => ({
+            sequence: places[sequence],
+            tokens: tokens.slice(0, length),
+          })),
+          { logits: which === LOGITS.last ? 'last' : 'all' },
+        );
+        for (const [i, turn] of fed.entries()) turn.logits?.set(logits[i].data);
       } catch (error) {
+        for (const { sequence } of fed) places[sequence].load(); // a state that is not what it was
         return fails(STATUS.BAD_VALUE, (error as Error).message);
       }
       return STATUS.OK;
     },
     quamba_wait: () => STATUS.OK,
-    quamba_state_tensor({ states }: Opened, index, found) {
-      const [name, { shape }] = Object.entries(states[0])[index];
+    quamba_state_tensor({ places }: Opened, index, found) {
+      const [name, { shape }] = [...places[0].save().values][index];
       const four = Array.from({ length: 4 }, (_, i) => BigInt(shape[i] ?? 0));
       Object.assign(found, { name, dtype: DTYPES.f32, rank: shape.length, shape: four, data: null });
       return STATUS.OK;
     },
-    quamba_get_state({ states }: Opened, sequence, given: NativeTensor[]) {
-      for (const { name, data } of given) (data as Float32Array).set(states[sequence][name].data);
+    quamba_get_state({ places }: Opened, sequence, given: NativeTensor[]) {
+      const { values } = places[sequence].save();
+      for (const { name, data } of given) (data as Float32Array).set(values.get(name)!.data);
       return STATUS.OK;
     },
-    quamba_set_state({ states }: Opened, sequence, given: NativeTensor[]) {
-      const zero = Object.entries(states[sequence]).map(([ref, { data, shape }]) => [
-        ref,
-        tensor(new Float32Array(data.length), shape),
-      ]);
-      const put = given.map(t => [t.name, tensor((reads(t).data as Float32Array).slice(), reads(t).shape)]);
-      states[sequence] = Object.fromEntries([...zero, ...put]);
+    quamba_set_state({ places }: Opened, sequence, given: NativeTensor[]) {
+      places[sequence].load();
+      const { position, values } = places[sequence].save();
+      const put = given.map(t => [t.name, reads(t) as Tensor<'f32'>] as const);
+      places[sequence].load({ position, values: new Map([...values, ...put]) });
+      return STATUS.OK;
+    },
+    quamba_copy_state({ places }: Opened, from, to) {
+      places[to].load(places[from].save());
       return STATUS.OK;
     },
     quamba_bandwidth(_, read: number[], copy: number[]) {

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ABI, FUNCTIONS } from '../../../src/backends/cuda/abi.ts';
 import { examples } from './examples.ts';
-import { builtSignatures } from './fake.ts';
+import { signatures } from './fake.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 
@@ -85,12 +85,15 @@ describe.skipIf(!compiler)(`the library${compiler ? '' : ': skipped, nvcc is not
       env: { ...process.env, LD_LIBRARY_PATH: folder },
     });
     expect(lines.trim().split('\n')).toEqual([
-      `abi ${ABI}, built for ${ARCHITECTURES.map(arch => `sm_${arch}`).join(' ')}, ${builtSignatures.length} ops`,
+      `abi ${ABI}, built for ${ARCHITECTURES.map(arch => `sm_${arch}`).join(' ')}, ${signatures.length} ops`,
       "4: no op 'nonsense'",
       '5: linear: w expected f32[o, i] with i=2; got f32[1, 3]',
       '5: linear: input w (f32[o, i]) is missing',
       "5: linear: no input 'v'; expected x, w, b",
       "5: linear: no attribute 'eps'; expected none",
+      "5: causal-conv1d: no input 'h'; expected x, w, b, past",
+      '5: causal-conv1d: output past (f32[d, k-1]) is missing',
+      '5: causal-conv1d: past expected f32[d, k-1] with k=3; got f32[2, 3]',
       '5: fwht C1: n must be m·2^k with m in {1, 12, 20, 28, 40}; got n=3',
       '6: embedding C1: every token must lie in 0 … 1; got 7 at position 1 (index 1)',
     ]);
@@ -120,7 +123,9 @@ int main(void) {
   const quamba_tensor v = {"v", QUAMBA_F32, 2, {1, 3}, data}, t = {"tokens", QUAMBA_I32, 1, {2}, tokens};
   const quamba_tensor y = {"y", QUAMBA_F32, 2, {1, 3}, data}, rows = {"y", QUAMBA_F32, 2, {2, 2}, data};
   const quamba_attribute eps = {"eps", 1, NULL};
-  quamba_tensor in[2];
+  const quamba_tensor taps = {"w", QUAMBA_F32, 2, {2, 3}, data}, h = {"h", QUAMBA_F32, 2, {2, 2}, data};
+  const quamba_tensor past = {"past", QUAMBA_F32, 2, {2, 3}, data}, y2 = {"y", QUAMBA_F32, 2, {1, 2}, data};
+  quamba_tensor in[3];
   while (quamba_op_signature(count)) count++;
   printf("abi %d, built for %s, %d ops\\n", (int)quamba_abi(), quamba_built_for(), (int)count);
   say(quamba_op("nonsense", NULL, 0, NULL, 0, NULL, 0));
@@ -130,6 +135,11 @@ int main(void) {
   in[1] = v;
   say(quamba_op("linear", in, 2, NULL, 0, &y, 1));
   say(quamba_op("linear", in, 1, &eps, 1, &y, 1));
+  in[0] = x, in[1] = taps, in[2] = h;
+  say(quamba_op("causal-conv1d", in, 3, NULL, 0, &y2, 1));
+  say(quamba_op("causal-conv1d", in, 2, NULL, 0, &y2, 1));
+  in[2] = past;
+  say(quamba_op("causal-conv1d", in, 3, NULL, 0, &y2, 1));
   say(quamba_op("fwht", &row, 1, NULL, 0, &y, 1));
   in[0] = t, in[1] = table;
   say(quamba_op("embedding", in, 2, NULL, 0, &rows, 1));

@@ -344,6 +344,7 @@ describe('the sources', () => {
       'kept-state',
       'pool',
       'share',
+      'turns',
       'tiles-i4',
       'tiles-i8',
     ];

@@ -1,0 +1,104 @@
+/** Folders of the project over HTTP, on a port of this machine, and a record of what was asked of them. */
+import { createReadStream, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { extname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Memory is shared with workers only in a page that is isolated from other origins. */
+export const ISOLATED = /** @type {const} */ ({
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
+});
+
+/**
+ * A page takes modules, sheets and service workers from no other type.
+ *
+ * @type {Readonly<Record<string, string>>}
+ */
+const TYPES = {
+  '': 'text/html; charset=utf-8',
+  '.css': 'text/css',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.json': 'application/json',
+  '.mjs': 'text/javascript',
+  '.wasm': 'application/wasm',
+};
+
+/**
+ * @typedef {object} Asked
+ * @property {string} method
+ * @property {string} path
+ * @property {number} bytes of the answer's body
+ *
+ * @typedef {object} Site
+ * @property {string} address
+ * @property {Asked[]} asked
+ * @property {() => void} close
+ *
+ * @typedef {(request: import('node:http').IncomingMessage) => string | Promise<string>} Answer
+ */
+
+/**
+ * @param {Readonly<Record<string, string | readonly string[]>>} mounts for each beginning of an address (with a slash at its end)
+ *   the folders, from the project's, that are looked through in this order; for a whole address the file
+ * @param {Readonly<Record<string, string>>} headers
+ * @param {Readonly<Record<string, Answer>>} answers what is said at whole addresses in place of a file
+ * @returns {Promise<Site>}
+ */
+export async function serve(mounts, headers = {}, answers = {}) {
+  const places = Object.entries(mounts).flatMap(([at, folders]) =>
+    [folders].flat().map(folder => ({ at, folder: resolve(root, folder) })),
+  );
+  const find = /** @param {string} path */ path =>
+    places
+      .filter(({ at }) => (at.endsWith('/') ? path.startsWith(at) : path === at))
+      .map(({ at, folder }) =>
+        path === at && !at.endsWith('/')
+          ? folder
+          : join(folder, path.slice(at.length).replace(/^$|\/$/, '$&index.html')),
+      )
+      .map(file => ({ file, stat: statSync(file, { throwIfNoEntry: false }) }))
+      .find(({ stat }) => stat?.isFile());
+  /** @type {Asked[]} */
+  const asked = [];
+  const server = createServer(async (request, response) => {
+    const { method = '', url = '' } = request;
+    const { pathname: path } = new URL(url, 'http://localhost');
+    if (Object.hasOwn(answers, path)) {
+      const said = await answers[path](request);
+      response.writeHead(200, { ...headers, 'Content-Type': TYPES[extname(path)] });
+      return response.end(said);
+    }
+    const found = find(path);
+    const size = found?.stat?.size ?? 0;
+    asked.push({ method, path, bytes: method === 'HEAD' ? 0 : size });
+    if (!found) return response.writeHead(404, headers).end();
+    response.writeHead(200, {
+      ...headers,
+      'Content-Type': TYPES[extname(found.file)] ?? 'application/octet-stream',
+      'Content-Length': size,
+      'Last-Modified': found.stat?.mtime.toUTCString(),
+      // What is kept is the page's own doing, not the browser's.
+      'Cache-Control': 'no-store',
+    });
+    return method === 'HEAD' ? response.end() : createReadStream(found.file).pipe(response);
+  });
+  /** @type {number} */
+  const port = await new Promise(listening => {
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      listening(typeof address === 'object' && address ? address.port : 0);
+    });
+  });
+  return {
+    address: `http://127.0.0.1:${port}`,
+    asked,
+    close() {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
