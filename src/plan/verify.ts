@@ -9,7 +9,7 @@
  *   fused    a fused node is what fuse.ts makes of its nodes: backends rely on that
  *   sizes    the memory that all of it takes is limited before any is allocated; so are counts, and the lengths of names
  *
- * It reads the graph and no weight, in a few milliseconds. `loadPlan` calls it, since a graph in a file comes from outside; so
+ * It reads the graph and no weight, in some ten milliseconds. `loadPlan` calls it, since a graph in a file comes from outside; so
  * does `prepare`, since a graph that was made by hand runs in the same memory.
  */
 import { show, unexpected } from '../formats/json.ts';

@@ -1,10 +1,14 @@
 /** Checkpoints that were made to do harm, each of them small. Loading them ends with a sentence. */
 import { describe, expect, it } from 'vitest';
+import { prepare } from '../../src/backends/backend.ts';
+import { reference } from '../../src/backends/reference.ts';
+import { wasm } from '../../src/backends/wasm/index.ts';
 import { folderOf } from '../../src/formats/bytes.ts';
 import { openModel } from '../../src/open/model.ts';
+import { recipes } from '../../src/quant/recipes.ts';
 import { thrown, utf8 } from '../formats/file.ts';
-import { toy } from '../toy.ts';
-import { type Crafted, f32, type Json, loadCrafted, type Stored } from './crafted.ts';
+import { sameBits, toy } from '../toy.ts';
+import { type Crafted, craft, f32, type Json, loadCrafted, type Stored } from './crafted.ts';
 
 function crafted(
   tensors: Readonly<Record<string, Stored>>,
@@ -95,6 +99,18 @@ describe('a small file that asks for much memory', () => {
       'crafted: graph.states expected at most 536870912 bytes; got 20132659200',
     );
   });
+});
+
+it('a group whose steps are of the sum and not of its norm gives the same bits on every backend', () => {
+  const plan = craft(toy, recipes.quamba);
+  plan.graph.nodes[11].body[2].in.x = 'layers.0.h';
+  const bits = [reference, wasm].map(backend => {
+    const executable = prepare(backend, loadCrafted(plan).plan);
+    const { data } = executable.open().feed(Int32Array.of(1, 2, 3, 4));
+    executable.dispose?.();
+    return data;
+  });
+  expect(sameBits(bits[0], bits[1])).toBe(true);
 });
 
 it('a config.json of brackets is refused before they are parsed', async () => {
