@@ -38,11 +38,15 @@ export interface NodeTypes {
  * @throws TypeError where an input, a state or an attribute is not of its signature, or a constraint of the op does not hold.
  */
 export function typeNode(
-  { op, in: inputs, states, attrs }: OpNode,
+  { op, in: inputs, states, out, attrs }: OpNode,
   typeOf: (ref: Ref, at: string) => ValueType,
   stateOf: (ref: Ref, at: string) => StateType,
   where: string,
 ): NodeTypes {
+  checkKeys(inputs, op.inputs, `${where}.in`);
+  checkKeys(states, op.states, `${where}.states`);
+  checkKeys(out, op.outputs, `${where}.out`);
+  checkKeys(attrs, op.attrs, `${where}.attrs`);
   const values = { ...op.attrs, ...attrs };
   const letters = new Map<string, Extent>();
   for (const [key, value] of Object.entries(values)) {
@@ -70,10 +74,7 @@ export function typeNode(
   for (const [key, signature] of Object.entries<string>(op.inputs)) {
     const { dtype, text, optional } = parse(signature);
     const at = `${where}.in.${key}`;
-    if (inputs[key] === undefined) {
-      if (!optional) unexpected(at, 'the name of a value', undefined);
-      continue;
-    }
+    if (inputs[key] === undefined && optional) continue;
     const type = typeOf(inputs[key], at);
     if (type.dtype !== dtype) throw new TypeError(`${at} expected ${text}; got ${describe(type)}`);
     unify(signature, type.shape, describe(type), at);
@@ -94,6 +95,11 @@ export function typeNode(
     return [key, { dtype, shape }] as const;
   });
   return { letters, outputs: new Map(outputs) };
+}
+
+function checkKeys(given: object, known: object, where: string): void {
+  for (const key of Object.keys(given))
+    if (!Object.hasOwn(known, key)) unexpected(where, Object.keys(known).join(', ') || 'nothing', key);
 }
 
 /** An attribute is of its default's kind: a whole number where that is one. */

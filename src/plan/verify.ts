@@ -13,7 +13,16 @@
  * does `prepare`, since a graph that was made by hand runs in the same memory.
  */
 import { show, unexpected } from '../formats/json.ts';
-import { type Node, type OpNode, type Program, type Ref, reads, type ValueType, writes } from '../graph.ts';
+import {
+  type Node,
+  type OpNode,
+  type Program,
+  type Ref,
+  reads,
+  takeApart,
+  type ValueType,
+  writes,
+} from '../graph.ts';
 import { parse } from '../op.ts';
 import { type StateType, shapeAt } from '../state.ts';
 import { BYTES, describe, sizeOf, type Tensor } from '../tensor.ts';
@@ -27,9 +36,12 @@ const MOST = {
   characters: 1024,
   bytesOfStates: 2 ** 29,
   bytesOfValues: 2 ** 29,
+  bytesOfToken: 2 ** 30,
 };
 /** Values are counted for as many tokens as a backend takes at once. */
 const ROWS = 128;
+/** How often a token may read all constants, beside `bytesOfToken`: layers may share their weights. */
+const MOST_READ = 16;
 /** Bytes that are made of the constants when a program is prepared, for each byte of them: 4-bit weights become 8 in f32. */
 const MOST_MADE = 16;
 
@@ -41,11 +53,13 @@ const MOST_MADE = 16;
  */
 export function verify(program: Program, where: string, vocabSize?: number): Program {
   const { nodes, input, result, states, weights } = program.graph;
-  atMost(MOST.nodes, nodes.length, `${where}.nodes`, 'nodes');
-  atMost(MOST.names, nodes.length + states.size + weights.size, where, 'names');
+  const count = takeApart(nodes).length;
+  atMost(MOST.nodes, count, `${where}.nodes`, 'nodes');
+  atMost(MOST.names, count + states.size + weights.size, where, 'names');
   const names = new Map<Ref, string>();
   const types = new Map<Ref, ValueType>(); // of what can be read
-  const define = (ref: Ref, what: string, at: string, type?: ValueType): void => {
+  const define = (given: Ref | undefined, what: string, at: string, type?: ValueType): void => {
+    const ref = given ?? unexpected(at, 'a name', given);
     const found = names.get(ref);
     if (found) throw new TypeError(`${at} expected a new name; got ${show(ref)}, which is ${found}`);
     if (ref.length < 1 || ref.length > MOST.characters)
@@ -73,6 +87,7 @@ export function verify(program: Program, where: string, vocabSize?: number): Pro
   atMost(MOST.bytesOfStates, bytesOfStates, `${where}.states`, 'bytes');
 
   const carriers = new Map<Ref, string>();
+  let bytesOfToken = 0; // what it reads and writes
   /** What is the same for every token, and the bytes that it takes to make it. */
   const constants = new Map<Ref, number>([...weights.keys()].map(ref => [ref, 0]));
   const visit = (node: OpNode, at: string, isFused: boolean): void => {
@@ -92,10 +107,14 @@ export function verify(program: Program, where: string, vocabSize?: number): Pro
         unexpected(`${at}.in.w`, `a row for each of ${vocabSize} tokens`, rows);
     }
     for (const [key, type] of outputs) define(node.out[key], 'a value', `${at}.out.${key}`, type);
-    if (!inputs.every(([, ref]) => constants.has(ref))) return;
+    const written = sum([...outputs.values()], bytesOf);
+    if (!inputs.every(([, ref]) => constants.has(ref))) {
+      bytesOfToken += written + sum(inputs, ([, ref]) => bytesOf(types.get(ref)!));
+      return;
+    }
     if (isFused || Object.keys(node.states).length > 0)
       throw new TypeError(`${at}.in expected a value of each token; got constants only`);
-    const made = sum(inputs, ([, ref]) => constants.get(ref)!) + sum([...outputs.values()], bytesOf);
+    const made = written + sum(inputs, ([, ref]) => constants.get(ref)!);
     for (const ref of Object.values(node.out)) constants.set(ref, made);
   };
   for (const [i, node] of nodes.entries()) {
@@ -114,14 +133,13 @@ export function verify(program: Program, where: string, vocabSize?: number): Pro
     if (!carriers.has(ref)) throw new TypeError(`${where}.states[${show(ref)}]: no node carries it`);
   checkResult(typeOf(result, `${where}.result`), `${where}.result`, vocabSize);
   checkFused(program, where);
-  const mostMade = MOST_MADE * sum([...weights.values()], bytesOf);
-  atMost(
-    mostMade,
-    sum([...constants.values()], bytes => bytes),
-    `${where}.nodes`,
-    'bytes of constants',
-  );
-  atMost(MOST.bytesOfValues, ROWS * bytesOfRow(nodes, result, types), `${where}.nodes`, 'bytes of values');
+  const bytesOfWeights = sum([...weights.values()], bytesOf);
+  const bytesMade = sum([...constants.values()], bytes => bytes);
+  const bytesOfValues = ROWS * bytesOfRow(nodes, result, types);
+  const mostOfToken = MOST.bytesOfToken + MOST_READ * (bytesOfWeights + bytesMade);
+  atMost(MOST_MADE * bytesOfWeights, bytesMade, `${where}.nodes`, 'bytes of constants');
+  atMost(MOST.bytesOfValues, bytesOfValues, `${where}.nodes`, 'bytes of values');
+  atMost(mostOfToken, bytesOfToken, `${where}.nodes`, 'bytes to read and write for a token');
   return { ...program, weights: checked(program, where) };
 }
 

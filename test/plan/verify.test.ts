@@ -214,7 +214,7 @@ const embedded = { op: 'silu', in: { x: 'embedded' } };
 /* biome-ignore format: a table */
 const sizes: Row[] = [
   ['nodes are counted', (_, nodes) => { for (let i = 0; i < 16384; i++) nodes.push({ ...embedded, out: { y: `s${i}` } }); },
-    'crafted: graph.nodes expected at most 16384 nodes; got 16408'],
+    'crafted: graph.nodes expected at most 16384 nodes; got 16451'],
   ['names are counted', ({ graph }) => { for (let i = 0; i < 65536; i++) graph.states[`s${i}`] = { type: 'f32[1]' }; },
     /^crafted: graph expected at most 65536 names; got \d+$/.source],
   ['states are counted in bytes', (plan, nodes) => {
@@ -239,6 +239,11 @@ const sizes: Row[] = [
     let x = 'backbone.embeddings.weight';
     for (let i = 0; i < 30; i++) nodes.push({ op: 'add', in: { x, y: x }, out: { sum: (x = `m${i}`) } });
   }, /^crafted: graph.nodes expected at most \d+ bytes of constants; got \d+$/.source],
+  ['so is what a token reads and writes', (plan, nodes) => {
+    plan.graph.weights.w = 'f32[100000, 24]';
+    plan.tensors.set('w', f32([100000, 24], () => 1));
+    for (let i = 0; i < 200; i++) nodes.push({ op: 'linear', in: { x: 'embedded', w: 'w' }, out: { y: `y${i}` } });
+  }, /^crafted: graph.nodes expected at most \d+ bytes to read and write for a token; got \d+$/.source],
   ['the text of a graph is not deep', plan => { plan.graph = `${'['.repeat(101)}${']'.repeat(101)}`; },
     'crafted: metadata graph: expected JSON of at most 100 levels; got more at character 100'],
   ['no key of it stands twice', plan => { plan.graph = JSON.stringify(plan.graph).replace('{', '{"input":"x",'); },
@@ -267,5 +272,37 @@ describe('names that every object of JavaScript has', () => {
         true,
       );
     }
+  });
+});
+
+describe('a program that was made by hand', () => {
+  const { graph, weights } = planOfToy(toy, recipes.fp32);
+  const changed = (change: object) => {
+    const nodes = graph.nodes.map((node, i) =>
+      i === 0 ? { ...node, ...change } : node,
+    ) as typeof graph.nodes;
+    return thrown(() => prepare(reference, { graph: { ...graph, nodes }, weights })).message;
+  };
+  it.each([
+    [
+      { in: { tokens: 'tokens' } },
+      'program.nodes[0].in.w expected the name of a value or weight that comes before; got nothing',
+    ],
+    [{ in: { tokens: 'tokens', table: 'x' } }, 'program.nodes[0].in expected tokens, w; got "table"'],
+    [{ out: {} }, 'program.nodes[0].out.y expected a name; got nothing'],
+    [{ states: { h: 'h' } }, 'program.nodes[0].states expected nothing; got "h"'],
+    [{ attrs: { start: 1 } }, 'program.nodes[0].attrs expected nothing; got "start"'],
+  ])('%j', (change, expected) => {
+    expect(changed(change)).toBe(expected);
+  });
+  it('has weights of the types that it says', () => {
+    const [ref] = graph.weights.keys();
+    const wrong = {
+      ...weights,
+      read: (name: string) => weights.read(name === ref ? 'backbone.norm_f.weight' : name),
+    };
+    expect(thrown(() => prepare(reference, { graph, weights: wrong })).message).toBe(
+      `program.weights["${ref}"] expected f32[32, 24]; got f32[24]`,
+    );
   });
 });
