@@ -14,7 +14,7 @@ import { createMachine } from '../dist/backends/wasm/machine.js';
 import { variantOf } from '../dist/backends/wasm/variants.js';
 import { machine } from '../dist/cli/measure.js';
 import { opNode, reads, weightsOf } from '../dist/graph.js';
-import { bind, parse } from '../dist/op.js';
+import { bind } from '../dist/op.js';
 import { ops } from '../dist/ops/index.js';
 import { packedColumns } from '../dist/ops/nibbles.js';
 import { foldConstants } from '../dist/plan/fold.js';
@@ -27,6 +27,7 @@ import { recipe } from '../dist/quant/recipes.js';
 import { randomModel } from '../dist/random/model.js';
 import { nominalRanges } from '../dist/random/nominal-ranges.js';
 import { shapes } from '../dist/random/shapes.js';
+import { parse } from '../dist/signature.js';
 import { zeros } from '../dist/tensor.js';
 import { readOptions } from './options.mjs';
 

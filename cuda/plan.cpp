@@ -59,7 +59,7 @@ Node nodeOf(const Json& json, const std::string& where) {
 }
 
 /** Solves the letters of a signature from the inputs and states of a node, and gives its outputs their types. */
-void infer(const OpNode& node, Plan& plan, const std::string& where) {
+void infer(const OpNode& node, Plan& plan, std::set<std::string>& carried, const std::string& where) {
   const Signature& signature = signatureOf(node.op);
   std::map<std::string, int64_t> dims;
   for (const auto& attribute : node.attributes)
@@ -83,6 +83,7 @@ void infer(const OpNode& node, Plan& plan, const std::string& where) {
   for (const auto& p : signature.states) {
     const std::string& ref = node.states.at(p.name);
     if (!plan.states.count(ref)) throw wrong(where + ": there is no state '" + ref + "'");
+    if (!carried.insert(ref).second) throw wrong(where + ": the state '" + ref + "' is carried by two nodes");
     solve(p, ref, plan.states.at(ref));
   }
   for (const auto& p : signature.outputs) {
@@ -98,11 +99,11 @@ void infer(const OpNode& node, Plan& plan, const std::string& where) {
   }
 }
 
-/** A whole number from 1 to MOST_STATE; 0 where the text is another. */
+/** A whole number from 0 to MOST_STATE; −1 where the text is another. */
 int64_t extentOf(const std::string& text) {
-  if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos) return 0;
+  if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos) return -1;
   const int64_t size = std::stoll(text);
-  return size <= MOST_STATE ? size : 0;
+  return size <= MOST_STATE ? size : -1;
 }
 
 /** The type of a state: `f32[1536, 16]`. Other ways to keep one are known to src/state.ts, but not here. */
@@ -120,10 +121,11 @@ Type stateType(const Json& json, const std::string& where) {
   Type type{QUAMBA_F32, {}};
   int64_t total = 1;
   for (const auto& size : sizes) {
-    type.shape.push_back(extentOf(size));
-    total = total * type.shape.back() > MOST_STATE ? 0 : total * type.shape.back();
+    const int64_t extent = extentOf(size);
+    type.shape.push_back(extent);
+    total = extent < 0 || total < 0 || total * extent > MOST_STATE ? -1 : total * extent;
   }
-  if (sizes.empty() || sizes.size() > QUAMBA_MAX_RANK || total == 0)
+  if (sizes.empty() || sizes.size() > QUAMBA_MAX_RANK || total < 0)
     throw wrong(where + ".type expected one to " + std::to_string(QUAMBA_MAX_RANK) + " sizes with at most " +
                 std::to_string(MOST_STATE) + " values; got '" + text + "'");
   return type;
@@ -168,12 +170,13 @@ Plan parsePlan(const std::string& text, const std::map<std::string, Type>& given
     plan.weights.push_back(ref);
     plan.types[ref] = found->second;
   }
+  std::set<std::string> carried;  // states, each by one node
   const auto& nodes = json.at("nodes", where).list("plan.nodes");
   for (size_t i = 0; i < nodes.size(); i++) {
     const std::string at = "plan.nodes[" + std::to_string(i) + "]";
     plan.nodes.push_back(nodeOf(nodes[i], at));
     for (const auto& node : plan.nodes.back().body) {
-      infer(node, plan, at);
+      infer(node, plan, carried, at);
     }
   }
   const auto result = plan.types.find(plan.result);

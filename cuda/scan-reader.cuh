@@ -47,12 +47,12 @@ class ScanReader {
     const int t = tile * SCAN_TILE + token;
     if (kind == NOTHING || t >= count) return;
     if (kind == FOUR) {
-      const size_t at = (row + t) * a.d + channel;
+      const size_t at = static_cast<size_t>(row + t) * a.d + channel;
       dt = four(a.dt.data + at);
       u = four(a.u.data + at);
       if (a.z.data) z = four(a.z.data + at);
     } else {
-      sixteen = loadPack<16>((kind == OF_B ? a.B.data : a.C.data) + (row + t) * 16);
+      sixteen = loadPack<16>((kind == OF_B ? a.B.data : a.C.data) + static_cast<size_t>(row + t) * 16);
     }
   }
 
@@ -91,8 +91,7 @@ class ScanReader {
   enum Kind { FOUR, OF_B, OF_C, NOTHING };
   const ScanStored<T, Y>& a;
   const ScanTables* tables;
-  const int channels, count;
-  const size_t row;
+  const int channels, count, row;
   Kind kind;
   int token, column, channel;
   bool aligned;

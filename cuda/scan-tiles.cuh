@@ -168,7 +168,7 @@ __global__ void __launch_bounds__(SCAN_MOST_THREADS, 1) scanTilesKernel(ScanStor
           const int at = (token + lane) * channels + own / 4, t = (now - 1) * SCAN_TILE + token + lane;
           if (a.D) sum = add(sum, mul(D, tile.us[at]));
           if (a.z.data) sum = mul(sum, tile.gates[at]);
-          if (real && t < turn.count) a.y[(static_cast<size_t>(turn.row) + t) * a.d + c] = static_cast<Y>(sum);
+          if (real && t < turn.count) a.y[static_cast<size_t>(turn.row + t) * a.d + c] = static_cast<Y>(sum);
         }
       }
       __syncthreads();

@@ -1,9 +1,8 @@
 /** What test-cuda.mjs does with single ops, beyond the conformance suite. */
 
-
 import { choices, pointsOf } from '../dist/conformance/cases/sweep.js';
 import { forms, keptAll } from '../dist/conformance/forms.js';
-import { attrsOf, attrsOf, gauss, gauss, inputOf, inputOf, ordinaryCall, ordinaryCall, stepsFor, wild, wild } from '../dist/conformance/inputs.js';
+import { attrsOf, gauss, inputOf, ordinaryCall, stepsFor, wild } from '../dist/conformance/inputs.js';
 import { called, expectedOf } from '../dist/conformance/judge/judge.js';
 import { bind, resultsOf } from '../dist/op.js';
 import { ops } from '../dist/ops/index.js';
@@ -70,7 +69,7 @@ const LARGE = {
 
 /**
  * @import { Backend } from '../dist/backends/backend.js'
- * @import { Form } from '../dist/conformance/cases/forms.js'
+ * @import { Form } from '../dist/conformance/forms.js'
  * @import { Point } from '../dist/conformance/cases/sweep.js'
  * @import { AnyOp, BoundCall } from '../dist/op.js'
  * @import { Data, Tensor } from '../dist/tensor.js'

@@ -4,7 +4,9 @@
  * 2.8b, every way to run a token, several sequences, checkpoints. Two NaNs count as the same. Needs dist/ and the library (npm run
  * build:cuda), and:
  *
- *   node scripts/test-cuda.mjs [--brief] [--only op,…]      --brief: small sizes and quick cases; --only: single ops
+ *   node scripts/test-cuda.mjs [--brief] [--only op,…] [--section WORDS]
+ *
+ * --brief: small sizes and quick cases. --only: single ops. --section: what has these words in its title.
  *
  * The last line is `N passed, N failed`. Without a GPU it says why nothing ran, and exits with 0.
  */
@@ -16,7 +18,11 @@ import { opSections } from './test-cuda-ops.mjs';
 import { planSections } from './test-cuda-plans.mjs';
 
 const { values: options } = parseArgs({
-  options: { brief: { type: 'boolean', default: false }, only: { type: 'string' } },
+  options: {
+    brief: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    section: { type: 'string', default: '' },
+  },
 });
 const { brief } = options;
 const only = options.only?.split(',');
@@ -64,6 +70,7 @@ async function suite() {
 
 /** Runs the checks of one subject and prints a line. `check(what, difference)`: '' where there is none. */
 async function section(title, run) {
+  if (!title.includes(options.section)) return;
   const begin = performance.now();
   const failures = [];
   let count = 0;

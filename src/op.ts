@@ -7,10 +7,10 @@
  *     fwht C1: n must be m·2^k with m in {1, 12, 20, 28, 40}; got n=36
  *     linear: w expected f32[o, i] with i=65; got f32[256, 64]
  */
+import { extent, type Parsed, parse } from './signature.ts';
 import { AS_F32, type Kept, type StateView, stateView } from './state.ts';
 import {
   type Data,
-  type DType,
   describe,
   dtypeOf,
   type Signature,
@@ -334,38 +334,3 @@ export function violated(op: AnyOp, values: Readonly<Record<string, unknown>>): 
   }
   return undefined;
 }
-
-export interface Axis {
-  readonly letter?: string;
-  readonly minus: number;
-  readonly size?: number;
-}
-interface Parsed {
-  readonly text: string;
-  readonly dtype: DType;
-  readonly axes: readonly Axis[];
-  readonly optional: boolean;
-}
-const parsed = new Map<string, Parsed>();
-
-/** `'f32[d, k-1]?'` → its dtype and axes. */
-export function parse(signature: string): Parsed {
-  const known = parsed.get(signature);
-  if (known) return known;
-  const [, text, dtype, axes, optional] = /^((f32|i8|i32)\[([^\]]*)\])(\?)?$/.exec(signature) ?? [];
-  if (!text) throw new TypeError(`signature '${signature}' is not of the form f32[l, n]`);
-  const result = {
-    text,
-    dtype: dtype as DType,
-    axes: axes.split(',').map(axis => {
-      const [, size, letter, minus] = /^\s*(?:(\d+)|([a-z]+)(?:-(\d+))?)\s*$/.exec(axis) ?? [];
-      return size ? { size: Number(size), minus: 0 } : { letter, minus: Number(minus ?? 0) };
-    }),
-    optional: optional === '?',
-  };
-  parsed.set(signature, result);
-  return result;
-}
-
-const extent = (axis: Axis, dims: Dims): number | undefined =>
-  axis.size ?? (dims[axis.letter!] === undefined ? undefined : dims[axis.letter!] - axis.minus);

@@ -66,7 +66,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   ops: 'tensor arithmetic op',
   graph: 'tensor state op',
   formats: 'tensor',
-  plan: 'tensor state op ops graph formats',
+  plan: 'tensor signature state op ops graph formats',
   executable: 'tensor graph',
   sequences: 'tensor state ops graph executable',
   run: 'tensor state op graph plan executable sequences',

@@ -56,6 +56,7 @@ int main(int argc, char **argv) {
   void *checkpoint;
   int32_t *prompt, token, left, i;
   float *logits;
+  quamba_turn turn = {0, 0, NULL, NULL};
   if (length < 1) {
     fprintf(stderr, "usage: generate CHECKPOINT COUNT TOKEN...\n");
     return 2;
@@ -69,11 +70,16 @@ int main(int argc, char **argv) {
   prompt = allocate((size_t)length * sizeof *prompt);
   logits = allocate((size_t)info.vocabulary * sizeof *logits);
   for (i = 0; i < length; i++) prompt[i] = (int32_t)strtol(argv[3 + i], NULL, 10);
-  expect(quamba_feed(context, prompt, length, QUAMBA_LAST, logits));
+  turn.length = length;
+  turn.tokens = prompt;
+  turn.logits = logits;
+  expect(quamba_feed(context, &turn, 1, QUAMBA_LAST));
+  turn.length = 1;
+  turn.tokens = &token;
   for (left = (int32_t)strtol(argv[2], NULL, 10); left > 0; left--) {
     token = likeliest(logits, info.vocabulary);
     printf(left > 1 ? "%d " : "%d\n", (int)token);
-    if (left > 1) expect(quamba_feed(context, &token, 1, QUAMBA_LAST, logits));
+    if (left > 1) expect(quamba_feed(context, &turn, 1, QUAMBA_LAST));
   }
   quamba_close(context);
   free(prompt);

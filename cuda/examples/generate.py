@@ -35,6 +35,15 @@ class ContextInfo(c.Structure):
     ] + [("memory", c.c_uint64), ("bytes_per_token", c.c_uint64)]
 
 
+class Turn(c.Structure):
+    _fields_ = [
+        ("sequence", c.c_int32),
+        ("length", c.c_int32),
+        ("tokens", c.POINTER(c.c_int32)),
+        ("logits", c.POINTER(c.c_float)),
+    ]
+
+
 class Model:
     """A checkpoint on the GPU, and the text that is fed to it."""
 
@@ -55,7 +64,8 @@ class Model:
     def feed(self, tokens):
         """The logits after the last token."""
         given = (c.c_int32 * len(tokens))(*tokens)
-        self.expect(self.lib.quamba_feed(self.context, given, len(tokens), LAST, self.logits))
+        turn = Turn(0, len(tokens), given, self.logits)
+        self.expect(self.lib.quamba_feed(self.context, c.byref(turn), 1, LAST))
         return self.logits
 
     def close(self):

@@ -4,7 +4,8 @@
  */
 import { unexpected } from '../formats/json.ts';
 import { type Extent, type Graph, type OpNode, type Ref, takeApart, type ValueType } from '../graph.ts';
-import { type Axis, parse, violated } from '../op.ts';
+import { violated } from '../op.ts';
+import { type Axis, parse } from '../signature.ts';
 import type { StateType } from '../state.ts';
 import { describe } from '../tensor.ts';
 

@@ -23,7 +23,7 @@ import {
   type ValueType,
   writes,
 } from '../graph.ts';
-import { parse } from '../op.ts';
+import { parse } from '../signature.ts';
 import { type StateType, shapeAt } from '../state.ts';
 import { BYTES, describe, sizeOf, type Tensor } from '../tensor.ts';
 import { fuse, MOST_IN_GROUP } from './fuse.ts';

@@ -1,6 +1,7 @@
 /** Each op as instructions. The operands of an instruction are those of its format, by name. */
-import { type AnyOp, type Attrs, type Dims, type KeptStates, parse } from '../../op.ts';
+import type { AnyOp, Attrs, Dims, KeptStates } from '../../op.ts';
 import { factor } from '../../ops/hadamard.ts';
+import { parse } from '../../signature.ts';
 import * as format from './instruction-formats.ts';
 import { padded } from './memory.ts';
 import { type Address, float, type Instruction, instruction, type Operand, scratch } from './operands.ts';

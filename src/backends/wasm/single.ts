@@ -1,8 +1,9 @@
 /** An op alone: a plan of one node. What has one row for each token is an input, the rest are constants. */
 import { opNode, type Ref, type ValueType, weightsOf } from '../../graph.ts';
-import { type AnyOp, parse } from '../../op.ts';
+import type { AnyOp } from '../../op.ts';
 import { checkTokens } from '../../ops/embedding.ts';
 import type { AnyKernel } from '../../run.ts';
+import { parse } from '../../signature.ts';
 import type { StateType, StateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import { createMachine } from './machine.ts';

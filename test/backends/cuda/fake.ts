@@ -85,7 +85,7 @@ export function fakeKoffi(answers: Answers = {}, calls: Call[] = []): () => unkn
       out[0] = {
         executable,
         places: Array.from({ length: sequences }, () => executable.open()),
-        vocabulary: inferTypes({ graph, weights }).get(graph.result)!.shape[1] as number,
+        vocabulary: inferTypes(graph).get(graph.result)!.shape[1] as number,
         decode: decode === DECODES.best ? DECODES.graph : decode,
       } satisfies Opened;
       return STATUS.OK;

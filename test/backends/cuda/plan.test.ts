@@ -11,13 +11,12 @@ import { type CudaExecutable, openPlan } from '../../../src/backends/cuda/plan.t
 import { nativeTensors } from '../../../src/backends/cuda/tensors.ts';
 import { reportOf, table } from '../../../src/cli/bench-cuda.ts';
 import { conformance } from '../../../src/conformance/suite.ts';
-import type { Sequence, State } from '../../../src/executable.ts';
+import type { Sequence } from '../../../src/executable.ts';
 import { graphToJson } from '../../../src/plan/graph-json.ts';
 import { calibrate } from '../../../src/quant/calibrate.ts';
 import { savePlan } from '../../../src/quant/checkpoint.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { interpret } from '../../../src/run.ts';
-
 import { answer, complaint, printed, workFolder } from '../../cli/run.ts';
 import { toyFiles, writeFolder } from '../../cli/toy.ts';
 import { planOfToy, sameBits, statsOfToy, toy } from '../../toy.ts';
@@ -29,7 +28,7 @@ const [first, second, other] = [text.slice(0, 9), text.slice(9, 14), text.slice(
 const reference = interpret(plan);
 
 /** A text of the reference, which has been fed some tokens. */
-const after = (...parts: readonly Int32Array[]): Sequence => {
+const at = (...parts: readonly Int32Array[]): Sequence => {
   const sequence = reference.open();
   for (const tokens of parts) sequence.feed(tokens);
   return sequence;
@@ -138,7 +137,7 @@ describe('a sequence', () => {
     sequence.feed(first);
     for (const token of second) sequence.feed(Int32Array.of(token), { logits: 'last' });
     expect(names(calls)).toEqual(['quamba_set_state', ...Array(1 + second.length).fill('quamba_feed')]);
-    same(sequence, after(first, second));
+    same(sequence, at(first, second));
     expect(names(calls.slice(-1))).toEqual(['quamba_get_state']);
   });
 
@@ -152,13 +151,13 @@ describe('a sequence', () => {
     expect(names(calls)).toEqual(['quamba_set_state', 'quamba_copy_state']);
     fork.feed(other);
     sequence.feed(second);
-    same(fork, after(first, other));
-    same(sequence, after(first, second));
+    same(fork, at(first, other));
+    same(sequence, at(first, second));
     fork.load(saved);
-    same(fork, after(first));
+    same(fork, at(first));
     fork.load();
-    same(fork, after());
-    same(executable.open(saved), after(first));
+    same(fork, at());
+    same(executable.open(saved), at(first));
   });
 
   it('has a place of its own, and gives it back', () => {
@@ -173,9 +172,9 @@ describe('a sequence', () => {
     a.close();
     a.close();
     const c = executable.open();
-    same(c, after());
+    same(c, at());
     expect(() => executable.open()).toThrow(full);
-    same(b, after(other));
+    same(b, at(other));
     expect(() => a.feed(first)).toThrow('it was closed');
   });
 
@@ -199,7 +198,7 @@ describe('a sequence', () => {
       new RangeError('embedding C1: every token must lie in 0 … 31; got 32 at position 1'),
     );
     expect(calls).toEqual([]);
-    same(sequence, after(first));
+    same(sequence, at(first));
   });
 
   it('is as it was after a feed that failed on the GPU, with those beside it', () => {
@@ -216,13 +215,13 @@ describe('a sequence', () => {
       return { ...context, feed };
     };
     const executable = openPlan({ ...library, open: failing }, plan, {});
-    const [a, b] = [executable.open(), executable.open(after(first).save())];
+    const [a, b] = [executable.open(), executable.open(at(first).save())];
     a.feed(other);
     fails = true;
     const turns = [a, b].map(sequence => ({ sequence, tokens: second }));
     expect(() => executable.feed(turns)).toThrow(new RangeError('a NaN'));
-    same(a, after(other));
-    same(b, after(first));
+    same(a, at(other));
+    same(b, at(first));
   });
 });
 
@@ -237,7 +236,7 @@ describe('several sequences', () => {
       { sequence: b, tokens: second },
     ]);
     expect(names(calls)).toEqual(['quamba_feed']);
-    const expected = [after().feed(first), after(other).feed(second)];
+    const expected = [at().feed(first), at(other).feed(second)];
     for (const [i, { shape, data }] of logits.entries()) {
       expect(shape).toEqual(expected[i].shape);
       expect(sameBits(data, expected[i].data)).toBe(true);
@@ -247,9 +246,9 @@ describe('several sequences', () => {
       { logits: 'last' },
     );
     expect(last.map(({ shape }) => shape)).toEqual(Array(3).fill([1, toy.config.vocabSize]));
-    same(a, after(other));
-    same(b, after(other, second, other));
-    same(c, after(first, other));
+    same(a, at(other));
+    same(b, at(other, second, other));
+    same(c, at(first, other));
   });
 
   it('can leave their logits on the GPU', () => {
@@ -261,7 +260,7 @@ describe('several sequences', () => {
     expect(names(calls)).toEqual(['quamba_feed', 'quamba_wait']);
     const [, , turns] = calls[0] as [string, unknown, NativeTurn[]];
     expect(turns.map(({ length, logits }) => [length, logits])).toEqual(Array(2).fill([first.length, null]));
-    for (const sequence of sequences) same(sequence, after(first));
+    for (const sequence of sequences) same(sequence, at(first));
   });
 });
 

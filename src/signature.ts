@@ -1,0 +1,41 @@
+/**
+ * Signatures taken apart: `'f32[d, k-1]?'` is a dtype, an axis for each letter or number, and whether it may be left out.
+ */
+import type { DType } from './tensor.ts';
+
+export interface Axis {
+  readonly letter?: string;
+  readonly minus: number;
+  readonly size?: number;
+}
+/** A signature taken apart. */
+export interface Parsed {
+  readonly text: string;
+  readonly dtype: DType;
+  readonly axes: readonly Axis[];
+  readonly optional: boolean;
+}
+const parsed = new Map<string, Parsed>();
+
+/** `'f32[d, k-1]?'` → its dtype and axes. */
+export function parse(signature: string): Parsed {
+  const known = parsed.get(signature);
+  if (known) return known;
+  const [, text, dtype, axes, optional] = /^((f32|i8|i32)\[([^\]]*)\])(\?)?$/.exec(signature) ?? [];
+  if (!text) throw new TypeError(`signature '${signature}' is not of the form f32[l, n]`);
+  const result = {
+    text,
+    dtype: dtype as DType,
+    axes: axes.split(',').map(axis => {
+      const [, size, letter, minus] = /^\s*(?:(\d+)|([a-z]+)(?:-(\d+))?)\s*$/.exec(axis) ?? [];
+      return size ? { size: Number(size), minus: 0 } : { letter, minus: Number(minus ?? 0) };
+    }),
+    optional: optional === '?',
+  };
+  parsed.set(signature, result);
+  return result;
+}
+
+/** The size of an axis, where its letter is known. */
+export const extent = (axis: Axis, dims: Readonly<Record<string, number>>): number | undefined =>
+  axis.size ?? (dims[axis.letter!] === undefined ? undefined : dims[axis.letter!] - axis.minus);
