@@ -29,9 +29,9 @@ import { BYTES, describe, sizeOf, type Tensor } from '../tensor.ts';
 import { fuse, MOST_IN_GROUP } from './fuse.ts';
 import { typeNode } from './types.ts';
 
-/** Several times what the largest models have. */
+/** About twice what the largest models have. */
 const MOST = {
-  nodes: 1 << 14,
+  nodes: 1 << 13,
   names: 1 << 16,
   characters: 1024,
   bytesOfStates: 2 ** 29,
