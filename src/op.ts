@@ -7,32 +7,9 @@
  *     fwht C1: n must be m·2^k with m in {1, 12, 20, 28, 40}; got n=36
  *     linear: w expected f32[o, i] with i=65; got f32[256, 64]
  */
-import { extent, type Parsed, parse } from './signature.ts';
+import { extent, type Inputs, type Parsed, parse, type Signatures, type Tensors } from './signature.ts';
 import { AS_F32, type Kept, type StateView, stateView } from './state.ts';
-import {
-  type Data,
-  describe,
-  dtypeOf,
-  type Signature,
-  sizeOf,
-  type Tensor,
-  type TensorOf,
-  zeros,
-} from './tensor.ts';
-
-type Signatures = Readonly<Record<string, Signature>>;
-type Optional<S extends Signatures> = { [K in keyof S]: S[K] extends `${string}?` ? K : never }[keyof S];
-
-/** Tensors by name, typed by their signatures. */
-export type Tensors<S extends Signatures> = {
-  readonly [K in Exclude<keyof S, Optional<S>>]: TensorOf<S[K]>;
-} & {
-  readonly [K in Optional<S>]?: TensorOf<S[K]>;
-};
-/** What a caller may pass: tensors, or plain typed arrays whose shapes follow from the signature (see `bind`). */
-export type Inputs<S extends Signatures> = {
-  readonly [K in Exclude<keyof S, Optional<S>>]: TensorOf<S[K]> | TensorOf<S[K]>['data'];
-} & { readonly [K in Optional<S>]?: TensorOf<S[K]> | TensorOf<S[K]>['data'] };
+import { type Data, describe, dtypeOf, type Signature, sizeOf, type Tensor, zeros } from './tensor.ts';
 
 export type Attrs = Readonly<Record<string, number | boolean | string>>;
 /** The letters of the signatures with their values in one call, and the numeric attributes. */

@@ -1,7 +1,22 @@
 /**
- * Signatures taken apart: `'f32[d, k-1]?'` is a dtype, an axis for each letter or number, and whether it may be left out.
+ * Signatures taken apart: `'f32[d, k-1]?'` is a dtype, an axis for each letter or number, and whether it may be left out. From signatures follow
+ * the types of what an op is called with.
  */
-import type { DType } from './tensor.ts';
+import type { DType, Signature, TensorOf } from './tensor.ts';
+
+export type Signatures = Readonly<Record<string, Signature>>;
+type Optional<S extends Signatures> = { [K in keyof S]: S[K] extends `${string}?` ? K : never }[keyof S];
+
+/** Tensors by name, typed by their signatures. */
+export type Tensors<S extends Signatures> = {
+  readonly [K in Exclude<keyof S, Optional<S>>]: TensorOf<S[K]>;
+} & {
+  readonly [K in Optional<S>]?: TensorOf<S[K]>;
+};
+/** What a caller may pass: tensors, or plain typed arrays whose shapes follow from the signature (see `bind`). */
+export type Inputs<S extends Signatures> = {
+  readonly [K in Exclude<keyof S, Optional<S>>]: TensorOf<S[K]> | TensorOf<S[K]>['data'];
+} & { readonly [K in Optional<S>]?: TensorOf<S[K]> | TensorOf<S[K]>['data'] };
 
 export interface Axis {
   readonly letter?: string;
