@@ -4,8 +4,9 @@
  * (threads.ts). The states of each sequence have a place in that memory.
  */
 import type { Executable } from '../../executable.ts';
-import { inferTypes, type Program } from '../../graph.ts';
+import type { Program } from '../../graph.ts';
 import { foldConstants } from '../../plan/fold.ts';
+import { inferTypes } from '../../plan/types.ts';
 import { type Places, sequences } from '../../sequences.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Backend, PrepareOptions } from '../backend.ts';
