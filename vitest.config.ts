@@ -1,7 +1,20 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const src = fileURLToPath(new URL('src/', import.meta.url));
+
+/** They begin first, so that none of them runs alone at the end. */
+const LONG = ['golden/hashes', 'backends/cuda/emulated', 'conformance/conformance'];
+
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const isLong = ({ moduleId }: TestSpecification) =>
+      LONG.some(name => moduleId.endsWith(`${name}.test.ts`));
+    const sorted = await super.sort(files);
+    return [...sorted.filter(isLong), ...sorted.filter(file => !isLong(file))];
+  }
+}
 
 export default defineConfig(({ mode }) => ({
   resolve: {
@@ -15,6 +28,7 @@ export default defineConfig(({ mode }) => ({
     // in the mode `pages`: what writes pages that take minutes (npm run numerics, npm run planted-bugs)
     include: [mode === 'pages' ? 'test/**/*.page.ts' : 'test/**/*.test.ts'],
     reporters: ['default'],
+    sequence: { sequencer: LongFirst },
     maxWorkers: 2, // a test that loads the model holds about 200 MB
     // of a test that hangs: no test that runs takes so long, on a machine ten times slower, with others on it
     testTimeout: 3_600_000,

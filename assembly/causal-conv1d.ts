@@ -1,46 +1,52 @@
 // The reference's bits: the lanes of a vector are channels, and each adds its taps in ascending j, then b, then silu.
 //
 // Taps: [k][channels]. State: [channels/4][k−1][4 channels], oldest first. Channels go in blocks, whose window of state and
-// inputs, [k−1 + rows][BLOCK], stays in the cache.
+// inputs of one sequence, [k−1 + rows][BLOCK], stays in the cache.
 import { CausalConv1d, CausalConv1dI8 } from '../src/backends/wasm/instruction-formats';
 import { dequantizeRow } from './dequantize';
 import { add, mul, rowBytes, silu } from './numerics';
 import { quantizeRow } from './quantize';
 import { endOf, firstOf, own } from './share';
+import { endRow, firstRow, stateOf, turnCount } from './turns';
 
 /** Channels of a block, and their bytes. */
 const BLOCK = 64, WIDTH: usize = 256;
 
-export function causalConv1d(at: usize, rows: i32): void {
-  const op = changetype<CausalConv1d>(at), x = op.x, w = op.w, b = op.b, state = op.past, y = op.y, k = op.k;
-  const row = rowBytes(op.d), past = k - 1, blocks = (op.d + BLOCK - 1) / BLOCK;
-  for (let block = firstOf(blocks), end = endOf(blocks); block < end; block++) {
-    const from = WIDTH * block, bytes = min(WIDTH, row - from);
-    readPast(state + from * past, bytes, past);
-    for (let t = 0; t < rows; t++) move(own() + WIDTH * (past + t), x + row * t + from, bytes);
-    for (let t = 0; t < rows; t++)
-      convolve(own() + WIDTH * t, w + from, b ? b + from : 0, y + row * t + from, bytes, row, k, op.activated);
-    writePast(state + from * past, bytes, past, rows);
-  }
+export function causalConv1d(at: usize, _rows: i32): void {
+  const op = changetype<CausalConv1d>(at), x = op.x, w = op.w, b = op.b, y = op.y, k = op.k, activated = op.activated;
+  const row = rowBytes(op.d), past = k - 1, blocks = (op.d + BLOCK - 1) / BLOCK, turns = turnCount();
+  for (let block = firstOf(blocks), end = endOf(blocks); block < end; block++)
+    for (let turn = 0; turn < turns; turn++) {
+      const from = WIDTH * block, bytes = min(WIDTH, row - from), state = stateOf(op.past, turn) + from * past;
+      const begin = firstRow(turn), stop = endRow(turn);
+      readPast(state, bytes, past);
+      for (let t = begin, window = own() + WIDTH * past; t < stop; t++, window += WIDTH) move(window, x + row * t + from, bytes);
+      for (let t = begin, window = own(); t < stop; t++, window += WIDTH)
+        convolve(window, w + from, b ? b + from : 0, y + row * t + from, bytes, row, k, activated);
+      writePast(state, bytes, past, stop - begin);
+    }
 }
 
 export function causalConv1dI8(at: usize, rows: i32): void {
   const op = changetype<CausalConv1dI8>(at), x = op.x, xScale = op.xScale, xScaleStride = op.xScaleStride, w = op.w, b = op.b;
-  const state = op.past, scale = op.scale, q = op.q, channels = op.channels, d = op.d, k = op.k, activated = op.activated;
-  const row = rowBytes(d), past = k - 1, blocks = (d + BLOCK - 1) / BLOCK, tile = own() + WIDTH * (past + rows);
-  for (let block = firstOf(blocks), end = endOf(blocks); block < end; block++) {
-    const c = BLOCK * block, n = min(BLOCK, d - c), from = WIDTH * block, bytes = min(WIDTH, row - from);
-    readPast(state + from * past, bytes, past);
-    for (let t = 0; t < rows; t++)
-      dequantizeRow(x + (row >> 2) * t + c, xScale + xScaleStride * t, own() + WIDTH * (past + t), bytes);
-    for (let t = 0; t < rows; t++) {
-      const y = scale ? tile : q + row * t + from;
-      convolve(own() + WIDTH * t, w + from, b ? b + from : 0, y, bytes, row, k, activated);
-      if (channels) divide(y, channels + from, bytes);
-      if (scale) quantizeRow(at, y, scale, q + (row >> 2) * t + c, n, t * d + c);
+  const scale = op.scale, q = op.q, channels = op.channels, d = op.d, k = op.k, activated = op.activated;
+  const row = rowBytes(d), past = k - 1, blocks = (d + BLOCK - 1) / BLOCK, turns = turnCount();
+  const tile = own() + WIDTH * (past + rows);
+  for (let block = firstOf(blocks), end = endOf(blocks); block < end; block++)
+    for (let turn = 0; turn < turns; turn++) {
+      const c = BLOCK * block, n = min(BLOCK, d - c), from = WIDTH * block, bytes = min(WIDTH, row - from);
+      const state = stateOf(op.past, turn) + from * past, begin = firstRow(turn), stop = endRow(turn);
+      readPast(state, bytes, past);
+      for (let t = begin, window = own() + WIDTH * past; t < stop; t++, window += WIDTH)
+        dequantizeRow(x + (row >> 2) * t + c, xScale + xScaleStride * t, window, bytes);
+      for (let t = begin, window = own(); t < stop; t++, window += WIDTH) {
+        const y = scale ? tile : q + row * t + from;
+        convolve(window, w + from, b ? b + from : 0, y, bytes, row, k, activated);
+        if (channels) divide(y, channels + from, bytes);
+        if (scale) quantizeRow(at, y, scale, q + (row >> 2) * t + c, n, t * d + c);
+      }
+      writePast(state, bytes, past, stop - begin);
     }
-    writePast(state + from * past, bytes, past, rows);
-  }
 }
 
 /** The state of a block of channels into the rows of the window, and the window's last rows back. */

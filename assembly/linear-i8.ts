@@ -4,7 +4,7 @@
 // First x is packed as the product reads it (see tiles-i8.ts), then every thread takes its tiles of 16 rows of w: in decode with
 // one row of x at a time, in prefill with four. A single row is packed by each thread for itself: that takes less time than to
 // wait until another thread has done it.
-import { LinearI8, PackI8, Product } from '../src/backends/wasm/instruction-formats';
+import { LinearI8, PackI8 } from '../src/backends/wasm/instruction-formats';
 import { add, mul, rowBytes, zero } from './numerics';
 import { quantizeRow } from './quantize';
 import { endOf, firstOf, own } from './share';
@@ -114,7 +114,7 @@ export function linearI8(at: usize, rows: i32): void {
  * behind the operands, three words each: end, scale, q.
  */
 export function quantizeTile(at: usize, values: usize, column: i32, columns: i32, t: i32, rows: i32, o: i32): void {
-  let segment = at + offsetof<Product>(), begin = 0, index = t;
+  let segment = at + offsetof<LinearI8>(), begin = 0, index = t;
   for (const end = column + columns; column < end; segment += 12, index += rows) {
     const segmentEnd = load<i32>(segment), width = (segmentEnd - begin + 3) & ~3;
     if (column < segmentEnd) {

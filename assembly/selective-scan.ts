@@ -9,23 +9,27 @@ import { keptBytes, readState, writeState } from './kept-state';
 import * as v from './numerics';
 import { add, coefficient, integers, magic, mul, ordinary, rowBytes, splat, sub } from './numerics';
 import { endOf, firstOf, own } from './share';
+import { endRow, firstRow, stateOf, turnCount } from './turns';
 
 /** Groups of four channels of a block. */
 const BLOCK = 16;
 
 /** Own scratch: the decays, four channels' state. */
-export function selectiveScan(at: usize, rows: i32): void {
+export function selectiveScan(at: usize, _rows: i32): void {
   const op = changetype<SelectiveScan>(at), u = op.u, dt = op.dt, A = op.A, D = op.D, z = op.z, y = op.y, n = op.n;
-  const h = op.h, hType = op.hType, hScale = op.hScale;
+  const hType = op.hType, hScale = op.hScale, turns = turnCount();
   const row = rowBytes(op.d), nRow = rowBytes(n), fours = (op.d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
   for (let block = firstOf(blocks), end = endOf(blocks); block < end; block++)
-    for (let t = 0; t < rows; t++) {
-      const B = op.B + nRow * t, C = op.C + nRow * t;
-      for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
-        const c = <usize>four << 4, i = row * t + c, input = v128.load(u + i), step = v128.load(dt + i);
-        let sum = scanKept(step, mul(step, input), A, h, four, B, C, n, hType, hScale);
-        if (D) sum = add(sum, mul(v128.load(D + c), input));
-        v128.store(y + i, z ? mul(sum, v.silu(v128.load(z + i))) : sum);
+    for (let turn = 0; turn < turns; turn++) {
+      const h = stateOf(op.h, turn);
+      for (let t = firstRow(turn), stop = endRow(turn); t < stop; t++) {
+        const B = op.B + nRow * t, C = op.C + nRow * t;
+        for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
+          const c = <usize>four << 4, i = row * t + c, input = v128.load(u + i), step = v128.load(dt + i);
+          let sum = scanKept(step, mul(step, input), A, h, four, B, C, n, hType, hScale);
+          if (D) sum = add(sum, mul(v128.load(D + c), input));
+          v128.store(y + i, z ? mul(sum, v.silu(v128.load(z + i))) : sum);
+        }
       }
     }
 }
@@ -38,7 +42,7 @@ export function selectiveScan(at: usize, rows: i32): void {
 export function selectiveScanI8(at: usize, rows: i32): void {
   const op = changetype<SelectiveScanI8>(at), u = op.u, dt = op.dt, A = op.A, D = op.D, z = op.z, y = op.y, n = op.n;
   const uScale = op.uScale, uScaleStride = op.uScaleStride, channels = op.channels;
-  const h = op.h, hType = op.hType, hScale = op.hScale;
+  const hType = op.hType, hScale = op.hScale, turns = turnCount();
   const row = rowBytes(op.d), nRow = rowBytes(n), fours = (op.d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
   if (firstOf(blocks) == endOf(blocks)) return;
   const B = own() + (<usize>n << 5), C = B + nRow * rows, ownTables = C + nRow * rows;
@@ -56,16 +60,19 @@ export function selectiveScanI8(at: usize, rows: i32): void {
     zTables = to;
   }
   for (let block = firstOf(blocks), end = endOf(blocks); block < end; block++)
-    for (let t = 0; t < rows; t++) {
-      const s = v128.load32_splat(uScale + uScaleStride * t), dtTable = dtTables + dtTableStride * t, zTable = zTables + zTableStride * t;
-      for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
-        const c = <usize>four << 2, i = (row >> 2) * t + c;
-        const step = lookup(dt + i, dtTable);
-        let input = mul(s, integers(v128.load32_zero(u + i)));
-        if (channels) input = mul(input, v128.load(channels + (c << 2)));
-        let sum = scanKept(step, mul(step, input), A, h, four, B + nRow * t, C + nRow * t, n, hType, hScale);
-        if (D) sum = add(sum, mul(v128.load(D + (c << 2)), input));
-        v128.store(y + (i << 2), z ? mul(sum, lookup(z + i, zTable)) : sum);
+    for (let turn = 0; turn < turns; turn++) {
+      const h = stateOf(op.h, turn);
+      for (let t = firstRow(turn), stop = endRow(turn); t < stop; t++) {
+        const s = v128.load32_splat(uScale + uScaleStride * t), dtTable = dtTables + dtTableStride * t, zTable = zTables + zTableStride * t;
+        for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
+          const c = <usize>four << 2, i = (row >> 2) * t + c;
+          const step = lookup(dt + i, dtTable);
+          let input = mul(s, integers(v128.load32_zero(u + i)));
+          if (channels) input = mul(input, v128.load(channels + (c << 2)));
+          let sum = scanKept(step, mul(step, input), A, h, four, B + nRow * t, C + nRow * t, n, hType, hScale);
+          if (D) sum = add(sum, mul(v128.load(D + (c << 2)), input));
+          v128.store(y + (i << 2), z ? mul(sum, lookup(z + i, zTable)) : sum);
+        }
       }
     }
 }

@@ -30,6 +30,8 @@ const rows = count('rows');
 /** Matrices of one size, each read once: enough that together they do not stay in a cache. */
 const COLD_BYTES = 160e6;
 
+/** @import { Weights } from '../dist/graph.js' */
+
 /** A plan of nothing but int8 products: tokens → rows of a small table → every matrix in turn. */
 function products(inputs, outputs) {
   const matrices = Math.max(2, Math.ceil(COLD_BYTES / (inputs * outputs)));
@@ -46,11 +48,11 @@ function products(inputs, outputs) {
       });
     return g.op('first', ops.slice, { x: y }, { start: 0, size: 1 });
   });
-  /** @type {import('../dist/graph.js').Weights} */
+  /** @type {Weights} */
   const weights = {
     has: ref => graph.weights.has(ref),
     read(ref) {
-      const { dtype, shape } = graph.weights.get(ref);
+      const { dtype, shape } = /** @type {import('../dist/tensor.js').TensorType} */ (graph.weights.get(ref));
       const size = shape.reduce((a, b) => a * b, 1);
       const data =
         dtype === 'f32'

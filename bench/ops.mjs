@@ -13,8 +13,8 @@ import { Bench } from 'tinybench';
 import { createMachine } from '../dist/backends/wasm/machine.js';
 import { variantOf } from '../dist/backends/wasm/variants.js';
 import { machine } from '../dist/cli/measure.js';
-import { inferTypes, opNode, reads, weightsOf } from '../dist/graph.js';
-import { bind, parse } from '../dist/op.js';
+import { inferTypes, opNode, reads, statesOf, weightsOf } from '../dist/graph.js';
+import { bind } from '../dist/op.js';
 import { ops } from '../dist/ops/index.js';
 import { packedColumns } from '../dist/ops/nibbles.js';
 import { foldConstants } from '../dist/plan/fold.js';
@@ -26,6 +26,7 @@ import { recipe } from '../dist/quant/recipes.js';
 import { randomModel } from '../dist/random/model.js';
 import { nominalRanges } from '../dist/random/nominal-ranges.js';
 import { shapes } from '../dist/random/shapes.js';
+import { parse } from '../dist/signature.js';
 import { zeros } from '../dist/tensor.js';
 import { readOptions } from './options.mjs';
 
@@ -50,9 +51,14 @@ Examples:
 const LONGEST = 1000;
 
 /**
- * @import { AnyOp } from '../dist/op.js'
- * @import { MambaConfig } from '../dist/model/config.js'
+ * @import { Subgraph } from '../dist/backends/wasm/program.js'
+ * @import { ValueType } from '../dist/graph.js'
+ * @import { MambaConfig } from '../dist/model/mamba.js'
+ * @import { AnyOp, BoundCall } from '../dist/op.js'
+ * @import { Tensor } from '../dist/tensor.js'
  * @typedef {Record<string, number>} Dims
+ * @typedef {Pick<Subgraph, 'nodes' | 'types' | 'states' | 'weights'> & { values: Map<string, Tensor> }} Alone a node, and what it
+ *   reads of each row
  */
 
 /**
@@ -101,7 +107,7 @@ function cases({ dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, vocabSize
 }
 
 /** Values between −1 and 1, or small integers, or tokens: no op's speed depends on more. */
-function filled(dtype, shape, most) {
+function filled(dtype, shape, most = 1) {
   const t = zeros(dtype, shape);
   const { data } = t;
   const begin = Math.min(data.length, 4099);
@@ -113,96 +119,115 @@ function filled(dtype, shape, most) {
   return t;
 }
 
-/** The tensors of one call, by the op's signatures. */
+/**
+ * The tensors of one call, by the op's signatures, and which of them have one row for each token.
+ *
+ * @param {AnyOp} op
+ * @param {Dims} dims
+ * @param {number} rows
+ */
 function inputsOf(op, dims, rows) {
   const values = { s: 1, l: rows, ...dims };
-  return Object.entries(op.inputs).map(([key, signature]) => {
+  return Object.entries(/** @type {Record<string, string>} */ (op.inputs)).map(([key, signature]) => {
     const { dtype, axes } = parse(signature);
-    const shape = axes.map(({ letter, minus, size }) => size ?? values[letter] - minus);
-    const t = filled(dtype, shape, dims.v);
-    if (key.endsWith('scale') || key === 'c') t.data.fill(1 / 64); // scales are positive
-    return [key, t, axes[0].letter === 'l'];
+    const shape = axes.map(({ letter, minus, size }) => size ?? values[letter ?? ''] - minus);
+    const tensor = filled(dtype, shape, dims.v);
+    if (key.endsWith('scale') || key === 'c') tensor.data.fill(1 / 64); // scales are positive
+    return { key, tensor, isRows: axes[0].letter === 'l' };
   });
 }
 
+/** @type {(op: AnyOp, dims: Dims, attrs: Dims, rows: number) => BoundCall} */
+const callOf = (op, dims, attrs, rows) =>
+  bind(op, Object.fromEntries(inputsOf(op, dims, rows).map(({ key, tensor }) => [key, tensor])), attrs);
+
 /** What reference's kernel does in one call. */
 function referenceCall(op, dims, attrs, rows) {
-  const inputs = inputsOf(op, dims, rows).map(([key, t]) => [key, t]);
-  const call = bind(op, Object.fromEntries(inputs), attrs);
-  return () => op.reference(call.inputs, call.attrs, call.outputs, call.dims);
+  const call = callOf(op, dims, attrs, rows);
+  return () => op.reference(call.inputs, call.attrs, call.outputs, call.dims, call.states);
 }
 
-/** One node in a wasm machine of its own; `values` are what it reads of each row, or what it changes. */
-async function machineCall(node, { types, values, states, weights }, rows, threads) {
-  const plan = {
-    nodes: [node],
-    inputs: [...values.keys()],
-    results: [],
-    states: Object.keys(states),
-    types,
-    weights,
-  };
-  const machine = createMachine(plan, variantOf(), { rows, threads });
+/**
+ * One node in a wasm machine of its own.
+ *
+ * @param {Alone} alone
+ * @param {number} rows
+ * @param {number} threads
+ */
+async function machineCall({ values, ...alone }, rows, threads) {
+  const subgraph = { ...alone, inputs: [...values.keys()], results: [] };
+  const machine = createMachine(subgraph, variantOf(), { rows, threads });
   await machine.ready;
-  let { state } = machine.run(values, rows, states, { giveUp: true });
+  const place = machine.take();
+  machine.run([{ place, rows, inputs: values }]);
   return {
     // without inputs: what the first call copied in is still there
-    run() {
-      state = machine.run(NOTHING, rows, state, { giveUp: true }).state;
-    },
+    run: () => machine.run([{ place, rows, inputs: NOTHING }]),
     dispose: () => machine.dispose(),
   };
 }
 const NOTHING = new Map();
 
-/** An op alone as `machineCall` takes it. */
+/**
+ * An op alone.
+ *
+ * @returns {Alone}
+ */
 function single(op, dims, attrs, rows) {
   const inputs = inputsOf(op, dims, rows);
-  const refs = Object.fromEntries(inputs.map(([key]) => [key, key]));
-  const types = new Map();
-  const type = (ref, { dtype, shape }, isRows) =>
-    types.set(ref, { dtype, shape: isRows ? ['l', ...shape.slice(1)] : shape });
-  for (const [key, t, isRows] of inputs) type(key, t, isRows);
-  const out = Object.keys(op.outputs).map(key => [key, key === 'state' ? key : `after.${key}`]);
-  const node = { ...opNode(op, refs, '', attrs), out: Object.fromEntries(out) };
-  const made = bind(op, Object.fromEntries(inputs.map(([key, t]) => [key, t])), attrs).outputs;
-  for (const [key, ref] of out) if (key !== 'state') type(ref, made[key], true);
-  const named = keep => new Map(inputs.filter(keep).map(([key, t]) => [key, t]));
+  const { outputs, states } = callOf(op, dims, attrs, rows);
+  const refs = Object.fromEntries(
+    [...inputs.map(({ key }) => key), ...Object.keys(states)].map(key => [key, key]),
+  );
+  const out = Object.fromEntries(Object.keys(outputs).map(key => [key, `after.${key}`]));
+  /** @type {(tensor: Tensor, isRows: boolean) => ValueType} */
+  const typeOf = ({ dtype, shape }, isRows) => ({ dtype, shape: isRows ? ['l', ...shape.slice(1)] : shape });
+  /** @type {(rows: boolean) => Map<string, Tensor>} */
+  const named = rows =>
+    new Map(inputs.filter(({ isRows }) => isRows === rows).map(({ key, tensor }) => [key, tensor]));
   return {
-    node,
-    types,
-    values: named(([, , isRows]) => isRows),
-    states: Object.fromEntries(named(([key]) => key === 'state')),
-    weights: weightsOf(named(([key, , isRows]) => !isRows && key !== 'state')),
+    nodes: [{ ...opNode(op, refs, '', attrs), out }],
+    types: new Map([
+      ...inputs.map(({ key, tensor, isRows }) => /** @type {const} */ ([key, typeOf(tensor, isRows)])),
+      ...Object.keys(out).map(key => /** @type {const} */ ([out[key], typeOf(outputs[key], true)])),
+    ]),
+    values: named(true),
+    states: new Map(Object.entries(states).map(([key, { dtype, shape }]) => [key, { dtype, shape }])),
+    weights: weightsOf(named(false)),
   };
 }
 
-/** The fused nodes of the first layer's plan, each as `machineCall` takes it. */
+/**
+ * The fused nodes of the first layer's plan, each alone, and what it is there for.
+ *
+ * @param {MambaConfig} config
+ * @param {number} rows
+ * @returns {(Alone & { name: string, what: string })[]}
+ */
 function fusedNodes(config, rows) {
   const program = randomModel({ ...config, layers: 1 }, 1);
   const scheme = recipe('quamba-int8-head');
   const ranges = nominalRanges(program.graph, scheme);
-  const folded = foldConstants(planOf(program, scheme, { channels: {}, ranges }));
-  const types = inferTypes(folded.graph);
-  return folded.graph.nodes
-    .filter(node => node.kind === 'fused')
-    .map(node => {
-      const ofRows = reads(node).filter(ref => types.get(ref)?.shape[0] === 'l');
-      const states = reads(node).filter(ref => ref in folded.graph.states);
-      const concrete = ref => types.get(ref).shape.map(extent => (extent === 'l' ? rows : extent));
-      const tensors = refs => refs.map(ref => [ref, filled(types.get(ref).dtype, concrete(ref))]);
-      const values = new Map(tensors(ofRows));
-      const last = Object.values(node.body.at(-1).out)[0];
-      const what = node.body.find(({ role }) => role)?.role ?? last.replace('layers.0.', '');
-      return {
-        node,
-        what,
-        types,
-        values,
-        states: Object.fromEntries(tensors(states)),
-        weights: folded.weights,
-      };
+  const { graph, weights } = foldConstants(planOf(program, scheme, { channels: {}, ranges }));
+  const types = inferTypes(graph);
+  return graph.nodes.flatMap(node => {
+    if (node.kind !== 'fused') return [];
+    const values = reads(node).flatMap(ref => {
+      const { dtype, shape: [first, ...shape] = [] } = types.get(ref) ?? {};
+      if (first !== 'l') return [];
+      return [/** @type {const} */ ([ref, filled(dtype, [rows, ...shape])])];
     });
+    const last = Object.values(node.body.at(-1)?.out ?? {})[0];
+    return {
+      name: node.name,
+      what: node.body.find(({ role }) => role)?.role ?? last.replace('layers.0.', ''),
+      nodes: [node],
+      types,
+      values: new Map(values),
+      states: new Map([...graph.states].filter(([ref]) => statesOf(node).includes(ref))),
+      weights,
+    };
+  });
 }
 
 /** Microseconds of a call, the median. */
@@ -221,7 +246,7 @@ async function time(run) {
 }
 
 async function timeMachine(one, rows) {
-  const { run, dispose } = await machineCall(one.node, one, rows, options.threads);
+  const { run, dispose } = await machineCall(one, rows, options.threads);
   const us = await time(run);
   dispose();
   return us;
@@ -258,8 +283,8 @@ async function measure(shape) {
       add({ l, op: op.name, what, dims, reference, wasm, ...products });
     }
     for (const one of fusedNodes(config, l)) {
-      if (!wanted(one.node.name)) continue;
-      add({ l, op: one.node.name, what: one.what, wasm: await timeMachine(one, l) });
+      if (!wanted(one.name)) continue;
+      add({ l, op: one.name, what: one.what, wasm: await timeMachine(one, l) });
     }
   }
   return rows;

@@ -92,9 +92,10 @@ async function writePlans(recipes) {
     const end = table.findIndex(({ value }) => value === 'layers.0.h') + 1;
     const sizes = row =>
       Object.fromEntries(
-        Object.values(row.inputs).flatMap(ref =>
-          plan.graph.weights.has(ref) ? [[short(ref), plan.graph.weights.get(ref).shape]] : [],
-        ),
+        Object.values(row.inputs).flatMap(ref => {
+          const type = plan.graph.weights.get(ref);
+          return type ? [[short(ref), type.shape]] : [];
+        }),
       );
     plans[recipe] = {
       lines: aligned(render(plan).split('\n'), begin, end),

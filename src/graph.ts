@@ -8,7 +8,7 @@
  * how it is kept between two calls (state.ts).
  */
 import type { AnyOp, Attrs } from './op.ts';
-import { parse } from './op.ts';
+import { parse } from './signature.ts';
 import type { StateExtent, StateType } from './state.ts';
 import type { DType, Tensor, TensorType } from './tensor.ts';
 

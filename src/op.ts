@@ -7,32 +7,9 @@
  *     fwht C1: n must be m·2^k with m in {1, 12, 20, 28, 40}; got n=36
  *     linear: w expected f32[o, i] with i=65; got f32[256, 64]
  */
+import { extent, type Inputs, type Parsed, parse, type Signatures, type Tensors } from './signature.ts';
 import { AS_F32, type Kept, type StateView, stateView } from './state.ts';
-import {
-  type Data,
-  type DType,
-  describe,
-  dtypeOf,
-  type Signature,
-  sizeOf,
-  type Tensor,
-  type TensorOf,
-  zeros,
-} from './tensor.ts';
-
-type Signatures = Readonly<Record<string, Signature>>;
-type Optional<S extends Signatures> = { [K in keyof S]: S[K] extends `${string}?` ? K : never }[keyof S];
-
-/** Tensors by name, typed by their signatures. */
-export type Tensors<S extends Signatures> = {
-  readonly [K in Exclude<keyof S, Optional<S>>]: TensorOf<S[K]>;
-} & {
-  readonly [K in Optional<S>]?: TensorOf<S[K]>;
-};
-/** What a caller may pass: tensors, or plain typed arrays whose shapes follow from the signature (see `bind`). */
-export type Inputs<S extends Signatures> = {
-  readonly [K in Exclude<keyof S, Optional<S>>]: TensorOf<S[K]> | TensorOf<S[K]>['data'];
-} & { readonly [K in Optional<S>]?: TensorOf<S[K]> | TensorOf<S[K]>['data'] };
+import { type Data, describe, dtypeOf, type Signature, sizeOf, type Tensor, zeros } from './tensor.ts';
 
 export type Attrs = Readonly<Record<string, number | boolean | string>>;
 /** The letters of the signatures with their values in one call, and the numeric attributes. */
@@ -332,38 +309,3 @@ function checkConstraints(op: AnyOp, dims: Dims, attrs: Attrs): void {
     throw new RangeError(`${op.name} ${label}: ${text}; got ${got}`);
   }
 }
-
-interface Axis {
-  readonly letter?: string;
-  readonly minus: number;
-  readonly size?: number;
-}
-interface Parsed {
-  readonly text: string;
-  readonly dtype: DType;
-  readonly axes: readonly Axis[];
-  readonly optional: boolean;
-}
-const parsed = new Map<string, Parsed>();
-
-/** `'f32[d, k-1]?'` → its dtype and axes. */
-export function parse(signature: string): Parsed {
-  const known = parsed.get(signature);
-  if (known) return known;
-  const [, text, dtype, axes, optional] = /^((f32|i8|i32)\[([^\]]*)\])(\?)?$/.exec(signature) ?? [];
-  if (!text) throw new TypeError(`signature '${signature}' is not of the form f32[l, n]`);
-  const result = {
-    text,
-    dtype: dtype as DType,
-    axes: axes.split(',').map(axis => {
-      const [, size, letter, minus] = /^\s*(?:(\d+)|([a-z]+)(?:-(\d+))?)\s*$/.exec(axis) ?? [];
-      return size ? { size: Number(size), minus: 0 } : { letter, minus: Number(minus ?? 0) };
-    }),
-    optional: optional === '?',
-  };
-  parsed.set(signature, result);
-  return result;
-}
-
-const extent = (axis: Axis, dims: Dims): number | undefined =>
-  axis.size ?? (dims[axis.letter!] === undefined ? undefined : dims[axis.letter!] - axis.minus);

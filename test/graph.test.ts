@@ -311,7 +311,7 @@ describe('the JSON of a plan', () => {
           refused++;
           expect(error).toBeInstanceOf(TypeError);
           expect((error as Error).message).toMatch(
-            /^plan.* expected .+; got .+|^plan.*: (no op|no|nothing defines|there is no state) ".*"/s,
+            /^plan.* expected .+; got .+|^plan.*: (no op|no field|no|nothing defines|there is no state) ".*"/s,
           );
           return;
         }

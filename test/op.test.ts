@@ -3,8 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { freshCall, invoke } from '../src/conformance/judge/judge.ts';
-import { type AnyOp, type Attrs, bind, parse } from '../src/op.ts';
+import { type AnyOp, type Attrs, bind } from '../src/op.ts';
 import { ops } from '../src/ops/index.ts';
+import { parse } from '../src/signature.ts';
 import { type Data, sizeOf, type Tensor, tensor } from '../src/tensor.ts';
 import { random, sameBits } from './toy.ts';
 

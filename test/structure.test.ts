@@ -62,18 +62,19 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   tensor: '',
   arithmetic: 'tensor',
   state: 'tensor arithmetic',
-  op: 'tensor state',
+  signature: 'tensor',
+  op: 'tensor signature state',
   ops: 'tensor arithmetic op',
-  graph: 'tensor state op',
+  graph: 'tensor signature state op',
   formats: 'tensor',
-  plan: 'tensor state op ops graph formats',
+  plan: 'tensor signature state op ops graph formats',
   executable: 'tensor graph',
   sequences: 'tensor state ops graph executable',
   run: 'tensor state op graph plan executable sequences',
   model: 'ops graph formats',
   quant: 'once tensor arithmetic state ops graph formats plan executable run model',
-  backends: 'once tensor arithmetic state op ops graph plan executable sequences run',
-  exec: 'tensor state op formats plan run backends',
+  backends: 'once tensor signature arithmetic state op ops graph plan executable sequences run',
+  exec: 'tensor signature state op formats plan run backends',
   session: 'tensor state graph formats executable',
   text: 'tensor arithmetic | formats session',
   hub: 'formats model',
@@ -82,7 +83,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   random: 'tensor graph formats model quant',
   eval: 'group-by tensor state ops graph formats plan executable model quant session text open',
   conformance:
-    'once group-by tensor arithmetic state op ops graph formats plan executable sequences run model quant backends session text open',
+    'once group-by tensor signature arithmetic state op ops graph formats plan executable sequences run model quant backends session text open',
   library:
     'tensor arithmetic op ops graph formats plan executable sequences run model quant backends session text open eval',
   web: 'tensor formats executable quant session text open library',
@@ -92,7 +93,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   assembly: 'backends',
   pages: 'arithmetic ops model quant backends open eval web',
   scripts: 'golden',
-  bench: '',
+  bench: 'scripts',
 };
 
 function wrongDirection(source: Source): string[] {

@@ -103,7 +103,9 @@ async function bench() {
       });
   }
   for (const peer of running.values()) await peer.call('close').catch(() => {});
-  const { layers, dModel, vocabSize } = model.config;
+  const { layers, dModel, vocabSize } = /** @type {import('../../dist/model/mamba.js').MambaConfig} */ (
+    model.config
+  );
   const { cpu, node, date } = machine();
   return {
     machine: `${cpu}, ${cpus().length} CPUs`,

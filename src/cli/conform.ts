@@ -1,6 +1,7 @@
 /** `quamba conform`: whether a backend computes Quamba, op by op and whole. */
 import { cpus } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { backendNames } from '../backends/node.ts';
 import { best } from '../backends/wasm/variants.ts';
 import { brokenBackends } from '../conformance/broken/index.ts';
 import type { Case, Profile } from '../conformance/case.ts';
@@ -51,7 +52,7 @@ export const conformCommand = () =>
     .description('Judges a backend: runs the conformance suite against it and reports case by case.')
     .option(
       '--backend <name>',
-      'wasm, reference, cuda, ./module.mjs, exec:COMMAND (docs/conformance-protocol.md), or broken:NAME',
+      `${backendNames.join(', ')}, ./module.mjs, exec:COMMAND (docs/conformance-protocol.md), or broken:NAME`,
       'wasm',
     )
     .addOption(

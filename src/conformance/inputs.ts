@@ -1,6 +1,7 @@
 /** Inputs of an op from a seed, for any sizes. Their values are like those in a model. */
-import { type AnyOp, type Attrs, type BoundCall, bind, parse } from '../op.ts';
+import { type AnyOp, type Attrs, type BoundCall, bind } from '../op.ts';
 import { packedColumns } from '../ops/nibbles.ts';
+import { parse } from '../signature.ts';
 import { type Tensor, zeros } from '../tensor.ts';
 import { random } from '../text/random.ts';
 import { type Form, keptAll } from './forms.ts';

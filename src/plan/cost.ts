@@ -1,6 +1,6 @@
 /** What a token costs a GPU: the bytes that it moves, and the kernels that are launched for it. */
 import { flatten, type Program, type Ref } from '../graph.ts';
-import { parse } from '../op.ts';
+import { parse } from '../signature.ts';
 import { statesBytes } from '../state.ts';
 import { sizeOf } from '../tensor.ts';
 import { foldConstants } from './fold.ts';

@@ -9,7 +9,7 @@
  *
  * Everything is symmetric: real = q · scale, no zero point.
  */
-import { isObject, number, object, oneOf, show, unexpected } from '../formats/json.ts';
+import { array, isObject, number, object, oneOf, show, unexpected } from '../formats/json.ts';
 import { type Architecture, outerRoles, outerSites } from '../model/architecture.ts';
 import {
   blockRoles,
@@ -163,21 +163,15 @@ export function withPercentile(recipe: Recipe, p: number | readonly number[]): R
   };
 }
 
+const FIELDS = ['weights', 'acts', 'at', 'weightsAt', 'residual', 'states', 'optional'];
+
 /**
  * Reads a recipe from JSON. An unknown field is an error.
  *
  * @throws TypeError naming the field, its value and what was expected.
  */
 export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
-  const recipe = object(json, where, [
-    'weights',
-    'acts',
-    'at',
-    'weightsAt',
-    'residual',
-    'states',
-    'optional',
-  ]);
+  const recipe = object(json, where, FIELDS);
   if (recipe.residual !== undefined) oneOf(recipe.residual, `${where}.residual`, ['hadamard']);
   if (recipe.weights !== undefined) parseWeights(recipe.weights, `${where}.weights`);
   if (recipe.acts !== undefined) parseSite(recipe.acts, `${where}.acts`, true);
@@ -191,12 +185,9 @@ export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
       `${where}.states.${state}.bits`,
       [16, 8],
     );
-  if (recipe.optional !== undefined) {
-    if (!Array.isArray(recipe.optional))
-      unexpected(`${where}.optional`, 'an array of words', recipe.optional);
-    const words = [...sites, ...roles, ...states];
-    for (const [i, word] of recipe.optional.entries()) oneOf(word, `${where}.optional[${i}]`, words);
-  }
+  const words: readonly unknown[] = [...sites, ...roles, ...states];
+  for (const [i, word] of array(recipe.optional ?? [], `${where}.optional`).entries())
+    oneOf(word, `${where}.optional[${i}]`, words);
   return recipe as Recipe;
 }
 

@@ -115,6 +115,19 @@ describe('the page', () => {
       expect(plain).toContain(`<td>${number(y.before.shape.kurtosis)}</td>`);
   });
 
+  it('has ± only where there is an error', () => {
+    const scores = {
+      one: { acc: 1, stderr: null },
+      many: { acc: 0.5, stderr: 0.02, acc_norm: 0.25, acc_norm_stderr: 0.01 },
+    };
+    const made = reportPage({ results: [{ recipe: 'a', tasks: scores }] });
+    expect(made.match(/<td>[^/]*(?:<small>[^/]*<\/small>)?<\/td>/g)).toEqual([
+      '<td>100.00</td>',
+      '<td>50.00 <small>± 2.00</small></td>',
+      '<td>25.00 <small>± 1.00</small></td>',
+    ]);
+  });
+
   it('holds the results as they were', () => expect(jsonOf(page)).toEqual(JSON.parse(JSON.stringify(whole))));
 
   it('leaves out what is not there', () => {

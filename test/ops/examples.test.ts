@@ -1,8 +1,9 @@
 /** The examples in the ops' comments give what they say. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { type AnyOp, parse } from '../../src/op.ts';
+import type { AnyOp } from '../../src/op.ts';
 import { ops } from '../../src/ops/index.ts';
+import { parse } from '../../src/signature.ts';
 import type { DataOf, Tensor } from '../../src/tensor.ts';
 
 type Nested = readonly (number | Nested)[];

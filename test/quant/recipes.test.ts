@@ -383,7 +383,7 @@ describe('parseRecipe', () => {
     [{ states: { kvCache: { bits: 16 } } }, 'recipe.states: no field "kvCache"; expected convState, ssmState'],
     [{ states: { ssmState: 16 } }, 'recipe.states.ssmState expected an object; got 16'],
     [{ weightsAt: { head: 8 } }, 'recipe.weightsAt.head expected an object; got 8'],
-    [{ optional: 'gate' }, 'recipe.optional expected an array of words; got "gate"'],
+    [{ optional: 'gate' }, 'recipe.optional expected an array; got "gate"'],
     [{ optional: ['gates'] }, 'recipe.optional[0] expected blockIn or convIn or gate or scanIn or dtLow or B or C or dt or scanOut or headIn or inProj or conv or xProj or dtProj or outProj or embedding or head or convState or ssmState; got "gates"'],
   ];
   it.each(wrong)('%j: %s', (json, message) => {

@@ -1,5 +1,6 @@
 /** What cuda/include/quamba.h says, in the words of this side. A test compares the two. */
-import { type AnyOp, parse } from '../../op.ts';
+import type { AnyOp } from '../../op.ts';
+import { parse } from '../../signature.ts';
 import type { DType } from '../../tensor.ts';
 
 export const ABI = 3;

@@ -160,9 +160,7 @@ export const fused: Readonly<Record<string, Rule>> = {
     ];
   },
 
-  'selective-scan-i8': body => scanI8(body, 'selective-scan', 'f32'),
-  'selective-scan-f16-i8': body => scanI8(body, 'selective-scan-f16', 'f16'),
-  'selective-scan-i8state-i8': body => scanI8(body, 'selective-scan-i8state', 'i8'),
+  'selective-scan-i8': scanI8,
 
   'fwht-quantize'(body) {
     const [fwht, quantize] = ['fwht', 'quantize'].map(name => the(name, body));
@@ -182,8 +180,8 @@ export const fused: Readonly<Record<string, Rule>> = {
 };
 
 /** dequantize and softplus before a scan. */
-function scanI8(body: Body, op: string, dtype: 'f32' | 'f16' | 'i8'): ReturnType<Rule> {
-  const scan = the(op, body)!;
+function scanI8(body: Body): ReturnType<Rule> {
+  const scan = the('selective-scan', body)!;
   const softplus = the('softplus', body);
   if (!softplus || softplus.out.y !== scan.in.dt) return undefined;
   const producers = new Map(body.nodes.map(node => [Object.values(node.out)[0], node]));
@@ -237,7 +235,7 @@ function scanI8(body: Body, op: string, dtype: 'f32' | 'f16' | 'i8'): ReturnType
         z: calls.z ? calls.z.value('q') : 0,
         zScale,
         zScaleStride,
-        ...scanOperands(call, dtype),
+        ...scanOperands(call),
         channels: channels ? body.callOf(channels).weight('c', vector) : 0,
       },
       { own: rows => 2 * n * 16 + 2 * rows * padded(n) * 4 + tables * rows * 1024 },

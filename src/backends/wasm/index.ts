@@ -1,16 +1,15 @@
 /**
  * WebAssembly with SIMD: the reference's bits at many times its speed. A plan becomes a table of instructions (program.ts) in
  * a memory of its own (machine.ts), and a loop inside WebAssembly runs it (assembly/execute.ts), on one thread or on many
- * (threads.ts).
+ * (threads.ts). The states of each sequence have a place in that memory.
  */
-
 import type { Executable } from '../../executable.ts';
 import { inferTypes, type Program } from '../../graph.ts';
 import { foldConstants } from '../../plan/fold.ts';
+import { type Places, sequences } from '../../sequences.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Backend, PrepareOptions } from '../backend.ts';
-import { tokenCheck } from '../tokens.ts';
-import { instructions } from './instructions.ts';
+import { hasKernel } from './instructions.ts';
 import { createMachine, type Machine } from './machine.ts';
 import { kernelOf } from './single.ts';
 import { noThreads } from './threads.ts';
@@ -19,7 +18,7 @@ import { type VariantName, variantOf } from './variants.ts';
 /** The backend with the best kernels that this engine computes right, or with those of one name. */
 export const wasmBackend = (name?: VariantName): Backend => ({
   name: 'wasm',
-  kernelOf: op => (Object.hasOwn(instructions, op.name) ? kernelOf(op, variantOf(name)) : undefined),
+  kernelOf: (op, kept) => (hasKernel(op, kept) ? kernelOf(op, variantOf(name)) : undefined),
   prepare: (program, options) => prepare(program, name, options),
 });
 
@@ -33,9 +32,8 @@ function prepare(
   const { graph, weights } = foldConstants(program);
   const { input, result, states, nodes } = graph;
   const types = inferTypes(graph);
-  const check = tokenCheck({ graph, weights });
-  const plan = { nodes, inputs: [input], results: [result], states: Object.keys(states), types, weights };
-  let machine: Machine | undefined = createMachine(plan, variantOf(name), {
+  const subgraph = { nodes, inputs: [input], results: [result], states, types, weights };
+  let machine: Machine | undefined = createMachine(subgraph, variantOf(name), {
     threads: noThreads() ? 1 : threads,
     timeout,
   });
@@ -44,15 +42,28 @@ function prepare(
     if (!machine) throw new Error('feed: this model was disposed of');
     return machine;
   };
+  const places: Places = {
+    take: () => running().take(),
+    release: place => machine?.release(place),
+    clear: place => running().clear(place),
+    copy: (from, to) => running().copy(from, to),
+    read: (place, position) => running().read(place, position),
+    write: (place, values, position) => running().write(place, values, position),
+    feed(turns, options) {
+      const machineTurns = turns.map(({ place, tokens }) => ({
+        place,
+        rows: tokens.length,
+        inputs: new Map([[input, { dtype: 'i32', shape: [tokens.length], data: tokens } as const]]),
+      }));
+      return running()
+        .run(machineTurns, options)
+        .map(results => results.get(result) as Tensor<'f32'>);
+    },
+  };
   return {
+    ...sequences(program, places),
     about,
     ready,
-    feed(tokens, state, options) {
-      check(tokens);
-      const inputs = new Map([[input, { dtype: 'i32', shape: [tokens.length], data: tokens } as const]]);
-      const { results, state: after } = running().run(inputs, tokens.length, state, options);
-      return { logits: results.get(result) as Tensor<'f32'>, state: after };
-    },
     readBandwidth: bytes => running().readBandwidth(bytes),
     multiplyRate: () => running().multiplyRate(),
     dispose() {

@@ -5,6 +5,8 @@
  *
  * `xScaleStride`: the bytes from the scale of one row of x to that of the next row. It is 4 where each row has its own scale,
  * and 0 where all rows share one.
+ *
+ * A state is that of the first place. The same state of another place lies as far behind it as the places are apart (sync.ts).
  */
 
 /** The size of an instruction. Its last 16 bytes are the counters by which threads share it, two i64. */
@@ -16,26 +18,28 @@ export const DONE = 120;
 /** A bit of the opcode: threads share the instruction by rows. Without it they share it by channels, outputs or cache lines. */
 export const BY_ROWS = 64;
 
+/** How a state is kept, by number. */
+export const STATE_F32 = 0;
+export const STATE_F16 = 1;
+export const STATE_I8 = 2;
+
 /** What every instruction begins with. */
 export class Format {
   opcode!: i32;
 }
 
-export class Embedding extends Format {
-  static readonly code: i32 = 1 | BY_ROWS;
+class Lookup extends Format {
   tokens!: usize;
   w!: usize;
   y!: usize;
   m!: i32;
 }
-
-export class EmbeddingI8 extends Format {
+export class Embedding extends Lookup {
+  static readonly code: i32 = 1 | BY_ROWS;
+}
+export class EmbeddingI8 extends Lookup {
   static readonly code: i32 = 2 | BY_ROWS;
-  tokens!: usize;
-  w!: usize;
   scale!: usize;
-  y!: usize;
-  m!: i32;
 }
 
 export class Add extends Format {
@@ -119,7 +123,7 @@ export class PackI8 extends Format {
  * tensor of its own. A segment is three words behind the operands: the end of its columns, its scale, q. All ends but the last
  * are multiples of 4.
  */
-export class Product extends Format {
+class Product extends Format {
   x!: usize;
   packed!: usize;
   xScale!: usize;
@@ -140,42 +144,36 @@ export class LinearI4 extends Product {
   static readonly code: i32 = 13;
 }
 
-/** `b` may be absent. `activated`: 1 where silu follows. */
-export class CausalConv1d extends Format {
-  static readonly code: i32 = 14;
-  x!: usize;
+/** `b` may be absent. `past`: the state. `activated`: 1 where silu follows. */
+class Convolution extends Format {
   w!: usize;
   b!: usize;
   past!: usize;
-  y!: usize;
   d!: i32;
   k!: i32;
   activated!: i32;
 }
-
+export class CausalConv1d extends Convolution {
+  static readonly code: i32 = 14;
+  x!: usize;
+  y!: usize;
+}
 /**
  * The same between dequantize and quantize. Each channel of the result is divided by its own of `channels`, which may be
  * absent. q has one scale; where `scale` is absent, q is f32 and not quantized yet.
  */
-export class CausalConv1dI8 extends Format {
+export class CausalConv1dI8 extends Convolution {
   static readonly code: i32 = 15;
   x!: usize;
   xScale!: usize;
   xScaleStride!: i32;
-  w!: usize;
-  b!: usize;
-  past!: usize;
   scale!: usize;
   q!: usize;
-  d!: i32;
-  k!: i32;
-  activated!: i32;
   channels!: usize;
 }
 
-/** `D` and `z` may be absent. The state h is kept in `hType`, one of the numbers below; `hScale` is absent but for i8. */
-export class SelectiveScan extends Format {
-  static readonly code: i32 = 16;
+/** `D` and `z` may be absent. The state h is kept as `hType` says, STATE_F32 …; only i8 has `hScale`. */
+class Scan extends Format {
   u!: usize;
   dt!: usize;
   A!: usize;
@@ -190,45 +188,32 @@ export class SelectiveScan extends Format {
   d!: i32;
   n!: i32;
 }
-
+export class SelectiveScan extends Scan {
+  static readonly code: i32 = 16;
+}
 /**
  * The same behind dequantize and softplus: u, dt, B, C and z are i8. Where all rows share the scale of dt, `dtScale` is the
  * table of softplus(scale · q) for all 256 values of q; likewise `zScale` and silu. Each channel of u is multiplied by its
  * own of `channels`, which may be absent.
  */
-export class SelectiveScanI8 extends Format {
+export class SelectiveScanI8 extends Scan {
   static readonly code: i32 = 17;
-  u!: usize;
   uScale!: usize;
   uScaleStride!: i32;
-  dt!: usize;
   dtScale!: usize;
   dtScaleStride!: i32;
-  A!: usize;
-  B!: usize;
   BScale!: usize;
   BScaleStride!: i32;
-  C!: usize;
   CScale!: usize;
   CScaleStride!: i32;
-  D!: usize;
-  z!: usize;
   zScale!: usize;
   zScaleStride!: i32;
-  h!: usize;
-  hType!: i32;
-  hScale!: usize;
-  y!: usize;
-  d!: i32;
-  n!: i32;
   channels!: usize;
 }
 
 /** n = outer · K · run. `signs`: i32[K, K], the sign bits of M_K or of its transpose. */
-export class Fwht extends Format {
-  static readonly code: i32 = 18 | BY_ROWS;
+class Rotation extends Format {
   x!: usize;
-  y!: usize;
   n!: i32;
   outer!: i32;
   K!: i32;
@@ -236,20 +221,16 @@ export class Fwht extends Format {
   signs!: usize;
   norm!: f32;
 }
-
+export class Fwht extends Rotation {
+  static readonly code: i32 = 18 | BY_ROWS;
+  y!: usize;
+}
 /** The same before quantize. Where `scaleStride` is not 0, the scales are measured. */
-export class FwhtQuantize extends Format {
+export class FwhtQuantize extends Rotation {
   static readonly code: i32 = 19 | BY_ROWS;
-  x!: usize;
   scale!: usize;
   scaleStride!: i32;
   q!: usize;
-  n!: i32;
-  outer!: i32;
-  K!: i32;
-  run!: i32;
-  signs!: usize;
-  norm!: f32;
 }
 
 export class ScaleChannels extends Format {
@@ -330,8 +311,3 @@ export class Multiply extends Format {
   static readonly code: i32 = 28;
   rounds!: i32;
 }
-
-/** How a state is kept, by number. */
-export const STATE_F32 = 0;
-export const STATE_F16 = 1;
-export const STATE_I8 = 2;

@@ -1,7 +1,7 @@
 /** Each op as instructions. The operands of an instruction are those of its format, by name. */
-import type { Attrs, Dims } from '../../op.ts';
+import type { AnyOp, Attrs, Dims, KeptStates } from '../../op.ts';
 import { factor } from '../../ops/hadamard.ts';
-import type { Data } from '../../tensor.ts';
+import { parse } from '../../signature.ts';
 import * as format from './instruction-formats.ts';
 import { padded } from './memory.ts';
 import { type Address, float, type Instruction, instruction, type Operand, scratch } from './operands.ts';
@@ -17,7 +17,6 @@ import {
   vector,
   wideI4,
 } from './pack.ts';
-import { type StateLayout, stateLayout } from './state-layout.ts';
 import type { TileFormat } from './variants.ts';
 
 /** What an instruction may ask of its node. An input that is absent is 0. */
@@ -33,10 +32,17 @@ export interface Call {
   table(packing: Packing): Address;
   /** A scale that all rows share or that each row has its own of, and its scaleStride. */
   scale(key: string): readonly [Address, number];
-  state(layout: StateLayout): Address;
-  /** What a constant input holds. */
-  constant(key: string): () => Data;
+  /** A state, which the kernel takes to be of this shape; the number of its dtype, and its scale, or 0. */
+  state(key: string, shape: readonly number[]): readonly [h: Address, hType: number, hScale: Address];
 }
+
+/** Whether there are instructions for an op whose states are kept so. */
+export const hasKernel = (op: AnyOp, kept: KeptStates = {}): boolean =>
+  Object.hasOwn(instructions, op.name) &&
+  Object.values(op.states as Readonly<Record<string, string>>).every(
+    signature => parse(signature).axes[0].letter !== 't',
+  ) &&
+  (op.name === 'selective-scan' || Object.values(kept).every(state => (state?.dtype ?? 'f32') === 'f32'));
 
 const wide = (n: number) => Math.ceil(n / 16) * 16;
 const fours = (rows: number) => Math.ceil(rows / 4);
@@ -92,9 +98,7 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
   softplus: elementwise(format.Softplus),
   silu: elementwise(format.Silu),
   'neg-exp': elementwise(format.NegExp),
-  'selective-scan': call => [selectiveScan(call, 'f32')],
-  'selective-scan-f16': call => [selectiveScan(call, 'f16')],
-  'selective-scan-i8state': call => [selectiveScan(call, 'i8')],
+  'selective-scan': call => [selectiveScan(call)],
   fwht: call => [
     instruction(format.Fwht, { x: call.value('x'), y: call.value('y'), ...hadamardOperands(call) }, {
       own: () => hadamardColumns(call.dims.n),
@@ -126,7 +130,7 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
 export const convOperands = ({ weight, state, dims: { d, k }, attrs }: Call) => ({
   w: weight('w', taps),
   b: weight('b', vector),
-  past: state(stateLayout('f32', [d, k - 1])),
+  past: state('past', [d, k - 1])[0],
   d,
   k,
   activated: attrs.activation === 'silu' ? 1 : 0,
@@ -138,28 +142,19 @@ export const convWindow =
     (rows + k) * 256;
 
 /** What the scans of both kinds share: the constants, and how the state is kept. */
-export function scanOperands(
-  { weight, state, value, constant, dims: { d, n } }: Call,
-  dtype: 'f32' | 'f16' | 'i8',
-) {
-  const layout = stateLayout(dtype, [d, n], dtype === 'i8' ? constant('scale') : undefined);
-  return {
-    A: weight('A', decays),
-    D: weight('D', vector),
-    h: state(layout),
-    hType: layout.type,
-    hScale: weight('scale', vector),
-    y: value('y'),
-    d,
-    n,
-  };
+export function scanOperands({ weight, state, value, dims: { d, n } }: Call) {
+  const [h, hType, hScale] = state('h', [d, n]);
+  return { A: weight('A', decays), D: weight('D', vector), h, hType, hScale, y: value('y'), d, n };
 }
 
-function selectiveScan(call: Call, dtype: 'f32' | 'f16' | 'i8'): Instruction {
+function selectiveScan(call: Call): Instruction {
   const { value, dims } = call;
   const rows = { u: value('u'), dt: value('dt'), B: value('B'), C: value('C'), z: value('z') };
-  const own = () => 2 * dims.n * 16;
-  return instruction(format.SelectiveScan, { ...rows, ...scanOperands(call, dtype) }, { own });
+  return instruction(
+    format.SelectiveScan,
+    { ...rows, ...scanOperands(call) },
+    { own: () => 2 * dims.n * 16 },
+  );
 }
 
 /** An int8 product into y, or without y into the segments of its columns: end, scale and q of each. */

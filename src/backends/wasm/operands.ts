@@ -12,15 +12,13 @@ export type Address =
   | { readonly kind: 'state'; readonly ref: Ref; readonly layout: StateLayout }
   | { readonly kind: 'scratch'; readonly bytes: (rows: number) => number };
 
-declare global {
-  // What the types of instruction-formats.ts mean to TypeScript. To AssemblyScript they are words of 32 bits.
-  type usize = Address;
-  type i32 = number;
-  type f32 = { readonly kind: 'f32'; readonly value: number };
+export interface Float {
+  readonly kind: 'f32';
+  readonly value: number;
 }
-export type Operand = usize | i32 | f32;
+export type Operand = Address | number | Float;
 
-export const float = (value: number): f32 => ({ kind: 'f32', value });
+export const float = (value: number): Float => ({ kind: 'f32', value });
 export const scratch = (bytes: (rows: number) => number): Address => ({ kind: 'scratch', bytes });
 
 export interface Instruction {

@@ -1,28 +1,31 @@
 /**
  * A subgraph as a table of instructions, and the place of everything that they read and write:
  *
- *   BASE │ weights │ states │ table │ values, by lifetime │ scratch │ own scratch of each thread │
- *        ╰─── do not depend on how many rows ───╯╰──────────── laid out anew for `rows` ─────────╯
+ *   BASE │ weights │ first place │ table │ values, by lifetime │ scratch │ own scratch of each thread │ further places …
+ *        ╰───── do not depend on how many rows ────╯╰──────── laid out anew for more rows ─────────────╯
+ *
+ * A place is the states of one sequence. Instructions name the states of the first place.
  */
 import { type Node, type OpNode, type Ref, reads, type ValueType, type Weights } from '../../graph.ts';
 import { once } from '../../once.ts';
-import { bind } from '../../op.ts';
-import { type DType, sizeOf, type Tensor } from '../../tensor.ts';
+import { bind, formOf } from '../../op.ts';
+import { grows, type StateType } from '../../state.ts';
+import { type DType, describe, sizeOf, type Tensor } from '../../tensor.ts';
 import { fused } from './fused.ts';
 import { INSTRUCTION_BYTES } from './instruction-formats.ts';
-import { type Call, instructions } from './instructions.ts';
+import { type Call, hasKernel, instructions } from './instructions.ts';
 import { aligned, arrange, type Lifetime, rowBytes } from './memory.ts';
 import type { Instruction, Operand } from './operands.ts';
 import { type Packing, vector } from './pack.ts';
-import type { StateLayout } from './state-layout.ts';
+import { type StateLayout, stateLayout } from './state-layout.ts';
 import { BASE, type TileFormat } from './variants.ts';
 
-/** What is to be run, and the types of all names. */
+/** What is to be run, and the types of all values and constants. */
 export interface Subgraph {
   readonly nodes: readonly Node[];
   readonly inputs: readonly Ref[];
   readonly results: readonly Ref[];
-  readonly states: readonly Ref[];
+  readonly states: ReadonlyMap<Ref, StateType>;
   readonly types: ReadonlyMap<Ref, ValueType>;
   readonly weights: Weights;
 }
@@ -40,12 +43,14 @@ export interface PlacedWeight {
   readonly read?: () => Tensor;
 }
 export interface PlacedState {
-  readonly at: number;
+  /** Bytes from the begin of a place. */
+  readonly offset: number;
   readonly layout: StateLayout;
 }
-/** The table for a number of rows, and where the values are. */
+/** The table for a number of rows, and where the values are, from the address `begin` on. */
 export interface Layout {
   readonly rows: number;
+  readonly begin: number;
   readonly table: Int32Array;
   /** The first thread's own scratch, and the bytes from one thread's to the next's. */
   readonly own: number;
@@ -58,13 +63,17 @@ export interface Assembled {
   readonly stops: readonly Stop[];
   readonly weights: readonly PlacedWeight[];
   readonly states: ReadonlyMap<Ref, PlacedState>;
+  /** The address of the first place, and the bytes of every place. */
+  readonly firstPlace: number;
+  readonly placeBytes: number;
   /** The address of the table. Behind its last instruction there is room for one more. */
   readonly at: number;
-  /** What comes after the last state needs no more than the last row of these values for the last row of the results. */
+  /** What comes after the last state: from which instruction on, and the values of before that it reads. */
   readonly tail: { readonly begin: number; readonly values: readonly Ref[] };
   /** Of the weights that one token reads: all but tables, of which it reads a row. */
   readonly bytesPerToken: number;
-  layout(rows: number): Layout;
+  /** With the values at `begin`, by default behind the table. */
+  layout(rows: number, begin?: number): Layout;
 }
 
 /** @throws Error for an op that has no kernel; what `bind` throws for one whose inputs do not fit. */
@@ -78,9 +87,18 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
   for (const node of plan.nodes)
     for (const ref of reads(node)) readers.set(ref, (readers.get(ref) ?? new Set()).add(node));
 
+  for (const [ref, type] of plan.states)
+    if (grows(type))
+      throw new Error(`backend wasm: state ${ref} grows with the text; this backend has no room for that`);
+  const checkKernel = ({ op, states }: OpNode): void => {
+    const kept = Object.entries(states).map(
+      ([key, ref]) => [key, { dtype: plan.states.get(ref)!.dtype }] as const,
+    );
+    const dtypes = Object.fromEntries(kept);
+    if (!hasKernel(op, dtypes)) throw new Error(`backend wasm: no kernel for ${formOf(op, dtypes)}`);
+  };
   const unfused = (node: OpNode): readonly Instruction[] => {
-    if (!Object.hasOwn(instructions, node.op.name))
-      throw new Error(`backend wasm: no kernel for ${node.op.name}`);
+    checkKernel(node);
     return instructions[node.op.name](callOf(node));
   };
   for (const node of plan.nodes)
@@ -89,6 +107,7 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
       stops.push({ site: node.site, ref: node.out, after: list.length });
     } else if (node.kind === 'op') list.push(...unfused(node));
     else {
+      node.body.forEach(checkKernel);
       const isOutput = (ref: Ref) => plan.results.includes(ref) || readers.has(ref);
       list.push(
         ...(fused[node.name]?.({ nodes: node.body, callOf, isOutput }) ?? node.body.flatMap(unfused)),
@@ -99,6 +118,7 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
   const states = new Map<Ref, PlacedState>();
   let top = BASE;
   let bytesPerToken = 0;
+  let placeBytes = 0;
   const take = (bytes: number): number => {
     const at = top;
     top += aligned(bytes);
@@ -109,8 +129,8 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
     for (const operand of operands) {
       if (typeof operand === 'number') continue;
       if (operand.kind === 'state' && !states.has(operand.ref)) {
-        const { ref, layout } = operand;
-        states.set(ref, { at: take(layout.bytes), layout });
+        states.set(operand.ref, { offset: placeBytes, layout: operand.layout });
+        placeBytes += aligned(operand.layout.bytes);
       }
       if (operand.kind !== 'weight') continue;
       const key = keyOf(operand);
@@ -123,29 +143,33 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
       streamed.add(key);
       bytesPerToken += packing.bytes;
     }
+  const firstPlace = take(placeBytes);
   const at = take((list.length + 1) * INSTRUCTION_BYTES);
   const lifetimes = lifetimesOf(plan, list, stops, root);
   const hasState = ({ operands }: Instruction) =>
     operands.some(operand => typeof operand === 'object' && operand.kind === 'state');
-  const begin = list.findLastIndex(hasState) + 1;
-  const values = [...lifetimes].flatMap(([ref, { from, to }]) => (from < begin && to >= begin ? ref : []));
-  const tail = { begin, values };
+  const tailBegin = list.findLastIndex(hasState) + 1;
+  const crosses = ({ from, to }: { from: number; to: number }) => from < tailBegin && to >= tailBegin;
+  const tail = {
+    begin: tailBegin,
+    values: [...lifetimes].flatMap(([ref, lifetime]) => (crosses(lifetime) ? ref : [])),
+  };
 
-  const layout = (rows: number): Layout => {
+  const layout = (rows: number, begin = top): Layout => {
     const refs = [...lifetimes.keys()];
     const spans = refs.map((ref): Lifetime => {
       const { from, to } = lifetimes.get(ref)!;
       return { bytes: rows * rowBytes(plan.types.get(ref)!), from, to };
     });
     const { offsets, bytes } = arrange(spans);
-    const addresses = new Map(refs.map((ref, i) => [ref, top + offsets[i]]));
-    const scratch = top + bytes;
+    const addresses = new Map(refs.map((ref, i) => [ref, begin + offsets[i]]));
+    const scratch = begin + bytes;
     const resolve = (operand: Operand): number => {
       if (typeof operand === 'number') return operand;
       if (operand.kind === 'f32') return bits(operand.value);
       if (operand.kind === 'value') return addresses.get(operand.ref)!;
       if (operand.kind === 'weight') return weights.get(keyOf(operand))!.at;
-      return operand.kind === 'state' ? states.get(operand.ref)!.at : scratch;
+      return operand.kind === 'state' ? firstPlace + states.get(operand.ref)!.offset : scratch;
     };
     const words = INSTRUCTION_BYTES / 4;
     const table = new Int32Array(list.length * words);
@@ -160,6 +184,7 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
     const ownBytes = most([OWN_LEAST, ...list.map(instruction => instruction.own?.(rows) ?? 0)]);
     return {
       rows,
+      begin,
       table,
       own,
       ownBytes,
@@ -172,6 +197,8 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
     stops,
     weights: [...weights.values()],
     states,
+    firstPlace,
+    placeBytes,
     at,
     tail,
     bytesPerToken,
@@ -190,7 +217,7 @@ const keyOf = ({ ref, packing }: { readonly ref: Ref; readonly packing: Packing 
 /** What the instructions of a node may ask of it. */
 function callOn(
   node: OpNode,
-  { types, weights }: Subgraph,
+  { types, weights, states }: Subgraph,
   tiles: TileFormat,
   root: (ref: Ref) => Ref,
 ): Call {
@@ -225,8 +252,24 @@ function callOn(
       const isOwn = isValue(node.in[key]);
       return [isOwn ? value(key) : weight(key, vector), isOwn ? 4 : 0];
     },
-    state: layout => ({ kind: 'state', ref: node.in.state, layout }),
-    constant: key => once(() => weights.read(node.in[key]).data),
+    state(key, shape) {
+      const ref = node.states[key];
+      const type = states.get(ref)!;
+      if (`${type.shape}` !== `${shape}`)
+        throw new Error(
+          `backend wasm: state ${ref} expected ${describe({ dtype: 'f32', shape })}; got [${type.shape.join(', ')}]`,
+        );
+      const { scale } = type;
+      const steps = scale === undefined ? undefined : once(() => weights.read(scale).data);
+      const layout = stateLayout(type, steps);
+      return [
+        { kind: 'state', ref, layout },
+        layout.type,
+        scale === undefined
+          ? 0
+          : { kind: 'weight', ref: scale, packing: vector(types.get(scale)!.shape as readonly number[]) },
+      ];
+    },
   };
 }
 

@@ -1,15 +1,15 @@
 /** An op alone: a plan of one node. What has one row for each token is an input, the rest are constants. */
-
-import type { State } from '../../executable.ts';
 import { opNode, type Ref, type ValueType, weightsOf } from '../../graph.ts';
-import { type AnyOp, parse } from '../../op.ts';
+import type { AnyOp } from '../../op.ts';
 import { checkTokens } from '../../ops/embedding.ts';
 import type { AnyKernel } from '../../run.ts';
-import { type Tensor, zeros } from '../../tensor.ts';
+import { parse } from '../../signature.ts';
+import type { StateType, StateView } from '../../state.ts';
+import { type Tensor, tensor } from '../../tensor.ts';
 import { createMachine } from './machine.ts';
 import { BASE, instantiate, type Kernels, type Variant } from './variants.ts';
 
-type Named = Readonly<Record<string, Tensor>>;
+type Named<T> = Readonly<Record<string, T>>;
 
 /** All single ops of a variant share one instance; nothing of a call stays in it. */
 const shared = new Map<Variant, Kernels>();
@@ -20,51 +20,55 @@ function instanceOf(variant: Variant): Kernels {
   return kernels;
 }
 
-const STATE = 'after.state';
-
 /** Packs, copies in, runs and copies out at every call: for the laws and for ops on their own, not for speed. */
 export function kernelOf(op: AnyOp, variant: Variant): AnyKernel {
-  return (given, attrs, made, dims) => {
-    const inputs = Object.entries(given as Named).filter(([, tensor]) => tensor !== undefined);
-    const outputs = made as Named;
+  return (given, attrs, made, dims, carried: Named<StateView> = {}) => {
+    const inputs = Object.entries(given as Named<Tensor>).filter(([, value]) => value !== undefined);
+    const outputs = made as Named<Tensor>;
     const ofEachRow = (key: string, rows: number): boolean => {
       const [first] = parse(op.inputs[key]).axes;
       return first.letter === 'l' || (first.letter === 's' && dims.s === rows && rows > 1);
     };
     const types = new Map<Ref, ValueType>();
     const typed = (ref: Ref, { dtype, shape }: Tensor) =>
-      types.set(ref, ref === STATE ? { dtype, shape } : { dtype, shape: ['l', ...shape.slice(1)] });
+      types.set(ref, { dtype, shape: ['l', ...shape.slice(1)] });
 
-    const values = new Map(inputs.filter(([key]) => key !== 'state' && ofEachRow(key, dims.l)));
-    const constants = new Map(inputs.filter(([key]) => key !== 'state' && !values.has(key)));
-    for (const [key, tensor] of values) {
-      typed(key, tensor);
-      if (key === 'tokens') checkTokens(op.name, tensor.data as Int32Array, dims.v);
+    const values = new Map(inputs.filter(([key]) => ofEachRow(key, dims.l)));
+    const constants = new Map(inputs.filter(([key]) => !values.has(key)));
+    for (const [key, value] of values) {
+      typed(key, value);
+      if (key === 'tokens') checkTokens(op.name, value.data as Int32Array, dims.v);
     }
+    for (const [key, value] of Object.entries(outputs)) typed(`after.${key}`, value);
+
+    const states = new Map<Ref, StateType>();
+    const before = new Map<Ref, Tensor<'f32'>>();
+    for (const [key, { dtype, scale, shape, data }] of Object.entries(carried)) {
+      states.set(key, { dtype, shape, ...(scale && { scale: `${key}.scale` }) });
+      if (scale) constants.set(`${key}.scale`, tensor(scale, [scale.length]));
+      before.set(key, { dtype: 'f32', shape, data });
+    }
+
     for (const [key, { dtype, shape }] of constants) types.set(key, { dtype, shape });
-    for (const [key, tensor] of Object.entries(outputs)) typed(`after.${key}`, tensor);
 
-    const refs = Object.fromEntries([...values.keys(), ...constants.keys()].map(key => [key, key]));
-    const states: Record<Ref, Tensor<'f32'>> = {};
-    if (outputs.state) {
-      refs.state = STATE;
-      states[STATE] = ((given as Named).state ?? zeros('f32', outputs.state.shape)) as Tensor<'f32'>;
-    }
+    const refs = Object.fromEntries([...inputs.map(([key]) => key), ...states.keys()].map(key => [key, key]));
     const out = Object.fromEntries(Object.keys(outputs).map(key => [key, `after.${key}`]));
     const machine = createMachine(
       {
         nodes: [{ ...opNode(op, refs, '', attrs), out }],
         inputs: [...values.keys()],
-        results: Object.values(out).filter(ref => ref !== STATE),
-        states: Object.keys(states),
+        results: Object.values(out),
+        states,
         types,
         weights: weightsOf(constants),
       },
       variant,
       { kernels: instanceOf(variant) },
     );
-    const { results, state } = machine.run(values, dims.l, states as State);
-    for (const [key, tensor] of Object.entries(outputs))
-      tensor.data.set((key === 'state' ? state[STATE] : results.get(out[key])!).data);
+    const place = machine.take();
+    machine.write(place, before, 0);
+    const [results] = machine.run([{ place, rows: dims.l, inputs: values }]);
+    for (const [key, value] of Object.entries(outputs)) value.data.set(results.get(out[key])!.data);
+    for (const [key, value] of machine.read(place, 0)) carried[key].put(0, value.data);
   };
 }

@@ -1,6 +1,6 @@
 /**
- * Where threads meet: words at the beginning of what the kernels leave free of linear memory, written by threads.ts and by
- * assembly/, which imports this file. What different threads write lies on different cache lines.
+ * What JavaScript and the kernels tell each other beside the instructions: words at the beginning of what the kernels leave free of linear memory, written by threads.ts,
+ * machine.ts and assembly/, which imports this file. What different threads write lies on different cache lines.
  */
 export const SYNC = 65536;
 export const SYNC_BYTES = 1024;
@@ -36,3 +36,14 @@ export const FAILED_INDEX = SYNC + 644;
 
 /** What `run` returns when a thread did not come back. */
 export const LOST = 1;
+
+/**
+ * The turns of a pass: how many there are, then for each of them where its sequence is, and which rows are its own. Only the
+ * kernels that carry a state read them: to all others the rows of different sequences are alike.
+ */
+export const TURNS = SYNC + SYNC_BYTES;
+/** Of a turn: the bytes from the first place to that of its sequence, its first row, and the end of its rows; i32. */
+export const TURN_BYTES = 12;
+/** Rows of one pass: enough that a tile of weights serves many, few enough that they stay in the cache. */
+export const PASS_ROWS = 128;
+export const TURNS_BYTES = 2048;

@@ -4,10 +4,10 @@
  */
 import { KERNELS } from '#kernels';
 import { once } from '../../once.ts';
-import { SYNC, SYNC_BYTES } from './sync.ts';
+import { SYNC, TURNS, TURNS_BYTES } from './sync.ts';
 
-/** The first byte that the kernels leave free for plans. Below lie their constants, and where threads meet. */
-export const BASE = SYNC + SYNC_BYTES;
+/** The first byte that is free for plans. Below lie the kernels' constants, and the words of sync.ts. */
+export const BASE = TURNS + TURNS_BYTES;
 
 export type VariantName = 'simd' | 'relaxed-simd';
 
@@ -73,7 +73,12 @@ function instanceOf(name: VariantName, memory: WebAssembly.Memory, threads: bool
 /** Makes the memory at least `bytes` large. Every view of it made before is void. */
 export function grow({ memory }: Kernels, bytes: number): void {
   const missing = pages(bytes) - memory.buffer.byteLength / PAGE;
-  if (missing > 0) memory.grow(missing);
+  if (missing <= 0) return;
+  try {
+    memory.grow(missing);
+  } catch {
+    throw new RangeError(`wasm: needs ${bytes} bytes; this machine does not give them`);
+  }
 }
 
 function pages(bytes: number): number {

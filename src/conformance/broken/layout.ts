@@ -13,7 +13,7 @@ import { f } from '../../ops/numerics.ts';
 import { scaleChannels } from '../../ops/scale-channels.ts';
 import { slice } from '../../ops/slice.ts';
 import type { Tensor } from '../../tensor.ts';
-import { type Broken, inKernel, tolerated } from './row.ts';
+import { type Broken, inKernel, mapped, misreading, tolerated } from './row.ts';
 
 /** What a kernel reads that takes a matrix to lie in memory column by column. */
 function transposed<T extends Tensor>(matrix: T): T {
@@ -32,6 +32,10 @@ const reversed = <T extends Tensor>(matrix: T): T => {
   return { ...matrix, data };
 };
 
+/** The scales with that of the first of `g` groups in place of each. */
+const ofFirstGroup = (scales: Tensor<'f32'>, g: number): Tensor<'f32'> =>
+  mapped(scales, (_, at) => scales.data[at - (at % g)]);
+
 /** Moves the elements of each row of n = K · run from place i · run + c to c · K + i. */
 function interleaved<T extends Tensor<'f32'>>(x: T, n: number, run: number): T {
   const data = x.data.slice();
@@ -42,11 +46,11 @@ function interleaved<T extends Tensor<'f32'>>(x: T, n: number, run: number): T {
 }
 
 export const layoutBugs: readonly Broken[] = [
-  inKernel(
+  misreading(
     'conv-flipped',
     'The taps run backwards: a convolution where a correlation is meant.',
     causalConv1d,
-    (inputs, ...rest) => causalConv1d.reference({ ...inputs, w: reversed(inputs.w) }, ...rest),
+    ({ w }) => ({ w: reversed(w) }),
   ),
   inKernel(
     'conv-bias-after-silu',
@@ -62,46 +66,33 @@ export const layoutBugs: readonly Broken[] = [
   inKernel('conv-always-silu', "The activation 'none' is ignored.", causalConv1d, (inputs, _, ...rest) =>
     causalConv1d.reference(inputs, { activation: 'silu' }, ...rest),
   ),
-  inKernel('linear-transposed', 'The weight is read as [i, o].', linear, (inputs, ...rest) =>
-    linear.reference({ ...inputs, w: transposed(inputs.w) }, ...rest),
-  ),
-  inKernel('linear-i8-transposed', 'The weight is read as [i, o].', linearI8, (inputs, ...rest) =>
-    linearI8.reference({ ...inputs, w: transposed(inputs.w) }, ...rest),
-  ),
-  inKernel(
+  misreading('linear-transposed', 'The weight is read as [i, o].', linear, ({ w }) => ({ w: transposed(w) })),
+  misreading('linear-i8-transposed', 'The weight is read as [i, o].', linearI8, ({ w }) => ({
+    w: transposed(w),
+  })),
+  misreading(
     'linear-i8-group-scales-transposed',
     'The scales of the groups are read as [g, o].',
     linearI8,
-    (inputs, ...rest) => linearI8.reference({ ...inputs, wscale: transposed(inputs.wscale) }, ...rest),
+    ({ wscale }) => ({ wscale: transposed(wscale) }),
   ),
-  inKernel(
+  misreading(
     'linear-i8-one-group',
     'The scale of the first group serves all.',
     linearI8,
-    (inputs, attrs, outputs, dims) => {
-      const { wscale } = inputs;
-      const data = wscale.data.map((_, i) => wscale.data[i - (i % dims.g)]);
-      linearI8.reference({ ...inputs, wscale: { ...wscale, data } }, attrs, outputs, dims);
-    },
+    ({ wscale }, { g }) => ({ wscale: ofFirstGroup(wscale, g) }),
   ),
-  inKernel(
+  misreading(
     'linear-i4-halves-swapped',
     'The even column is taken from the upper half of a byte.',
     linearI4,
-    (inputs, attrs, outputs, dims) => {
-      const data = inputs.w.data.map(byte => ((byte >> 4) & 15) | (byte << 4));
-      linearI4.reference({ ...inputs, w: { ...inputs.w, data } }, attrs, outputs, dims);
-    },
+    ({ w }) => ({ w: mapped(w, byte => ((byte >> 4) & 15) | (byte << 4)) }),
   ),
-  inKernel(
+  misreading(
     'linear-i4-one-group',
     'The scale of the first group serves all.',
     linearI4,
-    (inputs, attrs, outputs, dims) => {
-      const { wscale } = inputs;
-      const data = wscale.data.map((_, at) => wscale.data[at - (at % dims.g)]);
-      linearI4.reference({ ...inputs, wscale: { ...wscale, data } }, attrs, outputs, dims);
-    },
+    ({ wscale }, { g }) => ({ wscale: ofFirstGroup(wscale, g) }),
   ),
   inKernel(
     'linear-i8-bias-before-scale',
@@ -132,29 +123,14 @@ export const layoutBugs: readonly Broken[] = [
       for (const i of y.data.keys()) y.data[i] = x.data[start + i];
     },
   ),
-  inKernel(
-    'embedding-next-row',
-    'Rows are counted from 1.',
-    embedding,
-    ({ tokens, w }, attrs, outputs, dims) =>
-      embedding.reference(
-        { tokens: { ...tokens, data: tokens.data.map(token => Math.max(token - 1, 0)) }, w },
-        attrs,
-        outputs,
-        dims,
-      ),
-  ),
-  inKernel(
+  misreading('embedding-next-row', 'Rows are counted from 1.', embedding, ({ tokens }) => ({
+    tokens: mapped(tokens, token => Math.max(token - 1, 0)),
+  })),
+  misreading(
     'embedding-i8-first-scale',
     'Every row has the scale of the first.',
     embeddingI8,
-    (inputs, ...rest) => {
-      const { scale } = inputs;
-      embeddingI8.reference(
-        { ...inputs, scale: { ...scale, data: scale.data.map(() => scale.data[0]) } },
-        ...rest,
-      );
-    },
+    ({ scale }) => ({ scale: mapped(scale, () => scale.data[0]) }),
   ),
   inKernel(
     'dequantize-unsigned',
@@ -165,15 +141,11 @@ export const layoutBugs: readonly Broken[] = [
         x.data[i] = f(scale.data[s === 1 ? 0 : Math.floor(i / n)] * (code & 255));
     },
   ),
-  inKernel(
+  misreading(
     'dequantize-i4-one-group',
     'The scale of the first group serves the whole row.',
     dequantizeI4,
-    (inputs, attrs, outputs, dims) => {
-      const { scale } = inputs;
-      const data = scale.data.map((_, at) => scale.data[at - (at % dims.g)]);
-      dequantizeI4.reference({ ...inputs, scale: { ...scale, data } }, attrs, outputs, dims);
-    },
+    ({ scale }, { g }) => ({ scale: ofFirstGroup(scale, g) }),
   ),
   inKernel(
     'scale-channels-never-divides',

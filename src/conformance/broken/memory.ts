@@ -10,7 +10,7 @@ import { rmsNorm } from '../../ops/rms-norm.ts';
 import { silu } from '../../ops/silu.ts';
 import { slice } from '../../ops/slice.ts';
 import { zeros } from '../../tensor.ts';
-import { type Broken, inKernel } from './row.ts';
+import { type Broken, inKernel, mapped, misreading } from './row.ts';
 
 /** The float after an array in its memory; 0 where the memory ends there. */
 function behind({ buffer, byteOffset, length }: Float32Array): Float32Array {
@@ -71,16 +71,14 @@ export const memoryBugs: readonly Broken[] = [
           q.data[i] = quantizeValue(x.data[i], scale.data[s === 1 ? 0 : t]);
     },
   ),
-  inKernel(
+  misreading(
     'linear-i8-tail-of-16',
     'Of a row longer than 16 only whole runs of 16 are summed.',
     linearI8,
-    (inputs, attrs, outputs, dims) => {
-      const { i, g } = dims;
+    ({ x }, { i, g }) => {
       const run = i / g;
       const whole = run < 16 ? run : run & ~15;
-      const data = inputs.x.data.map((x, at) => ((at % i) % run < whole ? x : 0));
-      linearI8.reference({ ...inputs, x: { ...inputs.x, data } }, attrs, outputs, dims);
+      return { x: mapped(x, (value, at) => ((at % i) % run < whole ? value : 0)) };
     },
   ),
   inKernel(

@@ -5,7 +5,7 @@ import { linearI8 } from '../../ops/linear-i8.ts';
 import { unpacked } from '../../ops/nibbles.ts';
 import { f, roundEven } from '../../ops/numerics.ts';
 import { quantize } from '../../ops/quantize.ts';
-import { type Broken, inEveryKernel, inKernel, tensorsOf, tolerated } from './row.ts';
+import { type Broken, inEveryKernel, inKernel, mapped, misreading, tensorsOf, tolerated } from './row.ts';
 
 const clamp = (x: number): number => Math.min(Math.max(x, -128), 127);
 
@@ -71,18 +71,9 @@ export const roundingBugs: readonly Broken[] = [
   quantizing('quantize-by-reciprocal', 'Multiplies by 1 / scale in place of dividing.', (x, scale) =>
     roundEven(clamp(f(x * f(1 / scale)))),
   ),
-  inKernel(
-    'quantize-first-scale',
-    'Every token has the scale of the first.',
-    quantize,
-    ({ x, scale }, attrs, outputs, dims) =>
-      quantize.reference(
-        { x, scale: { ...scale, data: scale.data.map(() => scale.data[0]) } },
-        attrs,
-        outputs,
-        dims,
-      ),
-  ),
+  misreading('quantize-first-scale', 'Every token has the scale of the first.', quantize, ({ scale }) => ({
+    scale: mapped(scale, () => scale.data[0]),
+  })),
   inKernel(
     'absmax-scale-no-floor',
     'A row of zeros has the scale 0.',
@@ -92,12 +83,11 @@ export const roundingBugs: readonly Broken[] = [
         scale.data[t] = f(Math.max(...x.data.subarray(t * n, (t + 1) * n).map(Math.abs)) / 127);
     },
   ),
-  inKernel(
+  misreading(
     'absmax-scale-forgets-negatives',
     'The largest x in place of the largest |x|.',
     absmaxScale,
-    ({ x }, attrs, outputs, dims) =>
-      absmaxScale.reference({ x: { ...x, data: x.data.map(v => Math.max(v, 0)) } }, attrs, outputs, dims),
+    ({ x }) => ({ x: mapped(x, v => Math.max(v, 0)) }),
   ),
   inKernel(
     'absmax-scale-by-128',
@@ -116,16 +106,9 @@ export const roundingBugs: readonly Broken[] = [
   multiplyingI8('linear-i8-int16-sum', 'The sum is kept in int16 and wraps.', (acc, first, second) =>
     toInt16(acc + first + second),
   ),
-  inKernel(
-    'linear-i8-first-scale',
-    'Every token has the scale of the first.',
-    linearI8,
-    (inputs, attrs, outputs, dims) => {
-      const { xscale } = inputs;
-      const data = xscale.data.map(() => xscale.data[0]);
-      linearI8.reference({ ...inputs, xscale: { ...xscale, data } }, attrs, outputs, dims);
-    },
-  ),
+  misreading('linear-i8-first-scale', 'Every token has the scale of the first.', linearI8, ({ xscale }) => ({
+    xscale: mapped(xscale, () => xscale.data[0]),
+  })),
   inKernel(
     'linear-i4-lowest-positive',
     'A half of −8 is taken for 8.',

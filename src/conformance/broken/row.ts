@@ -1,7 +1,7 @@
 /** A planted bug, and how one is written: the reference with one kernel replaced. */
 import type { Backend } from '../../backends/backend.ts';
 import { reference } from '../../backends/reference.ts';
-import type { AnyOp, Attrs, Kernel, Op } from '../../op.ts';
+import type { AnyOp, Attrs, Dims, Kernel, Op } from '../../op.ts';
 import type { AnyKernel } from '../../run.ts';
 import type { Signature, Tensor } from '../../tensor.ts';
 
@@ -38,6 +38,26 @@ export const inKernel = <I extends Signatures, O extends Signatures, A extends A
     kernelOf: (asked: AnyOp) =>
       asked.name === op.name ? (kernel as unknown as AnyKernel) : reference.kernelOf(asked),
   },
+});
+
+/** The row of a kernel that computes correctly, but with wrong inputs: `misread` gives those that differ. */
+export const misreading = <I extends Signatures, O extends Signatures, A extends Attrs, S extends Signatures>(
+  name: string,
+  says: string,
+  op: Op<I, O, A, S>,
+  misread: (
+    inputs: Parameters<Kernel<I, O, A, S>>[0],
+    dims: Dims,
+  ) => Partial<Parameters<Kernel<I, O, A, S>>[0]>,
+): Broken =>
+  inKernel(name, says, op, (inputs, attrs, outputs, dims, ...states) =>
+    op.reference({ ...inputs, ...misread(inputs, dims) }, attrs, outputs, dims, ...states),
+  );
+
+/** The tensor with other values. */
+export const mapped = <T extends Tensor>(of: T, value: (x: number, i: number) => number): T => ({
+  ...of,
+  data: of.data.map(value),
 });
 
 /** The row of a bug that every kernel has: `wrong` makes it of the right one. */

@@ -4,7 +4,7 @@ import { selectiveScan } from '../../ops/selective-scan.ts';
 import { stateView } from '../../state.ts';
 import { zeros } from '../../tensor.ts';
 import { toF16 } from './accumulation.ts';
-import { type Broken, inKernel, tolerated } from './row.ts';
+import { type Broken, inKernel, misreading, tolerated } from './row.ts';
 
 interface Step {
   readonly h: number;
@@ -43,15 +43,9 @@ const decayed = ({ h, dt, a }: Step): number => f(exp(f(dt * a)) * h);
 const plain = (step: Step): number => f(decayed(step) + f(f(step.dt * step.u) * step.b));
 
 export const scanBugs: readonly Broken[] = [
-  inKernel('scan-b-and-c-swapped', 'B and C change places.', selectiveScan, (inputs, ...rest) =>
-    selectiveScan.reference({ ...inputs, B: inputs.C, C: inputs.B }, ...rest),
-  ),
-  inKernel('scan-no-skip', 'D · u is left out.', selectiveScan, ({ D: _, ...inputs }, ...rest) =>
-    selectiveScan.reference(inputs, ...rest),
-  ),
-  inKernel('scan-no-gate', 'silu(z) is left out.', selectiveScan, ({ z: _, ...inputs }, ...rest) =>
-    selectiveScan.reference(inputs, ...rest),
-  ),
+  misreading('scan-b-and-c-swapped', 'B and C change places.', selectiveScan, ({ B, C }) => ({ B: C, C: B })),
+  misreading('scan-no-skip', 'D · u is left out.', selectiveScan, () => ({ D: undefined })),
+  misreading('scan-no-gate', 'silu(z) is left out.', selectiveScan, () => ({ z: undefined })),
   inKernel(
     'scan-gate-before-skip',
     'The gate multiplies the sum over n, and D · u is added behind it.',

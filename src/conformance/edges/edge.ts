@@ -1,7 +1,7 @@
 /** The parts of edge cases. */
 import type { AnyOp, Attrs, KeptStates } from '../../op.ts';
 import type { StateType } from '../../state.ts';
-import { type Tensor, tensor } from '../../tensor.ts';
+import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
 import { type Form, keptAll } from '../forms.ts';
 import { attrsOf, type Choice, gauss, inputOf, stepsFor } from '../inputs.ts';
@@ -20,12 +20,24 @@ export type Edge = readonly [
   dtype?: StateType['dtype'],
 ];
 
+/** An edge, written as one call. */
+export const edge = (...parts: Edge): Edge => parts;
+
 export const f32 = (values: Iterable<number>, ...shape: number[]): Tensor<'f32'> => {
   const data = Float32Array.from(values);
   return tensor(data, shape.length ? shape : [1, data.length]);
 };
 export const i8 = (values: Iterable<number>, ...shape: number[]): Tensor<'i8'> =>
   tensor(Int8Array.from(values), shape);
+
+/** A matrix by its rows. */
+export const f32Rows = (rows: readonly (readonly number[])[]): Tensor<'f32'> =>
+  f32(rows.flat(), rows.length, rows[0].length);
+/** A tensor of this shape, whose element i is `make(i)`. */
+export const f32By = (shape: readonly number[], make: (i: number) => number): Tensor<'f32'> =>
+  f32(times(sizeOf(shape), make), ...shape);
+export const i8By = (shape: readonly number[], make: (i: number) => number): Tensor<'i8'> =>
+  i8(times(sizeOf(shape), make), ...shape);
 
 export const times = <T>(count: number, make: (i: number) => T): T[] =>
   Array.from({ length: count }, (_, i) => make(i));

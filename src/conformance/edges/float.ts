@@ -3,7 +3,7 @@ import { ops } from '../../ops/index.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
 import { gauss } from '../inputs.ts';
-import { around, both, type Edge, everyExponent, f32, times } from './edge.ts';
+import { around, both, type Edge, edge, everyExponent, f32, f32By, f32Rows, times } from './edge.ts';
 
 const { softplus, silu, negExp, selectiveScan, causalConv1d, fwht, rmsNorm } = ops;
 
@@ -68,89 +68,56 @@ const conv = ({ l, k }: Conv): ReturnType<Edge[3]> => ({
   },
 });
 
-const identity = (n: number): Tensor<'f32'> =>
-  f32(
-    times(n * n, i => (i % (n + 1) === 0 ? 1 : 0)),
-    n,
-    n,
-  );
+const identity = (n: number): Tensor<'f32'> => f32By([n, n], i => (i % (n + 1) === 0 ? 1 : 0));
 
-const norms = (what: string, says: string, rows: readonly (readonly number[])[]): Edge => [
-  rmsNorm,
-  what,
-  says,
-  () => ({
+const norms = (what: string, says: string, rows: readonly (readonly number[])[]): Edge =>
+  edge(rmsNorm, what, says, () => ({
     inputs: {
-      x: f32(rows.flat(), rows.length, rows[0].length),
+      x: f32Rows(rows),
       w: f32(noise(9, rows[0].length), rows[0].length),
     },
-  }),
-];
+  }));
 
 export const floatEdges: readonly Edge[] = [
-  [
-    softplus,
-    'threshold',
-    'at 20, above which x is its own softplus, and next to it',
-    () => ({ inputs: { x: f32([...around(20), 19, 19.5, 20.5, 21, 15, 16.6, 17, 18, 30, 88, 89]) } }),
-  ],
+  edge(softplus, 'threshold', 'at 20, above which x is its own softplus, and next to it', () => ({
+    inputs: { x: f32([...around(20), 19, 19.5, 20.5, 21, 15, 16.6, 17, 18, 30, 88, 89]) },
+  })),
   ...([softplus, silu, negExp] as const).flatMap((op): Edge[] => [
-    [
-      op,
-      'ends',
-      'both zeros, infinities, denormals, and where an exp overflows and underflows',
-      () => {
-        const ends = [
-          0, 1e-45, 1e-39, 1e-20, 17.3, 18, 40, 64, 87, 87.3, 88, 88.72, 89, 100, 103.9, 104, 128, 1e4, 1e30,
-        ];
-        return {
-          inputs: { x: f32(both([...ends.flatMap(x => (x ? around(x) : [x])), 3.4028235e38, INFINITE])) },
-        };
-      },
-    ],
-    [
-      op,
-      'every-exponent',
-      'over the whole range of f32',
-      () => ({ inputs: { x: tensor(everyExponent(1 << 16), [4, 1 << 14]) } }),
-    ],
+    edge(op, 'ends', 'both zeros, infinities, denormals, and where an exp overflows and underflows', () => {
+      const ends = [
+        0, 1e-45, 1e-39, 1e-20, 17.3, 18, 40, 64, 87, 87.3, 88, 88.72, 89, 100, 103.9, 104, 128, 1e4, 1e30,
+      ];
+      return {
+        inputs: { x: f32(both([...ends.flatMap(x => (x ? around(x) : [x])), 3.4028235e38, INFINITE])) },
+      };
+    }),
+    edge(op, 'every-exponent', 'over the whole range of f32', () => ({
+      inputs: { x: tensor(everyExponent(1 << 16), [4, 1 << 14]) },
+    })),
   ]),
-  [selectiveScan, 'every-decay', 'exp2 over the whole range of f32, as the decay of a state', everyDecay],
-  [selectiveScan, 'dt-zero', 'a step of zero leaves the state', () => scan({ dt: [0, 0], A: [-16, 0] })],
-  [selectiveScan, 'dt-tiny', 'denormal steps', () => scan({ dt: [0, 1e-38], A: [-16, 0] })],
-  [
-    selectiveScan,
-    'dt-huge',
-    'steps after which nothing is left of the state',
-    () => scan({ dt: [1e3, 1e9], A: [-16, -1] }),
-  ],
-  [
-    selectiveScan,
-    'decay-denormal',
-    'decays among the denormals and below them',
-    () => scan({ dt: [1, 1], A: [-106, -86] }),
-  ],
-  [
-    selectiveScan,
-    'decay-overflow',
-    'a positive A: decays up to infinity',
-    () => scan({ l: 2, dt: [0.5, 2], A: [0, 90], sign: 'positive' }),
-  ],
-  [selectiveScan, 'decay-extreme', 'A from −1e30 to 0', () => scan({ dt: [0, 1], A: [-1e30, 0] })],
-  [selectiveScan, 'no-decay', 'a state that forgets nothing', () => scan({ l: 40, dt: [0, 1], A: [0, 0] })],
-  [
-    selectiveScan,
-    'gate-extreme',
-    'gates from where silu is 0 to where it is z',
-    () => scan({ dt: [0, 1], A: [-16, 0], z: [-130, 60] }),
-  ],
-  [
-    selectiveScan,
-    'long',
-    '700 tokens of slow decay',
-    () => scan({ l: 700, dt: [0.001, 0.1], A: [-1, 0], z: [-2, 2] }),
-  ],
-  [
+  edge(selectiveScan, 'every-decay', 'exp2 over the whole range of f32, as the decay of a state', everyDecay),
+  edge(selectiveScan, 'dt-zero', 'a step of zero leaves the state', () => scan({ dt: [0, 0], A: [-16, 0] })),
+  edge(selectiveScan, 'dt-tiny', 'denormal steps', () => scan({ dt: [0, 1e-38], A: [-16, 0] })),
+  edge(selectiveScan, 'dt-huge', 'steps after which nothing is left of the state', () =>
+    scan({ dt: [1e3, 1e9], A: [-16, -1] }),
+  ),
+  edge(selectiveScan, 'decay-denormal', 'decays among the denormals and below them', () =>
+    scan({ dt: [1, 1], A: [-106, -86] }),
+  ),
+  edge(selectiveScan, 'decay-overflow', 'a positive A: decays up to infinity', () =>
+    scan({ l: 2, dt: [0.5, 2], A: [0, 90], sign: 'positive' }),
+  ),
+  edge(selectiveScan, 'decay-extreme', 'A from −1e30 to 0', () => scan({ dt: [0, 1], A: [-1e30, 0] })),
+  edge(selectiveScan, 'no-decay', 'a state that forgets nothing', () =>
+    scan({ l: 40, dt: [0, 1], A: [0, 0] }),
+  ),
+  edge(selectiveScan, 'gate-extreme', 'gates from where silu is 0 to where it is z', () =>
+    scan({ dt: [0, 1], A: [-16, 0], z: [-130, 60] }),
+  ),
+  edge(selectiveScan, 'long', '700 tokens of slow decay', () =>
+    scan({ l: 700, dt: [0.001, 0.1], A: [-1, 0], z: [-2, 2] }),
+  ),
+  edge(
     selectiveScan,
     'steps',
     'given states on ties, beyond the range on both sides, infinite, and −0; a step of zero leaves them',
@@ -172,64 +139,40 @@ export const floatEdges: readonly Edge[] = [
       kept: { h: { dtype: 'i8', scale: Float32Array.of(1, 1 / 64, 0.37) } },
     }),
     'i8',
-  ],
+  ),
   ...[2, 3, 4, 5].flatMap(k =>
     times(
       k,
-      (l): Edge => [
-        causalConv1d,
-        `l=${l},k=${k}`,
-        'a text no longer than the state: old inputs stay in it',
-        () => conv({ l, k }),
-      ],
+      (l): Edge =>
+        edge(causalConv1d, `l=${l},k=${k}`, 'a text no longer than the state: old inputs stay in it', () =>
+          conv({ l, k }),
+        ),
     ),
   ),
-  [
-    causalConv1d,
-    'taps',
-    'an impulse in each channel: the taps, in their order',
-    () => ({
-      inputs: {
-        x: f32(
-          times(24, i => (i % 4 === Math.floor(i / 4) ? 1 : 0)),
-          6,
-          4,
-        ),
-        w: f32(
-          times(16, i => i + 1),
-          4,
-          4,
-        ),
-      },
-      attrs: { activation: 'none' },
-    }),
-  ],
+  edge(causalConv1d, 'taps', 'an impulse in each channel: the taps, in their order', () => ({
+    inputs: {
+      x: f32By([6, 4], i => (i % 4 === Math.floor(i / 4) ? 1 : 0)),
+      w: f32By([4, 4], i => i + 1),
+    },
+    attrs: { activation: 'none' },
+  })),
   ...[12, 20, 28, 40].flatMap(base =>
     [false, true].flatMap((inverse): Edge[] => [
-      [
+      edge(
         fwht,
         `identity=${base},inverse=${inverse}`,
         'the matrix itself, by its action on unit vectors',
         () => ({ inputs: { x: identity(base) }, attrs: { inverse } }),
-      ],
+      ),
       ...(base === 40 ? [4, 16, 128] : [2, 4, 16, 128]).map((run): Edge => {
         // 40 · 2 is 20 · 4
         const n = base * run;
-        return [
-          fwht,
-          `n=${n},inverse=${inverse}`,
-          `${base} · ${run}, an outlier and noise`,
-          () => ({
-            inputs: {
-              x: f32(
-                [...noise(n, n), ...times(n, i => (i === n >> 1 ? 100 : 0.01)), ...noise(n + 1, n)],
-                3,
-                n,
-              ),
-            },
-            attrs: { inverse },
-          }),
-        ];
+        return edge(fwht, `n=${n},inverse=${inverse}`, `${base} · ${run}, an outlier and noise`, () => ({
+          inputs: {
+            x: f32([...noise(n, n), ...times(n, i => (i === n >> 1 ? 100 : 0.01)), ...noise(n + 1, n)], 3, n),
+          },
+          attrs: { inverse },
+        }));
       }),
     ]),
   ),

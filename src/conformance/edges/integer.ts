@@ -1,7 +1,7 @@
 /** The edges of the ops that make integers and of those that read them. */
 import { ops } from '../../ops/index.ts';
 import { random } from '../../text/random.ts';
-import { around, both, type Edge, f32, i8, times } from './edge.ts';
+import { around, both, type Edge, edge, f32, f32By, f32Rows, i8, i8By, times } from './edge.ts';
 
 const { quantize, dequantize, absmaxScale, linearI8, embedding, embeddingI8 } = ops;
 const f = Math.fround;
@@ -40,10 +40,9 @@ const INEXACT = both([
 ]);
 
 /** The same row of x with each of the scales. */
-const atEach = (scales: readonly number[], x: readonly number[]) => {
-  const rows = scales.flatMap(() => x);
-  return { inputs: { x: f32(rows, scales.length, x.length), scale: f32(scales, scales.length) } };
-};
+const atEach = (scales: readonly number[], x: readonly number[]) => ({
+  inputs: { x: f32Rows(scales.map(() => x)), scale: f32(scales, scales.length) },
+});
 
 /** One row of x and one of w, filled. */
 const filled = (x: number, w: number, size: number) => () => ({
@@ -60,131 +59,86 @@ const LARGEST = 131071;
 const ALL = times(256, i => i - 128);
 
 export const integerEdges: readonly Edge[] = [
-  [
+  edge(
     quantize,
     'midpoints',
     'x / scale on half-way points and next to them on both sides: half to even, of a real quotient',
     () => ({
       inputs: {
-        x: f32(
-          SCALES.flatMap(s => HALVES.flatMap(half => around(half * s))),
-          SCALES.length,
-          5 * HALVES.length,
-        ),
+        x: f32Rows(SCALES.map(s => HALVES.flatMap(half => around(half * s)))),
         scale: f32(SCALES, SCALES.length),
       },
     }),
-  ],
-  [
+  ),
+  edge(
     quantize,
     'reciprocal',
     'a division by the scale, where a multiplication by its reciprocal gives another quotient',
     () => {
       const pairs = whereReciprocalsErr();
       return {
-        inputs: {
-          x: f32(
-            pairs.map(([x]) => x),
-            pairs.length,
-            1,
-          ),
-          scale: f32(
-            pairs.map(([, scale]) => scale),
-            pairs.length,
-          ),
-        },
+        inputs: { x: f32Rows(pairs.map(([x]) => [x])), scale: f32By([pairs.length], i => pairs[i][1]) },
       };
     },
-  ],
-  [
+  ),
+  edge(
     quantize,
     'zeros-and-denormals',
     'both zeros, and denormals by ordinary and by denormal scales',
     () => {
-      const x = both([0, 1e-45, 3e-45, 1e-41, 1.1754942e-38, 1.17549435e-38, 5e-39]);
-      const scales = [1, 1e-30, 1e-40, 3e-45, 1e-45];
-      return atEach(scales, x);
+      return atEach(
+        [1, 1e-30, 1e-40, 3e-45, 1e-45],
+        both([0, 1e-45, 3e-45, 1e-41, 1.1754942e-38, 1.17549435e-38, 5e-39]),
+      );
     },
-  ],
-  [
-    quantize,
-    'saturation',
-    'both ends, and quotients that no int16 and no int32 holds',
-    () => {
-      const ends = [126.49, 126.5, 127, 127.49, 127.5, 128, 128.49, 128.5, 129, 255, 256, 300];
-      const beyond = [
-        32767.5,
-        32768,
-        65536,
-        65663,
-        2 ** 31,
-        2 ** 31 + 256,
-        2 ** 32,
-        2 ** 32 + 1024,
-        1e20,
-        3e38,
-      ];
-      const x = both([...ends.flatMap(around), ...beyond]);
-      const scales = [1, 0.5, 1e-20];
-      return atEach(scales, x);
+  ),
+  edge(quantize, 'saturation', 'both ends, and quotients that no int16 and no int32 holds', () => {
+    const ends = [126.49, 126.5, 127, 127.49, 127.5, 128, 128.49, 128.5, 129, 255, 256, 300];
+    const beyond = [
+      32767.5,
+      32768,
+      65536,
+      65663,
+      ...[31, 32].flatMap(n => [2 ** n, 2 ** n + 2 ** (n === 31 ? 8 : 10)]),
+      1e20,
+      3e38,
+    ];
+    return atEach([1, 0.5, 1e-20], both([...ends.flatMap(around), ...beyond]));
+  }),
+  edge(quantize, 'infinities', 'infinities of both signs saturate', () => ({
+    inputs: {
+      x: f32(both([Number.POSITIVE_INFINITY, 1, Number.POSITIVE_INFINITY])),
+      scale: f32([0.25], 1),
     },
-  ],
-  [
-    quantize,
-    'infinities',
-    'infinities of both signs saturate',
-    () => ({
+  })),
+  edge(dequantize, 'all-values', 'each of the 256 values by ordinary, tiny and large scales', () => {
+    const scales = [1, 0.0371, 1e-45, 1e-39, 1e36];
+    return {
       inputs: {
-        x: f32(both([Number.POSITIVE_INFINITY, 1, Number.POSITIVE_INFINITY])),
-        scale: f32([0.25], 1),
+        q: i8By([scales.length, 256], i => ALL[i % 256]),
+        scale: f32(scales, scales.length),
       },
-    }),
-  ],
-  [
-    dequantize,
-    'all-values',
-    'each of the 256 values by ordinary, tiny and large scales',
-    () => {
-      const scales = [1, 0.0371, 1e-45, 1e-39, 1e36];
-      return {
-        inputs: {
-          q: i8(
-            scales.flatMap(() => ALL),
-            scales.length,
-            256,
-          ),
-          scale: f32(scales, scales.length),
-        },
-      };
-    },
-  ],
-  [
+    };
+  }),
+  edge(
     absmaxScale,
     'zeros-and-floor',
     'rows of zeros, and rows just below, at and above the floor of 1e-5',
-    () => {
-      const rows = [0, -0, ...both(around(1e-5)), 1e-45, -1e-41, 9e-6, -1.1e-5];
-      return {
-        inputs: {
-          x: f32(
-            rows.flatMap(x => [0, x, -0]),
-            rows.length,
-            3,
-          ),
-        },
-      };
-    },
-  ],
-  [
+    () => ({
+      inputs: {
+        x: f32Rows([0, -0, ...both(around(1e-5)), 1e-45, -1e-41, 9e-6, -1.1e-5].map(x => [0, x, -0])),
+      },
+    }),
+  ),
+  edge(
     absmaxScale,
     'large',
     'the largest f32, infinity, and a largest value that is negative, first or last',
     () => {
       const rows = both([3.4028235e38, Number.POSITIVE_INFINITY, 1e20, 127]);
-      const x = [...rows.flatMap(value => [1, -2, 3, value]), ...rows.flatMap(value => [value, 1, -2, 3])];
-      return { inputs: { x: f32(x, 2 * rows.length, 4) } };
+      return { inputs: { x: f32Rows([...rows.map(x => [1, -2, 3, x]), ...rows.map(x => [x, 1, -2, 3])]) } };
     },
-  ],
+  ),
   ...[
     [127, 127],
     [-128, -128],
@@ -192,15 +146,15 @@ export const integerEdges: readonly Edge[] = [
     [127, -128],
     [-127, -128],
   ].flatMap(([x, w]): Edge[] => [
-    [linearI8, `all=${x}x${w}`, 'sums as large as they get: no int16 on the way', filled(x, w, 5120)],
-    [
+    edge(linearI8, `all=${x}x${w}`, 'sums as large as they get: no int16 on the way', filled(x, w, 5120)),
+    edge(
       linearI8,
       `int32-edge=${x}x${w}`,
       `i = ${LARGEST}, the largest that an int32 holds`,
       filled(x, w, LARGEST),
-    ],
+    ),
   ]),
-  [
+  edge(
     linearI8,
     'inexact-sums',
     'sums of more than 24 bits: converted to f32 with one rounding, half to even',
@@ -208,11 +162,7 @@ export const integerEdges: readonly Edge[] = [
       const size = 4200;
       return {
         inputs: {
-          x: i8(
-            times(size, i => (i === size - 1 ? 1 : 127)),
-            1,
-            size,
-          ),
+          x: i8By([1, size], i => (i === size - 1 ? 1 : 127)),
           xscale: f32([1], 1),
           w: i8(
             INEXACT.flatMap(sum => weightsFor(sum, size)),
@@ -223,59 +173,37 @@ export const integerEdges: readonly Edge[] = [
         },
       };
     },
-  ],
-  [
+  ),
+  edge(
     linearI8,
     'bias-last',
     'the bias is added in f32, after the product by the scales has been rounded',
     () => ({
       inputs: {
-        x: i8(
-          times(64, i => i - 30),
-          4,
-          16,
-        ),
+        x: i8By([4, 16], i => i - 30),
         xscale: f32([0.0371], 1),
-        w: i8(
-          times(112, i => ((37 * i) % 255) - 127),
-          7,
-          16,
-        ),
+        w: i8By([7, 16], i => ((37 * i) % 255) - 127),
         wscale: f32([0.013], 1, 1),
         b: f32([1e4, -1e4, 0.1, -0.1, 16777216, 1e-20, -0], 7),
       },
     }),
-  ],
-  ...[embedding, embeddingI8].map(
-    (op): Edge => [
+  ),
+  ...[embedding, embeddingI8].map(op =>
+    edge(
       op,
       'first-and-last',
       'the first and the last token of the vocabulary, and one that comes again',
       () => ({
         inputs: {
           tokens: { dtype: 'i32', shape: [6], data: Int32Array.of(0, 256, 255, 0, 256, 1) },
-          w:
-            op === embedding
-              ? f32(
-                  times(771, i => i / 7),
-                  257,
-                  3,
-                )
-              : i8(
-                  times(771, i => ALL[i % 256]),
-                  257,
-                  3,
-                ),
+          w: op === embedding ? f32By([257, 3], i => i / 7) : i8By([257, 3], i => ALL[i % 256]),
           ...(op === embeddingI8
             ? {
-                scale: f32(
-                  times(257, i => (i + 1) / 100),
-                  257,
-                ),
+                scale: f32By([257], i => (i + 1) / 100),
               }
             : {}),
         },
       }),
-    ],
+    ),
   ),
 ];

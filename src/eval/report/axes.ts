@@ -25,7 +25,7 @@ export function xAxis({ left, right, top, bottom }: Box, x: Scale, title: string
   ].join('');
 }
 
-/** Ticks and their grid left of a box; the title above, where it can be read without turning one's head. */
+/** Ticks and their grid left of a box; the title above it, so that it is not turned. */
 export function yAxis({ left, right, top }: Box, y: Scale, title: string, format: Format): string {
   const ticks = y.ticks.map(
     tick =>
@@ -35,13 +35,18 @@ export function yAxis({ left, right, top }: Box, y: Scale, title: string, format
   return [...ticks, text(left, top - 10, title, { class: 'soft' })].join('');
 }
 
+/** A box within a plot, and where its heading begins. */
+export interface Panel extends Box {
+  readonly start: number;
+}
+
 const [TOP, TALL, GAP] = [82, 150, 44];
 
-/** Of a plot of four panels that are `gap` apart. */
+/** The parts of a plot of four panels, two in a row, the rows `gap` apart. */
 export const fourPanels = (gap: number) => ({
   height: TOP + 2 * TALL + gap + 44,
-  /** The box of panel i, with room beside it, and where its heading begins. */
-  panel: (i: number, roomLeft: number, roomRight: number): Box & { readonly start: number } => {
+  /** Panel i, with room for ticks and labels beside its box. */
+  panel: (i: number, roomLeft: number, roomRight: number): Panel => {
     const width = (WIDTH - GAP) / 2;
     const start = (i % 2) * (width + GAP);
     const top = TOP + Math.floor(i / 2) * (TALL + gap);

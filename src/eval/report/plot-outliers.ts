@@ -1,6 +1,6 @@
 /** What rotation and clipping do to outliers: by layer, and by channel. */
 import type { OutlierLayer, Outliers, Side } from '../outliers.ts';
-import { fourPanels, xAxis, yAxis } from './axes.ts';
+import { fourPanels, type Panel, xAxis, yAxis } from './axes.ts';
 import { logarithmic, places, spread } from './scale.ts';
 import { curve, type Plot, type Point, rect, text, WIDTH } from './svg.ts';
 import { number } from './words.ts';
@@ -37,7 +37,7 @@ export function reductionPlot({ layers, tokens, p }: Outliers): Plot | undefined
 function reduction(
   { title, of, value, words }: Measure,
   layers: readonly OutlierLayer[],
-  box: ReturnType<ReturnType<typeof fourPanels>['panel']>,
+  box: Panel,
 ): string {
   const series = (['before', 'after'] as const).map(when => layers.map(layer => value(layer[of][when])));
   const y = logarithmic(series.flat(), [box.bottom, box.top]);

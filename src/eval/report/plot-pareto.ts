@@ -21,7 +21,7 @@ interface Axis {
   readonly costOf: (row: ResultRow) => number | undefined;
   readonly format: (cost: number) => string;
 }
-export const COSTS: readonly Axis[] = [
+const COSTS: readonly Axis[] = [
   {
     id: 'pareto-bytes',
     title: 'Accuracy against size',

@@ -1,10 +1,4 @@
-/**
- * Pieces of SVG as strings. All text is escaped here and nowhere else.
- *
- * Why by hand, and not with Observable Plot, which web/ uses: four of the eight pictures were drawn with it, as good as these but for
- * their labels, and their files had 496 lines before and after. It has no labels that avoid each other and no scale with a place for
- * zero below a logarithm; a document for Node comes on top (70 lines, or a package), and 7 MB of packages on the 14 that are installed.
- */
+/** Pieces of SVG as strings. All text is escaped here and nowhere else. */
 import { escapeXml } from '../../formats/xml.ts';
 
 export type Attributes = Readonly<Record<string, string | number | undefined>>;
@@ -95,8 +89,13 @@ export const curve = (
   path(points, { class: `s${colour} curve`, 'stroke-dasharray': dash }) +
   points.map((point, i) => marker(kind, point, size, colour, says(i))).join('');
 
-/** About how wide a text is, in a sans-serif font of `size` pixels. */
-export const textWidth = (says: string, size = 12): number => says.length * size * 0.56;
+/** About how wide a text of 12 pixels is, in DejaVu Sans, which is wider than most. */
+export const textWidth = (says: string, isBold = false): number => {
+  const letters = [...says].map(letter =>
+    /[fijlrt .,-]/.test(letter) ? 4.4 : /[mw]/.test(letter) ? 11 : 7.5,
+  );
+  return letters.reduce((sum, width) => sum + width, 0) * (isBold ? 1.12 : 1);
+};
 
 /** A plot inside a page. */
 export const inline = (plot: Plot): string =>

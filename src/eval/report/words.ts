@@ -36,16 +36,12 @@ export const signedPercent = (share: number, digits = 2): string =>
   `${share < 0 ? '−' : '+'}${Math.abs(100 * share).toFixed(digits)} %`;
 
 /** Three digits that matter: 0.000123 → `1.23e-4`, 12.345 → `12.3`, 12345 → `12,345`. */
-export function number(value: number, digits = 3): string {
+export function number(value: number): string {
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-3 || size >= 1e7))
-    return value
-      .toExponential(digits - 1)
-      .replace('-', '−')
-      .replace('e−', 'e-')
-      .replace('e+', 'e');
-  if (size >= 10 ** digits) return Math.round(value).toLocaleString('en-US');
-  return `${Number(value.toPrecision(digits))}`;
+    return value.toExponential(2).replace('-', '−').replace('e−', 'e-').replace('e+', 'e');
+  if (size >= 1000) return Math.round(value).toLocaleString('en-US');
+  return `${Number(value.toPrecision(3))}`;
 }
 
 /** 29806304 → `29.8 MB`. */

@@ -10,19 +10,18 @@ import { blockSites } from '../../../src/model/index.ts';
 import { foldConstants } from '../../../src/plan/fold.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { a8, type Recipe, w8 } from '../../../src/quant/scheme.ts';
-import { initialState, interpret } from '../../../src/run.ts';
+import { interpret } from '../../../src/run.ts';
 import { planOfToy, toy } from '../../toy.ts';
 import { cut, difference, run } from '../feeds.ts';
 
 function codesOf(program: Program): readonly number[] {
   const { graph, weights } = foldConstants(program);
   const types = inferTypes(graph);
-  const states = Object.keys(graph.states);
   const plan = {
     nodes: graph.nodes,
     inputs: [graph.input],
     results: [graph.result],
-    states,
+    states: graph.states,
     types,
     weights,
   };
@@ -90,7 +89,7 @@ it('a NaN in a row of its own scale is where the reference says', () => {
   };
   const message = (feed: typeof interpret): string => {
     try {
-      feed(broken).feed(toy.text, initialState(broken));
+      feed(broken).open().feed(toy.text);
     } catch (error) {
       return (error as Error).message;
     }

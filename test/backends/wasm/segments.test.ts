@@ -8,7 +8,7 @@ import { assemble } from '../../../src/backends/wasm/program.ts';
 import { inferTypes, type Program, trace, weightsOf } from '../../../src/graph.ts';
 import { ops } from '../../../src/ops/index.ts';
 import { fuse } from '../../../src/plan/fuse.ts';
-import { initialState, interpret } from '../../../src/run.ts';
+import { interpret } from '../../../src/run.ts';
 import { type Tensor, tensor } from '../../../src/tensor.ts';
 import { random } from '../../toy.ts';
 
@@ -80,8 +80,8 @@ it('gives every segment the bits of the reference', () => {
         const all = [...whole, last];
         for (const shown of all.keys()) {
           const plan = program(all, shown, seed);
-          const expected = interpret(plan).feed(tokens(rows), initialState(plan)).logits;
-          expect(prepare(wasm, plan).feed(tokens(rows), initialState(plan)).logits).toEqual(expected);
+          const expected = interpret(plan).open().feed(tokens(rows));
+          expect(prepare(wasm, plan).open().feed(tokens(rows))).toEqual(expected);
         }
       },
     ),
@@ -104,7 +104,7 @@ it('says which segment, row and column met a NaN', () => {
       const plan = program(sizes, 0, 1, broken);
       const message = (feed: typeof interpret) => {
         try {
-          feed(plan).feed(tokens(rows), initialState(plan));
+          feed(plan).open().feed(tokens(rows));
         } catch (error) {
           return (error as Error).message;
         }
@@ -124,7 +124,7 @@ it('is one instruction where segments begin at multiples of 4, and quantizes beh
       nodes: graph.nodes,
       inputs: [graph.input],
       results: [graph.result],
-      states: [],
+      states: graph.states,
       types,
       weights,
     };

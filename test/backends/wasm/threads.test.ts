@@ -11,7 +11,7 @@ import type { Executable } from '../../../src/executable.ts';
 import { load } from '../../../src/open/node.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import type { Recipe } from '../../../src/quant/scheme.ts';
-import { initialState, interpret } from '../../../src/run.ts';
+import { interpret } from '../../../src/run.ts';
 import type { Tensor } from '../../../src/tensor.ts';
 import { quamba, workFolder } from '../../cli/run.ts';
 import { planOfToy, toy, toys } from '../../toy.ts';
@@ -54,8 +54,8 @@ it('before all have come, those that are there do the work', () => {
   const plan = planOfToy(toy, recipes.quamba);
   const executable = prepare(wasm, plan, { threads: 3 });
   running.push(executable);
-  const { logits } = executable.feed(toy.text, initialState(plan)); // no thread had time to come
-  expect(difference(logits.data, interpret(plan).feed(toy.text, initialState(plan)).logits.data)).toBe('');
+  const { data } = executable.open().feed(toy.text); // no thread had time to come
+  expect(difference(data, interpret(plan).open().feed(toy.text).data)).toBe('');
 });
 
 it('an observed text, larger than the memory was made for', async () => {
@@ -63,7 +63,7 @@ it('an observed text, larger than the memory was made for', async () => {
   const text = long(toy.config.vocabSize);
   const seen = (executable: Executable) => {
     const sites: Tensor[] = [];
-    executable.feed(text, initialState(program), { observe: (__, ___, x) => sites.push(x) });
+    executable.open().feed(text, { observe: (__, ___, x) => sites.push(x) });
     return sites;
   };
   const expected = seen(interpret(program));
@@ -82,7 +82,7 @@ it('a NaN is where the reference says, whoever meets it', async () => {
   const broken = { ...plan, weights: { ...plan.weights, read: nan } };
   const message = (executable: Executable): string => {
     try {
-      executable.feed(toy.text, initialState(broken));
+      executable.open().feed(toy.text);
     } catch (error) {
       return `${(error as Error).name}: ${(error as Error).message}`;
     }
@@ -116,8 +116,8 @@ describe('a thread that dies', () => {
     expect(workers.length).toBe(2);
     return { executable, workers, memory: memory! };
   }
-  const feed = (executable: Executable) => executable.feed(text, initialState(plan)).logits;
-  const expected = interpret(plan).feed(text, initialState(plan)).logits;
+  const feed = (executable: Executable) => executable.open().feed(text);
+  const expected = interpret(plan).open().feed(text);
 
   it('is an error of the next feed', async () => {
     const { executable, workers } = await withWorkers(30);
@@ -168,8 +168,8 @@ it('without SharedArrayBuffer one thread works', async () => {
   const plan = planOfToy(toy, recipes.quamba);
   const executable = await started(wasm, plan, { threads: 4 });
   expect(executable.about?.threads).toBe(1);
-  const { logits } = executable.feed(toy.text, initialState(plan));
-  expect(difference(logits.data, interpret(plan).feed(toy.text, initialState(plan)).logits.data)).toBe('');
+  const { data } = executable.open().feed(toy.text);
+  expect(difference(data, interpret(plan).open().feed(toy.text).data)).toBe('');
 });
 
 describe('nothing is left running', () => {

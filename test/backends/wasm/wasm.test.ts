@@ -17,13 +17,13 @@ import { attrsOf, inputOf, wild } from '../../../src/conformance/inputs.ts';
 import { called, expectedOf } from '../../../src/conformance/judge/judge.ts';
 import type { Executable } from '../../../src/executable.ts';
 import { trace, weightsOf } from '../../../src/graph.ts';
-import { type AnyOp, bind } from '../../../src/op.ts';
+import { type AnyOp, bind, resultsOf } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
 import { calibrate } from '../../../src/quant/calibrate.ts';
 import { planOf } from '../../../src/quant/pipeline.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { type Recipe, w8 } from '../../../src/quant/scheme.ts';
-import { initialState, interpret } from '../../../src/run.ts';
+import { interpret } from '../../../src/run.ts';
 import { createSession } from '../../../src/session.ts';
 import { type Data, sizeOf, type Tensor, tensor, zeros } from '../../../src/tensor.ts';
 import { noise, planOfToy, random, runnableOf, statsOfToy, toy, toys } from '../../toy.ts';
@@ -41,9 +41,9 @@ describe.each(variants)('%s: every op has the bits of the reference for any floa
       const inputs = Object.fromEntries(given.map(key => [key, inputOf(op, key, choice, next, wild)]));
       const call = bind(op, inputs, attrsOf(op, choice));
       const expected = expectedOf(op, call);
-      const { outputs } = called(backend, op, call);
+      const actual = resultsOf(called(backend, op, call));
       for (const key in expected)
-        expect(difference(outputs[key].data, expected[key].data), `${words}: ${key}`).toBe('');
+        expect(difference(actual[key].data, expected[key].data), `${words}: ${key}`).toBe('');
     }
   });
 });
@@ -76,12 +76,14 @@ describe.each(variants)('%s: whole plans', (_, backend) => {
       const text = long(v);
       for (const e of [prepare(backend, plan), interpret(plan)])
         for (const length of [300, 256, 5, 1]) {
-          const all = e.feed(text.subarray(0, length), initialState(plan));
-          const last = e.feed(text.subarray(0, length), initialState(plan), { logits: 'last' });
-          expect(last.logits.shape).toEqual([1, v]);
-          expect(difference(last.logits.data, all.logits.data.subarray(-v)), `${length}`).toBe('');
-          for (const ref in all.state)
-            expect(difference(last.state[ref].data, all.state[ref].data), `${length}: ${ref}`).toBe('');
+          const [whole, short] = [e.open(), e.open()];
+          const all = whole.feed(text.subarray(0, length));
+          const last = short.feed(text.subarray(0, length), { logits: 'last' });
+          expect(last.shape).toEqual([1, v]);
+          expect(difference(last.data, all.data.subarray(-v)), `${length}`).toBe('');
+          const states = short.save().values;
+          for (const [ref, { data }] of whole.save().values)
+            expect(difference(states.get(ref)!.data, data), `${length}: ${ref}`).toBe('');
         }
     },
   );
@@ -104,13 +106,13 @@ describe.each(variants)('%s: whole plans', (_, backend) => {
       const conv = g.op('conv', ops.causalConv1d, {
         x: u,
         w: w('taps', d, k),
-        state: g.state('past', [d, k - 1]),
+        past: g.state('past', [d, k - 1]),
       });
       const B = g.op('B', ops.linear, { x: conv, w: w('to B', n, d) });
       const C = g.op('C', ops.linear, { x: conv, w: w('to C', n, d) });
       const dt = g.op('dt', ops.softplus, { x: conv });
       const A = g.op('A', ops.negExp, { x: w('A_log', d, n) });
-      const y = g.op('y', ops.selectiveScan, { u: conv, dt, A, B, C, z, state: g.state('h', [d, n]) });
+      const y = g.op('y', ops.selectiveScan, { u: conv, dt, A, B, C, z, h: g.state('h', [d, n]) });
       const back = g.op('back', ops.linear, { x: y, w: w('out', m, d), b: w('bias', m) });
       return g.op('logits', ops.linear, {
         x: g.op('sum', ops.add, { x, y: back }),
@@ -140,10 +142,10 @@ describe.each(variants)('%s: whole plans', (_, backend) => {
     const seen = (executable: Executable) => {
       const values: Data[] = [];
       const feed = () =>
-        executable.feed(Int32Array.of(1, 5, 7), initialState(program), {
+        executable.open().feed(Int32Array.of(1, 5, 7), {
           observe: (_, __, x) => values.push(x.data),
         });
-      return [feed().logits.data, ...values];
+      return [feed().data, ...values];
     };
     const expected = seen(interpret(program));
     for (const [i, values] of seen(prepare(backend, program)).entries())
@@ -158,7 +160,7 @@ describe('calibration', () => {
       const text = long(config.vocabSize).subarray(0, length);
       const seen = (executable: Executable) => {
         const sites: [string, string, Tensor][] = [];
-        const { logits } = executable.feed(text, initialState(program), {
+        const logits = executable.open().feed(text, {
           observe: (...site) => sites.push(site),
         });
         return { sites, logits };
@@ -172,7 +174,7 @@ describe('calibration', () => {
       for (const [i, [, ref, x]] of actual.sites.entries())
         expect(difference(x.data, expected.sites[i][2].data), ref).toBe('');
       expect(difference(actual.logits.data, expected.logits.data)).toBe('');
-      const after = executable.feed(text, initialState(program)).logits; // and unobserved again
+      const after = executable.open().feed(text); // and unobserved again
       expect(difference(after.data, expected.logits.data)).toBe('');
     }
   });
@@ -209,14 +211,14 @@ describe('errors are those of the reference', () => {
       const { inputs, attrs, outputs, dims } = bind(ops.quantize, { x, scale: Float32Array.of(1) });
       const expected = message(() => ops.quantize({ x, scale: Float32Array.of(1) }));
       expect(expected).toContain(`NaN at [${Math.floor(at / n)}, ${at % n}]`);
-      expect(message(() => wasm.kernelOf(ops.quantize)!(inputs, attrs, outputs, dims))).toBe(expected);
+      expect(message(() => wasm.kernelOf(ops.quantize)!(inputs, attrs, outputs, dims, {}))).toBe(expected);
     }
   });
 
   it('a token outside of the vocabulary', () => {
     const executable = prepare(wasm, toy.program);
     for (const bad of [-1, toy.config.vocabSize]) {
-      const feed = (e: Executable) => message(() => e.feed(Int32Array.of(1, bad), initialState(toy.program)));
+      const feed = (e: Executable) => message(() => e.open().feed(Int32Array.of(1, bad)));
       expect(feed(executable)).toBe(feed(interpret(toy.program)));
       expect(feed(executable)).toContain('position 1');
     }
@@ -236,7 +238,7 @@ describe('errors are those of the reference', () => {
   it('a feed after dispose', () => {
     const executable = prepare(wasm, toy.program);
     executable.dispose!();
-    expect(() => executable.feed(Int32Array.of(1), initialState(toy.program))).toThrow('disposed');
+    expect(() => executable.open().feed(Int32Array.of(1))).toThrow('disposed');
   });
 });
 
@@ -275,29 +277,23 @@ describe('sessions on one executable', () => {
       { numRuns: 60 },
     );
   });
-
-  it('a state that was given up says so; one that was not stays', () => {
-    const executable = prepare(wasm, plan);
-    const { state: kept } = executable.feed(Int32Array.of(1, 2), initialState(plan));
-    const { state: given } = executable.feed(Int32Array.of(3), kept);
-    executable.feed(Int32Array.of(4), given, { giveUp: true });
-    expect(() => given['layers.0.ssmState']).toThrow('given up');
-    expect(kept).toEqual(interpret(plan).feed(Int32Array.of(1, 2), initialState(plan)).state);
-  });
 });
 
 it('measuring the ceilings changes nothing of a text in progress', () => {
   const plan = planOfToy(toy, recipes.quamba);
   const executable = prepare(wasm, plan);
-  const { state } = executable.feed(toy.text, initialState(plan));
+  const sequence = executable.open();
+  sequence.feed(toy.text);
   for (const rate of [executable.readBandwidth!(1e6), executable.multiplyRate!()]) {
     expect(rate).toBeGreaterThan(0);
     expect(rate).toBeLessThan(Number.POSITIVE_INFINITY);
   }
-  const { logits } = executable.feed(toy.text, state);
-  const truth = interpret(plan);
-  const expected = truth.feed(toy.text, truth.feed(toy.text, initialState(plan)).state).logits;
-  expect(difference(logits.data, expected.data)).toBe('');
+  const twice = Int32Array.of(...toy.text, ...toy.text);
+  const expected = interpret(plan)
+    .open()
+    .feed(twice)
+    .data.subarray(toy.text.length * toy.config.vocabSize);
+  expect(difference(sequence.feed(toy.text).data, expected)).toBe('');
 });
 
 it('tells what a token reads: every weight once, but of a table one row', () => {
@@ -344,6 +340,7 @@ describe('the sources', () => {
       'kept-state',
       'pool',
       'share',
+      'turns',
       'tiles-i4',
       'tiles-i8',
     ];

@@ -1,5 +1,6 @@
 /** The first page of the specification: the tables of ops, recipes, fused ops, backends and cases. */
 import { backends } from '../../../src/backends/index.ts';
+import { forms, keptAll } from '../../../src/conformance/forms.ts';
 import { planOfToy, toys } from '../../../src/conformance/toy.ts';
 import type { Node } from '../../../src/graph.ts';
 import { blockRoles, blockSites, roles, sites } from '../../../src/model/index.ts';
@@ -10,11 +11,12 @@ import { recipes } from '../../../src/quant/recipes.ts';
 import {
   type Recipe,
   type SiteAction,
+  type StateScheme,
   siteAction,
   type WeightScheme,
   weightScheme,
 } from '../../../src/quant/scheme.ts';
-import { opsOf } from '../../../src/run.ts';
+import { formsOf } from '../../../src/run.ts';
 import { block, cell, code, list, page, row, section, table } from '../markdown.ts';
 import { docComment } from './doc-comment.ts';
 
@@ -22,7 +24,8 @@ import { docComment } from './doc-comment.ts';
 type Read = (path: string) => string;
 
 const allOps: readonly AnyOp[] = Object.values(ops);
-const link = (op: string): string => `[${op}](${op}.md)`;
+/** `selective-scan/f16` is on the page of its op. */
+const link = (form: string): string => `[${form}](${form.split('/')[0]}.md)`;
 
 /** Some of all names, said in the shorter way. */
 function among(some: readonly string[], all: readonly string[]): string {
@@ -35,15 +38,16 @@ function among(some: readonly string[], all: readonly string[]): string {
 interface Plan {
   readonly name: string;
   readonly nodes: readonly Node[];
-  readonly ops: ReadonlySet<string>;
+  /** The ops, and how their states are kept, by name. */
+  readonly forms: ReadonlySet<string>;
 }
 
 export function indexPage(read: Read): string {
   const plans = Object.entries(recipes).map(([name, recipe]): Plan => {
     const program = planOfToy(toys()[0], recipe);
-    return { name, nodes: program.graph.nodes, ops: new Set([...opsOf(program)].map(op => op.name)) };
+    return { name, nodes: program.graph.nodes, forms: new Set(formsOf(program).keys()) };
   });
-  const glossary = docComment(`${read('src/model/index.ts').split('\n * Weights keep')[0]}\n * Source -\n */`)
+  const glossary = docComment(`${read('src/model/mamba.ts').split('\n * Weights keep')[0]}\n * Source -\n */`)
     .rest[0];
   return page([
     '# Specification',
@@ -135,7 +139,11 @@ function matrix(plans: readonly Plan[], read: Read): string {
     [...read(path).matchAll(/^ {4}\{?"([\w-]+)"[,:] \w+\}?,$/gm)].map(([, name]) => name);
   const kernels: readonly (readonly [title: string, names: readonly string[]])[] = [
     ...Object.entries(backends).map(
-      ([title, { kernelOf }]) => [title, allOps.filter(op => kernelOf(op)).map(op => op.name)] as const,
+      ([title, { kernelOf }]) =>
+        [
+          title,
+          forms.filter(({ op, dtype }) => kernelOf(op, keptAll(op, { dtype }))).map(({ name }) => name),
+        ] as const,
     ),
     ['[C](../../examples/backend-c)', kernelsIn('examples/backend-c/backend.c')],
     ['[Python](../../examples/backend-python)', kernelsIn('examples/backend-python/backend.py')],
@@ -143,11 +151,11 @@ function matrix(plans: readonly Plan[], read: Read): string {
   const names = plans.map(({ name }) => name);
   return table(
     ['op', ...kernels.map(([title]) => title), 'in the plans of'],
-    allOps.map(op => [
-      link(op.name),
-      ...kernels.map(([, has]) => (has.includes(op.name) ? '✓' : '—')),
+    forms.map(({ name }) => [
+      link(name),
+      ...kernels.map(([, has]) => (has.includes(name) ? '✓' : '—')),
       among(
-        names.filter((_, i) => plans[i].ops.has(op.name)),
+        names.filter((_, i) => plans[i].forms.has(name)),
         names,
       ),
     ]),
@@ -196,6 +204,8 @@ function recipeTable(): string {
     scheme
       ? `int8 per ${typeof scheme.per === 'object' ? `group of ${scheme.per.group}` : scheme.per}`
       : 'float';
+  const stateInWords = ({ bits }: StateScheme) =>
+    bits === 16 ? 'in f16' : 'int8 static, a step for each row';
   const group = (names: readonly string[], words: (name: string) => string) => {
     const by = new Map<string, string[]>();
     for (const name of names) by.set(words(name), [...(by.get(words(name)) ?? []), name]);
@@ -225,6 +235,9 @@ function recipeTable(): string {
           but,
           ...head.map(word => `${code(word)} ${site(word)}`),
           recipe.residual && 'the residual stream Hadamard',
+          ...Object.entries(recipe.states ?? {}).map(
+            ([word, state]) => `the state ${code(word)} ${stateInWords(state)}`,
+          ),
         ]
           .filter(Boolean)
           .join('; '),

@@ -96,16 +96,21 @@ const matrices = (): string =>
 
 /** The formulas of an op's stored calls, each once. */
 function tolerance(op: AnyOp, goldens: Goldens): string {
-  const outputs = Object.keys({ ...op.outputs, ...op.states });
-  const found = new Map(outputs.map(output => [output, new Set<string>()]));
-  for (const golden of goldens.filter(({ form }) => formsOf(op).includes(form))) {
-    const { inputs, attrs, kept } = golden.read();
+  const label = (form: string, output: string) =>
+    form === op.name ? code(output) : `${code(output)} of ${code(form)}`;
+  const found = new Map(
+    formsOf(op).flatMap(form =>
+      Object.keys({ ...op.outputs, ...op.states }).map(output => [label(form, output), new Set<string>()]),
+    ),
+  );
+  for (const { form, read } of goldens.filter(golden => formsOf(op).includes(golden.form))) {
+    const { inputs, attrs, kept } = read();
     const call = bind(op, inputs, attrs, kept);
     for (const [output, { formula }] of Object.entries(tolerances(op, call, expectedOf(op, call))))
-      found.get(output)!.add(formula);
+      found.get(label(form, output))!.add(formula);
   }
   const rows = [...found].flatMap(([output, formulas]) =>
-    [...formulas].map(formula => [code(output), cell(formula)]),
+    [...formulas].map(formula => [output, cell(formula)]),
   );
   return block([
     'In the `exact` profile: the bits of the reference. In `tolerant` ([why](../bounds.md)), with u = 2⁻²⁴ and τ = 2⁻¹²⁶:',

@@ -13,7 +13,6 @@ import {
   fetchFiles,
   folderOf,
   fromBytes,
-  initialState,
   type Program,
   type Recipe,
   recipe as recipeOf,
@@ -120,11 +119,12 @@ export class Specimen {
   #observe(program: Program, ready?: Executable): Seen {
     const seen = new Map<string, Tensor<'f32'>>();
     const executable = ready ?? prepare(program);
-    executable.feed(this.tokens, initialState(program), {
-      giveUp: true,
+    const sequence = executable.open();
+    sequence.feed(this.tokens, {
       logits: 'last',
       observe: (_, ref, { dtype, shape, data }) => seen.set(ref, { dtype, shape, data: data.slice() }),
     });
+    sequence.close();
     if (!ready) executable.dispose?.();
     return seen;
   }

@@ -4,16 +4,7 @@ import { absmax, scaleOf } from 'lib/ops/absmax-scale.ts';
 import { nameOf } from 'lib/quant/names.ts';
 import { siteAction } from 'lib/quant/scheme.ts';
 import { transformOf } from 'lib/quant/transforms.ts';
-import {
-  initialState,
-  ops,
-  planOf,
-  type Recipe,
-  recipe as recipeOf,
-  type Site,
-  type State,
-  type Tensor,
-} from 'quamba';
+import { ops, planOf, type Recipe, recipe as recipeOf, type Site, type Tensor } from 'quamba';
 import { histogram, rounding, shapeOf } from '../measures.ts';
 import type { ClippingView, RotationView, SiteView, StatesView } from './protocol.ts';
 import { prepare, type Specimen, type Turned } from './specimen.ts';
@@ -114,15 +105,19 @@ export async function layerErrors(specimen: Specimen, recipe: string): Promise<r
 
 /** Feeds the text token by token and keeps the states of one layer. */
 export function statesView({ program, executable, tokens }: Specimen, layer: number): StatesView {
-  const [d, width] = program.graph.states[`layers.${layer}.convState`];
-  const [, n] = program.graph.states[`layers.${layer}.ssmState`];
+  const stateShape = (word: string) =>
+    program.graph.states.get(`layers.${layer}.${word}`)!.shape as readonly number[]; // neither grows
+  const [d, width] = stateShape('convState');
+  const [, n] = stateShape('ssmState');
   const conv = new Float32Array(tokens.length * d * width);
   const ssm = new Float32Array(tokens.length * d * n);
-  let state: State = initialState(program);
+  const sequence = executable.open();
   for (let t = 0; t < tokens.length; t++) {
-    ({ state } = executable.feed(tokens.subarray(t, t + 1), state, { giveUp: true, logits: 'last' }));
-    conv.set(state[`layers.${layer}.convState`].data, t * d * width);
-    ssm.set(state[`layers.${layer}.ssmState`].data, t * d * n);
+    sequence.feed(tokens.subarray(t, t + 1), { logits: 'last' });
+    const { values } = sequence.save();
+    conv.set(values.get(`layers.${layer}.convState`)!.data, t * d * width);
+    ssm.set(values.get(`layers.${layer}.ssmState`)!.data, t * d * n);
   }
+  sequence.close();
   return { conv, ssm, mostConv: absmax(conv), mostSsm: absmax(ssm), channels: d, width, size: n };
 }

@@ -52,9 +52,9 @@ export function courseOf({ u, dt, A, B, C, D }: Channel): Course {
       B: B[t],
       C: C[t],
       D,
-      state: { dtype: 'f32', shape: [1, n], data: states[t] },
+      h: { dtype: 'f32', shape: [1, n], data: states[t] },
     });
-    states.push(step.state.data);
+    states.push(step.h.data);
     return step.y.data[0];
   });
   return { y, states };

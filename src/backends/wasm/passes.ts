@@ -1,0 +1,84 @@
+/** The turns of a feed, cut into passes of rows; and how rows come into linear memory and out of it. */
+import { BYTES, type Data, type Tensor } from '../../tensor.ts';
+import { padded } from './memory.ts';
+
+/** What a pass has of a turn: its rows `from` … `from + count − 1`, which are the rows from `row` on of the pass. */
+export interface Span {
+  readonly turn: number;
+  readonly from: number;
+  readonly count: number;
+  readonly row: number;
+  /** Whether the turn ends with them. */
+  readonly isLast: boolean;
+}
+
+/** Turns of so many rows each, in passes of at most `most` rows. A turn that does not fit goes on in the next pass. */
+export function passesOf(turns: readonly number[], most: number): readonly (readonly Span[])[] {
+  const passes: Span[][] = [];
+  let row = most;
+  for (const [turn, rows] of turns.entries())
+    for (let from = 0; from < rows; ) {
+      if (row === most) {
+        passes.push([]);
+        row = 0;
+      }
+      const count = Math.min(rows - from, most - row);
+      passes.at(-1)!.push({ turn, from, count, row, isLast: from + count === rows });
+      from += count;
+      row += count;
+    }
+  return passes;
+}
+
+/** Which row of its turn a row of a pass is. */
+export function rowInTurn(pass: readonly Span[], at: number): number {
+  const { from, row } = pass.findLast(span => span.row <= at)!;
+  return from + at - row;
+}
+
+/** Values that begin at the address `at`, from row `row` on. */
+interface Rows {
+  readonly at: number;
+  readonly row: number;
+}
+
+/** Writes `count` rows of a tensor, from its row `from` on. */
+export function writeRows(
+  memory: ArrayBufferLike,
+  to: Rows,
+  tensor: Tensor,
+  from: number,
+  count: number,
+): void {
+  const [n, stride] = strides(tensor);
+  copyRows(tensor.data.subarray(from * n), n, view(memory, to, tensor, count), stride, n, count);
+}
+
+/** Reads `count` rows of a tensor, to its row `to` and on. */
+export function readRows(
+  memory: ArrayBufferLike,
+  from: Rows,
+  tensor: Tensor,
+  to: number,
+  count: number,
+): void {
+  const [n, stride] = strides(tensor);
+  copyRows(view(memory, from, tensor, count), stride, tensor.data.subarray(to * n), n, n, count);
+}
+
+/** Values from one row to the next, of a tensor and in linear memory. */
+const strides = ({ shape }: Tensor): readonly [number, number] =>
+  shape.length === 1 ? [1, 1] : [shape[1], padded(shape[1])];
+
+function view(memory: ArrayBufferLike, { at, row }: Rows, tensor: Tensor, count: number): Data {
+  const [, stride] = strides(tensor);
+  const begin = at + row * stride * BYTES[tensor.dtype];
+  return new (tensor.data.constructor as Float32ArrayConstructor)(memory, begin, count * stride);
+}
+
+function copyRows(from: Data, fromStride: number, to: Data, toStride: number, n: number, rows: number): void {
+  if (fromStride === n && toStride === n) to.set(from.subarray(0, rows * n));
+  else
+    for (let row = 0; row < rows; row++)
+      to.set(from.subarray(row * fromStride, row * fromStride + n), row * toStride);
+}
