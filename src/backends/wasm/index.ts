@@ -54,11 +54,11 @@ function prepare(
       const machineTurns = turns.map(({ place, tokens }) => ({
         place,
         rows: tokens.length,
-        inputs: new Map([[input, { dtype: 'i32', shape: [tokens.length], data: tokens } as const]]),
+        inputs: [{ dtype: 'i32', shape: [tokens.length], data: tokens } as const],
       }));
       return running()
         .run(machineTurns, options)
-        .map(results => results.get(result) as Tensor<'f32'>);
+        .map(([logits]) => logits as Tensor<'f32'>);
     },
   };
   return {
