@@ -8,6 +8,7 @@
 import type { Executable, FeedOptions, Sequence, State, Turn } from './executable.ts';
 import { flatten, type Program, type Ref } from './graph.ts';
 import { checkTokens } from './ops/embedding.ts';
+import { inferTypes } from './plan/types.ts';
 import { shapeAt } from './state.ts';
 import { describe, type Tensor } from './tensor.ts';
 
@@ -161,9 +162,10 @@ function checkState({ graph }: Program, { position, values }: State): void {
 
 /** What refuses tokens that a table of the program does not have, in the words of the table's op. */
 function tokenCheck({ graph }: Program): (tokens: Int32Array) => void {
+  const types = inferTypes(graph);
   const tables = flatten(graph.nodes).flatMap(node =>
     node.in.tokens === graph.input
-      ? [{ op: node.op.name, size: graph.weights.get(node.in.w)!.shape[0] }]
+      ? [{ op: node.op.name, size: types.get(node.in.w)!.shape[0] as number }]
       : [],
   );
   return tokens => {
