@@ -63,16 +63,6 @@ describe.skipIf(!compiler)(`on a CPU${compiler ? '' : ': skipped, g++ is not on 
   });
 
   it.skipIf(!koffi)(
-    'gives the hashes of golden/hashes.json, one recipe of each kind',
-    async () => {
-      const recipes = ['fp32', 'dynamic', 'quamba', 'quamba-int8-head', 'w4a8-rtn'];
-      const { stdout } = await run('scripts/hashes.mjs', '--backend', 'cuda', '--recipe', recipes.join());
-      expect(stdout.trim()).toBe(`${recipes.length} passed, 0 failed`);
-    },
-    3_600_000,
-  );
-
-  it.skipIf(!koffi)(
     `the script for a GPU finds the reference's bits${koffi ? '' : ': skipped, koffi is not installed'}`,
     async () => {
       const { stdout } = await run('scripts/test-cuda.mjs', '--brief');
