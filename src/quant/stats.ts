@@ -9,7 +9,7 @@ import type { ByteSource } from '../formats/bytes.ts';
 import { parseJson } from '../formats/json.ts';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
 import type { Ref } from '../graph.ts';
-import type { Tensor } from '../tensor.ts';
+import { describe, type Tensor } from '../tensor.ts';
 import { type Recipe, sameRecipe } from './scheme.ts';
 
 /** What calibration saw, by the names of sites and states. */
@@ -80,19 +80,18 @@ export function loadStats(
     throw new Error(
       `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
     );
-  if (
-    !sameRecipe(
-      parseJson(new TextEncoder().encode(recipe), `${file.name}: recipe`) as Recipe,
-      expected.recipe,
-    )
-  )
+  const parsed = (key: string, text: string | undefined) =>
+    parseJson(new TextEncoder().encode(text), `${file.name}: ${key}`);
+  if (!sameRecipe(parsed('recipe', recipe) as Recipe, expected.recipe))
     throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
   const read = (suffix: string) =>
-    [...file.tensors.keys()].flatMap(name =>
-      name.endsWith(suffix)
-        ? [[name.slice(0, -suffix.length), file.read(name) as Tensor<'f32'>] as const]
-        : [],
-    );
+    [...file.tensors.keys()].flatMap(name => {
+      if (!name.endsWith(suffix)) return [];
+      const t = file.read(name);
+      if (t.dtype !== 'f32' || t.shape.length !== 1)
+        throw new TypeError(`${file.name}: tensor ${name} expected f32[n]; got ${describe(t)}`);
+      return [[name.slice(0, -suffix.length), t as Tensor<'f32'>] as const];
+    });
   const hessians = read('.hessian');
   return {
     stats: {
@@ -102,6 +101,6 @@ export function loadStats(
       ranges: Object.fromEntries(read('.range').map(([site, t]) => [site, t.data[0]])),
       channels: Object.fromEntries(read('.channels').map(([site, t]) => [site, t.data])),
     },
-    calibration: JSON.parse(calibration),
+    calibration: parsed('calibration', calibration) as CalibrationInfo,
   };
 }
