@@ -7,7 +7,7 @@
  * number for each token.
  */
 import type { Executable, FeedOptions, Sequence, State, Turn } from './executable.ts';
-import type { Program, Ref } from './graph.ts';
+import { flatten, inferTypes, type Program, type Ref } from './graph.ts';
 import { checkTokens } from './ops/embedding.ts';
 import { shapeAt } from './state.ts';
 import { describe, sizeOf, type Tensor } from './tensor.ts';
@@ -187,9 +187,10 @@ function checkState({ graph }: Program, { position, values }: State): void {
 
 /** What refuses tokens that a table of the program does not have, in the words of the table's op. */
 function tokenCheck({ graph }: Program): (tokens: Int32Array) => void {
-  const tables = graph.nodes.flatMap(node =>
-    node.kind === 'op' && node.in.tokens === graph.input
-      ? [{ op: node.op.name, size: graph.weights.get(node.in.w)!.shape[0] }]
+  const types = inferTypes(graph);
+  const tables = flatten(graph.nodes).flatMap(node =>
+    node.in.tokens === graph.input
+      ? [{ op: node.op.name, size: types.get(node.in.w)!.shape[0] as number }]
       : [],
   );
   return tokens => {

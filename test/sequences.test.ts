@@ -1,5 +1,8 @@
 /** What every backend has of sequences, over places that fail when they are told to: what is refused, given back and restored. */
 import { describe, expect, it } from 'vitest';
+import { prepare } from '../src/backends/backend.ts';
+import { reference } from '../src/backends/reference.ts';
+import { wasm } from '../src/backends/wasm/index.ts';
 import type { State } from '../src/executable.ts';
 import { recipes } from '../src/quant/recipes.ts';
 import { interpretedPlaces } from '../src/run.ts';
@@ -163,5 +166,21 @@ describe('a state', () => {
     expect(() => executable.open(state)).toThrow(new RangeError(message));
     expect(sequence.position).toBe(3);
     expect(sequence.save()).toEqual(saved);
+  });
+});
+
+describe.each([
+  { bits: 8, per: 'tensor' },
+  { bits: 4, per: { group: 64 }, rounding: 'nearest' },
+] as const)('a table whose rows are unpacked when the plan is prepared (%j)', scheme => {
+  const plan = planOfToy(toy, { weightsAt: { embedding: scheme } });
+  it.each([reference, wasm])('takes the tokens that it has a row for, and no others, on $name', backend => {
+    const sequence = prepare(backend, plan).open();
+    expect(() => sequence.feed(Int32Array.of(1, vocabSize))).toThrow(
+      new RangeError(
+        `embedding C1: every token must lie in 0 … ${vocabSize - 1}; got ${vocabSize} at position 1`,
+      ),
+    );
+    expect(sequence.feed(text(3)).shape).toEqual([3, vocabSize]);
   });
 });
