@@ -98,6 +98,7 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
     else places.clear(place);
   };
 
+  let isFeeding = false;
   const feed = (turns: readonly Turn[], options: FeedOptions = {}): readonly Tensor<'f32'>[] => {
     const fed = turns.map(({ sequence }) => {
       const text = texts.get(sequence);
@@ -105,6 +106,7 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
       return usable(text);
     });
     if (turns.length === 0) return [];
+    if (isFeeding) throw new Error('feed: an observer cannot feed the executable that it observes');
     if (new Set(fed).size < fed.length)
       throw new RangeError('feed: expected each sequence once; got one of them twice');
     for (const { tokens } of turns) {
@@ -114,6 +116,7 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
     if (options.observe && turns.length > 1)
       throw new RangeError(`feed: expected one sequence to observe; got ${turns.length}`);
     let logits: readonly Tensor<'f32'>[];
+    isFeeding = true;
     try {
       logits = places.feed(
         fed.map(({ place, position }, i) => ({ place, position, tokens: turns[i].tokens })),
@@ -122,6 +125,8 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
     } catch (error) {
       fed.forEach(restore);
       throw error;
+    } finally {
+      isFeeding = false;
     }
     for (const [i, text] of fed.entries()) {
       const { tokens } = turns[i];

@@ -5,7 +5,7 @@ import { reference } from '../src/backends/reference.ts';
 import { wasm } from '../src/backends/wasm/index.ts';
 import type { State } from '../src/executable.ts';
 import { recipes } from '../src/quant/recipes.ts';
-import { interpretedPlaces } from '../src/run.ts';
+import { interpret, interpretedPlaces } from '../src/run.ts';
 import { type Places, type PlaceTurn, sequences } from '../src/sequences.ts';
 import { tensor } from '../src/tensor.ts';
 import { planOfToy, sameBits, toy } from './toy.ts';
@@ -100,6 +100,15 @@ describe('a feed', () => {
     );
     expect(sequence.position).toBe(0);
     expect(fed).toEqual([]);
+  });
+
+  it('may not begin while another one runs', () => {
+    const executable = interpret(toy.program);
+    const [sequence, other] = [executable.open(), executable.open()];
+    const observe = () => void other.feed(text(1));
+    expect(() => sequence.feed(text(2), { observe })).toThrow('feed: an observer cannot feed the executable');
+    expect([sequence.position, other.position]).toEqual([0, 0]);
+    expect(sequence.feed(text(2))).toEqual(other.feed(text(2)));
   });
 
   it('that fails leaves a long text as it was, fed again in pieces', () => {
