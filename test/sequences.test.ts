@@ -1,4 +1,6 @@
 /** What every backend has of sequences, over places that fail when they are told to: what is refused, given back and restored. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { prepare } from '../src/backends/backend.ts';
 import { reference } from '../src/backends/reference.ts';
@@ -56,6 +58,18 @@ describe('a place', () => {
     sequence.close();
     sequence.close();
     expect(taken.size).toBe(0);
+  });
+
+  it('is given back where a sequence is forgotten without being closed', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect: () => void = runInNewContext('gc');
+    const { executable, taken } = watched();
+    for (let i = 0; i < 10; i++) executable.open().feed(text(1));
+    expect(taken.size).toBe(10);
+    while (taken.size > 0) {
+      collect();
+      await new Promise(resolve => setTimeout(resolve, 1));
+    }
   });
 
   it('is not taken by a fork of a closed sequence, nor by a fork that fails', () => {
