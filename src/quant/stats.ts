@@ -84,21 +84,23 @@ export function loadStats(
     parseJson(new TextEncoder().encode(text), `${file.name}: ${key}`);
   if (!sameRecipe(parsed('recipe', recipe) as Recipe, expected.recipe))
     throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
-  const read = (suffix: string) =>
+  const read = (suffix: string, expected = 'f32[n]', fits = (_: number): boolean => true) =>
     [...file.tensors.keys()].flatMap(name => {
       if (!name.endsWith(suffix)) return [];
       const t = file.read(name);
-      if (t.dtype !== 'f32' || t.shape.length !== 1)
-        throw new TypeError(`${file.name}: tensor ${name} expected f32[n]; got ${describe(t)}`);
+      if (t.dtype !== 'f32' || t.shape.length !== 1 || !fits(t.shape[0]))
+        throw new TypeError(`${file.name}: tensor ${name} expected ${expected}; got ${describe(t)}`);
       return [[name.slice(0, -suffix.length), t as Tensor<'f32'>] as const];
     });
-  const hessians = read('.hessian');
+  const hessians = read('.hessian', 'f32[n²]', size => Number.isInteger(Math.sqrt(size)));
   return {
     stats: {
       ...(hessians.length > 0 && {
         hessians: Object.fromEntries(hessians.map(([site, t]) => [site, t.data])),
       }),
-      ranges: Object.fromEntries(read('.range').map(([site, t]) => [site, t.data[0]])),
+      ranges: Object.fromEntries(
+        read('.range', 'f32[1]', size => size === 1).map(([site, t]) => [site, t.data[0]]),
+      ),
       channels: Object.fromEntries(read('.channels').map(([site, t]) => [site, t.data])),
     },
     calibration: parsed('calibration', calibration) as CalibrationInfo,

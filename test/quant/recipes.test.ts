@@ -573,8 +573,10 @@ describe('a file of statistics', () => {
     );
     const other = [[range, { dtype: 'I8', shape: [1], data: new Int8Array(1) }]] as const;
     expect(() => load(concat(writeSafetensors(other, metadata)))).toThrow(
-      new TypeError(`stats.safetensors: tensor ${range} expected f32[n]; got i8[1]`),
+      new TypeError(`stats.safetensors: tensor ${range} expected f32[1]; got i8[1]`),
     );
+    const many = [[range, { dtype: 'F32', shape: [2], data: new Float32Array(2) }]] as const;
+    expect(() => load(concat(writeSafetensors(many, metadata)))).toThrow('expected f32[1]; got f32[2]');
   });
 
   it('of another recipe, model or format is refused', () => {
