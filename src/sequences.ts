@@ -7,8 +7,9 @@
  * number for each token.
  */
 import type { Executable, FeedOptions, Sequence, State, Turn } from './executable.ts';
-import { flatten, inferTypes, type Program, type Ref } from './graph.ts';
+import { flatten, type Program, type Ref } from './graph.ts';
 import { checkTokens } from './ops/embedding.ts';
+import { inferTypes } from './plan/types.ts';
 import { shapeAt } from './state.ts';
 import { describe, sizeOf, type Tensor } from './tensor.ts';
 

@@ -1,6 +1,5 @@
 /** Constants that are made of constants: A = −exp(A_log), a dequantized weight. */
 import {
-  inferTypes,
   type LazyTensor,
   type Node,
   type OpNode,
@@ -11,6 +10,7 @@ import {
 } from '../graph.ts';
 import { bind } from '../op.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
+import { inferTypes } from './types.ts';
 
 /**
  * Takes out the nodes that read constants only and carry no state: their results become constants, made when they are read and

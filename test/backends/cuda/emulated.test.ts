@@ -42,7 +42,7 @@ describe.skipIf(!compiler)(`on a CPU${compiler ? '' : ': skipped, g++ is not on 
     folder = mkdtempSync(join(tmpdir(), 'quamba-emulated-'));
     library = join(folder, 'libquamba_cuda_emulated.so');
     await run('scripts/build-cuda-emulated.mjs', '--out', library);
-  }, 1_200_000);
+  });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   it.each(examples)('%s gives what it gives elsewhere', async (name, example) => {
