@@ -20,6 +20,7 @@ const MAJORS = ['20', '22', '24', '26'];
 const TESTS = [
   'test/backends/wasm/wasm.test.ts',
   'test/backends/wasm/threads.test.ts',
+  'test/backends/wasm/sequences.test.ts',
   'test/cli/doctor.test.ts',
 ];
 const THREADS = ['1', '2'];

@@ -8,7 +8,7 @@
  *     linear: w expected f32[o, i] with i=65; got f32[256, 64]
  */
 import { extent, type Inputs, type Parsed, parse, type Signatures, type Tensors } from './signature.ts';
-import { AS_F32, type Kept, type StateView, stateView } from './state.ts';
+import { AS_F32, checkKept, type Kept, type StateView, stateView } from './state.ts';
 import { type Data, describe, dtypeOf, type Signature, sizeOf, type Tensor, zeros } from './tensor.ts';
 
 export type Attrs = Readonly<Record<string, number | boolean | string>>;
@@ -154,9 +154,8 @@ export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}, kept:
   const signatures: Readonly<Record<string, Signature>> = { ...op.inputs, ...op.states };
   const isState = (key: string) => Object.hasOwn(op.states, key);
 
-  for (const key in inputs)
-    if (!Object.hasOwn(signatures, key))
-      throw new TypeError(`${op.name}: no input '${key}'; expected ${Object.keys(signatures).join(', ')}`);
+  checkNames(op, 'input', inputs, signatures);
+  checkNames(op, 'state', kept, op.states);
   for (const key in signatures) {
     const signature = parse(signatures[key]);
     const value = inputs[key];
@@ -171,6 +170,9 @@ export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}, kept:
           `${op.name}: ${key} expected ${signature.text}; got ${dtypeOf(value as Data)} values`,
         );
       plain.push(key);
+    } else if (!isTensor(value)) {
+      const got = Array.isArray(value) ? 'an array' : value;
+      throw new TypeError(`${op.name}: ${key} expected ${signature.text} or a typed array; got ${got}`);
     } else {
       unify(op, key, signature, value, dims);
       bound[key] = value;
@@ -202,27 +204,33 @@ export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}, kept:
     const given = inputs[key];
     states[key] = isView(given)
       ? given
-      : startOf(
-          parse(op.states[key]),
-          dims,
-          kept[key] ?? AS_F32,
-          bound[key]?.data as Float32Array | undefined,
-        );
+      : startOf(op, key, dims, kept[key] ?? AS_F32, bound[key]?.data as Float32Array | undefined);
     delete bound[key];
   }
   return { inputs: bound, outputs, states, attrs: values, dims };
 }
 
-const isView = (value: Loose[string]): value is StateView =>
-  typeof value === 'object' && 'put' in value && typeof value.put === 'function';
+const isView = (value: unknown): value is StateView =>
+  typeof value === 'object' && value !== null && 'put' in value && typeof value.put === 'function';
+const isTensor = (value: unknown): value is Tensor =>
+  typeof value === 'object' && value !== null && 'data' in value && 'shape' in value;
+
+/** @throws TypeError for a name that is none of `names`. */
+function checkNames(op: AnyOp, what: string, given: object, names: object): void {
+  for (const key in given)
+    if (!Object.hasOwn(names, key))
+      throw new TypeError(
+        `${op.name}: no ${what} '${key}'; expected ${Object.keys(names).join(', ') || 'none'}`,
+      );
+}
 
 /** A state with the values that were given, and with room for the tokens of this call where it grows. */
-function startOf({ axes }: Parsed, dims: Dims, kept: Kept, given?: Float32Array): StateView {
+function startOf(op: AnyOp, key: string, dims: Dims, kept: Kept, given?: Float32Array): StateView {
+  const { axes } = parse(op.states[key]);
   const more = axes[0].letter === 't' ? dims.l : 0;
-  const view = stateView(
-    kept,
-    axes.map((axis, i) => extent(axis, dims)! + (i === 0 ? more : 0)),
-  );
+  const shape = axes.map((axis, i) => extent(axis, dims)! + (i === 0 ? more : 0));
+  checkKept(`${op.name}: state ${key}`, kept, shape);
+  const view = stateView(kept, shape);
   if (given) view.put(0, given);
   return view;
 }
@@ -242,13 +250,10 @@ function unifyView(
 
 function bindAttrs(op: AnyOp, attrs: Partial<Attrs>): Attrs {
   const values: Record<string, number | boolean | string> = { ...op.attrs };
+  checkNames(op, 'attribute', attrs, op.attrs);
   for (const key in attrs) {
     const value = attrs[key];
     if (value === undefined) continue;
-    if (!Object.hasOwn(values, key))
-      throw new TypeError(
-        `${op.name}: no attribute '${key}'; expected ${Object.keys(values).join(', ') || 'none'}`,
-      );
     if (typeof value !== typeof values[key])
       throw new TypeError(
         `${op.name}: attribute ${key} expected a ${typeof values[key]}; got ${JSON.stringify(value)}`,

@@ -25,7 +25,7 @@ export type KernelOf = (op: AnyOp, kept: KeptStates) => AnyKernel;
 export const interpret = (program: Program, kernelOf?: KernelOf): Executable =>
   sequences(program, interpretedPlaces(program, kernelOf));
 
-/** What it is made of: places in JavaScript's own memory. */
+/** The places of `interpret`, in JavaScript's own memory. */
 export function interpretedPlaces(program: Program, kernelOf: KernelOf = op => op.reference): Places {
   const folded = foldConstants(program);
   const { graph, weights } = folded;
@@ -100,7 +100,7 @@ const lastRow = ({ dtype, shape: [l, v], data }: Tensor<'f32'>): Tensor<'f32'> =
 export const opsOf = ({ graph }: Program): ReadonlySet<AnyOp> =>
   new Set(flatten(graph.nodes).map(node => node.op));
 
-/** The same with how its states are kept, by the word for both. */
+/** The ops with how their states are kept, by the word for both (`formOf`). */
 export const formsOf = ({
   graph,
 }: Program): ReadonlyMap<string, { readonly op: AnyOp; readonly kept: KeptStates }> =>

@@ -6,7 +6,7 @@ import { type Evaluation, evaluate } from '../eval/evaluate.ts';
 import { joinResults } from '../eval/report/results.ts';
 import { EMBEDDED_MODEL, load, textFile } from '../open/node.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
-import { keeperOf, keptIn, shardNamed, taskItems, tasksNamed, weightBytes } from './eval-inputs.ts';
+import { keptIn, partialWriter, shardNamed, taskItems, tasksNamed, weightBytes } from './eval-inputs.ts';
 import { mergeCommand } from './eval-merge.ts';
 import { tables } from './eval-table.ts';
 import { reportOptions, writeReport } from './report-files.ts';
@@ -99,7 +99,7 @@ async function run(options: Options): Promise<void> {
   const { model: path, backend = defaultBackend(), threads, rounds, out, json = false } = options;
   const evaluation = await asked(options);
   const earlier = out === undefined ? undefined : keptIn(out);
-  const kept = out === undefined ? undefined : keeperOf(out);
+  const kept = out === undefined ? undefined : partialWriter(out);
   try {
     const { partial, report } = await evaluate(evaluation, {
       load: recipe =>

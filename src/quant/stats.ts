@@ -9,7 +9,7 @@ import type { ByteSource } from '../formats/bytes.ts';
 import { parseJson } from '../formats/json.ts';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
 import type { Ref } from '../graph.ts';
-import type { Tensor } from '../tensor.ts';
+import { describe, type Tensor } from '../tensor.ts';
 import { type Recipe, sameRecipe } from './scheme.ts';
 
 /** What calibration saw, by the names of sites and states. */
@@ -80,28 +80,29 @@ export function loadStats(
     throw new Error(
       `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
     );
-  if (
-    !sameRecipe(
-      parseJson(new TextEncoder().encode(recipe), `${file.name}: recipe`) as Recipe,
-      expected.recipe,
-    )
-  )
+  const parsed = (key: string, text: string | undefined) =>
+    parseJson(new TextEncoder().encode(text), `${file.name}: ${key}`);
+  if (!sameRecipe(parsed('recipe', recipe) as Recipe, expected.recipe))
     throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
-  const read = (suffix: string) =>
-    [...file.tensors.keys()].flatMap(name =>
-      name.endsWith(suffix)
-        ? [[name.slice(0, -suffix.length), file.read(name) as Tensor<'f32'>] as const]
-        : [],
-    );
-  const hessians = read('.hessian');
+  const read = (suffix: string, expected = 'f32[n]', fits = (_: number): boolean => true) =>
+    [...file.tensors.keys()].flatMap(name => {
+      if (!name.endsWith(suffix)) return [];
+      const t = file.read(name);
+      if (t.dtype !== 'f32' || t.shape.length !== 1 || !fits(t.shape[0]))
+        throw new TypeError(`${file.name}: tensor ${name} expected ${expected}; got ${describe(t)}`);
+      return [[name.slice(0, -suffix.length), t as Tensor<'f32'>] as const];
+    });
+  const hessians = read('.hessian', 'f32[n²]', size => Number.isInteger(Math.sqrt(size)));
   return {
     stats: {
       ...(hessians.length > 0 && {
         hessians: Object.fromEntries(hessians.map(([site, t]) => [site, t.data])),
       }),
-      ranges: Object.fromEntries(read('.range').map(([site, t]) => [site, t.data[0]])),
+      ranges: Object.fromEntries(
+        read('.range', 'f32[1]', size => size === 1).map(([site, t]) => [site, t.data[0]]),
+      ),
       channels: Object.fromEntries(read('.channels').map(([site, t]) => [site, t.data])),
     },
-    calibration: JSON.parse(calibration),
+    calibration: parsed('calibration', calibration) as CalibrationInfo,
   };
 }

@@ -61,7 +61,8 @@ export const cudaOf = (library: Library, options: PlanOptions = {}): Cuda => ({
 /** @internal The ops that the library lists with the signature they have here. Their states are kept as f32. */
 export function backendOf(library: Library, options: PlanOptions = {}): Backend {
   const kernelOf = (op: AnyOp, kept: KeptStates = {}) =>
-    library.signatures.has(signatureOf(op)) && Object.values(kept).every(state => state?.dtype === 'f32')
+    library.signatures.has(signatureOf(op)) &&
+    Object.values(kept).every(state => (state?.dtype ?? 'f32') === 'f32')
       ? kernel(library, op)
       : undefined;
   const byOps: Backend = { name: 'cuda', kernelOf };

@@ -126,13 +126,19 @@ export const planBugs: readonly Broken[] = [
     });
   }),
   inExecutable('save-follows-the-text', 'What was saved changes with the next feed.', program => {
-    const saved = new Map<number, ReadonlyMap<Ref, Tensor<'f32'>>>();
+    const saved: { readonly place: number; readonly values: ReadonlyMap<Ref, Tensor<'f32'>> }[] = [];
     return altered(program, {
       read(places, place, position) {
-        const values = saved.get(place) ?? places.read(place, position);
-        for (const [ref, { data }] of places.read(place, position)) values.get(ref)!.data.set(data);
-        saved.set(place, values);
+        const values = places.read(place, position);
+        saved.push({ place, values });
         return values;
+      },
+      feed(places, turns, options) {
+        const logits = places.feed(turns, options);
+        for (const { place, position, tokens } of turns)
+          for (const [ref, { data }] of places.read(place, position + tokens.length))
+            for (const one of saved) if (one.place === place) one.values.get(ref)!.data.set(data);
+        return logits;
       },
     });
   }),
