@@ -44,7 +44,11 @@ const multiplying = (
   });
 
 /** `rootMeanSquare` of a row, whose eps comes with it. */
-const norming = (name: string, says: string, rootOf: (row: Float32Array, eps: number) => number): Broken =>
+export const norming = (
+  name: string,
+  says: string,
+  rootOf: (row: Float32Array, eps: number) => number,
+): Broken =>
   inKernel(name, says, rmsNorm, ({ x, w }, { eps }, { y }, { l, m }) => {
     for (let t = 0; t < l; t++) {
       const root = rootOf(x.data.subarray(t * m, (t + 1) * m), eps);

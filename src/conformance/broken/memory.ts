@@ -2,6 +2,7 @@
 import { ops } from '../../ops/index.ts';
 import { f, quantizeValue, silu as siluOf } from '../../ops/numerics.ts';
 import { zeros } from '../../tensor.ts';
+import { norming } from './accumulation.ts';
 import { type Broken, inKernel, mapped, misreading } from './row.ts';
 
 const { add, embedding, fwht, linear, linearI8, quantize, rmsNorm, silu, slice } = ops;
@@ -52,16 +53,11 @@ export const memoryBugs: readonly Broken[] = [
       const whole = run < 16 ? run : run & ~15;
       return { x: mapped(x, (value, at) => ((at % i) % run < whole ? value : 0)) };
     }),
-  inKernel('rms-norm-tail-of-4', 'Of a row longer than 4 only whole runs of 4 are squared.',
-    rmsNorm, ({ x, w }, { eps }, { y }, { l, m }) => {
-      const whole = m < 4 ? m : m & ~3;
-      for (let t = 0; t < l; t++) {
-        const row = x.data.subarray(t * m, (t + 1) * m);
-        const squares = row.subarray(0, whole).reduce((sum, value) => f(sum + f(value * value)), 0);
-        const root = f(Math.sqrt(f(f(squares / m) + f(eps))));
-        for (let j = 0; j < m; j++) y.data[t * m + j] = f(f(row[j] / root) * (w ? w.data[j] : 1));
-      }
-    }),
+  norming('rms-norm-tail-of-4', 'Of a row longer than 4 only whole runs of 4 are squared.', (row, eps) => {
+    const whole = row.length < 4 ? row.length : row.length & ~3;
+    const squares = row.subarray(0, whole).reduce((sum, x) => f(sum + f(x * x)), 0);
+    return f(Math.sqrt(f(f(squares / row.length) + f(eps))));
+  }),
   inKernel('add-last-token-missing', 'Of more than one token the last is not written.',
     add, ({ x, y }, _, { sum }, { l, m }) => {
       const size = l > 1 ? (l - 1) * m : m;
