@@ -1,13 +1,6 @@
 /** Constants that are made of constants: A = −exp(A_log), a dequantized weight. */
-import {
-  inferTypes,
-  type LazyTensor,
-  type Node,
-  type OpNode,
-  type Program,
-  type Ref,
-  withNodes,
-} from '../graph.ts';
+import type { LazyTensor, Node, OpNode, Program, Ref } from '../graph.ts';
+import { inferTypes, withNodes } from '../graph.ts';
 import { bind } from '../op.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
 

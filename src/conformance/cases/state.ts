@@ -13,25 +13,10 @@ import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
 import { ordinaryCall } from '../inputs.ts';
 import { compare } from '../judge/compare.ts';
-import {
-  called,
-  caseOf,
-  expectedOf,
-  type Finding,
-  freshCall,
-  judgeTolerances,
-  Skipped,
-  worstOf,
-} from '../judge/judge.ts';
-import {
-  cut,
-  joined,
-  judgeOutcomes,
-  opNamesOf,
-  type PlanUnderTest,
-  statesOf,
-  withExecutable,
-} from '../plan.ts';
+import type { Finding } from '../judge/judge.ts';
+import { called, caseOf, expectedOf, freshCall, judgeTolerances, Skipped, worstOf } from '../judge/judge.ts';
+import type { PlanUnderTest } from '../plan.ts';
+import { cut, joined, judgeOutcomes, opNamesOf, statesOf, withExecutable } from '../plan.ts';
 import { planOfToy, toys } from '../toy.ts';
 import { feedCase, textFor } from './plan.ts';
 

@@ -3,18 +3,8 @@ import { ops } from '../../ops/index.ts';
 import type { Tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
 import { gauss } from '../inputs.ts';
-import {
-  around,
-  both,
-  type Edge,
-  edge,
-  everyExponent,
-  f32,
-  f32By,
-  f32Rows,
-  type Inputs,
-  times,
-} from './edge.ts';
+import type { Edge, Inputs } from './edge.ts';
+import { around, both, edge, everyExponent, f32, f32By, f32Rows, times } from './edge.ts';
 
 const { softplus, silu, negExp, selectiveScan, causalConv1d, fwht, rmsNorm } = ops;
 

@@ -2,19 +2,8 @@
 import { half } from '../../ops/half.ts';
 import { type Kept, stepsOf } from '../../state.ts';
 import { copy } from './bounds-values.ts';
-import {
-  alike,
-  type Bounds,
-  type Doubt,
-  flushed,
-  NONE,
-  roundings,
-  siluDoubt,
-  siluSlope,
-  sum,
-  times,
-  tolerance,
-} from './doubt.ts';
+import type { Bounds, Doubt } from './doubt.ts';
+import { alike, flushed, NONE, roundings, siluDoubt, siluSlope, sum, times, tolerance } from './doubt.ts';
 
 /**
  * Per state and step, with a = |dt·A|. exp(dt·A) is off by an exp of 2 ulp on either side, and by its argument's

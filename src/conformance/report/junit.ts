@@ -5,15 +5,8 @@
 
 import { escapeXml } from '../../formats/xml.ts';
 import { groupBy } from '../../group-by.ts';
-import {
-  conclusion,
-  explain,
-  isExpectedFailure,
-  placeOf,
-  type Report,
-  type Result,
-  replayOf,
-} from './report.ts';
+import type { Report, Result } from './report.ts';
+import { conclusion, explain, isExpectedFailure, placeOf, replayOf } from './report.ts';
 
 export function renderJUnit(report: Report): string {
   const { results, milliseconds, backend, profile } = report;

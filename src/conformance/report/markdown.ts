@@ -1,17 +1,8 @@
 /** A report as Markdown: for a pull request, a summary of continuous integration, or a page of results. */
 import { groupBy } from '../../group-by.ts';
 import { OUTCOMES } from '../case.ts';
-import {
-  conclusion,
-  explain,
-  isFailure,
-  largestError,
-  placeOf,
-  type Report,
-  reasons,
-  replayOf,
-  short,
-} from './report.ts';
+import type { Report } from './report.ts';
+import { conclusion, explain, isFailure, largestError, placeOf, reasons, replayOf, short } from './report.ts';
 
 /** Failures that are shown in full. */
 const SHOWN = 50;
