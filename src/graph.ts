@@ -209,15 +209,10 @@ export interface ValueType {
 /** The type of every value and weight, before anything runs: what a table prints and what a backend sizes its memory by. */
 export function inferTypes(graph: Graph): ReadonlyMap<Ref, ValueType> {
   const types = new Map<Ref, ValueType>([...graph.weights, [graph.input, { dtype: 'i32', shape: ['l'] }]]);
-
-  const visit = (node: Node): void => {
+  for (const node of takeApart(graph.nodes)) {
     if (node.kind === 'site') {
       types.set(node.out, types.get(node.in)!);
-      return;
-    }
-    if (node.kind === 'fused') {
-      node.body.forEach(visit);
-      return;
+      continue;
     }
     const letters: Record<string, Extent> = {};
     for (const [name, value] of Object.entries({ ...node.op.attrs, ...node.attrs }))
@@ -234,13 +229,10 @@ export function inferTypes(graph: Graph): ReadonlyMap<Ref, ValueType> {
     }
     for (const [key, ref] of Object.entries(node.out)) {
       const { dtype, axes } = parse(node.op.outputs[key]);
-      types.set(ref, {
-        dtype,
-        shape: axes.map(axis => axis.size ?? plus(letters[axis.letter!], -axis.minus)),
-      });
+      const shape = axes.map(axis => axis.size ?? plus(letters[axis.letter!], -axis.minus));
+      types.set(ref, { dtype, shape });
     }
-  };
-  graph.nodes.forEach(visit);
+  }
   return types;
 }
 

@@ -7,7 +7,7 @@
  * The type of a state is how it is kept and its shape, in which `t` stands for the tokens fed so far.
  */
 import { array, type JsonObject, object, show, string, unexpected } from '../formats/json.ts';
-import type { Graph, Node, OpNode, Ref } from '../graph.ts';
+import type { Graph, Node, OpNode, Ref, Refs } from '../graph.ts';
 import { reads, statesOf, writes } from '../graph.ts';
 import type { AnyOp, Attrs } from '../op.ts';
 import { ops } from '../ops/index.ts';
@@ -35,12 +35,11 @@ export function graphToJson(graph: Graph): unknown {
     };
   };
   const { input, result } = graph;
-  const states = Object.fromEntries(
-    [...graph.states].map(([ref, { dtype, shape, scale }]) => [
-      ref,
-      { type: `${dtype}[${shape.join(', ')}]`, ...(scale !== undefined && { scale }) },
-    ]),
-  );
+  const stateToJson = ({ dtype, shape, scale }: StateType) => ({
+    type: `${dtype}[${shape.join(', ')}]`,
+    ...(scale !== undefined && { scale }),
+  });
+  const states = Object.fromEntries([...graph.states].map(([ref, type]) => [ref, stateToJson(type)]));
   const weights = Object.fromEntries([...graph.weights].map(([ref, type]) => [ref, describe(type)]));
   return { input, result, states, weights, nodes: graph.nodes.map(nodeToJson) };
 }
@@ -51,18 +50,8 @@ export function graphFromJson(json: unknown, where: string): Graph {
   const result = {
     input: string(graph.input, `${where}.input`),
     result: string(graph.result, `${where}.result`),
-    states: new Map(
-      Object.entries(object(graph.states, `${where}.states`)).map(([ref, s]) => [
-        ref,
-        stateType(s, `${where}.states[${show(ref)}]`),
-      ]),
-    ),
-    weights: new Map(
-      Object.entries(object(graph.weights, `${where}.weights`)).map(([ref, type]) => [
-        ref,
-        tensorType(type, `${where}.weights[${show(ref)}]`),
-      ]),
-    ),
+    states: typesFromJson(graph.states, `${where}.states`, stateType),
+    weights: typesFromJson(graph.weights, `${where}.weights`, tensorType),
     nodes: array(graph.nodes, `${where}.nodes`).map((node, i) => nodeFromJson(node, `${where}.nodes[${i}]`)),
   };
   const known = new Set<Ref>([result.input, ...result.weights.keys()]);
@@ -77,6 +66,11 @@ export function graphFromJson(json: unknown, where: string): Graph {
   if (!known.has(result.result))
     throw new TypeError(`${where}.result: nothing defines ${show(result.result)}`);
   return result;
+}
+
+function typesFromJson<T>(json: unknown, where: string, read: (type: unknown, where: string) => T) {
+  const types = Object.entries(object(json, where));
+  return new Map(types.map(([ref, type]) => [ref, read(type, `${where}[${show(ref)}]`)]));
 }
 
 function nodeFromJson(json: unknown, where: string): Node {
@@ -94,35 +88,25 @@ function opFromJson(node: JsonObject, where: string): OpNode {
   const op = byName.get(name);
   if (!op)
     throw new TypeError(`${where}.op: no op ${show(name)}; this plan was made by another version of quamba`);
-  const inputs = refs(node.in, `${where}.in`, Object.keys(op.inputs));
-  for (const key in op.inputs)
-    if (!op.inputs[key].endsWith('?') && !(key in inputs))
-      unexpected(`${where}.in.${key}`, 'the name of a value', undefined);
-  const out = refs(node.out, `${where}.out`, Object.keys(op.outputs));
-  for (const key in op.outputs)
-    if (!(key in out)) unexpected(`${where}.out.${key}`, 'the name of a value', undefined);
-  const states = refs(node.states ?? {}, `${where}.states`, Object.keys(op.states));
-  for (const key in op.states)
-    if (!(key in states)) unexpected(`${where}.states.${key}`, 'the name of a state', undefined);
+  const inputs = refs(node.in, `${where}.in`, op.inputs, 'value');
+  const out = refs(node.out, `${where}.out`, op.outputs, 'value');
+  const states = refs(node.states ?? {}, `${where}.states`, op.states, 'state');
   const attrs = object(node.attrs ?? {}, `${where}.attrs`);
   for (const key in attrs)
     if (!Object.hasOwn(op.attrs, key) || typeof attrs[key] !== typeof op.attrs[key])
       unexpected(`${where}.attrs[${show(key)}]`, `an attribute of ${name}`, attrs[key]);
-  return {
-    kind: 'op',
-    op,
-    in: inputs,
-    states,
-    out,
-    attrs: attrs as Attrs,
-    role: string(node.role ?? '', `${where}.role`),
-  };
+  const role = string(node.role ?? '', `${where}.role`);
+  return { kind: 'op', op, in: inputs, states, out, attrs: attrs as Attrs, role };
 }
 
-function refs(json: unknown, where: string, keys: readonly string[]): Record<string, Ref> {
-  const found = object(json, where, keys);
+/** Names for what an op declares: for all of it but what may be left out, and for nothing else. */
+function refs(json: unknown, where: string, declared: Refs, kind: 'value' | 'state'): Refs {
+  const found = object(json, where, Object.keys(declared));
   for (const key of Object.keys(found)) string(found[key], `${where}.${key}`);
-  return found as Record<string, Ref>;
+  for (const key in declared)
+    if (!declared[key].endsWith('?') && !(key in found))
+      unexpected(`${where}.${key}`, `the name of a ${kind}`, undefined);
+  return found as Refs;
 }
 
 function tensorType(json: unknown, where: string): TensorType {
@@ -143,12 +127,8 @@ function stateType(json: unknown, where: string): StateType {
     unexpected(`${where}.type`, 'positive extents', type);
   const most = sizeOf(shape.filter(size => size !== 't'));
   if (most > MOST_STATE) unexpected(`${where}.type`, `at most ${MOST_STATE} values`, type);
-  if ((dtype === 'i8') !== (scale !== undefined))
-    unexpected(
-      `${where}.scale`,
-      dtype === 'i8' ? 'the name of a constant' : `nothing beside ${dtype}`,
-      scale,
-    );
+  const beside = dtype === 'i8' ? 'the name of a constant' : `nothing beside ${dtype}`;
+  if ((dtype === 'i8') !== (scale !== undefined)) unexpected(`${where}.scale`, beside, scale);
   return {
     dtype: dtype as StateType['dtype'],
     shape,

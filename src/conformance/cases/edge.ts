@@ -4,7 +4,6 @@ import { ops } from '../../ops/index.ts';
 import type { Case, Subject } from '../case.ts';
 import { extremeCall } from '../edges/edge.ts';
 import { floatEdges } from '../edges/float.ts';
-import { int4Edges } from '../edges/int4.ts';
 import { integerEdges } from '../edges/integer.ts';
 import { type Form, formNamed, forms } from '../forms.ts';
 import { opCase } from '../judge/judge.ts';
@@ -30,7 +29,7 @@ export function edgeCases(subject: Subject): Case[] {
         ),
       ];
     }),
-    ...[...integerEdges, ...int4Edges, ...floatEdges].map(([op, what, says, inputs, { attrs, kept } = {}]) =>
+    ...[...integerEdges, ...floatEdges].map(([op, what, says, inputs, { attrs, kept } = {}]) =>
       edgeOf(formNamed(formOf(op, kept))!, what, says, () => bind(op, inputs(), attrs, kept)),
     ),
   ];

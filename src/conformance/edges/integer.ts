@@ -3,7 +3,7 @@ import { ops } from '../../ops/index.ts';
 import { random } from '../../text/random.ts';
 import { around, both, type Edge, edge, f32, f32By, f32Rows, type Inputs, i8, i8By, times } from './edge.ts';
 
-const { quantize, dequantize, absmaxScale, linearI8, embedding, embeddingI8 } = ops;
+const { quantize, dequantize, dequantizeI4, absmaxScale, linearI8, linearI4, embedding, embeddingI8 } = ops;
 const f = Math.fround;
 
 /** −130.5 … 130.5: quotients half-way between two integers, with saturation on both sides. */
@@ -55,6 +55,7 @@ const filled = (x: number, w: number, size: number) => (): Inputs => ({
 
 /** The largest size whose sum an int32 holds, whatever the values. */
 const LARGEST = 131071;
+/** Every byte. */
 const ALL = times(256, i => i - 128);
 
 /* biome-ignore format: rows of an op, a name, a sentence, and the inputs */
@@ -127,4 +128,26 @@ export const integerEdges: readonly Edge[] = [
         w: op === embedding ? f32By([257, 3], i => i / 7) : i8By([257, 3], i => ALL[i % 256]),
         ...(op === embeddingI8 && { scale: f32By([257], i => (i + 1) / 100) }),
       }))),
+
+  ...[[127, 0x77], [-128, -0x78], [-128, 0x77], [127, -0x78]].map(([x, w]) =>
+    edge(linearI4, `all=${x}x${w}`, 'sums as large as they get, in one group: no int16 on the way', () => ({
+      x: i8By([1, 5120], () => x),
+      xscale: f32([0.5], 1),
+      w: i8By([1, 2560], () => w),
+      wscale: f32([-0.25], 1, 1),
+    }))),
+  edge(linearI4, 'every-byte',
+    'all 256 pairs of weights, at every place of a line, in groups that begin in the middle of a byte', () => ({
+      x: i8By([1, 510], i => ALL[(i * 7) % 256]),
+      xscale: f32([0.0371], 1),
+      w: i8By([8, 255], i => ALL[(i + (i >> 8)) % 256]),
+      wscale: f32By([8, 10], i => (i % 2 ? -0.013 : 0.02)),
+    })),
+  edge(dequantizeI4, 'every-byte',
+    'all 256 pairs by ordinary, tiny and large scales of both signs, in groups that begin in the middle of a byte',
+    () => ({
+      q: i8By([4, 256], i => ALL[i % 256]),
+      scale: f32By([4, 7], i => [0.5, -0.0371, 1e-45, -1e-39, 1e36][i % 5]),
+    }),
+    { attrs: { n: 511 } }),
 ];
