@@ -95,6 +95,8 @@ export function defineOp<
   return op;
 }
 
+/** The letters that are known so far. */
+type Solved = Record<string, number>;
 type Loose = Readonly<Record<string, Tensor | Data | StateView | undefined>>;
 
 /** One call with its letters solved, its outputs allocated (zeros) and its states ready. */
@@ -113,28 +115,21 @@ export function formOf(op: AnyOp, kept: KeptStates = {}): string {
   return [op.name, ...others].join('/');
 }
 
-const asTensors = (states: Readonly<Record<string, StateView>>): Readonly<Record<string, Tensor>> =>
-  Object.fromEntries(
-    Object.entries(states).map(([key, { shape, data }]) => [key, { dtype: 'f32', shape, data } as const]),
-  );
+type Named = BoundCall['inputs'];
+
+const withStates = (tensors: Named, states: BoundCall['states']): Named => {
+  const all: Record<string, Tensor> = { ...tensors };
+  for (const [key, { shape, data }] of Object.entries(states)) all[key] = { dtype: 'f32', shape, data };
+  return all;
+};
 
 /** The inputs of a call, and the states before it, by name. */
-export const givenOf = ({
-  inputs,
-  states,
-}: Pick<BoundCall, 'inputs' | 'states'>): Readonly<Record<string, Tensor>> => ({
-  ...inputs,
-  ...asTensors(states),
-});
+export const givenOf = (call: Pick<BoundCall, 'inputs' | 'states'>): Named =>
+  withStates(call.inputs, call.states);
 
 /** The outputs of a call, and the states after it, by name. */
-export const resultsOf = ({
-  outputs,
-  states,
-}: Pick<BoundCall, 'outputs' | 'states'>): Readonly<Record<string, Tensor>> => ({
-  ...outputs,
-  ...asTensors(states),
-});
+export const resultsOf = (call: Pick<BoundCall, 'outputs' | 'states'>): Named =>
+  withStates(call.outputs, call.states);
 
 /**
  * Checks a call against the op's signatures and constraints, and allocates its outputs.
@@ -147,7 +142,7 @@ export const resultsOf = ({
  */
 export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}, kept: KeptStates = {}): BoundCall {
   const values = bindAttrs(op, attrs);
-  const dims: Record<string, number> = {};
+  const dims: Solved = {};
   for (const key in values) if (typeof values[key] === 'number') dims[key] = values[key];
   const bound: Record<string, Tensor> = {};
   const plain: string[] = [];
@@ -194,10 +189,8 @@ export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}, kept:
   const outputs: Record<string, Tensor> = {};
   for (const key in op.outputs) {
     const { dtype, axes } = parse(op.outputs[key]);
-    outputs[key] = zeros(
-      dtype,
-      axes.map(a => extent(a, dims)!),
-    );
+    const shape = axes.map(a => extent(a, dims)!);
+    outputs[key] = zeros(dtype, shape);
   }
   const states: Record<string, StateView> = {};
   for (const key in op.states) {
@@ -236,13 +229,7 @@ function startOf(op: AnyOp, key: string, dims: Dims, kept: Kept, given?: Float32
 }
 
 /** The letters of a state that is there already. A growing one has room for the tokens of this call. */
-function unifyView(
-  op: AnyOp,
-  key: string,
-  signature: Parsed,
-  view: StateView,
-  dims: Record<string, number>,
-): void {
+function unifyView(op: AnyOp, key: string, signature: Parsed, view: StateView, dims: Solved): void {
   const { shape, data } = view;
   const past = signature.axes[0].letter === 't' ? [shape[0] - dims.l, ...shape.slice(1)] : shape;
   unify(op, key, signature, { dtype: 'f32', shape: past, data: data.subarray(0, sizeOf(past)) }, dims);
@@ -263,7 +250,7 @@ function bindAttrs(op: AnyOp, attrs: Partial<Attrs>): Attrs {
   return values;
 }
 
-function unify(op: AnyOp, key: string, signature: Parsed, value: Tensor, dims: Record<string, number>): void {
+function unify(op: AnyOp, key: string, signature: Parsed, value: Tensor, dims: Solved): void {
   const { dtype, axes } = signature;
   if (value.dtype !== dtype || value.shape.length !== axes.length)
     throw new TypeError(`${op.name}: ${key} expected ${signature.text}; got ${describe(value)}`);
@@ -279,7 +266,7 @@ function unify(op: AnyOp, key: string, signature: Parsed, value: Tensor, dims: R
     throw new RangeError(`${op.name}: ${key} says ${describe(value)} but holds ${value.data.length} values`);
 }
 
-function shaped(op: AnyOp, key: string, signature: string, data: Data, dims: Record<string, number>): Tensor {
+function shaped(op: AnyOp, key: string, signature: string, data: Data, dims: Solved): Tensor {
   const { dtype, axes, text } = parse(signature);
   const missing = axes.filter(a => extent(a, dims) === undefined);
   for (const axis of missing.slice(0, -1)) dims[axis.letter!] = 1 + axis.minus;

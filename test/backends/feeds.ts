@@ -26,7 +26,7 @@ export function run(
   executable: Executable,
   cuts: readonly Int32Array[],
 ): { readonly logits: Data; readonly state: Readonly<Record<string, Tensor>> } {
-  const { logits, ...state } = fed(executable.open(), cuts);
+  const { logits, ...state } = fed(executable, cuts);
   return { logits: logits.data, state };
 }
 
