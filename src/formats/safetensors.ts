@@ -13,8 +13,6 @@ import type { ByteSource } from './bytes.ts';
 import { narrowBF16, narrowF16, widenBF16, widenF16 } from './half.ts';
 import { isObject, parseJson, show } from './json.ts';
 
-export { fitsF16 } from './half.ts';
-
 /** Bytes for each value. A file may hold all of these; `read` knows those of `ARRAYS`. */
 // biome-ignore format: a table
 export const WIDTHS = {

@@ -13,7 +13,7 @@ import type { Site } from '../model/index.ts';
 import { type Accumulator, channelMaxima, rowMaxima } from './accumulators.ts';
 import { hessianOver } from './gptq.ts';
 import { ofLayer, rangeOver } from './ranges.ts';
-import { type Recipe, siteAction, stateScheme, weightScheme } from './scheme.ts';
+import { type Recipe, siteAction, stateScheme, weightScheme, wordOf } from './scheme.ts';
 import type { Stats } from './stats.ts';
 import { transformOf } from './transforms.ts';
 
@@ -126,7 +126,7 @@ const divided = (hessian: Float32Array, by: Float32Array | undefined): Float32Ar
 export function placesOf({ nodes, states }: Graph): readonly Place[] {
   const all = [
     ...nodes.flatMap(node => (node.kind === 'site' ? { ref: node.out, word: node.site } : [])),
-    ...[...states.keys()].map(ref => ({ ref, word: ref.slice(ref.lastIndexOf('.') + 1) })),
+    ...[...states.keys()].map(ref => ({ ref, word: wordOf(ref) })),
   ];
   const seen = new Map<string, number>();
   const numbered = all.map(place => {
@@ -138,14 +138,9 @@ export function placesOf({ nodes, states }: Graph): readonly Place[] {
 }
 
 /** The recipe with the sites that `steps` watches left plain. */
-export const withoutSteps = (recipe: Recipe, graph: Graph): Recipe => ({
-  ...recipe,
-  at: {
-    ...recipe.at,
-    ...Object.fromEntries(
-      placesOf(graph).flatMap(place =>
-        isInSteps(place, recipe) ? [[place.word, { ...recipe.at?.[place.word as Site], basis: 'none' }]] : [],
-      ),
-    ),
-  },
-});
+export function withoutSteps(recipe: Recipe, graph: Graph): Recipe {
+  const plain = placesOf(graph).flatMap(place =>
+    isInSteps(place, recipe) ? [[place.word, { ...recipe.at?.[place.word as Site], basis: 'none' }]] : [],
+  );
+  return { ...recipe, at: { ...recipe.at, ...Object.fromEntries(plain) } };
+}

@@ -43,16 +43,16 @@ export interface StatsInfo {
 
 /** The file of the statistics of a recipe, in pieces. */
 export function saveStats(stats: Stats, info: StatsInfo): Iterable<Uint8Array> {
-  const entries = [
-    ...Object.entries(stats.ranges).map(
-      ([site, range]) => [`${site}.range`, Float32Array.of(range)] as const,
-    ),
-    ...Object.entries(stats.hessians ?? {}).map(([site, hessian]) => [`${site}.hessian`, hessian] as const),
-    ...Object.entries(stats.channels).map(([site, channels]) => [`${site}.channels`, channels] as const),
+  const tensorsOf = <T>(suffix: string, by: Readonly<Record<Ref, T>>, dataOf: (value: T) => Float32Array) =>
+    Object.entries(by).map(([site, value]) => {
+      const data = dataOf(value);
+      return [`${site}.${suffix}`, { dtype: 'F32', shape: [data.length], data }] as const;
+    });
+  const tensors = [
+    ...tensorsOf('range', stats.ranges, range => Float32Array.of(range)),
+    ...tensorsOf('hessian', stats.hessians ?? {}, hessian => hessian),
+    ...tensorsOf('channels', stats.channels, channels => channels),
   ];
-  const tensors = entries.map(
-    ([name, data]) => [name, { dtype: 'F32' as const, shape: [data.length], data }] as const,
-  );
   return writeSafetensors(tensors, {
     ...STATS_FORMAT,
     recipe: JSON.stringify(info.recipe),
@@ -80,27 +80,21 @@ export function loadStats(
     throw new Error(
       `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
     );
-  if (
-    !sameRecipe(
-      parseJson(new TextEncoder().encode(recipe), `${file.name}: recipe`) as Recipe,
-      expected.recipe,
-    )
-  )
+  const own = parseJson(new TextEncoder().encode(recipe), `${file.name}: recipe`) as Recipe;
+  if (!sameRecipe(own, expected.recipe))
     throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
-  const read = (suffix: string) =>
-    [...file.tensors.keys()].flatMap(name =>
-      name.endsWith(suffix)
-        ? [[name.slice(0, -suffix.length), file.read(name) as Tensor<'f32'>] as const]
-        : [],
-    );
-  const hessians = read('.hessian');
+  const names = [...file.tensors.keys()];
+  const read = <T>(suffix: string, pick: (data: Float32Array) => T): Readonly<Record<Ref, T>> => {
+    const found = names.filter(name => name.endsWith(suffix));
+    const value = (name: string) => pick((file.read(name) as Tensor<'f32'>).data);
+    return Object.fromEntries(found.map(name => [name.slice(0, -suffix.length), value(name)]));
+  };
+  const hessians = read('.hessian', data => data);
   return {
     stats: {
-      ...(hessians.length > 0 && {
-        hessians: Object.fromEntries(hessians.map(([site, t]) => [site, t.data])),
-      }),
-      ranges: Object.fromEntries(read('.range').map(([site, t]) => [site, t.data[0]])),
-      channels: Object.fromEntries(read('.channels').map(([site, t]) => [site, t.data])),
+      ...(Object.keys(hessians).length > 0 && { hessians }),
+      ranges: read('.range', ([range]) => range),
+      channels: read('.channels', data => data),
     },
     calibration: JSON.parse(calibration),
   };
