@@ -18,8 +18,7 @@ import {
   count,
   integer,
   jsonOption,
-  print,
-  printJson,
+  printAs,
   progressLine,
   recipeOption,
   threadsOption,
@@ -95,8 +94,7 @@ async function bench(options: Options): Promise<void> {
   const opened = await open(options, backendOf(options.backend ?? defaultBackend()));
   try {
     const report = reportOf(opened, start, options);
-    if (json) printJson(report);
-    else print(table(report));
+    printAs(json, report, () => table(report));
   } finally {
     opened.close();
   }
@@ -105,10 +103,8 @@ async function bench(options: Options): Promise<void> {
 /** What is printed. `start`: when loading began, in milliseconds. */
 function reportOf({ executable, vocabSize, about }: Opened, start: number, options: Options) {
   const { backend = defaultBackend(), promptLength, generate, rounds } = options;
-  const ids = Int32Array.from(
-    { length: Math.max(promptLength, generate) },
-    (_, i) => ((i * 7 + 3) % 256) % vocabSize,
-  );
+  const length = Math.max(promptLength, generate);
+  const ids = Int32Array.from({ length }, (_, i) => ((i * 7 + 3) % 256) % vocabSize);
   const first = executable.open();
   first.feed(ids.subarray(0, 1));
   first.close();
@@ -116,12 +112,7 @@ function reportOf({ executable, vocabSize, about }: Opened, start: number, optio
   const measured = measure(executable, ids, options);
   const running = executable.about;
   return {
-    ...about,
-    backend,
-    threads: running?.threads ?? 1,
-    promptLength,
-    generate,
-    rounds,
+    ...{ ...about, backend, threads: running?.threads ?? 1, promptLength, generate, rounds },
     ...measured,
     bytesPerToken: running?.bytesPerToken ?? null,
     loadSeconds,
@@ -170,12 +161,10 @@ function table(report: Readonly<Record<string, unknown>>): string {
   const { shape, model, recipe, backend, kernels, threads, node, cpu } = report;
   const number = (key: string) => report[key] as number | null;
   const perSecond = (key: string) => `${number(key)!.toFixed(1)} tokens/s`;
+  const engine = `${backend}${kernels ? ` (${kernels})` : ''}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
   const rows = [
     ['model', `${shape ?? model}, ${recipe}`],
-    [
-      'runs on',
-      `${backend}${kernels ? ` (${kernels})` : ''}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, Node ${node}, ${cpu}`,
-    ],
+    ['runs on', `${engine}, Node ${node}, ${cpu}`],
     [`prefill, ${report.promptLength} tokens`, perSecond('prefillTokensPerSecond')],
     [`decode, ${report.generate} tokens`, perSecond('decodeTokensPerSecond')],
   ];
@@ -195,6 +184,6 @@ function table(report: Readonly<Record<string, unknown>>): string {
 function write(path: string, shape: ShapeName, { seed, type, json = false }: Options): void {
   writeCheckpoint(path, configs[shape], { seed, type, onProgress: progressLine('writing tensor', json) });
   const size = statSync(join(path, 'model.safetensors')).size;
-  if (json) printJson({ out: path, shape, seed, type, bytes: size });
-  else print(`${path}: ${shape} with random weights, seed ${seed}, ${type}, ${sizeWords(size)}`);
+  const words = `${path}: ${shape} with random weights, seed ${seed}, ${type}, ${sizeWords(size)}`;
+  printAs(json, { out: path, shape, seed, type, bytes: size }, () => words);
 }
