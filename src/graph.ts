@@ -8,7 +8,6 @@
  * how it is kept between two calls (state.ts).
  */
 import type { AnyOp, Attrs } from './op.ts';
-import { parse } from './signature.ts';
 import type { StateExtent, StateType } from './state.ts';
 import type { DType, Tensor, TensorType } from './tensor.ts';
 
@@ -205,43 +204,3 @@ export interface ValueType {
   readonly dtype: DType;
   readonly shape: readonly Extent[];
 }
-
-/** The type of every value and weight, before anything runs: what a table prints and what a backend sizes its memory by. */
-export function inferTypes(graph: Graph): ReadonlyMap<Ref, ValueType> {
-  const types = new Map<Ref, ValueType>([...graph.weights, [graph.input, { dtype: 'i32', shape: ['l'] }]]);
-
-  const visit = (node: Node): void => {
-    if (node.kind === 'site') {
-      types.set(node.out, types.get(node.in)!);
-      return;
-    }
-    if (node.kind === 'fused') {
-      node.body.forEach(visit);
-      return;
-    }
-    const letters: Record<string, Extent> = {};
-    for (const [name, value] of Object.entries({ ...node.op.attrs, ...node.attrs }))
-      if (typeof value === 'number') letters[name] = value;
-    for (const [key, ref] of Object.entries(node.in)) {
-      const { shape } = types.get(ref)!;
-      for (const [i, axis] of parse(node.op.inputs[key]).axes.entries())
-        if (axis.letter) letters[axis.letter] ??= plus(shape[i], axis.minus);
-    }
-    for (const [key, ref] of Object.entries(node.states)) {
-      const { shape } = graph.states.get(ref)!;
-      for (const [i, axis] of parse(node.op.states[key]).axes.entries())
-        if (axis.letter && typeof shape[i] === 'number') letters[axis.letter] ??= shape[i] + axis.minus;
-    }
-    for (const [key, ref] of Object.entries(node.out)) {
-      const { dtype, axes } = parse(node.op.outputs[key]);
-      types.set(ref, {
-        dtype,
-        shape: axes.map(axis => axis.size ?? plus(letters[axis.letter!], -axis.minus)),
-      });
-    }
-  };
-  graph.nodes.forEach(visit);
-  return types;
-}
-
-const plus = (extent: Extent, more: number): Extent => (extent === 'l' ? 'l' : extent + more);

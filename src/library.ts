@@ -10,7 +10,7 @@ export type { Executable, FeedOptions, Sequence, State, Turn } from './executabl
 export { type ByteSource, type Folder, folderOf, fromBytes } from './formats/bytes.ts';
 export { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
 export { createTokenizer, type Tokenizer } from './formats/tokenizer.ts';
-export { type Graph, inferTypes, type Node, type Program, trace, type Weights, weightsOf } from './graph.ts';
+export { type Graph, type Node, type Program, trace, type Weights, weightsOf } from './graph.ts';
 export type { Architecture, Config } from './model/architecture.ts';
 export { architectures, graphOf, parseConfig, type Site, sites } from './model/index.ts';
 export type { Op } from './op.ts';
@@ -20,6 +20,7 @@ export { ops } from './ops/index.ts';
 export * as numerics from './ops/numerics.ts';
 export { fuse, unfuse } from './plan/fuse.ts';
 export { render } from './plan/render.ts';
+export { inferTypes } from './plan/types.ts';
 export { calibrate } from './quant/calibrate.ts';
 export { loadPlan, type PlanInfo, savePlan } from './quant/checkpoint.ts';
 export { quantize, transform } from './quant/lower.ts';

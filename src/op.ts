@@ -186,7 +186,8 @@ export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}, kept:
     bound[next] = shaped(op, next, signatures[next], inputs[next] as Data, dims);
   }
   if (Object.keys(op.states).length > 0) dims.t ??= 0;
-  checkConstraints(op, dims, values);
+  const problem = violated(op, { ...values, ...dims });
+  if (problem) throw new RangeError(problem);
 
   const outputs: Record<string, Tensor> = {};
   for (const key in op.outputs) {
@@ -294,8 +295,8 @@ function shaped(op: AnyOp, key: string, signature: string, data: Data, dims: Rec
   return { dtype, shape, data } as Tensor;
 }
 
-function checkConstraints(op: AnyOp, dims: Dims, attrs: Attrs): void {
-  const values = { ...attrs, ...dims };
+/** The first constraint of the op that these values break, with the values that it looked at; undefined where all hold. */
+export function violated(op: AnyOp, values: Readonly<Record<string, unknown>>): string | undefined {
   for (const label in op.constraints) {
     const [text, holds] = op.constraints[label] as Constraint<Attrs>;
     if (holds(values as Dims & Attrs)) continue;
@@ -306,6 +307,7 @@ function checkConstraints(op: AnyOp, dims: Dims, attrs: Attrs): void {
     };
     holds(new Proxy(values as Dims & Attrs, { get: watch }));
     const got = [...seen].map(([k, v]) => `${k}=${v}`).join(', ');
-    throw new RangeError(`${op.name} ${label}: ${text}; got ${got}`);
+    return `${op.name} ${label}: ${text}; got ${got}`;
   }
+  return undefined;
 }

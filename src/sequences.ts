@@ -6,7 +6,7 @@
  * tokens are fed again, which gives the same bits, because no cut of a text changes them. It costs nothing while nothing fails.
  */
 import type { Executable, FeedOptions, Sequence, State, Turn } from './executable.ts';
-import type { Program, Ref } from './graph.ts';
+import { flatten, type Program, type Ref } from './graph.ts';
 import { checkTokens } from './ops/embedding.ts';
 import { shapeAt } from './state.ts';
 import { describe, type Tensor } from './tensor.ts';
@@ -161,8 +161,8 @@ function checkState({ graph }: Program, { position, values }: State): void {
 
 /** What refuses tokens that a table of the program does not have, in the words of the table's op. */
 function tokenCheck({ graph }: Program): (tokens: Int32Array) => void {
-  const tables = graph.nodes.flatMap(node =>
-    node.kind === 'op' && node.in.tokens === graph.input
+  const tables = flatten(graph.nodes).flatMap(node =>
+    node.in.tokens === graph.input
       ? [{ op: node.op.name, size: graph.weights.get(node.in.w)!.shape[0] }]
       : [],
   );

@@ -45,7 +45,7 @@ export const benchCommand = () =>
         .choices(Object.keys(DECODES))
         .default(undefined, 'best'),
     )
-    .addOption(new Option('--batch <n>', 'cuda only: sequences side by side').argParser(count))
+    .addOption(new Option('--batch <n>', 'decode also so many sequences together').argParser(count))
     .option('--prompt-length <n>', 'tokens fed at once', count, 128)
     .option('--generate <n>', 'tokens fed one by one', count, 64)
     .option('--rounds <n>', 'medians are over so many rounds, after one to warm up', count, 5)
@@ -69,6 +69,7 @@ the reading of the files. Prefill asks for the logits of the last token only, as
 
 Examples:
   quamba bench --shape mamba-130m
+  quamba bench --shape mamba-130m --batch 8
   quamba bench --shape mamba-2.8b --threads 2 --generate 8 --rounds 3 --json
   quamba bench --shape mamba-130m --write-checkpoint mamba-130m-random --type f16
   quamba bench --model mamba-130m-quamba
@@ -87,7 +88,7 @@ async function bench(options: Options): Promise<void> {
     if (shape === undefined) throw new UsageError('bench: --write-checkpoint takes a --shape');
     return write(writeCheckpoint, shape, options);
   }
-  const onlyCuda = (['precision', 'decode', 'batch'] as const).find(key => options[key] !== undefined);
+  const onlyCuda = (['precision', 'decode'] as const).find(key => options[key] !== undefined);
   if (options.backend === 'cuda') return benchCuda(options);
   if (onlyCuda !== undefined) throw new UsageError(`bench: --${onlyCuda} is for --backend cuda`);
   const start = performance.now();
@@ -102,7 +103,7 @@ async function bench(options: Options): Promise<void> {
 
 /** What is printed. `start`: when loading began, in milliseconds. */
 function reportOf({ executable, vocabSize, about }: Opened, start: number, options: Options) {
-  const { backend = defaultBackend(), promptLength, generate, rounds } = options;
+  const { backend = defaultBackend(), promptLength, generate, rounds, batch = 1 } = options;
   const length = Math.max(promptLength, generate);
   const ids = Int32Array.from({ length }, (_, i) => ((i * 7 + 3) % 256) % vocabSize);
   const first = executable.open();
@@ -112,7 +113,7 @@ function reportOf({ executable, vocabSize, about }: Opened, start: number, optio
   const measured = measure(executable, ids, options);
   const running = executable.about;
   return {
-    ...{ ...about, backend, threads: running?.threads ?? 1, promptLength, generate, rounds },
+    ...{ ...about, backend, threads: running?.threads ?? 1, promptLength, generate, rounds, batch },
     ...measured,
     bytesPerToken: running?.bytesPerToken ?? null,
     loadSeconds,
@@ -126,32 +127,45 @@ function reportOf({ executable, vocabSize, about }: Opened, start: number, optio
 const READS = 8;
 
 /** Rates of each round, and their medians. What a busy moment of the machine slows, it slows alike. */
-function measure(executable: Executable, ids: Int32Array, { promptLength, generate, rounds, json }: Options) {
+function measure(executable: Executable, ids: Int32Array, options: Options) {
+  const { promptLength, generate, rounds, batch = 1, json } = options;
   const { bytesPerToken = 0 } = executable.about ?? {};
-  const seen: { prefill: number; decode: number; read: number }[] = [];
+  const seen: { prefill: number; decode: number; read: number; together: number }[] = [];
   const progress = progressLine('round', json);
   const sequence = executable.open();
+  const sequences = Array.from({ length: batch > 1 ? batch : 0 }, () => executable.open());
   for (let round = 0; round <= rounds; round++) {
     sequence.load();
     const feed = (tokens: Int32Array) => sequence.feed(tokens, { logits: 'last' });
     const prefill = rate(promptLength, () => feed(ids.subarray(0, promptLength)));
     let seconds = 0;
+    let togetherSeconds = 0;
     let reads = 0;
     let readSeconds = 0;
     for (let i = 0; i < generate; i++) {
-      seconds += 1 / rate(1, () => feed(ids.subarray(i, i + 1)));
+      const tokens = ids.subarray(i, i + 1);
+      seconds += 1 / rate(1, () => feed(tokens));
+      const turns = sequences.map(each => ({ sequence: each, tokens }));
+      if (batch > 1) togetherSeconds += 1 / rate(1, () => executable.feed(turns, { logits: 'last' }));
       if (i % Math.ceil(generate / READS) || !executable.readBandwidth) continue;
       readSeconds += bytesPerToken / executable.readBandwidth(bytesPerToken);
       reads++;
     }
     if (round > 0)
-      seen.push({ prefill, decode: generate / seconds, read: (bytesPerToken * reads) / readSeconds });
+      seen.push({
+        prefill,
+        decode: generate / seconds,
+        read: (bytesPerToken * reads) / readSeconds,
+        together: (batch * generate) / togetherSeconds,
+      });
     progress(round, rounds);
   }
   const canRead = executable.readBandwidth !== undefined;
   return {
     prefillTokensPerSecond: median(seen.map(({ prefill }) => prefill)),
     decodeTokensPerSecond: median(seen.map(({ decode }) => decode)),
+    batchTokensPerSecond: batch > 1 ? median(seen.map(({ together }) => together)) : null,
+    batchGain: batch > 1 ? median(seen.map(({ together, decode }) => together / decode)) : null,
     readBandwidth: canRead ? median(seen.map(({ read }) => read)) : null,
     readShare: canRead ? median(seen.map(({ decode, read }) => (decode * bytesPerToken) / read)) : null,
   };
@@ -168,6 +182,11 @@ function table(report: Readonly<Record<string, unknown>>): string {
     [`prefill, ${report.promptLength} tokens`, perSecond('prefillTokensPerSecond')],
     [`decode, ${report.generate} tokens`, perSecond('decodeTokensPerSecond')],
   ];
+  if (number('batchGain'))
+    rows.push([
+      `decode of ${report.batch} sequences`,
+      `${perSecond('batchTokensPerSecond')}, ${number('batchGain')!.toFixed(2)} × that of one`,
+    ]);
   if (number('readBandwidth'))
     rows.push(
       ['read for each token', sizeWords(number('bytesPerToken')!)],

@@ -1,9 +1,10 @@
 /** Runs whole programs on a backend and on the reference, and judges how far apart they come out. */
 import { type Backend, prepare } from '../backends/backend.ts';
 import type { Executable, Sequence } from '../executable.ts';
-import { flatten, inferTypes, type Program } from '../graph.ts';
+import { flatten, type Program } from '../graph.ts';
 import { quantize } from '../ops/quantize.ts';
 import { selectiveScan } from '../ops/selective-scan.ts';
+import { inferTypes } from '../plan/types.ts';
 import { planOf } from '../quant/pipeline.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import { formsOf, interpret, opsOf } from '../run.ts';

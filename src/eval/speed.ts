@@ -24,6 +24,7 @@ export function speeds(models: readonly Model[], rounds: number): Speed[] {
       const decode = rate(DECODED, () => {
         for (let i = 0; i < DECODED; i++) session.feed(ids.subarray(i, i + 1), { logits: 'last' });
       });
+      session.close();
       if (round === 0) continue;
       seen[m].prefill.push(prefill);
       seen[m].decode.push(decode);

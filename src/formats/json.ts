@@ -7,17 +7,23 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** No JSON that we read is near this size; the limit keeps a wrong file from filling the memory. */
 const MOST_BYTES = 100_000_000;
+/** Nor is any as deep. */
+const MOST_DEPTH = 100;
 
-/** Parses the whole of a JSON file of the folder. */
-export function readJson(folder: Folder, file: string): unknown {
+/** Parses the whole of a JSON file of the folder, which has at most `most` bytes. */
+export function readJson(folder: Folder, file: string, most = MOST_BYTES): unknown {
   return using(folder, file, source => {
-    if (source.size > MOST_BYTES)
-      throw new Error(`${source.name}: expected JSON of at most ${MOST_BYTES} bytes; got ${source.size}`);
+    if (source.size > most)
+      throw new Error(`${source.name}: expected JSON of at most ${most} bytes; got ${source.size}`);
     return parseJson(source.read(0, source.size), source.name);
   });
 }
 
-/** @throws Error when the bytes are not UTF-8, not JSON, or name a key twice in one object. `what` begins the sentence. */
+/**
+ * `what` begins the sentence.
+ *
+ * @throws Error when the bytes are not UTF-8, not JSON, too deep, or name a key twice in one object.
+ */
 export function parseJson(bytes: Uint8Array, what: string): unknown {
   let text: string;
   try {
@@ -25,6 +31,12 @@ export function parseJson(bytes: Uint8Array, what: string): unknown {
   } catch {
     throw new Error(`${what}: expected UTF-8 text; got bytes that are not`);
   }
+  return parseJsonText(text, what);
+}
+
+/** The same of a text. */
+export function parseJsonText(text: string, what: string): unknown {
+  checkDepth(text, what);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -36,12 +48,25 @@ export function parseJson(bytes: Uint8Array, what: string): unknown {
   return value;
 }
 
-/** JSON.parse keeps the last of two equal keys in silence. `text` is valid JSON. */
-function repeatedKey(text: string): string | undefined {
-  const open: Set<string>[] = []; // the keys so far of each object or array around position i
+/** Before it is parsed: each level takes memory, and of the stack. `text` may be anything. */
+function checkDepth(text: string, what: string): void {
+  let depth = 0;
   for (let i = 0; i < text.length; i++) {
     const char = text[i];
-    if (char === '{' || char === '[') open.push(new Set());
+    if (char === '{' || char === '[') depth++;
+    else if (char === '}' || char === ']') depth--;
+    else if (char === '"') while (++i < text.length && text[i] !== '"') if (text[i] === '\\') i++;
+    if (depth > MOST_DEPTH)
+      throw new Error(`${what}: expected JSON of at most ${MOST_DEPTH} levels; got more at character ${i}`);
+  }
+}
+
+/** JSON.parse keeps the last of two equal keys in silence. `text` is valid JSON. */
+function repeatedKey(text: string): string | undefined {
+  const open: (Set<string> | undefined)[] = []; // the keys so far of each object around position i, from the first on
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i];
+    if (char === '{' || char === '[') open.push(undefined);
     else if (char === '}' || char === ']') open.pop();
     else if (char === '"') {
       const start = i;
@@ -50,9 +75,9 @@ function repeatedKey(text: string): string | undefined {
       while (text[next] <= ' ') next++;
       if (text[next] !== ':') continue;
       const key: string = JSON.parse(text.slice(start, i + 1));
-      const keys = open.at(-1)!;
+      const keys = open[open.length - 1] ?? new Set();
       if (keys.has(key)) return key;
-      keys.add(key);
+      open[open.length - 1] = keys.add(key);
     }
   }
   return undefined;
@@ -104,6 +129,13 @@ export function show(value: unknown): string {
       ? `an array of ${value.length}`
       : `[${value.map(v => (Array.isArray(v) ? 'an array' : show(v))).join(', ')}]`;
   if (typeof value === 'object' && value !== null) return 'an object';
-  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
+  if (typeof value === 'string') return quoted(value.length > 80 ? `${value.slice(0, 80)}…` : value);
   return value === undefined ? 'nothing' : String(value);
 }
+
+/** JSON.stringify leaves some characters as they are that a terminal takes as commands, such as those that turn a line around. */
+const quoted = (text: string): string =>
+  JSON.stringify(text).replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    char => `\\u${char.codePointAt(0)!.toString(16).padStart(4, '0')}`,
+  );

@@ -85,11 +85,21 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
   };
 }
 
-/** `generate` in a session of its own, which is closed when the writing ends or is left. */
-async function* writing(...given: Parameters<typeof generate>): ReturnType<typeof generate> {
+/** `generate` in a session of its own, which is closed when the writing ends or is left. Wrong arguments are an error at once. */
+function writing(...given: Parameters<typeof generate>): ReturnType<typeof generate> {
+  const [session] = given;
   try {
-    return yield* generate(...given);
+    return closing(session, generate(...given));
+  } catch (error) {
+    session.close();
+    throw error;
+  }
+}
+
+async function* closing(session: Session, pieces: ReturnType<typeof generate>): ReturnType<typeof generate> {
+  try {
+    return yield* pieces;
   } finally {
-    given[0].close();
+    session.close();
   }
 }

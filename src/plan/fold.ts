@@ -1,15 +1,8 @@
 /** Constants that are made of constants: A = −exp(A_log), a dequantized weight. */
-import {
-  inferTypes,
-  type LazyTensor,
-  type Node,
-  type OpNode,
-  type Program,
-  type Ref,
-  withNodes,
-} from '../graph.ts';
+import { type LazyTensor, type Node, type OpNode, type Program, type Ref, withNodes } from '../graph.ts';
 import { bind } from '../op.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
+import { inferTypes } from './types.ts';
 
 /** Takes out the nodes that read constants only: their results become constants, made when they are read and not kept. */
 export function foldConstants(program: Program): Program {

@@ -35,6 +35,9 @@ export const patterns: readonly Pattern[] = [
 /** A group that converts nothing has nothing to gain: what a fused kernel saves is f32 values in memory. */
 const CONVERSIONS = ['quantize', 'dequantize'];
 
+/** Several times what a model's groups have; a graph that was made to have longer ones gets this much of them. */
+export const MOST_IN_GROUP = 64;
+
 /** The plan with the nodes of every pattern grouped. A group stands where its anchor stood. */
 export function fuse({ graph, weights }: Program): Program {
   const nodes = flatten(graph.nodes);
@@ -55,8 +58,8 @@ export function fuse({ graph, weights }: Program): Program {
       words: readonly string[],
       fits: (node: OpNode) => boolean,
     ): void => {
-      if (!node || members.has(node) || grouped.has(node) || !words.includes(node.op.name) || !fits(node))
-        return;
+      if (!node || members.has(node) || grouped.has(node) || members.size === MOST_IN_GROUP) return;
+      if (!words.includes(node.op.name) || !fits(node)) return;
       members.add(node);
       visit(node);
     };
@@ -83,7 +86,8 @@ export function fuse({ graph, weights }: Program): Program {
     const members = grow(anchor, pattern);
     if (![...members].some(({ op }) => CONVERSIONS.includes(op.name))) continue;
     for (const member of members) grouped.add(member);
-    fused.set(anchor, { kind: 'fused', name: pattern.name, body: nodes.filter(node => members.has(node)) });
+    const body = [...members].sort((a, b) => position.get(a)! - position.get(b)!);
+    fused.set(anchor, { kind: 'fused', name: pattern.name, body });
   }
   const grown = nodes.flatMap((node): Node | [] => fused.get(node) ?? (grouped.has(node) ? [] : node));
   return { graph: { ...graph, nodes: grown }, weights };

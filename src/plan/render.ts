@@ -1,8 +1,9 @@
 /**
  * A program as an aligned table, one line a node: what `quamba inspect --plan` prints, and what tests keep snapshots of.
  */
-import { inferTypes, type Node, type OpNode, type Program, type Ref } from '../graph.ts';
+import type { Node, OpNode, Program, Ref } from '../graph.ts';
 import { describe, sizeOf } from '../tensor.ts';
+import { inferTypes } from './types.ts';
 
 /** One line of the table, as data. */
 export interface Row {

@@ -4,18 +4,19 @@
  * The tensors are the plan's constants by name: I8 weights, F32 scales, and float weights as F16 where that is exact.
  * The metadata holds, as JSON strings: `format` and `version`; `config` (of the model); `recipe` { name, scheme };
  * `source` (identity of the float weights); `calibration` (what the ranges were taken from, or null); `graph` (the fused
- * plan, see plan/graph-json.ts); `identity` (of the constants and these five texts); `sha256` (of all bytes of the constants, in
- * the graph's order).
+ * plan, see plan/graph-json.ts); `identity` (of the constants and these five texts); `sha256` (of all bytes of the constants, by
+ * name).
  */
 import type { ByteSource } from '../formats/bytes.ts';
 import { fitsF16 } from '../formats/half.ts';
-import { show } from '../formats/json.ts';
+import { number, object, parseJsonText, show, string } from '../formats/json.ts';
 import { DTYPES, readSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.ts';
-import { type Program, type Weights, weightsOf } from '../graph.ts';
+import { type Program, type Ref, type Weights, weightsOf } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { graphFromJson, graphToJson } from '../plan/graph-json.ts';
 import { bytesOf, hasher, identity } from '../plan/identity.ts';
-import { describe, type Tensor } from '../tensor.ts';
+import { verify } from '../plan/verify.ts';
+import { describe, type Tensor, type TensorType } from '../tensor.ts';
 import { parseRecipe, type Recipe } from './scheme.ts';
 import type { CalibrationInfo } from './stats.ts';
 
@@ -73,29 +74,25 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
     throw new Error(
       `${file.name}: plan format version ${version} is not known; this quamba reads version ${PLAN_FORMAT.version}`,
     );
-  const graph = graphFromJson(field(file, 'graph'), `${file.name}: graph`);
-  for (const [ref, type] of graph.weights) {
-    const where = `${file.name}: tensor ${show(ref)} of the plan`;
-    const stored = file.tensors.get(ref);
-    if (!stored) throw new Error(`${where} is missing`);
-    const { shape } = stored;
-    const dtype = DTYPES[stored.dtype as keyof typeof DTYPES] ?? stored.dtype;
-    if (describe({ dtype, shape }) !== describe(type))
-      throw new Error(`${where} expected ${describe(type)}; got ${describe({ dtype, shape })}`);
-  }
-  const recipe = field(file, 'recipe') as PlanInfo['recipe'];
-  parseRecipe(recipe?.scheme, `${file.name}: recipe.scheme`);
+  const config = configOf(field(file, 'config'), `${file.name}: config`);
+  const recipe = object(field(file, 'recipe'), `${file.name}: recipe`);
   const info = {
-    config: field(file, 'config') as Config,
-    recipe,
-    source: file.metadata.source,
-    calibration: field(file, 'calibration') as CalibrationInfo | null,
+    config,
+    recipe: {
+      name: string(recipe.name, `${file.name}: recipe.name`),
+      scheme: parseRecipe(recipe.scheme, `${file.name}: recipe.scheme`),
+    },
+    source: string(file.metadata.source, `${file.name}: source`),
+    calibration: calibrationOf(field(file, 'calibration'), `${file.name}: calibration`),
   };
+  const graph = graphFromJson(field(file, 'graph'), `${file.name}: graph`);
+  for (const [ref, type] of graph.weights) checkHeader(file, ref, type);
   const weights: Weights = { has: ref => file.tensors.has(ref), read: ref => file.read(ref) };
+  const plan = verify({ graph, weights }, `${file.name}: graph`, config.vocabSize);
   const about = Object.fromEntries(ABOUT.map(key => [key, file.metadata[key]]));
-  if (identity(weights, graph.weights.keys(), about) !== file.metadata.identity)
+  if (identity(plan.weights, graph.weights.keys(), about) !== file.metadata.identity)
     throw new Error(`${file.name}: has changed since it was saved (identity differs)`);
-  return { plan: { graph, weights }, info };
+  return { plan, info };
 }
 
 /** The metadata that belong to a plan's identity, in their order there. */
@@ -110,21 +107,47 @@ export function verifyPlan(source: ByteSource): boolean {
   return fullHash(plan.graph.weights.keys(), plan.weights) === readSafetensors(source).metadata.sha256;
 }
 
-function field(file: SafetensorsFile, key: string): unknown {
-  try {
-    return JSON.parse(file.metadata[key]);
-  } catch {
-    throw new Error(
-      `${file.name}: metadata ${key} expected JSON; got ${JSON.stringify(file.metadata[key])?.slice(0, 80)}`,
-    );
-  }
+const field = (file: SafetensorsFile, key: string): unknown =>
+  parseJsonText(file.metadata[key] ?? '', `${file.name}: metadata ${key}`);
+
+const isCount = (value: number): boolean => Number.isSafeInteger(value) && value > 0;
+
+function configOf(json: unknown, where: string): Config {
+  const config = object(json, where);
+  string(config.architecture, `${where}.architecture`);
+  for (const key of ['layers', 'vocabSize'])
+    number(config[key], `${where}.${key}`, 'a whole number >= 1', isCount);
+  if (config.eosTokenId !== undefined)
+    number(config.eosTokenId, `${where}.eosTokenId`, 'a token', id => id === 0 || isCount(id));
+  return config as unknown as Config;
+}
+
+function calibrationOf(json: unknown, where: string): CalibrationInfo | null {
+  if (json === null) return null;
+  const found = object(json, where);
+  string(found.text, `${where}.text`);
+  for (const key of ['samples', 'window'])
+    number(found[key], `${where}.${key}`, 'a whole number >= 1', isCount);
+  return found as unknown as CalibrationInfo;
+}
+
+/** What the file says of a tensor is what the graph says of it. */
+function checkHeader(file: SafetensorsFile, ref: Ref, type: TensorType): void {
+  const where = `${file.name}: tensor ${show(ref)} of the plan`;
+  const stored = file.tensors.get(ref);
+  if (!stored) throw new Error(`${where} is missing`);
+  const dtype = Object.hasOwn(DTYPES, stored.dtype)
+    ? DTYPES[stored.dtype as keyof typeof DTYPES]
+    : stored.dtype;
+  const got = `${dtype}[${stored.shape.join(', ')}]`;
+  if (got !== describe(type)) throw new Error(`${where} expected ${describe(type)}; got ${got}`);
 }
 
 const inMemory = ({ graph, weights }: Program): Weights =>
   weightsOf(new Map<string, Tensor>([...graph.weights.keys()].map(ref => [ref, weights.read(ref)])));
 
-function fullHash(refs: Iterable<string>, weights: Weights): string {
+function fullHash(refs: Iterable<Ref>, weights: Weights): string {
   const hash = hasher();
-  for (const ref of refs) hash.update(bytesOf(weights.read(ref)));
+  for (const ref of [...refs].sort()) hash.update(bytesOf(weights.read(ref)));
   return hash.hex();
 }

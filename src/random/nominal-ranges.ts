@@ -5,8 +5,9 @@
  *
  * The constants are the medians over the layers of mamba-130m's shape of what calibration finds (3 × 96 tokens), rounded.
  */
-import { type Graph, inferTypes, type Program, type Ref } from '../graph.ts';
+import type { Graph, Program, Ref } from '../graph.ts';
 import type { Site, StateWord } from '../model/index.ts';
+import { inferTypes } from '../plan/types.ts';
 import type { Basis, Recipe, WeightScheme } from '../quant/scheme.ts';
 import { siteAction, stateScheme, wordOf } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';

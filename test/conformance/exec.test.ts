@@ -16,6 +16,7 @@ import {
   layOut,
   splitCommand,
 } from '../../src/backends/exec/index.ts';
+import { formNamed, forms } from '../../src/conformance/forms.ts';
 import { invoke } from '../../src/conformance/judge/judge.ts';
 import { bind } from '../../src/op.ts';
 import { ops } from '../../src/ops/index.ts';
@@ -56,20 +57,21 @@ async function judged(backend: string, ...args: string[]): Promise<Report> {
   return report;
 }
 
-/** The ops of which every case passed, and those of which every case is unsupported. There must be no third kind. */
+/** The ops, each in every form of its states, of which every case passed, and those of which every case is unsupported. There must be no third kind. */
 function byOp({ cases }: Report) {
   const outcomes = new Map<string, Set<string>>();
   for (const { address, outcome } of cases) {
-    const [kind, op] = address.split('/');
-    if (kind === 'op') outcomes.set(op, (outcomes.get(op) ?? new Set()).add(outcome));
+    const [kind, op, kept] = address.split('/');
+    const form = formNamed(`${op}/${kept}`)?.name ?? op;
+    if (kind === 'op') outcomes.set(form, (outcomes.get(form) ?? new Set()).add(outcome));
   }
   const having = (outcome: string) =>
-    [...outcomes].flatMap(([op, found]) => (found.size === 1 && found.has(outcome) ? op : [])).sort();
+    [...outcomes].flatMap(([form, found]) => (found.size === 1 && found.has(outcome) ? form : [])).sort();
   return { passed: having('pass'), unsupported: having('unsupported') };
 }
 
 const others = (has: readonly string[]) =>
-  Object.values(ops)
+  forms
     .map(({ name }) => name)
     .filter(name => !has.includes(name))
     .sort();
@@ -270,13 +272,22 @@ describe('the reference in another program', () => {
     const copy = new Uint8Array(data).buffer;
     const read = ({ name, dtype, shape, offset, bytes }) =>
       [name, { dtype, shape, data: new arrays[dtype](copy.slice(offset, offset + bytes)) }];
-    const results = byName.get(header.op)(Object.fromEntries(header.inputs.map(read)), header.attrs);
+    const given = Object.fromEntries(header.inputs.map(read));
+    const kept = {};
+    for (const [key, dtype] of Object.entries(header.kept ?? {})) {
+      kept[key] = { dtype, scale: given[key + '.scale']?.data };
+      delete given[key + '.scale'];
+    }
+    const results = byName.get(header.op)(given, header.attrs, kept);
     const last = header.outputs.at(-1);
     const answer = Buffer.alloc(last.offset + last.bytes);
     for (const { name, offset } of header.outputs) answer.set(new Uint8Array(results[name].data.buffer), offset);
     send({ ok: true }, answer);`;
     const imports = `import { ops } from ${library};\nconst byName = new Map(Object.values(ops).map(op => [op.name, op]));\n`;
-    writeFileSync(join(here, 'reference.mjs'), imports + PROGRAM(body, '[...byName.keys()]'));
+    writeFileSync(
+      join(here, 'reference.mjs'),
+      imports + PROGRAM(body, JSON.stringify(forms.map(({ name }) => name))),
+    );
     const report = await judged(`exec:"${process.execPath}" reference.mjs`, '--quick');
     expect(report.unsupported).toBe(0);
     expect(report.passed).toBeGreaterThan(500);

@@ -1,8 +1,9 @@
 /** Architectures as values: the list, the words of recipes, and graphs whose names are any text. */
 import { describe, expect, it } from 'vitest';
-import { inferTypes, trace, weightsOf } from '../../src/graph.ts';
+import { trace, weightsOf } from '../../src/graph.ts';
 import { architectureOf, architectures, graphOf, roles, sites, states } from '../../src/model/index.ts';
 import { ops } from '../../src/ops/index.ts';
+import { inferTypes } from '../../src/plan/types.ts';
 import { planOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { checkWords, parseRecipe, type Recipe, sameRecipe, w8 } from '../../src/quant/scheme.ts';

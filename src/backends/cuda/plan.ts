@@ -1,7 +1,8 @@
 /** A whole plan on the GPU: its constants are uploaded once, states stay there, and a feed is one call of the library. */
 import type { Executable, ExecutableInfo, Turn } from '../../executable.ts';
-import { inferTypes, type Program, type Ref } from '../../graph.ts';
+import type { Program, Ref } from '../../graph.ts';
 import { graphToJson } from '../../plan/graph-json.ts';
+import { inferTypes } from '../../plan/types.ts';
 import { sequences } from '../../sequences.ts';
 import { shapeAt } from '../../state.ts';
 import { type Tensor, zeros } from '../../tensor.ts';

@@ -100,7 +100,7 @@ export const fused: Readonly<Record<string, Rule>> = {
   'add-norm-quantize'(body) {
     const [norm, add, quantize] = ['rms-norm', 'add', 'quantize'].map(name => the(name, body));
     const target = quantize && targetOf(quantize, body);
-    if (!norm || !target || body.isOutput(norm.out.y)) return undefined;
+    if (!norm || !target || quantize.in.x !== norm.out.y || body.isOutput(norm.out.y)) return undefined;
     if (body.nodes.length !== (add ? 3 : 2) + (isMeasured(target) ? 1 : 0)) return undefined;
     if (add && add.out.sum !== norm.in.x) return undefined;
     const { value, weight, dims, attrs } = body.callOf(norm);

@@ -4,8 +4,9 @@
  * (threads.ts). The states of each sequence have a place in that memory.
  */
 import type { Executable } from '../../executable.ts';
-import { inferTypes, type Program } from '../../graph.ts';
+import type { Program } from '../../graph.ts';
 import { foldConstants } from '../../plan/fold.ts';
+import { inferTypes } from '../../plan/types.ts';
 import { type Places, sequences } from '../../sequences.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Backend, PrepareOptions } from '../backend.ts';
@@ -53,11 +54,11 @@ function prepare(
       const machineTurns = turns.map(({ place, tokens }) => ({
         place,
         rows: tokens.length,
-        inputs: new Map([[input, { dtype: 'i32', shape: [tokens.length], data: tokens } as const]]),
+        inputs: [{ dtype: 'i32', shape: [tokens.length], data: tokens } as const],
       }));
       return running()
         .run(machineTurns, options)
-        .map(results => results.get(result) as Tensor<'f32'>);
+        .map(([logits]) => logits as Tensor<'f32'>);
     },
   };
   return {

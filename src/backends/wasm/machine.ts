@@ -17,17 +17,17 @@ import { BASE, grow, instantiate, type Kernels, type Variant } from './variants.
 /** Seconds after which a thread that does not come back is taken for lost: far more than any instruction takes. */
 const TIMEOUT = 30;
 
-/** Rows of the inputs, for the sequence in a place. */
+/** Rows for the sequence in a place: a tensor for each input of the subgraph, in its order. */
 export interface MachineTurn {
   readonly place: number;
   readonly rows: number;
-  readonly inputs: ReadonlyMap<Ref, Tensor>;
+  readonly inputs: readonly Tensor[];
 }
 
 /** A place is the address of its states. */
 export interface Machine extends Omit<Places, 'feed'> {
-  /** The results of each turn. */
-  run(turns: readonly MachineTurn[], options?: FeedOptions): readonly ReadonlyMap<Ref, Tensor>[];
+  /** For each turn the results of the subgraph, in its order. */
+  run(turns: readonly MachineTurn[], options?: FeedOptions): readonly (readonly Tensor[])[];
   readonly about: ExecutableInfo;
   readonly ready?: Promise<void>;
   readBandwidth(bytes: number): number;
@@ -57,6 +57,12 @@ export function createMachine(
   const free = [firstPlace];
   const wasm = kernels ?? instantiate(variant, top, threads > 1);
   const memory = (): ArrayBufferLike => wasm.memory.buffer;
+  let view: Int32Array = new Int32Array(0);
+  /** All of the memory as words: a new view only after it has grown. */
+  const words = (): Int32Array => {
+    if (view.buffer !== memory()) view = new Int32Array(memory());
+    return view;
+  };
   grow(wasm, top);
   const end = assembled.at + assembled.instructions.length * INSTRUCTION_BYTES;
   const tail = assembled.at + assembled.tail.begin * INSTRUCTION_BYTES;
@@ -70,9 +76,8 @@ export function createMachine(
   }
   /** All but the counters of each instruction: a late thread must find those of its job as it left them. */
   const writeTable = () => {
-    const words = new Int32Array(memory(), assembled.at, layout.table.length);
-    for (let at = 0; at < words.length; at += INSTRUCTION_BYTES / 4)
-      words.set(layout.table.subarray(at, at + TAKEN / 4), at);
+    for (let at = 0; at < layout.table.length; at += INSTRUCTION_BYTES / 4)
+      words().set(layout.table.subarray(at, at + TAKEN / 4), assembled.at / 4 + at);
   };
   writeTable();
   const pool: Pool | undefined = threads > 1 ? startPool(wasm, variant, threads, timeout) : undefined;
@@ -87,7 +92,7 @@ export function createMachine(
     }
     if (!failed) return;
     const n = assembled.instructions[(failed - assembled.at) / INSTRUCTION_BYTES].quantized!;
-    const [index] = new Int32Array(memory(), FAILED_INDEX, 1);
+    const index = words()[FAILED_INDEX / 4];
     const row = inTurn(Math.floor(index / n) % count);
     throw new RangeError(`quantize C2: x must not hold NaN; got NaN at [${row}, ${index % n}]`);
   };
@@ -111,7 +116,7 @@ export function createMachine(
       execute(at, to, count, row => row);
       at = to;
       const value = emptyOf(plan, ref, count);
-      readRows(memory(), { at: layout.address(ref), row: 0 }, value, 0, count);
+      readRows(memory(), layout.address(ref), 0, value, 0, count);
       observe(site, ref, value as Tensor<'f32'>);
     }
     execute(at, end, count, row => row);
@@ -131,19 +136,23 @@ export function createMachine(
   };
   /** The rows of a pass, and whose they are. */
   const writePass = (pass: readonly Span[], turns: readonly MachineTurn[]): void => {
-    const words = new Int32Array(memory(), TURNS, 1 + (pass.length * TURN_BYTES) / 4);
-    words[0] = pass.length;
-    for (const [i, { turn, from, row, count }] of pass.entries()) {
+    const at = words();
+    at[TURNS / 4] = pass.length;
+    let word = TURNS / 4 + 1;
+    for (const { turn, from, row, count } of pass) {
       const { place, inputs } = turns[turn];
-      words.set([place - firstPlace, row, row + count], 1 + (i * TURN_BYTES) / 4);
-      for (const [ref, tensor] of inputs)
-        writeRows(memory(), { at: layout.address(ref), row }, tensor, from, count);
+      at[word] = place - firstPlace;
+      at[word + 1] = row;
+      at[word + 2] = row + count;
+      word += TURN_BYTES / 4;
+      for (let i = 0; i < inputs.length; i++)
+        writeRows(memory(), layout.address(plan.inputs[i]), row, inputs[i], from, count);
     }
   };
 
   /** Seconds that one instruction takes that is not the plan's. */
-  const timed = (...words: readonly number[]): number => {
-    new Int32Array(memory(), end, words.length).set(words);
+  const timed = (...instruction: readonly number[]): number => {
+    words().set(instruction, end / 4);
     const start = performance.now();
     execute(end, end + INSTRUCTION_BYTES, 1, row => row);
     return (performance.now() - start) / 1000;
@@ -177,9 +186,7 @@ export function createMachine(
     run(turns, { observe, logits } = {}) {
       const onlyLast = logits === 'last';
       const sizes = turns.map(turn => turn.rows);
-      const results = sizes.map(
-        size => new Map(plan.results.map(ref => [ref, emptyOf(plan, ref, onlyLast ? 1 : size)])),
-      );
+      const results = sizes.map(size => plan.results.map(ref => emptyOf(plan, ref, onlyLast ? 1 : size)));
       if (observe) makeRoom(sizes[0]);
       for (const pass of passesOf(sizes, layout.rows)) {
         writePass(pass, turns);
@@ -195,8 +202,8 @@ export function createMachine(
           made = ends.map((span, i) => ({ ...span, from: 0, count: 1, row: i }));
         }
         for (const span of made)
-          for (const [ref, tensor] of results[span.turn])
-            readRows(memory(), { at: layout.address(ref), row: span.row }, tensor, span.from, span.count);
+          for (const [i, tensor] of results[span.turn].entries())
+            readRows(memory(), layout.address(plan.results[i]), span.row, tensor, span.from, span.count);
       }
       return results;
     },

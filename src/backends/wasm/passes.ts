@@ -36,41 +36,37 @@ export function rowInTurn(pass: readonly Span[], at: number): number {
   return from + at - row;
 }
 
-/** Values that begin at the address `at`, from row `row` on. */
-interface Rows {
-  readonly at: number;
-  readonly row: number;
-}
-
-/** Writes `count` rows of a tensor, from its row `from` on. */
+/** Writes `count` rows of a tensor, from its row `from` on, to rows `row` and on of the values at the address `at`. */
 export function writeRows(
   memory: ArrayBufferLike,
-  to: Rows,
+  at: number,
+  row: number,
   tensor: Tensor,
   from: number,
   count: number,
 ): void {
   const [n, stride] = strides(tensor);
-  copyRows(tensor.data.subarray(from * n), n, view(memory, to, tensor, count), stride, n, count);
+  copyRows(tensor.data.subarray(from * n), n, view(memory, at, row, tensor, count), stride, n, count);
 }
 
-/** Reads `count` rows of a tensor, to its row `to` and on. */
+/** Reads `count` rows of a tensor, to its row `to` and on, from rows `row` and on of the values at the address `at`. */
 export function readRows(
   memory: ArrayBufferLike,
-  from: Rows,
+  at: number,
+  row: number,
   tensor: Tensor,
   to: number,
   count: number,
 ): void {
   const [n, stride] = strides(tensor);
-  copyRows(view(memory, from, tensor, count), stride, tensor.data.subarray(to * n), n, n, count);
+  copyRows(view(memory, at, row, tensor, count), stride, tensor.data.subarray(to * n), n, n, count);
 }
 
 /** Values from one row to the next, of a tensor and in linear memory. */
 const strides = ({ shape }: Tensor): readonly [number, number] =>
   shape.length === 1 ? [1, 1] : [shape[1], padded(shape[1])];
 
-function view(memory: ArrayBufferLike, { at, row }: Rows, tensor: Tensor, count: number): Data {
+function view(memory: ArrayBufferLike, at: number, row: number, tensor: Tensor, count: number): Data {
   const [, stride] = strides(tensor);
   const begin = at + row * stride * BYTES[tensor.dtype];
   return new (tensor.data.constructor as Float32ArrayConstructor)(memory, begin, count * stride);

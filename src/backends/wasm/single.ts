@@ -67,8 +67,8 @@ export function kernelOf(op: AnyOp, variant: Variant): AnyKernel {
     );
     const place = machine.take();
     machine.write(place, before, 0);
-    const [results] = machine.run([{ place, rows: dims.l, inputs: values }]);
-    for (const [key, value] of Object.entries(outputs)) value.data.set(results.get(out[key])!.data);
+    const [results] = machine.run([{ place, rows: dims.l, inputs: [...values.values()] }]);
+    for (const [i, value] of Object.values(outputs).entries()) value.data.set(results[i].data);
     for (const [key, value] of machine.read(place, 0)) carried[key].put(0, value.data);
   };
 }

@@ -16,10 +16,11 @@ import type { NativeAttribute, NativeTensor, NativeTurn } from '../../../src/bac
 import { type Library, loadLibrary } from '../../../src/backends/cuda/library.ts';
 
 import type { Executable, Sequence } from '../../../src/executable.ts';
-import { inferTypes, weightsOf } from '../../../src/graph.ts';
+import { weightsOf } from '../../../src/graph.ts';
 import { type AnyOp, bind, resultsOf } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
 import { graphFromJson } from '../../../src/plan/graph-json.ts';
+import { inferTypes } from '../../../src/plan/types.ts';
 import { interpret } from '../../../src/run.ts';
 
 import { type DType, type Tensor, tensor } from '../../../src/tensor.ts';
