@@ -155,14 +155,13 @@ async function machineCall(/** @type {Alone} */ { values, ...alone }, rows, thre
   const machine = createMachine(subgraph, variantOf(), { rows, threads });
   await machine.ready;
   const place = machine.take();
-  machine.run([{ place, rows, inputs: values }]);
+  machine.run([{ place, rows, inputs: [...values.values()] }]);
   return {
     // without inputs: what the first call copied in is still there
-    run: () => machine.run([{ place, rows, inputs: NOTHING }]),
+    run: () => machine.run([{ place, rows, inputs: [] }]),
     dispose: () => machine.dispose(),
   };
 }
-const NOTHING = new Map();
 
 /** @type {(op: AnyOp, dims: Dims, attrs: Dims, rows: number) => Alone} an op alone */
 function single(op, dims, attrs, rows) {
