@@ -151,23 +151,19 @@ function measure(executable: Executable, ids: Int32Array, options: Options) {
       readSeconds += bytesPerToken / executable.readBandwidth(bytesPerToken);
       reads++;
     }
-    if (round > 0)
-      seen.push({
-        prefill,
-        decode: generate / seconds,
-        read: (bytesPerToken * reads) / readSeconds,
-        together: (batch * generate) / togetherSeconds,
-      });
+    const [decode, together] = [generate / seconds, (batch * generate) / togetherSeconds];
+    if (round > 0) seen.push({ prefill, decode, together, read: (bytesPerToken * reads) / readSeconds });
     progress(round, rounds);
   }
   const canRead = executable.readBandwidth !== undefined;
+  const of = (value: (round: (typeof seen)[number]) => number) => median(seen.map(value));
   return {
-    prefillTokensPerSecond: median(seen.map(({ prefill }) => prefill)),
-    decodeTokensPerSecond: median(seen.map(({ decode }) => decode)),
-    batchTokensPerSecond: batch > 1 ? median(seen.map(({ together }) => together)) : null,
-    batchGain: batch > 1 ? median(seen.map(({ together, decode }) => together / decode)) : null,
-    readBandwidth: canRead ? median(seen.map(({ read }) => read)) : null,
-    readShare: canRead ? median(seen.map(({ decode, read }) => (decode * bytesPerToken) / read)) : null,
+    prefillTokensPerSecond: of(({ prefill }) => prefill),
+    decodeTokensPerSecond: of(({ decode }) => decode),
+    batchTokensPerSecond: batch > 1 ? of(({ together }) => together) : null,
+    batchGain: batch > 1 ? of(({ together, decode }) => together / decode) : null,
+    readBandwidth: canRead ? of(({ read }) => read) : null,
+    readShare: canRead ? of(({ decode, read }) => (decode * bytesPerToken) / read) : null,
   };
 }
 
