@@ -6,6 +6,7 @@
  */
 import { wasm } from '../dist/backends/wasm/index.js';
 import { machine, median, rate } from '../dist/cli/measure.js';
+import { table as cellsOf } from '../dist/eval/report/tables.js';
 import { ops, prepare, trace } from '../dist/index.js';
 import { align } from '../dist/plan/render.js';
 import { shapes } from '../dist/random/shapes.js';
@@ -111,29 +112,18 @@ if (values.json) console.log(JSON.stringify({ ...about, table }));
 else {
   console.log(`${about.cpu}, Node ${about.node}, ${about.date}; ${rows} rows, medians of ${rounds} rounds\n`);
   console.log(
-    align([
-      [
-        'shape',
-        'matrix',
-        'kernels',
-        'threads',
-        'GEMM GOP/s a thread',
-        'of registers',
-        'against 1 thread',
-        'GEMV GB/s',
-        'of a plain read',
-      ],
-      ...table.map(row => [
-        row.shape,
-        row.matrix,
-        row.kernels,
-        `${row.threads}`,
-        row.gemmGopsPerThread.toFixed(1),
-        row.ofRegisters.toFixed(2),
-        `${row.againstOneThread.toFixed(2)} ×`,
-        (row.gemvBytesPerSecond / 1e9).toFixed(1),
-        row.ofPlainRead.toFixed(2),
+    align(
+      cellsOf(table, [
+        ['shape', row => row.shape],
+        ['matrix', row => row.matrix],
+        ['kernels', row => row.kernels],
+        ['threads', row => `${row.threads}`],
+        ['GEMM GOP/s a thread', row => row.gemmGopsPerThread.toFixed(1)],
+        ['of registers', row => row.ofRegisters.toFixed(2)],
+        ['against 1 thread', row => `${row.againstOneThread.toFixed(2)} ×`],
+        ['GEMV GB/s', row => (row.gemvBytesPerSecond / 1e9).toFixed(1)],
+        ['of a plain read', row => row.ofPlainRead.toFixed(2)],
       ]),
-    ]),
+    ),
   );
 }

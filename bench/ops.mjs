@@ -13,6 +13,7 @@ import { Bench } from 'tinybench';
 import { createMachine } from '../dist/backends/wasm/machine.js';
 import { variantOf } from '../dist/backends/wasm/variants.js';
 import { machine } from '../dist/cli/measure.js';
+import { table } from '../dist/eval/report/tables.js';
 import { opNode, reads, statesOf, weightsOf } from '../dist/graph.js';
 import { bind } from '../dist/op.js';
 import { ops } from '../dist/ops/index.js';
@@ -148,32 +149,21 @@ function referenceCall(op, dims, attrs, rows) {
   return () => op.reference(call.inputs, call.attrs, call.outputs, call.dims, call.states);
 }
 
-/**
- * One node in a wasm machine of its own.
- *
- * @param {Alone} alone
- * @param {number} rows
- * @param {number} threads
- */
-async function machineCall({ values, ...alone }, rows, threads) {
+/** One node in a wasm machine of its own. */
+async function machineCall(/** @type {Alone} */ { values, ...alone }, rows, threads) {
   const subgraph = { ...alone, inputs: [...values.keys()], results: [] };
   const machine = createMachine(subgraph, variantOf(), { rows, threads });
   await machine.ready;
   const place = machine.take();
-  machine.run([{ place, rows, inputs: values }]);
+  machine.run([{ place, rows, inputs: [...values.values()] }]);
   return {
     // without inputs: what the first call copied in is still there
-    run: () => machine.run([{ place, rows, inputs: NOTHING }]),
+    run: () => machine.run([{ place, rows, inputs: [] }]),
     dispose: () => machine.dispose(),
   };
 }
-const NOTHING = new Map();
 
-/**
- * An op alone.
- *
- * @returns {Alone}
- */
+/** @type {(op: AnyOp, dims: Dims, attrs: Dims, rows: number) => Alone} an op alone */
 function single(op, dims, attrs, rows) {
   const inputs = inputsOf(op, dims, rows);
   const { outputs, states } = callOf(op, dims, attrs, rows);
@@ -233,12 +223,8 @@ function fusedNodes(config, rows) {
 
 /** Microseconds of a call, the median. */
 async function time(run) {
-  const bench = new Bench({
-    time: options.time,
-    iterations: 3,
-    warmupTime: options.time / 4,
-    warmupIterations: 2,
-  });
+  const least = { iterations: 3, warmupIterations: 2 };
+  const bench = new Bench({ time: options.time, warmupTime: options.time / 4, ...least });
   bench.add('op', run, { async: false });
   const [task] = await bench.run();
   const { result } = task;
@@ -291,24 +277,17 @@ async function measure(shape) {
   return rows;
 }
 
-function table(rows) {
-  const head = ['op', 'for', 'sizes', 'reference', 'wasm', 'times', '10⁹ products/s'];
-  const cell = (value, digits) => (value === undefined ? '' : value.toFixed(digits));
-  return align([
-    head,
-    ...rows.map(({ op, what, dims, reference, wasm, billionProductsPerSecond }) => [
-      op,
-      what,
-      Object.entries(dims ?? {})
-        .map(([letter, size]) => `${letter}=${size}`)
-        .join(' '),
-      cell(reference, 1),
-      cell(wasm, 1),
-      cell(reference && reference / wasm, 1),
-      cell(billionProductsPerSecond, 1),
-    ]),
-  ]);
-}
+const sizes = (dims = {}) => Object.entries(dims).map(([letter, size]) => `${letter}=${size}`);
+/** @type {[title: string, cell: (row: any) => string | undefined][]} */
+const COLUMNS = [
+  ['op', row => row.op],
+  ['for', row => row.what],
+  ['sizes', row => sizes(row.dims).join(' ')],
+  ['reference', row => row.reference?.toFixed(1)],
+  ['wasm', row => row.wasm.toFixed(1)],
+  ['times', row => row.reference && (row.reference / row.wasm).toFixed(1)],
+  ['10⁹ products/s', row => row.billionProductsPerSecond?.toFixed(1)],
+];
 
 function optionsGiven() {
   const { values, fail, count, counts } = readOptions('ops', HELP, {
@@ -322,9 +301,7 @@ function optionsGiven() {
   const several = (name, known) => {
     const words = values[name].split(',');
     const unknown = words.find(word => !known.includes(word));
-    return unknown === undefined
-      ? words
-      : fail(`--${name} expected of ${known.join(', ')}; got '${unknown}'`);
+    return unknown ? fail(`--${name} expected of ${known.join(', ')}; got '${unknown}'`) : words;
   };
   const names = [...Object.values(ops).map(op => op.name), ...patterns.map(({ name }) => name)];
   return {
@@ -351,5 +328,12 @@ else {
   );
   for (const shape of options.shapes)
     for (const l of options.rows)
-      console.log(`\n${shape}, l = ${l}\n${table(rows.filter(row => row.shape === shape && row.l === l))}`);
+      console.log(
+        `\n${shape}, l = ${l}\n${align(
+          table(
+            rows.filter(row => row.shape === shape && row.l === l),
+            COLUMNS,
+          ),
+        )}`,
+      );
 }

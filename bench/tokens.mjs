@@ -5,6 +5,7 @@
  *   npm run build && node bench/tokens.mjs --help
  */
 import { machine, median, rate } from '../dist/cli/measure.js';
+import { table } from '../dist/eval/report/tables.js';
 import { load } from '../dist/index.js';
 import { align } from '../dist/plan/render.js';
 import { readOptions } from './options.mjs';
@@ -67,22 +68,17 @@ const report = {
     firstTokenSeconds: seconds,
   })),
 };
-if (values.json) console.log(JSON.stringify(report));
-else
-  console.log(
-    align([
-      ['recipe', 'backend', 'threads', 'prefill/s', 'decode/s', 'ratio', 'first token after'],
-      ...report.rows.map(row => [
-        row.recipe,
-        row.backend,
-        `${row.threads}`,
-        row.prefillTokensPerSecond.toFixed(1),
-        row.decodeTokensPerSecond.toFixed(1),
-        row.decodeRatio.toFixed(3),
-        `${row.firstTokenSeconds.toFixed(2)} s`,
-      ]),
-    ]),
-  );
+/** @type {[title: string, cell: (row: any) => string | undefined][]} */
+const columns = [
+  ['recipe', row => row.recipe],
+  ['backend', row => row.backend],
+  ['threads', row => `${row.threads}`],
+  ['prefill/s', row => row.prefillTokensPerSecond.toFixed(1)],
+  ['decode/s', row => row.decodeTokensPerSecond.toFixed(1)],
+  ['ratio', row => row.decodeRatio.toFixed(3)],
+  ['first token after', row => `${row.firstTokenSeconds.toFixed(2)} s`],
+];
+console.log(values.json ? JSON.stringify(report) : align(table(report.rows, columns)));
 for (const { model } of rows) model.dispose();
 
 /** Loads the model and feeds it a token. */

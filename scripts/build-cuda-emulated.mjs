@@ -29,14 +29,9 @@ const program = positionals.length > 0;
 
 /** No contraction: one rounding for each operation. Sources read int8 as words, which is not C++'s but CUDA's habit. */
 const FLAGS = [
-  ...['-std=c++17', '-O2', '-ffp-contract=off', '-fno-strict-aliasing', '-fwrapv', '-fPIC', '-DQUAMBA_BUILD'],
-  ...[
-    '-fvisibility=hidden',
-    '-fsanitize=alignment,bounds',
-    '-fno-sanitize-recover=all',
-    '-Wno-unknown-pragmas',
-  ],
-];
+  '-std=c++17 -O2 -ffp-contract=off -fno-strict-aliasing -fwrapv -fPIC -DQUAMBA_BUILD -fvisibility=hidden',
+  '-fsanitize=alignment,bounds -fno-sanitize-recover=all -Wno-unknown-pragmas',
+].flatMap(line => line.split(' '));
 
 const work = mkdtempSync(join(tmpdir(), 'quamba-emulated-'));
 process.on('exit', () => rmSync(work, { recursive: true, force: true }));
@@ -66,13 +61,8 @@ await Promise.all(Array.from({ length: Math.min(availableParallelism(), 8) }, co
 if (failed) process.exit(1);
 mkdirSync(dirname(out), { recursive: true });
 const library = ['-shared', `-Wl,--version-script=${join(cuda, 'exports.map')}`];
-const linked = await compiler([
-  ...FLAGS,
-  ...(program ? [] : library),
-  ...objects.map(({ object }) => object),
-  '-o',
-  out,
-]);
+const parts = objects.map(({ object }) => object);
+const linked = await compiler([...FLAGS, ...(program ? [] : library), ...parts, '-o', out]);
 if (!linked) process.exit(1);
 console.log(`${out}, in ${((performance.now() - begin) / 1000).toFixed(0)} s`);
 
@@ -117,10 +107,7 @@ function sourceOf(path) {
   );
 }
 
-/**
- * @param {RegExp} pattern
- * @param {string} text
- */
+/** @type {(pattern: RegExp, text: string) => RegExpExecArray} */
 function matched(pattern, text) {
   const found = pattern.exec(text);
   if (!found) throw new Error(`expected ${pattern}; got '${text}'`);

@@ -32,16 +32,8 @@ const code = architectures.flatMap((arch, i) => {
 mkdirSync(dirname(out), { recursive: true });
 const begin = performance.now();
 const { stderr } = await nvcc([
-  ...[
-    '-std=c++17',
-    '-O3',
-    ...BITS,
-    '--extended-lambda',
-    '-shared',
-    '-DQUAMBA_BUILD',
-    '-I',
-    join(cuda, 'include'),
-  ],
+  ...['-std=c++17', '-O3', ...BITS, '--extended-lambda', '-shared', '-DQUAMBA_BUILD'],
+  ...['-I', join(cuda, 'include')],
   ...['-Xcompiler', '-fPIC,-fvisibility=hidden', '-Xlinker', `--version-script=${join(cuda, 'exports.map')}`],
   ...['-Xptxas', '-v', '--threads', '0', ...code, ...sources.map(name => join(cuda, name)), '-o', out],
 ]);
@@ -74,13 +66,9 @@ function kernels(log) {
     if (!used || !about.name) continue;
     const shared = /(\d+) bytes smem/.exec(used)?.[1] ?? '0';
     const registers = /(\d+) registers/.exec(used)?.[1] ?? '?';
-    const parts = [
-      about.arch,
-      about.name.padEnd(34),
-      `${registers.padStart(3)} registers`,
-      `${shared.padStart(5)} B shared`,
-    ];
-    found.push({ text: [...parts, about.stack].join('  ').trimEnd(), spills: about.stack !== '' });
+    const uses = `${registers.padStart(3)} registers  ${shared.padStart(5)} B shared  ${about.stack}`;
+    const text = `${about.arch}  ${about.name.padEnd(34)}  ${uses}`.trimEnd();
+    found.push({ text, spills: about.stack !== '' });
   }
   return found.sort((a, b) => (a.text < b.text ? -1 : 1));
 }

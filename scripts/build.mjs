@@ -1,6 +1,7 @@
 // Compiles assembly and src to dist, from nothing, so that no file of an older build stays.
 import { exec, execSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { rolldown } from 'rolldown';
 
 const begin = new Date();
@@ -35,28 +36,18 @@ utimesSync('dist', begin, begin);
 /** The library and its worker with all that they need, for a page without a bundler. */
 async function bundle() {
   const input = { quamba: 'dist/web/index.js', worker: 'dist/web/worker.js' };
+  const names = { entryFileNames: '[name].js', chunkFileNames: 'shared.js' };
   const build = await rolldown({ input, platform: 'browser' });
-  await build.write({
-    dir: 'dist/browser',
-    entryFileNames: '[name].js',
-    chunkFileNames: 'shared.js',
-    minify: true,
-  });
+  await build.write({ dir: 'dist/browser', ...names, minify: true });
   await build.close();
 }
 
-/**
- * Compiles one variant of the kernels; what it complains of goes to stderr.
- *
- * @param {string} target
- * @returns {Promise<void>}
- */
-function assemble(target) {
-  return new Promise((resolve, reject) => {
-    exec(`asc --config asconfig.json --target ${target}`, (error, _, stderr) => {
-      process.stderr.write(stderr);
-      if (error) reject(error);
-      else resolve();
-    });
+/** Compiles one variant of the kernels; what it complains of goes to stderr. */
+async function assemble(target) {
+  const compiled = promisify(exec)(`asc --config asconfig.json --target ${target}`);
+  const { stderr } = await compiled.catch(error => {
+    process.stderr.write(error.stderr);
+    throw error;
   });
+  process.stderr.write(stderr);
 }

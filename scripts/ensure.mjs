@@ -11,7 +11,8 @@ if (major < 20 || (major === 20 && minor < 19))
   fail(`quamba needs Node.js 20.19 or newer; this is ${process.versions.node}.`);
 
 // npm writes this file last, so an install that was cut off counts as none.
-if (time('node_modules/.package-lock.json') < time('package-lock.json'))
+const installed = 'node_modules/.package-lock.json';
+if (time(installed) < time('package-lock.json'))
   run('installing the locked dependencies', 'npm ci --include=dev --no-audit --no-fund --loglevel=error');
 
 // Folders count too: their time moves when a file goes away.
@@ -22,9 +23,9 @@ const sources = [
   'scripts/build.mjs',
   'tsconfig.json',
   'tsconfig.build.json',
-  'node_modules/.package-lock.json',
 ];
-if (time('dist') < Math.max(...sources.map(newest))) run('building dist', 'npm run --silent build');
+if (time('dist') < Math.max(time(installed), ...sources.map(newest)))
+  run('building dist', 'npm run --silent build');
 
 /** Milliseconds of the last change; 0 where there is nothing. */
 function time(path) {

@@ -20,11 +20,7 @@ import { ISOLATED, serve } from './serve.mjs';
 const RECIPES = Object.keys(known.logits).filter(recipe => !known.calibrated.includes(recipe));
 /** How long a browser may say nothing, in milliseconds. */
 const TIMEOUT = 600_000;
-const FOLDERS = {
-  '/quamba/': 'dist/browser',
-  '/books/': EMBEDDED_MODEL,
-  '/': 'scripts/other-browsers',
-};
+const FOLDERS = { '/quamba/': 'dist/browser', '/books/': EMBEDDED_MODEL, '/': 'scripts/other-browsers' };
 
 const onPath = name =>
   (process.env.PATH ?? '')
@@ -44,11 +40,9 @@ const BROWSERS = [
   },
   {
     name: 'WebKitGTK',
-    skipped: !miniBrowser
-      ? 'there is no webkit2gtk-4.1/MiniBrowser'
-      : xvfb
-        ? ''
-        : 'there is no xvfb-run on the PATH',
+    skipped:
+      (miniBrowser ? '' : 'there is no webkit2gtk-4.1/MiniBrowser') ||
+      (xvfb ? '' : 'there is no xvfb-run on the PATH'),
     command: url => [xvfb, '-a', miniBrowser, url],
   },
 ];

@@ -77,11 +77,7 @@ const LARGE = {
 /** @typedef {(what: string, difference: string) => void} Check says what was compared, and the difference, '' where there is none */
 /** @typedef {[title: string, run: (check: Check) => void | Promise<void>]} Section */
 
-/**
- * @param {Backend} backend
- * @param {{ brief: boolean, only?: string[] }} options
- * @returns {Section[]}
- */
+/** @type {(backend: Backend, options: { brief: boolean, only?: string[] }) => Section[]} */
 export function opSections(backend, { brief, only }) {
   /** @type {(what: string, op: AnyOp, call: BoundCall, check: Check) => void} */
   const compare = (what, op, call, check) => {
@@ -120,20 +116,13 @@ export function opSections(backend, { brief, only }) {
   ];
 }
 
-/**
- * @param {string} title
- * @param {(check: Check) => void | Promise<void>} run
- * @returns {Section}
- */
+/** @type {(title: string, run: (check: Check) => void | Promise<void>) => Section} */
 export const section = (title, run) => [title, run];
 
 /**
  * A quantize has values of its own, without a NaN, which is an error.
  *
- * @param {Form} form
- * @param {Point} point
- * @param {(next: () => number) => number} float
- * @param {() => number} next
+ * @type {(form: Form, point: Point, float: (next: () => number) => number, next: () => number) => BoundCall}
  */
 function callOf({ op, dtype }, { choice, absent }, float, next) {
   if (op === ops.quantize) return ordinaryCall({ op, dtype }, choice, absent, 1 + FLOATS.indexOf(float));
@@ -146,8 +135,7 @@ function callOf({ op, dtype }, { choice, absent }, float, next) {
 /**
  * Where two arrays differ first, in words; '' where nowhere.
  *
- * @param {Data} actual
- * @param {Data} expected
+ * @type {(actual: Data, expected: Data) => string}
  */
 export function difference(actual, expected) {
   if (actual.length !== expected.length) return `${actual.length} values; expected ${expected.length}`;
@@ -196,8 +184,7 @@ function exp2OverAllFloats() {
 /**
  * They are those of the reference.
  *
- * @param {Backend} backend
- * @param {Check} check
+ * @type {(backend: Backend, check: Check) => void}
  */
 function errors(backend, check) {
   const message = /** @param {() => unknown} call */ call => {

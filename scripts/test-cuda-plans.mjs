@@ -69,8 +69,7 @@ export function planSections(cuda, { brief }) {
 /**
  * A plan of random weights, its ranges constants.
  *
- * @param {MambaConfig} config
- * @param {Recipe} recipe
+ * @type {(config: MambaConfig, recipe: Recipe) => Program}
  */
 function randomPlan(config, recipe) {
   const model = randomModel(config, 1);
@@ -84,10 +83,7 @@ const text = (length, v, seed = 7) => {
 /**
  * Every recipe whose ranges are known, in cuts, with the bits of wasm.
  *
- * @param {Cuda} cuda
- * @param {MambaConfig} config
- * @param {number[][]} cuts
- * @param {Check} check
+ * @type {(cuda: Cuda, config: MambaConfig, cuts: number[][], check: Check) => void}
  */
 function plans({ open }, config, cuts, check) {
   for (const [name, recipe] of Object.entries(recipes)) {
@@ -106,14 +102,14 @@ function plans({ open }, config, cuts, check) {
 /**
  * Whether it takes statistics of channels, which random weights do not have; the suite has it.
  *
- * @param {Recipe} recipe
+ * @type {(recipe: Recipe) => boolean}
  */
 const smooths = recipe => sites.some(site => typeof siteAction(recipe, site).basis === 'object');
 
 /**
  * Whether the library can keep the states of a plan.
  *
- * @param {Program} plan
+ * @type {(plan: Program) => boolean}
  */
 const isKept = ({ graph }) => [...graph.states.values()].every(({ dtype }) => dtype === 'f32');
 
@@ -131,9 +127,7 @@ function refused(what, attempt, sentence, check) {
 /**
  * One token after the other in each mode, with the bits of wasm; a mode that a plan cannot have says so.
  *
- * @param {Cuda} cuda
- * @param {MambaConfig} config
- * @param {Check} check
+ * @type {(cuda: Cuda, config: MambaConfig, check: Check) => void}
  */
 function decodes({ open, about: { device } }, config, check) {
   const channels = config.dInner / device.multiprocessors; // of a block, which has room for so many
@@ -164,9 +158,7 @@ function decodes({ open, about: { device } }, config, check) {
 /**
  * ‖f16 − f32‖ / ‖f32‖ of the logits, as a prompt and token by token.
  *
- * @param {Cuda} cuda
- * @param {MambaConfig} config
- * @param {Check} check
+ * @type {(cuda: Cuda, config: MambaConfig, check: Check) => void}
  */
 function nearFloat({ open }, config, check) {
   const plan = randomPlan(config, recipes.fp32);
@@ -189,9 +181,7 @@ function nearFloat({ open }, config, check) {
  * Texts that join, go on and fork as chance has it, in batches that are cut in many ways, give what each gives alone: on the
  * smallest model in every recipe.
  *
- * @param {Cuda} cuda
- * @param {MambaConfig} config
- * @param {Check} check
+ * @type {(cuda: Cuda, config: MambaConfig, check: Check) => void}
  */
 function sequences({ open }, config, check) {
   const v = config.vocabSize;
@@ -266,8 +256,7 @@ function sequences({ open }, config, check) {
 /**
  * A model whose kernels take less of shared memory, made after one whose take more, leaves that one as it is.
  *
- * @param {Cuda} cuda
- * @param {Check} check
+ * @type {(cuda: Cuda, check: Check) => void}
  */
 function inTurn({ open }, check) {
   const widths = [one('mamba-130m'), { ...one('mamba-130m'), ...SMALLEST }];
@@ -285,9 +274,7 @@ function inTurn({ open }, check) {
 /**
  * The plan of the package, as Node opens it and as C does from the file.
  *
- * @param {Cuda} cuda
- * @param {number} length
- * @param {Check} check
+ * @type {(cuda: Cuda, length: number, check: Check) => void}
  */
 function embedded({ open }, length, check) {
   const path = fileURLToPath(new URL('../models/mamba-books-15m/plan.quamba.safetensors', import.meta.url));
@@ -315,8 +302,7 @@ function embedded({ open }, length, check) {
 /**
  * Every recipe on the embedded model, each way to run a token: the hashes of the logits that no change may move.
  *
- * @param {Cuda} cuda
- * @param {Check} check
+ * @type {(cuda: Cuda, check: Check) => Promise<void>}
  */
 async function hashes({ open }, check) {
   for (const recipe in known.logits) {
@@ -353,11 +339,7 @@ async function hashes({ open }, check) {
 /**
  * The logits and the states after a text that is fed in cuts, with the bits of wasm. Frees the executable.
  *
- * @param {string} what
- * @param {CudaExecutable} executable
- * @param {Program} plan
- * @param {Int32Array[]} cuts
- * @param {Check} check
+ * @type {(what: string, executable: CudaExecutable, plan: Program, cuts: Int32Array[], check: Check) => void}
  */
 function compareFed(what, executable, plan, cuts, check) {
   const expected = fed(prepare(wasm, plan).open(), cuts);

@@ -30,22 +30,13 @@ if (there) {
 }
 const work = mkdtempSync(join(tmpdir(), 'quamba-test-web-'));
 const report = values.report ? resolve(values.report) : join(work, 'report.json');
-spawnSync(
-  process.execPath,
-  [
-    'node_modules/vitest/vitest.mjs',
-    'run',
-    '--config=test-web/vitest.config.ts',
-    '--reporter=default',
-    '--reporter=json',
-    `--outputFile.json=${report}`,
-    ...positionals,
-  ],
-  {
-    stdio: 'inherit',
-    env: { ...process.env, ...(values.screenshots && { SCREENSHOTS: resolve(values.screenshots) }) },
-  },
-);
+const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--config=test-web/vitest.config.ts'];
+const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+const pictures = values.screenshots && { SCREENSHOTS: resolve(values.screenshots) };
+spawnSync(process.execPath, [...vitest, ...reporters, ...positionals], {
+  stdio: 'inherit',
+  env: { ...process.env, ...pictures },
+});
 const { passed, failed, skipped } = counts(report);
 rmSync(work, { recursive: true });
 if (there) console.log(`${passed} passed, ${failed} failed`);

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { openFloatModel, openFolder, openModel, writeSafetensors } from '../dist/index.js';
 import { render, rows } from '../dist/plan/render.js';
 import { interpret } from '../dist/run.js';
+import { sizeOf } from '../dist/tensor.js';
 
 const from = 'models/mamba-books-15m';
 const to = 'web/public/samples';
@@ -47,13 +48,7 @@ function writeLayer(tokenizer) {
   const weight = (name, rows) => {
     const { shape, data } = program.weights.read(`backbone.layers.${LAYER}.mixer.${name}`);
     const kept = [rows ?? shape[0], ...shape.slice(1)];
-    return {
-      shape: kept,
-      data: data.slice(
-        0,
-        kept.reduce((a, b) => a * b),
-      ),
-    };
+    return { shape: kept, data: data.slice(0, sizeOf(kept)) };
   };
   const tensors = {
     u: seen.scanIn,
@@ -127,10 +122,6 @@ function aligned([titles, ...lines], begin, end) {
     starts.map((start, i) => short(line.slice(start, starts[i + 1]).trim())),
   );
   const widths = starts.map((_, column) => Math.max(...cells.map(row => row[column].length)));
-  return cells.map(row =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i]))
-      .join('  ')
-      .trimEnd(),
-  );
+  const line = row => row.map((cell, i) => cell.padEnd(widths[i])).join('  ');
+  return cells.map(row => line(row).trimEnd());
 }

@@ -79,7 +79,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   text: 'tensor arithmetic | formats session',
   hub: 'formats model',
   open: 'once graph formats plan executable model quant backends session text hub',
-  gguf: 'tensor ops graph formats model',
+  gguf: 'tensor arithmetic ops graph formats model',
   random: 'tensor graph formats plan model quant',
   eval: 'group-by tensor state ops graph formats plan executable model quant session text open',
   conformance:

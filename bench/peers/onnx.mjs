@@ -18,7 +18,9 @@ import { ops } from '../../dist/index.js';
 import { bytes, float, int } from './protobuf.mjs';
 
 const TYPES = { f32: 1, i8: 3, i64: 7 };
-const OPSETS = { '': 21, 'com.microsoft': 1 };
+/** The domain of ONNX Runtime's own ops. */
+const MICROSOFT = 'com.microsoft';
+const OPSETS = { '': 21, [MICROSOFT]: 1 };
 
 /** @param model what `openFloatModel` gives */
 export function writeOnnx(file, { config, program }, { dq8 }) {
@@ -35,18 +37,15 @@ export function writeOnnx(file, { config, program }, { dq8 }) {
     if (dq8) {
       const { values, scales } = quantized(data, ...shape);
       const inputs = [x, g.constant('i8', shape.toReversed(), values), g.constant('f32', [shape[0]], scales)];
-      return g.op('DynamicQuantizeMatMul', bias ? [...inputs, '', bias] : inputs, {
-        domain: 'com.microsoft',
-      });
+      return g.op('DynamicQuantizeMatMul', bias ? [...inputs, '', bias] : inputs, { domain: MICROSOFT });
     }
     const y = g.op('MatMul', [x, g.constant('f32', shape.toReversed(), transposed(data, ...shape))]);
     return bias ? g.op('Add', [y, bias]) : y;
   };
-  const split = (x, sizes) =>
-    g.op('Split', [x, g.constant('i64', [sizes.length], BigInt64Array.from(sizes, BigInt))], {
-      attributes: { axis: -1 },
-      outputs: sizes.length,
-    });
+  const split = (x, sizes) => {
+    const parts = g.constant('i64', [sizes.length], BigInt64Array.from(sizes, BigInt));
+    return g.op('Split', [x, parts], { attributes: { axis: -1 }, outputs: sizes.length });
+  };
   const swap = x => g.op('Transpose', [x], { attributes: { perm: [0, 2, 1] } });
 
   const ids = g.input('input_ids', 'i64', [1, 'l']);
@@ -54,16 +53,10 @@ export function writeOnnx(file, { config, program }, { dq8 }) {
   let h = g.op('Gather', [vector('backbone.embeddings.weight', [vocabSize, config.dModel]), ids]);
   let update; // what the layer before adds to h
   const norm = name => {
-    const attributes = { epsilon };
     if (!update)
-      return g.op('SimplifiedLayerNormalization', [h, vector(name)], {
-        attributes: { ...attributes, axis: -1 },
-      });
-    const added = g.op('SkipSimplifiedLayerNormalization', [h, update, vector(name)], {
-      attributes,
-      domain: 'com.microsoft',
-      outputs: 4,
-    });
+      return g.op('SimplifiedLayerNormalization', [h, vector(name)], { attributes: { epsilon, axis: -1 } });
+    const options = { attributes: { epsilon }, domain: MICROSOFT, outputs: 4 };
+    const added = g.op('SkipSimplifiedLayerNormalization', [h, update, vector(name)], options);
     h = added[3];
     return added[0];
   };
@@ -78,7 +71,7 @@ export function writeOnnx(file, { config, program }, { dq8 }) {
         config.useConvBias ? vector(at('mixer.conv1d.bias')) : '',
         g.input(`past_conv.${i}`, 'f32', [1, d, k - 1]),
       ],
-      { attributes: { activation: 'silu' }, domain: 'com.microsoft', outputs: 2 },
+      { attributes: { activation: 'silu' }, domain: MICROSOFT, outputs: 2 },
     );
     const u = swap(conv);
     const [low, B, C] = split(linear(u, at('mixer.x_proj.weight')), [r, n, n]);
@@ -97,12 +90,12 @@ export function writeOnnx(file, { config, program }, { dq8 }) {
       ],
       {
         attributes: { q_num_heads: 1, kv_num_heads: d, update_rule: 'gated', scale: { float: 1 } },
-        domain: 'com.microsoft',
+        domain: MICROSOFT,
         outputs: 2,
       },
     );
     const y = g.op('Add', [scanned, g.op('Mul', [u, vector(at('mixer.D'))])]);
-    const silu = g.op('QuickGelu', [z], { attributes: { alpha: { float: 1 } }, domain: 'com.microsoft' });
+    const silu = g.op('QuickGelu', [z], { attributes: { alpha: { float: 1 } }, domain: MICROSOFT });
     update = linear(g.op('Mul', [y, silu]), at('mixer.out_proj.weight'));
     g.output(presentConv, `present_conv.${i}`, 'f32', [1, d, k - 1]);
     g.output(presentSsm, `present_ssm.${i}`, 'f32', [1, d, n, 1]);
@@ -192,11 +185,8 @@ function graph() {
 function attribute(name, content) {
   const typed = (type, field) => [...bytes(1, name), ...field, ...int(20, type)];
   if (typeof content === 'string') return typed(3, bytes(4, content));
-  if (Array.isArray(content))
-    return typed(
-      7,
-      content.flatMap(item => int(8, item)),
-    );
+  const items = field => content.flatMap(item => int(field, item));
+  if (Array.isArray(content)) return typed(7, items(8));
   if (typeof content === 'object') return typed(1, float(2, content.float));
   return Number.isInteger(content) ? typed(2, int(3, content)) : typed(1, float(2, content));
 }

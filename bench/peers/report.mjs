@@ -1,4 +1,5 @@
 /** What is said of a run: the error of each engine, and the table. */
+import { table as cellsOf } from '../../dist/eval/report/tables.js';
 
 /** Relative L2 error over all compared rows, and at how many the likeliest token is the same. */
 export function errors(truth, { positions, data, shifted = false }) {
@@ -22,51 +23,33 @@ const mean = values => values.reduce((sum, x) => sum + x, 0) / values.length;
 const largest = values => values.reduce((best, x, i) => (x > values[best] ? i : best), 0);
 
 /** The run as Markdown. */
-export function table({
-  machine,
-  node,
-  date,
-  threads,
-  prompt,
-  continuation,
-  rounds,
-  warmUps,
-  model,
-  peers,
-  skipped,
-}) {
-  const head = [
-    'engine',
-    'weights',
-    'prefill tokens/s',
-    'its logits',
-    'decode tokens/s',
-    'relative L2',
-    'argmax equal',
-  ];
+export function table(run) {
+  const { threads, peers, skipped } = run;
   const line = cells => `| ${cells.join(' | ')} |`;
+  const [head, ...rows] = cellsOf(peers, COLUMNS);
   return [
-    `# ${prompt} + ${continuation} tokens, ${threads} thread${threads > 1 ? 's' : ''}`,
+    `# ${run.prompt} + ${run.continuation} tokens, ${threads} thread${threads > 1 ? 's' : ''}`,
     '',
-    `${machine}; Node ${node}; ${date}. Model: ${model}.`,
-    `Medians (least – most) of ${rounds} interleaved rounds after ${warmUps} warm-ups. Error: logits against a float64 forward pass of the same weights.`,
+    `${run.machine}; Node ${run.node}; ${run.date}. Model: ${run.model}.`,
+    `Medians (least – most) of ${run.rounds} interleaved rounds after ${run.warmUps} warm-ups. Error: logits against a float64 forward pass of the same weights.`,
     '',
     line(head),
     line(head.map((_, i) => (i < 2 ? '---' : '---:'))),
-    ...peers.map(peer =>
-      line([
-        `${peer.package} ${peer.version}${peer.about ? ` (${peer.about})` : ''}`,
-        peer.weights,
-        spread(peer.prefillTokensPerSecond),
-        peer.prefillLogits,
-        spread(peer.decodeTokensPerSecond),
-        peer.relativeL2.toExponential(1),
-        `${peer.argmaxEqual}/${peer.comparedPositions}`,
-      ]),
-    ),
+    ...rows.map(line),
     ...skipped.map(({ peer, reason }) => `\nSkipped: ${peer}, which ${reason}.`),
   ].join('\n');
 }
+
+/** @type {[title: string, cell: (row: any) => string | undefined][]} */
+const COLUMNS = [
+  ['engine', peer => `${peer.package} ${peer.version}${peer.about ? ` (${peer.about})` : ''}`],
+  ['weights', peer => peer.weights],
+  ['prefill tokens/s', peer => spread(peer.prefillTokensPerSecond)],
+  ['its logits', peer => peer.prefillLogits],
+  ['decode tokens/s', peer => spread(peer.decodeTokensPerSecond)],
+  ['relative L2', peer => peer.relativeL2.toExponential(1)],
+  ['argmax equal', peer => `${peer.argmaxEqual}/${peer.comparedPositions}`],
+];
 
 const spread = ({ median, least, most }) =>
   `**${median.toFixed(1)}** (${least.toFixed(0)} – ${most.toFixed(0)})`;

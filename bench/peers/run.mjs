@@ -103,52 +103,29 @@ async function bench() {
       });
   }
   for (const peer of running.values()) await peer.call('close').catch(() => {});
-  const { layers, dModel, vocabSize } = /** @type {import('../../dist/model/mamba.js').MambaConfig} */ (
-    model.config
-  );
+  const { layers, dModel, vocabSize } = /** @type {MambaConfig} */ (model.config);
   const { cpu, node, date } = machine();
+  const { threads, rounds } = options;
   return {
-    machine: `${cpu}, ${cpus().length} CPUs`,
-    node,
-    date,
-    threads: options.threads,
-    rounds: options.rounds,
-    prompt: PROMPT,
-    continuation: CONTINUATION,
-    warmUps: WARM_UPS,
+    ...{ machine: `${cpu}, ${cpus().length} CPUs`, node, date, threads, rounds },
+    ...{ prompt: PROMPT, continuation: CONTINUATION, warmUps: WARM_UPS },
     model: `${options.model === undefined ? 'random weights, ' : ''}${layers} layers, d_model ${dModel}, ${vocabSize} tokens`,
-    peers: rows
-      .filter(({ name }) => !skipped.some(({ peer }) => peer === name))
-      .map(
-        ({
-          name,
-          package: from,
-          version,
-          about,
-          weights,
-          all,
-          error,
-          argmax,
-          compared,
-          prefill,
-          decode,
-        }) => ({
-          peer: name,
-          package: from,
-          version,
-          ...(about && { about }),
-          weights,
-          prefillTokensPerSecond: statistics(prefill),
-          prefillLogits: all ? 'all' : 'last',
-          decodeTokensPerSecond: statistics(decode),
-          relativeL2: error,
-          argmaxEqual: argmax,
-          comparedPositions: compared,
-        }),
-      ),
+    peers: rows.filter(({ name }) => !skipped.some(({ peer }) => peer === name)).map(reported),
     skipped,
   };
 }
+
+/** @import { MambaConfig } from '../../dist/model/mamba.js' */
+
+const reported = row => ({
+  ...{ peer: row.name, package: row.package, version: row.version },
+  ...(row.about && { about: row.about }),
+  weights: row.weights,
+  prefillTokensPerSecond: statistics(row.prefill),
+  prefillLogits: row.all ? 'all' : 'last',
+  decodeTokensPerSecond: statistics(row.decode),
+  ...{ relativeL2: row.error, argmaxEqual: row.argmax, comparedPositions: row.compared },
+});
 
 const say = text => console.error(`peers: ${text}`);
 const here = path => fileURLToPath(new URL(path, import.meta.url));
@@ -161,9 +138,8 @@ function statistics(values) {
 /** Runs a command of quamba's; a failure is what it said. */
 function quamba(...args) {
   try {
-    execFileSync(process.execPath, [here('../../dist/cli/main.js'), ...args], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
+    const main = here('../../dist/cli/main.js');
+    execFileSync(process.execPath, [main, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
   } catch (error) {
     throw new Error(`quamba ${args[0]} failed: ${String(error.stderr).trim().split('\n')[0]}`);
   }

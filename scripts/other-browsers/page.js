@@ -10,15 +10,10 @@ try {
       const session = await model.session();
       const { data } = await session.feed((await model.encode(text)).slice(0, positions));
       const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', data.slice()));
+      const hash = Array.from(digest, b => b.toString(16).padStart(2, '0')).join('');
       const { kernels, threads: got } = model.about ?? {};
       await model.dispose();
-      await tell({
-        recipe,
-        threads,
-        got,
-        kernels,
-        hash: Array.from(digest, b => b.toString(16).padStart(2, '0')).join(''),
-      });
+      await tell({ recipe, threads, got, kernels, hash });
     }
   await tell({ done: navigator.userAgent });
 } catch (error) {

@@ -13,24 +13,26 @@ import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, EMBEDDED_MODEL, load, textFile } from '../open/node.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
-import { reportOptions, writeReport } from './report-files.ts';
+import { htmlOption, type ReportOptions, svgOption, writeReport } from './report.ts';
 import {
   backendOption,
   count,
   fraction,
   jsonOption,
   modelOption,
-  print,
-  printJson,
+  namesIn,
+  printAs,
   progressLine,
+  progressLines,
+  type RunOptions,
   recipeNamed,
   threadsOption,
   twoOrMore,
-  usage,
+  UsageError,
 } from './terminal.ts';
 
-export const ablateCommand = () => {
-  const command = new Command('ablate')
+export const ablateCommand = () =>
+  new Command('ablate')
     .description(
       "Measures what each of the paper's two techniques brings (clipping u, rotating y, both, over p and calibration seeds), what they do to outliers, which activation costs what, and how the error grows from layer to layer.",
     )
@@ -48,9 +50,9 @@ export const ablateCommand = () => {
     .option('--sample <n>', 'tokens in each sample', count, ABLATION_DEFAULTS.sample)
     .option('--seeds <n>', 'how many draws of calibration samples', count, ABLATION_DEFAULTS.seeds)
     .option('--percentile <p>', 'p where one is needed (outliers, sites)', fraction, ABLATION_DEFAULTS.p)
-    .option('--recipe <names>', "recipes whose layers are compared, separated by commas, or 'all'", 'all');
-  for (const option of reportOptions()) command.addOption(option);
-  return command
+    .option('--recipe <names>', "recipes whose layers are compared, separated by commas, or 'all'", 'all')
+    .addOption(htmlOption())
+    .addOption(svgOption())
     .addOption(modelOption())
     .addOption(backendOption())
     .addOption(threadsOption())
@@ -66,45 +68,35 @@ Examples:
   quamba ablate --only outliers layers --recipe naive-static,quamba --svg plots`,
     )
     .action(run);
-};
 
-type Options = {
-  only: readonly Part[];
-  text?: string;
-  calibration?: string;
-  limit: number;
-  window: number;
-  samples: number;
-  sample: number;
-  seeds: number;
-  percentile: number;
-  recipe: string;
-  html?: string;
-  svg?: string;
-  model: string;
-  backend?: string;
-  threads: number;
-  json?: boolean;
-};
+type Options = Omit<RunOptions, 'recipe'> &
+  ReportOptions & {
+    only: readonly Part[];
+    text?: string;
+    calibration?: string;
+    limit: number;
+    window: number;
+    samples: number;
+    sample: number;
+    seeds: number;
+    percentile: number;
+    recipe: string;
+  };
 
 async function run(options: Options): Promise<void> {
   const { model: path, backend: name = defaultBackend(), threads, json = false } = options;
   const { limit, window, samples, sample, seeds } = options;
-  const names = options.recipe === 'all' ? Object.keys(recipes) : options.recipe.split(',');
+  const names = namesIn(options.recipe, Object.keys(recipes), '--recipe');
   const chosen = names.map(recipeNamed).filter(({ name }) => name !== (FLOAT_RECIPE as string));
-  usage(() => {
-    if (window > limit) throw new RangeError(`ablate: --window ${window} is more than --limit ${limit}`);
-  });
+  if (window > limit) throw new UsageError(`ablate: --window ${window} is more than --limit ${limit}`);
   const { backend } = openBackend(name);
   const text = textFile(options.text ?? `${EMBEDDED_MODEL}/validation.txt.gz`);
   const calibrationText = options.calibration ? textFile(options.calibration) : CALIBRATION_TEXT;
 
   const float = await load(path, { recipe: FLOAT_RECIPE, backend: name, threads });
   const { tokenizer, name: model } = float;
-  const [evaluation, calibration] = [
-    tokenizer.encode(await text.read()),
-    tokenizer.encode(await calibrationText.read()),
-  ];
+  const evaluation = tokenizer.encode(await text.read());
+  const calibration = tokenizer.encode(await calibrationText.read());
   float.dispose();
   const source = openFloatModel(openFolder(path));
   try {
@@ -126,18 +118,12 @@ async function run(options: Options): Promise<void> {
       ...ABLATION_DEFAULTS,
       ...{ limit, window, samples, sample, seeds, p: options.percentile, parts: options.only },
     };
-    const lines = new Map<Part, ReturnType<typeof progressLine>>();
-    const lineOf = (part: Part) => {
-      const line = lines.get(part) ?? progressLine(part, json);
-      lines.set(part, line);
-      return line;
-    };
     const ablation: Ablation = await ablate(
       {
         program: source.program,
         ...{ calibration, evaluation, plans },
         prepare: program => prepare(backend, program, { threads }),
-        onProgress: (part, done, total) => lineOf(part)(done, total),
+        onProgress: progressLines(part => part, json),
       },
       settings,
     );
@@ -147,8 +133,7 @@ async function run(options: Options): Promise<void> {
       ablation,
     };
     writeReport(options, results);
-    if (json) printJson(results);
-    else print(inWords(ablation));
+    printAs(json, results, () => inWords(ablation));
   } finally {
     source.close();
   }

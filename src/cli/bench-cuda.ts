@@ -9,16 +9,14 @@
 
 import type { Decode, Precision } from '../backends/cuda/abi.ts';
 import { type Cuda, type CudaExecutable, requireCuda } from '../backends/cuda/index.ts';
-
 import { sizeWords } from '../eval/report/words.ts';
 import type { Sequence, Turn } from '../executable.ts';
-
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE } from '../quant/recipes.ts';
 import { random } from '../text/random.ts';
 import { type BenchOptions, open } from './bench-model.ts';
 import { machine, median } from './measure.ts';
-import { print, printJson, progressLine } from './terminal.ts';
+import { printAs, progressLine, recipeNamed } from './terminal.ts';
 
 /** What only this backend has. */
 export type CudaBenchOptions = { precision?: Precision; decode?: Decode; batch?: number };
@@ -27,15 +25,14 @@ type Options = BenchOptions & CudaBenchOptions;
 export async function benchCuda(options: Options): Promise<void> {
   const { precision, decode, batch, json = false } = options;
   const report = await reportOf(requireCuda({ precision, decode, sequences: batch }), options);
-  if (json) printJson(report);
-  else print(table(report));
+  printAs(json, report, () => table(report));
 }
 
 /** What is printed. */
 export async function reportOf({ backend, about: { device } }: Cuda, options: Options) {
   const { precision = 'exact', batch = 1, promptLength, generate, rounds } = options;
   const start = performance.now();
-  const recipe = options.recipe ?? (precision === 'f16' ? FLOAT_RECIPE : undefined);
+  const recipe = options.recipe ?? (precision === 'f16' ? recipeNamed(FLOAT_RECIPE) : undefined);
   const opened = await open({ ...options, recipe }, backend);
   try {
     const executable = opened.executable as CudaExecutable; // of a plan, and this backend
@@ -49,20 +46,9 @@ export async function reportOf({ backend, about: { device } }: Cuda, options: Op
       batch > 1 ? { decode: together(executable), launches: null } : executable.about;
     return {
       ...opened.about,
-      backend: backend.name,
-      precision,
-      decode,
-      batch,
-      promptLength,
-      generate,
-      rounds,
+      ...{ backend: backend.name, precision, decode, batch, promptLength, generate, rounds },
       ...measured,
-      bytesPerToken,
-      launches,
-      memoryBytes,
-      loadSeconds,
-      device: device.name,
-      sm: device.sm,
+      ...{ bytesPerToken, launches, memoryBytes, loadSeconds, device: device.name, sm: device.sm },
       ...machine(),
     };
   } finally {
@@ -140,6 +126,8 @@ export function table(report: Report): string {
     `${milliseconds.toPrecision(4)} ms, ${((1000 * tokens) / milliseconds).toFixed(1)} tokens/s`;
   const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
   const sequences = batch > 1 ? `, ${batch} sequences` : '';
+  const launches = report.launches ? `, ${report.launches} launches` : '';
+  const [read, copy] = [report.readBandwidth, report.copyBandwidth].map(sizeWords);
   const rows = [
     ['model', `${shape ?? model}, ${recipe}, ${precision}${sequences}`],
     ['runs on', `cuda (${decode}, sm_${report.sm}), ${report.device}, Node ${report.node}`],
@@ -147,14 +135,8 @@ export function table(report: Report): string {
     ['TPOT', ms(report.tpotMs, batch)],
     ['TPOT, logits left on the GPU', ms(report.tpotOnGpuMs, batch)],
     [`TTLT, ${promptLength} + ${generate} tokens`, `${report.ttltMs.toPrecision(4)} ms`],
-    [
-      'moved for each token',
-      sizeWords(report.bytesPerToken) + (report.launches ? `, ${report.launches} launches` : ''),
-    ],
-    [
-      'a plain read, a plain copy',
-      `${sizeWords(report.readBandwidth)}/s, ${sizeWords(report.copyBandwidth)}/s`,
-    ],
+    ['moved for each token', sizeWords(report.bytesPerToken) + launches],
+    ['a plain read, a plain copy', `${read}/s, ${copy}/s`],
   ];
   if (readShare !== null && copyShare !== null)
     rows.push(['decode moves at', `${percent(readShare)} of the read, ${percent(copyShare)} of the copy`]);

@@ -10,21 +10,17 @@ import { randomModel } from '../random/model.ts';
 import { nominalRecipe, nominalStats } from '../random/nominal-ranges.ts';
 import { type ShapeName, shapes } from '../random/shapes.ts';
 import type { TYPES } from '../random/write-checkpoint.ts';
-import { recipeNamed, usage } from './terminal.ts';
+import { type RunOptions, recipeNamed, usage } from './terminal.ts';
 
-export type BenchOptions = {
+export type BenchOptions = Omit<RunOptions, 'model'> & {
   shape?: ShapeName;
   model?: string;
-  recipe?: string;
-  backend?: string;
-  threads: number;
   promptLength: number;
   generate: number;
   rounds: number;
   seed: number;
   writeCheckpoint?: string;
   type: keyof typeof TYPES;
-  json?: boolean;
 };
 
 export interface Opened {
@@ -43,34 +39,22 @@ export async function open(
   backend: Backend,
 ): Promise<Opened> {
   if (shape === undefined) {
-    const model = await load(path, {
-      recipe: recipe === undefined ? undefined : recipeNamed(recipe),
-      backend,
-      threads,
-    });
+    const model = await load(path, { recipe, backend, threads });
     const { plan, executable, info } = model;
     const about = { model: path, recipe: info.recipe.name };
     return { plan, executable, vocabSize: info.config.vocabSize, about, close: () => model.dispose() };
   }
-  const { name, scheme: given } = recipeNamed(recipe ?? SHAPE_RECIPE);
+  const { name, scheme: given } = recipe ?? recipeNamed(SHAPE_RECIPE);
   const scheme = nominalRecipe(given);
   const program = randomModel(shapes[shape], seed);
-  const plan = planOf(
-    program,
-    scheme,
-    usage(() => {
-      checkWords(scheme, architectureOf(shapes[shape]));
-      return nominalStats(program, scheme);
-    }),
-  );
+  const stats = usage(() => {
+    checkWords(scheme, architectureOf(shapes[shape]));
+    return nominalStats(program, scheme);
+  });
+  const plan = planOf(program, scheme, stats);
   const executable = prepare(backend, plan, { threads });
   await executable.ready;
+  const { vocabSize } = shapes[shape];
   const about = { shape, seed, recipe: name };
-  return {
-    plan,
-    executable,
-    vocabSize: shapes[shape].vocabSize,
-    about,
-    close: () => executable.dispose?.(),
-  };
+  return { plan, executable, vocabSize, about, close: () => executable.dispose?.() };
 }

@@ -18,8 +18,7 @@ import {
   count,
   integer,
   jsonOption,
-  print,
-  printJson,
+  printAs,
   progressLine,
   recipeOption,
   threadsOption,
@@ -96,8 +95,7 @@ async function bench(options: Options): Promise<void> {
   const opened = await open(options, backendOf(options.backend ?? defaultBackend()));
   try {
     const report = reportOf(opened, start, options);
-    if (json) printJson(report);
-    else print(table(report));
+    printAs(json, report, () => table(report));
   } finally {
     opened.close();
   }
@@ -106,10 +104,8 @@ async function bench(options: Options): Promise<void> {
 /** What is printed. `start`: when loading began, in milliseconds. */
 function reportOf({ executable, vocabSize, about }: Opened, start: number, options: Options) {
   const { backend = defaultBackend(), promptLength, generate, rounds, batch = 1 } = options;
-  const ids = Int32Array.from(
-    { length: Math.max(promptLength, generate) },
-    (_, i) => ((i * 7 + 3) % 256) % vocabSize,
-  );
+  const length = Math.max(promptLength, generate);
+  const ids = Int32Array.from({ length }, (_, i) => ((i * 7 + 3) % 256) % vocabSize);
   const first = executable.open();
   first.feed(ids.subarray(0, 1));
   first.close();
@@ -117,13 +113,7 @@ function reportOf({ executable, vocabSize, about }: Opened, start: number, optio
   const measured = measure(executable, ids, options);
   const running = executable.about;
   return {
-    ...about,
-    backend,
-    threads: running?.threads ?? 1,
-    promptLength,
-    generate,
-    rounds,
-    batch,
+    ...{ ...about, backend, threads: running?.threads ?? 1, promptLength, generate, rounds, batch },
     ...measured,
     bytesPerToken: running?.bytesPerToken ?? null,
     loadSeconds,
@@ -161,23 +151,19 @@ function measure(executable: Executable, ids: Int32Array, options: Options) {
       readSeconds += bytesPerToken / executable.readBandwidth(bytesPerToken);
       reads++;
     }
-    if (round > 0)
-      seen.push({
-        prefill,
-        decode: generate / seconds,
-        read: (bytesPerToken * reads) / readSeconds,
-        together: (batch * generate) / togetherSeconds,
-      });
+    const [decode, together] = [generate / seconds, (batch * generate) / togetherSeconds];
+    if (round > 0) seen.push({ prefill, decode, together, read: (bytesPerToken * reads) / readSeconds });
     progress(round, rounds);
   }
   const canRead = executable.readBandwidth !== undefined;
+  const of = (value: (round: (typeof seen)[number]) => number) => median(seen.map(value));
   return {
-    prefillTokensPerSecond: median(seen.map(({ prefill }) => prefill)),
-    decodeTokensPerSecond: median(seen.map(({ decode }) => decode)),
-    batchTokensPerSecond: batch > 1 ? median(seen.map(({ together }) => together)) : null,
-    batchGain: batch > 1 ? median(seen.map(({ together, decode }) => together / decode)) : null,
-    readBandwidth: canRead ? median(seen.map(({ read }) => read)) : null,
-    readShare: canRead ? median(seen.map(({ decode, read }) => (decode * bytesPerToken) / read)) : null,
+    prefillTokensPerSecond: of(({ prefill }) => prefill),
+    decodeTokensPerSecond: of(({ decode }) => decode),
+    batchTokensPerSecond: batch > 1 ? of(({ together }) => together) : null,
+    batchGain: batch > 1 ? of(({ together, decode }) => together / decode) : null,
+    readBandwidth: canRead ? of(({ read }) => read) : null,
+    readShare: canRead ? of(({ decode, read }) => (decode * bytesPerToken) / read) : null,
   };
 }
 
@@ -185,12 +171,10 @@ function table(report: Readonly<Record<string, unknown>>): string {
   const { shape, model, recipe, backend, kernels, threads, node, cpu } = report;
   const number = (key: string) => report[key] as number | null;
   const perSecond = (key: string) => `${number(key)!.toFixed(1)} tokens/s`;
+  const engine = `${backend}${kernels ? ` (${kernels})` : ''}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
   const rows = [
     ['model', `${shape ?? model}, ${recipe}`],
-    [
-      'runs on',
-      `${backend}${kernels ? ` (${kernels})` : ''}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, Node ${node}, ${cpu}`,
-    ],
+    ['runs on', `${engine}, Node ${node}, ${cpu}`],
     [`prefill, ${report.promptLength} tokens`, perSecond('prefillTokensPerSecond')],
     [`decode, ${report.generate} tokens`, perSecond('decodeTokensPerSecond')],
   ];
@@ -215,6 +199,6 @@ function table(report: Readonly<Record<string, unknown>>): string {
 function write(path: string, shape: ShapeName, { seed, type, json = false }: Options): void {
   writeCheckpoint(path, configs[shape], { seed, type, onProgress: progressLine('writing tensor', json) });
   const size = statSync(join(path, 'model.safetensors')).size;
-  if (json) printJson({ out: path, shape, seed, type, bytes: size });
-  else print(`${path}: ${shape} with random weights, seed ${seed}, ${type}, ${sizeWords(size)}`);
+  const words = `${path}: ${shape} with random weights, seed ${seed}, ${type}, ${sizeWords(size)}`;
+  printAs(json, { out: path, shape, seed, type, bytes: size }, () => words);
 }

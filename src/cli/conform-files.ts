@@ -17,7 +17,8 @@ import { UsageError } from './terminal.ts';
 
 const STORED = { f32: 'F32', i8: 'I8', i32: 'I32' } as const;
 
-const stored = (prefix: string, tensors: Readonly<Record<string, Tensor>>): (readonly [string, Writable])[] =>
+type Tensors = Readonly<Record<string, Tensor>>;
+const stored = (prefix: string, tensors: Tensors): (readonly [string, Writable])[] =>
   Object.entries(tensors).map(([name, { dtype, shape, data }]) => [
     `${prefix}.${name}`,
     { dtype: STORED[dtype], shape, data },
@@ -31,12 +32,7 @@ function roundedUp(bounds: Float64Array): Float32Array {
   return rounded;
 }
 
-function write(
-  path: string,
-  about: Record<string, string>,
-  vectors: Vectors,
-  got: Record<string, Tensor> = {},
-) {
+function write(path: string, about: Record<string, string>, vectors: Vectors, got: Tensors = {}) {
   const { op, call, expected, tolerances } = vectors;
   const bounds = Object.entries(tolerances).map(([name, { bounds: data }]): readonly [string, Writable] => [
     `bound.${name}`,
@@ -52,15 +48,8 @@ function write(
     ...stored('got', got),
   ];
   mkdirSync(dirname(path), { recursive: true });
-  writeFileAtomic(
-    path,
-    writeSafetensors(tensors, {
-      ...about,
-      op,
-      attrs: JSON.stringify(call.attrs),
-      kept: JSON.stringify(keptOf(call)),
-    }),
-  );
+  const [attrs, kept] = [call.attrs, keptOf(call)].map(value => JSON.stringify(value));
+  writeFileAtomic(path, writeSafetensors(tensors, { ...about, op, attrs, kept }));
 }
 
 /** How the states of a call are kept, by name, where that is not f32. */
@@ -97,15 +86,10 @@ export function emit(
         const { formula, bias, share } = made.tolerances[name] ?? { formula: 'the same values', bias: 0 };
         return [name, { formula, bias, share }] as const;
       });
+      const { op, call } = made;
       return {
-        address,
-        says,
-        op: made.op,
-        attrs: made.call.attrs,
-        kept: keptOf(made.call),
-        quick,
-        file,
-        inputs: Object.keys(givenOf(made.call)),
+        ...{ address, says, op, attrs: call.attrs, kept: keptOf(call), quick, file },
+        inputs: Object.keys(givenOf(call)),
         outputs: Object.fromEntries(outputs),
       };
     });

@@ -29,7 +29,7 @@ import {
   jsonOption,
   positive,
   print,
-  printJson,
+  printAs,
   progressLine,
   readGiven,
   UsageError,
@@ -39,10 +39,8 @@ import { version } from './version.ts';
 const threadCounts = (text: string): number[] =>
   text.split(',').map(part => {
     const n = Number(part);
-    if (!Number.isSafeInteger(n) || n < 1)
-      throw new InvalidArgumentError(
-        `expected thread counts separated by commas, such as 1,2; got '${text}'`,
-      );
+    const expected = 'expected thread counts separated by commas, such as 1,2';
+    if (!Number.isSafeInteger(n) || n < 1) throw new InvalidArgumentError(`${expected}; got '${text}'`);
     return n;
   });
 const collect = (text: string, before: readonly string[] = []): string[] => [...before, text];
@@ -127,13 +125,8 @@ async function conform(options: Options): Promise<void> {
   const { backend, device, dispose } = await openJudged(options.backend, 1000 * options.timeout);
   try {
     const { profile, seed, threads, json = false } = options;
-    const all = conformance(backend, {
-      profile,
-      seed,
-      threads,
-      goldens: goldens(),
-      models: embeddedModels(),
-    });
+    const given = { goldens: goldens(), models: embeddedModels() };
+    const all = conformance(backend, { profile, seed, threads, ...given });
     const cases = select(all, options);
     if (options.list) return list(cases, json);
     if (options.emit !== undefined) return emitTo(options.emit, cases, options);
@@ -158,11 +151,8 @@ async function conform(options: Options): Promise<void> {
 
 /** Prints and writes every form of the report that was asked for. */
 function give(report: Report, { json, junit, html, md }: Options): void {
-  const forms = [
-    [junit, renderJUnit],
-    [html, renderHtml],
-    [md, renderMarkdown],
-  ] as const;
+  // biome-ignore format: a table
+  const forms = [[junit, renderJUnit], [html, renderHtml], [md, renderMarkdown]] as const;
   for (const [path, renderAs] of forms)
     if (path !== undefined) writeFileAtomic(path, [new TextEncoder().encode(renderAs(report))]);
   print(json ? renderJson(report) : renderText(report));
@@ -191,23 +181,23 @@ function matcher(filter: string): (address: string) => boolean {
 }
 
 function list(cases: readonly Case[], json: boolean): void {
-  if (json)
-    printJson({ cases: cases.map(({ address, says, ops, quick }) => ({ address, says, ops, quick })) });
-  else print(align([['address', 'what it shows'], ...cases.map(({ address, says }) => [address, says])]));
+  const listed = cases.map(({ address, says, ops, quick }) => ({ address, says, ops, quick }));
+  const rows = listed.map(({ address, says }) => [address, says]);
+  printAs(json, { cases: listed }, () => align([['address', 'what it shows'], ...rows]));
 }
 
 function listBroken({ json }: Options): void {
   const named = brokenBackends.map(({ name, says }) => ({ name, says }));
-  if (json) printJson({ broken: named });
-  else print(align([['name', 'what is wrong'], ...named.map(({ name, says }) => [name, says])]));
+  const rows = named.map(({ name, says }) => [name, says]);
+  printAs(json, { broken: named }, () => align([['name', 'what is wrong'], ...rows]));
 }
 
 function emitTo(folder: string, cases: readonly Case[], options: Options): void {
   const { suite, goldens: hash } = environmentOf();
   const about = { suite, goldens: hash, seed: options.seed };
   const written = emit(folder, cases, about, progressLine('writing call', options.json));
-  if (options.json) printJson({ folder, cases: written });
-  else print(`${folder}: ${written} calls, and index.json`);
+  const words = () => `${folder}: ${written} calls, and index.json`;
+  printAs(options.json, { folder, cases: written }, words);
 }
 
 /** Each line has an address and a reason. Empty lines and lines that begin with # are skipped. */

@@ -10,7 +10,7 @@ import { probes } from '../backends/wasm/variants.ts';
 import { sizeWords } from '../eval/report/words.ts';
 import { load } from '../open/node.ts';
 import { align } from '../plan/render.ts';
-import { jsonOption, print, printJson } from './terminal.ts';
+import { jsonOption, printAs } from './terminal.ts';
 
 export const doctorCommand = () =>
   new Command('doctor')
@@ -77,7 +77,7 @@ async function doctor({ json = false }: { json?: boolean }): Promise<void> {
   };
   const wrong = Object.values(sameBits).includes(false);
   if (wrong) process.exitCode = 1;
-  if (json) return printJson(report);
+  const memory = `${sizeWords(totalmem())}, free ${sizeWords(freemem())}`;
   const rows = [
     ['node', `${report.node} (V8 ${report.engine}) on ${report.platform}, ${report.cpu}`],
     ['backend', backend],
@@ -86,10 +86,7 @@ async function doctor({ json = false }: { json?: boolean }): Promise<void> {
       `${name === chosen ? 'chosen' : usable ? 'not needed' : 'not used'}: ${why}`,
     ]),
     ['threads', `${without ? '1' : `1 to ${most} (--threads)`}: ${report.threads.why}`],
-    [
-      'memory',
-      `${sizeWords(totalmem())}, free ${sizeWords(freemem())}; one model holds at most ${sizeWords(report.memory.most)}`,
-    ],
+    ['memory', `${memory}; one model holds at most ${sizeWords(report.memory.most)}`],
     ...others.map(({ name, found }) => [
       name,
       'why' in found ? `not used: ${found.why}` : `--backend ${name}: ${found.says}`,
@@ -99,5 +96,5 @@ async function doctor({ json = false }: { json?: boolean }): Promise<void> {
       `the reference's on ${on === '1' ? '1 thread' : Number(on) ? `${on} threads` : on}: ${yes ? 'yes' : 'NO'}`,
     ]),
   ];
-  print(align(rows));
+  printAs(json, report, () => align(rows));
 }

@@ -8,16 +8,14 @@ import { type TaskName, taskNames } from '../eval/tasks.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { parseJson } from '../formats/json.ts';
 import { textFile } from '../open/node.ts';
-import { readGiven, UsageError } from './terminal.ts';
+import { namesIn, readGiven, UsageError } from './terminal.ts';
 
 /** `piqa,arc_easy` or `all`. */
 export function tasksNamed(list: string): TaskName[] {
-  const names = list === 'all' ? taskNames : list.split(',');
+  const names = namesIn(list, taskNames, '--task');
   const unknown = names.find(name => !(taskNames as string[]).includes(name));
   if (unknown !== undefined)
     throw new UsageError(`--task '${unknown}' is not known; expected all or ${taskNames.join(', ')}`);
-  const twice = names.find((name, i) => names.indexOf(name) < i);
-  if (twice !== undefined) throw new UsageError(`--task ${twice} is named twice`);
   return names as TaskName[];
 }
 

@@ -3,22 +3,32 @@ import { basename } from 'node:path';
 import { Command, Option } from 'commander';
 import { defaultBackend } from '../backends/index.ts';
 import { type Evaluation, evaluate } from '../eval/evaluate.ts';
+import { type EvaluationFigures, merge, reportOf } from '../eval/partial.ts';
 import { joinResults } from '../eval/report/results.ts';
+import { resultsTable, tasksTable } from '../eval/report/tables.ts';
 import { EMBEDDED_MODEL, load, textFile } from '../open/node.ts';
+import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
-import { keptIn, partialWriter, shardNamed, taskItems, tasksNamed, weightBytes } from './eval-inputs.ts';
-import { mergeCommand } from './eval-merge.ts';
-import { tables } from './eval-table.ts';
-import { reportOptions, writeReport } from './report-files.ts';
+import {
+  keptIn,
+  partialWriter,
+  readPartial,
+  shardNamed,
+  taskItems,
+  tasksNamed,
+  weightBytes,
+} from './eval-inputs.ts';
+import { htmlOption, type ReportOptions, svgOption, writeReport } from './report.ts';
 import {
   backendOption,
   count,
   countOrZero,
   jsonOption,
   modelOption,
-  print,
-  printJson,
+  namesIn,
+  printAs,
   progressLine,
+  type RunOptions,
   recipeNamed,
   threadsOption,
   twoOrMore,
@@ -31,8 +41,8 @@ const OWN_TEXT_LIMIT = 20480;
 /** Recipes are loaded together while their float weights would take no more than this, so that fp32 runs once for them all. */
 const TOGETHER_BYTES = 1e9;
 
-export const evalCommand = () => {
-  const command = new Command('eval')
+export const evalCommand = () =>
+  new Command('eval')
     .enablePositionalOptions()
     .description(
       'Measures recipes: perplexity of a text (windows without overlap, each from an empty state) and, with fp32 among them, mean KL divergence from it and how often the likeliest token is its own; zero-shot tasks as lm-eval scores them; bytes and tokens per second.',
@@ -58,9 +68,9 @@ export const evalCommand = () => {
     .option('--rounds <n>', 'of measuring tokens per second; 0 for none', countOrZero, 3)
     .addOption(modelOption())
     .addOption(backendOption())
-    .addOption(threadsOption());
-  for (const option of reportOptions()) command.addOption(option);
-  return command
+    .addOption(threadsOption())
+    .addOption(htmlOption())
+    .addOption(svgOption())
     .addOption(jsonOption())
     .addCommand(mergeCommand())
     .addHelpText(
@@ -75,25 +85,38 @@ Examples:
   quamba eval merge part-0.json part-1.json part-2.json part-3.json`,
     )
     .action(run);
-};
 
-type Options = {
-  recipe: string;
-  text?: string;
-  window: number;
-  limit?: number;
-  task?: string;
-  data?: string;
-  shard?: string;
-  out?: string;
-  rounds: number;
-  html?: string;
-  svg?: string;
-  model: string;
-  backend?: string;
-  threads: number;
-  json?: boolean;
-};
+/** The figures of a sharded run. Every digit is the same as without shards. */
+const mergeCommand = () =>
+  new Command('merge')
+    .description(
+      'Joins what the shards of one run wrote with --out. All of them must be there, once and finished; medians of tokens per second are over all of them.',
+    )
+    .argument('<files...>', 'the partial results, in any order')
+    .addOption(jsonOption())
+    .action((files: string[], { json }: { json?: boolean }) => {
+      const whole = reportOf(merge(files.map(readPartial), files));
+      printAs(json, whole, () => tables(whole));
+    });
+
+const tables = ({ results }: EvaluationFigures): string =>
+  [resultsTable(results), tasksTable(results)]
+    .filter(({ length }) => length > 1)
+    .map(align)
+    .join('\n\n');
+
+type Options = Omit<RunOptions, 'recipe'> &
+  ReportOptions & {
+    recipe: string;
+    text?: string;
+    window: number;
+    limit?: number;
+    task?: string;
+    data?: string;
+    shard?: string;
+    out?: string;
+    rounds: number;
+  };
 
 async function run(options: Options): Promise<void> {
   const { model: path, backend = defaultBackend(), threads, rounds, out, json = false } = options;
@@ -102,13 +125,10 @@ async function run(options: Options): Promise<void> {
   const kept = out === undefined ? undefined : partialWriter(out);
   try {
     const { partial, report } = await evaluate(evaluation, {
-      load: recipe =>
-        load(path, {
-          recipe,
-          backend,
-          threads,
-          onProgress: progressLine(`${recipe.name}: calibrating`, json),
-        }),
+      load: recipe => {
+        const onProgress = progressLine(`${recipe.name}: calibrating`, json);
+        return load(path, { recipe, backend, threads, onProgress });
+      },
       together: Math.max(1, Math.floor(TOGETHER_BYTES / weightBytes(path))),
       rounds,
       resume: earlier && { partial: earlier, name: out! },
@@ -116,8 +136,7 @@ async function run(options: Options): Promise<void> {
       onProgress: progressLine('measured', json),
     });
     kept?.step(partial);
-    if (json) printJson(report);
-    else print(tables(report));
+    printAs(json, report, () => tables(report));
     writeReport(options, joinResults([report]));
   } finally {
     kept?.flush();
@@ -127,10 +146,7 @@ async function run(options: Options): Promise<void> {
 /** What the options ask to be measured. */
 async function asked({ recipe, text, window, limit, task, data, shard, out }: Options): Promise<Evaluation> {
   const shardAsked = shard === undefined ? undefined : shardNamed(shard);
-  const names = recipe === 'all' ? Object.keys(recipes) : recipe.split(',');
-  const twice = names.find((name, i) => names.indexOf(name) < i);
-  if (twice !== undefined) throw new UsageError(`--recipe ${twice} is named twice`);
-  const chosen = names.map(recipeNamed);
+  const chosen = namesIn(recipe, Object.keys(recipes), '--recipe').map(recipeNamed);
   if ((task === undefined) !== (data === undefined))
     throw new UsageError(`eval: --${task ? 'task' : 'data'} needs --${task ? 'data' : 'task'}`);
   if (shard !== undefined && out === undefined)

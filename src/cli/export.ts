@@ -14,7 +14,7 @@ import { modelName } from '../hub/cache.ts';
 import { type FloatModel, openFloatModel } from '../open/float.ts';
 import { openTokenizer } from '../open/tokenizer.ts';
 import { isPlan } from '../quant/checkpoint.ts';
-import { jsonOption, modelOption, print, printJson, progressLine, UsageError } from './terminal.ts';
+import { jsonOption, modelOption, printAs, progressLine, UsageError } from './terminal.ts';
 
 export const exportCommand = () =>
   new Command('export')
@@ -50,20 +50,16 @@ function exportModel({ out, model: path, format, type, json = false }: Options):
     throw new Error(`${path}: is quantized already; export takes the folder of the float model`);
   const model = openFloatModel(folder);
   try {
-    const { metadata, tensors } = ggufOf(
-      model.config,
-      model.program,
-      type,
-      modelName(path),
-      `${path}/config.json`,
-    );
+    const { config, program } = model;
+    const { metadata, tensors } = ggufOf(config, program, type, modelName(path), `${path}/config.json`);
     const vocabulary = vocabularyFor(folder, model);
     const gguf = { metadata: { ...metadata, ...vocabulary.keys }, tensors };
     writeFileAtomic(out, writeGguf(gguf, progressLine('writing tensor', json)));
-    const size = statSync(out).size;
+    const bytes = statSync(out).size;
     const count = Object.keys(tensors).length;
-    if (json) printJson({ out, format, type, bytes: size, tensors: count, vocabulary: vocabulary.source });
-    else print(`${out}: ${sizeWords(size)}, ${count} tensors, ${type}, vocabulary of ${vocabulary.source}`);
+    const report = { out, format, type, bytes, tensors: count, vocabulary: vocabulary.source };
+    const words = `${sizeWords(bytes)}, ${count} tensors, ${type}, vocabulary of ${vocabulary.source}`;
+    printAs(json, report, () => `${out}: ${words}`);
   } finally {
     model.close();
   }

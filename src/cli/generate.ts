@@ -15,7 +15,7 @@ import {
   positive,
   printJson,
   progressLine,
-  recipeNamed,
+  type RunOptions,
   recipeOption,
   threadsOption,
   tokenList,
@@ -50,7 +50,7 @@ Examples:
     )
     .action(generate);
 
-type Options = {
+type Options = RunOptions & {
   prompt?: string;
   tokens?: number[];
   maxTokens: number;
@@ -61,11 +61,6 @@ type Options = {
   repetitionPenalty?: number;
   seed: number;
   stop?: string[];
-  model: string;
-  recipe?: string;
-  backend?: string;
-  threads: number;
-  json?: boolean;
 };
 
 async function generate(options: Options): Promise<void> {
@@ -73,12 +68,8 @@ async function generate(options: Options): Promise<void> {
   if ((prompt === undefined) === (tokens === undefined))
     throw new UsageError('generate: give either --prompt TEXT or --tokens IDS');
   if (sampling.stop?.includes('')) throw new UsageError('generate: --stop expected a text; got an empty one');
-  const model = await load(path, {
-    recipe: recipe === undefined ? undefined : recipeNamed(recipe),
-    backend,
-    threads,
-    onProgress: progressLine('calibrating', json),
-  });
+  const onProgress = progressLine('calibrating', json);
+  const model = await load(path, { recipe, backend, threads, onProgress });
   const hash = hasher();
   const abort = new AbortController();
   const interrupt = () => abort.abort();

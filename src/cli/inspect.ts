@@ -15,9 +15,10 @@ import {
   countOrZero,
   jsonOption,
   modelOption,
-  print,
-  printJson,
+  type NamedRecipe,
+  printAs,
   progressLine,
+  type RunOptions,
   recipeNamed,
   recipeOption,
   UsageError,
@@ -29,7 +30,7 @@ export const inspectCommand = () =>
     .addOption(modelOption())
     .addOption(recipeOption())
     .option('--plan', 'the plan as a table, one line a node')
-    .option('--diff <recipe>', 'the plan beside that of another recipe: - this one, + the other')
+    .option('--diff <recipe>', 'the plan beside that of another recipe: - this one, + the other', recipeNamed)
     .option('--layer <n>', 'only the nodes of one layer', countOrZero)
     .option('--tensors', 'every constant of the plan, with type, shape and size')
     .option('--verify', 'check every byte of a quantized checkpoint')
@@ -45,25 +46,19 @@ Examples:
     )
     .action(inspect);
 
-type Options = {
-  model: string;
-  recipe?: string;
+type Options = RunOptions & {
   plan?: boolean;
-  diff?: string;
+  diff?: NamedRecipe;
   layer?: number;
   tensors?: boolean;
   verify?: boolean;
-  json?: boolean;
 };
 
 async function inspect(options: Options): Promise<void> {
   const { model: path, layer, json = false } = options;
   if (options.verify) return verify(path, json);
-  const open = (recipe: string | undefined) =>
-    load(path, {
-      recipe: recipe === undefined ? undefined : recipeNamed(recipe),
-      onProgress: progressLine('calibrating', json),
-    });
+  const open = (recipe: NamedRecipe | undefined) =>
+    load(path, { recipe, onProgress: progressLine('calibrating', json) });
   const model = await open(options.recipe);
   const { config, recipe, calibration, source } = model.info;
   if (layer !== undefined && layer >= config.layers)
@@ -99,17 +94,14 @@ async function inspect(options: Options): Promise<void> {
     });
     texts.push(summary(shown as unknown as Summary));
   }
-  if (json) printJson(shown);
-  else print(texts.join('\n\n'));
+  printAs(json, shown, () => texts.join('\n\n'));
 }
 
 /** Checks the quantized checkpoints of a folder; one that has changed is a failure. */
 function verify(path: string, json: boolean): void {
   const folder = openFolder(path);
-  const files = folder.list().filter(name => {
-    if (!/^(model|plan\..*)\.safetensors$/.test(name)) return false;
-    return name !== 'model.safetensors' || using(folder, name, isPlan);
-  });
+  const checkpoints = folder.list().filter(name => /^(model|plan\..*)\.safetensors$/.test(name));
+  const files = checkpoints.filter(name => name !== 'model.safetensors' || using(folder, name, isPlan));
   if (files.length === 0) throw new Error(`${path}: holds no quantized checkpoint to verify`);
   const results = files.map(file => {
     try {
@@ -118,12 +110,10 @@ function verify(path: string, json: boolean): void {
       return { file, whole: false, error: (error as Error).message };
     }
   });
-  if (json) printJson({ model: path, files: results });
-  else
-    for (const { file, whole, error } of results)
-      print(
-        `${file}: ${whole ? 'every byte is as it was saved' : (error ?? 'bytes have changed since it was saved')}`,
-      );
+  const says = ({ whole, error = 'bytes have changed since it was saved' }: (typeof results)[number]) =>
+    whole ? 'every byte is as it was saved' : error;
+  const lines = results.map(result => `${result.file}: ${says(result)}`);
+  printAs(json, { model: path, files: results }, () => lines.join('\n'));
   if (!results.every(({ whole }) => whole)) process.exitCode = 1;
 }
 

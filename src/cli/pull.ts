@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { isRepoName } from '../hub/cache.ts';
 import { pull } from '../hub/pull.ts';
-import { jsonOption, print, printJson, progressLine, UsageError } from './terminal.ts';
+import { jsonOption, printAs, progressLines, UsageError } from './terminal.ts';
 
 export const pullCommand = () =>
   new Command('pull')
@@ -30,18 +30,11 @@ type Options = { revision: string; json?: boolean };
 
 async function pullModel(model: string, { revision, json = false }: Options): Promise<void> {
   if (!isRepoName(model)) throw new UsageError(`pull: model expected owner/name; got '${model}'`);
-  const lines = new Map<string, ReturnType<typeof progressLine>>();
-  const pulled = await pull(model, {
-    revision,
-    onProgress(file, done, total) {
-      const line = lines.get(file) ?? progressLine(`${file}, MB:`, json);
-      lines.set(file, line);
-      const mega = (bytes: number) => Math.ceil(bytes / 1e5) / 10;
-      line(mega(done), mega(total));
-    },
-  });
-  if (json) printJson(pulled);
-  else print(pulled.folder);
+  const progress = progressLines(file => `${file}, MB:`, json);
+  const mega = (bytes: number) => Math.ceil(bytes / 1e5) / 10;
+  const onProgress = (file: string, done: number, total: number) => progress(file, mega(done), mega(total));
+  const pulled = await pull(model, { revision, onProgress });
+  printAs(json, pulled, () => pulled.folder);
   if (!pulled.files.some(({ name }) => name === 'tokenizer.json') && !json)
     process.stderr.write(
       `${model}: has no tokenizer.json, so it takes --tokens; the state-spaces models have that of EleutherAI/gpt-neox-20b\n`,

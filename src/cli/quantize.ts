@@ -18,9 +18,10 @@ import {
   jsonOption,
   makeFolder,
   modelOption,
-  print,
-  printJson,
+  type NamedRecipe,
+  printAs,
   progressLine,
+  type RunOptions,
   recipeNamed,
   recipeOption,
   threadsOption,
@@ -62,26 +63,20 @@ Examples:
     )
     .action(quantize);
 
-type Options = {
+type Options = RunOptions & {
   out: string;
-  model: string;
-  recipe?: string;
   text?: string;
   samples?: number;
   window?: number;
   percentile?: number | 'search';
   perLayer?: boolean;
-  backend?: string;
-  threads: number;
-  json?: boolean;
 };
 
 const fractionOrSearch = (text: string) => (text === 'search' ? text : fraction(text));
 
 /** The recipe that was asked for, with the p that was asked for or found by search. */
-async function chosenRecipe(options: Options): Promise<ReturnType<typeof recipeNamed> & { search?: Found }> {
-  const { recipe, percentile, perLayer } = options;
-  const row = recipeNamed(recipe ?? DEFAULT_RECIPE);
+async function chosenRecipe(options: Options): Promise<NamedRecipe & { search?: Found }> {
+  const { recipe: row = recipeNamed(DEFAULT_RECIPE), percentile, perLayer } = options;
   if (perLayer && percentile !== 'search')
     throw new UsageError('quantize: --per-layer is a way of --percentile search');
   if (percentile === undefined) return row;
@@ -117,11 +112,7 @@ async function quantize(options: Options): Promise<void> {
   await inNewFolder(out, async () => {
     const { search, ...recipe } = await chosenRecipe(options);
     const model = await load(path, {
-      recipe,
-      backend,
-      threads,
-      samples,
-      window,
+      ...{ recipe, backend, threads, samples, window },
       text: text === undefined ? CALIBRATION_TEXT : textFile(text),
       recalibrate: [text, samples, window, percentile].some(setting => setting !== undefined),
       onProgress: progressLine('calibrating', json),
@@ -131,15 +122,9 @@ async function quantize(options: Options): Promise<void> {
     const files = openFolder(path).list();
     for (const file of COMPANIONS.filter(name => files.includes(name)))
       writeFileAtomic(join(out, file), [readFileSync(join(path, file))]);
-    const size = statSync(target).size;
-    if (json)
-      printJson({
-        out,
-        recipe: recipe.name,
-        bytes: size,
-        calibration: model.info.calibration,
-        ...(search && { search }),
-      });
-    else print(`${target}: ${sizeWords(size)}, recipe ${recipe.name}`);
+    const { calibration } = model.info;
+    const bytes = statSync(target).size;
+    const report = { out, recipe: recipe.name, bytes, calibration, ...(search && { search }) };
+    printAs(json, report, () => `${target}: ${sizeWords(bytes)}, recipe ${recipe.name}`);
   });
 }

@@ -1,18 +1,25 @@
-/** `quamba report`: makes a page and plots from the results of other runs. */
-import { Command } from 'commander';
-import { joinResults } from '../eval/report/results.ts';
+/** `quamba report`: makes a page and plots from the results of other runs; the options and files of all commands that can. */
+import { join } from 'node:path';
+import { Command, Option } from 'commander';
+import { reportPage } from '../eval/report/page.ts';
+import { svgFiles } from '../eval/report/plots.ts';
+import { joinResults, type Results } from '../eval/report/results.ts';
+import { writeFileAtomic } from '../formats/disk.ts';
 import { parseJson } from '../formats/json.ts';
-import { type ReportOptions, reportOptions, writeReport } from './report-files.ts';
-import { jsonOption, print, printJson, readGiven, UsageError } from './terminal.ts';
+import { jsonOption, makeFolder, printAs, readGiven, UsageError } from './terminal.ts';
 
-export const reportCommand = () => {
-  const command = new Command('report')
+export type ReportOptions = { readonly html?: string; readonly svg?: string };
+export const htmlOption = () => new Option('--html <file>', 'write a page with tables and plots');
+export const svgOption = () => new Option('--svg <dir>', 'write each plot as an SVG file into this folder');
+
+export const reportCommand = () =>
+  new Command('report')
     .description(
       'Draws what quamba eval and quamba ablate measured: one page with tables, or a file for each plot.',
     )
-    .argument('<files...>', 'what quamba eval --json or quamba ablate --json printed; later files win');
-  for (const option of reportOptions()) command.addOption(option);
-  return command
+    .argument('<files...>', 'what quamba eval --json or quamba ablate --json printed; later files win')
+    .addOption(htmlOption())
+    .addOption(svgOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -22,13 +29,21 @@ Examples:
   quamba report ablation.json --svg plots`,
     )
     .action(report);
-};
 
 function report(files: readonly string[], options: ReportOptions & { readonly json?: boolean }): void {
   if (options.html === undefined && options.svg === undefined)
     throw new UsageError('report: give --html FILE, --svg DIR, or both');
   const parts = files.map(file => parseJson(readGiven(file), file));
   const written = writeReport(options, joinResults(parts, files));
-  if (options.json) printJson({ files: written });
-  else print(written.join('\n'));
+  printAs(options.json, { files: written }, () => written.join('\n'));
+}
+
+/** Writes what was asked for, and returns the names of the files. */
+export function writeReport({ html, svg }: ReportOptions, results: Results): readonly string[] {
+  const files =
+    svg === undefined ? [] : svgFiles(results).map(([name, text]) => [join(svg, name), text] as const);
+  if (svg !== undefined) makeFolder(svg, '--svg');
+  const all = html === undefined ? files : [...files, [html, reportPage(results)] as const];
+  for (const [path, text] of all) writeFileAtomic(path, [new TextEncoder().encode(text)]);
+  return all.map(([path]) => path);
 }

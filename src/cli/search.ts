@@ -12,20 +12,16 @@ import { openTokenizer } from '../open/tokenizer.ts';
 import { heldOutOf, samplesOf } from '../quant/pipeline.ts';
 import { checkWords, type Recipe } from '../quant/scheme.ts';
 import { type Search, searchPercentile, type Trial } from '../quant/search.ts';
-import { print, progressLine } from './terminal.ts';
+import { print, progressLine, type RunOptions } from './terminal.ts';
 
 /** Windows between the calibration samples, on which a p is judged. */
 const HELD_OUT = 16;
 
-export interface SearchOf {
-  readonly model: string;
+export interface SearchOf extends RunOptions {
   readonly text?: string;
   readonly samples?: number;
   readonly window?: number;
   readonly perLayer?: boolean;
-  readonly backend?: string;
-  readonly threads: number;
-  readonly json?: boolean;
 }
 /** The result of a search. Scores are the KL divergence from the float model in nats: less is better. */
 export type Found = Pick<Search, 'percentile' | 'score' | 'trials'>;
@@ -33,39 +29,29 @@ export type Found = Pick<Search, 'percentile' | 'score' | 'trials'>;
 /** @throws RangeError for a text that is too short; what opening the model throws. */
 export async function searched(options: SearchOf, recipe: Recipe): Promise<Found> {
   const { model: path, text, perLayer, threads, json = false } = options;
-  const { samples, window } = { ...CALIBRATION_DEFAULTS, ...given(options) };
+  const { samples = CALIBRATION_DEFAULTS.samples, window = CALIBRATION_DEFAULTS.window } = options;
   const folder = openFolder(path);
   const { config, program, close } = openFloatModel(folder);
   try {
     checkWords(recipe, architectureOf(config));
-    const tokens = openTokenizer(folder, config).encode(
-      await (text === undefined ? CALIBRATION_TEXT : textFile(text)).read(),
-    );
+    const source = text === undefined ? CALIBRATION_TEXT : textFile(text);
+    const tokens = openTokenizer(folder, config).encode(await source.read());
     const { backend } = openBackend(options.backend ?? defaultBackend());
     const run = (part: typeof program) => prepare(backend, part, { threads });
     const float = floatReference(program, heldOutOf(tokens, samples, window, HELD_OUT), run);
     const score = (plan: typeof program) => float.compare(plan).kl;
-    const {
-      percentile,
-      score: best,
-      trials,
-    } = searchPercentile(program, recipe, samplesOf(tokens, samples, window), score, {
+    const found = searchPercentile(program, recipe, samplesOf(tokens, samples, window), score, {
       perLayer,
       prepare: run,
       onProgress: progressLine('search: calibrating', json),
       onTrial: (trial, done, total) => json || print(`${done}/${total}  ${inWords(trial)}`),
     });
-    if (!json) print(`found ${inWords({ percentile, score: best })}`);
-    return { percentile, score: best, trials };
+    if (!json) print(`found ${inWords(found)}`);
+    return { percentile: found.percentile, score: found.score, trials: found.trials };
   } finally {
     close();
   }
 }
-
-const given = ({ samples, window }: SearchOf) => ({
-  ...(samples !== undefined && { samples }),
-  ...(window !== undefined && { window }),
-});
 
 const inWords = ({ percentile, score }: Trial): string =>
   `p ${typeof percentile === 'number' ? percentile : percentile.join(' ')}: KL ${score.toFixed(5)}`;

@@ -1,6 +1,4 @@
-/**
- * What the commands share: reading option values, progress on stderr, and how an error ends the program.
- */
+/** What the commands share: reading option values, progress on stderr, and how an error ends the program. */
 
 import { mkdirSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -49,10 +47,9 @@ export const modelOption = () =>
 export const recipeOption = (
   otherwise = 'what the model was quantized by, or quamba where it is ready, or fp32',
 ) =>
-  new Option('--recipe <name>', `${Object.keys(recipes).join(', ')}, or a JSON file`).default(
-    undefined,
-    otherwise,
-  );
+  new Option('--recipe <name>', `${Object.keys(recipes).join(', ')}, or a JSON file`)
+    .argParser(name => recipeNamed(name))
+    .default(undefined, otherwise);
 export const backendOption = () =>
   new Option('--backend <name>', 'what computes')
     .choices(backendNames)
@@ -63,11 +60,30 @@ export const threadsOption = () =>
     .default(1);
 export const jsonOption = () => new Option('--json', 'print one JSON object');
 
+/** What most commands take. */
+export type RunOptions = {
+  model: string;
+  recipe?: NamedRecipe;
+  backend?: string;
+  threads: number;
+  json?: boolean;
+};
+
+export type NamedRecipe = { readonly name: string; readonly scheme: Recipe };
+
 /** A recipe of the table by its name, or a recipe of the user in a JSON file. */
-export function recipeNamed(name: string): { readonly name: string; readonly scheme: Recipe } {
+export function recipeNamed(name: string): NamedRecipe {
   if (!name.endsWith('.json')) return { name, scheme: usage(() => recipe(name)) };
   const file = readGiven(name, `--recipe ${name}`);
   return { name: basename(name, '.json'), scheme: usage(() => parseRecipe(parseJson(file, name), name)) };
+}
+
+/** The names in a list with commas, or all of them for 'all'. To name one twice is wrong usage. */
+export function namesIn(list: string, all: readonly string[], option: string): readonly string[] {
+  const names = list === 'all' ? all : list.split(',');
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice !== undefined) throw new UsageError(`${option} ${twice} is named twice`);
+  return names;
 }
 
 /** Reads a file that the user named. One that cannot be read is wrong usage. */
@@ -118,5 +134,18 @@ export function progressLine(label: string, quiet = false): (done: number, total
   };
 }
 
+/** Progress of several things at once, each on lines of its own. */
+export function progressLines(labelOf: (of: string) => string, quiet = false) {
+  const lines = new Map<string, ReturnType<typeof progressLine>>();
+  return (of: string, done: number, total: number): void => {
+    const line = lines.get(of) ?? progressLine(labelOf(of), quiet);
+    lines.set(of, line);
+    line(done, total);
+  };
+}
+
 export const print = (text: string): void => void process.stdout.write(`${text}\n`);
 export const printJson = (value: unknown): void => print(JSON.stringify(value));
+/** Prints a result, as JSON or in words. */
+export const printAs = (json: boolean | undefined, value: unknown, inWords: () => string): void =>
+  json ? printJson(value) : print(inWords());

@@ -6,13 +6,13 @@ import type { Program } from '../graph.ts';
 import { calibrate } from '../quant/calibrate.ts';
 import { a8, clip, type Recipe } from '../quant/scheme.ts';
 import { PERCENTILES } from '../quant/search.ts';
-import { type Prepare, samplesBySeed } from './calibrations.ts';
+import { samplesBySeed } from './calibrations.ts';
 import { floatReference } from './fidelity.ts';
 import { type LayerErrors, measureLayers, type NamedPlan } from './layer-error.ts';
 import { measureOutliers, type Outliers } from './outliers.ts';
 import { measureSensitivity, type Sensitivity, siteArms } from './sensitivity.ts';
 import { arms, measureTechniques, type Techniques } from './techniques.ts';
-import { windowsOf } from './windows.ts';
+import { type Prepare, windowsOf } from './windows.ts';
 
 export const PARTS = ['techniques', 'outliers', 'sites', 'layers'] as const;
 export type Part = (typeof PARTS)[number];
@@ -80,17 +80,11 @@ export async function ablate(
 
   const techniques = (): Techniques => {
     const count = arms(percentiles).length;
-    const tick = counting(
-      'techniques',
-      windows.length * (1 + seeds * count) + 2 * seeds * samplesOfSeed(0).length,
-    );
-    return measureTechniques(
-      program,
-      floatReference(program, windows, prepare, tick),
-      Array.from({ length: seeds }, (_, seed) => seed),
-      samplesOfSeed,
-      { prepare, percentiles, onSample: tick },
-    );
+    const total = windows.length * (1 + seeds * count) + 2 * seeds * samplesOfSeed(0).length;
+    const tick = counting('techniques', total);
+    const reference = floatReference(program, windows, prepare, tick);
+    const options = { prepare, percentiles, onSample: tick };
+    return measureTechniques(program, reference, [...Array(seeds).keys()], samplesOfSeed, options);
   };
   const outliers = (): Outliers => {
     const shown = few(SHOWN_SHARE);

@@ -1,8 +1,4 @@
-/**
- * Calibration for an ablation: samples that depend on a seed, and the statistics of many recipes from few passes.
- */
-
-import type { Executable } from '../executable.ts';
+/** Calibration for an ablation: samples that depend on a seed, and the statistics of many recipes from few passes. */
 import type { Program } from '../graph.ts';
 import { groupBy } from '../group-by.ts';
 import { calibrateAll, type Progress } from '../quant/calibrate.ts';
@@ -10,9 +6,7 @@ import { samplesOf } from '../quant/pipeline.ts';
 import { type Recipe, siteAction } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';
 import { random } from '../text/random.ts';
-
-/** Makes an executable of a program. */
-export type Prepare = (program: Program) => Executable;
+import type { Prepare } from './windows.ts';
 
 /**
  * Calibration samples: `count` windows of `window` tokens in the text's order. Seed 0 spreads them evenly (as `quamba quantize`
@@ -56,16 +50,12 @@ export function calibrateEach(
   );
   const stats: Stats[] = [];
   for (const [g, group] of [...groups.values()].entries()) {
-    const made = calibrateAll(
-      program,
-      group.map(({ recipe }) => recipe),
-      samples,
-      {
-        prepare,
-        onProgress: (done, total) =>
-          onProgress?.((g + done / total) * samples.length, groups.size * samples.length),
-      },
-    );
+    const together = group.map(({ recipe }) => recipe);
+    const made = calibrateAll(program, together, samples, {
+      prepare,
+      onProgress: (done, total) =>
+        onProgress?.((g + done / total) * samples.length, groups.size * samples.length),
+    });
     for (const [i, { index }] of group.entries()) stats[index] = made[i];
   }
   return stats;

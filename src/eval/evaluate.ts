@@ -34,7 +34,14 @@ export interface Evaluation {
   readonly recipes: readonly { readonly name: string; readonly scheme: Recipe }[];
   /** The name of the recipe that the others are compared with, if it is one of them. */
   readonly float?: string;
-  readonly text?: EvaluatedText;
+  readonly text?: {
+    readonly name: string;
+    readonly text: string;
+    /** Tokens in each window. */
+    readonly window: number;
+    /** The largest number of tokens, rounded down to whole windows. Default: the whole text. */
+    readonly limit?: number;
+  };
   readonly tasks?: readonly {
     readonly task: TaskName;
     readonly items: readonly Item[];
@@ -42,14 +49,6 @@ export interface Evaluation {
   }[];
   /** Default: all of it. */
   readonly shard?: Shard;
-}
-export interface EvaluatedText {
-  readonly name: string;
-  readonly text: string;
-  /** Tokens in each window. */
-  readonly window: number;
-  /** The largest number of tokens, rounded down to whole windows. Default: the whole text. */
-  readonly limit?: number;
 }
 
 export interface EvaluateOptions {
@@ -103,12 +102,8 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
         `${where}recipe ${recipe.name}: cuts the text into ${windows} windows, the run so far into ${partial.windows}`,
       );
     partial.windows = windows;
-    return {
-      model,
-      session: model.session(),
-      part: partFor(partial, recipe, model, tokens, where),
-      tokens: tokens ?? [],
-    };
+    const part = partFor(partial, recipe, model, tokens, where);
+    return { model, session: model.session(), part, tokens: tokens ?? [] };
   };
   let partial = resume && structuredClone(resume.partial);
   let done = 0;
@@ -240,10 +235,8 @@ function partFor(
 
 function measureSpeeds(rows: readonly Row[], rounds: number): void {
   const unmeasured = rows.filter(({ part }) => part.speed.prefill.length === 0);
-  const found = speeds(
-    unmeasured.map(({ model }) => model),
-    rounds,
-  );
+  const models = unmeasured.map(({ model }) => model);
+  const found = speeds(models, rounds);
   for (const [i, { part }] of unmeasured.entries()) part.speed = found[i];
 }
 
@@ -254,9 +247,8 @@ function scored({ model, session }: Row, task: TaskName, index: number, item: It
     );
     return scoreItem(index, item, likelihoods(session, requests));
   } catch (error) {
-    throw new Error(`${task}: item ${index + 1}: ${error instanceof Error ? error.message : error}`, {
-      cause: error,
-    });
+    const why = error instanceof Error ? error.message : error;
+    throw new Error(`${task}: item ${index + 1}: ${why}`, { cause: error });
   }
 }
 

@@ -5,10 +5,10 @@
  *   nats = mean of −log p(next token)      kl = mean of Σ p_float log (p_float / p)      top1 = share of the float model's top token
  */
 
-import type { Executable } from '../executable.ts';
+import type { Sequence } from '../executable.ts';
 import type { Program } from '../graph.ts';
 import { distribution, divergence, likeliest, logSum, rowsOf } from '../text/logits.ts';
-import type { Prepare } from './calibrations.ts';
+import { overWindows, type Prepare } from './windows.ts';
 
 export interface Fidelity {
   readonly nats: number;
@@ -42,14 +42,13 @@ export function floatReference(
   const predictions = windows.reduce((sum, { length }) => sum + length - 1, 0);
   const reference: { readonly logits: Float32Array; readonly z: number }[][] = [];
   let nll = 0;
-  each(float, windows, prepare, (rows, window) => {
-    reference.push(
-      rows.map((logits, t) => {
-        const z = logSum(logits);
-        nll += z - logits[window[t + 1]];
-        return { logits, z };
-      }),
-    );
+  overWindows(float, windows, prepare, (sequence, window) => {
+    const rows = predictionsOf(sequence, window).map((logits, t) => {
+      const z = logSum(logits);
+      nll += z - logits[window[t + 1]];
+      return { logits, z };
+    });
+    reference.push(rows);
     onWindow();
   });
   const nats = nll / predictions;
@@ -64,8 +63,8 @@ export function floatReference(
       let kl = 0;
       let same = 0;
       let w = 0;
-      each(program, windows, prepare, (rows, window) => {
-        for (const [t, q] of rows.entries()) {
+      overWindows(program, windows, prepare, (sequence, window) => {
+        for (const [t, q] of predictionsOf(sequence, window).entries()) {
           const { logits, z } = reference[w][t];
           const p = distribution(logits, z);
           const zq = logSum(q);
@@ -111,21 +110,6 @@ function blocksOf(losses: Float64Array): Blocks {
   });
 }
 
-/** Feeds each window from an empty state and shows the logits that predict its next tokens: a row for all but the last. */
-function each(
-  program: Program,
-  windows: readonly Int32Array[],
-  prepare: Prepare,
-  see: (rows: readonly Float32Array[], window: Int32Array) => void,
-): void {
-  const executable: Executable = prepare(program);
-  try {
-    const sequence = executable.open();
-    for (const window of windows) {
-      sequence.load();
-      see(rowsOf(sequence.feed(window).data, window.length).slice(0, -1), window);
-    }
-  } finally {
-    executable.dispose?.();
-  }
-}
+/** The logits that predict the next tokens of a window: a row for all but the last. */
+const predictionsOf = (sequence: Sequence, window: Int32Array): readonly Float32Array[] =>
+  rowsOf(sequence.feed(window).data, window.length).slice(0, -1);

@@ -7,7 +7,7 @@ import { type Node, type Program, type Ref, writes } from '../graph.ts';
 import { groupBy } from '../group-by.ts';
 import { transform } from '../quant/lower.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import type { Prepare } from './calibrations.ts';
+import { overWindows, type Prepare } from './windows.ts';
 
 export interface LayerError {
   readonly layer: number;
@@ -60,10 +60,8 @@ export async function measureLayers(
     const expected = hiddenOf(transform(float, JSON.parse(rest) as Recipe), windows, prepare, onWindow);
     for (const { name, plan } of group) {
       const found = await plan(program => hiddenOf(program, windows, prepare, onWindow));
-      measured.set(
-        name,
-        expected.map((h, layer) => errorOf(layer, found[layer], h)),
-      );
+      const errors = expected.map((h, layer) => errorOf(layer, found[layer], h));
+      measured.set(name, errors);
     }
   }
   return {
@@ -102,21 +100,14 @@ function hiddenOf(
       node.kind === 'site' && node.site === 'hidden' ? [[node.out, []]] : [],
     ),
   );
-  const executable = prepare(shown);
-  try {
-    const sequence = executable.open();
-    for (const window of windows) {
-      sequence.load();
-      sequence.feed(window, {
-        logits: 'last',
-        observe: (site, ref, { data }) => {
-          if (site === 'hidden') layers.get(ref)!.push(data.slice());
-        },
-      });
-      onWindow?.();
-    }
-  } finally {
-    executable.dispose?.();
-  }
+  overWindows(shown, windows, prepare, (sequence, window) => {
+    sequence.feed(window, {
+      logits: 'last',
+      observe: (site, ref, { data }) => {
+        if (site === 'hidden') layers.get(ref)!.push(data.slice());
+      },
+    });
+    onWindow?.();
+  });
   return [...layers.values()];
 }

@@ -14,18 +14,13 @@ export interface Shape {
   readonly kurtosis: number;
 }
 
-export interface ShapeObserver {
-  observe(x: Float32Array): void;
-  shape(): Shape;
-}
-
 /**
  * Central sums in float64. Each piece has sums about its own mean, which are then joined, so that a mean far from 0 costs no digits.
  * A constant or empty tensor has kurtosis 0, where the formula gives 0 / 0.
  *
  * Source: Pébay, SAND2008-6212, eq. 2.1 and 3.1.
  */
-export function shapeObserver(): ShapeObserver {
+export function shapeObserver(): { observe(x: Float32Array): void; shape(): Shape } {
   let all: CentralSums = { n: 0, mean: 0, m2: 0, m3: 0, m4: 0 };
   let max = 0;
   return {
@@ -40,25 +35,14 @@ export function shapeObserver(): ShapeObserver {
       const rms = Math.sqrt(square);
       // differences of equal values leave only rounding errors
       const isFlat = m2 <= 1e-20 * n * square;
-      return {
-        count: n,
-        max,
-        rms,
-        crest: rms > 0 ? max / rms : 0,
-        kurtosis: isFlat ? 0 : (n * m4) / (m2 * m2),
-      };
+      const kurtosis = isFlat ? 0 : (n * m4) / (m2 * m2);
+      return { count: n, max, rms, crest: rms > 0 ? max / rms : 0, kurtosis };
     },
   };
 }
 
 /** Σ (x − mean)ᵏ for k = 2, 3, 4. */
-interface CentralSums {
-  readonly n: number;
-  readonly mean: number;
-  readonly m2: number;
-  readonly m3: number;
-  readonly m4: number;
-}
+type CentralSums = Readonly<Record<'n' | 'mean' | 'm2' | 'm3' | 'm4', number>>;
 
 function centralSums(x: Float32Array): CentralSums {
   let sum = 0;

@@ -6,9 +6,9 @@ import type { Program, Ref, SiteNode } from '../graph.ts';
 import { fwht } from '../ops/fwht.ts';
 import { channelAbsmax } from '../quant/accumulators.ts';
 import { quantileOfAbs } from '../quant/ranges.ts';
-import { tensor } from '../tensor.ts';
-import type { Prepare } from './calibrations.ts';
+import { type Tensor, tensor } from '../tensor.ts';
 import { type Histogram, histogramObserver, type Shape, shapeObserver, sortedChannels } from './moments.ts';
+import { overWindows, type Prepare } from './windows.ts';
 
 export interface Side {
   readonly shape: Shape;
@@ -67,33 +67,19 @@ export function measureOutliers(
     return range;
   };
   const outOf = new Set(layers.map(({ y }) => y));
-  const executable = prepare(program);
-  try {
-    const sequence = executable.open();
-    for (const window of windows) {
-      sequence.load();
-      sequence.feed(window, {
-        logits: 'last',
-        observe: (_, ref, { data, shape: [, n] }) => {
-          const sides = seen.get(ref);
-          if (!sides) return;
-          sides.before.observe(data, n);
-          if (outOf.has(ref)) sides.after.observe(fwht({ x: tensor(data, [data.length / n, n]) }).y.data, n);
-          else {
-            const range = clippedAt(ref, data);
-            sides.clip(data, range);
-            sides.after.observe(
-              data.map(x => Math.min(Math.max(x, -range), range)),
-              n,
-            );
-          }
-        },
-      });
-      onWindow?.();
-    }
-  } finally {
-    executable.dispose?.();
-  }
+  const observe = (_: string, ref: Ref, { data, shape: [, n] }: Tensor<'f32'>): void => {
+    const sides = seen.get(ref);
+    if (!sides) return;
+    sides.before.observe(data, n);
+    const after = outOf.has(ref)
+      ? fwht({ x: tensor(data, [data.length / n, n]) }).y.data
+      : sides.clip(data, clippedAt(ref, data));
+    sides.after.observe(after, n);
+  };
+  overWindows(program, windows, prepare, (sequence, window) => {
+    sequence.feed(window, { logits: 'last', observe });
+    onWindow?.();
+  });
   return {
     tokens: windows.reduce((sum, { length }) => sum + length, 0),
     p,
@@ -123,8 +109,9 @@ function pair() {
   return {
     before: sideObserver(),
     after: sideObserver(),
-    clip(x: Float32Array, range: number) {
+    clip(x: Float32Array, range: number): Float32Array {
       for (const value of x) if (Math.abs(value) > range) clipped++;
+      return x.map(value => Math.min(Math.max(value, -range), range));
     },
     clipped: () => clipped,
   };

@@ -102,7 +102,7 @@ export function reportOf(partial: PartialResult): EvaluationFigures {
 /** The figures of what is there, a recipe at a time, in the order of the settings. */
 function resultsOf({ settings, parts }: PartialResult): RecipeFigures[] {
   return settings.recipes.flatMap(({ name }) => {
-    const part = parts.find(({ recipe }) => recipe === name);
+    const part = partOf(parts, name);
     if (!part) return [];
     const { bytes, stateBytes, speed, windows } = part;
     const scored = settings.tasks.flatMap(({ task }) =>
@@ -180,7 +180,7 @@ export function merge(
     if (windows !== first.windows)
       throw new Error(`${names[i]}: has a text of ${windows} windows; ${names[0]} one of ${first.windows}`);
     for (const part of parts) {
-      const other = first.parts.find(({ recipe }) => recipe === part.recipe);
+      const other = partOf(first.parts, part.recipe);
       if (other && other.identity !== part.identity)
         throw new Error(
           `${names[i]}: recipe ${part.recipe} is of another model, text or calibration than in ${names[0]}`,
@@ -207,16 +207,15 @@ export const partOf = (parts: readonly RecipePart[], name: string): RecipePart |
 
 function join(parts: readonly RecipePart[]): RecipePart {
   const tasks = Object.keys(parts[0].tasks) as TaskName[];
+  const items = (task: TaskName) => byIndex(parts.flatMap(part => part.tasks[task] ?? []));
+  const [prefill, decode] = (['prefill', 'decode'] as const).map(of =>
+    parts.flatMap(({ speed }) => speed[of]),
+  );
   return {
     ...parts[0],
-    speed: {
-      prefill: parts.flatMap(({ speed }) => speed.prefill),
-      decode: parts.flatMap(({ speed }) => speed.decode),
-    },
+    speed: { prefill, decode },
     windows: byIndex(parts.flatMap(({ windows }) => windows)),
-    tasks: Object.fromEntries(
-      tasks.map(task => [task, byIndex(parts.flatMap(part => part.tasks[task] ?? []))]),
-    ),
+    tasks: Object.fromEntries(tasks.map(task => [task, items(task)])),
   };
 }
 

@@ -1,14 +1,12 @@
-/**
- * Which activation costs what: one site quantized and all else float, and all quantized but one.
- */
+/** Which activation costs what: one site quantized and all else float, and all quantized but one. */
 import type { Program } from '../graph.ts';
 import { blockSites, type Site } from '../model/index.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { a8, clip, hadamard, type Recipe, type SiteScheme, w8 } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';
-import type { Prepare } from './calibrations.ts';
 import { calibrateEach } from './calibrations.ts';
 import type { Fidelity, FloatReference } from './fidelity.ts';
+import type { Prepare } from './windows.ts';
 
 export interface SiteRow extends Fidelity {
   readonly kind: 'weights' | 'only' | 'all-but' | 'all';
@@ -24,10 +22,7 @@ export interface Sensitivity {
   readonly rows: readonly SiteRow[];
 }
 
-export interface SiteArm {
-  readonly kind: SiteRow['kind'];
-  readonly site?: Site;
-  readonly how: SiteRow['how'];
+export interface SiteArm extends Pick<SiteRow, 'kind' | 'site' | 'how'> {
   readonly recipe: Recipe;
 }
 
@@ -42,12 +37,9 @@ const HOW: { readonly [S in Site]?: SiteRow['how'] } = { scanIn: 'clipped', scan
  */
 export function siteArms(p: number): readonly SiteArm[] {
   const howOf = (site: Site) => HOW[site] ?? 'absmax';
-  const only = (site: Site, scheme: SiteScheme, how: SiteRow['how']): SiteArm => ({
-    kind: 'only',
-    site,
-    how,
-    recipe: { at: { [site]: scheme } },
-  });
+  const only = (site: Site, scheme: SiteScheme, how: SiteRow['how']): SiteArm => {
+    return { kind: 'only', site, how, recipe: { at: { [site]: scheme } } };
+  };
   const quantized = (which: readonly Site[]): Recipe['at'] =>
     Object.fromEntries(which.map(site => [site, paper(site, p)]));
   const treated = blockSites.filter(site => HOW[site]);
@@ -55,14 +47,10 @@ export function siteArms(p: number): readonly SiteArm[] {
     { kind: 'weights', how: 'absmax', recipe: { weights: w8 } },
     ...blockSites.map(site => only(site, a8, 'absmax')),
     ...treated.map(site => only(site, paper(site, p), howOf(site))),
-    ...blockSites.map(
-      (site): SiteArm => ({
-        kind: 'all-but',
-        site,
-        how: howOf(site),
-        recipe: { weights: w8, at: quantized(blockSites.filter(other => other !== site)) },
-      }),
-    ),
+    ...blockSites.map((site): SiteArm => {
+      const others = quantized(blockSites.filter(other => other !== site));
+      return { kind: 'all-but', site, how: howOf(site), recipe: { weights: w8, at: others } };
+    }),
     { kind: 'all', how: 'paper', recipe: { weights: w8, at: quantized(blockSites) } },
   ];
 }

@@ -104,24 +104,15 @@ const READ: { readonly [R in RecordName]: (fields: Fields) => Records[R] } = {
   lambada: ({ text }) => ({ text: text('text') }),
   hellaswag({ row, text, texts, choice }) {
     const endings = texts('endings', row.endings);
-    return {
-      activity_label: text('activity_label'),
-      ctx_a: text('ctx_a'),
-      ctx_b: text('ctx_b'),
-      endings,
-      label: choice('label', endings.length),
-    };
+    const [activity_label, ctx_a, ctx_b] = ['activity_label', 'ctx_a', 'ctx_b'].map(field => text(field));
+    return { activity_label, ctx_a, ctx_b, endings, label: choice('label', endings.length) };
   },
   piqa(of) {
     const { question, answers, answer } = instructed(of) ?? {};
     if (question !== undefined)
       return { goal: question, sol1: answers![0], sol2: answers![1], label: answer! };
-    return {
-      goal: of.text('goal'),
-      sol1: of.text('sol1'),
-      sol2: of.text('sol2'),
-      label: of.choice('label', 2),
-    };
+    const [goal, sol1, sol2] = ['goal', 'sol1', 'sol2'].map(field => of.text(field));
+    return { goal, sol1, sol2, label: of.choice('label', 2) };
   },
   arc(of) {
     const told = instructed(of);
@@ -129,12 +120,10 @@ const READ: { readonly [R in RecordName]: (fields: Fields) => Records[R] } = {
     const { row, text, texts, fail } = of;
     const makers = isObject(row.question) ? row.question : undefined;
     const listed = makers ? makers.choices : row.choices;
-    const column = (key: string) =>
-      isObject(listed)
-        ? listed[key]
-        : Array.isArray(listed)
-          ? listed.map(c => (isObject(c) ? c[key] : c))
-          : listed;
+    const column = (key: string) => {
+      if (isObject(listed)) return listed[key];
+      return Array.isArray(listed) ? listed.map(c => (isObject(c) ? c[key] : c)) : listed;
+    };
     const labels = texts('choices.label', column('label'));
     const answer = labels.indexOf(String(row.answerKey));
     return {
@@ -155,12 +144,8 @@ const READ: { readonly [R in RecordName]: (fields: Fields) => Records[R] } = {
     if (!sentence.includes('_')) fail('sentence', 'a blank (_)', sentence);
     const answer =
       typeof row.instruction === 'string' ? answerOf(row.answer, 'option', 2, fail) : choice('answer', 2, 1);
-    return {
-      sentence,
-      option1: text('option1', record),
-      option2: text('option2', record),
-      answer: (answer + 1) as 1 | 2,
-    };
+    const [option1, option2] = ['option1', 'option2'].map(field => text(field, record));
+    return { sentence, option1, option2, answer: (answer + 1) as 1 | 2 };
   },
 };
 

@@ -14,7 +14,13 @@ import type { Likelihood } from './likelihood.ts';
 /** The items of the data sets, with the field names of the Hugging Face data sets. */
 export interface Records {
   lambada: { readonly text: string };
-  hellaswag: HellaSwag;
+  hellaswag: {
+    readonly activity_label: string;
+    readonly ctx_a: string;
+    readonly ctx_b: string;
+    readonly endings: readonly string[];
+    readonly label: number;
+  };
   piqa: { readonly goal: string; readonly sol1: string; readonly sol2: string; readonly label: number };
   arc: { readonly question: string; readonly choices: readonly string[]; readonly answer: number };
   winogrande: {
@@ -23,13 +29,6 @@ export interface Records {
     readonly option2: string;
     readonly answer: 1 | 2;
   };
-}
-export interface HellaSwag {
-  readonly activity_label: string;
-  readonly ctx_a: string;
-  readonly ctx_b: string;
-  readonly endings: readonly string[];
-  readonly label: number;
 }
 export type RecordName = keyof Records;
 
@@ -80,10 +79,8 @@ export const tasks = {
   winogrande: task('winogrande', 'acc', ({ sentence, option1, option2, answer }) => {
     const blank = sentence.indexOf('_');
     const continuation = ` ${sentence.slice(blank + 1).trim()}`;
-    const choices = [option1, option2].map(option => ({
-      context: sentence.slice(0, blank) + option,
-      continuation,
-    }));
+    const before = sentence.slice(0, blank);
+    const choices = [option1, option2].map(option => ({ context: before + option, continuation }));
     return { choices, gold: answer - 1 };
   }),
 } satisfies Record<string, Task>;

@@ -8,8 +8,9 @@ import type { Program } from '../graph.ts';
 import { planOf } from '../quant/pipeline.ts';
 import { a8, clip, hadamard, type Recipe, w8 } from '../quant/scheme.ts';
 import { PERCENTILES } from '../quant/search.ts';
-import { calibrateEach, type Prepare } from './calibrations.ts';
+import { calibrateEach } from './calibrations.ts';
 import { type Blocks, type Fidelity, type FloatReference, pairedDifference } from './fidelity.ts';
+import type { Prepare } from './windows.ts';
 
 export const TECHNIQUES = ['baseline', 'clip', 'rotate', 'both'] as const;
 export type TechniqueName = (typeof TECHNIQUES)[number];
@@ -108,22 +109,15 @@ export function measureTechniques(
   const rows = all.map(({ name, p }, i): TechniqueRow => {
     const changes = trials[i].map(({ change }) => change);
     return {
-      name,
-      ...(p === undefined ? {} : { p }),
-      trials: trials[i],
+      ...{ name, ...(p !== undefined && { p }), trials: trials[i] },
       mean: changes.reduce((sum, change) => sum + change, 0) / changes.length,
       min: Math.min(...changes),
       max: Math.max(...changes),
     };
   });
   const { nats, predictions } = reference;
-  return {
-    float: { nats, perplexity: Math.exp(nats) },
-    seeds,
-    predictions,
-    rows,
-    verdicts: judge(rows, blocks, claims(percentiles)),
-  };
+  const verdicts = judge(rows, blocks, claims(percentiles));
+  return { float: { nats, perplexity: Math.exp(nats) }, seeds, predictions, rows, verdicts };
 }
 
 /**

@@ -1,4 +1,28 @@
 /** The windows that a text is measured in. */
+import type { Executable, Sequence } from '../executable.ts';
+import type { Program } from '../graph.ts';
+
+/** Makes an executable of a program. */
+export type Prepare = (program: Program) => Executable;
+
+/** Runs a program over windows, each from an empty state: `feed` gives the sequence a window. */
+export function overWindows(
+  program: Program,
+  windows: readonly Int32Array[],
+  prepare: Prepare,
+  feed: (sequence: Sequence, window: Int32Array) => void,
+): void {
+  const executable = prepare(program);
+  try {
+    const sequence = executable.open();
+    for (const window of windows) {
+      sequence.load();
+      feed(sequence, window);
+    }
+  } finally {
+    executable.dispose?.();
+  }
+}
 
 /**
  * The whole windows of a text, without overlap, of `limit` tokens at most.

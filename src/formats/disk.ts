@@ -1,6 +1,4 @@
-/**
- * Files on disk: the only part of the library that knows Node.
- */
+/** Files on disk: the only part of the library that knows Node. */
 import { randomUUID } from 'node:crypto';
 import {
   closeSync,

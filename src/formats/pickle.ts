@@ -224,23 +224,11 @@ const STEPS: ReadonlyMap<number, Step> = new Map(
     '\x87': push(m => tuple([pop(m), pop(m), pop(m)].reverse())),
     t: push(m => tuple(popMark(m))),
     ']': push(() => []),
-    a: m => {
-      const value = pop(m);
-      append(m, [value]);
-    },
-    e: m => {
-      const values = popMark(m);
-      append(m, values);
-    },
+    a: m => append(m, [pop(m)]),
+    e: m => append(m, popMark(m)),
     '}': push(() => new Map()),
-    s: m => {
-      const pair = [pop(m), pop(m)].reverse();
-      setItems(m, pair);
-    },
-    u: m => {
-      const pairs = popMark(m);
-      setItems(m, pairs);
-    },
+    s: m => setItems(m, [pop(m), pop(m)].reverse()),
+    u: m => setItems(m, popMark(m)),
     q: m => put(m, unsigned(m, 1)),
     r: m => put(m, unsigned(m, 4)),
     h: m => get(m, unsigned(m, 1)),

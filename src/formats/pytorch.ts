@@ -202,23 +202,19 @@ function rebuildParameter(args: readonly Pickled[]): View {
   return isView(view) ? view : refuse(`_rebuild_parameter expected a tensor; got ${describe(view)}`);
 }
 
+const orderedDict = ({ length }: readonly Pickled[]): Pickled =>
+  length ? refuse(`OrderedDict expected no arguments; got ${length}`) : new Map();
+/** state_dict() keeps the versions of its modules in an attribute of this name. */
+const isMetadata = (state: Pickled): boolean =>
+  state instanceof Map && [...state.keys()].every(key => key === '_metadata');
+
 /** Every name that a checkpoint may say. */
 const ALLOWED: PickleReader['allowed'] = new Map<string, Allowed>([
   ['torch._utils _rebuild_tensor_v2', { name: '_rebuild_tensor_v2', call: rebuildTensor }],
   ['torch._utils _rebuild_parameter', { name: '_rebuild_parameter', call: rebuildParameter }],
-  [
-    'collections OrderedDict',
-    {
-      name: 'OrderedDict',
-      call: args =>
-        args.length ? refuse(`OrderedDict expected no arguments; got ${args.length}`) : new Map(),
-      // state_dict() keeps the versions of its modules there
-      mayBuild: state => state instanceof Map && [...state.keys()].every(key => key === '_metadata'),
-    },
-  ],
-  ...Object.entries(STORAGES).map(([type, dtype]): [string, StorageType] => {
-    const name = `${type}Storage`;
-    return [`torch ${name}`, { name, stores: dtype }];
+  ['collections OrderedDict', { name: 'OrderedDict', call: orderedDict, mayBuild: isMetadata }],
+  ...Object.entries(STORAGES).map(([type, stores]): [string, StorageType] => {
+    return [`torch ${type}Storage`, { name: `${type}Storage`, stores }];
   }),
 ]);
 

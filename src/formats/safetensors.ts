@@ -11,9 +11,7 @@
 import { type Data, sizeOf, type Tensor } from '../tensor.ts';
 import type { ByteSource } from './bytes.ts';
 import { narrowBF16, narrowF16, widenBF16, widenF16 } from './half.ts';
-import { isObject, parseJson, show } from './json.ts';
-
-export { fitsF16 } from './half.ts';
+import { isObject, type JsonObject, parseJson, show } from './json.ts';
 
 /** Bytes for each value. A file may hold all of these; `read` knows those of `ARRAYS`. */
 // biome-ignore format: a table
@@ -27,13 +25,9 @@ export const WIDTHS = {
 export type StoredDType = keyof typeof WIDTHS;
 
 /** What a stored dtype becomes in memory. */
+// biome-ignore format: a table
 const ARRAYS = {
-  F32: Float32Array,
-  F16: Float32Array,
-  BF16: Float32Array,
-  I8: Int8Array,
-  I32: Int32Array,
-  I64: Int32Array,
+  F32: Float32Array, F16: Float32Array, BF16: Float32Array, I8: Int8Array, I32: Int32Array, I64: Int32Array,
 } as const;
 export const DTYPES = { F32: 'f32', F16: 'f32', BF16: 'f32', I8: 'i8', I32: 'i32', I64: 'i32' } as const;
 type ReadableDType = keyof typeof ARRAYS;
@@ -76,19 +70,12 @@ export function readSafetensors(source: ByteSource, { finite = true } = {}): Saf
   const dataStart = 8 + length;
   const bytes = source.read(8, dataStart);
   if (bytes[0] !== 0x7b) throw new Error(`${file}: header expected a JSON object, beginning with {`);
-  const { __metadata__: metadata = {}, ...rest } = parseJson(bytes, `${file}: header`) as Record<
-    string,
-    unknown
-  >;
-
+  const header = parseJson(bytes, `${file}: header`) as JsonObject;
+  const { __metadata__: metadata = {}, ...rest } = header;
   if (!isObject(metadata) || !Object.values(metadata).every(text => typeof text === 'string'))
     throw new Error(`${file}: __metadata__ expected an object of texts; got ${show(metadata)}`);
-  const tensors = new Map(
-    Object.entries(rest).map(([name, entry]) => [
-      name,
-      checkEntry(`${file}: tensor ${show(name)}`, entry, dataStart),
-    ]),
-  );
+  const checked = (name: string) => checkEntry(`${file}: tensor ${show(name)}`, rest[name], dataStart);
+  const tensors = new Map(Object.keys(rest).map(name => [name, checked(name)]));
   checkCover(file, tensors, dataStart, source.size);
 
   return {
@@ -140,16 +127,11 @@ function checkEntry(where: string, entry: unknown, dataStart: number): Entry {
   return { dtype: dtype as StoredDType, shape, begin: dataStart + begin, end: dataStart + end };
 }
 
-function checkCover(
-  file: string,
-  tensors: ReadonlyMap<string, Entry>,
-  dataStart: number,
-  size: number,
-): void {
+type Entries = ReadonlyMap<string, Entry>;
+function checkCover(file: string, tensors: Entries, dataStart: number, size: number): void {
+  const inOrder = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   let covered = dataStart;
-  for (const [name, { begin, end }] of [...tensors].sort(
-    ([, a], [, b]) => a.begin - b.begin || a.end - b.end,
-  )) {
+  for (const [name, { begin, end }] of inOrder) {
     if (begin !== covered)
       throw new Error(
         `${file}: tensor ${show(name)} begins at byte ${begin} of the file; ` +
@@ -267,10 +249,8 @@ export function writeSafetensors(
   return pieces(padded, sorted);
 }
 
-function* pieces(
-  header: Uint8Array,
-  tensors: readonly (readonly [string, Writable])[],
-): Generator<Uint8Array, void, void> {
+type Tensors = readonly (readonly [string, Writable])[];
+function* pieces(header: Uint8Array, tensors: Tensors): Generator<Uint8Array> {
   yield header;
   for (const [name, tensor] of tensors) {
     const { dtype, shape, data } = tensor;
@@ -279,29 +259,23 @@ function* pieces(
       throw new TypeError(
         `${where}: ${dtype} expected a ${ARRAYS[dtype].name}; got ${data?.constructor.name}`,
       );
-    if (data.length !== sizeOf(shape))
-      throw new RangeError(
-        `${where}: ${dtype}${show(shape)} has ${sizeOf(shape)} values; got ${data.length}`,
-      );
+    const size = sizeOf(shape);
+    if (data.length !== size)
+      throw new RangeError(`${where}: ${dtype}${show(shape)} has ${size} values; got ${data.length}`);
     if (dtype === 'F16' || dtype === 'BF16') yield* narrowed(where, dtype, data as Float32Array);
     else yield bytesOf(data);
   }
 }
 
-function* narrowed(
-  where: string,
-  dtype: 'F16' | 'BF16',
-  data: Float32Array,
-): Generator<Uint8Array, void, void> {
+function* narrowed(where: string, dtype: 'F16' | 'BF16', data: Float32Array): Generator<Uint8Array> {
   const narrow = dtype === 'F16' ? narrowF16 : narrowBF16;
   for (let at = 0; at < data.length; at += CHUNK) {
     const bits = bitsOf(data, at, Math.min(CHUNK, data.length - at));
     const halves = new Uint16Array(bits.length);
     const bad = narrow(bits, halves);
+    const index = at + bad;
     if (bad >= 0)
-      throw new RangeError(
-        `${where}: ${dtype} does not have the value ${data[at + bad]} (index ${at + bad})`,
-      );
+      throw new RangeError(`${where}: ${dtype} does not have the value ${data[index]} (index ${index})`);
     yield new Uint8Array(halves.buffer);
   }
 }

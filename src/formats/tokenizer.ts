@@ -204,13 +204,10 @@ function findEos(tokens: ReadonlyMap<number, Token>, config: unknown, file: stri
 function open(json: object, file: string): BpeTokenizer {
   try {
     // What the library reads from a tokenizer_config.json is for other models; ours is all in the tokenizer.json.
-    return new BpeTokenizer(
-      { normalizer: null, pre_tokenizer: null, post_processor: null, added_tokens: [], ...json },
-      {},
-    );
+    const defaults = { normalizer: null, pre_tokenizer: null, post_processor: null, added_tokens: [] };
+    return new BpeTokenizer({ ...defaults, ...json }, {});
   } catch (error) {
-    throw new Error(`${file}: cannot be used (${error instanceof Error ? error.message : error})`, {
-      cause: error,
-    });
+    const why = error instanceof Error ? error.message : error;
+    throw new Error(`${file}: cannot be used (${why})`, { cause: error });
   }
 }

@@ -88,10 +88,9 @@ function checkTensor(name: string, type: GgmlType, shape: readonly number[]): vo
     throw new RangeError(`${where}: name expected 1 to ${MOST_NAME_BYTES} bytes; got ${bytes}`);
   if (shape.length < 1 || shape.length > MOST_AXES || !shape.every(n => Number.isSafeInteger(n) && n > 0))
     throw new RangeError(`${where}: shape expected 1 to ${MOST_AXES} positive sizes; got ${show(shape)}`);
-  if (shape.at(-1)! % blockOf(type) !== 0)
-    throw new RangeError(
-      `${where}: ${type} expected rows of a multiple of ${blockOf(type)}; got ${show(shape)}`,
-    );
+  const block = blockOf(type);
+  if (shape.at(-1)! % block !== 0)
+    throw new RangeError(`${where}: ${type} expected rows of a multiple of ${block}; got ${show(shape)}`);
 }
 
 function writeValue(out: ByteWriter, [type, value]: GgufValue): void {
@@ -114,7 +113,7 @@ function* pieces(
   header: Uint8Array,
   tensors: readonly (readonly [string, GgufTensor])[],
   onProgress: (done: number, total: number) => void,
-): Generator<Uint8Array, void, void> {
+): Generator<Uint8Array> {
   yield header;
   for (const [i, [name, tensor]] of tensors.entries()) {
     const { type, shape, data } = tensor;

@@ -10,6 +10,8 @@
  * Source    llama.cpp, ggml-quants.c `quantize_row_q8_0_ref`
  */
 
+import { half, halfBits } from '../ops/half.ts';
+
 export type GgmlType = keyof typeof FORMATS;
 
 /** `id` is the file's number for it; `block` values take `bytes` bytes. */
@@ -37,11 +39,7 @@ const CHUNK = 1 << 16;
  * @param where begins the sentence of an error: it names the tensor.
  * @throws RangeError for a value, or in Q8_0 a scale, that f16 does not reach.
  */
-export function* encode(
-  type: GgmlType,
-  data: Float32Array,
-  where: string,
-): Generator<Uint8Array, void, void> {
+export function* encode(type: GgmlType, data: Float32Array, where: string): Generator<Uint8Array> {
   for (let at = 0; at < data.length; at += CHUNK) {
     const values = data.subarray(at, at + CHUNK);
     const tooLarge = (i: number) =>
@@ -69,10 +67,10 @@ function encodeQ8(values: Float32Array, tooLarge: (i: number) => Error): Uint8Ar
     for (let i = from; i < from + block; i++)
       if (Math.abs(values[i]) > Math.abs(values[largest])) largest = i;
     const d = Math.fround(Math.abs(values[largest]) / 127);
-    const half = toF16(d);
-    if (isInfinite(half)) throw tooLarge(largest);
-    bytes[to] = half;
-    bytes[to + 1] = half >> 8;
+    const scale = toF16(d);
+    if (isInfinite(scale)) throw tooLarge(largest);
+    bytes[to] = scale;
+    bytes[to + 1] = scale >> 8;
     const inverse = Math.fround(1 / d);
     if (inverse === Number.POSITIVE_INFINITY) continue; // all are 0, or so small that they are to be
     for (let i = 0; i < block; i++)
@@ -87,21 +85,8 @@ function roundHalfAway(x: number): number {
   return Math.abs(x - whole) < 0.5 ? whole : whole + Math.sign(x);
 }
 
-const f32 = new Float32Array(1);
-const bits = new Uint32Array(f32.buffer);
-
-/** The bits of the f16 nearest to an f32, ties to even; infinite from 65520 on. */
-export function toF16(x: number): number {
-  f32[0] = x;
-  const sign = (bits[0] >>> 16) & 0x8000;
-  const size = bits[0] & 0x7fffffff;
-  if (size >= 0x477ff000) return sign | 0x7c00;
-  if (size < 0x38800000) {
-    // f16's subnormals are multiples of 2⁻²⁴, the distance of f32s from 0.5 on: the addition rounds
-    f32[0] = Math.abs(x) + 0.5;
-    return sign | (bits[0] - 0x3f000000);
-  }
-  return sign | ((size + 0xfff + ((size >>> 13) & 1) - 0x38000000) >>> 13);
-}
+/** The bits of the f16 nearest to an f32, ties to even; infinite from 65520 on, and for NaN. */
+export const toF16 = (x: number): number =>
+  Math.abs(x) < 65520 ? halfBits(half(x)) : x < 0 ? 0xfc00 : 0x7c00;
 
 const isInfinite = (half: number): boolean => (half & 0x7fff) === 0x7c00;

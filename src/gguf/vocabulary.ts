@@ -29,47 +29,36 @@ export interface VocabularyOptions {
  * @param file how errors call it.
  * @throws Error when llama.cpp has no name for its way of cutting a text, or it has more ids than the model has rows.
  */
-export function vocabularyOf(
-  json: unknown,
-  file: string,
-  options: VocabularyOptions,
-): Record<string, GgufValue> {
+export function vocabularyOf(json: unknown, file: string, options: VocabularyOptions): Keys {
   const { model, added_tokens: added = [], pre_tokenizer: cutter } = json as JsonObject;
   const { vocab, merges } = model as { vocab: Record<string, number>; merges: (string | string[])[] };
   const tokens: Token[] = [];
+  const { rows, eosTokenId } = options;
   const set = (id: number, text: string, kind: number) => {
-    if (id >= options.rows)
-      throw new Error(
-        `${file}: token ${show(text)} has id ${id}; the model's embedding has ${options.rows} rows`,
-      );
+    if (id >= rows)
+      throw new Error(`${file}: token ${show(text)} has id ${id}; the model's embedding has ${rows} rows`);
     tokens[id] = { text, kind };
   };
   for (const [text, id] of Object.entries(vocab)) set(id, text, KIND.normal);
   for (const { content, id, special } of added as { content: string; id: number; special?: boolean }[])
     set(id, content, special ? KIND.control : KIND.userDefined);
-  const padded = Array.from(
-    { length: options.rows },
-    (_, id) => tokens[id] ?? { text: `[PAD${id}]`, kind: KIND.unused },
-  );
+  const padding = (id: number): Token => ({ text: `[PAD${id}]`, kind: KIND.unused });
+  const padded = Array.from({ length: rows }, (_, id) => tokens[id] ?? padding(id));
   const pairs = merges.map(merge => (typeof merge === 'string' ? merge : merge.join(' ')));
-  return keys(padded, pairs, cutterName(cutter, file), options.eosTokenId);
+  return keys(padded, pairs, cutterName(cutter, file), eosTokenId);
 }
 
 /**
  * For a model without a tokenizer: the text `[17]` is token 17. Every token prints, so nothing that it writes is invalid
  * UTF-8, and every list of ids can be written as a text.
  */
-export function placeholderVocabulary({ rows, eosTokenId }: VocabularyOptions): Record<string, GgufValue> {
+export function placeholderVocabulary({ rows, eosTokenId }: VocabularyOptions): Keys {
   const tokens = Array.from({ length: rows }, (_, id) => ({ text: `[${id}]`, kind: KIND.userDefined }));
   return keys(tokens, [], 'gpt-2', eosTokenId);
 }
 
-function keys(
-  tokens: readonly Token[],
-  merges: readonly string[],
-  pre: string,
-  end: number,
-): Record<string, GgufValue> {
+type Keys = Record<string, GgufValue>;
+function keys(tokens: readonly Token[], merges: readonly string[], pre: string, end: number): Keys {
   return {
     'tokenizer.ggml.model': ['string', 'gpt2'],
     'tokenizer.ggml.pre': ['string', pre],
@@ -103,8 +92,6 @@ function cutterName(cutter: unknown, file: string): string {
 function inWords({ type, pattern, ...options }: JsonObject): string {
   const regex = isObject(pattern) ? [pattern.Regex ?? pattern.String] : [];
   const unusual = { use_regex: false, add_prefix_space: true, individual_digits: true, invert: true };
-  const differs = Object.entries(unusual).flatMap(([key, value]) =>
-    options[key] === value ? [`${key}=${value}`] : [],
-  );
-  return [type, ...regex, ...differs].join(' ');
+  const differs = Object.entries(unusual).filter(([key, value]) => options[key] === value);
+  return [type, ...regex, ...differs.map(([key, value]) => `${key}=${value}`)].join(' ');
 }

@@ -107,11 +107,8 @@ async function listing(
   try {
     const { sha: commit } = await hub.modelInfo({ name: model, revision, additionalFields: ['sha'], ...at });
     if (!isCommit(commit)) throw new Error('no commit');
-    for await (const { type, path, size, oid, lfs } of hub.listFiles({
-      repo: model,
-      revision: commit,
-      ...at,
-    })) {
+    const listed = hub.listFiles({ repo: model, revision: commit, ...at });
+    for await (const { type, path, size, oid, lfs } of listed) {
       if (type !== 'file' || !PLAIN.test(path)) continue;
       const kind = lfs ? 'sha256' : 'git-sha1';
       const hex = lfs ? lfs.oid : oid;

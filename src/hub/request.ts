@@ -1,6 +1,4 @@
-/**
- * One request to the hub: with the token where it belongs, and with every way to fail as one sentence.
- */
+/** One request to the hub: with the token where it belongs, and with every way to fail as one sentence. */
 import type { HubSettings } from './cache.ts';
 
 /** A sentence, and whether the same request may go better a moment later. */
@@ -29,13 +27,8 @@ export function hubFetch(what: string, { endpoint, token }: HubSettings): typeof
     try {
       response = await fetch(input, { ...init, headers });
     } catch (error) {
-      throw new HubFailure(
-        `${what}: ${origin} cannot be reached (${reasonOf(error)}); is there a network?`,
-        true,
-        {
-          cause: error,
-        },
-      );
+      const why = `${origin} cannot be reached (${reasonOf(error)}); is there a network?`;
+      throw new HubFailure(`${what}: ${why}`, true, { cause: error });
     }
     if (response.ok) return response;
     await response.body?.cancel();

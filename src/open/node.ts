@@ -1,6 +1,4 @@
-/**
- * `load` for Node: a folder's path, or the model that comes with the package.
- */
+/** `load` for Node: a folder's path, or the model that comes with the package. */
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -23,9 +21,8 @@ export const textFile = (path: string): CalibrationText => ({
       bytes = readFileSync(path);
       if (path.endsWith('.gz')) bytes = gunzipSync(bytes);
     } catch (error) {
-      throw new Error(`${path}: cannot be read (${(error as NodeJS.ErrnoException).code ?? error})`, {
-        cause: error,
-      });
+      const why = (error as NodeJS.ErrnoException).code ?? error;
+      throw new Error(`${path}: cannot be read (${why})`, { cause: error });
     }
     try {
       return new TextDecoder('utf-8', { fatal: true }).decode(bytes);

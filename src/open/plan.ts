@@ -165,29 +165,18 @@ async function statsOf(
 ): Promise<{ readonly stats: Stats; readonly calibration: CalibrationInfo }> {
   const kept = anew(options) ? undefined : keptStats(folder, recipe, source);
   if (kept) return kept;
-  const { text, samples, window, onProgress } = options;
+  const { text, onProgress } = options;
+  const { samples = CALIBRATION_DEFAULTS.samples, window = CALIBRATION_DEFAULTS.window } = options;
   if (!folder.list().includes('tokenizer.json'))
     throw new Error(
       `${folder.name}: recipe ${recipe.name} has static scales, and to calibrate them on a text takes a tokenizer.json; there is none`,
     );
   if (!text)
     throw new Error(`${folder.name}: recipe ${recipe.name} needs a calibration text (it has static scales)`);
-  const calibration = {
-    text: text.name,
-    samples: samples ?? CALIBRATION_DEFAULTS.samples,
-    window: window ?? CALIBRATION_DEFAULTS.window,
-  };
   const tokens = openTokenizer(folder, config).encode(await text.read());
-  const stats = calibrate(
-    program,
-    recipe.scheme,
-    samplesOf(tokens, calibration.samples, calibration.window),
-    {
-      prepare: part => prepare(backend, part, options),
-      onProgress,
-    },
-  );
-  return { stats, calibration };
+  const run = { prepare: (part: Program) => prepare(backend, part, options), onProgress };
+  const stats = calibrate(program, recipe.scheme, samplesOf(tokens, samples, window), run);
+  return { stats, calibration: { text: text.name, samples, window } };
 }
 
 const named = (recipe: NonNullable<PlanOptions['recipe']>) =>

@@ -12,33 +12,31 @@ export interface Accumulator<T> {
   value(): T;
 }
 
-/** The largest |x| of each column. */
-export function channelMaxima(): Accumulator<Float32Array> {
-  let max: Float32Array | undefined;
+/** The accumulator whose figure `next` makes of a sample and the figure before it. `none` is the figure of no samples. */
+export function accumulate<T>(none: T, next: (x: Tensor<'f32'>, before?: T) => T): Accumulator<T> {
+  let figure: T | undefined;
   return {
     add: x => {
-      max = channelAbsmax(x, max);
+      figure = next(x, figure);
     },
-    value: () => max ?? new Float32Array(0),
+    value: () => figure ?? none,
   };
 }
+
+/** The largest |x| of each column. */
+export const channelMaxima = () => accumulate<Float32Array>(new Float32Array(0), channelAbsmax);
 
 /** The largest |h| of each row. */
-export function rowMaxima(): Accumulator<Float32Array> {
-  let max: Float32Array | undefined;
-  return {
-    add: ({ data, shape: [d, n] }) => {
-      const before = max ?? new Float32Array(d);
-      max = before.map((most, c) => Math.max(most, absmax(data.subarray(c * n, (c + 1) * n))));
-    },
-    value: () => max ?? new Float32Array(0),
-  };
-}
+export const rowMaxima = () =>
+  accumulate(new Float32Array(0), ({ data, shape: [d, n] }, before = new Float32Array(d)) =>
+    before.map((most, c) => Math.max(most, absmax(data.subarray(c * n, (c + 1) * n)))),
+  );
 
 /** The largest |x| of each column of x, or of `before`, into which the result is written. */
-export function channelAbsmax(x: Tensor<'f32'>, before?: Float32Array): Float32Array {
-  const n = x.shape[1];
-  const max = before ?? new Float32Array(n);
-  for (let i = 0; i < x.data.length; i++) max[i % n] = Math.max(max[i % n], Math.abs(x.data[i]));
-  return max;
+export function channelAbsmax(
+  { data, shape: [, n] }: Tensor<'f32'>,
+  before: Float32Array = new Float32Array(n),
+): Float32Array {
+  for (let i = 0; i < data.length; i++) before[i % n] = Math.max(before[i % n], Math.abs(data[i]));
+  return before;
 }

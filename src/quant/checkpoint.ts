@@ -8,14 +8,9 @@
  * the graph's order).
  */
 import type { ByteSource } from '../formats/bytes.ts';
+import { fitsF16 } from '../formats/half.ts';
 import { number, object, parseJsonText, show, string } from '../formats/json.ts';
-import {
-  DTYPES,
-  fitsF16,
-  readSafetensors,
-  type SafetensorsFile,
-  writeSafetensors,
-} from '../formats/safetensors.ts';
+import { DTYPES, readSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.ts';
 import { type Program, type Ref, type Weights, weightsOf } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { graphFromJson, graphToJson } from '../plan/graph-json.ts';
@@ -44,10 +39,8 @@ export function savePlan(plan: Program, info: PlanInfo): Iterable<Uint8Array> {
   const tensors = refs.map(ref => {
     const t = weights.read(ref);
     const half = t.dtype === 'f32' && fitsF16(t.data as Float32Array);
-    return [
-      ref,
-      { ...t, dtype: t.dtype === 'i8' ? 'I8' : t.dtype === 'i32' ? 'I32' : half ? 'F16' : 'F32' },
-    ] as const;
+    const dtype = t.dtype === 'i8' ? 'I8' : t.dtype === 'i32' ? 'I32' : half ? 'F16' : 'F32';
+    return [ref, { ...t, dtype }] as const;
   });
   const about = {
     config: JSON.stringify(info.config),

@@ -76,12 +76,8 @@ export function groupScales(
   for (let row = 0; row < rows; row++)
     for (let g = 0; g < groups; g++) {
       const begin = row * columns + g * size;
-      scales[row * groups + g] = groupScale(
-        data,
-        begin,
-        begin + size,
-        weigh?.subarray(g * size, (g + 1) * size),
-      );
+      const own = weigh?.subarray(g * size, (g + 1) * size);
+      scales[row * groups + g] = groupScale(data, begin, begin + size, own);
     }
   return scales;
 }

@@ -31,17 +31,13 @@ import type { StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
 import { nameOf } from './names.ts';
-import { rotateResidual } from './residual.ts';
+import { renamed, rotateResidual } from './residual.ts';
 import { type Recipe, siteAction, stateScheme, weightScheme } from './scheme.ts';
 import type { Stats } from './stats.ts';
 import { type Transform, transformOf } from './transforms.ts';
 import { integerWeights } from './weights.ts';
 
 const isLinear = (node: Node): node is OpNode => node.kind === 'op' && node.op.name === linear.name;
-const renamed = (node: OpNode, from: Ref, to: Ref): OpNode => ({
-  ...node,
-  in: Object.fromEntries(Object.entries(node.in).map(([key, ref]) => [key, ref === from ? to : ref])),
-});
 
 /** The program with its residual stream in the recipe's basis. */
 export const withResidual = (program: Program, { residual }: Recipe): Program =>
@@ -103,13 +99,8 @@ function factorsOf(
   if (!channels)
     throw new Error(`quantize: no channel statistics for ${site.out}; calibrate with this recipe first`);
   const readers = graph.nodes.filter(isLinear).filter(node => node.in.x === site.out);
-  const read = once(() =>
-    make(
-      channels,
-      readers.map(node => weights.read(node.in.w) as Tensor<'f32'>),
-    ),
-  );
-  return { dtype: 'f32', shape: [channels.length], read };
+  const read = () => readers.map(node => weights.read(node.in.w) as Tensor<'f32'>);
+  return { dtype: 'f32', shape: [channels.length], read: once(() => make(channels, read())) };
 }
 
 /** Rounds: sites and weights to int8 by the recipe's schemes, linears to linear-i8. Returns the plan: no site is left. */

@@ -138,14 +138,9 @@ export function placesOf({ nodes, states }: Graph): readonly Place[] {
 }
 
 /** The recipe with the sites that `steps` watches left plain. */
-export const withoutSteps = (recipe: Recipe, graph: Graph): Recipe => ({
-  ...recipe,
-  at: {
-    ...recipe.at,
-    ...Object.fromEntries(
-      placesOf(graph).flatMap(place =>
-        isInSteps(place, recipe) ? [[place.word, { ...recipe.at?.[place.word as Site], basis: 'none' }]] : [],
-      ),
-    ),
-  },
-});
+export function withoutSteps(recipe: Recipe, graph: Graph): Recipe {
+  const plain = placesOf(graph).flatMap(place =>
+    isInSteps(place, recipe) ? [[place.word, { ...recipe.at?.[place.word as Site], basis: 'none' }]] : [],
+  );
+  return { ...recipe, at: { ...recipe.at, ...Object.fromEntries(plain) } };
+}

@@ -4,14 +4,17 @@
  */
 import { absmax } from '../ops/absmax-scale.ts';
 import { f } from '../ops/numerics.ts';
-import type { Accumulator } from './accumulators.ts';
+import { type Accumulator, accumulate } from './accumulators.ts';
 import type { Range } from './scheme.ts';
 
 /** The range of one site has one p. */
 export type SiteRange = 'absmax' | { readonly percentile: number; readonly ema: number };
 
+/** The largest |x| of all samples, or a moving average of percentiles. */
 export const rangeOver = (range: SiteRange): Accumulator<number> =>
-  range === 'absmax' ? absmaxOver() : percentileOver(range.percentile, range.ema);
+  range === 'absmax'
+    ? accumulate(0, ({ data }, max = 0) => Math.max(max, absmax(data)))
+    : percentileOver(range.percentile, range.ema);
 
 /**
  * The range of a site in one layer, where `layers` layers have this site.
@@ -28,32 +31,16 @@ export function ofLayer(range: Range, layer: number, layers: number, site: strin
   return { percentile: percentile[layer], ema };
 }
 
-/** The largest |x| of all samples. */
-function absmaxOver(): Accumulator<number> {
-  let max = 0;
-  return {
-    add: ({ data }) => {
-      max = Math.max(max, absmax(data));
-    },
-    value: () => max,
-  };
-}
-
 /**
  * The moving average of the p-quantile of |x| of each sample: m ← p₁, then m ← m + σ (p_i − m). The order of the samples matters.
  *
  * Source: Quamba (percentile clipping of the scan's input).
  */
-function percentileOver(p: number, ema: number): Accumulator<number> {
-  let m: number | undefined;
-  return {
-    add: ({ data }) => {
-      const sample = quantileOfAbs(data, p);
-      m = m === undefined ? sample : f(m + f(f(ema) * f(sample - m)));
-    },
-    value: () => m ?? 0,
-  };
-}
+const percentileOver = (p: number, ema: number): Accumulator<number> =>
+  accumulate(0, ({ data }, m) => {
+    const sample = quantileOfAbs(data, p);
+    return m === undefined ? sample : f(m + f(f(ema) * f(sample - m)));
+  });
 
 /**
  * The p-quantile of |x|, 0 ≤ p ≤ 1, exact: linear interpolation between the two order statistics around position

@@ -2,6 +2,7 @@
  * THE TABLE. A recipe is a row; read down a column and you read the ablation, across a row and you read the method.
  * No other file asks for a recipe's name.
  */
+import type { Recipe } from './scheme.ts';
 import {
   a8,
   a8dynamic,
@@ -10,7 +11,6 @@ import {
   f16,
   hadamard,
   i8,
-  type Recipe,
   smooth,
   w4,
   w4nearest,

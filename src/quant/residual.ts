@@ -50,6 +50,12 @@ function transposed({ data, shape: [rows, columns] }: Matrix): Matrix {
   return tensor(result, [columns, rows]);
 }
 
+/** The node that reads `to` where it read `from`. */
+export const renamed = (node: OpNode, from: Ref, to: Ref): OpNode => ({
+  ...node,
+  in: Object.fromEntries(Object.entries(node.in).map(([key, ref]) => [key, ref === from ? to : ref])),
+});
+
 const is = ({ op }: OpNode, { name }: { readonly name: string }): boolean => op.name === name;
 
 /**
@@ -129,17 +135,13 @@ export function rotateResidual(program: Program): Program {
       if (added.has(node.in.y)) throw new Error(`residual: ${node.in.y} is added to it by no linear`);
       nodes.push(reader);
     } else {
-      const own = new Set(Object.values(node.in).filter(ref => stream.has(ref)));
       let back: OpNode = reader;
-      for (const ref of own) {
+      for (const ref of new Set(Object.values(node.in).filter(ref => stream.has(ref)))) {
         const x = entering.get(ref) ?? ref;
         const name = nameOf.plain(ref);
         if (!plain.has(ref)) nodes.push(opNode(fwht, { x }, name, { inverse: true }));
         plain.add(ref);
-        back = {
-          ...back,
-          in: Object.fromEntries(Object.entries(back.in).map(([key, at]) => [key, at === x ? name : at])),
-        };
+        back = renamed(back, x, name);
       }
       nodes.push(back);
     }

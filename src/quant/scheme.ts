@@ -11,16 +11,8 @@
  */
 import { array, isObject, number, object, oneOf, show, unexpected } from '../formats/json.ts';
 import { type Architecture, outerRoles, outerSites } from '../model/architecture.ts';
-import {
-  blockRoles,
-  blockSites,
-  type Role,
-  roles,
-  type Site,
-  type StateWord,
-  sites,
-  states,
-} from '../model/index.ts';
+import type { Role, Site, StateWord } from '../model/index.ts';
+import { blockRoles, blockSites, roles, sites, states } from '../model/index.ts';
 
 export type Basis = 'none' | 'hadamard' | 'channels' | { readonly smooth: number };
 /**
@@ -99,12 +91,8 @@ export interface SiteAction {
 /** What a recipe does at a site. A site that the recipe does not mention has basis `none` and is not quantized. */
 export function siteAction(recipe: Recipe, site: string): SiteAction {
   const inBlock = (blockSites as readonly string[]).includes(site);
-  const {
-    basis = 'none',
-    range,
-    when,
-    bits,
-  } = { ...(inBlock ? recipe.acts : {}), ...recipe.at?.[site as Site] };
+  const scheme = { ...(inBlock ? recipe.acts : {}), ...recipe.at?.[site as Site] };
+  const { basis = 'none', range, when, bits } = scheme;
   return bits && range && when ? { basis, quantize: { range, when, bits } } : { basis };
 }
 
@@ -179,12 +167,10 @@ export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
     parseSite(patch, `${where}.at.${site}`, false);
   for (const [role, scheme] of Object.entries(object(recipe.weightsAt ?? {}, `${where}.weightsAt`, roles)))
     parseWeights(scheme, `${where}.weightsAt.${role}`);
-  for (const [state, scheme] of Object.entries(object(recipe.states ?? {}, `${where}.states`, states)))
-    oneOf(
-      object(scheme, `${where}.states.${state}`, ['bits']).bits,
-      `${where}.states.${state}.bits`,
-      [16, 8],
-    );
+  for (const [state, scheme] of Object.entries(object(recipe.states ?? {}, `${where}.states`, states))) {
+    const { bits } = object(scheme, `${where}.states.${state}`, ['bits']);
+    oneOf(bits, `${where}.states.${state}.bits`, [16, 8]);
+  }
   const words: readonly unknown[] = [...sites, ...roles, ...states];
   for (const [i, word] of array(recipe.optional ?? [], `${where}.optional`).entries())
     oneOf(word, `${where}.optional[${i}]`, words);

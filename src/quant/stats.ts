@@ -43,16 +43,16 @@ export interface StatsInfo {
 
 /** The file of the statistics of a recipe, in pieces. */
 export function saveStats(stats: Stats, info: StatsInfo): Iterable<Uint8Array> {
-  const entries = [
-    ...Object.entries(stats.ranges).map(
-      ([site, range]) => [`${site}.range`, Float32Array.of(range)] as const,
-    ),
-    ...Object.entries(stats.hessians ?? {}).map(([site, hessian]) => [`${site}.hessian`, hessian] as const),
-    ...Object.entries(stats.channels).map(([site, channels]) => [`${site}.channels`, channels] as const),
+  const tensorsOf = <T>(suffix: string, by: Readonly<Record<Ref, T>>, dataOf: (value: T) => Float32Array) =>
+    Object.entries(by).map(([site, value]) => {
+      const data = dataOf(value);
+      return [`${site}.${suffix}`, { dtype: 'F32', shape: [data.length], data }] as const;
+    });
+  const tensors = [
+    ...tensorsOf('range', stats.ranges, range => Float32Array.of(range)),
+    ...tensorsOf('hessian', stats.hessians ?? {}, hessian => hessian),
+    ...tensorsOf('channels', stats.channels, channels => channels),
   ];
-  const tensors = entries.map(
-    ([name, data]) => [name, { dtype: 'F32' as const, shape: [data.length], data }] as const,
-  );
   return writeSafetensors(tensors, {
     ...STATS_FORMAT,
     recipe: JSON.stringify(info.recipe),

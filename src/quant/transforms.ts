@@ -11,6 +11,7 @@ import { fwht } from '../ops/fwht.ts';
 import { f } from '../ops/numerics.ts';
 import { scaleChannels } from '../ops/scale-channels.ts';
 import { type Tensor, tensor } from '../tensor.ts';
+import { channelAbsmax } from './accumulators.ts';
 import type { Basis } from './scheme.ts';
 
 export interface Transform {
@@ -73,8 +74,7 @@ export function smoothingFactors(
 ): Tensor<'f32'> {
   const n = channels.length;
   const columns = new Float32Array(n);
-  for (const { data } of weights)
-    for (let i = 0; i < data.length; i++) columns[i % n] = Math.max(columns[i % n], Math.abs(data[i]));
+  for (const w of weights) channelAbsmax(w, columns);
   const floor = f(1e-5);
   const data = channels.map((max, j) => {
     const factor = f(power(Math.max(max, floor), alpha) / power(Math.max(columns[j], floor), 1 - alpha));

@@ -25,14 +25,10 @@ import { sizeOf, tensor } from '../tensor.ts';
 /** Values of one call of `fill`: a loop that runs once and long is not optimized as well as a function that is called often. */
 const BLOCK = 4096;
 
+type Shape = readonly number[];
+
 /** f32[...shape], drawn for `name` with about this mean and standard deviation. */
-export function draw(
-  name: string,
-  seed: number,
-  shape: readonly number[],
-  spread: number,
-  mean = 0,
-): Float32Array {
+export function draw(name: string, seed: number, shape: Shape, spread: number, mean = 0): Float32Array {
   const digest = new DataView(sha256(new TextEncoder().encode(`${seed} ${name}`)).buffer);
   const key = digest.getInt32(0, true);
   const stride = digest.getInt32(4, true) | 1;
@@ -90,19 +86,16 @@ const LOGS = [
   2.302734375, 2.3984375, 2.484375, 2.564453125, 2.638671875, 2.708984375, 2.7734375,
 ];
 
-type Maker = (name: string, seed: number, shape: readonly number[]) => Float32Array;
-const normal =
-  (spread: (shape: readonly number[]) => number, mean = 0): Maker =>
-  (name, seed, shape) =>
-    draw(name, seed, shape, spread(shape), mean);
-const constant =
-  (value: number): Maker =>
-  (_, __, shape) =>
-    new Float32Array(sizeOf(shape)).fill(value);
-const fanIn = ([, columns]: readonly number[]) => 1 / Math.sqrt(columns);
-const quarter = (shape: readonly number[]) => fanIn(shape) / 4;
-const logs: Maker = (_, __, shape) =>
-  Float32Array.from({ length: sizeOf(shape) }, (___, i) => LOGS[i % shape[1]]);
+type Maker = (shape: Shape, name: string, seed: number) => Float32Array;
+const normal = (spread: (shape: Shape) => number, mean = 0): Maker => {
+  return (shape, name, seed) => draw(name, seed, shape, spread(shape), mean);
+};
+const constant = (value: number): Maker => {
+  return shape => new Float32Array(sizeOf(shape)).fill(value);
+};
+const fanIn = ([, columns]: Shape) => 1 / Math.sqrt(columns);
+const quarter = (shape: Shape) => fanIn(shape) / 4;
+const logs: Maker = shape => new Float32Array(sizeOf(shape)).map((_, i) => LOGS[i % shape[1]]);
 
 /** How weights are made whose values are not those of their kind, by the end of the name. */
 const makers: readonly (readonly [end: string, maker: Maker])[] = [
@@ -118,7 +111,7 @@ const matrix = normal(fanIn);
 const bias = normal(() => 0.1);
 
 /** @throws RangeError for a kind of weight whose values nobody has thought of. */
-function makerOf(name: string, shape: readonly number[]): Maker {
+function makerOf(name: string, shape: Shape): Maker {
   if (name.endsWith('.A_log') && shape[1] > LOGS.length)
     throw new RangeError(`random model: state size expected at most ${LOGS.length}; got ${shape[1]}`);
   const [, own] = makers.find(([end]) => name.endsWith(end)) ?? [];
@@ -134,14 +127,13 @@ function makerOf(name: string, shape: readonly number[]): Maker {
  */
 export function randomModel(config: Config, seed: number): Program {
   const graph = graphOf(config);
-  const made = new Map(
-    [...graph.weights].map(([ref, { shape }]) => [ref, { shape, make: makerOf(ref, shape) }]),
-  );
+  const drawn = [...graph.weights].map(([ref, { shape }]) => ({ ref, shape, make: makerOf(ref, shape) }));
+  const made = new Map(drawn.map(one => [one.ref, one]));
   const weights: Weights = {
     has: ref => made.has(ref),
     read(ref) {
       const { shape, make } = made.get(ref)!;
-      return tensor(make(ref, seed, shape), shape);
+      return tensor(make(shape, ref, seed), shape);
     },
   };
   return { graph, weights };

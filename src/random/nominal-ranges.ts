@@ -8,14 +8,8 @@
 import type { Graph, Program, Ref } from '../graph.ts';
 import type { Site, StateWord } from '../model/index.ts';
 import { inferTypes } from '../plan/types.ts';
-import {
-  type Basis,
-  type Recipe,
-  siteAction,
-  stateScheme,
-  type WeightScheme,
-  wordOf,
-} from '../quant/scheme.ts';
+import type { Basis, Recipe, WeightScheme } from '../quant/scheme.ts';
+import { siteAction, stateScheme, wordOf } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';
 import { transformOf } from '../quant/transforms.ts';
 
@@ -57,26 +51,18 @@ export function nominalRecipe(recipe: Recipe): Recipe {
 
 /** The same with what channels would be seen to be: all alike, as those of random weights are. */
 export function nominalStats(program: Program, recipe: Recipe): Stats {
-  const types = inferTypes(program.graph);
-  const channels = program.graph.nodes.flatMap(node =>
-    node.kind === 'site' && transformOf(siteAction(recipe, node.site).basis)?.factors
-      ? [
-          [
-            node.out,
-            new Float32Array(types.get(node.out)!.shape[1] as number).fill(rangesOf(node.site).none!),
-          ] as const,
-        ]
-      : [],
-  );
-  const states = [...program.graph.states].flatMap(([ref, { shape }]) =>
-    stateScheme(recipe, ref)?.bits === 8
-      ? [[ref, new Float32Array(shape[0] as number).fill(STATES[wordOf(ref) as StateWord]!)] as const]
-      : [],
-  );
-  return {
-    channels: Object.fromEntries([...channels, ...states]),
-    ranges: nominalRanges(program.graph, recipe),
+  const { graph } = program;
+  const types = inferTypes(graph);
+  const channels: Record<Ref, Float32Array> = {};
+  const alike = (ref: Ref, size: unknown, most?: number) => {
+    channels[ref] = new Float32Array(size as number).fill(most!);
   };
+  for (const node of graph.nodes)
+    if (node.kind === 'site' && transformOf(siteAction(recipe, node.site).basis)?.factors)
+      alike(node.out, types.get(node.out)!.shape[1], rangesOf(node.site).none);
+  for (const [ref, { shape }] of graph.states)
+    if (stateScheme(recipe, ref)?.bits === 8) alike(ref, shape[0], STATES[wordOf(ref) as StateWord]);
+  return { channels, ranges: nominalRanges(graph, recipe) };
 }
 
 /**

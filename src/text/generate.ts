@@ -1,6 +1,4 @@
-/**
- * Writes on from a prompt, token by token, and shows the text as it becomes certain.
- */
+/** Writes on from a prompt, token by token, and shows the text as it becomes certain. */
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Session } from '../session.ts';
 import type { Tensor } from '../tensor.ts';
@@ -65,13 +63,8 @@ export function generate(
   if (!Number.isSafeInteger(maxTokens) || maxTokens < 0)
     throw new RangeError(`maxTokens expected a whole number >= 0; got ${maxTokens}`);
   const promptTokens = tokensOf(prompt, tokenizer, session.vocabSize);
-  return write(session, tokenizer, promptTokens, {
-    maxTokens,
-    stops: stopFilter(stop),
-    sample: sampler(sampling),
-    signal,
-    onLogits,
-  });
+  const tools = { stops: stopFilter(stop), sample: sampler(sampling) };
+  return write(session, tokenizer, promptTokens, { maxTokens, ...tools, signal, onLogits });
 }
 
 interface Writing extends Pick<GenerateOptions, 'signal' | 'onLogits'> {

@@ -71,16 +71,11 @@ async function fetchFile(
       `${url}: expected a file; the server answered ${isPage ? 'with a page' : response.status}`,
     );
   const bytes = await readBody(response, file, false, { signal, onProgress });
-  const headers = Object.fromEntries(
-    KEPT_HEADERS.flatMap(name => (response.headers.has(name) ? [[name, response.headers.get(name)!]] : [])),
-  );
+  const headers = new Headers({ 'content-length': `${bytes.length}` });
+  for (const name of KEPT_HEADERS)
+    if (response.headers.has(name)) headers.set(name, response.headers.get(name)!);
   // A full disk is no reason to fail: the next visit fetches again.
-  await store
-    ?.put(
-      url,
-      new Response(bytes as BodyInit, { headers: { ...headers, 'content-length': `${bytes.length}` } }),
-    )
-    .catch(() => {});
+  await store?.put(url, new Response(bytes as BodyInit, { headers })).catch(() => {});
   return bytes;
 }
 

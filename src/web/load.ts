@@ -3,24 +3,12 @@
  * isolated from other origins. What Node's `load` gives at once, this one gives as promises; the bits are the same.
  */
 import * as comlink from 'comlink';
-import type { PlanInfo } from '../quant/checkpoint.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Generated, GenerateOptions, Piece } from '../text/generate.ts';
 import type { FetchProgress } from './fetch-files.ts';
-import type { Loaded, Message, ModelWorker } from './protocol.ts';
+import type { Loaded, LoadRequest, Message, ModelWorker } from './protocol.ts';
 
-export interface WebLoadOptions {
-  /** A row of the recipe table. Default: quamba. */
-  readonly recipe?: string;
-  /** How many threads share the work; 1 in a page that is not cross-origin isolated. Default: 1. The bits do not depend on it. */
-  readonly threads?: number;
-  /**
-   * The files to fetch, where the page knows them: nothing else is asked for. Default: config.json, the tokenizer's,
-   * plan.<recipe>.safetensors or else model.safetensors with stats.<recipe>.safetensors.
-   */
-  readonly files?: readonly string[];
-  /** Keep the files with the Cache API. Default: true. */
-  readonly cache?: boolean;
+export interface WebLoadOptions extends Omit<LoadRequest, 'url'> {
   readonly onProgress?: (progress: FetchProgress) => void;
   /** Ends the worker while it loads. */
   readonly signal?: AbortSignal;
@@ -50,13 +38,7 @@ export interface WebSession {
   close(): void;
 }
 
-export interface WebModel {
-  readonly name: string;
-  readonly backend: string;
-  /** Its kernels, threads and memory. */
-  readonly about: Loaded['about'];
-  readonly info: PlanInfo;
-  readonly eosTokenId: number | undefined;
+export interface WebModel extends Loaded {
   encode(text: string): Promise<Int32Array>;
   decode(tokens: ArrayLike<number>): Promise<string>;
   /** The text of each token, as `generate` would write it: together they are decode(tokens). */

@@ -12,15 +12,23 @@ export type WrittenOptions = Omit<GenerateOptions, 'signal' | 'onLogits'>;
 export interface LoadRequest {
   /** Absolute. */
   readonly url: string;
+  /** A row of the recipe table. Default: quamba. */
   readonly recipe?: string;
+  /** How many threads share the work; 1 in a page that is not cross-origin isolated. Default: 1. The bits do not depend on it. */
   readonly threads?: number;
+  /**
+   * The files to fetch, where the page knows them: nothing else is asked for. Default: config.json, the tokenizer's,
+   * plan.<recipe>.safetensors or else model.safetensors with stats.<recipe>.safetensors.
+   */
   readonly files?: readonly string[];
+  /** Keep the files with the Cache API. Default: true. */
   readonly cache?: boolean;
 }
 
 export interface Loaded {
   readonly name: string;
   readonly backend: string;
+  /** Its kernels, threads and memory. */
   readonly about: Executable['about'];
   readonly info: PlanInfo;
   readonly eosTokenId: number | undefined;

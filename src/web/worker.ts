@@ -63,10 +63,8 @@ const api: ModelWorker = {
   decode: tokens => loaded().tokenizer.decode(tokens),
   pieces(tokens) {
     const stream = loaded().tokenizer.stream();
-    return Array.from(
-      tokens,
-      (token, i) => stream.push(token) + (i === tokens.length - 1 ? stream.end() : ''),
-    );
+    const end = (i: number) => (i === tokens.length - 1 ? stream.end() : '');
+    return Array.from(tokens, (token, i) => stream.push(token) + end(i));
   },
   open: () => keep(loaded().session()),
   feed(id, tokens, logits) {
@@ -91,12 +89,9 @@ const api: ModelWorker = {
     try {
       const session = sessionOf(id);
       const pieces = generate(session, loaded().tokenizer, prompt, { ...options, signal: controller.signal });
-      for (;;) {
-        const { done, value } = await pieces.next();
-        if (done) say({ done: value, position: session.position });
-        else say({ piece: value });
-        if (done) break;
-      }
+      let next = await pieces.next();
+      for (; !next.done; next = await pieces.next()) say({ piece: next.value });
+      say({ done: next.value, position: session.position });
     } catch (error) {
       say({ error });
     } finally {

@@ -57,15 +57,12 @@ function places([x, y]: Point, width: number): readonly Place[] {
     ),
   ];
 }
+/* biome-ignore format: a table */
 const DIRECTIONS: readonly (readonly [number, number, Anchor])[] = [
-  [0.8, -0.6, 'start'],
-  [0.8, 0.6, 'start'],
-  [-0.8, -0.6, 'end'],
-  [-0.8, 0.6, 'end'],
-  [0.96, -0.28, 'start'],
-  [0.96, 0.28, 'start'],
-  [-0.96, -0.28, 'end'],
-  [-0.96, 0.28, 'end'],
+  [ 0.8,  -0.6,  'start'], [ 0.8,  0.6,  'start'],
+  [-0.8,  -0.6,  'end'],   [-0.8,  0.6,  'end'],
+  [ 0.96, -0.28, 'start'], [ 0.96, 0.28, 'start'],
+  [-0.96, -0.28, 'end'],   [-0.96, 0.28, 'end'],
 ];
 
 /** The area that is covered already, or outside; then where a line to its point crosses something; then how far it is away. */
@@ -88,12 +85,9 @@ const along = (box: Box, [x, y]: Point): readonly Box[] => {
   return [0.5, 0.65, 0.8, 0.95].map(part => around([x + part * (toX - x), y + part * (toY - y)], 2));
 };
 
-const around = ([x, y]: Point, by: number): Box => ({
-  left: x - by,
-  right: x + by,
-  top: y - by,
-  bottom: y + by,
-});
+const around = ([x, y]: Point, by: number): Box => {
+  return { left: x - by, right: x + by, top: y - by, bottom: y + by };
+};
 
 export const overlap = (a: Box, b: Box): number =>
   Math.max(0, Math.min(a.right, b.right) - Math.max(a.left, b.left)) *

@@ -43,10 +43,8 @@ function histogram(values: Histogram, reach: number, end: number, box: Box, colo
   const height = (count: number) =>
     count > 0 ? box.bottom - 5 - ((box.bottom - box.top - 5) * Math.log10(count)) / decades : box.bottom;
   const powers = Array.from({ length: decades + 1 }, (_, k) => 10 ** k);
-  const y = withTicks(
-    height,
-    powers.filter((_, k) => k % Math.ceil(decades / 4) === 0),
-  );
+  const ticks = powers.filter((_, k) => k % Math.ceil(decades / 4) === 0);
+  const y = withTicks(height, ticks);
   return [
     xAxis(box, x, '', value => `${value}`.replace('-', '−')),
     yAxis(box, y, '', power),
@@ -56,12 +54,8 @@ function histogram(values: Histogram, reach: number, end: number, box: Box, colo
 }
 
 /** The stairs of the bins within the axis. */
-function outline(
-  { to, counts }: Histogram,
-  x: (value: number) => number,
-  height: (count: number) => number,
-  box: Box,
-): Point[] {
+type ToPixels = (value: number) => number;
+function outline({ to, counts }: Histogram, x: ToPixels, height: ToPixels, box: Box): Point[] {
   const edge = (i: number) => Math.min(Math.max(x(-to + (2 * to * i) / counts.length), box.left), box.right);
   const used = counts.flatMap((count, i) => (count > 0 ? i : []));
   const [first, last] = [used[0] ?? 0, used.at(-1) ?? 0];

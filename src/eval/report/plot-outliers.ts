@@ -87,10 +87,8 @@ export function channelsPlot({ layers }: Outliers): Plot | undefined {
     body: [
       strip('y as it is', 'before', first),
       ...layers.map(({ layer }, i) => {
-        const says = i === 0 ? `layer ${layer}` : `${layer}`;
-        return i % every
-          ? ''
-          : text(first - 8, top + (i + 0.5) * tall + 3.5, says, { anchor: 'end', ...small });
+        const says = i % every ? '' : i === 0 ? `layer ${layer}` : `${layer}`;
+        return says && text(first - 8, top + (i + 0.5) * tall + 3.5, says, { anchor: 'end', ...small });
       }),
       strip('y rotated', 'after', first + width + gap),
       ...SHADES.map(

@@ -2,7 +2,7 @@
 import { type Box, xAxis, yAxis } from './axes.ts';
 import { placeLabels } from './labels.ts';
 import { floatRow, type ResultRow } from './results.ts';
-import { linear, logarithmic, type Scale, withTicks } from './scale.ts';
+import { linear, logarithmic, withTicks } from './scale.ts';
 import { line, marker, type Plot, type Point, path, text, WIDTH } from './svg.ts';
 import { number, signedPercent, sizeWords } from './words.ts';
 
@@ -79,11 +79,8 @@ function plot(points: readonly ParetoPoint[], { id, title, unit, format }: Axis,
   const isBest = (point: ParetoPoint) => front.includes(point);
   // the front is labelled first: it has the first choice of places
   const ordered = [...front, ...points.filter(point => !isBest(point))];
-  const labels = ordered.map(point => ({
-    at: at(point),
-    label: point.name,
-    class: isBest(point) ? 'sub' : 'soft',
-  }));
+  const look = (point: ParetoPoint) => (isBest(point) ? 'sub' : 'soft');
+  const labels = ordered.map(point => ({ at: at(point), label: point.name, class: look(point) }));
   const says = (point: ParetoPoint) => `${format(point.cost)}, ${signedPercent(point.loss)}`;
   return {
     id,
@@ -105,21 +102,13 @@ function plot(points: readonly ParetoPoint[], { id, title, unit, format }: Axis,
   };
 }
 
-/** A logarithmic axis of what is lost, and below it a band for what loses nothing. */
-function losses(
-  points: readonly ParetoPoint[],
-  box: Box,
-): {
-  readonly y: Scale;
-  readonly band: string;
-  /** Where the band's own words are. */
-  readonly covered: readonly Box[];
-} {
+/** A logarithmic axis of what is lost, and below it a band for what loses nothing; `covered`: where the band's own words are. */
+function losses(points: readonly ParetoPoint[], box: Box) {
   const positive = points.map(({ loss }) => loss).filter(loss => loss > 0);
   const none = points.length - positive.length;
   if (positive.length === 0 || Math.max(...positive) / Math.min(...positive) < 4) {
     const all = points.map(({ loss }) => loss);
-    return { y: linear(all, [box.bottom, box.top], { zero: true }), band: '', covered: [] };
+    return { y: linear(all, [box.bottom, box.top], { zero: true }), band: '', covered: [] as Box[] };
   }
   const edge = none ? box.bottom - 44 : box.bottom;
   const log = logarithmic(positive, [edge, box.top]);
@@ -137,10 +126,6 @@ function losses(
 const along = (points: readonly Point[]): readonly Box[] =>
   points.slice(1).map(([x, y], i) => {
     const [px, py] = points[i];
-    return {
-      left: Math.min(x, px) - 3,
-      right: Math.max(x, px) + 3,
-      top: Math.min(y, py) - 3,
-      bottom: Math.max(y, py) + 3,
-    };
+    const [left, top] = [Math.min(x, px) - 3, Math.min(y, py) - 3];
+    return { left, top, right: Math.max(x, px) + 3, bottom: Math.max(y, py) + 3 };
   });

@@ -9,16 +9,9 @@ const BAR = 15;
 const ROW = 23;
 
 /** What the model file calls a site, in the letters of the paper. */
+// biome-ignore format: a table
 const LETTERS: Readonly<Record<string, string>> = {
-  blockIn: 'norm(h)',
-  convIn: 'x',
-  gate: 'z',
-  scanIn: 'u',
-  dtLow: 'dt, low',
-  B: 'B',
-  C: 'C',
-  dt: 'dt',
-  scanOut: 'y',
+  blockIn: 'norm(h)', convIn: 'x', gate: 'z', scanIn: 'u', dtLow: 'dt, low', B: 'B', C: 'C', dt: 'dt', scanOut: 'y',
 };
 const HOW = { absmax: '', clipped: ', clipped', rotated: ', rotated', paper: '' } as const;
 export const siteWords = ({ kind, site: word, how }: SiteRow): string => {
@@ -51,19 +44,11 @@ export function sitesPlot({ rows, predictions, p }: Sensitivity): Plot | undefin
   };
 }
 
-function bars(
-  title: string,
-  rows: readonly SiteRow[],
-  reference: SiteRow | undefined,
-  left: number,
-  width: number,
-) {
+type Rows = readonly SiteRow[];
+function bars(title: string, rows: Rows, reference: SiteRow | undefined, left: number, width: number) {
   const box: Box = { left: left + 138, top: 78, right: left + width - 58, bottom: 82 + ROW * rows.length };
-  const x = linear(
-    rows.map(({ kl }) => kl),
-    [box.left, box.right],
-    { zero: true, count: 3 },
-  );
+  const costs = rows.map(({ kl }) => kl);
+  const x = linear(costs, [box.left, box.right], { zero: true, count: 3 });
   const colourOf = ({ kind, how }: SiteRow): number =>
     kind === 'weights' || kind === 'all' ? 6 : kind === 'all-but' ? 0 : how === 'absmax' ? 1 : 2;
   return [
@@ -71,16 +56,13 @@ function bars(
     xAxis(box, x, 'KL, nats', kl => `${Number(kl.toPrecision(3))}`),
     ...rows.map((row, i) => {
       const y = box.top + 4 + i * ROW;
+      const name = siteWords(row).replace('all but ', 'but ');
+      const end = Math.max(x(row.kl), reference ? x(reference.kl) : 0);
       return [
-        text(box.left - 8, y + 12, siteWords(row).replace('all but ', 'but '), {
-          anchor: 'end',
-          class: 'small',
-        }),
+        text(box.left - 8, y + 12, name, { anchor: 'end', class: 'small' }),
         rect(box.left, y, x(row.kl) - box.left, BAR, { class: `f${colourOf(row)}` }),
         hoverStrip(box.left, y, box.right - box.left, row),
-        text(Math.max(x(row.kl), reference ? x(reference.kl) : 0) + 6, y + 12, number(row.kl), {
-          class: 'soft small halo',
-        }),
+        text(end + 6, y + 12, number(row.kl), { class: 'soft small halo' }),
       ].join('');
     }),
     reference ? line(x(reference.kl), box.top, x(reference.kl), box.bottom, { class: 'ref' }) : '',
@@ -88,10 +70,7 @@ function bars(
 }
 
 /** An invisible strip that says what the bar is, as wide as the axis: short bars are hard to meet. */
-const hoverStrip = (x: number, y: number, width: number, row: SiteRow): string =>
-  element(
-    'g',
-    {},
-    tip(`${siteWords(row)}: KL ${number(row.kl)} nats, perplexity ${(100 * row.change).toFixed(2)} %`),
-    rect(x, y, width, BAR, { opacity: 0 }),
-  );
+function hoverStrip(x: number, y: number, width: number, row: SiteRow): string {
+  const says = `${siteWords(row)}: KL ${number(row.kl)} nats, perplexity ${(100 * row.change).toFixed(2)} %`;
+  return element('g', {}, tip(says), rect(x, y, width, BAR, { opacity: 0 }));
+}

@@ -97,12 +97,11 @@ function sweepPanel({ title, rows, without, says }: Panel, left: number): string
       i => `${nameOf(rows[i])}: ${signedPercent(rows[i].mean)}`,
     ),
     without ? reference(without, rows, says, box, y) : '',
-    text(x(rows.indexOf(lowest)), y(lowest.min) + 17, signedPercent(lowest.mean), {
-      anchor: 'middle',
-      class: 'sub halo',
-    }),
+    text(x(rows.indexOf(lowest)), y(lowest.min) + 17, signedPercent(lowest.mean), BEST),
   ].join('');
 }
+
+const BEST = { anchor: 'middle', class: 'sub halo' } as const;
 
 /** What the dashed line is; the words stand where the curve is further away. */
 function reference(
@@ -114,9 +113,6 @@ function reference(
 ): string {
   const [first, last] = [rows[0], rows.at(-1)!].map(row => Math.abs(row.mean - mean));
   const words = `${says} ${signedPercent(mean)}`;
-  const isLeft = first > last;
-  return text(isLeft ? left + 4 : right - 2, y(mean) - 7, words, {
-    anchor: isLeft ? 'start' : 'end',
-    class: 'soft halo',
-  });
+  const [x, anchor] = first > last ? [left + 4, 'start' as const] : [right - 2, 'end' as const];
+  return text(x, y(mean) - 7, words, { anchor, class: 'soft halo' });
 }

@@ -75,15 +75,16 @@ export function marker(kind: number, [x, y]: Point, size: number, colour: number
   return element('path', { d: `${steps(points)}Z`, class: `f${colour}` }, inner);
 }
 
+type CurveLook = {
+  readonly colour: number;
+  readonly kind?: number;
+  readonly size?: number;
+  readonly dash?: string;
+};
 /** A line with a marker at each of its points. */
 export const curve = (
   points: readonly Point[],
-  {
-    colour,
-    kind = 0,
-    size = 3.2,
-    dash,
-  }: { readonly colour: number; readonly kind?: number; readonly size?: number; readonly dash?: string },
+  { colour, kind = 0, size = 3.2, dash }: CurveLook,
   says: (i: number) => string,
 ): string =>
   path(points, { class: `s${colour} curve`, 'stroke-dasharray': dash }) +
@@ -98,29 +99,18 @@ export const textWidth = (says: string, isBold = false): number => {
 };
 
 /** A plot inside a page. */
-export const inline = (plot: Plot): string =>
-  drawn(plot, {
-    class: 'plot',
-    style: `max-width:${WIDTH}px`,
-  });
+export const inline = (plot: Plot): string => drawn(plot, { class: 'plot', style: `max-width:${WIDTH}px` });
 
 /** A plot as a file of its own, with its colours. */
 export const standalone = (plot: Plot, style: string): string =>
   `${drawn(plot, { xmlns: 'http://www.w3.org/2000/svg', class: 'plot', width: WIDTH, height: plot.height }, style)}\n`;
 
-function drawn(
-  { id, title, subtitle, description, height, body }: Plot,
-  more: Attributes,
-  style?: string,
-): string {
+function drawn(plot: Plot, more: Attributes, style?: string): string {
+  const { id, title, subtitle, description, height, body } = plot;
+  const named = { role: 'img', 'aria-labelledby': `${id}-title ${id}-desc` };
   return element(
     'svg',
-    {
-      ...more,
-      viewBox: `0 0 ${WIDTH} ${height}`,
-      role: 'img',
-      'aria-labelledby': `${id}-title ${id}-desc`,
-    },
+    { ...more, viewBox: `0 0 ${WIDTH} ${height}`, ...named },
     element('title', { id: `${id}-title` }, escapeXml(title)),
     element('desc', { id: `${id}-desc` }, escapeXml(description)),
     style === undefined ? '' : `<style>${style}</style>${rect(0, 0, WIDTH, height, { class: 'back' })}`,

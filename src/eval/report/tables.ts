@@ -13,7 +13,7 @@ export type Cells = readonly (readonly string[])[];
 /** A title, and the cell of a row; undefined where the row has no such value. */
 type Column<R> = readonly [title: string, cell: (row: R) => string | undefined];
 
-const table = <R>(rows: readonly R[], columns: readonly Column<R>[]): Cells => [
+export const table = <R>(rows: readonly R[], columns: readonly Column<R>[]): Cells => [
   columns.map(([title]) => title),
   ...rows.map(row => columns.map(([, cell]) => cell(row) ?? '')),
 ];
@@ -124,23 +124,16 @@ export const sitesTable = ({ rows }: Sensitivity): Cells =>
     ['in int8', row => siteWords(row)],
     numbers('KL, nats', row => row.kl, number),
     numbers('perplexity', row => row.perplexity, fixed(3)),
-    numbers(
-      'against float',
-      row => row.change,
-      value => signedPercent(value, 3),
-    ),
+    ['against float', row => signedPercent(row.change, 3)],
     numbers('same top token, %', row => row.top1, percent),
   ]);
 
 export const layersTable = ({ recipes }: LayerErrors): Cells =>
   table(recipes[0]?.layers ?? [], [
     ['SNR, dB, after layer', ({ layer }) => `${layer}`],
-    ...recipes.map(
-      ({ recipe, layers }): Column<{ readonly layer: number }> => [
-        recipe,
-        ({ layer }) => layers[layer].snr?.toFixed(1) ?? 'exact',
-      ],
-    ),
+    ...recipes.map(({ recipe, layers }): Column<{ readonly layer: number }> => {
+      return [recipe, ({ layer }) => layers[layer].snr?.toFixed(1) ?? 'exact'];
+    }),
   ]);
 
 const average = (values: readonly number[]): number =>
