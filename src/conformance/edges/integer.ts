@@ -137,7 +137,8 @@ export const integerEdges: readonly Edge[] = [
       wscale: f32([-0.25], 1, 1),
     }))),
   edge(linearI4, 'every-byte',
-    'all 256 pairs of weights, at every place of a line, in groups that begin in the middle of a byte', () => ({
+    'all 256 pairs of weights, at every place of a line, in groups that begin in the middle of a byte',
+    () => ({
       x: i8By([1, 510], i => ALL[(i * 7) % 256]),
       xscale: f32([0.0371], 1),
       w: i8By([8, 255], i => ALL[(i + (i >> 8)) % 256]),
