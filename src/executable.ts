@@ -18,7 +18,7 @@ export interface FeedOptions {
   readonly logits?: 'all' | 'last';
 }
 
-/** Where a text is: a value, which can be kept, and loaded into any sequence of the same program on any backend. */
+/** Where a text is, as a value. It can be loaded into any sequence of the same program, on any backend, as often as wanted. */
 export interface State {
   /** Tokens fed since the start of the text. */
   readonly position: number;

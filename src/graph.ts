@@ -1,7 +1,7 @@
 /**
  * A model as data: a list of nodes, written as a function and traced into a list.
  *
- *   trace(model) → Graph      run it: run.ts      print it: render.ts      rewrite it: quant/
+ *   trace(model) → Graph      run it: run.ts      print it: plan/render.ts      rewrite it: quant/, plan/
  *
  * A node is an op with the names of its inputs and outputs, or a *site*: a named activation point at which a recipe may
  * act. A name (`Ref`) is a value of this graph, a weight (by its name in the checkpoint) or a state, which has a type that says

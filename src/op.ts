@@ -8,7 +8,7 @@
  *     linear: w expected f32[o, i] with i=65; got f32[256, 64]
  */
 import { extent, type Inputs, type Parsed, parse, type Signatures, type Tensors } from './signature.ts';
-import { AS_F32, type Kept, type StateView, stateView } from './state.ts';
+import { AS_F32, checkKept, type Kept, type StateView, stateView } from './state.ts';
 import { type Data, describe, dtypeOf, type Signature, sizeOf, type Tensor, zeros } from './tensor.ts';
 
 export type Attrs = Readonly<Record<string, number | boolean | string>>;
@@ -95,6 +95,8 @@ export function defineOp<
   return op;
 }
 
+/** The letters that are known so far. */
+type Solved = Record<string, number>;
 type Loose = Readonly<Record<string, Tensor | Data | StateView | undefined>>;
 
 /** One call with its letters solved, its outputs allocated (zeros) and its states ready. */
@@ -113,28 +115,21 @@ export function formOf(op: AnyOp, kept: KeptStates = {}): string {
   return [op.name, ...others].join('/');
 }
 
-const asTensors = (states: Readonly<Record<string, StateView>>): Readonly<Record<string, Tensor>> =>
-  Object.fromEntries(
-    Object.entries(states).map(([key, { shape, data }]) => [key, { dtype: 'f32', shape, data } as const]),
-  );
+type Named = BoundCall['inputs'];
+
+const withStates = (tensors: Named, states: BoundCall['states']): Named => {
+  const all: Record<string, Tensor> = { ...tensors };
+  for (const [key, { shape, data }] of Object.entries(states)) all[key] = { dtype: 'f32', shape, data };
+  return all;
+};
 
 /** The inputs of a call, and the states before it, by name. */
-export const givenOf = ({
-  inputs,
-  states,
-}: Pick<BoundCall, 'inputs' | 'states'>): Readonly<Record<string, Tensor>> => ({
-  ...inputs,
-  ...asTensors(states),
-});
+export const givenOf = (call: Pick<BoundCall, 'inputs' | 'states'>): Named =>
+  withStates(call.inputs, call.states);
 
 /** The outputs of a call, and the states after it, by name. */
-export const resultsOf = ({
-  outputs,
-  states,
-}: Pick<BoundCall, 'outputs' | 'states'>): Readonly<Record<string, Tensor>> => ({
-  ...outputs,
-  ...asTensors(states),
-});
+export const resultsOf = (call: Pick<BoundCall, 'outputs' | 'states'>): Named =>
+  withStates(call.outputs, call.states);
 
 /**
  * Checks a call against the op's signatures and constraints, and allocates its outputs.
@@ -147,16 +142,15 @@ export const resultsOf = ({
  */
 export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}, kept: KeptStates = {}): BoundCall {
   const values = bindAttrs(op, attrs);
-  const dims: Record<string, number> = {};
+  const dims: Solved = {};
   for (const key in values) if (typeof values[key] === 'number') dims[key] = values[key];
   const bound: Record<string, Tensor> = {};
   const plain: string[] = [];
   const signatures: Readonly<Record<string, Signature>> = { ...op.inputs, ...op.states };
   const isState = (key: string) => Object.hasOwn(op.states, key);
 
-  for (const key in inputs)
-    if (!Object.hasOwn(signatures, key))
-      throw new TypeError(`${op.name}: no input '${key}'; expected ${Object.keys(signatures).join(', ')}`);
+  checkNames(op, 'input', inputs, signatures);
+  checkNames(op, 'state', kept, op.states);
   for (const key in signatures) {
     const signature = parse(signatures[key]);
     const value = inputs[key];
@@ -171,6 +165,9 @@ export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}, kept:
           `${op.name}: ${key} expected ${signature.text}; got ${dtypeOf(value as Data)} values`,
         );
       plain.push(key);
+    } else if (!isTensor(value)) {
+      const got = Array.isArray(value) ? 'an array' : value;
+      throw new TypeError(`${op.name}: ${key} expected ${signature.text} or a typed array; got ${got}`);
     } else {
       unify(op, key, signature, value, dims);
       bound[key] = value;
@@ -192,49 +189,47 @@ export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}, kept:
   const outputs: Record<string, Tensor> = {};
   for (const key in op.outputs) {
     const { dtype, axes } = parse(op.outputs[key]);
-    outputs[key] = zeros(
-      dtype,
-      axes.map(a => extent(a, dims)!),
-    );
+    const shape = axes.map(a => extent(a, dims)!);
+    outputs[key] = zeros(dtype, shape);
   }
   const states: Record<string, StateView> = {};
   for (const key in op.states) {
     const given = inputs[key];
     states[key] = isView(given)
       ? given
-      : startOf(
-          parse(op.states[key]),
-          dims,
-          kept[key] ?? AS_F32,
-          bound[key]?.data as Float32Array | undefined,
-        );
+      : startOf(op, key, dims, kept[key] ?? AS_F32, bound[key]?.data as Float32Array | undefined);
     delete bound[key];
   }
   return { inputs: bound, outputs, states, attrs: values, dims };
 }
 
-const isView = (value: Loose[string]): value is StateView =>
-  typeof value === 'object' && 'put' in value && typeof value.put === 'function';
+const isView = (value: unknown): value is StateView =>
+  typeof value === 'object' && value !== null && 'put' in value && typeof value.put === 'function';
+const isTensor = (value: unknown): value is Tensor =>
+  typeof value === 'object' && value !== null && 'data' in value && 'shape' in value;
+
+/** @throws TypeError for a name that is none of `names`. */
+function checkNames(op: AnyOp, what: string, given: object, names: object): void {
+  for (const key in given)
+    if (!Object.hasOwn(names, key))
+      throw new TypeError(
+        `${op.name}: no ${what} '${key}'; expected ${Object.keys(names).join(', ') || 'none'}`,
+      );
+}
 
 /** A state with the values that were given, and with room for the tokens of this call where it grows. */
-function startOf({ axes }: Parsed, dims: Dims, kept: Kept, given?: Float32Array): StateView {
+function startOf(op: AnyOp, key: string, dims: Dims, kept: Kept, given?: Float32Array): StateView {
+  const { axes } = parse(op.states[key]);
   const more = axes[0].letter === 't' ? dims.l : 0;
-  const view = stateView(
-    kept,
-    axes.map((axis, i) => extent(axis, dims)! + (i === 0 ? more : 0)),
-  );
+  const shape = axes.map((axis, i) => extent(axis, dims)! + (i === 0 ? more : 0));
+  checkKept(`${op.name}: state ${key}`, kept, shape);
+  const view = stateView(kept, shape);
   if (given) view.put(0, given);
   return view;
 }
 
 /** The letters of a state that is there already. A growing one has room for the tokens of this call. */
-function unifyView(
-  op: AnyOp,
-  key: string,
-  signature: Parsed,
-  view: StateView,
-  dims: Record<string, number>,
-): void {
+function unifyView(op: AnyOp, key: string, signature: Parsed, view: StateView, dims: Solved): void {
   const { shape, data } = view;
   const past = signature.axes[0].letter === 't' ? [shape[0] - dims.l, ...shape.slice(1)] : shape;
   unify(op, key, signature, { dtype: 'f32', shape: past, data: data.subarray(0, sizeOf(past)) }, dims);
@@ -242,13 +237,10 @@ function unifyView(
 
 function bindAttrs(op: AnyOp, attrs: Partial<Attrs>): Attrs {
   const values: Record<string, number | boolean | string> = { ...op.attrs };
+  checkNames(op, 'attribute', attrs, op.attrs);
   for (const key in attrs) {
     const value = attrs[key];
     if (value === undefined) continue;
-    if (!Object.hasOwn(values, key))
-      throw new TypeError(
-        `${op.name}: no attribute '${key}'; expected ${Object.keys(values).join(', ') || 'none'}`,
-      );
     if (typeof value !== typeof values[key])
       throw new TypeError(
         `${op.name}: attribute ${key} expected a ${typeof values[key]}; got ${JSON.stringify(value)}`,
@@ -258,7 +250,7 @@ function bindAttrs(op: AnyOp, attrs: Partial<Attrs>): Attrs {
   return values;
 }
 
-function unify(op: AnyOp, key: string, signature: Parsed, value: Tensor, dims: Record<string, number>): void {
+function unify(op: AnyOp, key: string, signature: Parsed, value: Tensor, dims: Solved): void {
   const { dtype, axes } = signature;
   if (value.dtype !== dtype || value.shape.length !== axes.length)
     throw new TypeError(`${op.name}: ${key} expected ${signature.text}; got ${describe(value)}`);
@@ -274,7 +266,7 @@ function unify(op: AnyOp, key: string, signature: Parsed, value: Tensor, dims: R
     throw new RangeError(`${op.name}: ${key} says ${describe(value)} but holds ${value.data.length} values`);
 }
 
-function shaped(op: AnyOp, key: string, signature: string, data: Data, dims: Record<string, number>): Tensor {
+function shaped(op: AnyOp, key: string, signature: string, data: Data, dims: Solved): Tensor {
   const { dtype, axes, text } = parse(signature);
   const missing = axes.filter(a => extent(a, dims) === undefined);
   for (const axis of missing.slice(0, -1)) dims[axis.letter!] = 1 + axis.minus;

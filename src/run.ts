@@ -25,7 +25,7 @@ export type KernelOf = (op: AnyOp, kept: KeptStates) => AnyKernel;
 export const interpret = (program: Program, kernelOf?: KernelOf): Executable =>
   sequences(program, interpretedPlaces(program, kernelOf));
 
-/** What it is made of: places in JavaScript's own memory. */
+/** The places of `interpret`, in JavaScript's own memory. */
 export function interpretedPlaces(program: Program, kernelOf: KernelOf = op => op.reference): Places {
   const folded = foldConstants(program);
   const { graph, weights } = folded;
@@ -42,20 +42,16 @@ export function interpretedPlaces(program: Program, kernelOf: KernelOf = op => o
 
   const feedOne = ({ place, tokens }: PlaceTurn, { observe, logits: wanted }: FeedOptions): Tensor<'f32'> => {
     const states = stores.get(place)!;
-    const values = new Map<Ref, Tensor>([
-      [graph.input, { dtype: 'i32', shape: [tokens.length], data: tokens }],
-    ]);
+    const values = new Map<Ref, Tensor>([[graph.input, tensor(tokens)]]);
     const get = (ref: Ref): Tensor => values.get(ref) ?? constants.get(ref)!;
     for (const [i, node] of nodes.entries()) {
       if (node.kind === 'site') {
         observe?.(node.site, node.out, get(node.in) as Tensor<'f32'>);
         values.set(node.out, get(node.in));
       } else {
+        const view = (ref: Ref) => states.get(ref)!.view(tokens.length);
         const given = Object.entries(node.in).map(([key, ref]) => [key, get(ref)]);
-        const carried = Object.entries(node.states).map(([key, ref]) => [
-          key,
-          states.get(ref)!.view(tokens.length),
-        ]);
+        const carried = Object.entries(node.states).map(([key, ref]) => [key, view(ref)]);
         const call = bind(node.op, Object.fromEntries([...given, ...carried]), node.attrs);
         kernelOf(node.op, call.states)(call.inputs, call.attrs, call.outputs, call.dims, call.states);
         for (const [key, ref] of Object.entries(node.out)) values.set(ref, call.outputs[key]);
@@ -76,13 +72,10 @@ export function interpretedPlaces(program: Program, kernelOf: KernelOf = op => o
     copy(from, to) {
       for (const [ref, store] of stores.get(to)!) store.copy(stores.get(from)!.get(ref)!);
     },
-    read: (place, position) =>
-      new Map(
-        types.map(({ ref, type }) => [
-          ref,
-          tensor(stores.get(place)!.get(ref)!.values(), shapeAt(type, position)),
-        ]),
-      ),
+    read(place, position) {
+      const values = (ref: Ref) => stores.get(place)!.get(ref)!.values();
+      return new Map(types.map(({ ref, type }) => [ref, tensor(values(ref), shapeAt(type, position))]));
+    },
     write(place, values, position) {
       for (const [ref, store] of stores.get(place)!) store.load(position, values.get(ref)!.data);
     },
@@ -100,7 +93,7 @@ const lastRow = ({ dtype, shape: [l, v], data }: Tensor<'f32'>): Tensor<'f32'> =
 export const opsOf = ({ graph }: Program): ReadonlySet<AnyOp> =>
   new Set(flatten(graph.nodes).map(node => node.op));
 
-/** The same with how its states are kept, by the word for both. */
+/** The ops with how their states are kept, by the word for both (`formOf`). */
 export const formsOf = ({
   graph,
 }: Program): ReadonlyMap<string, { readonly op: AnyOp; readonly kept: KeptStates }> =>

@@ -3,13 +3,15 @@
  *
  * A feed that fails leaves its sequences as they were, although the backend may have changed their places meanwhile. For that
  * each sequence keeps the state that its text began from and the tokens since: after a failure that state is loaded and those
- * tokens are fed again, which gives the same bits, because no cut of a text changes them. It costs nothing while nothing fails.
+ * tokens are fed again, which gives the same bits, because no cut of a text changes them. While nothing fails it costs a
+ * number for each token.
  */
 import type { Executable, FeedOptions, Sequence, State, Turn } from './executable.ts';
 import { flatten, type Program, type Ref } from './graph.ts';
 import { checkTokens } from './ops/embedding.ts';
+import { inferTypes } from './plan/types.ts';
 import { shapeAt } from './state.ts';
-import { describe, type Tensor } from './tensor.ts';
+import { describe, sizeOf, type Tensor } from './tensor.ts';
 
 /** Some tokens for the sequence in a place, which has been fed `position` tokens so far. */
 export interface PlaceTurn {
@@ -18,10 +20,11 @@ export interface PlaceTurn {
   readonly tokens: Int32Array;
 }
 
-/** Where a backend keeps the states of sequences, by number. */
+/** Where a backend keeps the states of sequences. A place is a number of the backend's choice. */
 export interface Places {
-  /** A place that is free from now on no more, at the start of a text. */
+  /** A place that no other sequence has, at the start of a text. */
   take(): number;
+  /** The place may be taken again. */
   release(place: number): void;
   /** Back to the start of a text. */
   clear(place: number): void;
@@ -37,49 +40,74 @@ export interface Places {
 interface Text {
   readonly place: number;
   position: number;
-  /** Where the text began from, and the tokens since. */
+  /** The state that the text began from, undefined for zeros; and the tokens since. */
   begin: State | undefined;
   since: number[];
-  /** Why it cannot be used any more. */
-  over?: string;
+  isClosed: boolean;
+  /** Why its state is lost, where it is. A state that is loaded takes its place. */
+  lost?: string;
 }
+
+/** As many tokens are fed at once when a text is fed again: a backend may hold the logits of all of them. */
+const AGAIN = 128;
 
 export function sequences(program: Program, places: Places): Pick<Executable, 'open' | 'feed'> {
   const check = tokenCheck(program);
   const texts = new WeakMap<Sequence, Text>();
   const close = (text: Text): void => {
-    if (text.over === CLOSED) return;
-    text.over = CLOSED;
+    if (text.isClosed) return;
+    text.isClosed = true;
     places.release(text.place);
   };
-  /** Who forgets to close a sequence loses no memory for ever. */
+  /** A sequence that nobody closes gives its place back when it is collected as garbage. */
   const forgotten = new FinalizationRegistry(close);
 
+  const notClosed = (text: Text): Text => {
+    if (text.isClosed) throw new Error('sequence: it was closed');
+    return text;
+  };
   const usable = (text: Text): Text => {
-    if (text.over) throw new Error(`sequence: ${text.over}`);
+    const { lost } = notClosed(text);
+    if (lost) throw new Error(`sequence: its state was lost after a feed that failed: ${lost}`);
     return text;
   };
   const restore = (text: Text): void => {
     const { place, begin, since } = text;
     try {
       load(place, begin);
-      const turn = { place, position: begin?.position ?? 0, tokens: Int32Array.from(since) };
-      if (since.length > 0) places.feed([turn], { logits: 'last' });
+      for (let at = 0; at < since.length; at += AGAIN) {
+        const tokens = Int32Array.from(since.slice(at, at + AGAIN));
+        places.feed([{ place, position: (begin?.position ?? 0) + at, tokens }], { logits: 'last' });
+      }
     } catch (error) {
-      text.over = `its state was lost: ${error instanceof Error ? error.message : error}`;
+      text.lost = error instanceof Error ? error.message : String(error);
     }
+  };
+  /** A place that holds what `fill` puts there; where that fails, it is given back. */
+  const taken = (fill: (place: number) => void): number => {
+    const place = places.take();
+    try {
+      fill(place);
+    } catch (error) {
+      places.release(place);
+      throw error;
+    }
+    return place;
   };
   const load = (place: number, state: State | undefined): void => {
     if (state) places.write(place, state.values, state.position);
     else places.clear(place);
   };
 
+  let isFeeding = false;
   const feed = (turns: readonly Turn[], options: FeedOptions = {}): readonly Tensor<'f32'>[] => {
     const fed = turns.map(({ sequence }) => {
       const text = texts.get(sequence);
       if (!text) throw new Error('feed: a sequence belongs to another executable');
       return usable(text);
     });
+    if (turns.length === 0) return [];
+    if (isFeeding) throw new Error('feed: an observer cannot feed the executable that it observes');
     if (new Set(fed).size < fed.length)
       throw new RangeError('feed: expected each sequence once; got one of them twice');
     for (const { tokens } of turns) {
@@ -89,6 +117,7 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
     if (options.observe && turns.length > 1)
       throw new RangeError(`feed: expected one sequence to observe; got ${turns.length}`);
     let logits: readonly Tensor<'f32'>[];
+    isFeeding = true;
     try {
       logits = places.feed(
         fed.map(({ place, position }, i) => ({ place, position, tokens: turns[i].tokens })),
@@ -97,6 +126,8 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
     } catch (error) {
       fed.forEach(restore);
       throw error;
+    } finally {
+      isFeeding = false;
     }
     for (const [i, text] of fed.entries()) {
       const { tokens } = turns[i];
@@ -114,16 +145,14 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
       feed: (tokens, options) => feed([{ sequence, tokens }], options)[0],
       save: () => ({ position: text.position, values: places.read(usable(text).place, text.position) }),
       load(state) {
-        usable(text);
+        notClosed(text);
         if (state) checkState(program, state);
         load(text.place, state);
-        text.position = state?.position ?? 0;
-        text.begin = state;
-        text.since = [];
+        Object.assign(text, startOf(state), { lost: undefined });
       },
       fork() {
-        const place = places.take();
-        places.copy(usable(text).place, place);
+        const from = usable(text).place;
+        const place = taken(to => places.copy(from, to));
         return sequenceOf({ ...text, place, since: text.since.slice() });
       },
       close: () => close(text),
@@ -136,15 +165,16 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
   return {
     open(state) {
       if (state) checkState(program, state);
-      const place = places.take();
-      if (state) places.write(place, state.values, state.position);
-      return sequenceOf({ place, position: state?.position ?? 0, begin: state, since: [] });
+      const place = taken(to => {
+        if (state) places.write(to, state.values, state.position);
+      });
+      return sequenceOf({ place, isClosed: false, ...startOf(state) });
     },
     feed,
   };
 }
 
-const CLOSED = 'it was closed';
+const startOf = (state?: State) => ({ position: state?.position ?? 0, begin: state, since: [] });
 
 /** @throws RangeError for a state that is not one of the program. */
 function checkState({ graph }: Program, { position, values }: State): void {
@@ -156,14 +186,17 @@ function checkState({ graph }: Program, { position, values }: State): void {
     if (!value) throw new RangeError(`state: ${ref} ${expected} is missing`);
     if (describe(value) !== expected)
       throw new RangeError(`state: ${ref} expected ${expected}; got ${describe(value)}`);
+    if (value.data.length !== sizeOf(value.shape))
+      throw new RangeError(`state: ${ref} says ${expected} but holds ${value.data.length} values`);
   }
 }
 
 /** What refuses tokens that a table of the program does not have, in the words of the table's op. */
 function tokenCheck({ graph }: Program): (tokens: Int32Array) => void {
+  const types = inferTypes(graph);
   const tables = flatten(graph.nodes).flatMap(node =>
     node.in.tokens === graph.input
-      ? [{ op: node.op.name, size: graph.weights.get(node.in.w)!.shape[0] }]
+      ? [{ op: node.op.name, size: types.get(node.in.w)!.shape[0] as number }]
       : [],
   );
   return tokens => {

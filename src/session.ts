@@ -1,6 +1,6 @@
 /**
- * A session: a sequence with an identity and words. It feeds tokens, gives logits, and where it is can be saved as a file,
- * restored and forked. Feeding a text in any cut gives the same bits as feeding it at once.
+ * A session: a sequence that knows which model and recipe it belongs to. It feeds tokens and gives logits. It can be saved as a
+ * file, restored and forked. Feeding a text in any cut gives the same bits as feeding it at once.
  */
 import type { Executable, FeedOptions, Sequence, State } from './executable.ts';
 import { fromBytes } from './formats/bytes.ts';
@@ -36,8 +36,9 @@ export interface Runnable {
   readonly program: Program;
   readonly executable: Executable;
   readonly vocabSize: number;
-  /** Who the state belongs to, in words and by hash. */
+  /** The model and the recipe, in words. */
   readonly name: string;
+  /** Their hash: a state of another one is refused. */
   identity(): string;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Signatures taken apart: `'f32[d, k-1]?'` is a dtype, an axis for each letter or number, and whether it may be left out. From signatures follow
- * the types of what an op is called with.
+ * Signatures taken apart: `'f32[d, k-1]?'` is a dtype, an axis for each letter or number, and whether it may be left out. The
+ * types of what an op is called with follow from its signatures.
  */
 import type { DType, Signature, TensorOf } from './tensor.ts';
 
@@ -18,6 +18,7 @@ export type Inputs<S extends Signatures> = {
   readonly [K in Exclude<keyof S, Optional<S>>]: TensorOf<S[K]> | TensorOf<S[K]>['data'];
 } & { readonly [K in Optional<S>]?: TensorOf<S[K]> | TensorOf<S[K]>['data'] };
 
+/** `k-1`: a letter, and what is subtracted from its value; or a size. */
 export interface Axis {
   readonly letter?: string;
   readonly minus: number;

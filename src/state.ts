@@ -9,7 +9,7 @@ import { half } from './ops/half.ts';
 import { f, quantizeValue } from './ops/numerics.ts';
 import { sizeOf } from './tensor.ts';
 
-/** The number of tokens fed so far: the first axis of a state that grows with the text, such as the keys of attention. */
+/** An axis: a size, or `'t'`, the tokens fed so far. That is the first axis of a state that grows, such as the keys of attention. */
 export type StateExtent = number | 't';
 
 /** How the values of a state are kept between two tokens. */
@@ -21,12 +21,21 @@ export interface StateType {
   readonly scale?: string;
 }
 
-/** The same with the steps themselves in place of their name. */
+/** The same for one call: without the shape, and with the steps themselves in place of their name. */
 export interface Kept {
   readonly dtype: StateType['dtype'];
   readonly scale?: Float32Array;
 }
 export const AS_F32: Kept = { dtype: 'f32' };
+
+/** @throws TypeError for a dtype in which nothing is kept, RangeError where i8 does not have a step for each row. */
+export function checkKept(where: string, { dtype, scale }: Kept, [rows]: readonly number[]): void {
+  if (!Object.hasOwn(BYTES, dtype))
+    throw new TypeError(`${where} can be kept as ${Object.keys(BYTES).join(', ')}; got ${dtype}`);
+  const steps = scale?.length ?? 0;
+  if (dtype === 'i8' && steps !== rows)
+    throw new RangeError(`${where} as i8 needs a scale of ${rows} values, one for each row; got ${steps}`);
+}
 
 /** A state in the hands of a kernel. */
 export interface StateView extends Kept {

@@ -6,6 +6,7 @@ import { freshCall, invoke } from '../src/conformance/judge/judge.ts';
 import { type AnyOp, type Attrs, bind } from '../src/op.ts';
 import { ops } from '../src/ops/index.ts';
 import { parse } from '../src/signature.ts';
+import type { Kept } from '../src/state.ts';
 import { type Data, sizeOf, type Tensor, tensor } from '../src/tensor.ts';
 import { random, sameBits } from './toy.ts';
 
@@ -226,8 +227,15 @@ const refused: Readonly<
 describe('bind', () => {
   const x = f32(2, 65);
   const w = f32(256, 65);
+  const scan = { u: f32(1, 2), dt: f32(1, 2), A: f32(2, 3), B: f32(1, 3), C: f32(1, 3) };
+  const scanWith = (h: Kept) => ops.selectiveScan(scan, {}, { h });
   /* biome-ignore format: a table */
   const errors: readonly [what: string, call: () => unknown, type: ErrorConstructor, message: string][] = [
+    ['a plain array', () => bind(ops.linear, { x: [1, 2] as never, w }), TypeError, 'linear: x expected f32[l, i] or a typed array; got an array'],
+    ['null', () => bind(ops.linear, { x, w: null as never }), TypeError, 'linear: w expected f32[o, i] or a typed array; got null'],
+    ['an unknown state', () => bind(ops.linear, { x, w }, {}, { h: { dtype: 'f16' } }), TypeError, "linear: no state 'h'; expected none"],
+    ['a state in f64', () => scanWith({ dtype: 'f64' as never }), TypeError, 'selective-scan: state h can be kept as f32, f16, i8; got f64'],
+    ['int8 without scales', () => scanWith({ dtype: 'i8' }), RangeError, 'selective-scan: state h as i8 needs a scale of 2 values, one for each row; got 0'],
     ['an unknown input', () => bind(ops.linear, { x, w, c: x }), TypeError, "linear: no input 'c'; expected x, w, b"],
     ['a missing input', () => bind(ops.linear, { x }), TypeError, 'linear: input w (f32[o, i]) is missing'],
     ['a dtype', () => bind(ops.linear, { x, w: i8(256, 65) }), TypeError, 'linear: w expected f32[o, i]; got i8[256, 65]'],

@@ -69,7 +69,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   formats: 'tensor',
   plan: 'tensor signature state op ops graph formats',
   executable: 'tensor graph',
-  sequences: 'tensor state ops graph executable',
+  sequences: 'tensor state ops graph plan executable',
   run: 'tensor state op graph plan executable sequences',
   model: 'ops graph formats',
   quant: 'once tensor arithmetic state ops graph formats plan executable run model',

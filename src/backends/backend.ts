@@ -9,9 +9,9 @@ import { type AnyKernel, formsOf, interpret } from '../run.ts';
 
 export interface Backend {
   readonly name: string;
-  /** The ops it has, with their states kept so (f32 by default). One that is missing is unsupported, and said to be. */
+  /** The kernel of an op whose states are kept as `kept` says, f32 by default; undefined where that is unsupported. */
   kernelOf(op: AnyOp, kept?: KeptStates): AnyKernel | undefined;
-  /** Takes a whole plan, where it can run one better than op by op. */
+  /** Takes a whole plan. A backend without it runs a plan op by op. */
   prepare?(program: Program, options?: PrepareOptions): Executable;
 }
 
@@ -31,8 +31,8 @@ export function prepare(backend: Backend, given: Program, options?: PrepareOptio
 }
 
 /**
- * What a kernel throws that has the op but not this call of it: the case is `unsupported`, with the message as its reason.
- * Told by its name, so that a backend in a module of its own need not import this one.
+ * What a kernel throws where it has the op but cannot do this call: the case is `unsupported`, with the message as its reason.
+ * It is recognized by its name, so that a backend in a module of its own need not import this one.
  */
 export class Unsupported extends Error {
   override readonly name = 'Unsupported';

@@ -52,9 +52,11 @@ function write(path: string, about: Record<string, string>, vectors: Vectors, go
   writeFileAtomic(path, writeSafetensors(tensors, { ...about, op, attrs, kept }));
 }
 
-/** How the states of a call are kept, by name. */
+/** How the states of a call are kept, by name, where that is not f32. */
 const keptOf = ({ states }: Vectors['call']): Readonly<Record<string, string>> =>
-  Object.fromEntries(Object.entries(states).map(([key, { dtype }]) => [key, dtype]));
+  Object.fromEntries(
+    Object.entries(states).flatMap(([key, { dtype }]) => (dtype === 'f32' ? [] : [[key, dtype]])),
+  );
 
 const writeJson = (path: string, value: unknown): void =>
   writeFileAtomic(path, [new TextEncoder().encode(`${toJson(value, 1)}\n`)]);

@@ -6,7 +6,7 @@ import type { Backend } from '../backends/backend.ts';
 import { defaultBackend } from '../backends/index.ts';
 import { optional } from '../backends/node.ts';
 import { noThreads } from '../backends/wasm/threads.ts';
-import { trials } from '../backends/wasm/variants.ts';
+import { probes } from '../backends/wasm/variants.ts';
 import { sizeWords } from '../eval/report/words.ts';
 import { load } from '../open/node.ts';
 import { align } from '../plan/render.ts';
@@ -43,7 +43,7 @@ async function logits(backend: string | Backend, threads = 1): Promise<Float32Ar
 }
 
 async function doctor({ json = false }: { json?: boolean }): Promise<void> {
-  const kernels = trials().map(({ name, variant, why }) => ({ name, usable: variant !== undefined, why }));
+  const kernels = probes().map(({ name, variant, why }) => ({ name, usable: variant !== undefined, why }));
   const chosen = kernels.find(({ usable }) => usable)?.name ?? null;
   const backend = defaultBackend();
   const without = noThreads();

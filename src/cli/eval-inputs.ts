@@ -72,8 +72,8 @@ export const readPartial = (path: string): PartialResult =>
 /** Measuring one item of a small model takes as little time as writing a file of ten thousand items, so not every step is written. */
 const SECONDS_BETWEEN_WRITES = 2;
 
-/** Keeps a partial result in a file. While it grows, it is written at intervals; `flush` writes the rest. */
-export function keeperOf(path: string) {
+/** Writes a partial result to a file. While the result grows, it is written at intervals; `flush` writes the rest. */
+export function partialWriter(path: string) {
   let latest: PartialResult | undefined;
   let written: number | undefined;
   const write = (): void => {

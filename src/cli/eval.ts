@@ -10,8 +10,8 @@ import { EMBEDDED_MODEL, load, textFile } from '../open/node.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import {
-  keeperOf,
   keptIn,
+  partialWriter,
   readPartial,
   shardNamed,
   taskItems,
@@ -122,7 +122,7 @@ async function run(options: Options): Promise<void> {
   const { model: path, backend = defaultBackend(), threads, rounds, out, json = false } = options;
   const evaluation = await asked(options);
   const earlier = out === undefined ? undefined : keptIn(out);
-  const kept = out === undefined ? undefined : keeperOf(out);
+  const kept = out === undefined ? undefined : partialWriter(out);
   try {
     const { partial, report } = await evaluate(evaluation, {
       load: recipe => {

@@ -22,14 +22,6 @@ export type {
 export { renderHtml } from './report/html.ts';
 export { renderJUnit } from './report/junit.ts';
 export { renderMarkdown } from './report/markdown.ts';
-export {
-  type About,
-  conclusion,
-  countsOf,
-  type Report,
-  type Result,
-  renderJson,
-  renderText,
-  runAll,
-} from './report/report.ts';
+export type { About, Report, Result } from './report/report.ts';
+export { conclusion, countsOf, renderJson, renderText, runAll } from './report/report.ts';
 export { conformance } from './suite.ts';

@@ -1,17 +1,30 @@
 /** Constants that are made of constants: A = −exp(A_log), a dequantized weight. */
-import { type LazyTensor, type Node, type OpNode, type Program, type Ref, withNodes } from '../graph.ts';
+import {
+  type LazyTensor,
+  type Node,
+  type OpNode,
+  type Program,
+  type Ref,
+  statesOf,
+  withNodes,
+} from '../graph.ts';
 import { bind } from '../op.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
 import { inferTypes } from './types.ts';
 
-/** Takes out the nodes that read constants only: their results become constants, made when they are read and not kept. */
+/**
+ * Takes out the nodes that read constants only and carry no state: their results become constants, made when they are read and
+ * not kept.
+ */
 export function foldConstants(program: Program): Program {
   const { graph, weights } = program;
   const types = inferTypes(graph);
   const constant = new Set(graph.weights.keys());
   const folded = new Map<Ref, LazyTensor>();
   const isConstant = (node: Node): node is OpNode =>
-    node.kind === 'op' && Object.values(node.in).every(ref => constant.has(ref));
+    node.kind === 'op' &&
+    statesOf(node).length === 0 &&
+    Object.values(node.in).every(ref => constant.has(ref));
   const get = (ref: Ref): Tensor => folded.get(ref)?.read() ?? weights.read(ref);
   const nodes = graph.nodes.filter(node => {
     if (!isConstant(node)) return true;

@@ -4,16 +4,8 @@
  *
  * Each pattern grows from an anchor op: backwards over producers that nobody else needs, forwards over readers.
  */
-import {
-  type FusedNode,
-  flatten,
-  type Node,
-  type OpNode,
-  type Program,
-  type Ref,
-  reads,
-  writes,
-} from '../graph.ts';
+import type { FusedNode, Node, OpNode, Program, Ref } from '../graph.ts';
+import { flatten, reads, writes } from '../graph.ts';
 
 interface Pattern {
   readonly name: string;

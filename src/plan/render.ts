@@ -28,12 +28,10 @@ export function rows(program: Program): readonly Row[] {
     const constant = graph.weights.get(ref);
     return constant !== undefined && sizeOf(constant.shape) === 1;
   };
-  const scalarsOf = (inputs: Row['inputs']) =>
-    Object.fromEntries(
-      Object.entries(inputs).flatMap(([key, ref]) =>
-        isScalar(ref) ? [[key, weights.read(ref).data[0]]] : [],
-      ),
-    );
+  const scalarsOf = (inputs: Row['inputs']) => {
+    const scalars = Object.entries(inputs).filter(([, ref]) => isScalar(ref));
+    return Object.fromEntries(scalars.map(([key, ref]) => [key, weights.read(ref).data[0]]));
+  };
   const typeOf = (ref: Ref) => describe(types.get(ref)!);
   const statesOf = (refs: OpNode['states']): Row['states'] =>
     Object.fromEntries(
@@ -42,35 +40,18 @@ export function rows(program: Program): readonly Row[] {
         return [key, { ref, type: `${dtype}[${shape.join(', ')}]` }];
       }),
     );
-  const opRow = ({ op, in: inputs, states, attrs, out }: OpNode, fused?: Row['fused']): Row => {
+  const opRow = ({ op, in: inputs, states: refs, attrs, out }: OpNode): Row => {
     const [value] = Object.values(out);
-    const type = typeOf(value);
-    const row = {
-      value,
-      type,
-      op: op.name,
-      inputs,
-      states: statesOf(states),
-      scalars: scalarsOf(inputs),
-      attrs,
-    };
-    return fused ? { ...row, fused } : row;
+    const [type, states, scalars] = [typeOf(value), statesOf(refs), scalarsOf(inputs)];
+    return { value, type, op: op.name, inputs, states, scalars, attrs };
   };
   return graph.nodes.flatMap((node: Node, i): readonly Row[] => {
     if (node.kind === 'op') return [opRow(node)];
-    if (node.kind === 'fused') return node.body.map(inner => opRow(inner, { name: node.name, node: i }));
-    const type = typeOf(node.out);
-    return [
-      {
-        value: node.out,
-        type,
-        op: `site ${node.site}`,
-        inputs: { x: node.in },
-        states: {},
-        scalars: {},
-        attrs: {},
-      },
-    ];
+    if (node.kind === 'fused')
+      return node.body.map(inner => ({ ...opRow(inner), fused: { name: node.name, node: i } }));
+    const none = { states: {}, scalars: {}, attrs: {} };
+    const { out: value, site, in: x } = node;
+    return [{ value, type: typeOf(value), op: `site ${site}`, inputs: { x }, ...none }];
   });
 }
 
@@ -96,12 +77,6 @@ export function align(cells: readonly (readonly string[])[]): string {
   const used = cells[0].map((_, column) => cells.slice(1).some(row => row[column] !== ''));
   const kept = cells.map(row => row.filter((_, column) => used[column]));
   const widths = kept[0].map((_, column) => Math.max(...kept.map(row => row[column].length)));
-  return kept
-    .map(row =>
-      row
-        .map((cell, i) => cell.padEnd(widths[i]))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  const padded = kept.map(row => row.map((cell, i) => cell.padEnd(widths[i])).join('  '));
+  return padded.map(line => line.trimEnd()).join('\n');
 }

@@ -4,8 +4,8 @@
  * The tensors are the plan's constants by name: I8 weights, F32 scales, and float weights as F16 where that is exact.
  * The metadata holds, as JSON strings: `format` and `version`; `config` (of the model); `recipe` { name, scheme };
  * `source` (identity of the float weights); `calibration` (what the ranges were taken from, or null); `graph` (the fused
- * plan, see plan/graph-json.ts); `identity` (of the constants and these five texts); `sha256` (of all bytes of the constants, by
- * name).
+ * plan, see plan/graph-json.ts); `identity` (of the constants and these five texts); `sha256` (of all bytes of the constants, in
+ * the graph's order).
  */
 import type { ByteSource } from '../formats/bytes.ts';
 import { fitsF16 } from '../formats/half.ts';
@@ -33,9 +33,9 @@ export interface PlanInfo {
 
 /** The file of a plan, in pieces. */
 export function savePlan(plan: Program, info: PlanInfo): Iterable<Uint8Array> {
-  const { graph } = plan;
+  const graph = graphToJson(plan.graph);
   const weights = inMemory(plan);
-  const refs = [...graph.weights.keys()];
+  const refs = [...graphFromJson(graph, 'plan').weights.keys()]; // as a reader has them: an object puts names like '7' first
   const tensors = refs.map(ref => {
     const t = weights.read(ref);
     const half = t.dtype === 'f32' && fitsF16(t.data as Float32Array);
@@ -47,7 +47,7 @@ export function savePlan(plan: Program, info: PlanInfo): Iterable<Uint8Array> {
     recipe: JSON.stringify(info.recipe),
     source: info.source,
     calibration: JSON.stringify(info.calibration),
-    graph: JSON.stringify(graphToJson(graph)),
+    graph: JSON.stringify(graph),
   };
   return writeSafetensors(tensors, {
     ...PLAN_FORMAT,
@@ -148,6 +148,6 @@ const inMemory = ({ graph, weights }: Program): Weights =>
 
 function fullHash(refs: Iterable<Ref>, weights: Weights): string {
   const hash = hasher();
-  for (const ref of [...refs].sort()) hash.update(bytesOf(weights.read(ref)));
+  for (const ref of refs) hash.update(bytesOf(weights.read(ref)));
   return hash.hex();
 }

@@ -9,7 +9,7 @@ import type { ByteSource } from '../formats/bytes.ts';
 import { parseJson } from '../formats/json.ts';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
 import type { Ref } from '../graph.ts';
-import type { Tensor } from '../tensor.ts';
+import { describe, type Tensor } from '../tensor.ts';
 import { type Recipe, sameRecipe } from './scheme.ts';
 
 /** What calibration saw, by the names of sites and states. */
@@ -80,22 +80,30 @@ export function loadStats(
     throw new Error(
       `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
     );
-  const own = parseJson(new TextEncoder().encode(recipe), `${file.name}: recipe`) as Recipe;
-  if (!sameRecipe(own, expected.recipe))
+  const parsed = (key: string, text: string | undefined) =>
+    parseJson(new TextEncoder().encode(text), `${file.name}: ${key}`);
+  if (!sameRecipe(parsed('recipe', recipe) as Recipe, expected.recipe))
     throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
   const names = [...file.tensors.keys()];
-  const read = <T>(suffix: string, pick: (data: Float32Array) => T): Readonly<Record<Ref, T>> => {
-    const found = names.filter(name => name.endsWith(suffix));
-    const value = (name: string) => pick((file.read(name) as Tensor<'f32'>).data);
-    return Object.fromEntries(found.map(name => [name.slice(0, -suffix.length), value(name)]));
+  const read = (suffix: string, expected = 'f32[n]', fits = (_: number): boolean => true) => {
+    const found = names
+      .filter(name => name.endsWith(suffix))
+      .map(name => {
+        const t = file.read(name);
+        if (t.dtype !== 'f32' || t.shape.length !== 1 || !fits(t.shape[0]))
+          throw new TypeError(`${file.name}: tensor ${name} expected ${expected}; got ${describe(t)}`);
+        return [name.slice(0, -suffix.length), (t as Tensor<'f32'>).data] as const;
+      });
+    return Object.fromEntries(found);
   };
-  const hessians = read('.hessian', data => data);
+  const hessians = read('.hessian', 'f32[n²]', size => Number.isInteger(Math.sqrt(size)));
+  const ranges = Object.entries(read('.range', 'f32[1]', size => size === 1));
   return {
     stats: {
       ...(Object.keys(hessians).length > 0 && { hessians }),
-      ranges: read('.range', ([range]) => range),
-      channels: read('.channels', data => data),
+      ranges: Object.fromEntries(ranges.map(([site, [range]]) => [site, range])),
+      channels: read('.channels'),
     },
-    calibration: JSON.parse(calibration),
+    calibration: parsed('calibration', calibration) as CalibrationInfo,
   };
 }

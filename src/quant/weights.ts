@@ -46,6 +46,10 @@ function fourBits(
   const [rows, columns] = w.shape;
   const [, groups] = scaleShape(scheme, w.shape);
   const known = scheme.rounding === 'gptq' ? needed(curvature) : undefined;
+  if (known && known.order.length !== columns)
+    throw new RangeError(
+      `quantize: statistics of ${known.order.length} channels do not fit a weight of ${columns} columns; calibrate with this recipe again`,
+    );
   const scale = groupScales(w, columns / groups, known?.diagonal);
   const data = known ? gptq(w, scale, known) : roundToNearest(w, scale);
   return { q: packed(tensor(data, [rows, columns])), scale: tensor(scale, [rows, groups]) };

@@ -184,9 +184,9 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, line: Line
     },
     async dispose() {
       // The threads are the worker's own workers: they go home before it does.
-      const patience = new Promise(resolve => setTimeout(resolve, 1000));
-      await Promise.race([answer(remote.dispose()), patience]).catch(() => {});
-      line.end(new Error('quamba: this model was disposed of'));
+      const timeout = new Promise(resolve => setTimeout(resolve, 1000));
+      await Promise.race([answer(remote.dispose()), timeout]).catch(() => {});
+      line.end(new Error('model: it was disposed of'));
     },
   };
 }

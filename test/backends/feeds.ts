@@ -1,6 +1,6 @@
 /** Feeding whole texts to executables, and comparing bits. */
 import { wasmBackend } from '../../src/backends/wasm/index.ts';
-import { trials } from '../../src/backends/wasm/variants.ts';
+import { probes } from '../../src/backends/wasm/variants.ts';
 import { fed } from '../../src/conformance/plan.ts';
 import type { Executable } from '../../src/executable.ts';
 import type { Data, Tensor } from '../../src/tensor.ts';
@@ -9,7 +9,7 @@ import { random } from '../toy.ts';
 export { cut } from '../../src/conformance/plan.ts';
 
 /** The backend with each variant of the kernels that this engine computes right. */
-export const variants = trials().flatMap(({ name, variant }) =>
+export const variants = probes().flatMap(({ name, variant }) =>
   variant ? [[name, wasmBackend(name)] as const] : [],
 );
 
@@ -26,7 +26,7 @@ export function run(
   executable: Executable,
   cuts: readonly Int32Array[],
 ): { readonly logits: Data; readonly state: Readonly<Record<string, Tensor>> } {
-  const { logits, ...state } = fed(executable.open(), cuts);
+  const { logits, ...state } = fed(executable, cuts);
   return { logits: logits.data, state };
 }
 

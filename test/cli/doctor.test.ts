@@ -1,6 +1,6 @@
 /** `quamba doctor`: what it says is what the backend does. */
 import { describe, expect, it } from 'vitest';
-import { trials, variantOf } from '../../src/backends/wasm/variants.ts';
+import { probes, variantOf } from '../../src/backends/wasm/variants.ts';
 import { answer, complaint, printed, workFolder } from './run.ts';
 
 const folder = workFolder();
@@ -24,7 +24,7 @@ describe('quamba doctor', () => {
     expect(report.backend).toBe('wasm');
     expect(report.kernels.chosen).toBe(variantOf().name);
     expect(report.kernels.tried.map(({ name, why }) => [name, why])).toEqual(
-      trials().map(({ name, why }) => [name, why]),
+      probes().map(({ name, why }) => [name, why]),
     );
     expect(report.threads).toMatchObject({ shared: true });
     expect(report.threads.most).toBeGreaterThanOrEqual(1);
@@ -46,7 +46,7 @@ describe('quamba doctor', () => {
 
 describe('a variant', () => {
   it('that this engine cannot run is an error that says why', () => {
-    for (const { name, variant, why } of trials())
+    for (const { name, variant, why } of probes())
       if (variant) expect(variantOf(name)).toBe(variant);
       else expect(() => variantOf(name)).toThrow(`backend wasm: ${name}: ${why}`);
   });

@@ -257,10 +257,10 @@ describe('a quantized folder that does not fit says so', () => {
       name,
       { ...file.read(name), dtype: dtype as 'F32' },
     ]);
-    const newer = safetensorsOf(Object.fromEntries(stored), { ...file.metadata, version: '2' });
+    const newer = safetensorsOf(Object.fromEntries(stored), { ...file.metadata, version: '3' });
     writeFolder(inHere('newer'), { 'model.safetensors': newer, ...files() });
     expect(await complaint(1, here, 'generate', '--model', 'newer', ...PROMPT)).toMatch(
-      /^newer\/model\.safetensors: plan format version 2 is not known; this quamba reads version 1$/,
+      /^newer\/model\.safetensors: plan format version 3 is not known; this quamba reads version 2$/,
     );
   });
 

@@ -251,7 +251,7 @@ describe('a quantized checkpoint', () => {
   it('with metadata that is no JSON', async () => {
     for (const key of ['graph', 'recipe', 'config', 'calibration']) {
       const message = await sentence(planWith({ [key]: '{' }));
-      expect(message).toContain(`m/model.safetensors: metadata ${key} expected JSON`);
+      expect(message).toContain(`m/model.safetensors: metadata ${key}: expected JSON`);
     }
   });
 

@@ -76,6 +76,25 @@ describe('tokens beyond the table', () => {
   });
 });
 
+it('tokens beyond a table that is made of constants are refused on every backend', () => {
+  const E = f32([16, 8], i => i / 100);
+  const nodes = [
+    op('silu', { x: 'E' }, { y: 'table' }),
+    op('embedding', { tokens: 'tokens', w: 'table' }, { y: 'e' }),
+    op('linear', { x: 'e', w: 'E' }, { y: 'logits' }),
+  ];
+  const { plan } = loadCrafted(crafted({ E }, {}, nodes, 16));
+  for (const backend of [reference, wasm]) {
+    const executable = prepare(backend, plan);
+    const sequence = executable.open();
+    expect(sequence.feed(Int32Array.of(15)).shape).toEqual([1, 16]);
+    expect(() => sequence.feed(Int32Array.of(16))).toThrow(
+      new RangeError('embedding C1: every token must lie in 0 … 15; got 16 at position 0'),
+    );
+    executable.dispose?.();
+  }
+});
+
 describe('a small file that asks for much memory', () => {
   const E = f32([16, 8], i => i);
   it('by matrices without columns', () => {

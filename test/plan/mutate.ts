@@ -255,7 +255,8 @@ function rewire(plan: Crafted, next: Random): void {
     ];
     const i = upTo(nodes.length, next);
     const node = nodes[i];
-    const f32s = before(i).filter(ref => /^f32\[l, /.test(types.get(ref)!));
+    const rows = next() < 0.2 ? /^f32\[\d+, / : /^f32\[l, /; // of constants, or of tokens
+    const f32s = before(i).filter(ref => rows.test(types.get(ref)!));
     const widthOf = (ref: string) => Number(/(\d+)\]/.exec(types.get(ref)!)![1]);
     const out = { [Object.keys(node.op.outputs)[0]]: `new.${i}.${change}.${upTo(1e9, next)}` };
     const way = next();

@@ -386,3 +386,11 @@ describe('two in a byte', () => {
     expect([...packed(tensor(Int8Array.of(7, -8, -1), [1, 3])).data]).toEqual([-0x79, 0x0f]);
   });
 });
+
+it('GPTQ refuses the statistics of other channels', () => {
+  const scheme = { bits: 4, per: { group: 4 }, rounding: 'gptq' } as const;
+  const curvature = () => curvatureOf(Float32Array.of(2, 0, 0, 0, 2, 0, 0, 0, 2));
+  expect(() => quantizeWeight(tensor(new Float32Array(8), [2, 4]), scheme, curvature)).toThrow(
+    'quantize: statistics of 3 channels do not fit a weight of 4 columns',
+  );
+});

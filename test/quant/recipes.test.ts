@@ -1,7 +1,7 @@
 /** Every row of the recipe table, by the same laws; and what is between a recipe and a file. */
 import { describe, expect, it } from 'vitest';
 import { fromBytes } from '../../src/formats/bytes.ts';
-import { readSafetensors } from '../../src/formats/safetensors.ts';
+import { readSafetensors, writeSafetensors } from '../../src/formats/safetensors.ts';
 import {
   flatten,
   type OpNode,
@@ -561,6 +561,22 @@ describe('a file of statistics', () => {
     const stats = statsOfToy(toy, smoothquant);
     expect(load(concat(saveStats(stats, smooth)), smooth)).toEqual({ stats, calibration });
     expect(Object.keys(stats.channels).length).toBe(8);
+  });
+
+  it('that does not say what it is calibrated on, or has other tensors, is refused', () => {
+    const { tensors, metadata } = readSafetensors(fromBytes('stats', bytes));
+    const [range] = tensors.keys();
+    const one = [[range, { dtype: 'F32', shape: [1], data: new Float32Array(1) }]] as const;
+    const { calibration: _, ...silent } = metadata;
+    expect(() => load(concat(writeSafetensors(one, silent)))).toThrow(
+      /^stats\.safetensors: calibration: expected JSON; /,
+    );
+    const other = [[range, { dtype: 'I8', shape: [1], data: new Int8Array(1) }]] as const;
+    expect(() => load(concat(writeSafetensors(other, metadata)))).toThrow(
+      new TypeError(`stats.safetensors: tensor ${range} expected f32[1]; got i8[1]`),
+    );
+    const many = [[range, { dtype: 'F32', shape: [2], data: new Float32Array(2) }]] as const;
+    expect(() => load(concat(writeSafetensors(many, metadata)))).toThrow('expected f32[1]; got f32[2]');
   });
 
   it('of another recipe, model or format is refused', () => {

@@ -8,6 +8,7 @@
  */
 import type { Program } from '../../graph.ts';
 import type { AnyOp, KeptStates } from '../../op.ts';
+import { verify } from '../../plan/verify.ts';
 import type { AnyKernel } from '../../run.ts';
 import type { StateView } from '../../state.ts';
 import type { Tensor } from '../../tensor.ts';
@@ -54,13 +55,14 @@ export function requireCuda(options?: PlanOptions): Cuda {
 export const cudaOf = (library: Library, options: PlanOptions = {}): Cuda => ({
   backend: backendOf(library, options),
   about: { device: library.device, library: library.path, builtFor: library.builtFor },
-  open: (plan, more) => openPlan(library, plan, { ...options, ...more }),
+  open: (plan, more) => openPlan(library, verify(plan, 'program'), { ...options, ...more }),
 });
 
 /** @internal The ops that the library lists with the signature they have here. Their states are kept as f32. */
 export function backendOf(library: Library, options: PlanOptions = {}): Backend {
   const kernelOf = (op: AnyOp, kept: KeptStates = {}) =>
-    library.signatures.has(signatureOf(op)) && Object.values(kept).every(state => state?.dtype === 'f32')
+    library.signatures.has(signatureOf(op)) &&
+    Object.values(kept).every(state => (state?.dtype ?? 'f32') === 'f32')
       ? kernel(library, op)
       : undefined;
   const byOps: Backend = { name: 'cuda', kernelOf };

@@ -47,7 +47,7 @@ export function openPlan(library: Library, program: Program, options: PlanOption
   const row = inferTypes(graph).get(graph.result)!.shape.slice(1) as number[];
   let isOpen = true;
   const running = () => {
-    if (!isOpen) throw new Error('feed: this model was disposed of');
+    if (!isOpen) throw new Error('model: it was disposed of');
     return context;
   };
 

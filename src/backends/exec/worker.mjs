@@ -21,7 +21,7 @@ const { command, timeout, signal, port } = workerData;
 const MOST_HEADER = 1 << 20;
 const HELLO = Buffer.from('{"hello":1}');
 /** How long a program may take to end after the end of its stdin, in milliseconds. */
-const PATIENCE = 1000;
+const END_TIMEOUT = 1000;
 
 /** @type {import('node:child_process').ChildProcessWithoutNullStreams | undefined} the running program */
 let child;
@@ -155,7 +155,7 @@ async function end() {
   await new Promise(resolve => {
     own.on('exit', resolve);
     own.stdin.end();
-    setTimeout(() => own.kill('SIGKILL'), PATIENCE);
+    setTimeout(() => own.kill('SIGKILL'), END_TIMEOUT);
   });
 }
 

@@ -1,5 +1,5 @@
 /**
- * One entry for each fused node of quant/fuse.ts: its body as fewer instructions that hand integers on without writing the
+ * One entry for each fused node of plan/fuse.ts: its body as fewer instructions that hand integers on without writing the
  * floats between them. Where a body does not fit (scales of each token, say), it is run node by node: the same bits.
  */
 import type { OpNode, Ref } from '../../graph.ts';

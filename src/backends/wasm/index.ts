@@ -40,7 +40,7 @@ function prepare(
   });
   const { about, ready } = machine;
   const running = (): Machine => {
-    if (!machine) throw new Error('feed: this model was disposed of');
+    if (!machine) throw new Error('model: it was disposed of');
     return machine;
   };
   const places: Places = {

@@ -1,6 +1,7 @@
 /**
- * What JavaScript and the kernels tell each other beside the instructions: words at the beginning of what the kernels leave free of linear memory, written by threads.ts,
- * machine.ts and assembly/, which imports this file. What different threads write lies on different cache lines.
+ * What JavaScript and the kernels tell each other beside the instructions: words in linear memory, directly behind the data of the
+ * kernels. threads.ts, machine.ts and assembly/, which imports this file, write them. What different threads write lies on
+ * different cache lines.
  */
 export const SYNC = 65536;
 export const SYNC_BYTES = 1024;

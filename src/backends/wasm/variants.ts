@@ -19,8 +19,8 @@ export interface Variant {
 }
 export type TileFormat = { readonly bias: true } | { readonly bias: false; readonly offset: number };
 
-/** What became of a variant, in words. */
-export interface Trial {
+/** What was found of a variant on this engine: whether it can be used, and why. */
+export interface Probe {
   readonly name: VariantName;
   readonly variant?: Variant;
   readonly why: string;
@@ -92,22 +92,22 @@ function pages(bytes: number): number {
 const SIGNED = 4 * -128 * -1;
 const UNSIGNED = 4 * -128 * 255;
 
-/** Every variant, the best first. */
-export const trials = once((): readonly Trial[] => [relaxed(), plain()]);
+/** Every variant, the best first, each asked once. */
+export const probes = once((): readonly Probe[] => [relaxed(), plain()]);
 
 /** The best variant that this engine computes right, or undefined where it has no SIMD. */
-export const best = (): Variant | undefined => trials().find(({ variant }) => variant)?.variant;
+export const best = (): Variant | undefined => probes().find(({ variant }) => variant)?.variant;
 
 /** @throws Error where this engine cannot run the variant, saying why. */
 export function variantOf(name?: VariantName): Variant {
-  const found = trials().filter(trial => name === undefined || trial.name === name);
+  const found = probes().filter(probe => name === undefined || probe.name === name);
   const chosen = found.find(({ variant }) => variant)?.variant;
   if (!chosen)
-    throw new Error(`backend wasm: ${found.map(trial => `${trial.name}: ${trial.why}`).join('; ')}`);
+    throw new Error(`backend wasm: ${found.map(probe => `${probe.name}: ${probe.why}`).join('; ')}`);
   return chosen;
 }
 
-function plain(): Trial {
+function plain(): Probe {
   const name = 'simd';
   try {
     moduleOf(name, false);
@@ -117,7 +117,7 @@ function plain(): Trial {
   }
 }
 
-function relaxed(): Trial {
+function relaxed(): Probe {
   const name = 'relaxed-simd';
   let kernels: Kernels;
   try {

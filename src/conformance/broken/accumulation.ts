@@ -1,11 +1,9 @@
 /** Bugs of sums (their precision, their order) and of the elementary functions. */
-import { linear } from '../../ops/linear.ts';
-import { negExp } from '../../ops/neg-exp.ts';
+import { ops } from '../../ops/index.ts';
 import { exp, f, silu as siluOf, softplus as softplusOf } from '../../ops/numerics.ts';
-import { rmsNorm } from '../../ops/rms-norm.ts';
-import { silu } from '../../ops/silu.ts';
-import { softplus } from '../../ops/softplus.ts';
-import { type Broken, inKernel, tolerated } from './row.ts';
+import { type Broken, inKernel } from './row.ts';
+
+const { linear, negExp, rmsNorm, silu, softplus } = ops;
 
 /** x rounded to `bits` significant bits, and to a multiple of `least`. */
 function significant(x: number, bits: number, least = 0): number {
@@ -46,7 +44,11 @@ const multiplying = (
   });
 
 /** `rootMeanSquare` of a row, whose eps comes with it. */
-const norming = (name: string, says: string, rootOf: (row: Float32Array, eps: number) => number): Broken =>
+export const norming = (
+  name: string,
+  says: string,
+  rootOf: (row: Float32Array, eps: number) => number,
+): Broken =>
   inKernel(name, says, rmsNorm, ({ x, w }, { eps }, { y }, { l, m }) => {
     for (let t = 0; t < l; t++) {
       const root = rootOf(x.data.subarray(t * m, (t + 1) * m), eps);
@@ -67,77 +69,47 @@ const elementwise = (
     for (const [i, value] of x.data.entries()) y.data[i] = of(value);
   });
 
+/* biome-ignore format: rows of a name, a sentence, and how it is done */
 export const accumulationBugs: readonly Broken[] = [
   multiplying('linear-f16-sum', 'The sum is kept in f16.', (sum, x, w) => toF16(sum + f(x * w))),
-  multiplying('linear-bf16-inputs', 'Both factors are rounded to bf16.', (sum, x, w) =>
-    f(sum + f(toBF16(x) * toBF16(w))),
-  ),
-  multiplying(
-    'linear-tf32-inputs',
-    'Both factors are rounded to tf32, as tensor cores do it unless told.',
-    (sum, x, w) => f(sum + f(toTF32(x) * toTF32(w))),
-  ),
-  multiplying('linear-truncates', 'Products and sums are rounded toward zero.', (sum, x, w) =>
-    truncated(sum + truncated(x * w)),
-  ),
-  tolerated(
-    'fewer roundings than the reference has',
-    multiplying('linear-fma', 'A fused multiply-add: one rounding for a product and its sum.', (sum, x, w) =>
-      f(sum + x * w),
-    ),
-  ),
-  tolerated(
-    'as many roundings as the reference has, in another order',
-    multiplying('linear-one-lane', 'One ascending sum in place of four lanes.', (sum, x, w) =>
-      f(sum + f(x * w)),
-    ),
-  ),
+  multiplying('linear-bf16-inputs', 'Both factors are rounded to bf16.',
+    (sum, x, w) => f(sum + f(toBF16(x) * toBF16(w)))),
+  multiplying('linear-tf32-inputs', 'Both factors are rounded to tf32, as tensor cores do it unless told.',
+    (sum, x, w) => f(sum + f(toTF32(x) * toTF32(w)))),
+  multiplying('linear-truncates', 'Products and sums are rounded toward zero.',
+    (sum, x, w) => truncated(sum + truncated(x * w))),
+  multiplying('linear-fma', 'A fused multiply-add: one rounding for a product and its sum.',
+    (sum, x, w) => f(sum + x * w)),
+  multiplying('linear-one-lane', 'One ascending sum in place of four lanes.',
+    (sum, x, w) => f(sum + f(x * w))),
 
-  norming('rms-norm-eps-outside', 'eps is added to the root, not under it.', (row, eps) =>
-    f(f(Math.sqrt(meanSquare(row))) + eps),
-  ),
+  norming('rms-norm-eps-outside', 'eps is added to the root, not under it.',
+    (row, eps) => f(f(Math.sqrt(meanSquare(row))) + eps)),
   norming('rms-norm-no-eps', 'eps is left out.', row => f(Math.sqrt(meanSquare(row)))),
   norming('rms-norm-of-deviations', 'The mean is subtracted first, as in LayerNorm.', (row, eps) => {
     const mean = meanOf(row, (sum, x) => f(sum + x));
     return f(Math.sqrt(f(meanSquare(row.map(x => x - mean)) + eps)));
   }),
-  norming('rms-norm-f16-squares', 'Squares are added in f16, where 300² is infinite.', (row, eps) =>
-    f(Math.sqrt(f(meanOf(row, (sum, x) => toF16(sum + toF16(x * x))) + eps))),
-  ),
-  tolerated(
-    'the order of a sum, and one division in place of two roundings',
-    norming(
-      'rms-norm-one-lane',
-      'One ascending sum in place of 32 lanes, and a division in place of 1/√.',
-      (row, eps) => f(Math.sqrt(f(meanSquare(row) + f(eps)))),
-    ),
-  ),
+  norming('rms-norm-f16-squares', 'Squares are added in f16, where 300² is infinite.',
+    (row, eps) => f(Math.sqrt(f(meanOf(row, (sum, x) => toF16(sum + toF16(x * x))) + eps)))),
+  norming('rms-norm-one-lane', 'One ascending sum in place of 32 lanes, and a division in place of 1/√.',
+    (row, eps) => f(Math.sqrt(f(meanSquare(row) + f(eps))))),
 
-  elementwise('softplus-threshold-10', 'Above 10 it is x itself; that holds above 20.', softplus, x =>
-    x > 10 ? x : softplusOf(x),
-  ),
-  elementwise(
-    'softplus-log-of-sum',
-    'log(1 + eˣ) as it stands: what is small is lost in the 1.',
-    softplus,
-    x => (x > 20 ? x : f(Math.log(f(1 + exp(x))))),
-  ),
-  elementwise('silu-by-sigmoid-fit', 'x · clamp(x/6 + ½, 0, 1), the hard form.', silu, x =>
-    x === Number.NEGATIVE_INFINITY ? -0 : f(x * Math.min(Math.max(f(x / 6) + 0.5, 0), 1)),
-  ),
+  elementwise('softplus-threshold-10', 'Above 10 it is x itself; that holds above 20.',
+    softplus, x => x > 10 ? x : softplusOf(x)),
+  elementwise('softplus-log-of-sum', 'log(1 + eˣ) as it stands: what is small is lost in the 1.',
+    softplus, x => (x > 20 ? x : f(Math.log(f(1 + exp(x)))))),
+  elementwise('silu-by-sigmoid-fit', 'x · clamp(x/6 + ½, 0, 1), the hard form.',
+    silu, x => x === Number.NEGATIVE_INFINITY ? -0 : f(x * Math.min(Math.max(f(x / 6) + 0.5, 0), 1))),
   elementwise('silu-overflows', 'eˣ / (1 + eˣ) · x: infinite over infinite for large x.', silu, x => {
     const e = exp(x);
     return x === Number.NEGATIVE_INFINITY ? -0 : f(x * f(e / f(1 + e)));
   }),
   elementwise('silu-f16', 'The result is rounded to f16.', silu, x => toF16(siluOf(x))),
   elementwise('neg-exp-loses-its-sign', 'A = exp(A_log), so that the state grows.', negExp, exp),
-  elementwise(
-    'neg-exp-by-its-bits',
-    "Schraudolph's exp, a line between powers of two: 4 % off.",
-    negExp,
-    x => {
+  elementwise('neg-exp-by-its-bits', "Schraudolph's exp, a line between powers of two: 4 % off.",
+    negExp, x => {
       BITS[0] = Math.min(Math.max(12102203 * x + 1064866805, 0), 0x7f7fffff);
       return -FLOAT[0];
-    },
-  ),
+    }),
 ];

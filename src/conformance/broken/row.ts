@@ -81,5 +81,3 @@ export const inExecutable = (
   says,
   backend: { ...reference, name: `broken:${name}`, prepare },
 });
-
-export const tolerated = (reason: string, row: Broken): Broken => ({ ...row, tolerated: reason });

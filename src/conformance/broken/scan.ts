@@ -4,7 +4,7 @@ import { selectiveScan } from '../../ops/selective-scan.ts';
 import { stateView } from '../../state.ts';
 import { zeros } from '../../tensor.ts';
 import { toF16 } from './accumulation.ts';
-import { type Broken, inKernel, misreading, tolerated } from './row.ts';
+import { type Broken, inKernel, misreading } from './row.ts';
 
 interface Step {
   readonly h: number;
@@ -42,59 +42,41 @@ const scanning = (
 const decayed = ({ h, dt, a }: Step): number => f(exp(f(dt * a)) * h);
 const plain = (step: Step): number => f(decayed(step) + f(f(step.dt * step.u) * step.b));
 
+/* biome-ignore format: rows of a name, a sentence, and how it is done */
 export const scanBugs: readonly Broken[] = [
   misreading('scan-b-and-c-swapped', 'B and C change places.', selectiveScan, ({ B, C }) => ({ B: C, C: B })),
   misreading('scan-no-skip', 'D · u is left out.', selectiveScan, () => ({ D: undefined })),
   misreading('scan-no-gate', 'silu(z) is left out.', selectiveScan, () => ({ z: undefined })),
-  inKernel(
-    'scan-gate-before-skip',
-    'The gate multiplies the sum over n, and D · u is added behind it.',
-    selectiveScan,
-    (inputs, attrs, outputs, dims, states) => {
+  inKernel('scan-gate-before-skip', 'The gate multiplies the sum over n, and D · u is added behind it.',
+    selectiveScan, (inputs, attrs, outputs, dims, states) => {
       const { D, z, ...rest } = inputs;
       selectiveScan.reference(rest, attrs, outputs, dims, states);
       for (const [i, sum] of outputs.y.data.entries()) {
         const gated = z ? f(sum * silu(z.data[i])) : sum;
         outputs.y.data[i] = D ? f(gated + f(D.data[i % dims.d] * inputs.u.data[i])) : gated;
       }
-    },
-  ),
-  inKernel(
-    'scan-state-ignored',
-    'The scan starts at zeros, whatever state is given.',
-    selectiveScan,
-    (inputs, attrs, outputs, dims, { h }) => {
+    }),
+  inKernel('scan-state-ignored', 'The scan starts at zeros, whatever state is given.',
+    selectiveScan, (inputs, attrs, outputs, dims, { h }) => {
       h.put(0, new Float32Array(h.data.length));
       selectiveScan.reference(inputs, attrs, outputs, dims, { h });
-    },
-  ),
-  inKernel(
-    'scan-state-not-written',
-    'The state after the tokens is the one before them.',
-    selectiveScan,
-    (inputs, attrs, outputs, dims, { h }) => {
+    }),
+  inKernel('scan-state-not-written', 'The state after the tokens is the one before them.',
+    selectiveScan, (inputs, attrs, outputs, dims, { h }) => {
       const before = h.data.slice();
       selectiveScan.reference(inputs, attrs, outputs, dims, { h });
       h.put(0, before);
-    },
-  ),
-  inKernel(
-    'scan-state-one-step-early',
-    'The state is the one before the last token.',
-    selectiveScan,
-    (inputs, attrs, outputs, dims, { h }) => {
+    }),
+  inKernel('scan-state-one-step-early', 'The state is the one before the last token.',
+    selectiveScan, (inputs, attrs, outputs, dims, { h }) => {
       const before = h.data.slice();
       selectiveScan.reference(inputs, attrs, outputs, dims, { h });
       h.put(0, before);
       const y = zeros('f32', outputs.y.shape);
       selectiveScan.reference(inputs, attrs, { y }, { ...dims, l: dims.l - 1 }, { h });
-    },
-  ),
-  inKernel(
-    'scan-reads-before-it-updates',
-    'y is read from h of the step before.',
-    selectiveScan,
-    (inputs, attrs, outputs, dims, { h: state }) => {
+    }),
+  inKernel('scan-reads-before-it-updates', 'y is read from h of the step before.',
+    selectiveScan, (inputs, attrs, outputs, dims, { h: state }) => {
       const { u, C, D, z } = inputs;
       const { l, d, n } = dims;
       const start = state.data.slice();
@@ -112,48 +94,27 @@ export const scanBugs: readonly Broken[] = [
         selectiveScan.reference(inputs, attrs, { y }, { ...dims, l: t + 1 }, { h: after });
         h = after.data.slice();
       }
-    },
-  ),
-  inKernel(
-    'scan-state-of-first-channel',
-    'Every channel starts from the state of the first.',
-    selectiveScan,
-    (inputs, attrs, outputs, dims, { h }) => {
+    }),
+  inKernel('scan-state-of-first-channel', 'Every channel starts from the state of the first.',
+    selectiveScan, (inputs, attrs, outputs, dims, { h }) => {
       h.put(
         0,
         h.data.map((_, i) => h.data[i % dims.n]),
       );
       selectiveScan.reference(inputs, attrs, outputs, dims, { h });
-    },
-  ),
-  scanning(
-    'scan-exact-hold-of-b',
-    'B is discretised as A is, by (exp(dt·A) − 1) / A, in place of dt · B.',
+    }),
+  scanning('scan-exact-hold-of-b', 'B is discretised as A is, by (exp(dt·A) − 1) / A, in place of dt · B.',
     step => {
       const gain = step.a === 0 ? step.dt : f(f(exp(f(step.dt * step.a)) - 1) / step.a);
       return f(decayed(step) + f(f(gain * step.u) * step.b));
-    },
-  ),
-  scanning('scan-linear-decay', '1 + dt·A in place of exp(dt·A): right for small steps.', step =>
-    f(f(f(1 + f(step.dt * step.a)) * step.h) + f(f(step.dt * step.u) * step.b)),
-  ),
+    }),
+  scanning('scan-linear-decay', '1 + dt·A in place of exp(dt·A): right for small steps.',
+    step => f(f(f(1 + f(step.dt * step.a)) * step.h) + f(f(step.dt * step.u) * step.b))),
   scanning('scan-f16-state', 'h is kept in f16.', step => toF16(plain(step))),
   scanning('scan-f16-sum', 'The sum over n is kept in f16.', plain, (sum, h, c) => toF16(sum + f(h * c))),
-  tolerated(
-    'the order of a sum, and an exp as good as the reference’s',
-    scanning(
-      'scan-one-lane',
-      'One ascending sum over n, and exp of dt·A in place of exp2 of dt·(A log₂ e).',
-      plain,
-    ),
-  ),
-  tolerated(
-    'fewer roundings than the reference has',
-    scanning(
-      'scan-fma',
-      'Fused multiply-adds: one rounding for a product and its sum.',
-      step => f(exp(f(step.dt * step.a)) * step.h + f(f(step.dt * step.u) * step.b)),
-      (sum, h, c) => f(sum + h * c),
-    ),
-  ),
+  scanning('scan-one-lane', 'One ascending sum over n, and exp of dt·A in place of exp2 of dt·(A log₂ e).',
+    plain),
+  scanning('scan-fma', 'Fused multiply-adds: one rounding for a product and its sum.',
+    step => f(exp(f(step.dt * step.a)) * step.h + f(f(step.dt * step.u) * step.b)),
+    (sum, h, c) => f(sum + h * c)),
 ];

@@ -43,33 +43,23 @@ const part = (of: Float, t: number, size: number): Float => {
   return { ...of, shape: [size, width], data: of.data.subarray(t * width, (t + size) * width) };
 };
 
+/* biome-ignore format: rows of a name, a sentence, and how it is done */
 export const stateBugs: readonly Broken[] = [
-  inKernel(
-    'conv-state-ignored',
-    'The window starts with zeros, whatever state is given.',
-    causalConv1d,
-    (inputs, attrs, outputs, dims, { past }) => {
+  inKernel('conv-state-ignored', 'The window starts with zeros, whatever state is given.',
+    causalConv1d, (inputs, attrs, outputs, dims, { past }) => {
       putAll(past, new Float32Array(past.data.length));
       causalConv1d.reference(inputs, attrs, outputs, dims, { past });
-    },
-  ),
-  inKernel(
-    'conv-state-one-off',
-    'The state after the tokens lacks the last of them.',
-    causalConv1d,
-    (inputs, attrs, outputs, dims, { past }) => {
+    }),
+  inKernel('conv-state-one-off', 'The state after the tokens lacks the last of them.',
+    causalConv1d, (inputs, attrs, outputs, dims, { past }) => {
       causalConv1d.reference(inputs, attrs, outputs, dims, { past });
       const late = past.data.slice();
       const width = dims.k - 1;
       for (let c = 0; c < dims.d; c++) late.copyWithin(c * width + 1, c * width, (c + 1) * width - 1);
       putAll(past, late);
-    },
-  ),
-  inKernel(
-    'conv-state-newest-first',
-    'The state is kept with the newest input first.',
-    causalConv1d,
-    (inputs, attrs, outputs, dims, { past }) => {
+    }),
+  inKernel('conv-state-newest-first', 'The state is kept with the newest input first.',
+    causalConv1d, (inputs, attrs, outputs, dims, { past }) => {
       const turn = () => {
         const data = past.data.slice();
         const width = dims.k - 1;
@@ -79,26 +69,19 @@ export const stateBugs: readonly Broken[] = [
       turn();
       causalConv1d.reference(inputs, attrs, outputs, dims, { past });
       turn();
-    },
-  ),
-  inKernel(
-    'conv-state-of-tokens-only',
+    }),
+  inKernel('conv-state-of-tokens-only',
     'With fewer tokens than k − 1 the state is filled up with zeros, not with what came before.',
-    causalConv1d,
-    (inputs, attrs, outputs, dims, { past }) => {
+    causalConv1d, (inputs, attrs, outputs, dims, { past }) => {
       causalConv1d.reference(inputs, attrs, outputs, dims, { past });
       const width = dims.k - 1;
       putAll(
         past,
         past.data.map((x, i) => (i % width < width - dims.l ? 0 : x)),
       );
-    },
-  ),
-  inKernel(
-    'conv-forgets-at-a-tile',
-    `Every ${TILE} tokens the window starts with zeros again.`,
-    causalConv1d,
-    (inputs, attrs, { y }, dims, { past }) => {
+    }),
+  inKernel('conv-forgets-at-a-tile', `Every ${TILE} tokens the window starts with zeros again.`,
+    causalConv1d, (inputs, attrs, { y }, dims, { past }) => {
       const before = past.data.slice();
       for (let t = 0; t < dims.l; t += TILE) {
         const size = Math.min(TILE, dims.l - t);
@@ -108,13 +91,9 @@ export const stateBugs: readonly Broken[] = [
       }
       putAll(past, before);
       causalConv1d.reference(inputs, attrs, { y: zeros('f32', y.shape) }, dims, { past });
-    },
-  ),
-  inKernel(
-    'scan-forgets-at-a-tile',
-    `Every ${TILE} tokens h starts from zeros again.`,
-    selectiveScan,
-    (inputs, attrs, { y }, dims, { h }) => {
+    }),
+  inKernel('scan-forgets-at-a-tile', `Every ${TILE} tokens h starts from zeros again.`,
+    selectiveScan, (inputs, attrs, { y }, dims, { h }) => {
       const { u, dt, B, C, z } = inputs;
       for (let t = 0; t < dims.l; t += TILE) {
         const size = Math.min(TILE, dims.l - t);
@@ -129,7 +108,6 @@ export const stateBugs: readonly Broken[] = [
         };
         selectiveScan.reference(given, attrs, { y: part(y, t, size) }, { ...dims, l: size }, { h });
       }
-    },
-  ),
+    }),
   fresh(remembering),
 ];

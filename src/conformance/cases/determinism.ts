@@ -39,7 +39,7 @@ const ofForm = ({ backend }: Subject, form: Form): Case =>
   );
 
 const outcomesOf = (executable: Executable, text: Int32Array): Outcomes =>
-  fed(executable.open(), cut(text, [1, text.length - 1]));
+  fed(executable, cut(text, [1, text.length - 1]));
 
 const everyTime =
   (address: string, needed: readonly string[], plan: () => Program, text: () => Int32Array) =>

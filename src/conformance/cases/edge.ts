@@ -1,51 +1,36 @@
 /** The values on which implementations differ: ties, zeros, saturation, thresholds, the ends of every range. */
-import { bind } from '../../op.ts';
+import { type BoundCall, bind, formOf } from '../../op.ts';
 import { ops } from '../../ops/index.ts';
 import type { Case, Subject } from '../case.ts';
-import { type Edge, extremeCall } from '../edges/edge.ts';
+import { extremeCall } from '../edges/edge.ts';
 import { floatEdges } from '../edges/float.ts';
-import { int4Edges } from '../edges/int4.ts';
 import { integerEdges } from '../edges/integer.ts';
-import { type Form, forms } from '../forms.ts';
+import { type Form, formNamed, forms } from '../forms.ts';
 import { opCase } from '../judge/judge.ts';
 
 const SIZES = { l: 5, n: 21, m: 21, d: 9, k: 4, i: 21, o: 7, v: 7 };
+/** The sizes of ops that do not allow every size. */
+const OWN: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  [ops.fwht.name]: { n: 40 },
+  [ops.slice.name]: { start: 3, size: 11 },
+};
 
-/** The edges of every op: values of all magnitudes, and a text without tokens. */
-const ofEvery = (form: Form): readonly (readonly [Form, Edge])[] => {
-  const { op } = form;
-  const sizes = {
-    ...SIZES,
-    ...(op.name === ops.fwht.name ? { n: 40 } : {}),
-    ...(op.name === ops.slice.name ? { start: 3, size: 11 } : {}),
-  };
+export function edgeCases(subject: Subject): Case[] {
+  const edgeOf = (form: Form, what: string, says: string, call: () => BoundCall): Case =>
+    opCase(subject, form, { address: `op/${form.name}/edge/${what}`, says, quick: true }, call);
   return [
-    [
-      form,
-      [op, 'extremes', 'zeros of both signs, denormals and large values', () => extremeCall(form, sizes)],
-    ],
-    [
-      form,
-      [
-        op,
-        'empty-text',
-        'no tokens give no rows, and a state that stays',
-        () => extremeCall(form, { ...sizes, l: 0 }),
-      ],
-    ],
+    ...forms.flatMap(form => {
+      const extremes = (more: { readonly l?: number } = {}) =>
+        extremeCall(form, { ...SIZES, ...OWN[form.op.name], ...more });
+      return [
+        edgeOf(form, 'extremes', 'zeros of both signs, denormals and large values', () => extremes()),
+        edgeOf(form, 'empty-text', 'no tokens give no rows, and a state that stays', () =>
+          extremes({ l: 0 }),
+        ),
+      ];
+    }),
+    ...[...integerEdges, ...floatEdges].map(([op, what, says, inputs, { attrs, kept } = {}]) =>
+      edgeOf(formNamed(formOf(op, kept))!, what, says, () => bind(op, inputs(), attrs, kept)),
+    ),
   ];
-};
-
-export const edgeCases = (subject: Subject): Case[] =>
-  [...forms.flatMap(ofEvery), ...[...integerEdges, ...int4Edges, ...floatEdges].map(inItsForm)].map(
-    ([form, [op, what, says, make]]) =>
-      opCase(subject, form, { address: `op/${form.name}/edge/${what}`, says, quick: true }, () => {
-        const { inputs, attrs, kept } = make();
-        return bind(op, inputs, attrs, kept);
-      }),
-  );
-
-const inItsForm = (edge: Edge): readonly [Form, Edge] => {
-  const [op, , , , dtype = 'f32'] = edge;
-  return [forms.find(form => form.op === op && form.dtype === dtype)!, edge];
-};
+}

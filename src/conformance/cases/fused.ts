@@ -18,7 +18,7 @@ import { expectedFrom, fed, judgeNear, type Outcomes, withExecutable } from '../
 interface Parts {
   readonly g: Builder;
   /** f32[l, width], a row for each token. */
-  rows(name: string, width: number, spread?: number): Ref;
+  rows(name: string, width: number): Ref;
   /** i8[l, width] and the scale of its steps. */
   codes(name: string, width: number): { readonly q: Ref; readonly scale: Ref };
   real(name: string, width: number): Ref;
@@ -59,58 +59,35 @@ export function programsOf({ write }: FusedProgram): readonly {
       constants.set(name, value);
       return g.weight(name, value.shape, '', value.dtype);
     };
-    const floats = (shape: readonly number[], make: (i: number) => number) =>
-      tensor(
-        Float32Array.from({ length: sizeOf(shape) }, (_, i) => make(i)),
-        shape,
-      );
+    const constant: Parts['constant'] = (name, shape, make) => {
+      const data = Float32Array.from({ length: sizeOf(shape) }, (_, i) => make(i));
+      return put(name, tensor(data, shape));
+    };
+    const step = (name: string) => constant(`${name}.scale`, [1], () => 0.02);
     const parts: Parts = {
       g,
-      constant: (name, shape, make) => put(name, floats(shape, make)),
-      weight: (name, ...shape) =>
-        put(
-          name,
-          floats(shape, () => gauss(next)),
-        ),
-      integers: (name, ...shape) =>
-        put(
-          name,
-          tensor(
-            Int8Array.from({ length: sizeOf(shape) }, () => integer(next)),
-            shape,
-          ),
-        ),
-      rows: (name, width, spread = 1) => {
-        const w = put(
-          `${name}.table`,
-          floats([VOCABULARY, width], () => spread * gauss(next)),
-        );
+      constant,
+      weight: (name, ...shape) => constant(name, shape, () => gauss(next)),
+      integers(name, ...shape) {
+        const data = Int8Array.from({ length: sizeOf(shape) }, () => integer(next));
+        return put(name, tensor(data, shape));
+      },
+      rows(name, width) {
+        const w = constant(`${name}.table`, [VOCABULARY, width], () => gauss(next));
         return g.op(name, ops.embedding, { tokens, w });
       },
       codes(name, width) {
-        const scale = put(
-          `${name}.scale`,
-          floats([1], () => 0.02),
-        );
+        const scale = step(name);
         return { q: g.op(`${name}.q`, ops.quantize, { x: parts.rows(name, width), scale }), scale };
       },
       real: (name, width) => g.op(`${name}.real`, ops.dequantize, { ...parts.codes(name, width) }),
       quantized(x, scheme) {
-        const scale =
-          scheme === 'static'
-            ? put(
-                `${x}.scale`,
-                floats([1], () => 0.02),
-              )
-            : g.op(`${x}.scale`, ops.absmaxScale, { x });
+        const scale = scheme === 'static' ? step(x) : g.op(`${x}.scale`, ops.absmaxScale, { x });
         return g.op(`${x}.q`, ops.quantize, { x, scale });
       },
     };
     shown = write(parts);
-    const one = put(
-      'one',
-      floats([1], () => 1),
-    );
+    const one = constant('one', [1], () => 1);
     for (const q of shown.codes ?? [])
       results.set(g.op(`${q}.shown`, ops.dequantize, { q, scale: one }), true);
     for (const x of shown.floats ?? []) results.set(x, false);
@@ -290,23 +267,15 @@ function judge(profile: Profile, program: Program, isCodes: boolean, length: num
 export const fusedCases = ({ backend, profile }: Subject): Case[] =>
   fusedPrograms.map(under => {
     const programs = once(() => programsOf(under));
-    return caseOf(
-      backend,
-      {
-        address: `fused/${under.name}/${under.what}`,
-        says: `the fused op gives what its ops give one by one, over ${LENGTHS.join(', ')} tokens`,
-        quick: true,
-        ops: [...formsOf(programs()[0].program).keys()],
-      },
-      () =>
-        worstOf(
-          programs().flatMap(({ program, isCodes }) =>
-            withExecutable(backend, program, executable =>
-              LENGTHS.map(length =>
-                judge(profile, program, isCodes, length, fed(executable.open(), [textOf(length)])),
-              ),
-            ),
-          ),
-        ),
-    );
+    const about = {
+      address: `fused/${under.name}/${under.what}`,
+      says: `the fused op gives what its ops give one by one, over ${LENGTHS.join(', ')} tokens`,
+      quick: true,
+      ops: [...formsOf(programs()[0].program).keys()],
+    };
+    const judged = ({ program, isCodes }: ReturnType<typeof programs>[number]): readonly Finding[] =>
+      withExecutable(backend, program, executable =>
+        LENGTHS.map(length => judge(profile, program, isCodes, length, fed(executable, [textOf(length)]))),
+      );
+    return caseOf(backend, about, () => worstOf(programs().flatMap(judged)));
   });

@@ -1,6 +1,6 @@
 /** What a kernel may touch: it only reads its inputs, writes all of its outputs, touches no other memory, and remembers nothing. */
 import { type AnyOp, type BoundCall, resultsOf } from '../../op.ts';
-import { stateView } from '../../state.ts';
+import { type StateView, stateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
@@ -35,55 +35,36 @@ function inFrames({ backend }: Subject, op: AnyOp, call: BoundCall, around: (t: 
   const outputs = each(fresh.outputs, t => framed(t, 99));
   const states = each(fresh.states, ({ shape, data }) => framed(tensor(data, shape), 99));
   const inner = (frames: Readonly<Record<string, Framed>>): Named => each(frames, frame => frame.inner);
-  const views = Object.entries(fresh.states).map(([key, { dtype, scale, shape }]) => {
+  const views: Record<string, StateView> = {};
+  for (const [key, { dtype, scale, shape }] of Object.entries(fresh.states)) {
     const data = states[key].inner.data as Float32Array;
-    return [key, stateView({ dtype, ...(scale && { scale }) }, shape, data)] as const;
-  });
-  invoke(backend.kernelOf(op, call.states)!, {
-    ...fresh,
-    inputs: inner(inputs),
-    outputs: inner(outputs),
-    states: Object.fromEntries(views),
-  });
-  const margins = each({ ...outputs, ...states }, ({ whole }) =>
-    tensor(
-      Float32Array.from([
-        ...whole.data.subarray(0, MARGIN),
-        ...whole.data.subarray(whole.data.length - MARGIN),
-      ]),
-    ),
+    views[key] = stateView({ dtype, ...(scale && { scale }) }, shape, data);
+  }
+  const framedCall = { ...fresh, inputs: inner(inputs), outputs: inner(outputs), states: views };
+  invoke(backend.kernelOf(op, call.states)!, framedCall);
+  const margins = each({ ...outputs, ...states }, ({ whole: { data } }) =>
+    tensor(Float32Array.from([...data.subarray(0, MARGIN), ...data.subarray(data.length - MARGIN)])),
   );
   return { outputs: inner({ ...outputs, ...states }), margins };
 }
 
 /** The outputs, named apart from the inputs. */
 const marginsOf = (outputs: Named): Named =>
-  Object.fromEntries(Object.keys(outputs).map(key => [key, tensor(new Float32Array(2 * MARGIN).fill(99))]));
-
-const found = (finding: Finding, reason: string): Finding =>
-  finding.mismatch ? { ...finding, reason } : finding;
+  each(outputs, () => tensor(new Float32Array(2 * MARGIN).fill(99)));
 
 /** Compares outputs of one kernel bit for bit, in either profile. */
-const same = (a: Named, b: Named, reason: string) => found(compare(a, b, 'exact'), reason);
+const same = (a: Named, b: Named, reason: string): Finding => ({ ...compare(a, b, 'exact'), reason });
 
-type Manner = readonly [
-  what: string,
-  says: string,
-  judge: (subject: Subject, form: Form) => Iterable<Finding>,
-];
+type Judge = (subject: Subject, form: Form) => Iterable<Finding>;
 
-const manners: readonly Manner[] = [
-  [
-    'inputs-untouched',
-    'the inputs are after a call what they were before',
+/* biome-ignore format: rows of a name, a sentence, and how it is judged */
+const manners: readonly (readonly [what: string, says: string, judge: Judge])[] = [
+  ['inputs-untouched', 'the inputs are after a call what they were before',
     function* ({ backend }, form) {
       for (const call of callsOf(form))
         yield same(call.inputs, called(backend, form.op, call).inputs, 'the kernel changed its inputs');
-    },
-  ],
-  [
-    'outputs-written',
-    'every element of the outputs is written, whatever was there before',
+    }],
+  ['outputs-written', 'every element of the outputs is written, whatever was there before',
     function* ({ backend }, form) {
       for (const call of callsOf(form)) {
         const [first, second] = [0, 77].map(filler => {
@@ -94,10 +75,8 @@ const manners: readonly Manner[] = [
         });
         yield same(first, second, 'the outputs depend on what they held before the call');
       }
-    },
-  ],
-  [
-    'nothing-kept',
+    }],
+  ['nothing-kept',
     'a call gives what it gives alone, also between calls of other sizes, and earlier results stay',
     function* (subject, form) {
       const { op } = form;
@@ -111,33 +90,25 @@ const manners: readonly Manner[] = [
         yield same(fresh, resultsOf(called(subject.backend, op, call)), 'a call depends on those before it');
         yield judgeCall(subject.backend, subject.profile, op, call);
       }
-    },
-  ],
-  [
-    'in-bounds',
+    }],
+  ['in-bounds',
     'nothing past the ends of the inputs is read, and nothing past those of the outputs is written',
     function* (subject, form) {
       const { op } = form;
       for (const call of callsOf(form)) {
-        const [first, second] = [
-          inFrames(subject, op, call, ({ dtype }) => (dtype === 'f32' ? Number.NaN : 127)),
-          inFrames(subject, op, call, () => -3),
-        ];
+        const first = inFrames(subject, op, call, ({ dtype }) => (dtype === 'f32' ? Number.NaN : 127));
+        const second = inFrames(subject, op, call, () => -3);
         yield same(first.outputs, second.outputs, 'what lies around the inputs changes the outputs');
-        yield same(marginsOf(first.margins), first.margins, 'the kernel wrote past the ends of an output');
-        yield same(marginsOf(second.margins), second.margins, 'the kernel wrote past the ends of an output');
+        for (const { margins } of [first, second])
+          yield same(marginsOf(margins), margins, 'the kernel wrote past the ends of an output');
       }
-    },
-  ],
+    }],
 ];
 
 export const hygieneCases = (subject: Subject): Case[] =>
   forms.flatMap(form =>
-    manners.map(([what, says, judge]) =>
-      caseOf(
-        subject.backend,
-        { address: `hygiene/${form.name}/${what}`, says, quick: true, ops: [form.name] },
-        () => worstOf(judge(subject, form)),
-      ),
-    ),
+    manners.map(([what, says, judge]) => {
+      const about = { address: `hygiene/${form.name}/${what}`, says, quick: true, ops: [form.name] };
+      return caseOf(subject.backend, about, () => worstOf(judge(subject, form)));
+    }),
   );

@@ -37,65 +37,47 @@ export const feedCase = (
   { backend, profile }: Subject,
   about: Pick<Case, 'address' | 'says' | 'quick' | 'ops'>,
   make: () => PlanUnderTest,
-  text: () => Int32Array,
+  textOf: (length: number) => Int32Array,
   sizes: readonly number[],
 ): Case =>
   caseOf(backend, about, () => {
     const under = make();
-    const fedText = text();
+    const text = textOf(sizes.reduce((sum, size) => sum + size, 0));
     return withExecutable(backend, under.plan, executable =>
-      judgeOutcomes(profile, under, fedText, fed(executable.open(), cut(fedText, sizes))),
+      judgeOutcomes(profile, under, text, fed(executable, cut(text, sizes))),
     );
   });
 
-const all: readonly (readonly [string, Recipe])[] = Object.entries(recipes);
-
-function toyCases(subject: Subject): Case[] {
-  return all.flatMap(([recipe, scheme]) =>
+const toyCases = (subject: Subject): Case[] =>
+  Object.entries(recipes).flatMap(([recipe, scheme]: [string, Recipe]) =>
     blocks().flatMap(([toy, one]) => {
-      const quick = [DEFAULT_RECIPE, FLOAT_RECIPE].includes(recipe as typeof DEFAULT_RECIPE);
-      const feed = (kind: string, of: Toy, what: string, sizes: readonly number[]) =>
-        feedCase(
-          subject,
-          {
-            address: `${kind}/${recipe}/${what}`,
-            says: `a ${kind === 'block' ? 'block' : 'model'} of ${toy.config.dInner} channels and the states after the text`,
-            quick,
-            ops: opNamesOf(of.program, scheme),
-          },
-          () => ({ plan: planOfToy(of, scheme), float: of.program }),
-          () =>
-            textFor(
-              toy,
-              sizes.reduce((sum, size) => sum + size, 0),
-            ),
-          sizes,
-        );
+      const feed = (kind: 'block' | 'plan', what: string, sizes: readonly number[]) => {
+        const of = kind === 'block' ? one : toy;
+        const about = {
+          address: `${kind}/${recipe}/${toy.name}/${what}`,
+          says: `a ${kind === 'block' ? 'block' : 'model'} of ${toy.config.dInner} channels and the states after the text`,
+          quick: recipe === DEFAULT_RECIPE || recipe === FLOAT_RECIPE,
+          ops: opNamesOf(of.program, scheme),
+        };
+        const under = () => ({ plan: planOfToy(of, scheme), float: of.program });
+        return feedCase(subject, about, under, length => textFor(toy, length), sizes);
+      };
       return [
-        feed('block', one, `${toy.name}/feed-64`, [64]),
-        feed('block', one, `${toy.name}/tokens`, Array(16).fill(1)),
-        feed('plan', toy, `${toy.name}/feed-64`, [64]),
-        feed('plan', toy, `${toy.name}/feed-300`, [300]),
-        feed('plan', toy, `${toy.name}/cuts`, [1, 1, 1, 125, 129, 43]),
+        feed('block', 'feed-64', [64]),
+        feed('block', 'tokens', Array(16).fill(1)),
+        feed('plan', 'feed-64', [64]),
+        feed('plan', 'feed-300', [300]),
+        feed('plan', 'cuts', [1, 1, 1, 125, 129, 43]),
       ];
     }),
   );
-}
 
 const modelCases = (subject: Subject): Case[] =>
-  subject.models.map(({ name, recipe, plan, float, ops, text }) =>
-    feedCase(
-      subject,
-      {
-        address: `plan/${recipe}/${name}/feed-64`,
-        says: `the logits of ${name} over 64 tokens of a real text`,
-        quick: false,
-        ops,
-      },
-      () => ({ plan: plan(), float: float() }),
-      () => text().slice(0, 64),
-      [64],
-    ),
-  );
+  subject.models.map(({ name, recipe, plan, float, ops, text }) => {
+    const address = `plan/${recipe}/${name}/feed-64`;
+    const says = `the logits of ${name} over 64 tokens of a real text`;
+    const under = () => ({ plan: plan(), float: float() });
+    return feedCase(subject, { address, says, quick: false, ops }, under, l => text().slice(0, l), [64]);
+  });
 
 export const planCases = (subject: Subject): Case[] => [...toyCases(subject), ...modelCases(subject)];

@@ -13,25 +13,10 @@ import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
 import { ordinaryCall } from '../inputs.ts';
 import { compare } from '../judge/compare.ts';
-import {
-  called,
-  caseOf,
-  expectedOf,
-  type Finding,
-  freshCall,
-  judgeTolerances,
-  Skipped,
-  worstOf,
-} from '../judge/judge.ts';
-import {
-  cut,
-  joined,
-  judgeOutcomes,
-  opNamesOf,
-  type PlanUnderTest,
-  statesOf,
-  withExecutable,
-} from '../plan.ts';
+import type { Finding } from '../judge/judge.ts';
+import { called, caseOf, freshCall, judgeResults, Skipped, worstOf } from '../judge/judge.ts';
+import type { PlanUnderTest } from '../plan.ts';
+import { cut, joined, judgeOutcomes, opNamesOf, statesOf, withExecutable } from '../plan.ts';
 import { planOfToy, toys } from '../toy.ts';
 import { feedCase, textFor } from './plan.ts';
 
@@ -82,7 +67,6 @@ export function stateCases(subject: Subject): Case[] {
     quick: true,
     ops: needed(),
   });
-  const sum = (sizes: readonly number[]) => sizes.reduce((a, b) => a + b, 0);
 
   /** A case in which the backend and the reference each have the plan. */
   const together = (what: string, says: string, feeding: Feeding): Case =>
@@ -105,24 +89,19 @@ export function stateCases(subject: Subject): Case[] {
   };
 
   return [
-    ...CUTS.map(sizes =>
-      feedCase(
-        subject,
-        about(`chunks/${inWords(sizes)}`, 'a text fed in these cuts gives what it gives at once'),
-        under,
-        () => text(sum(sizes)),
-        sizes,
-      ),
-    ),
+    ...CUTS.map(sizes => {
+      const says = 'a text fed in these cuts gives what it gives at once';
+      return feedCase(subject, about(`chunks/${inWords(sizes)}`, says), under, text, sizes);
+    }),
     together(
       'save-reference-load-backend',
       'a state that the reference saved goes on here',
-      (mine, reference) => [handOver(reference, mine)],
+      (mine, other) => [handOver(other, mine)],
     ),
     together(
       'save-backend-load-reference',
       'a state that was saved here goes on on the reference',
-      (mine, reference) => [handOver(mine, reference)],
+      (...both) => [handOver(...both)],
     ),
     together('fork', 'two texts go on from one state, in turns', mine => {
       const trunk = sessionOn(mine);
@@ -251,7 +230,6 @@ function opCuts({ backend, profile }: Subject, form: Form): Case {
   };
   return caseOf(backend, about, () => {
     const whole = ordinaryCall(form, { l: 23, d: 9, n: 5, k: 4 });
-    const expected = expectedOf(op, whole);
     const ofEachToken = (key: string) => (op.inputs[key] as string).startsWith('f32[l,');
     const rows: Tensor<'f32'>[] = [];
     let states: Readonly<Record<string, StateView>> = freshCall(whole).states;
@@ -268,11 +246,6 @@ function opCuts({ backend, profile }: Subject, form: Form): Case {
       ({ states } = call);
       at += size;
     }
-    return compare(
-      expected,
-      resultsOf({ outputs: { y: joined(rows) }, states }),
-      profile,
-      judgeTolerances(profile, op, whole, expected),
-    );
+    return judgeResults(profile, op, whole, resultsOf({ outputs: { y: joined(rows) }, states }));
   });
 }

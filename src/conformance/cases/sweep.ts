@@ -12,29 +12,15 @@ type Sizes = Readonly<Record<string, readonly (number | boolean | string)[]>>;
 
 const USUAL: Sizes = { l: [2, 129, 260], n: [2, 6, 7, 33], m: [2, 6, 7, 33] };
 /** Sizes next to tiles of 4, 16, 32, 64 and 128. A letter in place of a number stands for the size that has this letter. */
+/* biome-ignore format: a table */
 const TILES: Readonly<Record<string, Sizes>> = {
   linear: { l: [3, 127, 129, 257], i: [2, 7, 8, 9, 65], o: [1, 3, 4, 5, 63] },
-  'linear-i8': {
-    l: [3, 128, 129],
-    i: [6, 24, 48, 54],
-    o: [1, 3, 4, 5, 15, 16, 17, 33],
-    g: [1, 2, 3, 6],
-    s: ['l', 1],
-    p: ['o', 1],
-  },
-  'linear-i4': {
-    l: [3, 128, 129],
-    i: [6, 24, 33, 48, 54, 66],
-    o: [1, 3, 4, 5, 15, 16, 17, 33],
-    g: [1, 2, 3, 6],
-    s: ['l', 1],
-  },
-  'causal-conv1d': {
-    l: [2, 127, 131, 300],
-    d: [1, 3, 4, 5, 63, 64, 65],
-    k: [1, 2, 3, 4, 5],
-    activation: ['silu', 'none'],
-  },
+  'linear-i8': { l: [3, 128, 129], i: [6, 24, 48, 54], o: [1, 3, 4, 5, 15, 16, 17, 33],
+    g: [1, 2, 3, 6], s: ['l', 1], p: ['o', 1] },
+  'linear-i4': { l: [3, 128, 129], i: [6, 24, 33, 48, 54, 66], o: [1, 3, 4, 5, 15, 16, 17, 33],
+    g: [1, 2, 3, 6], s: ['l', 1] },
+  'causal-conv1d': { l: [2, 127, 131, 300], d: [1, 3, 4, 5, 63, 64, 65], k: [1, 2, 3, 4, 5],
+    activation: ['silu', 'none'] },
   'selective-scan': { l: [3, 127, 129, 257], d: [1, 4, 6, 64, 65, 129], n: [1, 2, 6, 15, 16, 17] },
   quantize: { l: [2, 129], n: [2, 3, 5, 15, 16, 17, 33], s: ['l'] },
   dequantize: { l: [2, 129], n: [2, 3, 5, 15, 16, 17, 33], s: ['l'] },

@@ -1,24 +1,19 @@
 /** The parts of edge cases. */
-import type { AnyOp, Attrs, KeptStates } from '../../op.ts';
-import type { StateType } from '../../state.ts';
+import { type AnyOp, type Attrs, type BoundCall, bind, type KeptStates } from '../../op.ts';
 import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
 import { type Form, keptAll } from '../forms.ts';
 import { attrsOf, type Choice, gauss, inputOf, stepsFor } from '../inputs.ts';
 
-/** An op, the name of the edge, what the case shows, and its call. */
+/** An op, the name of the edge, what the case shows, its inputs, and what else there is to its call. */
 export type Edge = readonly [
   op: AnyOp,
   what: string,
   says: string,
-  make: () => {
-    readonly inputs: Readonly<Record<string, Tensor>>;
-    readonly attrs?: Attrs;
-    readonly kept?: KeptStates;
-  },
-  /** How its states are kept; f32 by default. */
-  dtype?: StateType['dtype'],
+  inputs: () => Inputs,
+  more?: { readonly attrs?: Attrs; readonly kept?: KeptStates },
 ];
+export type Inputs = Readonly<Record<string, Tensor>>;
 
 /** An edge, written as one call. */
 export const edge = (...parts: Edge): Edge => parts;
@@ -84,11 +79,11 @@ const SIGNS: Readonly<Record<string, (next: () => number) => number>> = {
 };
 
 /** Inputs of all magnitudes of f32, without infinities. */
-export function extremeCall({ op, dtype }: Form, choice: Choice): ReturnType<Edge[3]> {
+export function extremeCall({ op, dtype }: Form, choice: Choice): BoundCall {
   const inputs = Object.keys({ ...op.inputs, ...op.states }).map((key, i) => [
     key,
     inputOf(op, key, choice, random(7000 + i), SIGNS[key] ?? extreme),
   ]);
   const kept = keptAll(op, { dtype, ...(dtype === 'i8' && { scale: stepsFor(op, choice, 7) }) });
-  return { inputs: Object.fromEntries(inputs), attrs: attrsOf(op, choice), kept };
+  return bind(op, Object.fromEntries(inputs), attrsOf(op, choice), kept);
 }

@@ -1,9 +1,10 @@
 /** The edges of the ops on floats. */
 import { ops } from '../../ops/index.ts';
-import { type Tensor, tensor } from '../../tensor.ts';
+import type { Tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
 import { gauss } from '../inputs.ts';
-import { around, both, type Edge, edge, everyExponent, f32, f32By, f32Rows, times } from './edge.ts';
+import type { Edge, Inputs } from './edge.ts';
+import { around, both, edge, everyExponent, f32, f32By, f32Rows, times } from './edge.ts';
 
 const { softplus, silu, negExp, selectiveScan, causalConv1d, fwht, rmsNorm } = ops;
 
@@ -27,168 +28,108 @@ interface Scan {
 const D = 5;
 const N = 16;
 /** A scan whose dt and A are drawn from these intervals. `positive`: no term can cancel an infinity. */
-function scan({ l = 6, dt, A, sign, z }: Scan): ReturnType<Edge[3]> {
+function scan({ l = 6, dt, A, sign, z }: Scan): Inputs {
   const values = (seed: number, size: number) => {
     const drawn = noise(seed, size);
     return sign ? drawn.map(Math.abs) : drawn;
   };
   return {
-    inputs: {
-      u: f32(values(1, l * D), l, D),
-      dt: f32(uniform(2, l * D, ...dt), l, D),
-      A: f32(uniform(3, D * N, ...A), D, N),
-      B: f32(values(4, l * N), l, N),
-      C: f32(values(5, l * N), l, N),
-      D: f32(values(6, D), D),
-      h: f32(values(7, D * N), D, N),
-      ...(z ? { z: f32(uniform(8, l * D, ...z), l, D) } : {}),
-    },
+    u: f32(values(1, l * D), l, D),
+    dt: f32(uniform(2, l * D, ...dt), l, D),
+    A: f32(uniform(3, D * N, ...A), D, N),
+    B: f32(values(4, l * N), l, N),
+    C: f32(values(5, l * N), l, N),
+    D: f32(values(6, D), D),
+    h: f32(values(7, D * N), D, N),
+    ...(z && { z: f32(uniform(8, l * D, ...z), l, D) }),
   };
 }
 
 /** Decays whose exponents run through f32. u is 0, so that the state shows the decay alone. */
-function everyDecay(): ReturnType<Edge[3]> {
+function everyDecay(): Inputs {
   const d = 1 << 12;
-  const ones = (...shape: number[]) => f32(new Float32Array(shape.reduce((a, b) => a * b)).fill(1), ...shape);
-  const A: Tensor<'f32'> = tensor(everyExponent(d * N), [d, N]);
-  const u = f32(new Float32Array(d), 1, d);
-  return { inputs: { u, dt: ones(1, d), A, B: ones(1, N), C: ones(1, N), h: ones(d, N) } };
+  const [u, A] = [f32By([1, d], () => 0), f32(everyExponent(d * N), d, N)];
+  return { u, dt: ones(1, d), A, B: ones(1, N), C: ones(1, N), h: ones(d, N) };
 }
+const ones = (...shape: number[]) => f32By(shape, () => 1);
 
-interface Conv {
-  readonly l: number;
-  readonly k: number;
-}
-const conv = ({ l, k }: Conv): ReturnType<Edge[3]> => ({
-  inputs: {
-    x: f32(noise(1, 3 * l), l, 3),
-    w: f32(noise(2, 3 * k), 3, k),
-    b: f32(noise(3, 3), 3),
-    past: f32(noise(4, 3 * (k - 1)), 3, k - 1),
-  },
+const conv = (l: number, k: number): Inputs => ({
+  x: f32(noise(1, 3 * l), l, 3),
+  w: f32(noise(2, 3 * k), 3, k),
+  b: f32(noise(3, 3), 3),
+  past: f32(noise(4, 3 * (k - 1)), 3, k - 1),
 });
 
 const identity = (n: number): Tensor<'f32'> => f32By([n, n], i => (i % (n + 1) === 0 ? 1 : 0));
 
 const norms = (what: string, says: string, rows: readonly (readonly number[])[]): Edge =>
-  edge(rmsNorm, what, says, () => ({
-    inputs: {
-      x: f32Rows(rows),
-      w: f32(noise(9, rows[0].length), rows[0].length),
-    },
-  }));
+  edge(rmsNorm, what, says, () => ({ x: f32Rows(rows), w: f32(noise(9, rows[0].length), rows[0].length) }));
 
+/** Where an exp overflows, underflows, or changes the way in which it is computed. */
+const ENDS = [
+  ...[1e-45, 1e-39, 1e-20, 17.3, 18, 40, 64, 87, 87.3, 88, 88.72, 89, 100],
+  ...[103.9, 104, 128, 1e4, 1e30],
+].flatMap(around);
+
+const STEPS = [1, 1 / 64, 0.37];
+const QUOTIENTS = [0.5, 1.5, -2.5, 126.5, -127.5, 128, -129, INFINITE, -INFINITE, -0];
+
+/* biome-ignore format: rows of an op, a name, a sentence, and the inputs */
 export const floatEdges: readonly Edge[] = [
   edge(softplus, 'threshold', 'at 20, above which x is its own softplus, and next to it', () => ({
-    inputs: { x: f32([...around(20), 19, 19.5, 20.5, 21, 15, 16.6, 17, 18, 30, 88, 89]) },
+    x: f32([...around(20), 19, 19.5, 20.5, 21, 15, 16.6, 17, 18, 30, 88, 89]),
   })),
-  ...([softplus, silu, negExp] as const).flatMap((op): Edge[] => [
-    edge(op, 'ends', 'both zeros, infinities, denormals, and where an exp overflows and underflows', () => {
-      const ends = [
-        0, 1e-45, 1e-39, 1e-20, 17.3, 18, 40, 64, 87, 87.3, 88, 88.72, 89, 100, 103.9, 104, 128, 1e4, 1e30,
-      ];
-      return {
-        inputs: { x: f32(both([...ends.flatMap(x => (x ? around(x) : [x])), 3.4028235e38, INFINITE])) },
-      };
-    }),
-    edge(op, 'every-exponent', 'over the whole range of f32', () => ({
-      inputs: { x: tensor(everyExponent(1 << 16), [4, 1 << 14]) },
-    })),
+  ...[softplus, silu, negExp].flatMap(op => [
+    edge(op, 'ends', 'both zeros, infinities, denormals, and where an exp overflows and underflows',
+      () => ({ x: f32(both([0, ...ENDS, 3.4028235e38, INFINITE])) })),
+    edge(op, 'every-exponent', 'over the whole range of f32',
+      () => ({ x: f32(everyExponent(1 << 16), 4, 1 << 14) })),
   ]),
   edge(selectiveScan, 'every-decay', 'exp2 over the whole range of f32, as the decay of a state', everyDecay),
   edge(selectiveScan, 'dt-zero', 'a step of zero leaves the state', () => scan({ dt: [0, 0], A: [-16, 0] })),
   edge(selectiveScan, 'dt-tiny', 'denormal steps', () => scan({ dt: [0, 1e-38], A: [-16, 0] })),
-  edge(selectiveScan, 'dt-huge', 'steps after which nothing is left of the state', () =>
-    scan({ dt: [1e3, 1e9], A: [-16, -1] }),
-  ),
-  edge(selectiveScan, 'decay-denormal', 'decays among the denormals and below them', () =>
-    scan({ dt: [1, 1], A: [-106, -86] }),
-  ),
-  edge(selectiveScan, 'decay-overflow', 'a positive A: decays up to infinity', () =>
-    scan({ l: 2, dt: [0.5, 2], A: [0, 90], sign: 'positive' }),
-  ),
+  edge(selectiveScan, 'dt-huge', 'steps after which nothing is left of the state',
+    () => scan({ dt: [1e3, 1e9], A: [-16, -1] })),
+  edge(selectiveScan, 'decay-denormal', 'decays among the denormals and below them',
+    () => scan({ dt: [1, 1], A: [-106, -86] })),
+  edge(selectiveScan, 'decay-overflow', 'a positive A: decays up to infinity',
+    () => scan({ l: 2, dt: [0.5, 2], A: [0, 90], sign: 'positive' })),
   edge(selectiveScan, 'decay-extreme', 'A from −1e30 to 0', () => scan({ dt: [0, 1], A: [-1e30, 0] })),
-  edge(selectiveScan, 'no-decay', 'a state that forgets nothing', () =>
-    scan({ l: 40, dt: [0, 1], A: [0, 0] }),
-  ),
-  edge(selectiveScan, 'gate-extreme', 'gates from where silu is 0 to where it is z', () =>
-    scan({ dt: [0, 1], A: [-16, 0], z: [-130, 60] }),
-  ),
-  edge(selectiveScan, 'long', '700 tokens of slow decay', () =>
-    scan({ l: 700, dt: [0.001, 0.1], A: [-1, 0], z: [-2, 2] }),
-  ),
-  edge(
-    selectiveScan,
-    'steps',
+  edge(selectiveScan, 'no-decay', 'a state that forgets nothing', () => scan({ l: 40, dt: [0, 1], A: [0, 0] })),
+  edge(selectiveScan, 'gate-extreme', 'gates from where silu is 0 to where it is z',
+    () => scan({ dt: [0, 1], A: [-16, 0], z: [-130, 60] })),
+  edge(selectiveScan, 'long', '700 tokens of slow decay',
+    () => scan({ l: 700, dt: [0.001, 0.1], A: [-1, 0], z: [-2, 2] })),
+  edge(selectiveScan, 'steps',
     'given states on ties, beyond the range on both sides, infinite, and −0; a step of zero leaves them',
     () => ({
-      inputs: {
-        u: f32(new Float32Array(6), 2, 3),
-        dt: f32(new Float32Array(6), 2, 3),
-        A: f32(new Float32Array(30).fill(-1), 3, 10),
-        B: f32(noise(1, 20), 2, 10),
-        C: f32(new Float32Array(20).fill(1), 2, 10),
-        h: f32(
-          [1, 1 / 64, 0.37].flatMap(step =>
-            [0.5, 1.5, -2.5, 126.5, -127.5, 128, -129, INFINITE, -INFINITE, -0].map(x => x * step),
-          ),
-          3,
-          10,
-        ),
-      },
-      kept: { h: { dtype: 'i8', scale: Float32Array.of(1, 1 / 64, 0.37) } },
+      u: f32By([2, 3], () => 0),
+      dt: f32By([2, 3], () => 0),
+      A: f32By([3, 10], () => -1),
+      B: f32(noise(1, 20), 2, 10),
+      C: ones(2, 10),
+      h: f32(STEPS.flatMap(step => QUOTIENTS.map(x => x * step)), 3, 10),
     }),
-    'i8',
-  ),
-  ...[2, 3, 4, 5].flatMap(k =>
-    times(
-      k,
-      (l): Edge =>
-        edge(causalConv1d, `l=${l},k=${k}`, 'a text no longer than the state: old inputs stay in it', () =>
-          conv({ l, k }),
-        ),
-    ),
-  ),
-  edge(causalConv1d, 'taps', 'an impulse in each channel: the taps, in their order', () => ({
-    inputs: {
-      x: f32By([6, 4], i => (i % 4 === Math.floor(i / 4) ? 1 : 0)),
-      w: f32By([4, 4], i => i + 1),
-    },
-    attrs: { activation: 'none' },
-  })),
-  ...[12, 20, 28, 40].flatMap(base =>
-    [false, true].flatMap((inverse): Edge[] => [
-      edge(
-        fwht,
-        `identity=${base},inverse=${inverse}`,
-        'the matrix itself, by its action on unit vectors',
-        () => ({ inputs: { x: identity(base) }, attrs: { inverse } }),
-      ),
-      ...(base === 40 ? [4, 16, 128] : [2, 4, 16, 128]).map((run): Edge => {
-        // 40 · 2 is 20 · 4
-        const n = base * run;
-        return edge(fwht, `n=${n},inverse=${inverse}`, `${base} · ${run}, an outlier and noise`, () => ({
-          inputs: {
-            x: f32([...noise(n, n), ...times(n, i => (i === n >> 1 ? 100 : 0.01)), ...noise(n + 1, n)], 3, n),
-          },
-          attrs: { inverse },
-        }));
-      }),
-    ]),
-  ),
-  norms(
-    'tiny',
-    'rows so small that eps decides',
-    [1e-2, 3e-3, 1e-5, 1e-20, 1e-41, 0].map(size => noise(5, 35, size)),
-  ),
-  norms(
-    'huge',
-    'rows whose squares are large, and one whose squares overflow',
-    [1e5, 1e15, 1e18, 1e20].map(size => noise(6, 35, size)),
-  ),
-  norms(
-    'outlier',
-    'one channel that is the whole of the sum',
-    [0, 17, 34].map(at => times(35, i => (i === at ? 3000 : 0.01))),
-  ),
+    { kept: { h: { dtype: 'i8', scale: Float32Array.from(STEPS) } } }),
+  ...[2, 3, 4, 5].flatMap(k => times(k, l =>
+    edge(causalConv1d, `l=${l},k=${k}`, 'a text no longer than the state: old inputs stay in it',
+      () => conv(l, k)))),
+  edge(causalConv1d, 'taps', 'an impulse in each channel: the taps, in their order',
+    () => ({ x: f32By([6, 4], i => (i % 4 === Math.floor(i / 4) ? 1 : 0)), w: f32By([4, 4], i => i + 1) }),
+    { attrs: { activation: 'none' } }),
+  ...[12, 20, 28, 40].flatMap(base => [false, true].flatMap(inverse => [
+    edge(fwht, `identity=${base},inverse=${inverse}`, 'the matrix itself, by its action on unit vectors',
+      () => ({ x: identity(base) }), { attrs: { inverse } }),
+    // 40 · 2 is 20 · 4
+    ...(base === 40 ? [4, 16, 128] : [2, 4, 16, 128]).map(run => [run, base * run]).map(([run, n]) =>
+      edge(fwht, `n=${n},inverse=${inverse}`, `${base} · ${run}, an outlier and noise`, () => ({
+        x: f32([...noise(n, n), ...times(n, i => (i === n >> 1 ? 100 : 0.01)), ...noise(n + 1, n)], 3, n),
+      }), { attrs: { inverse } })),
+  ])),
+  norms('tiny', 'rows so small that eps decides',
+    [1e-2, 3e-3, 1e-5, 1e-20, 1e-41, 0].map(size => noise(5, 35, size))),
+  norms('huge', 'rows whose squares are large, and one whose squares overflow',
+    [1e5, 1e15, 1e18, 1e20].map(size => noise(6, 35, size))),
+  norms('outlier', 'one channel that is the whole of the sum',
+    [0, 17, 34].map(at => times(35, i => (i === at ? 3000 : 0.01)))),
 ];

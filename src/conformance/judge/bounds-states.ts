@@ -2,37 +2,8 @@
 import { half } from '../../ops/half.ts';
 import { type Kept, stepsOf } from '../../state.ts';
 import { copy } from './bounds-values.ts';
-import {
-  alike,
-  type Bounds,
-  type Doubt,
-  flushed,
-  NONE,
-  roundings,
-  siluDoubt,
-  siluSlope,
-  sum,
-  times,
-  tolerance,
-} from './doubt.ts';
-
-/**
- * Per state and step, with a = |dt·A|. exp(dt·A) is off by an exp of 2 ulp on either side, and by its argument's
- * roundings: dt·A, and log₂ e and A·log₂ e where it is an exp2, each at most u a.
- *
- *   e_h ← decay · e_h + u ( |decay · h| (6 a + 10) + 4 |dt u B| + 2 |h'| )
- *   e_y = Σ|C| e_h + 2 (n + 2) u ( Σ|C h| + |D u| )
- *   y · silu(z):  |silu z| e_y + |y| (silu's own)
- *
- * A state in binary16 may be one more step off after each token, since a value next to a tie may be rounded to either side. A step is
- * 2⁻¹⁰ |h|, at least 2⁻²⁴.
- *
- *   e_h ← decay · e_h + … + 2⁻¹⁰ |h'| + 2⁻²⁴
- *
- * A state in int8 may be one more step off after each token, too: e_h ← decay · e_h + … + scale.
- */
-const scanBounds: Bounds = (inputs, call, expected) =>
-  boundsOf(inputs, call, expected, storedAs(call.states.h));
+import type { Bounds, Doubt } from './doubt.ts';
+import { alike, flushed, NONE, roundings, siluDoubt, siluSlope, sum, times, tolerance } from './doubt.ts';
 
 function storedAs({ dtype, scale }: Kept): Stored {
   if (dtype === 'f16')
@@ -58,12 +29,24 @@ interface Stored {
   readonly doubt: (h: number, channel: number) => Doubt;
 }
 
-function boundsOf(
-  { u, dt, A, B, C, D, z, h: before }: Parameters<Bounds>[0],
-  { dims: { l, d, n } }: Parameters<Bounds>[1],
-  expected: Parameters<Bounds>[2],
-  stored: Stored,
-): ReturnType<Bounds> {
+/**
+ * Per state and step, with a = |dt·A|. exp(dt·A) is off by an exp of 2 ulp on either side, and by its argument's
+ * roundings: dt·A, and log₂ e and A·log₂ e where it is an exp2, each at most u a.
+ *
+ *   e_h ← decay · e_h + u ( |decay · h| (6 a + 10) + 4 |dt u B| + 2 |h'| )
+ *   e_y = Σ|C| e_h + 2 (n + 2) u ( Σ|C h| + |D u| )
+ *   y · silu(z):  |silu z| e_y + |y| (silu's own)
+ *
+ * A state in binary16 may be one more step off after each token, since a value next to a tie may be rounded to either side. A step is
+ * 2⁻¹⁰ |h|, at least 2⁻²⁴.
+ *
+ *   e_h ← decay · e_h + … + 2⁻¹⁰ |h'| + 2⁻²⁴
+ *
+ * A state in int8 may be one more step off after each token, too: e_h ← decay · e_h + … + scale.
+ */
+const scanBounds: Bounds = ({ u, dt, A, B, C, D, z, h: before }, { dims, states }, expected) => {
+  const { l, d, n } = dims;
+  const stored = storedAs(states.h);
   const h = Float64Array.from({ length: d * n }, (_, i) => stored.round(before[i], Math.floor(i / n)));
   const doubts = new Array<Doubt>(d * n).fill(flushed(1));
   const ofOutput = new Array<Doubt>(l * d).fill(NONE);
@@ -98,19 +81,13 @@ function boundsOf(
       const doubt = sum(carried, roundings(2 * (n + 2), size), flushed(n + 2));
       ofOutput[at] = z ? gated(doubt, value, z[at]) : doubt;
     }
+  const ofState = `e_h ← decay e_h + u (|decay h| (6 |dt A| + 10) + 4 |dt u B| + 2 |h|)${stored.words}`;
+  const formula = `${ofState}, e_y = Σ|C| e_h + 2 (n + 2) u (Σ|C h| + |D u|), times silu`;
   return {
-    y: tolerance(
-      `e_h ← decay e_h + u (|decay h| (6 |dt A| + 10) + 4 |dt u B| + 2 |h|)${stored.words}, e_y = Σ|C| e_h + 2 (n + 2) u (Σ|C h| + |D u|), times silu`,
-      expected.y,
-      at => ofOutput[at],
-    ),
-    h: tolerance(
-      `e_h ← decay e_h + u (|decay h| (6 |dt A| + 10) + 4 |dt u B| + 2 |h|)${stored.words}`,
-      expected.h,
-      i => doubts[i],
-    ),
+    y: tolerance(formula, expected.y, at => ofOutput[at]),
+    h: tolerance(ofState, expected.h, i => doubts[i]),
   };
-}
+};
 
 function gated(doubt: Doubt, value: number, z: number): Doubt {
   const silu = z / (1 + Math.exp(-z));

@@ -4,7 +4,6 @@ import type { Tolerance } from '../case.ts';
 import {
   alike,
   type Bounds,
-  exactly,
   flushed,
   magnitude,
   roundings,
@@ -41,7 +40,11 @@ export const valueBounds: Readonly<Record<string, Bounds>> = {
   'embedding-i8': roundsOnce('y', ({ w }) => absmax(w)),
 
   quantize: (_, __, { q }) => ({
-    q: exactly('exact: x and scale are given, and x / scale rounds correctly', q),
+    q: {
+      formula: 'exact: x and scale are given, and x / scale rounds correctly',
+      bounds: new Float64Array(q.data.length),
+      bias: 0,
+    },
   }),
 
   'absmax-scale': (_, __, { scale }) => ({

@@ -50,56 +50,54 @@ function structureFault(expected: Tensor | undefined, got: Tensor | undefined): 
   return undefined;
 }
 
+/** Of a mismatch that no single element has. */
+const WHOLE = { index: [], ulp: Number.POSITIVE_INFINITY };
+
 /** The result for an output whose elements cannot be compared. */
-function unfit(tensor: string, expected: Tensor | undefined, fault: string): Comparison {
+function unfit(name: string, expected: Tensor | undefined, fault: string): Comparison {
   const shape = expected?.shape ?? [];
   const of = expected ? sizeOf(shape) : 0;
-  const values = { expected: Number.NaN, got: Number.NaN, ulp: Number.POSITIVE_INFINITY, bound: 0 };
-  return {
-    mismatch: { tensor, shape, index: [], ...values, formula: fault, wrong: of, of },
-    worst: Number.POSITIVE_INFINITY,
-  };
+  const values = { expected: Number.NaN, got: Number.NaN, bound: 0, formula: fault, wrong: of, of };
+  return { mismatch: { tensor: name, shape, ...WHOLE, ...values }, worst: Number.POSITIVE_INFINITY };
 }
 
 function compareBits(name: string, expected: Tensor, got: Tensor): Comparison {
   const isWrong = (i: number) => Number.isNaN(got.data[i]) || !Object.is(got.data[i], expected.data[i]);
   const wrong = indicesOf(got.data, isWrong);
   if (!wrong.length) return { worst: 0 };
-  return {
-    mismatch: mismatchAt(name, expected, got, wrong, 0, 'the same bits'),
-    worst: Number.POSITIVE_INFINITY,
-  };
+  const mismatch = mismatchAt(name, expected, got, wrong, 0, 'the same bits');
+  return { mismatch, worst: Number.POSITIVE_INFINITY };
 }
+
+const NO_TOLERANCE: Tolerance = { formula: 'the same values', bounds: new Float64Array(), bias: 0 };
 
 function compareWithin(
   name: string,
   expected: Tensor,
   got: Tensor,
-  tolerance: Tolerance | undefined,
+  { formula, bounds, bias, share }: Tolerance = NO_TOLERANCE,
 ): Comparison {
-  const bound = (i: number) => tolerance?.bounds[i] ?? 0;
-  const formula = tolerance?.formula ?? 'the same values';
+  const bound = (i: number) => bounds[i] ?? 0;
   const size = got.data.length;
   let worst = 0;
   let sum = 0;
   let outward = 0;
   let unequal = 0;
+  const wrong: number[] = [];
   for (let i = 0; i < size; i++) {
     const error = errorOf(expected.data[i], got.data[i]);
     sum += error;
     outward += error * Math.sign(expected.data[i]);
     if (error !== 0) unequal++;
-    worst = Math.max(worst, inUnitsOf(Math.abs(error), bound(i)));
+    const units = inUnitsOf(Math.abs(error), bound(i));
+    worst = Math.max(worst, units);
+    if (units > 1) wrong.push(i);
   }
-  const wrong = indicesOf(
-    got.data,
-    i => inUnitsOf(Math.abs(errorOf(expected.data[i], got.data[i])), bound(i)) > 1,
-  );
   if (wrong.length)
     return { mismatch: mismatchAt(name, expected, got, wrong, bound(wrong[0]), formula), worst };
 
-  if (tolerance?.share !== undefined) {
-    const most = Math.ceil(tolerance.share * size);
+  if (share !== undefined) {
+    const most = Math.ceil(share * size);
     worst = Math.max(worst, inUnitsOf(unequal, most));
     if (unequal > most) {
       const differing = indicesOf(got.data, i => got.data[i] !== expected.data[i]);
@@ -108,24 +106,11 @@ function compareWithin(
     }
   }
   const mean = (Math.abs(outward) > Math.abs(sum) ? outward : sum) / Math.max(size, 1);
-  const bias = tolerance?.bias ?? 0;
   worst = Math.max(worst, inUnitsOf(Math.abs(mean), bias));
   if (inUnitsOf(Math.abs(mean), bias) <= 1) return { worst };
-  return {
-    mismatch: {
-      tensor: name,
-      shape: expected.shape,
-      index: [],
-      expected: 0,
-      got: mean,
-      ulp: Number.POSITIVE_INFINITY,
-      bound: bias,
-      formula: `the mean of the signed errors: ${formula}`,
-      wrong: unequal,
-      of: size,
-    },
-    worst,
-  };
+  const rule = `the mean of the signed errors: ${formula}`;
+  const values = { expected: 0, got: mean, bound: bias, formula: rule, wrong: unequal, of: size };
+  return { mismatch: { tensor: name, shape: expected.shape, ...WHOLE, ...values }, worst };
 }
 
 /** A value that is rounded to infinity is 2¹²⁸ or more. So infinity counts as 2¹²⁸: the bound may allow an overflow near it. */

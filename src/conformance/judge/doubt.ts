@@ -100,9 +100,3 @@ export function tolerance(formula: string, { data }: Tensor, at: (i: number) => 
     bias: Math.min(scatter + total.shared / size, total.most / size),
   };
 }
-
-export const exactly = (formula: string, expected: Tensor): Tolerance => ({
-  formula,
-  bounds: new Float64Array(expected.data.length),
-  bias: 0,
-});

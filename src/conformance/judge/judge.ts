@@ -2,7 +2,7 @@
 import { type Backend, isUnsupported, Unsupported } from '../../backends/backend.ts';
 import { type AnyOp, type BoundCall, formOf, resultsOf } from '../../op.ts';
 import type { AnyKernel } from '../../run.ts';
-import { stateView } from '../../state.ts';
+import { type StateView, stateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import type { Case, Mismatch, Profile, Vectors, Verdict } from '../case.ts';
 import { type Form, formNamed, keptAll } from '../forms.ts';
@@ -34,24 +34,18 @@ export function caseOf(backend: Backend, about: Omit<Case, 'run'>, judge: () => 
   };
 }
 
-function verdictOf(
-  backend: Backend,
-  needed: readonly string[],
-  judge: () => Finding,
-): Omit<Verdict, 'milliseconds'> {
+type Untimed = Omit<Verdict, 'milliseconds'>;
+function verdictOf(backend: Backend, needed: readonly string[], judge: () => Finding): Untimed {
   try {
     const missing = needed.filter(name => {
       const { op, dtype } = formNamed(name)!;
       return !backend.kernelOf(op, keptAll(op, { dtype }));
     });
-    if (missing.length > 0)
-      return {
-        outcome: 'unsupported',
-        reason: `backend ${backend.name} has no kernel for ${missing.join(', ')}`,
-      };
-    const { mismatch, worst, reason } = judge();
+    const reason = `backend ${backend.name} has no kernel for ${missing.join(', ')}`;
+    if (missing.length > 0) return { outcome: 'unsupported', reason };
+    const { mismatch, worst, reason: other } = judge();
     if (!mismatch) return { outcome: 'pass', worst };
-    return { outcome: 'fail', reason: reason ?? sentence(mismatch), mismatch, worst };
+    return { outcome: 'fail', reason: other ?? sentence(mismatch), mismatch, worst };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     if (error instanceof Skipped) return { outcome: 'skipped', reason };
@@ -85,17 +79,10 @@ const UNWRITTEN = { f32: Number.NaN, i8: 0x55, i32: 0x55555555 } as const;
 export const freshCall = ({ inputs, outputs, states, attrs, dims }: BoundCall): BoundCall => {
   const unwritten = copied(outputs);
   for (const { data, dtype } of Object.values(unwritten)) data.fill(UNWRITTEN[dtype]);
-  const ownStates = Object.entries(states).map(
-    ([key, { dtype, scale, shape, data }]) =>
-      [key, stateView({ dtype, ...(scale && { scale }) }, shape, data.slice())] as const,
-  );
-  return {
-    inputs: copied(inputs),
-    outputs: unwritten,
-    states: Object.fromEntries(ownStates),
-    attrs,
-    dims,
-  };
+  const own: Record<string, StateView> = {};
+  for (const [key, { dtype, scale, shape, data }] of Object.entries(states))
+    own[key] = stateView({ dtype, ...(scale && { scale }) }, shape, data.slice());
+  return { inputs: copied(inputs), outputs: unwritten, states: own, attrs, dims };
 };
 
 /** Calls a kernel. */
@@ -124,19 +111,14 @@ export function vectorsOf(op: AnyOp, call: BoundCall): Vectors {
 }
 
 /** Compares the backend with the reference on a call. */
-export function judgeCall(backend: Backend, profile: Profile, op: AnyOp, call: BoundCall): Finding {
-  const expected = expectedOf(op, call);
-  return compare(
-    expected,
-    resultsOf(called(backend, op, call)),
-    profile,
-    judgeTolerances(profile, op, call, expected),
-  );
-}
+export const judgeCall = (backend: Backend, profile: Profile, op: AnyOp, call: BoundCall): Finding =>
+  judgeResults(profile, op, call, resultsOf(called(backend, op, call)));
 
-/** The exact profile needs no tolerances. */
-export const judgeTolerances = (profile: Profile, op: AnyOp, call: BoundCall, expected: Named) =>
-  profile === 'exact' ? undefined : tolerances(op, call, expected);
+/** Compares results of a call with the reference's. The exact profile needs no tolerances. */
+export function judgeResults(profile: Profile, op: AnyOp, call: BoundCall, got: Named): Finding {
+  const expected = expectedOf(op, call);
+  return compare(expected, got, profile, profile === 'exact' ? {} : tolerances(op, call, expected));
+}
 
 /** A case of one op in one form: the backend's kernel against the reference, on a call that is made when it is needed. */
 export const opCase = (

@@ -2,8 +2,9 @@
 
 import { escapeXml as text } from '../../formats/xml.ts';
 import { groupBy } from '../../group-by.ts';
-import { OUTCOMES, type Outcome } from '../case.ts';
+import { OUTCOMES, type Outcome, type Profile } from '../case.ts';
 import { STYLE } from './html-style.ts';
+import type { Report, Result } from './report.ts';
 import {
   conclusion,
   countsOf,
@@ -13,8 +14,6 @@ import {
   isUnexpectedPass,
   largestError,
   placeOf,
-  type Report,
-  type Result,
   replayOf,
   short,
 } from './report.ts';
@@ -102,31 +101,59 @@ function counters(report: Report): string {
 
 /** A row for each op, a column for each family of cases. */
 function matrix({ results, profile }: Report): string {
-  const measured = profile === 'tolerant';
   const placed = results.filter(({ address }) => placeOf(address).isOp);
-  if (placed.length === 0) return '';
   const families = [...groupBy(placed, ({ address }) => placeOf(address).family).keys()];
-  const rows = [...groupBy(placed, ({ address }) => placeOf(address).row)].map(([op, group]) => {
-    const cells = families.map(family =>
-      cell(
-        group.filter(({ address }) => placeOf(address).family === family),
-        measured,
-      ),
+  const cellOf = (family: string, group: readonly Result[]) =>
+    cell(
+      group.filter(({ address }) => placeOf(address).family === family),
+      profile === 'tolerant',
     );
-    return `<tr><th scope="row">${text(op)}</th>${cells.join('')}${measured ? worstCell(group) : ''}</tr>`;
+  return byRow('Ops', 'op', placed, families, cellOf, profile, `\n${legend()}`);
+}
+
+/** The cases that do not judge one op (fused ops, blocks, models, states), a column for each outcome. */
+function wholes({ results, profile }: Report): string {
+  const placed = results.filter(({ address }) => !placeOf(address).isOp);
+  const columns = OUTCOMES.filter(outcome => placed.some(result => result.outcome === outcome));
+  const cellOf = (column: Outcome, group: readonly Result[]) => {
+    const n = group.filter(({ outcome }) => outcome === column).length;
+    return n ? `<td class="${column}">${SIGNS[column]} ${n}</td>` : '<td></td>';
+  };
+  return byRow('Fused ops, blocks, models, state', 'part', placed, columns, cellOf, profile);
+}
+
+/** A table of results, in the tolerant profile with the largest error of each row. */
+function byRow<Column extends string>(
+  title: string,
+  head: string,
+  results: readonly Result[],
+  columns: readonly Column[],
+  cellOf: (column: Column, group: readonly Result[]) => string,
+  profile: Profile,
+  after = '',
+): string {
+  if (results.length === 0) return '';
+  const measured = profile === 'tolerant';
+  const rows = [...groupBy(results, ({ address }) => placeOf(address).row)].map(([row, group]) => {
+    const cells = columns.map(column => cellOf(column, group)).join('');
+    return `<tr><th scope="row">${text(row)}</th>${cells}${measured ? worstCell(group) : ''}</tr>`;
   });
-  const head = families.map(family => `<th scope="col">${text(family)}</th>`).join('');
-  return `<section>
-<h2>Ops</h2>
-<div class="wide"><table class="matrix">
-<thead><tr><th scope="col">op</th>${head}${measured ? '<th scope="col">worst error</th>' : ''}</tr></thead>
+  const heads = [head, ...columns, ...(measured ? ['worst error'] : [])];
+  const shown = table(
+    heads.map(word => `<th scope="col">${text(word)}</th>`).join(''),
+    rows,
+    ' class="matrix"',
+  );
+  return `<section>\n<h2>${title}</h2>\n${shown}${after}\n</section>`;
+}
+
+const table = (head: string, rows: readonly string[], attributes = ''): string =>
+  `<div class="wide"><table${attributes}>
+<thead><tr>${head}</tr></thead>
 <tbody>
 ${rows.join('\n')}
 </tbody>
-</table></div>
-${legend()}
-</section>`;
-}
+</table></div>`;
 
 const legend = () =>
   `<p class="legend">${OUTCOMES.map(outcome => `<span class="${outcome}">${SIGNS[outcome]}</span> ${outcome}`).join(' &ensp; ')}</p>`;
@@ -156,37 +183,11 @@ function worstCell(group: readonly Result[]): string {
   return `<td class="worst" title="${text(at.address)}">${worst === 0 ? '0' : short(worst)}</td>`;
 }
 
-/** The cases that do not judge one op: fused ops, blocks, models, states. */
-function wholes({ results, profile }: Report): string {
-  const measured = profile === 'tolerant';
-  const placed = results.filter(({ address }) => !placeOf(address).isOp);
-  if (placed.length === 0) return '';
-  const columns = OUTCOMES.filter(outcome => placed.some(result => result.outcome === outcome));
-  const rows = [...groupBy(placed, ({ address }) => placeOf(address).row)].map(([row, group]) => {
-    const cells = columns.map(column => {
-      const n = group.filter(({ outcome }) => outcome === column).length;
-      return n ? `<td class="${column}">${SIGNS[column]} ${n}</td>` : '<td></td>';
-    });
-    return `<tr><th scope="row">${text(row)}</th>${cells.join('')}${measured ? worstCell(group) : ''}</tr>`;
-  });
-  const head = columns.map(column => `<th scope="col">${column}</th>`).join('');
-  return `<section>
-<h2>Fused ops, blocks, models, state</h2>
-<div class="wide"><table class="matrix">
-<thead><tr><th scope="col">part</th>${head}${measured ? '<th scope="col">worst error</th>' : ''}</tr></thead>
-<tbody>
-${rows.join('\n')}
-</tbody>
-</table></div>
-</section>`;
-}
-
 function failure(report: Report, result: Result): string {
-  const [first, ...rest] = explain(result);
   return `<article>
 <h3><span class="${result.outcome}">${SIGNS[result.outcome]} ${result.outcome}</span> ${text(result.address)}</h3>
 <p>${text(result.says)}</p>
-<pre>${[first, ...rest].map(text).join('\n')}</pre>
+<pre>${explain(result).map(text).join('\n')}</pre>
 <p class="replay"><code>${text(replayOf(report, result))}</code></p>
 </article>`;
 }
@@ -210,12 +211,8 @@ function everything(group: readonly Result[]): string {
       `<tr title="${text(says)}"><td><code>${text(address)}</code></td><td class="${outcome}">${SIGNS[outcome]} ${outcome}</td>` +
       `<td class="worst">${worst === undefined ? '' : short(worst)}</td><td class="worst">${milliseconds.toFixed(1)}</td></tr>`,
   );
-  return `<details><summary>Show them</summary><div class="wide"><table>
-<thead><tr><th>address</th><th>outcome</th><th>worst error</th><th>ms</th></tr></thead>
-<tbody>
-${rows.join('\n')}
-</tbody>
-</table></div></details>`;
+  const head = ['address', 'outcome', 'worst error', 'ms'].map(word => `<th>${word}</th>`).join('');
+  return `<details><summary>Show them</summary>${table(head, rows)}</details>`;
 }
 
 function environment({ environment: values, milliseconds, replay }: Report): string {

@@ -5,15 +5,9 @@
 
 import { escapeXml } from '../../formats/xml.ts';
 import { groupBy } from '../../group-by.ts';
-import {
-  conclusion,
-  explain,
-  isExpectedFailure,
-  placeOf,
-  type Report,
-  type Result,
-  replayOf,
-} from './report.ts';
+import type { Outcome } from '../case.ts';
+import type { Report, Result } from './report.ts';
+import { conclusion, explain, isExpectedFailure, placeOf, replayOf } from './report.ts';
 
 export function renderJUnit(report: Report): string {
   const { results, milliseconds, backend, profile } = report;
@@ -26,21 +20,11 @@ export function renderJUnit(report: Report): string {
     ),
   );
   const { ok, says } = conclusion(report);
-  if (!ok && !suites.some(text => /<(?:failure|error) /.test(text)))
-    suites.push(
-      suite(
-        'run',
-        '0.000',
-        [
-          element(
-            'testcase',
-            { classname: 'quamba.run', name: 'judged', time: '0.000' },
-            element('error', { message: says, type: 'empty' }),
-          ),
-        ],
-        report,
-      ),
-    );
+  if (!ok && !suites.some(text => /<(?:failure|error) /.test(text))) {
+    const judged = { classname: 'quamba.run', name: 'judged', time: '0.000' };
+    const nothing = element('testcase', judged, element('error', { message: says, type: 'empty' }));
+    suites.push(suite('run', '0.000', [nothing], report));
+  }
   const all = suites.join('\n');
   const about = { name: `quamba conform ${backend} ${profile}`, ...tally(all), time: seconds(milliseconds) };
   return `<?xml version="1.0" encoding="UTF-8"?>\n${element('testsuites', about, `\n${all}\n`)}\n`;
@@ -58,18 +42,17 @@ function testcase(report: Report, result: Result): string {
   const { address, outcome, reason = '', milliseconds, xfail } = result;
   const about = { classname: `quamba.${placeOf(address).row}`, name: address, time: seconds(milliseconds) };
   const lines = [result.says, ...explain(result), replayOf(report, result)].join('\n');
-  if (isExpectedFailure(result))
-    return element('testcase', about, element('skipped', { message: `expected to fail: ${xfail}` }));
-  if (outcome === 'pass') return element('testcase', about);
-  if (outcome === 'fail')
-    return element(
-      'testcase',
-      about,
-      element('failure', { message: reason, type: 'mismatch' }, escapeXml(lines)),
-    );
-  if (outcome === 'error')
-    return element('testcase', about, element('error', { message: reason, type: 'error' }, escapeXml(lines)));
-  return element('testcase', about, element('skipped', { message: `${outcome}: ${reason}` }));
+  const bad = (name: string, type: string) => element(name, { message: reason, type }, escapeXml(lines));
+  const untried = (message: string) => element('skipped', { message });
+  const verdicts: Readonly<Record<Outcome, () => string>> = {
+    pass: () => '',
+    fail: () => bad('failure', 'mismatch'),
+    error: () => bad('error', 'error'),
+    unsupported: () => untried(`unsupported: ${reason}`),
+    skipped: () => untried(`skipped: ${reason}`),
+  };
+  const known = isExpectedFailure(result);
+  return element('testcase', about, known ? untried(`expected to fail: ${xfail}`) : verdicts[outcome]());
 }
 
 const tally = (xml: string) => {

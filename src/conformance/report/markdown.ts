@@ -1,17 +1,8 @@
 /** A report as Markdown: for a pull request, a summary of continuous integration, or a page of results. */
 import { groupBy } from '../../group-by.ts';
 import { OUTCOMES } from '../case.ts';
-import {
-  conclusion,
-  explain,
-  isFailure,
-  largestError,
-  placeOf,
-  type Report,
-  reasons,
-  replayOf,
-  short,
-} from './report.ts';
+import type { Report } from './report.ts';
+import { conclusion, explain, isFailure, largestError, placeOf, reasons, replayOf, short } from './report.ts';
 
 /** Failures that are shown in full. */
 const SHOWN = 50;
@@ -37,16 +28,11 @@ export function renderMarkdown(report: Report): string {
       ].join('\n'),
     );
   if (failures.length > SHOWN) details.push(`and ${failures.length - SHOWN} more`);
-  const untried = (['unsupported', 'skipped'] as const).flatMap(outcome =>
-    reasons(results.filter(result => result.outcome === outcome)).map(([reason, count]) => [
-      outcome,
-      count,
-      plain(reason),
-    ]),
-  );
+  const untried = reasons(results).map(([outcome, count, reason]) => [outcome, count, plain(reason)]);
   const known = results
     .filter(({ xfail }) => xfail !== undefined)
     .map(({ address, outcome, xfail }) => [`\`${address}\``, outcome, plain(xfail!)]);
+  const about = Object.entries(environment).map(([key, word]) => [key, plain(word)]);
   return `${[
     `## Conformance of \`${backend}\`, profile ${profile}`,
     `**${conclusion(report).says}**`,
@@ -54,10 +40,7 @@ export function renderMarkdown(report: Report): string {
     details.length ? `### Failures\n\n${details.join('\n\n')}` : '',
     untried.length ? `### Not tried\n\n${table(['outcome', 'cases', 'reason'], untried)}` : '',
     known.length ? `### Expected to fail\n\n${table(['case', 'outcome', 'reason'], known)}` : '',
-    `### Environment\n\n${table(
-      ['', ''],
-      Object.entries(environment).map(([key, value]) => [key, plain(value)]),
-    )}`,
+    `### Environment\n\n${table(['', ''], about)}`,
   ]
     .filter(text => text !== '')
     .join('\n\n')}\n`;

@@ -142,7 +142,7 @@ export const value = (x: number): string => (Object.is(x, -0) ? '-0' : String(Nu
 
 /** A failure in lines: what is wrong, where, by how much, and how far it may be off. */
 export function explain({ reason, mismatch }: Result): readonly string[] {
-  if (!mismatch) return [reason ?? 'no reason was given'];
+  if (!mismatch) return [reason ?? NO_REASON];
   const { tensor, shape, index, expected, got, ulp, bound, formula, wrong, of } = mismatch;
   if (index.length === 0 && Number.isNaN(expected)) return [`${tensor}: ${formula}`]; // of another type or shape
   const shown = `[${shape.join(', ')}]`;
@@ -185,10 +185,8 @@ export function renderText(report: Report): string {
     );
   if (failures.length > SHOWN)
     details.push(`and ${failures.length - SHOWN} more; --json, --html and --junit have them all`);
-  const untried = (['unsupported', 'skipped'] as const).flatMap(outcome =>
-    reasons(results.filter(result => result.outcome === outcome)).map(
-      ([reason, count]) => `${outcome}  ${count} ${count === 1 ? 'case' : 'cases'}: ${reason}`,
-    ),
+  const untried = reasons(results).map(
+    ([outcome, count, reason]) => `${outcome}  ${count} ${count === 1 ? 'case' : 'cases'}: ${reason}`,
   );
   const surprises = results
     .filter(isUnexpectedPass)
@@ -209,11 +207,15 @@ export function renderText(report: Report): string {
     .join('\n\n');
 }
 
-/** The reasons, each with its number of cases, the most frequent first. */
-export const reasons = (results: readonly Result[]): readonly (readonly [string, number])[] =>
-  [...groupBy(results, ({ reason }) => reason ?? 'no reason was given')]
-    .map(([reason, group]) => [reason, group.length] as const)
-    .sort(([, a], [, b]) => b - a);
+/** Why cases were not tried, each reason with its number of cases, the most frequent first. */
+export const reasons = (results: readonly Result[]): readonly (readonly [Outcome, number, string])[] =>
+  (['unsupported', 'skipped'] as const).flatMap(kind => {
+    const untried = results.filter(({ outcome }) => outcome === kind);
+    return [...groupBy(untried, ({ reason }) => reason ?? NO_REASON)]
+      .map(([reason, group]) => [kind, group.length, reason] as const)
+      .sort(([, a], [, b]) => b - a);
+  });
+const NO_REASON = 'no reason was given';
 
 /** A line for each op and part, a column for each outcome that occurs. */
 function table({ results, profile }: Report): readonly (readonly string[])[] {

@@ -42,7 +42,7 @@ describe.skipIf(!compiler)(`on a CPU${compiler ? '' : ': skipped, g++ is not on 
     folder = mkdtempSync(join(tmpdir(), 'quamba-emulated-'));
     library = join(folder, 'libquamba_cuda_emulated.so');
     await run('scripts/build-cuda-emulated.mjs', '--out', library);
-  }, 3_600_000);
+  });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   it.each(examples)('%s gives what it gives elsewhere', async (name, example) => {
@@ -61,16 +61,6 @@ describe.skipIf(!compiler)(`on a CPU${compiler ? '' : ': skipped, g++ is not on 
     const { stdout } = await run('scripts/hashes.mjs', '--backend', 'cuda', '--recipe', RECIPES.join());
     expect(stdout).toBe(`${RECIPES.length} passed, 0 failed\n`);
   });
-
-  it.skipIf(!koffi)(
-    'gives the hashes of golden/hashes.json, one recipe of each kind',
-    async () => {
-      const recipes = ['fp32', 'dynamic', 'quamba', 'quamba-int8-head', 'w4a8-rtn'];
-      const { stdout } = await run('scripts/hashes.mjs', '--backend', 'cuda', '--recipe', recipes.join());
-      expect(stdout.trim()).toBe(`${recipes.length} passed, 0 failed`);
-    },
-    3_600_000,
-  );
 
   it.skipIf(!koffi)(
     `the script for a GPU finds the reference's bits${koffi ? '' : ': skipped, koffi is not installed'}`,

@@ -47,7 +47,7 @@ describe.skipIf(!compiler)(`the library${compiler ? '' : ': skipped, nvcc is not
       '--out',
       library,
     );
-  }, 3_600_000);
+  });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   it('compiles, each kernel without spills, in little shared memory', () => {

@@ -384,7 +384,6 @@ describe('the command line without a library', () => {
   it.each([
     ['--precision', 'f16'],
     ['--decode', 'graph'],
-    ['--batch', '2'],
   ])('%s without cuda is wrong usage', async (option, value) =>
     expect(await complaint(2, here, 'bench', '--model', 'toy', option, value)).toBe(
       `bench: ${option} is for --backend cuda`,

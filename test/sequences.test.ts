@@ -1,0 +1,209 @@
+/** What every backend has of sequences, over places that fail when they are told to: what is refused, given back and restored. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, it } from 'vitest';
+import { prepare } from '../src/backends/backend.ts';
+import { reference } from '../src/backends/reference.ts';
+import { wasm } from '../src/backends/wasm/index.ts';
+import type { State } from '../src/executable.ts';
+import { recipes } from '../src/quant/recipes.ts';
+import { interpret, interpretedPlaces } from '../src/run.ts';
+import { type Places, type PlaceTurn, sequences } from '../src/sequences.ts';
+import { tensor } from '../src/tensor.ts';
+import { planOfToy, sameBits, toy } from './toy.ts';
+
+const plan = planOfToy(toy, recipes.quamba);
+const { vocabSize } = toy.config;
+const text = (length: number) => Int32Array.from({ length }, (_, i) => (i * 7 + 3) % vocabSize);
+
+/** The reference's places. `fails`: how many times a function is to throw. `taken`: the places that were not given back. */
+function watched() {
+  const places = interpretedPlaces(plan);
+  const fails = new Map<keyof Places, number>();
+  const taken = new Set<number>();
+  const fed: (readonly PlaceTurn[])[] = [];
+  const failing = <K extends keyof Places>(name: K): Places[K] =>
+    ((...given: never[]) => {
+      const times = fails.get(name) ?? 0;
+      fails.set(name, times - 1);
+      if (times > 0) throw new Error(`${name} fails`);
+      return (places[name] as (...all: never[]) => unknown)(...given);
+    }) as Places[K];
+  const executable = sequences(plan, {
+    take() {
+      const place = places.take();
+      taken.add(place);
+      return place;
+    },
+    release(place) {
+      expect(taken.delete(place)).toBe(true);
+      places.release(place);
+    },
+    clear: failing('clear'),
+    copy: failing('copy'),
+    read: failing('read'),
+    write: failing('write'),
+    feed(turns, options) {
+      fed.push(turns);
+      return failing('feed')(turns, options);
+    },
+  });
+  return { executable, fails, taken, fed };
+}
+
+describe('a place', () => {
+  it('is given back once, however often a sequence is closed', () => {
+    const { executable, taken } = watched();
+    const sequence = executable.open();
+    sequence.close();
+    sequence.close();
+    expect(taken.size).toBe(0);
+  });
+
+  it('is given back where a sequence is forgotten without being closed', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect: () => void = runInNewContext('gc');
+    const { executable, taken } = watched();
+    for (let i = 0; i < 10; i++) executable.open().feed(text(1));
+    expect(taken.size).toBe(10);
+    while (taken.size > 0) {
+      collect();
+      await new Promise(resolve => setTimeout(resolve, 1));
+    }
+  });
+
+  it('is not taken by a fork of a closed sequence, nor by a fork that fails', () => {
+    const { executable, taken, fails } = watched();
+    const sequence = executable.open();
+    fails.set('copy', 1);
+    expect(() => sequence.fork()).toThrow('copy fails');
+    expect(taken.size).toBe(1);
+    sequence.close();
+    expect(() => sequence.fork()).toThrow('sequence: it was closed');
+    expect(taken.size).toBe(0);
+  });
+
+  it('is not taken where a state cannot be written', () => {
+    const { executable, taken, fails } = watched();
+    const state = executable.open().save();
+    fails.set('write', 1);
+    expect(() => executable.open(state)).toThrow('write fails');
+    expect(taken.size).toBe(1);
+  });
+});
+
+describe('a feed', () => {
+  it('of no sequences gives no logits', () => {
+    const { executable, fed } = watched();
+    expect(executable.feed([])).toEqual([]);
+    expect(executable.feed([], { observe: () => {} })).toEqual([]);
+    expect(fed).toEqual([]);
+  });
+
+  it('refuses one sequence twice, one of another executable, one that is closed, and no tokens', () => {
+    const { executable, fed } = watched();
+    const [sequence, closed] = [executable.open(), executable.open()];
+    closed.close();
+    const tokens = text(2);
+    const turn = { sequence, tokens };
+    expect(() => executable.feed([turn, turn])).toThrow('feed: expected each sequence once');
+    expect(() => watched().executable.feed([turn])).toThrow('feed: a sequence belongs to another executable');
+    expect(() => executable.feed([turn, { sequence: closed, tokens }])).toThrow('sequence: it was closed');
+    expect(() => executable.feed([turn, { sequence: executable.open(), tokens: text(0) }])).toThrow(
+      'feed: expected at least one token; got none',
+    );
+    expect(sequence.position).toBe(0);
+    expect(fed).toEqual([]);
+  });
+
+  it('may not begin while another one runs', () => {
+    const executable = interpret(toy.program);
+    const [sequence, other] = [executable.open(), executable.open()];
+    const observe = () => void other.feed(text(1));
+    expect(() => sequence.feed(text(2), { observe })).toThrow('feed: an observer cannot feed the executable');
+    expect([sequence.position, other.position]).toEqual([0, 0]);
+    expect(sequence.feed(text(2))).toEqual(other.feed(text(2)));
+  });
+
+  it('that fails leaves a long text as it was, fed again in pieces', () => {
+    const { executable, fails, fed } = watched();
+    const [sequence, other] = [executable.open(), executable.open()];
+    for (const one of [sequence, other]) {
+      one.feed(text(20));
+      one.load(one.save());
+      one.feed(text(300));
+    }
+    fails.set('feed', 1);
+    const before = fed.length;
+    expect(() => sequence.feed(text(1))).toThrow('feed fails');
+    const again = fed.slice(before + 1).map(([{ position, tokens }]) => [position, tokens.length]);
+    expect(again).toEqual([
+      [20, 128],
+      [148, 128],
+      [276, 44],
+    ]);
+    expect(sequence.position).toBe(320);
+    expect(sequence.save()).toEqual(other.save());
+    expect(sameBits(sequence.feed(text(5)).data, other.feed(text(5)).data)).toBe(true);
+  });
+
+  it('whose texts cannot be restored loses their states until others are loaded', () => {
+    const { executable, fails } = watched();
+    const [sequence, other] = [executable.open(), executable.open()];
+    sequence.feed(text(3));
+    fails.set('feed', 2);
+    expect(() => sequence.feed(text(1))).toThrow('feed fails');
+    const lost = 'sequence: its state was lost after a feed that failed: feed fails';
+    for (const use of [() => sequence.feed(text(1)), () => sequence.save(), () => sequence.fork()])
+      expect(use).toThrow(lost);
+    sequence.load();
+    expect(sequence.position).toBe(0);
+    expect(sameBits(sequence.feed(text(4)).data, other.feed(text(4)).data)).toBe(true);
+    sequence.close();
+    expect(() => sequence.load()).toThrow('sequence: it was closed');
+  });
+});
+
+describe('a state', () => {
+  const { executable } = watched();
+  const sequence = executable.open();
+  sequence.feed(text(3));
+  const saved = sequence.save();
+  const [ref] = saved.values.keys();
+  const { shape, data } = saved.values.get(ref)!;
+  const type = `f32[${shape.join(', ')}]`;
+  const withValue = (value: unknown): State =>
+    ({ ...saved, values: new Map([...saved.values, [ref, value]]) }) as State;
+
+  it.each([
+    ['without a value', { position: 3, values: new Map() }, `state: ${ref} ${type} is missing`],
+    ['of another shape', withValue(tensor(data)), `state: ${ref} expected ${type}; got f32[${data.length}]`],
+    [
+      'with too few values',
+      withValue({ dtype: 'f32', shape, data: data.slice(1) }),
+      `state: ${ref} says ${type} but holds ${data.length - 1} values`,
+    ],
+    ['at half a token', { ...saved, position: 0.5 }, 'state: position expected a whole number; got 0.5'],
+  ])('%s is refused, and the sequence is as it was', (_, state, message) => {
+    expect(() => sequence.load(state)).toThrow(new RangeError(message));
+    expect(() => executable.open(state)).toThrow(new RangeError(message));
+    expect(sequence.position).toBe(3);
+    expect(sequence.save()).toEqual(saved);
+  });
+});
+
+describe.each([
+  { bits: 8, per: 'tensor' },
+  { bits: 4, per: { group: 64 }, rounding: 'nearest' },
+] as const)('a table whose rows are unpacked when the plan is prepared (%j)', scheme => {
+  const plan = planOfToy(toy, { weightsAt: { embedding: scheme } });
+  it.each([reference, wasm])('takes the tokens that it has a row for, and no others, on $name', backend => {
+    const sequence = prepare(backend, plan).open();
+    expect(() => sequence.feed(Int32Array.of(1, vocabSize))).toThrow(
+      new RangeError(
+        `embedding C1: every token must lie in 0 … ${vocabSize - 1}; got ${vocabSize} at position 1`,
+      ),
+    );
+    expect(sequence.feed(text(3)).shape).toEqual([3, vocabSize]);
+  });
+});
