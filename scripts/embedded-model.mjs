@@ -8,13 +8,13 @@
  */
 import { prepare } from '../dist/backends/backend.js';
 import { backend, defaultBackend } from '../dist/backends/index.js';
+import { calibrateEach } from '../dist/eval/calibrations.js';
 import { openFolder, writeFileAtomic } from '../dist/formats/disk.js';
-import { sites } from '../dist/model/index.js';
 import { openFloatModel } from '../dist/open/float.js';
 import { openModel } from '../dist/open/model.js';
 import { CALIBRATION_TEXT, EMBEDDED_MODEL } from '../dist/open/node.js';
 import { CALIBRATION_DEFAULTS } from '../dist/open/plan.js';
-import { calibrateAll, needsCalibration } from '../dist/quant/calibrate.js';
+import { needsCalibration } from '../dist/quant/calibrate.js';
 import { savePlan } from '../dist/quant/checkpoint.js';
 import { planOf, samplesOf } from '../dist/quant/pipeline.js';
 import { DEFAULT_RECIPE, recipe, recipes } from '../dist/quant/recipes.js';
@@ -29,31 +29,16 @@ const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(rec
 const tokens = tokenizer.encode(await CALIBRATION_TEXT.read());
 const calibration = { text: CALIBRATION_TEXT.name, samples, window };
 const source = identity();
-/**
- * Recipes that one calibration serves: they differ in weights, ranges, and which sites have scales by channel.
- *
- * @param {import('../dist/quant/scheme.js').Recipe} recipe
- */
-const family = ({ residual, acts, at }) => {
-  const basis = site => at?.[site]?.basis ?? acts?.basis ?? 'none';
-  return JSON.stringify([residual, sites.map(basis).map(word => (word === 'channels' ? 'none' : word))]);
-};
-const families = new Map();
-for (const name of chosen.filter(row => needsCalibration(program, recipe(row)))) {
-  const key = family(recipe(name));
-  families.set(key, [...(families.get(key) ?? []), name]);
-}
-for (const names of families.values()) {
-  const all = calibrateAll(program, names.map(recipe), samplesOf(tokens, samples, window), {
-    prepare: part => prepare(backend(defaultBackend()), part),
-    onProgress: (done, total) => console.log(`${names.join(', ')}: ${done}/${total}`),
-  });
-  for (const [i, name] of names.entries()) {
-    const scheme = recipe(name);
-    const file = kind => `${EMBEDDED_MODEL}/${kind}.${name}.safetensors`;
-    writeFileAtomic(file('stats'), saveStats(all[i], { recipe: scheme, source, calibration }));
-    if (name !== DEFAULT_RECIPE) continue;
-    const info = { config, recipe: { name, scheme }, source, calibration };
-    writeFileAtomic(file('plan'), savePlan(planOf(program, scheme, all[i]), info));
-  }
+const names = chosen.filter(row => needsCalibration(program, recipe(row)));
+const all = calibrateEach(program, names.map(recipe), samplesOf(tokens, samples, window), {
+  prepare: part => prepare(backend(defaultBackend()), part),
+  onProgress: (done, total) => console.log(`${done.toFixed(1)}/${total} samples`),
+});
+for (const [i, name] of names.entries()) {
+  const scheme = recipe(name);
+  const file = kind => `${EMBEDDED_MODEL}/${kind}.${name}.safetensors`;
+  writeFileAtomic(file('stats'), saveStats(all[i], { recipe: scheme, source, calibration }));
+  if (name !== DEFAULT_RECIPE) continue;
+  const info = { config, recipe: { name, scheme }, source, calibration };
+  writeFileAtomic(file('plan'), savePlan(planOf(program, scheme, all[i]), info));
 }

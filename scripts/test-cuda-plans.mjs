@@ -168,7 +168,7 @@ function nearFloat({ open }, config, check) {
   for (const decode of /** @type {const} */ (['nodes', 'graph', 'best']))
     for (const sizes of cuts) {
       const executable = open(plan, { precision: 'f16', decode });
-      const { data } = fed(executable.open(), cut(tokens, sizes)).logits;
+      const { data } = fed(executable, cut(tokens, sizes)).logits;
       executable.dispose();
       /** @param {(x: number, y: number) => number} of */
       const norm = of => Math.sqrt(expected.reduce((sum, y, i) => sum + of(data[i], y) ** 2, 0));
@@ -195,12 +195,7 @@ function sequences({ open }, config, check) {
     if (!isKept(plan)) continue;
     const wasmRuns = prepare(wasm, plan);
     /** @type {(...parts: Int32Array[]) => Readonly<Record<string, Tensor>>} */
-    const alone = (...parts) => {
-      const sequence = wasmRuns.open();
-      const outcomes = fed(sequence, parts);
-      sequence.close();
-      return outcomes;
-    };
+    const alone = (...parts) => fed(wasmRuns, parts);
     const expected = texts.map(tokens => alone(tokens));
     for (const decode of /** @type {const} */ (['nodes', 'best'])) {
       const many = open(plan, { sequences: texts.length + 1, chunk: 16, decode });
@@ -342,8 +337,8 @@ async function hashes({ open }, check) {
  * @type {(what: string, executable: CudaExecutable, plan: Program, cuts: Int32Array[], check: Check) => void}
  */
 function compareFed(what, executable, plan, cuts, check) {
-  const expected = fed(prepare(wasm, plan).open(), cuts);
-  const outcomes = fed(executable.open(), cuts);
+  const expected = fed(prepare(wasm, plan), cuts);
+  const outcomes = fed(executable, cuts);
   for (const name in expected)
     check(`${what}: ${name}`, difference(outcomes[name].data, expected[name].data));
   executable.dispose();

@@ -33,8 +33,8 @@ export function samplesBySeed(
 }
 
 /**
- * The statistics of each recipe, with the same bits as `calibrate` gives. Recipes that differ only in ranges share the passes over
- * the samples.
+ * The statistics of each recipe, with the same bits as `calibrate` gives. Recipes with the same bases share the passes over the
+ * samples.
  *
  * @throws RangeError for no samples or an empty one.
  */
@@ -46,7 +46,7 @@ export function calibrateEach(
 ): Stats[] {
   const groups = groupBy(
     recipes.map((recipe, index) => ({ recipe, index })),
-    ({ recipe }) => JSON.stringify(withoutRanges(program, recipe)),
+    ({ recipe }) => JSON.stringify(basesOf(program, recipe)),
   );
   const stats: Stats[] = [];
   for (const [g, group] of [...groups.values()].entries()) {
@@ -61,12 +61,9 @@ export function calibrateEach(
   return stats;
 }
 
-/** A recipe without its ranges. It is the same for recipes that can share a pass. */
-function withoutRanges({ graph }: Program, recipe: Recipe): unknown {
+/** What recipes must have in common to share a pass (see `calibrateAll`): every basis but `channels`. */
+function basesOf({ graph }: Program, recipe: Recipe): unknown {
   const words = new Set(graph.nodes.flatMap(node => (node.kind === 'site' ? node.site : [])));
-  const actions = [...words].map(site => {
-    const { basis, quantize } = siteAction(recipe, site);
-    return { basis, quantize: quantize && { ...quantize, range: undefined } };
-  });
-  return { ...recipe, acts: undefined, at: actions };
+  const bases = [...words].map(site => siteAction(recipe, site).basis);
+  return [recipe.residual, bases.map(basis => (basis === 'channels' ? 'none' : basis))];
 }

@@ -1,6 +1,4 @@
-/**
- * JSON that came from outside: read strictly, and shown in errors without printing all of it.
- */
+/** JSON that came from outside: read strictly, and shown in errors without printing all of it. */
 import { type Folder, using } from './bytes.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
