@@ -9,7 +9,7 @@
 import { type Node, type OpNode, type Ref, reads, type ValueType, type Weights } from '../../graph.ts';
 import { once } from '../../once.ts';
 import { bind, formOf } from '../../op.ts';
-import { grows, type StateType } from '../../state.ts';
+import type { StateType } from '../../state.ts';
 import { type DType, describe, sizeOf, type Tensor } from '../../tensor.ts';
 import { fused } from './fused.ts';
 import { INSTRUCTION_BYTES } from './instruction-formats.ts';
@@ -87,9 +87,6 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
   for (const node of plan.nodes)
     for (const ref of reads(node)) readers.set(ref, (readers.get(ref) ?? new Set()).add(node));
 
-  for (const [ref, type] of plan.states)
-    if (grows(type))
-      throw new Error(`backend wasm: state ${ref} grows with the text; this backend has no room for that`);
   const checkKernel = ({ op, states }: OpNode): void => {
     const kept = Object.entries(states).map(
       ([key, ref]) => [key, { dtype: plan.states.get(ref)!.dtype }] as const,

@@ -168,12 +168,3 @@ describe('places', () => {
     for (const sequence of texts) expect(difference(sequence.feed(toy.text).data, expected)).toBe('');
   });
 });
-
-it('a state that grows is refused, in one sentence', () => {
-  const plan = planOfToy(toy, recipes.quamba);
-  const [[ref, type], ...rest] = plan.graph.states;
-  const states = new Map([[ref, { ...type, shape: ['t' as const, ...type.shape.slice(1)] }], ...rest]);
-  expect(() => wasm.prepare!({ ...plan, graph: { ...plan.graph, states } })).toThrow(
-    `backend wasm: state ${ref} grows with the text; this backend has no room for that`,
-  );
-});
