@@ -116,21 +116,16 @@ function stored(t: Tensor<'f32'>, { dtype, scale }: StateType, { weights }: Prog
   if (scale === undefined) return { ...t, dtype: dtype === 'f16' ? ('F16' as const) : ('F32' as const) };
   const steps = weights.read(scale).data;
   const row = t.data.length / steps.length;
-  return {
-    ...t,
-    dtype: 'I8' as const,
-    data: Int8Array.from(t.data, (value, i) => stepsOf(value, steps[Math.floor(i / row)])),
-  };
+  const data = Int8Array.from(t.data, (value, i) => stepsOf(value, steps[Math.floor(i / row)]));
+  return { ...t, dtype: 'I8' as const, data };
 }
 
 function restored(t: Tensor, { scale }: StateType, { weights }: Program): Tensor<'f32'> {
   if (scale === undefined) return t as Tensor<'f32'>;
   const steps = weights.read(scale).data;
   const row = t.data.length / steps.length;
-  return tensor(
-    Float32Array.from(t.data, (q, i) => steps[Math.floor(i / row)] * q),
-    t.shape,
-  );
+  const values = Float32Array.from(t.data, (q, i) => steps[Math.floor(i / row)] * q);
+  return tensor(values, t.shape);
 }
 
 function concat(chunks: readonly Uint8Array[]): Uint8Array {

@@ -25,21 +25,15 @@ import { opNamesOf } from './plan.ts';
 
 const folder = fileURLToPath(new URL('../../golden', import.meta.url));
 
-interface Manifest {
-  readonly files: Readonly<
-    Record<
-      string,
-      {
-        readonly sha256: string;
-        readonly op: string;
-        readonly why: string;
-        /** How its states are kept, where that is not f32. */
-        readonly kept?: Readonly<Record<string, StateType['dtype']>>;
-      }
-    >
-  >;
+interface Entry {
+  readonly sha256: string;
+  readonly op: string;
+  readonly why: string;
+  /** How its states are kept, where that is not f32. */
+  readonly kept?: Readonly<Record<string, StateType['dtype']>>;
 }
-const manifest = (): Manifest => JSON.parse(readFileSync(`${folder}/manifest.json`, 'utf8'));
+const manifest = (): { readonly files: Readonly<Record<string, Entry>> } =>
+  JSON.parse(readFileSync(`${folder}/manifest.json`, 'utf8'));
 
 /** The stored calls. A call is read, and its hash checked, when its case runs. */
 export const goldens = (): Goldens =>

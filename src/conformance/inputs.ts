@@ -58,10 +58,8 @@ const sizeIn = (choice: Choice, letter: string): number =>
 /** The tensor of an input. Tokens lie in 0 … v−1. */
 export function inputOf(op: AnyOp, key: string, choice: Choice, next: () => number, float: Maker): Tensor {
   const { dtype, axes } = parse(op.inputs[key] ?? op.states[key]);
-  const made = zeros(
-    dtype,
-    axes.map(axis => axis.size ?? sizeIn(choice, axis.letter!) - axis.minus),
-  );
+  const shape = axes.map(axis => axis.size ?? sizeIn(choice, axis.letter!) - axis.minus);
+  const made = zeros(dtype, shape);
   const make: Maker =
     dtype === 'i32' ? () => Math.floor(next() * (choice.v as number)) : dtype === 'i8' ? integer : float;
   for (let i = 0; i < made.data.length; i++) made.data[i] = make(next);
@@ -91,13 +89,10 @@ export function ordinaryCall(
   absent: readonly string[] = [],
   seed = 1,
 ): BoundCall {
-  const inputs = Object.fromEntries(
-    Object.keys({ ...op.inputs, ...op.states }).flatMap((key, i) =>
-      absent.includes(key)
-        ? []
-        : [[key, inputOf(op, key, choice, random(1000 * seed + i), MAKERS[`${op.name} ${key}`] ?? gauss)]],
-    ),
-  );
+  const inputs: Record<string, Tensor> = {};
+  for (const [i, key] of Object.keys({ ...op.inputs, ...op.states }).entries())
+    if (!absent.includes(key))
+      inputs[key] = inputOf(op, key, choice, random(1000 * seed + i), MAKERS[`${op.name} ${key}`] ?? gauss);
   const kept = keptAll(op, { dtype, ...(dtype === 'i8' && { scale: stepsFor(op, choice, seed) }) });
   return bind(op, inputs, attrsOf(op, choice), kept);
 }

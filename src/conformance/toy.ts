@@ -72,34 +72,20 @@ const spread =
 const isLarge = (channel: number) => channel % 17 === 3;
 
 /** How each kind of weight is made, by the end of its name. */
+/* biome-ignore format: a table */
 const makers: readonly (readonly [end: string, maker: Maker])[] = [
   ['embeddings.weight', spread(() => 1)],
   ['lm_head.weight', spread(() => 1)],
   ['norm.weight', (_, normal) => () => 1 + 0.2 * normal(1)],
   ['norm_f.weight', (_, normal) => () => 1 + 0.2 * normal(1)],
   ['in_proj.weight', spread(([, m]) => 1.5 / Math.sqrt(m))],
-  [
-    'conv1d.weight',
-    ([, k], normal) =>
-      i =>
-        (isLarge((i / k) >> 0) ? 2 : 1) * normal(0.6),
-  ],
+  ['conv1d.weight', ([, k], normal) => i => (isLarge((i / k) >> 0) ? 2 : 1) * normal(0.6)],
   ['x_proj.weight', spread(([, d]) => 1 / Math.sqrt(d))],
   ['dt_proj.weight', spread(() => 0.25)],
   ['dt_proj.bias', spread(() => 1, -2)],
-  [
-    'A_log',
-    ([, n], normal) =>
-      i =>
-        [0, 0.69, 1.1, 1.39][i % n] + normal(0.05),
-  ],
+  ['A_log', ([, n], normal) => i => [0, 0.69, 1.1, 1.39][i % n] + normal(0.05)],
   ['.D', (_, normal) => i => (isLarge(i + 5) ? 40 : 1) * (1 + normal(0.2))],
-  [
-    'out_proj.weight',
-    ([, d], normal) =>
-      i =>
-        (isLarge((i % d) + 5) ? 0.025 : 1) * normal(1 / Math.sqrt(d)),
-  ],
+  ['out_proj.weight', ([, d], normal) => i => (isLarge((i % d) + 5) ? 0.025 : 1) * normal(1 / Math.sqrt(d))],
   ['.bias', spread(() => 0.1)],
 ];
 

@@ -1,6 +1,7 @@
 /** Bugs in how a plan is run: between its ops, and from feed to feed. */
 import type { Executable } from '../../executable.ts';
-import { type OpNode, opNode, type Program, type Ref, takeApart, withNodes } from '../../graph.ts';
+import type { LazyTensor, OpNode, Program, Ref } from '../../graph.ts';
+import { opNode, takeApart, withNodes } from '../../graph.ts';
 import { linear } from '../../ops/linear.ts';
 import { f } from '../../ops/numerics.ts';
 import { softplus } from '../../ops/softplus.ts';
@@ -29,7 +30,7 @@ function withLateBias(program: Program): Program {
     }),
   );
   const stripped = new Set(late.values());
-  const identities = new Map<string, number>();
+  const identities = new Map<Ref, LazyTensor>();
   const rewritten = nodes.flatMap(node => {
     if (node.kind !== 'op') return node;
     if (stripped.has(node)) {
@@ -39,24 +40,16 @@ function withLateBias(program: Program): Program {
     const product = late.get(node);
     if (!product) return node;
     const d = graph.weights.get(product.in.b)!.shape[0];
-    identities.set(`identity.${d}`, d);
+    const data = Float32Array.from({ length: d * d }, (_, i) => (i % (d + 1) === 0 ? 1 : 0));
+    const identity = tensor(data, [d, d]);
+    identities.set(`identity.${d}`, { ...identity, read: () => identity });
     const before = `${node.out.y}.before-bias`;
     return [
       { ...node, out: { y: before } },
       opNode(linear, { x: before, w: `identity.${d}`, b: product.in.b }, node.out.y),
     ];
   });
-  const constants = new Map(
-    [...identities].map(([ref, d]) => {
-      const read = () =>
-        tensor(
-          Float32Array.from({ length: d * d }, (_, i) => (i % (d + 1) === 0 ? 1 : 0)),
-          [d, d],
-        );
-      return [ref, { dtype: 'f32', shape: [d, d], read }] as const;
-    }),
-  );
-  return withNodes(program, rewritten, constants);
+  return withNodes(program, rewritten, identities);
 }
 
 type Altered = {

@@ -7,7 +7,7 @@ import { DEFAULT_RECIPE, recipes } from '../../quant/recipes.ts';
 import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
 import { compare } from '../judge/compare.ts';
-import { called, caseOf, Skipped, worstOf } from '../judge/judge.ts';
+import { called, caseOf, type Finding, Skipped, worstOf } from '../judge/judge.ts';
 import { cut, fed, type Outcomes, opNamesOf, withExecutable } from '../plan.ts';
 import { planOfToy, toys } from '../toy.ts';
 import { textFor } from './plan.ts';
@@ -18,59 +18,42 @@ const TIMES = 3;
 /** Often enough that threads which start late take part in some of the feeds. */
 const FEEDS = 12;
 
-const ofForm = ({ backend }: Subject, form: Form): Case =>
-  caseOf(
-    backend,
-    {
-      address: `determinism/${form.name}`,
-      says: `the same call ${TIMES} times gives the same bits`,
-      quick: true,
-      ops: [form.name],
-    },
-    () =>
-      worstOf(
-        callsOf(form).flatMap(call => {
-          const [first, ...again] = Array.from({ length: TIMES }, () =>
-            resultsOf(called(backend, form.op, call)),
-          );
-          return again.map(outputs => compare(first, outputs, 'exact'));
-        }),
-      ),
+function ofForm({ backend }: Subject, { name, op, dtype }: Form): Case {
+  const says = `the same call ${TIMES} times gives the same bits`;
+  return caseOf(backend, { address: `determinism/${name}`, says, quick: true, ops: [name] }, () =>
+    worstOf(
+      callsOf({ op, dtype }).flatMap(call => {
+        const [first, ...again] = Array.from({ length: TIMES }, () => resultsOf(called(backend, op, call)));
+        return again.map(outputs => compare(first, outputs, 'exact'));
+      }),
+    ),
   );
+}
 
 const outcomesOf = (executable: Executable, text: Int32Array): Outcomes =>
   fed(executable, cut(text, [1, text.length - 1]));
 
 const everyTime =
   (address: string, needed: readonly string[], plan: () => Program, text: () => Int32Array) =>
-  ({ backend }: Subject, threads: number): Case =>
-    caseOf(
-      backend,
-      {
-        address: threads === 1 ? `determinism/plan/${address}` : `determinism/threads-${threads}/${address}`,
-        says:
-          threads === 1
-            ? 'the same text gives the same bits, on the same executable and on another'
-            : `${threads} threads give the bits of one`,
-        quick: false,
-        ops: needed,
-      },
-      () =>
-        withExecutable(
-          backend,
-          plan(),
-          many => {
-            const { threads: found = 1 } = many.about ?? {};
-            if (found !== threads)
-              throw new Skipped(`backend ${backend.name} runs a plan with ${found} threads, not ${threads}`);
-            const one = withExecutable(backend, plan(), alone => outcomesOf(alone, text()));
-            return worstOf(
-              Array.from({ length: FEEDS }, () => compare(one, outcomesOf(many, text()), 'exact')),
-            );
-          },
-          threads,
-        ),
-    );
+  ({ backend }: Subject, threads: number): Case => {
+    const about = {
+      address: `determinism/${threads === 1 ? 'plan' : `threads-${threads}`}/${address}`,
+      says:
+        threads === 1
+          ? 'the same text gives the same bits, on the same executable and on another'
+          : `${threads} threads give the bits of one`,
+      quick: false,
+      ops: needed,
+    };
+    const judge = (many: Executable): Finding => {
+      const { threads: found = 1 } = many.about ?? {};
+      if (found !== threads)
+        throw new Skipped(`backend ${backend.name} runs a plan with ${found} threads, not ${threads}`);
+      const one = withExecutable(backend, plan(), alone => outcomesOf(alone, text()));
+      return worstOf(Array.from({ length: FEEDS }, () => compare(one, outcomesOf(many, text()), 'exact')));
+    };
+    return caseOf(backend, about, () => withExecutable(backend, plan(), judge, threads));
+  };
 
 export function determinismCases(subject: Subject): Case[] {
   const [toy] = toys();

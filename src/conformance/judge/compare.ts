@@ -50,15 +50,18 @@ function structureFault(expected: Tensor | undefined, got: Tensor | undefined): 
   return undefined;
 }
 
-/** Of a mismatch that no single element has. */
-const WHOLE = { index: [], ulp: Number.POSITIVE_INFINITY };
+/** The mismatch of an output as a whole: no single element has it. */
+const ofWhole = (tensor: string, shape: Mismatch['shape'], expected: number, got: number): Mismatch => ({
+  ...{ tensor, shape, index: [], expected, got, ulp: Number.POSITIVE_INFINITY },
+  ...{ bound: 0, formula: '', wrong: 0, of: 0 },
+});
 
 /** The result for an output whose elements cannot be compared. */
 function unfit(name: string, expected: Tensor | undefined, fault: string): Comparison {
   const shape = expected?.shape ?? [];
   const of = expected ? sizeOf(shape) : 0;
-  const values = { expected: Number.NaN, got: Number.NaN, bound: 0, formula: fault, wrong: of, of };
-  return { mismatch: { tensor: name, shape, ...WHOLE, ...values }, worst: Number.POSITIVE_INFINITY };
+  const mismatch = { ...ofWhole(name, shape, Number.NaN, Number.NaN), formula: fault, wrong: of, of };
+  return { mismatch, worst: Number.POSITIVE_INFINITY };
 }
 
 function compareBits(name: string, expected: Tensor, got: Tensor): Comparison {
@@ -108,9 +111,13 @@ function compareWithin(
   const mean = (Math.abs(outward) > Math.abs(sum) ? outward : sum) / Math.max(size, 1);
   worst = Math.max(worst, inUnitsOf(Math.abs(mean), bias));
   if (inUnitsOf(Math.abs(mean), bias) <= 1) return { worst };
-  const rule = `the mean of the signed errors: ${formula}`;
-  const values = { expected: 0, got: mean, bound: bias, formula: rule, wrong: unequal, of: size };
-  return { mismatch: { tensor: name, shape: expected.shape, ...WHOLE, ...values }, worst };
+  const about = {
+    bound: bias,
+    formula: `the mean of the signed errors: ${formula}`,
+    wrong: unequal,
+    of: size,
+  };
+  return { mismatch: { ...ofWhole(name, expected.shape, 0, mean), ...about }, worst };
 }
 
 /** A value that is rounded to infinity is 2¹²⁸ or more. So infinity counts as 2¹²⁸: the bound may allow an overflow near it. */
