@@ -84,16 +84,14 @@ export function loadStats(
     parseJson(new TextEncoder().encode(text), `${file.name}: ${key}`);
   if (!sameRecipe(parsed('recipe', recipe) as Recipe, expected.recipe))
     throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
-  const names = [...file.tensors.keys()];
   const read = (suffix: string, expected = 'f32[n]', fits = (_: number): boolean => true) => {
-    const found = names
-      .filter(name => name.endsWith(suffix))
-      .map(name => {
-        const t = file.read(name);
-        if (t.dtype !== 'f32' || t.shape.length !== 1 || !fits(t.shape[0]))
-          throw new TypeError(`${file.name}: tensor ${name} expected ${expected}; got ${describe(t)}`);
-        return [name.slice(0, -suffix.length), (t as Tensor<'f32'>).data] as const;
-      });
+    const found = [...file.tensors.keys()].flatMap(name => {
+      if (!name.endsWith(suffix)) return [];
+      const t = file.read(name);
+      if (t.dtype !== 'f32' || t.shape.length !== 1 || !fits(t.shape[0]))
+        throw new TypeError(`${file.name}: tensor ${name} expected ${expected}; got ${describe(t)}`);
+      return [[name.slice(0, -suffix.length), (t as Tensor<'f32'>).data] as const];
+    });
     return Object.fromEntries(found);
   };
   const hessians = read('.hessian', 'f32[n²]', size => Number.isInteger(Math.sqrt(size)));
