@@ -17,14 +17,8 @@ import { counts } from './report.mjs';
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
 const MAJORS = ['20', '22', '24', '26'];
-<<<<<<< HEAD
-const TESTS = ['backends/wasm/wasm', 'backends/wasm/threads', 'backends/wasm/sequences', 'cli/doctor'].map(
-  name => `test/${name}.test.ts`,
-);
-=======
 const WASM = ['wasm', 'threads', 'sequences'].map(name => `test/backends/wasm/${name}.test.ts`);
 const TESTS = [...WASM, 'test/cli/doctor.test.ts'];
->>>>>>> shrink2
 const THREADS = ['1', '2'];
 
 const windows = process.platform === 'win32';
