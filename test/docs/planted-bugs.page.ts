@@ -1,5 +1,5 @@
 /**
- * docs/planted-bugs.md: runs the conformance suite on each planted bug. It takes some minutes, so that it is written on demand
+ * docs/planted-bugs.md: runs the conformance suite on each planted bug. It takes half an hour, so that it is written on demand
  * only; test/conformance/broken.test.ts runs the cases again that the page names.
  *
  *   npm run planted-bugs
