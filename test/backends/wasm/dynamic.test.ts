@@ -4,30 +4,15 @@ import { expect, it } from 'vitest';
 import { prepare } from '../../../src/backends/backend.ts';
 import { wasm } from '../../../src/backends/wasm/index.ts';
 import * as format from '../../../src/backends/wasm/instruction-formats.ts';
-import { assemble } from '../../../src/backends/wasm/program.ts';
 import type { Program } from '../../../src/graph.ts';
 import { blockSites } from '../../../src/model/index.ts';
 import { foldConstants } from '../../../src/plan/fold.ts';
-import { inferTypes } from '../../../src/plan/types.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { a8, type Recipe, w8 } from '../../../src/quant/scheme.ts';
 import { interpret } from '../../../src/run.ts';
 import { planOfToy, toy } from '../../toy.ts';
 import { cut, difference, run } from '../feeds.ts';
-
-function codesOf(program: Program): readonly number[] {
-  const { graph, weights } = foldConstants(program);
-  const types = inferTypes(graph);
-  const plan = {
-    nodes: graph.nodes,
-    inputs: [graph.input],
-    results: [graph.result],
-    states: graph.states,
-    types,
-    weights,
-  };
-  return assemble(plan, { bias: true }, 1).instructions.map(instruction => instruction.code);
-}
+import { codesOf } from './codes.ts';
 
 it('a plan of them has no instruction for one op but embedding, the last product and norm', () => {
   const { Add, AbsmaxScale, Quantize, Dequantize, Slice, Softplus, CausalConv1d, SelectiveScan, Fwht } =
@@ -35,7 +20,7 @@ it('a plan of them has no instruction for one op but embedding, the last product
   const unfused = [AbsmaxScale, Quantize, Dequantize, Slice, Softplus, CausalConv1d, SelectiveScan, Fwht];
   const rows = ['dynamic-rotated', 'quamba', 'quamba-f16-state', 'quamba-int8-state'] as const;
   for (const recipe of rows.map(row => recipes[row])) {
-    const codes = codesOf(planOfToy(toy, recipe));
+    const codes = codesOf(foldConstants(planOfToy(toy, recipe)));
     const { layers } = toy.config;
     const count = (one: number) => codes.filter(each => each === one).length;
     expect(unfused.filter(({ code }) => count(code) > 0)).toEqual([]);
@@ -43,7 +28,7 @@ it('a plan of them has no instruction for one op but embedding, the last product
     expect(count(format.FwhtQuantize.code)).toBe(layers);
   }
   // of in_proj, the convolution, x_proj, dt_proj
-  const codes = codesOf(planOfToy(toy, recipes['dynamic-rotated']));
+  const codes = codesOf(foldConstants(planOfToy(toy, recipes['dynamic-rotated'])));
   expect(codes.filter(each => each === format.QuantizeSegments.code).length).toBe(4 * toy.config.layers);
 });
 

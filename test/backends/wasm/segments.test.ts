@@ -4,14 +4,13 @@ import { expect, it } from 'vitest';
 import { prepare } from '../../../src/backends/backend.ts';
 import { wasm } from '../../../src/backends/wasm/index.ts';
 import { Quantize, QuantizeSegments } from '../../../src/backends/wasm/instruction-formats.ts';
-import { assemble } from '../../../src/backends/wasm/program.ts';
 import { type Program, trace, weightsOf } from '../../../src/graph.ts';
 import { ops } from '../../../src/ops/index.ts';
 import { fuse } from '../../../src/plan/fuse.ts';
-import { inferTypes } from '../../../src/plan/types.ts';
 import { interpret } from '../../../src/run.ts';
 import { type Tensor, tensor } from '../../../src/tensor.ts';
 import { random } from '../../toy.ts';
+import { codesOf } from './codes.ts';
 
 const INPUTS = 12;
 
@@ -118,21 +117,8 @@ it('says which segment, row and column met a NaN', () => {
 });
 
 it('is one instruction where segments begin at multiples of 4, and quantizes behind the product elsewhere', () => {
-  const codes = (sizes: readonly number[]) => {
-    const { graph, weights } = program(sizes, 0, 1);
-    const types = inferTypes(graph);
-    const plan = {
-      nodes: graph.nodes,
-      inputs: [graph.input],
-      results: [graph.result],
-      states: graph.states,
-      types,
-      weights,
-    };
-    return assemble(plan, { bias: true }, 1).instructions.map(({ code }) => code);
-  };
   const count = (sizes: readonly number[], { code }: { readonly code: number }) =>
-    codes(sizes).filter(each => each === code).length;
+    codesOf(program(sizes, 0, 1)).filter(each => each === code).length;
   expect(count([16, 4, 3], Quantize)).toBe(1); // of x
   expect(count([16, 4, 3], QuantizeSegments)).toBe(0);
   expect(count([3, 16, 4], Quantize)).toBe(1);
