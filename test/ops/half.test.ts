@@ -6,11 +6,10 @@ import { readSafetensors } from '../../src/formats/safetensors.ts';
 import { half, halfBits, halfOf } from '../../src/ops/half.ts';
 import { ops } from '../../src/ops/index.ts';
 import { recipes } from '../../src/quant/recipes.ts';
-import { interpret } from '../../src/run.ts';
-import { createSession, type Session } from '../../src/session.ts';
+import { createSession } from '../../src/session.ts';
 import { tensor } from '../../src/tensor.ts';
 import { difference } from '../backends/feeds.ts';
-import { noise, planOfToy, random, sameBits, toy } from '../toy.ts';
+import { noise, random, runnableOf, sameBits, toy } from '../toy.ts';
 
 const finite = Array.from({ length: 0x7c00 }, (_, bits) => bits);
 
@@ -118,15 +117,9 @@ describe('selective-scan with h in f16', () => {
 });
 
 describe('a plan whose states are kept in 16 bits', () => {
-  const plan = planOfToy(toy, recipes['quamba-f16-state']);
-  const session = (): Session =>
-    createSession({
-      program: plan,
-      executable: interpret(plan),
-      vocabSize: toy.config.vocabSize,
-      name: 'toy',
-      identity: () => 'toy',
-    });
+  const runnable = runnableOf(toy, recipes['quamba-f16-state'], 'quamba-f16-state');
+  const plan = runnable.program;
+  const session = () => createSession(runnable);
 
   it('says so of those of the scan, and of no other', () => {
     const { states } = plan.graph;

@@ -12,11 +12,11 @@ import { calibrate, calibrateAll } from '../../src/quant/calibrate.ts';
 import { planOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { interpret } from '../../src/run.ts';
-import { createSession, type Session } from '../../src/session.ts';
+import { createSession } from '../../src/session.ts';
 import { statesBytes } from '../../src/state.ts';
 import { tensor } from '../../src/tensor.ts';
 import { cut, difference, run } from '../backends/feeds.ts';
-import { noise, planOfToy, random, sameBits, statsOfToy, toy, toys } from '../toy.ts';
+import { noise, planOfToy, random, runnableOf, sameBits, statsOfToy, toy, toys } from '../toy.ts';
 
 const [d, n] = [5, 4];
 const l = 12;
@@ -137,15 +137,9 @@ describe('calibration of states', () => {
 });
 
 describe('a plan whose states are kept in 8 bits', () => {
-  const plan = planOfToy(toy, recipe);
-  const session = (): Session =>
-    createSession({
-      program: plan,
-      executable: interpret(plan),
-      vocabSize: toy.config.vocabSize,
-      name: 'toy',
-      identity: () => 'toy',
-    });
+  const runnable = runnableOf(toy, recipe, 'quamba-int8-state');
+  const plan = runnable.program;
+  const session = () => createSession(runnable);
 
   it('says so of those of the scan, and how many bytes they are', () => {
     for (const [ref, { dtype }] of plan.graph.states)
