@@ -6,8 +6,10 @@
  * in f32 and does not ask how its state is kept.
  */
 import { half } from './ops/half.ts';
-import { f, quantizeValue } from './ops/numerics.ts';
+import { quantizeValue } from './ops/numerics.ts';
 import { sizeOf } from './tensor.ts';
+
+const f = Math.fround;
 
 /** An axis: a size, or `'t'`, the tokens fed so far. That is the first axis of a state that grows, such as the keys of attention. */
 export type StateExtent = number | 't';

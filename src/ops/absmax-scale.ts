@@ -11,7 +11,8 @@
  * Source   Quamba (symmetric uniform quantization) · per token as in LLM.int8 and SmoothQuant
  */
 import { defineOp } from '../op.ts';
-import { f } from './numerics.ts';
+
+const f = Math.fround;
 
 const FLOOR = f(1e-5);
 

@@ -10,7 +10,8 @@
  * Source   state-spaces/mamba › Block.forward (add → norm → mixer; the same sums as norm → mixer → add)
  */
 import { defineOp } from '../op.ts';
-import { f } from './numerics.ts';
+
+const f = Math.fround;
 
 export const add = defineOp({
   name: 'add',

@@ -20,7 +20,9 @@
  *          never read before it is overwritten, so ours holds k−1 (as ONNX CausalConvWithState does)
  */
 import { defineOp } from '../op.ts';
-import { f, silu } from './numerics.ts';
+import { silu } from './numerics.ts';
+
+const f = Math.fround;
 
 export const causalConv1d = defineOp({
   name: 'causal-conv1d',

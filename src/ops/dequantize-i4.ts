@@ -14,7 +14,8 @@
  */
 import { defineOp } from '../op.ts';
 import { nibble } from './nibbles.ts';
-import { f } from './numerics.ts';
+
+const f = Math.fround;
 
 export const dequantizeI4 = defineOp({
   name: 'dequantize-i4',

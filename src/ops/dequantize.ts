@@ -10,7 +10,8 @@
  * Source   Quamba (symmetric uniform quantization)
  */
 import { defineOp } from '../op.ts';
-import { f } from './numerics.ts';
+
+const f = Math.fround;
 
 export const dequantize = defineOp({
   name: 'dequantize',

@@ -11,7 +11,8 @@
  */
 import { defineOp } from '../op.ts';
 import { checkTokens } from './embedding.ts';
-import { f } from './numerics.ts';
+
+const f = Math.fround;
 
 export const embeddingI8 = defineOp({
   name: 'embedding-i8',

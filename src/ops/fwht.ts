@@ -28,7 +28,8 @@
  */
 import { defineOp } from '../op.ts';
 import { type Base, factor } from './hadamard.ts';
-import { f } from './numerics.ts';
+
+const f = Math.fround;
 
 /** In place: row[i], row[i + stride] ← their sum and difference, for every pair inside each block of 2 · stride. */
 function butterfly(row: Float32Array, stride: number): void {

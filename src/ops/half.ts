@@ -2,8 +2,8 @@
  * IEEE binary16, in which a state may be kept: rounding to it, and its 16 bits. Only exact moves of the exponent and one f32 sum,
  * the same bits everywhere.
  */
-import { f } from './numerics.ts';
 
+const f = Math.fround;
 const FLOAT = new Float32Array(1);
 const BITS = new Int32Array(FLOAT.buffer);
 

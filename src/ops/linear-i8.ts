@@ -16,7 +16,8 @@
  * Source   Quamba (W8A8, per tensor) · torch.nn.functional.linear on integers
  */
 import { defineOp } from '../op.ts';
-import { f } from './numerics.ts';
+
+const f = Math.fround;
 
 /** Σ x[a + k] · w[b + k] over 0 ≤ k < size, exact. */
 function dot(x: Int8Array, a: number, w: Int8Array, b: number, size: number): number {

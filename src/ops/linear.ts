@@ -12,7 +12,8 @@
  * Source   torch.nn.functional.linear
  */
 import { defineOp } from '../op.ts';
-import { f } from './numerics.ts';
+
+const f = Math.fround;
 
 /** Σ x[a + k] · w[b + k] over 0 ≤ k < size, in 4 lanes. */
 function dot(x: Float32Array, a: number, w: Float32Array, b: number, size: number): number {

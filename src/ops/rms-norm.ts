@@ -16,7 +16,8 @@
  * Source   Zhang & Sennrich 2019 eq. 4 · state-spaces/mamba › RMSNorm
  */
 import { defineOp } from '../op.ts';
-import { f } from './numerics.ts';
+
+const f = Math.fround;
 
 const LANES = 32;
 

@@ -10,7 +10,8 @@
  * Source   SmoothQuant (arXiv 2211.10438) eq. 3
  */
 import { defineOp } from '../op.ts';
-import { f } from './numerics.ts';
+
+const f = Math.fround;
 
 export const scaleChannels = defineOp({
   name: 'scale-channels',

@@ -31,7 +31,9 @@
  *          · state-spaces/mamba › selective_scan_ref, selective_state_update (a state in f16). Different: (dt·u)·B there is associated as (dt·B)·u
  */
 import { defineOp } from '../op.ts';
-import { exp2, f, silu } from './numerics.ts';
+import { exp2, silu } from './numerics.ts';
+
+const f = Math.fround;
 
 const LOG2E = f(Math.LOG2E);
 const LANES = 4;

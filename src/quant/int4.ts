@@ -7,8 +7,10 @@
  * Source: the clip search of AWQ, arXiv 2306.00978; negative scales as in llama.cpp's Q4_0.
  */
 import { absmax } from '../ops/absmax-scale.ts';
-import { f, roundEven } from '../ops/numerics.ts';
+import { roundEven } from '../ops/numerics.ts';
 import type { Tensor } from '../tensor.ts';
+
+const f = Math.fround;
 
 export const LOWEST = -8;
 export const HIGHEST = 7;

@@ -3,9 +3,10 @@
  * calibration samples, in their order.
  */
 import { absmax } from '../ops/absmax-scale.ts';
-import { f } from '../ops/numerics.ts';
 import { type Accumulator, accumulate } from './accumulators.ts';
 import type { Range } from './scheme.ts';
+
+const f = Math.fround;
 
 /** The range of one site has one p. */
 export type SiteRange = 'absmax' | { readonly percentile: number; readonly ema: number };

@@ -8,11 +8,12 @@
 import { type OpNode, opNode, type Ref } from '../graph.ts';
 import { scaleOf } from '../ops/absmax-scale.ts';
 import { fwht } from '../ops/fwht.ts';
-import { f } from '../ops/numerics.ts';
 import { scaleChannels } from '../ops/scale-channels.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { channelAbsmax } from './accumulators.ts';
 import type { Basis } from './scheme.ts';
+
+const f = Math.fround;
 
 export interface Transform {
   /** The word in the names of values in this basis: `layers.0.scanOut.rotated`. */

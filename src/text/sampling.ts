@@ -9,9 +9,11 @@
  * Source: the order and definitions of transformers' logits processors, but exact at ties: top-k keeps k tokens, not all
  * that equal the k-th.
  */
-import { exp, f } from '../ops/numerics.ts';
+import { exp } from '../ops/numerics.ts';
 import { likeliest } from './logits.ts';
 import { random } from './random.ts';
+
+const f = Math.fround;
 
 export interface SamplingOptions {
   /** 0 takes the likeliest token each time. Default: 0.8. */

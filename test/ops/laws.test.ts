@@ -3,12 +3,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { factor } from '../../src/ops/hadamard.ts';
 import { ops } from '../../src/ops/index.ts';
-import { f } from '../../src/ops/numerics.ts';
 import { quantileOfAbs, rangeOver } from '../../src/quant/ranges.ts';
 import { smoothingFactors, transformOf } from '../../src/quant/transforms.ts';
 import { quantizeWeight } from '../../src/quant/weights.ts';
 import { type Tensor, tensor } from '../../src/tensor.ts';
 import { noise, random, sameBits } from '../toy.ts';
+
+const f = Math.fround;
 
 const next = random(5);
 const matrix = (rows: number, columns: number, spread = 1) =>

@@ -1,9 +1,11 @@
 /** Bugs of memory: tails, stale outputs, inputs written to, and the elements next to a tensor. */
 import { ops } from '../../ops/index.ts';
-import { f, quantizeValue, silu as siluOf } from '../../ops/numerics.ts';
+import { quantizeValue, silu as siluOf } from '../../ops/numerics.ts';
 import { zeros } from '../../tensor.ts';
 import { norming } from './accumulation.ts';
 import { type Broken, inKernel, mapped, misreading } from './row.ts';
+
+const f = Math.fround;
 
 const { add, embedding, fwht, linear, linearI8, quantize, rmsNorm, silu, slice } = ops;
 

@@ -1,8 +1,10 @@
 /** Bugs of rounding, saturation and scales. */
 import { ops } from '../../ops/index.ts';
 import { unpacked } from '../../ops/nibbles.ts';
-import { f, roundEven } from '../../ops/numerics.ts';
+import { roundEven } from '../../ops/numerics.ts';
 import { type Broken, inEveryKernel, inKernel, mapped, misreading, tensorsOf } from './row.ts';
+
+const f = Math.fround;
 
 const { absmaxScale, linearI4, linearI8, quantize } = ops;
 

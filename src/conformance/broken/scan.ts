@@ -1,10 +1,12 @@
 /** Bugs of the selective scan. */
-import { exp, f, silu } from '../../ops/numerics.ts';
+import { exp, silu } from '../../ops/numerics.ts';
 import { selectiveScan } from '../../ops/selective-scan.ts';
 import { stateView } from '../../state.ts';
 import { zeros } from '../../tensor.ts';
 import { toF16 } from './accumulation.ts';
 import { type Broken, inKernel, misreading } from './row.ts';
+
+const f = Math.fround;
 
 interface Step {
   readonly h: number;
