@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { prepare } from '../../../src/backends/backend.ts';
+import { reference } from '../../../src/backends/reference.ts';
 import { wasm } from '../../../src/backends/wasm/index.ts';
 import { passesOf } from '../../../src/backends/wasm/passes.ts';
 import type { Executable, Sequence } from '../../../src/executable.ts';
@@ -73,7 +74,8 @@ interface Round {
   readonly which: number;
 }
 
-describe.each(variants)('%s: eight sequences together have the bits of each alone', (_, backend) => {
+const backends = [['reference', reference] as const, ...variants];
+describe.each(backends)('%s: eight sequences together have the bits of each alone', (_, backend) => {
   it.each(Object.entries(recipes) as [string, Recipe][])('%s', (__, recipe) => {
     const plan = planOfToy(toy, recipe);
     const [together, alone] = [prepare(backend, plan), prepare(backend, plan)];
