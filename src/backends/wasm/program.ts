@@ -6,7 +6,15 @@
  *
  * A place is the states of one sequence. Instructions name the states of the first place.
  */
-import { type Node, type OpNode, type Ref, reads, type ValueType, type Weights } from '../../graph.ts';
+import {
+  flatten,
+  type Node,
+  type OpNode,
+  type Ref,
+  reads,
+  type ValueType,
+  type Weights,
+} from '../../graph.ts';
 import { once } from '../../once.ts';
 import { bind, formOf } from '../../op.ts';
 import type { StateType } from '../../state.ts';
@@ -31,97 +39,59 @@ export interface Subgraph {
 }
 
 /** A site, whose value is there after so many instructions. */
-export interface Stop {
+interface Stop {
   readonly site: string;
   readonly ref: Ref;
   readonly after: number;
 }
-export interface PlacedWeight {
+interface PlacedWeight {
   readonly ref: Ref;
   readonly at: number;
   readonly packing: Packing;
-  readonly read?: () => Tensor;
 }
-export interface PlacedState {
+interface PlacedState {
   /** Bytes from the begin of a place. */
   readonly offset: number;
   readonly layout: StateLayout;
 }
-/** The table for a number of rows, and where the values are, from the address `begin` on. */
-export interface Layout {
-  readonly rows: number;
-  readonly begin: number;
-  readonly table: Int32Array;
-  /** The first thread's own scratch, and the bytes from one thread's to the next's. */
-  readonly own: number;
-  readonly ownBytes: number;
-  readonly end: number;
-  address(ref: Ref): number;
-}
-export interface Assembled {
-  readonly instructions: readonly Instruction[];
-  readonly stops: readonly Stop[];
-  readonly weights: readonly PlacedWeight[];
-  readonly states: ReadonlyMap<Ref, PlacedState>;
-  /** The address of the first place, and the bytes of every place. */
-  readonly firstPlace: number;
-  readonly placeBytes: number;
-  /** The address of the table. Behind its last instruction there is room for one more. */
-  readonly at: number;
-  /** What comes after the last state: from which instruction on, and the values of before that it reads. */
-  readonly tail: { readonly begin: number; readonly values: readonly Ref[] };
-  /** Of the weights that one token reads: all but tables, of which it reads a row. */
-  readonly bytesPerToken: number;
-  /** With the values at `begin`, by default behind the table. */
-  layout(rows: number, begin?: number): Layout;
-}
 
 /** @throws Error for an op that has no kernel; what `bind` throws for one whose inputs do not fit. */
-export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): Assembled {
+export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
   const list: Instruction[] = [];
   const stops: Stop[] = [];
   const origin = new Map<Ref, Ref>(); // a site → the value that it shows
   const root = (ref: Ref): Ref => origin.get(ref) ?? ref;
   const callOf = (node: OpNode): Call => callOn(node, plan, tiles, root);
-  const readers = new Map<Ref, Set<Node>>();
-  for (const node of plan.nodes)
-    for (const ref of reads(node)) readers.set(ref, (readers.get(ref) ?? new Set()).add(node));
+  const readByNodes = new Set(plan.nodes.flatMap(reads));
 
-  const checkKernel = ({ op, states }: OpNode): void => {
-    const kept = Object.entries(states).map(
-      ([key, ref]) => [key, { dtype: plan.states.get(ref)!.dtype }] as const,
+  for (const { op, states } of flatten(plan.nodes)) {
+    const kept = Object.fromEntries(
+      Object.entries(states).map(([key, ref]) => [key, { dtype: plan.states.get(ref)!.dtype }]),
     );
-    const dtypes = Object.fromEntries(kept);
-    if (!hasKernel(op, dtypes)) throw new Error(`backend wasm: no kernel for ${formOf(op, dtypes)}`);
-  };
-  const unfused = (node: OpNode): readonly Instruction[] => {
-    checkKernel(node);
-    return instructions[node.op.name](callOf(node));
-  };
+    if (!hasKernel(op, kept)) throw new Error(`backend wasm: no kernel for ${formOf(op, kept)}`);
+  }
+  const unfused = (node: OpNode) => instructions[node.op.name](callOf(node));
+  const isOutput = (ref: Ref) => plan.results.includes(ref) || readByNodes.has(ref);
   for (const node of plan.nodes)
     if (node.kind === 'site') {
       origin.set(node.out, root(node.in));
       stops.push({ site: node.site, ref: node.out, after: list.length });
     } else if (node.kind === 'op') list.push(...unfused(node));
-    else {
-      node.body.forEach(checkKernel);
-      const isOutput = (ref: Ref) => plan.results.includes(ref) || readers.has(ref);
+    else
       list.push(
         ...(fused[node.name]?.({ nodes: node.body, callOf, isOutput }) ?? node.body.flatMap(unfused)),
       );
-    }
 
   const weights = new Map<string, PlacedWeight>();
   const states = new Map<Ref, PlacedState>();
   let top = BASE;
-  let bytesPerToken = 0;
   let placeBytes = 0;
   const take = (bytes: number): number => {
     const at = top;
     top += aligned(bytes);
     return at;
   };
-  const streamed = new Set<string>();
+  const streamed = new Map<string, number>();
   for (const { isLookup, operands } of list)
     for (const operand of operands) {
       if (typeof operand === 'number') continue;
@@ -132,13 +102,8 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
       if (operand.kind !== 'weight') continue;
       const key = keyOf(operand);
       const { ref, packing } = operand;
-      if (!weights.has(key)) {
-        const read = ref ? () => plan.weights.read(ref) : undefined;
-        weights.set(key, { ref, at: take(packing.bytes), packing, read });
-      }
-      if (isLookup || streamed.has(key)) continue;
-      streamed.add(key);
-      bytesPerToken += packing.bytes;
+      if (!weights.has(key)) weights.set(key, { ref, at: take(packing.bytes), packing });
+      if (!isLookup) streamed.set(key, packing.bytes);
     }
   const firstPlace = take(placeBytes);
   const at = take((list.length + 1) * INSTRUCTION_BYTES);
@@ -147,12 +112,9 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
     operands.some(operand => typeof operand === 'object' && operand.kind === 'state');
   const tailBegin = list.findLastIndex(hasState) + 1;
   const crosses = ({ from, to }: { from: number; to: number }) => from < tailBegin && to >= tailBegin;
-  const tail = {
-    begin: tailBegin,
-    values: [...lifetimes].flatMap(([ref, lifetime]) => (crosses(lifetime) ? ref : [])),
-  };
 
-  const layout = (rows: number, begin = top): Layout => {
+  /** The table for a number of rows, and where the values are, from the address `begin` on: by default behind the table. */
+  const layout = (rows: number, begin = top) => {
     const refs = [...lifetimes.keys()];
     const spans = refs.map((ref): Lifetime => {
       const { from, to } = lifetimes.get(ref)!;
@@ -183,10 +145,11 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
       rows,
       begin,
       table,
+      /** The first thread's own scratch, and the bytes from one thread's to the next's. */
       own,
       ownBytes,
       end: own + threads * ownBytes,
-      address: ref => addresses.get(root(ref))!,
+      address: (ref: Ref): number => addresses.get(root(ref))!,
     };
   };
   return {
@@ -194,11 +157,18 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
     stops,
     weights: [...weights.values()],
     states,
+    /** The address of the first place, and the bytes of every place. */
     firstPlace,
     placeBytes,
+    /** The address of the table. Behind its last instruction there is room for one more. */
     at,
-    tail,
-    bytesPerToken,
+    /** What comes after the last state: from which instruction on, and the values of before that it reads. */
+    tail: {
+      begin: tailBegin,
+      values: [...lifetimes].flatMap(([ref, lifetime]) => (crosses(lifetime) ? ref : [])),
+    },
+    /** Of the weights that one token reads: all but tables, of which it reads a row. */
+    bytesPerToken: [...streamed.values()].reduce((a, b) => a + b, 0),
     layout,
   };
 }
