@@ -11,7 +11,7 @@ import { rowBytes } from './memory.ts';
 import { passesOf, readRows, rowInTurn, type Span, writeRows } from './passes.ts';
 import { assemble, type Subgraph } from './program.ts';
 import { FAILED_INDEX, LOST, PASS_ROWS, TURN_BYTES, TURNS } from './sync.ts';
-import { type Pool, startPool } from './threads.ts';
+import { startPool } from './threads.ts';
 import { BASE, grow, instantiate, type Kernels, type Variant } from './variants.ts';
 
 /** Seconds after which a thread that does not come back is taken for lost: far more than any instruction takes. */
@@ -75,7 +75,7 @@ export function createMachine(
       words().set(layout.table.subarray(at, at + TAKEN / 4), assembled.at / 4 + at);
   };
   writeTable();
-  const pool: Pool | undefined = threads > 1 ? startPool(wasm, variant, threads, timeout) : undefined;
+  const pool = threads > 1 ? startPool(wasm, variant, threads, timeout) : undefined;
 
   /** Runs the instructions from the address `at` to `to` on `count` rows. `inTurn`: which row of its turn a row is. */
   const execute = (at: number, to: number, count: number, inTurn: (row: number) => number): void => {
