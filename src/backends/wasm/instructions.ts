@@ -8,6 +8,7 @@ import { type Address, float, type Instruction, instruction, type Operand, scrat
 import {
   decays,
   type Packing,
+  type PackingOf,
   scales,
   signs,
   taps,
@@ -27,7 +28,7 @@ export interface Call {
   /** An input or output of l rows. */
   value(key: string): Address;
   /** A constant input. */
-  weight(key: string, packing: (shape: readonly number[]) => Packing): Address;
+  weight(key: string, packing: PackingOf): Address;
   /** A constant of the op itself. */
   table(packing: Packing): Address;
   /** A scale that all rows share or that each row has its own of, and its scaleStride. */
