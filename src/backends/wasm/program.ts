@@ -16,15 +16,15 @@ import {
   type Weights,
 } from '../../graph.ts';
 import { once } from '../../once.ts';
-import { bind, formOf } from '../../op.ts';
+import { type Dims, formOf } from '../../op.ts';
+import { typeNode } from '../../plan/types.ts';
 import type { StateType } from '../../state.ts';
-import { type DType, describe, sizeOf, type Tensor } from '../../tensor.ts';
 import { fused } from './fused.ts';
 import { INSTRUCTION_BYTES } from './instruction-formats.ts';
 import { type Call, hasKernel, instructions } from './instructions.ts';
 import { aligned, arrange, type Lifetime, rowBytes } from './memory.ts';
-import type { Instruction, Operand } from './operands.ts';
-import { type Packing, vector } from './pack.ts';
+import type { Address, Instruction, Operand } from './operands.ts';
+import { type Packing, type PackingOf, vector } from './pack.ts';
 import { type StateLayout, stateLayout } from './state-layout.ts';
 import { BASE, type TileFormat } from './variants.ts';
 
@@ -55,7 +55,7 @@ interface PlacedState {
   readonly layout: StateLayout;
 }
 
-/** @throws Error for an op that has no kernel; what `bind` throws for one whose inputs do not fit. */
+/** @throws Error for an op that has no kernel; what `typeNode` throws for one whose inputs do not fit. */
 export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
   const list: Instruction[] = [];
   const stops: Stop[] = [];
@@ -189,18 +189,24 @@ function callOn(
   root: (ref: Ref) => Ref,
 ): Call {
   const { op } = node;
-  const isValue = (ref: Ref) => types.get(ref)?.shape[0] === 'l';
-  const shapeOf = (ref: Ref) => types.get(ref)!.shape.map(n => (n === 'l' ? 1 : n));
-  const shapes = Object.entries(node.in).map(
-    ([key, ref]) => [key, standIn(types.get(ref)!.dtype, shapeOf(ref))] as const,
+  const { letters } = typeNode(
+    node,
+    ref => types.get(ref)!,
+    ref => states.get(ref)!,
+    op.name,
   );
-  const { dims, attrs } = bind(op, Object.fromEntries(shapes), node.attrs);
+  const isValue = (ref: Ref) => types.get(ref)?.shape[0] === 'l';
+  const constant = (ref: Ref, packing: PackingOf): Address => ({
+    kind: 'weight',
+    ref,
+    packing: packing(types.get(ref)!.shape as readonly number[]),
+  });
 
   const weight: Call['weight'] = (key, packing) => {
     const ref = node.in[key];
     if (ref === undefined) return 0;
     if (!weights.has(ref)) throw new Error(`backend wasm: ${op.name} expected a constant ${key}; got ${ref}`);
-    return { kind: 'weight', ref, packing: packing(types.get(ref)!.shape as readonly number[]) };
+    return constant(ref, packing);
   };
   const value: Call['value'] = key => {
     const ref = node.in[key] ?? node.out[key];
@@ -209,44 +215,27 @@ function callOn(
     return { kind: 'value', ref: root(ref) };
   };
   return {
-    dims,
-    attrs,
+    dims: Object.fromEntries(letters) as Dims, // those of tokens are no numbers, and nobody asks for them
+    attrs: { ...op.attrs, ...node.attrs },
     tiles,
     value,
     weight,
     table: packing => ({ kind: 'weight', ref: '', packing }),
-    scale: key => {
-      const isOwn = isValue(node.in[key]);
-      return [isOwn ? value(key) : weight(key, vector), isOwn ? 4 : 0];
-    },
-    state(key, shape) {
+    scale: key =>
+      isValue(node.in[key])
+        ? { scale: value(key), scaleStride: 4 }
+        : { scale: weight(key, vector), scaleStride: 0 },
+    state(key) {
       const ref = node.states[key];
       const type = states.get(ref)!;
-      if (`${type.shape}` !== `${shape}`)
-        throw new Error(
-          `backend wasm: state ${ref} expected ${describe({ dtype: 'f32', shape })}; got [${type.shape.join(', ')}]`,
-        );
       const { scale } = type;
       const steps = scale === undefined ? undefined : once(() => weights.read(scale).data);
       const layout = stateLayout(type, steps);
-      return [
-        { kind: 'state', ref, layout },
-        layout.type,
-        scale === undefined
-          ? 0
-          : { kind: 'weight', ref: scale, packing: vector(types.get(scale)!.shape as readonly number[]) },
-      ];
+      const hScale = scale === undefined ? 0 : constant(scale, vector);
+      return { h: { kind: 'state', ref, layout }, hType: layout.type, hScale };
     },
   };
 }
-
-/** What `bind` looks at, without the data: a value of one row, or a constant that is not read yet. */
-const standIn = (dtype: DType, shape: readonly number[]): Tensor =>
-  ({
-    dtype,
-    shape,
-    data: { length: sizeOf(shape) },
-  }) as unknown as Tensor;
 
 /** From the first instruction that names a value (−1 for an input), which writes it, to the last one. */
 function lifetimesOf(
