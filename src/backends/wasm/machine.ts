@@ -8,7 +8,7 @@ import type { Places } from '../../sequences.ts';
 import { describe, type Tensor, zeros } from '../../tensor.ts';
 import { INSTRUCTION_BYTES, Multiply, Read, TAKEN } from './instruction-formats.ts';
 import { rowBytes } from './memory.ts';
-import { passesOf, readRows, rowInTurn, type Span, writeRows } from './passes.ts';
+import { passesOf, rowInTurn, rowsOf, type Span } from './passes.ts';
 import { assemble, type Subgraph } from './program.ts';
 import { FAILED_INDEX, LOST, PASS_ROWS, TURN_BYTES, TURNS } from './sync.ts';
 import { startPool } from './threads.ts';
@@ -111,7 +111,7 @@ export function createMachine(
       execute(at, to, count, row => row);
       at = to;
       const value = emptyOf(plan, ref, count);
-      readRows(memory(), layout.address(ref), 0, value, 0, count);
+      rowsOf(memory(), layout.address(ref), 0, value, 0, count).read();
       observe(site, ref, value as Tensor<'f32'>);
     }
     execute(at, end, count, row => row);
@@ -141,7 +141,7 @@ export function createMachine(
       at[word + 2] = row + count;
       word += TURN_BYTES / 4;
       for (let i = 0; i < inputs.length; i++)
-        writeRows(memory(), layout.address(plan.inputs[i]), row, inputs[i], from, count);
+        rowsOf(memory(), layout.address(plan.inputs[i]), row, inputs[i], from, count).write();
     }
   };
 
@@ -198,7 +198,7 @@ export function createMachine(
         }
         for (const span of made)
           for (const [i, tensor] of results[span.turn].entries())
-            readRows(memory(), layout.address(plan.results[i]), span.row, tensor, span.from, span.count);
+            rowsOf(memory(), layout.address(plan.results[i]), span.row, tensor, span.from, span.count).read();
       }
       return results;
     },

@@ -5,7 +5,7 @@ import type { Base } from '../../ops/hadamard.ts';
 import { nibble } from '../../ops/nibbles.ts';
 import { silu, softplus } from '../../ops/numerics.ts';
 import { BYTES, type Data, type DataOf, type DType } from '../../tensor.ts';
-import { padded } from './memory.ts';
+import { arrayAt, padded } from './memory.ts';
 import type { TileFormat } from './variants.ts';
 
 /** A way to lay out a constant of a known shape. Where two instructions want the same constant under the same key, they share one copy. */
@@ -19,9 +19,6 @@ export interface Packing {
 }
 export type PackingOf = (shape: readonly number[]) => Packing;
 
-type ArrayOf<D extends DType> = new (memory: ArrayBufferLike, at: number, size: number) => DataOf[D];
-const ARRAYS: { readonly [D in DType]: ArrayOf<D> } = { f32: Float32Array, i8: Int8Array, i32: Int32Array };
-
 /** `size` values of a dtype, which `write` writes to an array that holds zeros. */
 const packing = <D extends DType>(
   key: string,
@@ -32,7 +29,7 @@ const packing = <D extends DType>(
   key,
   dtype,
   bytes: size * BYTES[dtype],
-  write: (memory, at, data) => write(new ARRAYS[dtype](memory, at, size), data),
+  write: (memory, at, data) => write(arrayAt(dtype, memory, at, size), data),
 });
 
 const f = Math.fround;

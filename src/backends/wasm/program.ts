@@ -8,17 +8,16 @@
  */
 import {
   flatten,
-  type Node,
+  type Graph,
   type OpNode,
+  type Program,
   type Ref,
   reads,
   type ValueType,
-  type Weights,
 } from '../../graph.ts';
 import { once } from '../../once.ts';
 import { type Dims, formOf } from '../../op.ts';
 import { typeNode } from '../../plan/types.ts';
-import type { StateType } from '../../state.ts';
 import { fused } from './fused.ts';
 import { INSTRUCTION_BYTES } from './instruction-formats.ts';
 import { type Call, hasKernel, instructions } from './instructions.ts';
@@ -29,13 +28,10 @@ import { type StateLayout, stateLayout } from './state-layout.ts';
 import { BASE, type TileFormat } from './variants.ts';
 
 /** What is to be run, and the types of all values and constants. */
-export interface Subgraph {
-  readonly nodes: readonly Node[];
+export interface Subgraph extends Pick<Graph, 'nodes' | 'states'>, Pick<Program, 'weights'> {
   readonly inputs: readonly Ref[];
   readonly results: readonly Ref[];
-  readonly states: ReadonlyMap<Ref, StateType>;
   readonly types: ReadonlyMap<Ref, ValueType>;
-  readonly weights: Weights;
 }
 
 /** A site, whose value is there after so many instructions. */
