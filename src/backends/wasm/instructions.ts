@@ -1,7 +1,6 @@
 /** Each op as instructions. The operands of an instruction are those of its format, by name. */
-import type { AnyOp, Attrs, Dims, KeptStates } from '../../op.ts';
+import { type AnyOp, type Attrs, type Dims, formOf, type KeptStates } from '../../op.ts';
 import { factor } from '../../ops/hadamard.ts';
-import { parse } from '../../signature.ts';
 import * as format from './instruction-formats.ts';
 import { padded } from './memory.ts';
 import { type Address, float, type Instruction, instruction, type Operand, scratch } from './operands.ts';
@@ -46,13 +45,9 @@ export const scaleOf = <X extends string>(x: X, { scale, scaleStride }: Scale) =
   ({ [`${x}Scale`]: scale, [`${x}ScaleStride`]: scaleStride }) as Record<`${X}Scale`, Address> &
     Record<`${X}ScaleStride`, number>;
 
-/** Whether there are instructions for an op whose states are kept so. */
-export const hasKernel = (op: AnyOp, kept: KeptStates = {}): boolean =>
-  Object.hasOwn(instructions, op.name) &&
-  Object.values(op.states as Readonly<Record<string, string>>).every(
-    signature => parse(signature).axes[0].letter !== 't',
-  ) &&
-  (op.name === 'selective-scan' || Object.values(kept).every(state => (state?.dtype ?? 'f32') === 'f32'));
+/** Whether there are instructions for an op whose states are kept so: in f32, or by the scan in any way. */
+export const hasKernel = (op: AnyOp, kept?: KeptStates): boolean =>
+  Object.hasOwn(instructions, op.name) && (op.name === 'selective-scan' || formOf(op, kept) === op.name);
 
 const wide = (n: number) => Math.ceil(n / 16) * 16;
 const fours = (rows: number) => Math.ceil(rows / 4);

@@ -21,7 +21,7 @@ import { typeNode } from '../../plan/types.ts';
 import { fused } from './fused.ts';
 import { INSTRUCTION_BYTES } from './instruction-formats.ts';
 import { type Call, hasKernel, instructions } from './instructions.ts';
-import { aligned, arrange, type Lifetime, rowBytes } from './memory.ts';
+import { aligned, arrange, rowBytes } from './memory.ts';
 import type { Address, Instruction, Operand } from './operands.ts';
 import { type Packing, type PackingOf, vector } from './pack.ts';
 import { type StateLayout, stateLayout } from './state-layout.ts';
@@ -111,17 +111,13 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
 
   /** The table for a number of rows, and where the values are, from the address `begin` on: by default behind the table. */
   const layout = (rows: number, begin = top) => {
-    const refs = [...lifetimes.keys()];
-    const spans = refs.map((ref): Lifetime => {
-      const { from, to } = lifetimes.get(ref)!;
-      return { bytes: rows * rowBytes(plan.types.get(ref)!), from, to };
-    });
-    const { offsets, bytes } = arrange(spans);
-    const addresses = new Map(refs.map((ref, i) => [ref, begin + offsets[i]]));
+    const { offsets, bytes } = arrange(
+      [...lifetimes].map(([ref, span]) => ({ ...span, bytes: rows * rowBytes(plan.types.get(ref)!) })),
+    );
+    const addresses = new Map([...lifetimes.keys()].map((ref, i) => [ref, begin + offsets[i]]));
     const scratch = begin + bytes;
     const resolve = (operand: Operand): number => {
       if (typeof operand === 'number') return operand;
-      if (operand.kind === 'f32') return bits(operand.value);
       if (operand.kind === 'value') return addresses.get(operand.ref)!;
       if (operand.kind === 'weight') return weights.get(keyOf(operand))!.at;
       return operand.kind === 'state' ? firstPlace + states.get(operand.ref)!.offset : scratch;
@@ -171,9 +167,6 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
 
 /** What the kernels of ceilings.ts take of own scratch. */
 const OWN_LEAST = 96;
-
-/** The bits of an f32, as an i32. */
-const bits = (value: number): number => new Int32Array(Float32Array.of(value).buffer)[0];
 
 const keyOf = ({ ref, packing }: { readonly ref: Ref; readonly packing: Packing }) => `${packing.key} ${ref}`;
 
