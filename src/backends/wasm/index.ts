@@ -47,14 +47,7 @@ function prepare(
     }));
     return run(machineTurns, options).map(([logits]) => logits as Tensor<'f32'>);
   };
-  return {
-    ...sequences(program, { ...places, feed }),
-    about,
-    ready,
-    readBandwidth,
-    multiplyRate,
-    dispose,
-  };
+  return { ...sequences(program, { ...places, feed }), about, ready, readBandwidth, multiplyRate, dispose };
 }
 
 /** @internal Seconds until a thread is taken for lost: for tests. */

@@ -70,7 +70,7 @@ export class RmsNorm extends Rows {
   eps!: f32;
 }
 
-/** n values of each row, f32 in x and i8 in q. */
+/** Rows of n values, f32 in x, and rows of n integers in q. */
 class Quantized extends Format {
   x!: usize;
   scale!: usize;

@@ -3,7 +3,7 @@
  */
 import type { Base } from '../../ops/hadamard.ts';
 import { nibble } from '../../ops/nibbles.ts';
-import { silu, softplus } from '../../ops/numerics.ts';
+import { f, silu, softplus } from '../../ops/numerics.ts';
 import { BYTES, type Data, type DataOf, type DType } from '../../tensor.ts';
 import { arrayAt, padded } from './memory.ts';
 import type { TileFormat } from './variants.ts';
@@ -31,8 +31,6 @@ const packing = <D extends DType>(
   bytes: size * BYTES[dtype],
   write: (memory, at, data) => write(arrayAt(dtype, memory, at, size), data),
 });
-
-const f = Math.fround;
 
 /** f32[n] with zeros behind it. */
 export const vector: PackingOf = ([n]) => packing('vector', 'f32', padded(n), (to, data) => to.set(data));

@@ -178,17 +178,14 @@ function callOn(
   root: (ref: Ref) => Ref,
 ): Call {
   const { op } = node;
-  const { letters } = typeNode(
-    node,
-    ref => types.get(ref)!,
-    ref => states.get(ref)!,
-    op.name,
-  );
+  const typeOf = (ref: Ref) => types.get(ref)!;
+  const stateOf = (ref: Ref) => states.get(ref)!;
+  const { letters } = typeNode(node, typeOf, stateOf, op.name);
   const isValue = (ref: Ref) => types.get(ref)?.shape[0] === 'l';
   const constant = (ref: Ref, packing: PackingOf): Address => ({
     kind: 'weight',
     ref,
-    packing: packing(types.get(ref)!.shape as readonly number[]),
+    packing: packing(typeOf(ref).shape as readonly number[]),
   });
 
   const weight: Call['weight'] = (key, packing) => {
@@ -216,7 +213,7 @@ function callOn(
         : { scale: weight(key, vector), scaleStride: 0 },
     state(key) {
       const ref = node.states[key];
-      const type = states.get(ref)!;
+      const type = stateOf(ref);
       const { scale } = type;
       const steps = scale === undefined ? undefined : once(() => weights.read(scale).data);
       const layout = stateLayout(type, steps);
