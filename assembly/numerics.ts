@@ -71,9 +71,6 @@ const CONSTANTS = memory.data<f32>([
 /** The coefficients of exp2, from the highest power (0) to the constant 1 (6). */
 @inline export function coefficient(i: i32): v128 { return constant(C.Exp2_6 + i); }
 @inline export function one(): v128 { return constant(C.One); }
-@inline function log2e(): v128 { return constant(C.Log2e); }
-@inline function ln2hi(): v128 { return constant(C.Ln2High); }
-@inline function ln2lo(): v128 { return constant(C.Ln2Low); }
 /** −128 and 127. */
 @inline export function lowestI8(): v128 { return constant(C.Lowest); }
 @inline export function highestI8(): v128 { return constant(C.Highest); }
@@ -103,7 +100,7 @@ const CONSTANTS = memory.data<f32>([
 
 /** t of eˣ = 2ⁿ · (1 + t). */
 @inline function expTail(x: v128, n: v128): v128 {
-  const r = sub(sub(x, mul(n, ln2hi())), mul(n, ln2lo()));
+  const r = sub(sub(x, mul(n, constant(C.Ln2High))), mul(n, constant(C.Ln2Low)));
   let p = constant(C.Exp_5);
   p = add(mul(p, r), constant(C.Exp_4));
   p = add(mul(p, r), constant(C.Exp_3));
@@ -114,7 +111,7 @@ const CONSTANTS = memory.data<f32>([
 
 @inline export function exp(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, constant(C.ExpLow)), constant(C.ExpHigh));
-  const shifted = add(mul(c, log2e()), magic());
+  const shifted = add(mul(c, constant(C.Log2e)), magic());
   return scaleByPower(add(one(), expTail(c, sub(shifted, magic()))), shifted);
 }
 
@@ -132,13 +129,13 @@ const CONSTANTS = memory.data<f32>([
   p = add(mul(p, z), constant(C.Atanh_5));
   p = add(mul(p, z), constant(C.Atanh_3));
   const half = mul(mul(constant(C.Half), f), f);
-  const low = add(mul(s, add(half, mul(p, z))), add(mul(k, ln2lo()), c));
-  return add(mul(k, ln2hi()), sub(f, sub(half, low)));
+  const low = add(mul(s, add(half, mul(p, z))), add(mul(k, constant(C.Ln2Low)), c));
+  return add(mul(k, constant(C.Ln2High)), sub(f, sub(half, low)));
 }
 
 @inline export function softplus(x: v128): v128 {
   const a = f32x4.pmax(f32x4.neg(f32x4.abs(x)), constant(C.ExpLow));
-  const shifted = add(mul(a, log2e()), magic());
+  const shifted = add(mul(a, constant(C.Log2e)), magic());
   const t = expTail(a, sub(shifted, magic()));
   const hi = add(one(), t), lo = sub(t, sub(hi, one()));
   const y = log1pTail(scaleByPower(hi, shifted), scaleByPower(lo, shifted));
@@ -149,7 +146,7 @@ const CONSTANTS = memory.data<f32>([
 @inline export function silu(x: v128): v128 {
   const unit = constant(C.SiluUnit); // 2⁻⁶⁴
   const c = f32x4.pmax(x, constant(C.Lowest));
-  const shifted = add(f32x4.neg(mul(c, log2e())), magic());
+  const shifted = add(f32x4.neg(mul(c, constant(C.Log2e))), magic());
   const t = expTail(f32x4.neg(c), sub(shifted, magic()));
   const hi = add(one(), t), lo = sub(t, sub(hi, one()));
   const power = i32x4.shl(i32x4.add(shifted, i32x4.splat(127 - 64 - 0x4b400000)), 23); // 2ⁿ⁻⁶⁴

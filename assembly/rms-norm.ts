@@ -6,13 +6,13 @@ import { endOf, firstOf, own } from './share';
 
 /** Own scratch: the lanes. */
 export function rmsNorm(at: usize, rows: i32): void {
-  const op = changetype<RmsNorm>(at), x = op.x, w = op.w, y = op.y, m = op.m, eps = op.eps, row = rowBytes(m);
+  const op = changetype<RmsNorm>(at), x = op.x, w = op.w, y = op.y, m = op.n, eps = op.eps, row = rowBytes(m);
   for (let t = firstOf(rows), end = endOf(rows); t < end; t++) norm(x + row * t, w, y + row * t, m, eps);
 }
 
 /** Own scratch: the lanes, and a row. */
 export function addNormQuantize(at: usize, rows: i32): void {
-  const op = changetype<AddNormQuantize>(at), x = op.x, y = op.y, sum = op.sum, m = op.m, row = rowBytes(m);
+  const op = changetype<AddNormQuantize>(at), x = op.x, y = op.y, sum = op.sum, m = op.n, row = rowBytes(m);
   const normed = own() + 128;
   for (let t = firstOf(rows), end = endOf(rows); t < end; t++) {
     let from = x + row * t;

@@ -17,25 +17,20 @@ export interface FoundBackend extends OpenBackend {
   readonly about: object;
   readonly says: string;
 }
-export interface OptionalBackend {
-  readonly name: string;
-  /** The backend; else why this machine has none, in one sentence. */
-  open(): FoundBackend | { readonly why: string };
-}
 
-export const optional: readonly OptionalBackend[] = [{ name: 'cuda', open: openCuda }];
+/** What opens a backend; or why this machine has none, in one sentence. */
+export const optional: Readonly<Record<string, () => FoundBackend | { readonly why: string }>> = {
+  cuda: openCuda,
+};
 
 /** All names that the command line and `load` know. */
-export const backendNames: readonly string[] = [
-  ...Object.keys(backends),
-  ...optional.map(({ name }) => name),
-];
+export const backendNames: readonly string[] = [...Object.keys(backends), ...Object.keys(optional)];
 
 /** @throws RangeError listing the backends, where there is none of this name; Error why this machine does not have it. */
 export function openBackend(name: string): OpenBackend {
   if (Object.hasOwn(backends, name)) return { backend: backends[name] };
-  const found = optional.find(row => row.name === name)?.open();
-  if (!found) throw unknownBackend(name, backendNames);
+  if (!Object.hasOwn(optional, name)) throw unknownBackend(name, backendNames);
+  const found = optional[name]();
   if ('why' in found) throw new Error(`backend ${name}: ${found.why}`);
   return found;
 }

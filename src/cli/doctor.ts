@@ -48,7 +48,7 @@ async function doctor({ json = false }: { json?: boolean }): Promise<void> {
   const backend = defaultBackend();
   const without = noThreads();
   const most = without ? 1 : availableParallelism();
-  const others = optional.map(({ name, open }) => ({ name, found: open() }));
+  const others = Object.entries(optional).map(([name, open]) => ({ name, found: open() }));
   const expected = await logits('reference');
   const same = (actual: Float32Array) => expected.every((x, i) => Object.is(x, actual[i]));
   const sameBits: Record<string, boolean> = {};

@@ -41,28 +41,6 @@ export type Decode = keyof typeof DECODES;
 
 export const LOGITS = { all: 0, last: 1 } as const;
 
-/** The functions of the library. */
-export const FUNCTIONS = [
-  'quamba_abi',
-  'quamba_built_for',
-  'quamba_error',
-  'quamba_error_index',
-  'quamba_device',
-  'quamba_op_signature',
-  'quamba_op',
-  'quamba_open',
-  'quamba_open_checkpoint',
-  'quamba_close',
-  'quamba_context_describe',
-  'quamba_feed',
-  'quamba_wait',
-  'quamba_state_tensor',
-  'quamba_get_state',
-  'quamba_set_state',
-  'quamba_copy_state',
-  'quamba_bandwidth',
-] as const;
-
 /**
  * An op as the library lists it: `rms-norm(x f32[l, m], w f32[m]?; eps) -> y f32[l, m]`; states stand before the attributes, and
  * have types.

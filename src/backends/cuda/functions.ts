@@ -59,38 +59,10 @@ export interface ContextInfo {
   readonly bytesPerToken: number;
 }
 
-/** A plan on the GPU. */
-export interface Context {
-  readonly info: ContextInfo;
-  /** Where no turn wants its logits, the work is queued, and `wait` waits for it. */
-  feed(turns: readonly NativeTurn[], which: keyof typeof LOGITS): void;
-  wait(): void;
-  /** Name and shape of the state `index`. */
-  state(index: number): { readonly name: string; readonly shape: readonly number[] };
-  getState(sequence: number, tensors: readonly NativeTensor[]): void;
-  /** States that are not given become zeros. */
-  setState(sequence: number, tensors: readonly NativeTensor[]): void;
-  copyState(from: number, to: number): void;
-  close(): void;
-}
-
 /** Bytes per second of the GPU's memory, by a plain read, and by a copy, which reads and writes. */
 export interface Bandwidth {
   readonly read: number;
   readonly copy: number;
-}
-
-export interface Functions {
-  op(
-    name: string,
-    inputs: readonly NativeTensor[],
-    attributes: readonly NativeAttribute[],
-    outputs: readonly NativeTensor[],
-  ): void;
-  open(graph: string, weights: readonly NativeTensor[], options: PlanOptions): Context;
-  /** The bytes of a file that `quamba quantize` wrote. */
-  openCheckpoint(bytes: Uint8Array, options: PlanOptions): Context;
-  bandwidth(bytes: number): Bandwidth;
 }
 
 /** What is used of koffi. */
@@ -110,7 +82,9 @@ export interface Loaded {
 /** Enough for a few sessions and their forks; a sequence of mamba-2.8b takes 25 MB. */
 const SEQUENCES = 8;
 
-export function bindAll(koffi: Koffi, lib: Loaded): Functions {
+export type Functions = ReturnType<typeof bindAll>;
+
+export function bindAll(koffi: Koffi, lib: Loaded) {
   const error = lib.func('quamba_error', 'const char *', []);
   /** A function whose failure is an error, of the reference's kind where it is about what was given. */
   const func = (name: string, parameters: readonly unknown[]) => {
@@ -132,11 +106,9 @@ export function bindAll(koffi: Koffi, lib: Loaded): Functions {
   });
   const attribute = koffi.struct({ name: 'const char *', number: 'double', text: 'const char *' });
   const list = (type: unknown) => [koffi.pointer(type), 'int32_t'];
+  const output = (type: unknown) => koffi.out(koffi.pointer(type));
   const op = func('quamba_op', ['const char *', ...list(tensor), ...list(attribute), ...list(tensor)]);
-  const bandwidth = func('quamba_bandwidth', [
-    'uint64_t',
-    ...[koffi.out(koffi.pointer('double')), koffi.out(koffi.pointer('double'))],
-  ]);
+  const bandwidth = func('quamba_bandwidth', ['uint64_t', output('double'), output('double')]);
 
   const context = koffi.opaque();
   const ofContext = koffi.pointer(context);
@@ -159,7 +131,7 @@ export function bindAll(koffi: Koffi, lib: Loaded): Functions {
     memory: 'uint64_t',
     bytesPerToken: 'uint64_t',
   });
-  const describe = func('quamba_context_describe', [ofContext, koffi.out(koffi.pointer(info))]);
+  const describe = func('quamba_context_describe', [ofContext, output(info)]);
   const turn = koffi.struct({
     sequence: 'int32_t',
     length: 'int32_t',
@@ -168,47 +140,57 @@ export function bindAll(koffi: Koffi, lib: Loaded): Functions {
   });
   const feed = func('quamba_feed', [ofContext, ...list(turn), 'int32_t']);
   const wait = func('quamba_wait', [ofContext]);
-  const state = func('quamba_state_tensor', [ofContext, 'int32_t', koffi.out(koffi.pointer(tensor))]);
+  const state = func('quamba_state_tensor', [ofContext, 'int32_t', output(tensor)]);
   const getState = func('quamba_get_state', [ofContext, 'int32_t', ...list(tensor)]);
   const setState = func('quamba_set_state', [ofContext, 'int32_t', ...list(tensor)]);
   const copyState = func('quamba_copy_state', [ofContext, 'int32_t', 'int32_t']);
 
-  const opened = (openWith: (options: unknown, out: unknown[]) => void, options: PlanOptions): Context => {
+  /** A plan on the GPU. */
+  const opened = (openWith: (options: unknown, out: unknown[]) => void, options: PlanOptions) => {
     const { sequences = SEQUENCES, chunk = 0, precision = 'exact', decode = 'best' } = options;
-    const out: unknown[] = [null];
-    openWith({ sequences, chunk, precision: PRECISIONS[precision], decode: DECODES[decode] }, out);
-    const [handle] = out;
+    const given: unknown[] = [null];
+    openWith({ sequences, chunk, precision: PRECISIONS[precision], decode: DECODES[decode] }, given);
+    const [handle] = given;
     const found = {} as Omit<ContextInfo, 'decode'> & { decode: number };
     describe(handle, found);
     const names = Object.keys(DECODES) as Decode[];
+    const chosen = names.find(name => DECODES[name] === found.decode)!;
     return {
-      info: { ...found, decode: names.find(name => DECODES[name] === found.decode)! },
-      feed: (turns, which) => feed(handle, turns, turns.length, LOGITS[which]),
-      wait: () => wait(handle),
-      state(index) {
-        const { name, rank, shape } = describeState(handle, index);
+      info: { ...found, decode: chosen } satisfies ContextInfo,
+      /** Where no turn wants its logits, the work is queued, and `wait` waits for it. */
+      feed: (turns: readonly NativeTurn[], which: keyof typeof LOGITS): void =>
+        feed(handle, turns, turns.length, LOGITS[which]),
+      wait: (): void => wait(handle),
+      /** Name and shape of the state `index`. */
+      state(index: number) {
+        const described = {} as NativeTensor;
+        state(handle, index, described);
+        const { name, rank, shape } = described;
         return { name, shape: Array.from({ length: rank }, (_, i) => Number(shape[i])) };
       },
-      getState: (sequence, tensors) => getState(handle, sequence, tensors, tensors.length),
-      setState: (sequence, tensors) => setState(handle, sequence, tensors, tensors.length),
-      copyState: (from, to) => copyState(handle, from, to),
-      close: () => close(handle),
+      getState: (sequence: number, tensors: readonly NativeTensor[]): void =>
+        getState(handle, sequence, tensors, tensors.length),
+      /** States that are not given become zeros. */
+      setState: (sequence: number, tensors: readonly NativeTensor[]): void =>
+        setState(handle, sequence, tensors, tensors.length),
+      copyState: (from: number, to: number): void => copyState(handle, from, to),
+      close: (): void => close(handle),
     };
-  };
-  const describeState = (handle: unknown, index: number): NativeTensor => {
-    const found = {} as NativeTensor;
-    state(handle, index, found);
-    return found;
   };
 
   return {
-    op: (name, inputs, attributes, outputs) =>
-      op(name, inputs, inputs.length, attributes, attributes.length, outputs, outputs.length),
-    open: (graph, weights, options) =>
+    op: (
+      name: string,
+      inputs: readonly NativeTensor[],
+      attributes: readonly NativeAttribute[],
+      outputs: readonly NativeTensor[],
+    ): void => op(name, inputs, inputs.length, attributes, attributes.length, outputs, outputs.length),
+    open: (graph: string, weights: readonly NativeTensor[], options: PlanOptions) =>
       opened((given, out) => open(graph, weights, weights.length, given, out), options),
-    openCheckpoint: (bytes, options) =>
+    /** The bytes of a file that `quamba quantize` wrote. */
+    openCheckpoint: (bytes: Uint8Array, options: PlanOptions) =>
       opened((given, out) => openCheckpoint(bytes, bytes.length, given, out), options),
-    bandwidth(bytes) {
+    bandwidth(bytes: number): Bandwidth {
       const [read, copy] = [[0], [0]];
       bandwidth(bytes, read, copy);
       return { read: read[0], copy: copy[0] };

@@ -7,7 +7,7 @@
  *   else prepare(found.backend, program);
  */
 import type { Program } from '../../graph.ts';
-import type { AnyOp, KeptStates } from '../../op.ts';
+import { type AnyOp, formOf, type KeptStates } from '../../op.ts';
 import { verify } from '../../plan/verify.ts';
 import type { AnyKernel } from '../../run.ts';
 import type { StateView } from '../../state.ts';
@@ -60,11 +60,8 @@ export const cudaOf = (library: Library, options: PlanOptions = {}): Cuda => ({
 
 /** @internal The ops that the library lists with the signature they have here. Their states are kept as f32. */
 export function backendOf(library: Library, options: PlanOptions = {}): Backend {
-  const kernelOf = (op: AnyOp, kept: KeptStates = {}) =>
-    library.signatures.has(signatureOf(op)) &&
-    Object.values(kept).every(state => (state?.dtype ?? 'f32') === 'f32')
-      ? kernel(library, op)
-      : undefined;
+  const kernelOf = (op: AnyOp, kept?: KeptStates) =>
+    library.signatures.has(signatureOf(op)) && formOf(op, kept) === op.name ? kernel(library, op) : undefined;
   const byOps: Backend = { name: 'cuda', kernelOf };
   return {
     ...byOps,

@@ -66,17 +66,13 @@ export function openPlan(library: Library, program: Program, options: PlanOption
   const { open, feed } = sequences(program, {
     take() {
       running();
-      const place = free.pop();
+      const place = free.at(-1);
       if (place === undefined)
         throw new Error(
           `open: all ${most} sequences of this plan are open; close one, or open the plan with the option sequences for more`,
         );
-      try {
-        clear(place);
-      } catch (error) {
-        free.push(place);
-        throw error;
-      }
+      clear(place);
+      free.pop();
       return place;
     },
     release: place => void free.push(place),

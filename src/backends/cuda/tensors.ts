@@ -8,15 +8,13 @@ export const nativeTensors = (named: Readonly<Record<string, Tensor | undefined>
   Object.entries(named).flatMap(([name, t]) =>
     t === undefined
       ? []
-      : [
-          {
-            name,
-            dtype: DTYPES[t.dtype],
-            rank: t.shape.length,
-            shape: Array.from({ length: MAX_RANK }, (_, i) => t.shape[i] ?? 0),
-            data: t.data,
-          },
-        ],
+      : {
+          name,
+          dtype: DTYPES[t.dtype],
+          rank: t.shape.length,
+          shape: Array.from({ length: MAX_RANK }, (_, i) => t.shape[i] ?? 0),
+          data: t.data,
+        },
   );
 
 export const nativeAttributes = (attrs: Attrs): NativeAttribute[] =>

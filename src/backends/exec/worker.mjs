@@ -67,17 +67,10 @@ function start() {
   own.on('close', (code, by) => gone(by ? `was ended by ${by}` : `ended with exit code ${code}`));
 }
 
-/** @param {Reply} reply */
-function settle(reply) {
-  const asked = waiting;
-  waiting = undefined;
-  asked?.settle(reply);
-}
-
 /** @param {string} failure */
 function fail(failure) {
   death = undefined;
-  settle({ failure });
+  waiting?.settle({ failure });
 }
 
 /**
@@ -93,7 +86,7 @@ function abandon(failure) {
 }
 
 /** @param {Waiting} asked */
-function read({ most }) {
+function read({ most, settle }) {
   if (size < 8) return;
   if (chunks[0].length < 8) chunks = [Buffer.concat(chunks)];
   const header = chunks[0].readUInt32LE(0);
@@ -127,6 +120,7 @@ function exchange(pieces, most) {
     waiting = {
       most,
       settle: reply => {
+        waiting = undefined;
         clearTimeout(timer);
         resolve(reply);
       },

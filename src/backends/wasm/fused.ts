@@ -15,16 +15,21 @@ import {
   linearI8,
   type Product,
   quantizeFrom,
+  type Scale,
+  scaleOf,
   scanOperands,
 } from './instructions.ts';
 import { padded } from './memory.ts';
 import { type Address, float, type Instruction, instruction, roomFor } from './operands.ts';
-import { siluTable, softplusTable, vector } from './pack.ts';
+import { type PackingOf, siluTable, softplusTable, vector } from './pack.ts';
 
+/** Where a quantize node's results go. A scaleStride that is not 0: the kernel is to measure the scale of each row. */
+interface Target extends Scale {
+  readonly q: Address;
+}
 /** Columns of a product up to `end`, and where they go. */
 interface Segment extends Target {
   readonly end: number;
-  readonly q: Address;
 }
 
 /**
@@ -45,28 +50,24 @@ function segmentsOf(linear: OpNode, body: Body): readonly Segment[] | undefined 
     const { start, size } = slice ? body.callOf(slice).attrs : { start: 0, size: dims.o };
     if ((slice ?? node).in.x !== linear.out.y || start !== begin) return undefined;
     begin += size as number;
-    segments.push({ ...target, end: begin, q: body.callOf(node).value('q') });
+    segments.push({ ...target, end: begin });
   }
   const values = [linear.out.y, ...slices.keys()];
   const isWhole = begin === dims.o && segments.filter(isMeasured).length === measures.size;
   return isWhole && !values.some(ref => body.isOutput(ref)) ? segments : undefined;
 }
 
-/** Where a quantize node's scale is. A scaleStride that is not 0: the kernel is to measure the scale of each row. */
-interface Target {
-  readonly scale: Address;
-  readonly scaleStride: number;
-}
-const isMeasured = ({ scaleStride }: Target): boolean => scaleStride > 0;
+const isMeasured = ({ scaleStride }: Scale): boolean => scaleStride > 0;
 
 /** Undefined where the scales are of each row, but not made in this body, from what is quantized. */
 function targetOf(quantize: OpNode, body: Body): Target | undefined {
-  const [scale, scaleStride] = body.callOf(quantize).scale('scale');
+  const { scale, value } = body.callOf(quantize);
+  const target = { ...scale('scale'), q: value('q') };
   const isMade = body.nodes.some(
     ({ op, in: { x }, out }) =>
       op.name === 'absmax-scale' && x === quantize.in.x && out.scale === quantize.in.scale,
   );
-  return scaleStride === 0 || isMade ? { scale, scaleStride } : undefined;
+  return isMade || !isMeasured(target) ? target : undefined;
 }
 
 /** Whether a product can quantize its tiles itself: each vector of four lies in one segment, and no scale is measured. */
@@ -114,8 +115,7 @@ export const fused: Readonly<Record<string, Rule>> = {
           sum: added ? added.value('sum') : 0,
           w: weight('w', vector),
           ...target,
-          q: body.callOf(quantize).value('q'),
-          m: dims.m,
+          n: dims.m,
           eps: float(attrs.eps as number),
         },
         { own: () => 128 + padded(dims.m) * 4, quantized: dims.m },
@@ -138,8 +138,6 @@ export const fused: Readonly<Record<string, Rule>> = {
     if (quantize.in.x !== (scaled ?? conv).out.y || (scaled && scaled.in.x !== conv.out.y)) return undefined;
     const call = body.callOf(conv);
     const from = body.callOf(input);
-    const [xScale, xScaleStride] = from.scale('scale');
-    const q = body.callOf(quantize).value('q');
     const y = call.value('y');
     const { d } = call.dims;
     return [
@@ -147,16 +145,15 @@ export const fused: Readonly<Record<string, Rule>> = {
         format.CausalConv1dI8,
         {
           x: from.value('q'),
-          xScale,
-          xScaleStride,
+          ...scaleOf('x', from.scale('scale')),
           ...convOperands(call),
           scale: isMeasured(target) ? 0 : target.scale,
-          q: isMeasured(target) ? y : q,
+          q: isMeasured(target) ? y : target.q,
           channels: scaled ? body.callOf(scaled).weight('c', vector) : 0,
         },
         { own: convWindow(call), quantized: d },
       ),
-      ...(isMeasured(target) ? [quantizeSegments(y, d, [{ ...target, end: d, q }])] : []),
+      ...(isMeasured(target) ? [quantizeSegments(y, d, [{ ...target, end: d }])] : []),
     ];
   },
 
@@ -172,7 +169,7 @@ export const fused: Readonly<Record<string, Rule>> = {
     return [
       instruction(
         format.FwhtQuantize,
-        { x: call.value('x'), ...target, q: body.callOf(quantize).value('q'), ...hadamardOperands(call) },
+        { x: call.value('x'), ...target, ...hadamardOperands(call) },
         { own: () => padded(n) * 4 + hadamardColumns(n), quantized: n },
       ),
     ];
@@ -204,37 +201,29 @@ function scanI8(body: Body): ReturnType<Rule> {
   if (new Set(sources.map(([, node]) => node)).size + others !== body.nodes.length) return undefined;
   const calls = Object.fromEntries(sources.map(([key, node]) => [key, body.callOf(node!)]));
   /** Where all rows share a scale, the values of a function of it are a table in the scale's place. */
-  const lookup = (key: string, table: typeof softplusTable): readonly [Address, number] => {
-    const [scale, stride] = calls[key].scale('scale');
-    return stride === 0 ? [calls[key].weight('scale', table), 0] : [scale, stride];
+  const lookup = ({ scale, weight }: Call, table: PackingOf): Scale => {
+    const found = scale('scale');
+    return isMeasured(found) ? found : { ...found, scale: weight('scale', table) };
   };
-  const [uScale, uScaleStride] = calls.u.scale('scale');
-  const [dtScale, dtScaleStride] = lookup('dt', softplusTable);
-  const [BScale, BScaleStride] = calls.B.scale('scale');
-  const [CScale, CScaleStride] = calls.C.scale('scale');
-  const [zScale, zScaleStride] = calls.z ? lookup('z', siluTable) : ([0, 0] as const);
+  const dtScale = lookup(calls.dt, softplusTable);
+  const zScale = calls.z ? lookup(calls.z, siluTable) : { scale: 0 as const, scaleStride: 0 };
   const call = body.callOf(scan);
   const { n } = call.dims;
-  const tables = [dtScaleStride, zScaleStride].filter(stride => stride > 0).length;
+  const tables = [dtScale, zScale].filter(isMeasured).length;
   return [
     instruction(
       format.SelectiveScanI8,
       {
         u: calls.u.value('q'),
-        uScale,
-        uScaleStride,
+        ...scaleOf('u', calls.u.scale('scale')),
         dt: calls.dt.value('q'),
-        dtScale,
-        dtScaleStride,
+        ...scaleOf('dt', dtScale),
         B: calls.B.value('q'),
-        BScale,
-        BScaleStride,
+        ...scaleOf('B', calls.B.scale('scale')),
         C: calls.C.value('q'),
-        CScale,
-        CScaleStride,
+        ...scaleOf('C', calls.C.scale('scale')),
         z: calls.z ? calls.z.value('q') : 0,
-        zScale,
-        zScaleStride,
+        ...scaleOf('z', zScale),
         ...scanOperands(call),
         channels: channels ? body.callOf(channels).weight('c', vector) : 0,
       },

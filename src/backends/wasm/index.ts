@@ -11,7 +11,7 @@ import { type Places, sequences } from '../../sequences.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Backend, PrepareOptions } from '../backend.ts';
 import { hasKernel } from './instructions.ts';
-import { createMachine, type Machine } from './machine.ts';
+import { createMachine } from './machine.ts';
 import { kernelOf } from './single.ts';
 import { noThreads } from './threads.ts';
 import { type VariantName, variantOf } from './variants.ts';
@@ -34,44 +34,20 @@ function prepare(
   const { input, result, states, nodes } = graph;
   const types = inferTypes(graph);
   const subgraph = { nodes, inputs: [input], results: [result], states, types, weights };
-  let machine: Machine | undefined = createMachine(subgraph, variantOf(name), {
-    threads: noThreads() ? 1 : threads,
-    timeout,
-  });
-  const { about, ready } = machine;
-  const running = (): Machine => {
-    if (!machine) throw new Error('model: it was disposed of');
-    return machine;
+  const { run, about, ready, readBandwidth, multiplyRate, dispose, ...places } = createMachine(
+    subgraph,
+    variantOf(name),
+    { threads: noThreads() ? 1 : threads, timeout },
+  );
+  const feed: Places['feed'] = (turns, options) => {
+    const machineTurns = turns.map(({ place, tokens }) => ({
+      place,
+      rows: tokens.length,
+      inputs: [{ dtype: 'i32', shape: [tokens.length], data: tokens } as const],
+    }));
+    return run(machineTurns, options).map(([logits]) => logits as Tensor<'f32'>);
   };
-  const places: Places = {
-    take: () => running().take(),
-    release: place => machine?.release(place),
-    clear: place => running().clear(place),
-    copy: (from, to) => running().copy(from, to),
-    read: (place, position) => running().read(place, position),
-    write: (place, values, position) => running().write(place, values, position),
-    feed(turns, options) {
-      const machineTurns = turns.map(({ place, tokens }) => ({
-        place,
-        rows: tokens.length,
-        inputs: [{ dtype: 'i32', shape: [tokens.length], data: tokens } as const],
-      }));
-      return running()
-        .run(machineTurns, options)
-        .map(([logits]) => logits as Tensor<'f32'>);
-    },
-  };
-  return {
-    ...sequences(program, places),
-    about,
-    ready,
-    readBandwidth: bytes => running().readBandwidth(bytes),
-    multiplyRate: () => running().multiplyRate(),
-    dispose() {
-      machine?.dispose();
-      machine = undefined;
-    },
-  };
+  return { ...sequences(program, { ...places, feed }), about, ready, readBandwidth, multiplyRate, dispose };
 }
 
 /** @internal Seconds until a thread is taken for lost: for tests. */

@@ -42,51 +42,48 @@ export class EmbeddingI8 extends Lookup {
   scale!: usize;
 }
 
-export class Add extends Format {
+/** x and y have rows of n values. */
+class Rows extends Format {
+  x!: usize;
+  y!: usize;
+  n!: i32;
+}
+/** The sum of x and y. */
+export class Add extends Rows {
   static readonly code: i32 = 3;
-  x!: usize;
-  y!: usize;
   sum!: usize;
-  n!: i32;
 }
-
-/** y = f(x) for n values of each row. */
-class Elementwise extends Format {
-  x!: usize;
-  y!: usize;
-  n!: i32;
-}
-export class Softplus extends Elementwise {
+export class Softplus extends Rows {
   static readonly code: i32 = 4;
 }
-export class Silu extends Elementwise {
+export class Silu extends Rows {
   static readonly code: i32 = 5;
 }
-export class NegExp extends Elementwise {
+export class NegExp extends Rows {
   static readonly code: i32 = 6;
 }
 
 /** `w` may be absent. */
-export class RmsNorm extends Format {
+export class RmsNorm extends Rows {
   static readonly code: i32 = 7 | BY_ROWS;
-  x!: usize;
   w!: usize;
-  y!: usize;
-  m!: i32;
   eps!: f32;
 }
 
-/** y is added to x, the sum is kept, and its norm is quantized. Without `y`, x itself is normed. Where `scaleStride` is not 0, the scales are measured. */
-export class AddNormQuantize extends Format {
-  static readonly code: i32 = 8 | BY_ROWS;
+/** Rows of n values, f32 in x, and rows of n integers in q. */
+class Quantized extends Format {
   x!: usize;
-  y!: usize;
-  sum!: usize;
-  w!: usize;
   scale!: usize;
   scaleStride!: i32;
   q!: usize;
-  m!: i32;
+  n!: i32;
+}
+/** y is added to x, the sum is kept, and its norm is quantized. Without `y`, x itself is normed. Where `scaleStride` is not 0, the scales are measured. */
+export class AddNormQuantize extends Quantized {
+  static readonly code: i32 = 8 | BY_ROWS;
+  y!: usize;
+  sum!: usize;
+  w!: usize;
   eps!: f32;
 }
 
@@ -233,12 +230,9 @@ export class FwhtQuantize extends Rotation {
   q!: usize;
 }
 
-export class ScaleChannels extends Format {
+export class ScaleChannels extends Rows {
   static readonly code: i32 = 20 | BY_ROWS;
-  x!: usize;
   c!: usize;
-  y!: usize;
-  n!: i32;
   inverse!: i32;
 }
 
@@ -250,15 +244,10 @@ export class AbsmaxScale extends Format {
 }
 
 /** n columns of x, from the byte `start` of each row on; a row has `xStride` bytes. */
-export class Quantize extends Format {
+export class Quantize extends Quantized {
   static readonly code: i32 = 22 | BY_ROWS;
-  x!: usize;
   start!: i32;
   xStride!: i32;
-  scale!: usize;
-  scaleStride!: i32;
-  q!: usize;
-  n!: i32;
 }
 
 /**
@@ -272,13 +261,8 @@ export class QuantizeSegments extends Format {
   segments!: i32;
 }
 
-export class Dequantize extends Format {
+export class Dequantize extends Quantized {
   static readonly code: i32 = 24 | BY_ROWS;
-  q!: usize;
-  scale!: usize;
-  scaleStride!: i32;
-  x!: usize;
-  n!: i32;
 }
 
 export class DequantizeI4 extends Format {
@@ -290,11 +274,9 @@ export class DequantizeI4 extends Format {
   groups!: i32;
 }
 
-export class Slice extends Format {
+/** A row of y has only `size` of the values, from `start` on. */
+export class Slice extends Rows {
   static readonly code: i32 = 26 | BY_ROWS;
-  x!: usize;
-  y!: usize;
-  n!: i32;
   start!: i32;
   size!: i32;
 }

@@ -1,13 +1,13 @@
 /** Each op as instructions. The operands of an instruction are those of its format, by name. */
-import type { AnyOp, Attrs, Dims, KeptStates } from '../../op.ts';
+import { type AnyOp, type Attrs, type Dims, formOf, type KeptStates } from '../../op.ts';
 import { factor } from '../../ops/hadamard.ts';
-import { parse } from '../../signature.ts';
 import * as format from './instruction-formats.ts';
 import { padded } from './memory.ts';
 import { type Address, float, type Instruction, instruction, type Operand, scratch } from './operands.ts';
 import {
   decays,
   type Packing,
+  type PackingOf,
   scales,
   signs,
   taps,
@@ -27,22 +27,27 @@ export interface Call {
   /** An input or output of l rows. */
   value(key: string): Address;
   /** A constant input. */
-  weight(key: string, packing: (shape: readonly number[]) => Packing): Address;
+  weight(key: string, packing: PackingOf): Address;
   /** A constant of the op itself. */
   table(packing: Packing): Address;
-  /** A scale that all rows share or that each row has its own of, and its scaleStride. */
-  scale(key: string): readonly [Address, number];
-  /** A state, which the kernel takes to be of this shape; the number of its dtype, and its scale, or 0. */
-  state(key: string, shape: readonly number[]): readonly [h: Address, hType: number, hScale: Address];
+  scale(key: string): Scale;
+  /** A state, the number of its dtype, and its scale, or 0. */
+  state(key: string): { readonly h: Address; readonly hType: number; readonly hScale: Address };
 }
 
-/** Whether there are instructions for an op whose states are kept so. */
-export const hasKernel = (op: AnyOp, kept: KeptStates = {}): boolean =>
-  Object.hasOwn(instructions, op.name) &&
-  Object.values(op.states as Readonly<Record<string, string>>).every(
-    signature => parse(signature).axes[0].letter !== 't',
-  ) &&
-  (op.name === 'selective-scan' || Object.values(kept).every(state => (state?.dtype ?? 'f32') === 'f32'));
+/** A scale, and the bytes from that of a row to that of the next one: 0 where all rows share it. */
+export interface Scale {
+  readonly scale: Address;
+  readonly scaleStride: number;
+}
+/** The scale as the operands of an instruction that has several. */
+export const scaleOf = <X extends string>(x: X, { scale, scaleStride }: Scale) =>
+  ({ [`${x}Scale`]: scale, [`${x}ScaleStride`]: scaleStride }) as Record<`${X}Scale`, Address> &
+    Record<`${X}ScaleStride`, number>;
+
+/** Whether there are instructions for an op whose states are kept so: in f32, or by the scan in any way. */
+export const hasKernel = (op: AnyOp, kept?: KeptStates): boolean =>
+  Object.hasOwn(instructions, op.name) && (op.name === 'selective-scan' || formOf(op, kept) === op.name);
 
 const wide = (n: number) => Math.ceil(n / 16) * 16;
 const fours = (rows: number) => Math.ceil(rows / 4);
@@ -78,7 +83,7 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
   ],
   'rms-norm': ({ value, weight, dims: { m }, attrs }) => [
     instruction(format.RmsNorm, {
-      x: value('x'), w: weight('w', vector), y: value('y'), m, eps: float(attrs.eps as number),
+      x: value('x'), w: weight('w', vector), y: value('y'), n: m, eps: float(attrs.eps as number),
     }, { own: () => 128 }),
   ],
   linear: ({ value, weight, dims: { i, o } }) => {
@@ -113,10 +118,9 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
     instruction(format.AbsmaxScale, { x: value('x'), scale: value('scale'), n }),
   ],
   quantize: call => [quantizeFrom(call.value('x'), 0, call.dims.n, call)],
-  dequantize: ({ value, scale: scaleOf, dims: { n } }) => {
-    const [scale, scaleStride] = scaleOf('scale');
-    return [instruction(format.Dequantize, { q: value('q'), scale, scaleStride, x: value('x'), n })];
-  },
+  dequantize: ({ value, scale, dims: { n } }) => [
+    instruction(format.Dequantize, { q: value('q'), ...scale('scale'), x: value('x'), n }),
+  ],
   'dequantize-i4': ({ value, dims: { n, g } }) => [
     instruction(format.DequantizeI4, { q: value('q'), scale: value('scale'), x: value('x'), n, groups: g }),
   ],
@@ -130,7 +134,7 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
 export const convOperands = ({ weight, state, dims: { d, k }, attrs }: Call) => ({
   w: weight('w', taps),
   b: weight('b', vector),
-  past: state('past', [d, k - 1])[0],
+  past: state('past').h,
   d,
   k,
   activated: attrs.activation === 'silu' ? 1 : 0,
@@ -143,8 +147,7 @@ export const convWindow =
 
 /** What the scans of both kinds share: the constants, and how the state is kept. */
 export function scanOperands({ weight, state, value, dims: { d, n } }: Call) {
-  const [h, hType, hScale] = state('h', [d, n]);
-  return { A: weight('A', decays), D: weight('D', vector), h, hType, hScale, y: value('y'), d, n };
+  return { A: weight('A', decays), D: weight('D', vector), ...state('h'), y: value('y'), d, n };
 }
 
 function selectiveScan(call: Call): Instruction {
@@ -160,53 +163,50 @@ function selectiveScan(call: Call): Instruction {
 /** An int8 product into y, or without y into the segments of its columns: end, scale and q of each. */
 export type Product = (call: Call, y: Address, segments?: readonly Operand[]) => readonly Instruction[];
 
-export const linearI8: Product = (call, y, segments) => {
-  const { i, g } = call.dims;
-  const packedRow = g * (16 + 2 * wide(i / g));
-  const own = (rows: number) => Math.max(128 + packedRow, sumsOf(rows));
-  const operands = { ...productOperands(call), w: call.weight('w', tilesI8(call.tiles, g)), y };
-  return [
-    packI8(call, operands),
-    instruction(format.LinearI8, operands, { own, quantized: call.dims.o, segments }),
-  ];
-};
-
-/** The same with 4-bit weights. More than one row of x takes each group of 16 rows of them as int8. */
-export const linearI4: Product = (call, y, segments) => {
-  const { i, g } = call.dims;
-  const packedRow = g * (16 + 2 * wideI4(i / g));
-  const own = (rows: number) => Math.max(128 + packedRow, sumsOf(rows) + 64 + 16 * wideI4(i / g));
-  const operands = { ...productOperands(call), w: call.weight('w', tilesI4(call.tiles, g, i)), y };
-  return [
-    packI8(call, operands),
-    instruction(format.LinearI4, operands, { own, quantized: call.dims.o, segments }),
-  ];
-};
+/** `own`: bytes of own scratch, for so many rows. */
+const productBy =
+  (
+    of: typeof format.LinearI8 | typeof format.LinearI4,
+    packing: (call: Call) => PackingOf,
+    own: (dims: Dims, rows: number) => number,
+  ): Product =>
+  (call, y, segments) => {
+    const { value, weight, scale, dims } = call;
+    const { i, o, g: groups } = dims;
+    const x = value('x');
+    const packed = scratch(rows => groups * fours(rows) * 8 * wide(i / groups));
+    const w = weight('w', packing(call));
+    const wScale = weight('wscale', scales(o));
+    const b = weight('b', vector);
+    return [
+      instruction(format.PackI8, { x, packed, i, groups }),
+      instruction(
+        of,
+        { x, packed, ...scaleOf('x', scale('xscale')), w, wScale, b, i, groups, o, y },
+        { own: rows => own(dims, rows), quantized: o, segments },
+      ),
+    ];
+  };
 
 /** The sums of all rows, their tiles of y, and 16 rows of w as i16, of as many columns as are widened at once. */
 const sumsOf = (rows: number) => fours(rows) * 256 + rows * 64 + 32 * 1280;
 
-function productOperands({ value, weight, scale, dims: { i, o, g } }: Call) {
-  const packed = scratch(rows => g * fours(rows) * 8 * wide(i / g));
-  const [xScale, xScaleStride] = scale('xscale');
-  const wScale = weight('wscale', scales(o));
-  return { x: value('x'), packed, xScale, xScaleStride, wScale, b: weight('b', vector), i, groups: g, o };
-}
-const packI8 = ({ dims: { i, g } }: Call, { x, packed }: { x: Address; packed: Address }): Instruction =>
-  instruction(format.PackI8, { x, packed, i, groups: g });
+export const linearI8 = productBy(
+  format.LinearI8,
+  ({ tiles, dims: { g } }) => tilesI8(tiles, g),
+  ({ i, g }, rows) => Math.max(128 + g * (16 + 2 * wide(i / g)), sumsOf(rows)),
+);
+/** The same with 4-bit weights. More than one row of x takes each group of 16 rows of them as int8. */
+export const linearI4 = productBy(
+  format.LinearI4,
+  ({ tiles, dims: { g, i } }) => tilesI4(tiles, g, i),
+  ({ i, g }, rows) => Math.max(128 + g * (16 + 2 * wideI4(i / g)), sumsOf(rows) + 64 + 16 * wideI4(i / g)),
+);
 
 /** A quantize node that reads columns from `start` on of rows of `width`. */
 export function quantizeFrom(x: Address, start: number, width: number, call: Call): Instruction {
-  const [scale, scaleStride] = call.scale('scale');
   const { n } = call.dims;
-  const operands = {
-    x,
-    start: start * 4,
-    xStride: rowBytes(width),
-    scale,
-    scaleStride,
-    q: call.value('q'),
-    n,
-  };
+  const columns = { x, start: start * 4, xStride: rowBytes(width), n };
+  const operands = { ...columns, ...call.scale('scale'), q: call.value('q') };
   return instruction(format.Quantize, operands, { quantized: n });
 }

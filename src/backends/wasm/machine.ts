@@ -2,16 +2,16 @@
  * A subgraph in the memory of a WebAssembly instance: weights packed once, values where they always are, a place for the states
  * of each sequence, and one call into WebAssembly for each pass of rows.
  */
-import type { ExecutableInfo, FeedOptions, Observer } from '../../executable.ts';
+import type { Executable, FeedOptions, Observer } from '../../executable.ts';
 import type { Ref } from '../../graph.ts';
 import type { Places } from '../../sequences.ts';
 import { describe, type Tensor, zeros } from '../../tensor.ts';
 import { INSTRUCTION_BYTES, Multiply, Read, TAKEN } from './instruction-formats.ts';
 import { rowBytes } from './memory.ts';
-import { passesOf, readRows, rowInTurn, type Span, writeRows } from './passes.ts';
+import { passesOf, rowInTurn, rowsOf, type Span } from './passes.ts';
 import { assemble, type Subgraph } from './program.ts';
 import { FAILED_INDEX, LOST, PASS_ROWS, TURN_BYTES, TURNS } from './sync.ts';
-import { type Pool, startPool } from './threads.ts';
+import { startPool } from './threads.ts';
 import { BASE, grow, instantiate, type Kernels, type Variant } from './variants.ts';
 
 /** Seconds after which a thread that does not come back is taken for lost: far more than any instruction takes. */
@@ -25,13 +25,9 @@ export interface MachineTurn {
 }
 
 /** A place is the address of its states. */
-export interface Machine extends Omit<Places, 'feed'> {
+export interface Machine extends Omit<Places, 'feed'>, Omit<Executable, 'open' | 'feed'> {
   /** For each turn the results of the subgraph, in its order. */
   run(turns: readonly MachineTurn[], options?: FeedOptions): readonly (readonly Tensor[])[];
-  readonly about: ExecutableInfo;
-  readonly ready?: Promise<void>;
-  readBandwidth(bytes: number): number;
-  multiplyRate(): number;
   dispose(): void;
 }
 
@@ -55,20 +51,19 @@ export function createMachine(
   /** The first byte behind all that is laid out, and the places that no sequence has. */
   let top = layout.end;
   const free = [firstPlace];
-  const wasm = kernels ?? instantiate(variant, top, threads > 1);
-  const memory = (): ArrayBufferLike => wasm.memory.buffer;
-  let view: Int32Array = new Int32Array(0);
-  /** All of the memory as words: a new view only after it has grown. */
-  const words = (): Int32Array => {
-    if (view.buffer !== memory()) view = new Int32Array(memory());
-    return view;
+  let wasm: Kernels | undefined = kernels ?? instantiate(variant, top, threads > 1);
+  const running = (): Kernels => {
+    if (!wasm) throw new Error('model: it was disposed of');
+    return wasm;
   };
+  const memory = (): ArrayBufferLike => running().memory.buffer;
+  const words = (): Int32Array => new Int32Array(memory());
   grow(wasm, top);
   const end = assembled.at + assembled.instructions.length * INSTRUCTION_BYTES;
   const tail = assembled.at + assembled.tail.begin * INSTRUCTION_BYTES;
 
-  for (const { ref, at, packing, read } of assembled.weights) {
-    const tensor = read?.();
+  for (const { ref, at, packing } of assembled.weights) {
+    const tensor = ref ? plan.weights.read(ref) : undefined;
     if (tensor && tensor.dtype !== packing.dtype)
       throw new TypeError(`backend wasm: ${ref} expected ${packing.dtype}; got ${describe(tensor)}`);
     if (kernels) new Uint8Array(memory(), at, packing.bytes).fill(0);
@@ -80,12 +75,12 @@ export function createMachine(
       words().set(layout.table.subarray(at, at + TAKEN / 4), assembled.at / 4 + at);
   };
   writeTable();
-  const pool: Pool | undefined = threads > 1 ? startPool(wasm, variant, threads, timeout) : undefined;
+  const pool = threads > 1 ? startPool(wasm, variant, threads, timeout) : undefined;
 
   /** Runs the instructions from the address `at` to `to` on `count` rows. `inTurn`: which row of its turn a row is. */
   const execute = (at: number, to: number, count: number, inTurn: (row: number) => number): void => {
     pool?.check();
-    const failed = wasm.run(at, to, count, pool?.size() ?? 1, layout.own, layout.ownBytes) >>> 0;
+    const failed = running().run(at, to, count, pool?.size() ?? 1, layout.own, layout.ownBytes) >>> 0;
     if (failed === LOST) {
       pool?.abandon();
       pool?.check();
@@ -101,7 +96,7 @@ export function createMachine(
   const makeRoom = (count: number): void => {
     if (count <= layout.rows) return;
     const larger = assembled.layout(count, top);
-    grow(wasm, larger.end);
+    grow(running(), larger.end);
     if (placeBytes > 0)
       for (let at = layout.begin; at + placeBytes <= layout.end; at += placeBytes) free.push(at);
     layout = larger;
@@ -116,7 +111,7 @@ export function createMachine(
       execute(at, to, count, row => row);
       at = to;
       const value = emptyOf(plan, ref, count);
-      readRows(memory(), layout.address(ref), 0, value, 0, count);
+      rowsOf(memory(), layout.address(ref), 0, value, 0, count).read();
       observe(site, ref, value as Tensor<'f32'>);
     }
     execute(at, end, count, row => row);
@@ -146,7 +141,7 @@ export function createMachine(
       at[word + 2] = row + count;
       word += TURN_BYTES / 4;
       for (let i = 0; i < inputs.length; i++)
-        writeRows(memory(), layout.address(plan.inputs[i]), row, inputs[i], from, count);
+        rowsOf(memory(), layout.address(plan.inputs[i]), row, inputs[i], from, count).write();
     }
   };
 
@@ -162,7 +157,7 @@ export function createMachine(
     take() {
       const given = free.pop();
       if (given === undefined) {
-        grow(wasm, top + placeBytes); // new memory is zero
+        grow(running(), top + placeBytes); // new memory is zero
         top += placeBytes;
         return top - placeBytes;
       }
@@ -203,7 +198,7 @@ export function createMachine(
         }
         for (const span of made)
           for (const [i, tensor] of results[span.turn].entries())
-            readRows(memory(), layout.address(plan.results[i]), span.row, tensor, span.from, span.count);
+            rowsOf(memory(), layout.address(plan.results[i]), span.row, tensor, span.from, span.count).read();
       }
       return results;
     },
@@ -211,7 +206,7 @@ export function createMachine(
       kernels: variant.name,
       threads,
       get memoryBytes() {
-        return memory().byteLength;
+        return wasm?.memory.buffer.byteLength ?? 0;
       },
       bytesPerToken: assembled.bytesPerToken,
     },
@@ -225,7 +220,10 @@ export function createMachine(
       const products = rounds * 8000 * (variant.tiles.bias ? 8 : 16);
       return (products * (pool?.size() ?? 1)) / timed(Multiply.code, rounds);
     },
-    dispose: () => pool?.close(),
+    dispose() {
+      pool?.close();
+      wasm = undefined;
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 /** Where things lie in linear memory: everything at addresses fixed before a plan runs. */
 import type { ValueType } from '../../graph.ts';
-import { BYTES } from '../../tensor.ts';
+import { BYTES, type DataOf, type DType } from '../../tensor.ts';
 
 /** A value's bytes, and the first and last instruction that needs them. */
 export interface Lifetime {
@@ -8,6 +8,12 @@ export interface Lifetime {
   readonly from: number;
   readonly to: number;
 }
+
+type ArrayOf<D extends DType> = new (memory: ArrayBufferLike, at: number, size: number) => DataOf[D];
+const ARRAYS: { readonly [D in DType]: ArrayOf<D> } = { f32: Float32Array, i8: Int8Array, i32: Int32Array };
+/** The `size` values of a dtype that lie at an address. */
+export const arrayAt = <D extends DType>(dtype: D, memory: ArrayBufferLike, at: number, size: number) =>
+  new ARRAYS[dtype](memory, at, size);
 
 /** A cache line; and how far beyond its last value a kernel may load. */
 const LINE = 64;

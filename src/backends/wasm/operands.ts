@@ -12,13 +12,11 @@ export type Address =
   | { readonly kind: 'state'; readonly ref: Ref; readonly layout: StateLayout }
   | { readonly kind: 'scratch'; readonly bytes: (rows: number) => number };
 
-export interface Float {
-  readonly kind: 'f32';
-  readonly value: number;
-}
-export type Operand = Address | number | Float;
+/** The bits of an f32 as an i32: a number that TypeScript tells from others. */
+export type Float = number & { readonly kind: 'f32' };
+export type Operand = Address | number;
 
-export const float = (value: number): Float => ({ kind: 'f32', value });
+export const float = (value: number) => new Int32Array(Float32Array.of(value).buffer)[0] as Float;
 export const scratch = (bytes: (rows: number) => number): Address => ({ kind: 'scratch', bytes });
 
 export interface Instruction {

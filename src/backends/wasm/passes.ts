@@ -1,6 +1,6 @@
 /** The turns of a feed, cut into passes of rows; and how rows come into linear memory and out of it. */
 import { BYTES, type Data, type Tensor } from '../../tensor.ts';
-import { padded } from './memory.ts';
+import { arrayAt, padded } from './memory.ts';
 
 /** What a pass has of a turn: its rows `from` … `from + count − 1`, which are the rows from `row` on of the pass. */
 export interface Span {
@@ -36,40 +36,25 @@ export function rowInTurn(pass: readonly Span[], at: number): number {
   return from + at - row;
 }
 
-/** Writes `count` rows of a tensor, from its row `from` on, to rows `row` and on of the values at the address `at`. */
-export function writeRows(
+/** `count` rows of a tensor, from its row `from` on, and rows `row` and on of the values at the address `at`. */
+export function rowsOf(
   memory: ArrayBufferLike,
   at: number,
   row: number,
-  tensor: Tensor,
+  { dtype, shape, data }: Tensor,
   from: number,
   count: number,
-): void {
-  const [n, stride] = strides(tensor);
-  copyRows(tensor.data.subarray(from * n), n, view(memory, at, row, tensor, count), stride, n, count);
-}
-
-/** Reads `count` rows of a tensor, to its row `to` and on, from rows `row` and on of the values at the address `at`. */
-export function readRows(
-  memory: ArrayBufferLike,
-  at: number,
-  row: number,
-  tensor: Tensor,
-  to: number,
-  count: number,
-): void {
-  const [n, stride] = strides(tensor);
-  copyRows(view(memory, at, row, tensor, count), stride, tensor.data.subarray(to * n), n, n, count);
-}
-
-/** Values from one row to the next, of a tensor and in linear memory. */
-const strides = ({ shape }: Tensor): readonly [number, number] =>
-  shape.length === 1 ? [1, 1] : [shape[1], padded(shape[1])];
-
-function view(memory: ArrayBufferLike, at: number, row: number, tensor: Tensor, count: number): Data {
-  const [, stride] = strides(tensor);
-  const begin = at + row * stride * BYTES[tensor.dtype];
-  return new (tensor.data.constructor as Float32ArrayConstructor)(memory, begin, count * stride);
+) {
+  const n = shape[1] ?? 1;
+  const stride = shape.length === 1 ? 1 : padded(n);
+  const values = arrayAt(dtype, memory, at + row * stride * BYTES[dtype], count * stride);
+  const rows = data.subarray(from * n);
+  return {
+    /** Brings the rows of the tensor into linear memory. */
+    write: () => copyRows(rows, n, values, stride, n, count),
+    /** Brings them out of linear memory into the tensor. */
+    read: () => copyRows(values, stride, rows, n, n, count),
+  };
 }
 
 function copyRows(from: Data, fromStride: number, to: Data, toStride: number, n: number, rows: number): void {

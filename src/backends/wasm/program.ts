@@ -6,122 +6,88 @@
  *
  * A place is the states of one sequence. Instructions name the states of the first place.
  */
-import { type Node, type OpNode, type Ref, reads, type ValueType, type Weights } from '../../graph.ts';
+import {
+  flatten,
+  type Graph,
+  type OpNode,
+  type Program,
+  type Ref,
+  reads,
+  type ValueType,
+} from '../../graph.ts';
 import { once } from '../../once.ts';
-import { bind, formOf } from '../../op.ts';
-import type { StateType } from '../../state.ts';
-import { type DType, describe, sizeOf, type Tensor } from '../../tensor.ts';
+import { type Dims, formOf } from '../../op.ts';
+import { typeNode } from '../../plan/types.ts';
 import { fused } from './fused.ts';
 import { INSTRUCTION_BYTES } from './instruction-formats.ts';
 import { type Call, hasKernel, instructions } from './instructions.ts';
-import { aligned, arrange, type Lifetime, rowBytes } from './memory.ts';
-import type { Instruction, Operand } from './operands.ts';
-import { type Packing, vector } from './pack.ts';
+import { aligned, arrange, rowBytes } from './memory.ts';
+import type { Address, Instruction, Operand } from './operands.ts';
+import { type Packing, type PackingOf, vector } from './pack.ts';
 import { type StateLayout, stateLayout } from './state-layout.ts';
 import { BASE, type TileFormat } from './variants.ts';
 
 /** What is to be run, and the types of all values and constants. */
-export interface Subgraph {
-  readonly nodes: readonly Node[];
+export interface Subgraph extends Pick<Graph, 'nodes' | 'states'>, Pick<Program, 'weights'> {
   readonly inputs: readonly Ref[];
   readonly results: readonly Ref[];
-  readonly states: ReadonlyMap<Ref, StateType>;
   readonly types: ReadonlyMap<Ref, ValueType>;
-  readonly weights: Weights;
 }
 
 /** A site, whose value is there after so many instructions. */
-export interface Stop {
+interface Stop {
   readonly site: string;
   readonly ref: Ref;
   readonly after: number;
 }
-export interface PlacedWeight {
+interface PlacedWeight {
   readonly ref: Ref;
   readonly at: number;
   readonly packing: Packing;
-  readonly read?: () => Tensor;
 }
-export interface PlacedState {
+interface PlacedState {
   /** Bytes from the begin of a place. */
   readonly offset: number;
   readonly layout: StateLayout;
 }
-/** The table for a number of rows, and where the values are, from the address `begin` on. */
-export interface Layout {
-  readonly rows: number;
-  readonly begin: number;
-  readonly table: Int32Array;
-  /** The first thread's own scratch, and the bytes from one thread's to the next's. */
-  readonly own: number;
-  readonly ownBytes: number;
-  readonly end: number;
-  address(ref: Ref): number;
-}
-export interface Assembled {
-  readonly instructions: readonly Instruction[];
-  readonly stops: readonly Stop[];
-  readonly weights: readonly PlacedWeight[];
-  readonly states: ReadonlyMap<Ref, PlacedState>;
-  /** The address of the first place, and the bytes of every place. */
-  readonly firstPlace: number;
-  readonly placeBytes: number;
-  /** The address of the table. Behind its last instruction there is room for one more. */
-  readonly at: number;
-  /** What comes after the last state: from which instruction on, and the values of before that it reads. */
-  readonly tail: { readonly begin: number; readonly values: readonly Ref[] };
-  /** Of the weights that one token reads: all but tables, of which it reads a row. */
-  readonly bytesPerToken: number;
-  /** With the values at `begin`, by default behind the table. */
-  layout(rows: number, begin?: number): Layout;
-}
 
-/** @throws Error for an op that has no kernel; what `bind` throws for one whose inputs do not fit. */
-export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): Assembled {
+/** @throws Error for an op that has no kernel; what `typeNode` throws for one whose inputs do not fit. */
+export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
   const list: Instruction[] = [];
   const stops: Stop[] = [];
   const origin = new Map<Ref, Ref>(); // a site → the value that it shows
   const root = (ref: Ref): Ref => origin.get(ref) ?? ref;
   const callOf = (node: OpNode): Call => callOn(node, plan, tiles, root);
-  const readers = new Map<Ref, Set<Node>>();
-  for (const node of plan.nodes)
-    for (const ref of reads(node)) readers.set(ref, (readers.get(ref) ?? new Set()).add(node));
+  const readByNodes = new Set(plan.nodes.flatMap(reads));
 
-  const checkKernel = ({ op, states }: OpNode): void => {
-    const kept = Object.entries(states).map(
-      ([key, ref]) => [key, { dtype: plan.states.get(ref)!.dtype }] as const,
+  for (const { op, states } of flatten(plan.nodes)) {
+    const kept = Object.fromEntries(
+      Object.entries(states).map(([key, ref]) => [key, { dtype: plan.states.get(ref)!.dtype }]),
     );
-    const dtypes = Object.fromEntries(kept);
-    if (!hasKernel(op, dtypes)) throw new Error(`backend wasm: no kernel for ${formOf(op, dtypes)}`);
-  };
-  const unfused = (node: OpNode): readonly Instruction[] => {
-    checkKernel(node);
-    return instructions[node.op.name](callOf(node));
-  };
+    if (!hasKernel(op, kept)) throw new Error(`backend wasm: no kernel for ${formOf(op, kept)}`);
+  }
+  const unfused = (node: OpNode) => instructions[node.op.name](callOf(node));
+  const isOutput = (ref: Ref) => plan.results.includes(ref) || readByNodes.has(ref);
   for (const node of plan.nodes)
     if (node.kind === 'site') {
       origin.set(node.out, root(node.in));
       stops.push({ site: node.site, ref: node.out, after: list.length });
     } else if (node.kind === 'op') list.push(...unfused(node));
-    else {
-      node.body.forEach(checkKernel);
-      const isOutput = (ref: Ref) => plan.results.includes(ref) || readers.has(ref);
+    else
       list.push(
         ...(fused[node.name]?.({ nodes: node.body, callOf, isOutput }) ?? node.body.flatMap(unfused)),
       );
-    }
 
   const weights = new Map<string, PlacedWeight>();
   const states = new Map<Ref, PlacedState>();
   let top = BASE;
-  let bytesPerToken = 0;
   let placeBytes = 0;
   const take = (bytes: number): number => {
     const at = top;
     top += aligned(bytes);
     return at;
   };
-  const streamed = new Set<string>();
+  const streamed = new Map<string, number>();
   for (const { isLookup, operands } of list)
     for (const operand of operands) {
       if (typeof operand === 'number') continue;
@@ -132,13 +98,8 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
       if (operand.kind !== 'weight') continue;
       const key = keyOf(operand);
       const { ref, packing } = operand;
-      if (!weights.has(key)) {
-        const read = ref ? () => plan.weights.read(ref) : undefined;
-        weights.set(key, { ref, at: take(packing.bytes), packing, read });
-      }
-      if (isLookup || streamed.has(key)) continue;
-      streamed.add(key);
-      bytesPerToken += packing.bytes;
+      if (!weights.has(key)) weights.set(key, { ref, at: take(packing.bytes), packing });
+      if (!isLookup) streamed.set(key, packing.bytes);
     }
   const firstPlace = take(placeBytes);
   const at = take((list.length + 1) * INSTRUCTION_BYTES);
@@ -147,23 +108,16 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
     operands.some(operand => typeof operand === 'object' && operand.kind === 'state');
   const tailBegin = list.findLastIndex(hasState) + 1;
   const crosses = ({ from, to }: { from: number; to: number }) => from < tailBegin && to >= tailBegin;
-  const tail = {
-    begin: tailBegin,
-    values: [...lifetimes].flatMap(([ref, lifetime]) => (crosses(lifetime) ? ref : [])),
-  };
 
-  const layout = (rows: number, begin = top): Layout => {
-    const refs = [...lifetimes.keys()];
-    const spans = refs.map((ref): Lifetime => {
-      const { from, to } = lifetimes.get(ref)!;
-      return { bytes: rows * rowBytes(plan.types.get(ref)!), from, to };
-    });
-    const { offsets, bytes } = arrange(spans);
-    const addresses = new Map(refs.map((ref, i) => [ref, begin + offsets[i]]));
+  /** The table for a number of rows, and where the values are, from the address `begin` on: by default behind the table. */
+  const layout = (rows: number, begin = top) => {
+    const { offsets, bytes } = arrange(
+      [...lifetimes].map(([ref, span]) => ({ ...span, bytes: rows * rowBytes(plan.types.get(ref)!) })),
+    );
+    const addresses = new Map([...lifetimes.keys()].map((ref, i) => [ref, begin + offsets[i]]));
     const scratch = begin + bytes;
     const resolve = (operand: Operand): number => {
       if (typeof operand === 'number') return operand;
-      if (operand.kind === 'f32') return bits(operand.value);
       if (operand.kind === 'value') return addresses.get(operand.ref)!;
       if (operand.kind === 'weight') return weights.get(keyOf(operand))!.at;
       return operand.kind === 'state' ? firstPlace + states.get(operand.ref)!.offset : scratch;
@@ -183,10 +137,11 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
       rows,
       begin,
       table,
+      /** The first thread's own scratch, and the bytes from one thread's to the next's. */
       own,
       ownBytes,
       end: own + threads * ownBytes,
-      address: ref => addresses.get(root(ref))!,
+      address: (ref: Ref): number => addresses.get(root(ref))!,
     };
   };
   return {
@@ -194,20 +149,24 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number): As
     stops,
     weights: [...weights.values()],
     states,
+    /** The address of the first place, and the bytes of every place. */
     firstPlace,
     placeBytes,
+    /** The address of the table. Behind its last instruction there is room for one more. */
     at,
-    tail,
-    bytesPerToken,
+    /** What comes after the last state: from which instruction on, and the values of before that it reads. */
+    tail: {
+      begin: tailBegin,
+      values: [...lifetimes].flatMap(([ref, lifetime]) => (crosses(lifetime) ? ref : [])),
+    },
+    /** Of the weights that one token reads: all but tables, of which it reads a row. */
+    bytesPerToken: [...streamed.values()].reduce((a, b) => a + b, 0),
     layout,
   };
 }
 
 /** What the kernels of ceilings.ts take of own scratch. */
 const OWN_LEAST = 96;
-
-/** The bits of an f32, as an i32. */
-const bits = (value: number): number => new Int32Array(Float32Array.of(value).buffer)[0];
 
 const keyOf = ({ ref, packing }: { readonly ref: Ref; readonly packing: Packing }) => `${packing.key} ${ref}`;
 
@@ -219,18 +178,21 @@ function callOn(
   root: (ref: Ref) => Ref,
 ): Call {
   const { op } = node;
+  const typeOf = (ref: Ref) => types.get(ref)!;
+  const stateOf = (ref: Ref) => states.get(ref)!;
+  const { letters } = typeNode(node, typeOf, stateOf, op.name);
   const isValue = (ref: Ref) => types.get(ref)?.shape[0] === 'l';
-  const shapeOf = (ref: Ref) => types.get(ref)!.shape.map(n => (n === 'l' ? 1 : n));
-  const shapes = Object.entries(node.in).map(
-    ([key, ref]) => [key, standIn(types.get(ref)!.dtype, shapeOf(ref))] as const,
-  );
-  const { dims, attrs } = bind(op, Object.fromEntries(shapes), node.attrs);
+  const constant = (ref: Ref, packing: PackingOf): Address => ({
+    kind: 'weight',
+    ref,
+    packing: packing(typeOf(ref).shape as readonly number[]),
+  });
 
   const weight: Call['weight'] = (key, packing) => {
     const ref = node.in[key];
     if (ref === undefined) return 0;
     if (!weights.has(ref)) throw new Error(`backend wasm: ${op.name} expected a constant ${key}; got ${ref}`);
-    return { kind: 'weight', ref, packing: packing(types.get(ref)!.shape as readonly number[]) };
+    return constant(ref, packing);
   };
   const value: Call['value'] = key => {
     const ref = node.in[key] ?? node.out[key];
@@ -239,44 +201,27 @@ function callOn(
     return { kind: 'value', ref: root(ref) };
   };
   return {
-    dims,
-    attrs,
+    dims: Object.fromEntries(letters) as Dims, // those of tokens are no numbers, and nobody asks for them
+    attrs: { ...op.attrs, ...node.attrs },
     tiles,
     value,
     weight,
     table: packing => ({ kind: 'weight', ref: '', packing }),
-    scale: key => {
-      const isOwn = isValue(node.in[key]);
-      return [isOwn ? value(key) : weight(key, vector), isOwn ? 4 : 0];
-    },
-    state(key, shape) {
+    scale: key =>
+      isValue(node.in[key])
+        ? { scale: value(key), scaleStride: 4 }
+        : { scale: weight(key, vector), scaleStride: 0 },
+    state(key) {
       const ref = node.states[key];
-      const type = states.get(ref)!;
-      if (`${type.shape}` !== `${shape}`)
-        throw new Error(
-          `backend wasm: state ${ref} expected ${describe({ dtype: 'f32', shape })}; got [${type.shape.join(', ')}]`,
-        );
+      const type = stateOf(ref);
       const { scale } = type;
       const steps = scale === undefined ? undefined : once(() => weights.read(scale).data);
       const layout = stateLayout(type, steps);
-      return [
-        { kind: 'state', ref, layout },
-        layout.type,
-        scale === undefined
-          ? 0
-          : { kind: 'weight', ref: scale, packing: vector(types.get(scale)!.shape as readonly number[]) },
-      ];
+      const hScale = scale === undefined ? 0 : constant(scale, vector);
+      return { h: { kind: 'state', ref, layout }, hType: layout.type, hScale };
     },
   };
 }
-
-/** What `bind` looks at, without the data: a value of one row, or a constant that is not read yet. */
-const standIn = (dtype: DType, shape: readonly number[]): Tensor =>
-  ({
-    dtype,
-    shape,
-    data: { length: sizeOf(shape) },
-  }) as unknown as Tensor;
 
 /** From the first instruction that names a value (−1 for an input), which writes it, to the last one. */
 function lifetimesOf(

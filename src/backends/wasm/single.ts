@@ -25,21 +25,14 @@ export function kernelOf(op: AnyOp, variant: Variant): AnyKernel {
   return (given, attrs, made, dims, carried: Named<StateView> = {}) => {
     const inputs = Object.entries(given as Named<Tensor>).filter(([, value]) => value !== undefined);
     const outputs = made as Named<Tensor>;
-    const ofEachRow = (key: string, rows: number): boolean => {
-      const [first] = parse(op.inputs[key]).axes;
-      return first.letter === 'l' || (first.letter === 's' && dims.s === rows && rows > 1);
+    const isOfEachRow = (key: string): boolean => {
+      const { letter } = parse(op.inputs[key]).axes[0];
+      return letter === 'l' || (letter === 's' && dims.s === dims.l && dims.l > 1);
     };
-    const types = new Map<Ref, ValueType>();
-    const typed = (ref: Ref, { dtype, shape }: Tensor) =>
-      types.set(ref, { dtype, shape: ['l', ...shape.slice(1)] });
-
-    const values = new Map(inputs.filter(([key]) => ofEachRow(key, dims.l)));
+    const values = new Map(inputs.filter(([key]) => isOfEachRow(key)));
     const constants = new Map(inputs.filter(([key]) => !values.has(key)));
-    for (const [key, value] of values) {
-      typed(key, value);
-      if (key === 'tokens') checkTokens(op.name, value.data as Int32Array, dims.v);
-    }
-    for (const [key, value] of Object.entries(outputs)) typed(`after.${key}`, value);
+    const tokens = values.get('tokens');
+    if (tokens) checkTokens(op.name, tokens.data as Int32Array, dims.v);
 
     const states = new Map<Ref, StateType>();
     const before = new Map<Ref, Tensor<'f32'>>();
@@ -49,7 +42,10 @@ export function kernelOf(op: AnyOp, variant: Variant): AnyKernel {
       before.set(key, { dtype: 'f32', shape, data });
     }
 
-    for (const [key, { dtype, shape }] of constants) types.set(key, { dtype, shape });
+    const ofRows = ({ dtype, shape }: Tensor): ValueType => ({ dtype, shape: ['l', ...shape.slice(1)] });
+    const types = new Map<Ref, ValueType>(constants);
+    for (const [key, value] of values) types.set(key, ofRows(value));
+    for (const [key, value] of Object.entries(outputs)) types.set(`after.${key}`, ofRows(value));
 
     const refs = Object.fromEntries([...inputs.map(([key]) => key), ...states.keys()].map(key => [key, key]));
     const out = Object.fromEntries(Object.keys(outputs).map(key => [key, `after.${key}`]));

@@ -3,6 +3,7 @@
  * rows at once; its values as f32, binary16 or int8 in steps of its row. Rows are padded to a multiple of four.
  */
 import { half, halfBits, halfOf } from '../../ops/half.ts';
+import { f } from '../../ops/numerics.ts';
 import { type StateType, shapeAt, stepsOf } from '../../state.ts';
 import { type Data, sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import { STATE_F16, STATE_F32, STATE_I8 } from './instruction-formats.ts';
@@ -27,13 +28,7 @@ interface Stored {
 const STORED: Readonly<Record<StateType['dtype'], Stored>> = {
   f32: { type: STATE_F32, array: Float32Array, bytes: 4, store: x => x, load: x => x },
   f16: { type: STATE_F16, array: Uint16Array, bytes: 2, store: x => halfBits(half(x)), load: halfOf },
-  i8: {
-    type: STATE_I8,
-    array: Int8Array,
-    bytes: 1,
-    store: stepsOf,
-    load: (q, step) => Math.fround(step * q),
-  },
+  i8: { type: STATE_I8, array: Int8Array, bytes: 1, store: stepsOf, load: (q, step) => f(step * q) },
 };
 
 /** `scale`: of i8, the steps of the rows, read when they are needed. */

@@ -10,7 +10,6 @@ import {
   ABI,
   DECODES,
   DTYPES,
-  FUNCTIONS,
   LOGITS,
   MAX_RANK,
   PRECISIONS,
@@ -22,7 +21,15 @@ import { loadLibrary } from '../../../src/backends/cuda/library.ts';
 import { type AnyOp, bind } from '../../../src/op.ts';
 import { ops } from '../../../src/ops/index.ts';
 import { tensor } from '../../../src/tensor.ts';
-import { type Call, fakeKoffi, fakeLibrary, here, signatures } from './fake.ts';
+import {
+  boundFunctions,
+  type Call,
+  declaredFunctions,
+  fakeKoffi,
+  fakeLibrary,
+  here,
+  signatures,
+} from './fake.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const header = join(root, 'cuda/include/quamba.h');
@@ -66,10 +73,10 @@ describe('the header and this side', () => {
     expect(sorted(bound)).toEqual(sorted(declared));
   });
 
-  it('have the same functions', () => {
-    expect([...text.matchAll(/^QUAMBA_API .*?(quamba_\w+)\(/gm)].map(m => m[1]).sort()).toEqual(
-      [...FUNCTIONS].sort(),
-    );
+  it('agree on the functions: this side asks for those of the header', () => {
+    const bound = boundFunctions();
+    expect(bound.length).toBeGreaterThan(15);
+    expect(declaredFunctions).toEqual(expect.arrayContaining([...bound]));
   });
 
   it('every op of src/ops is listed in cuda/ops.cu under the same signature', () => {

@@ -2,6 +2,7 @@
  * A library of cuda/ in JavaScript behind the face of koffi: it runs plans by the reference, from the graph's JSON, the tensors and
  * the options as a C library would find them.
  */
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import {
   ABI,
@@ -12,7 +13,12 @@ import {
   STATUS,
   signatureOf,
 } from '../../../src/backends/cuda/abi.ts';
-import type { NativeAttribute, NativeTensor, NativeTurn } from '../../../src/backends/cuda/functions.ts';
+import type {
+  Koffi,
+  NativeAttribute,
+  NativeTensor,
+  NativeTurn,
+} from '../../../src/backends/cuda/functions.ts';
 import { type Library, loadLibrary } from '../../../src/backends/cuda/library.ts';
 
 import type { Executable, Sequence } from '../../../src/executable.ts';
@@ -160,4 +166,30 @@ export function fakeLibrary(answers: Answers = {}, calls?: Call[]): Library {
   const found = loadLibrary(here, fakeKoffi(answers, calls));
   if ('why' in found) throw new Error(found.why);
   return found.library;
+}
+
+/** The functions that quamba.h declares. */
+export const declaredFunctions: readonly string[] = [
+  ...readFileSync(new URL('../../../cuda/include/quamba.h', import.meta.url), 'utf8').matchAll(
+    /^QUAMBA_API .*?(quamba_\w+)\(/gm,
+  ),
+]
+  .map(match => match[1])
+  .sort();
+
+/** The functions that this side asks the library for, by name. */
+export function boundFunctions(): readonly string[] {
+  const names: string[] = [];
+  const koffi = fakeKoffi()() as Koffi;
+  const load = (path: string) => {
+    const { func } = koffi.load(path);
+    return {
+      func(name: string, ...types: [string, readonly unknown[]]) {
+        names.push(name);
+        return func(name, ...types);
+      },
+    };
+  };
+  loadLibrary(here, () => ({ ...koffi, load }));
+  return [...new Set(names)];
 }
