@@ -6,7 +6,7 @@ import { writeSafetensors } from '../../src/formats/safetensors.ts';
 import { openWeights } from '../../src/formats/weights.ts';
 import { concat, safetensors, thrown, utf8, zerosFile } from './file.ts';
 
-const index = (map: unknown, more = {}) => utf8(JSON.stringify({ ...more, weight_map: map }));
+const index = (map: unknown) => utf8(JSON.stringify({ metadata: { total_size: 7 }, weight_map: map }));
 const INDEX = 'model.safetensors.index.json';
 
 /** A folder that counts what is open in it. */
@@ -42,7 +42,6 @@ describe('openWeights', () => {
     expect([weights.has('a'), weights.has('b'), weights.has('toString')]).toEqual([true, false, false]);
     expect(weights.dtype('a')).toBe('F16');
     expect(weights.read('a')).toEqual({ dtype: 'f32', shape: [2], data: Float32Array.of(1, 2) });
-    expect(weights.metadata).toEqual({ format: 'pt', n: '1' });
     expect(() => weights.shape('b')).toThrow('m/model.safetensors: no tensor "b"');
     expect(() => weights.read('b')).toThrow('m/model.safetensors: no tensor "b"');
     expect(folder.openFiles()).toBe(1);
@@ -82,11 +81,6 @@ describe('openWeights', () => {
     );
     const both = { 'model.safetensors': one, 's.safetensors': two, [INDEX]: index({ b: 's.safetensors' }) };
     expect(openWeights(folderOf('m', both)).names()).toEqual(['a']); // the single file comes first, as in transformers
-  });
-
-  it('merges the metadata of shards', () => {
-    const files = { '1': one, '2': two, [INDEX]: index({ a: '1', b: '2' }, { metadata: { total_size: 7 } }) };
-    expect(openWeights(folderOf('m', files)).metadata).toEqual({ format: 'pt', n: '2' });
   });
 
   it.each<[string, Record<string, Uint8Array>, string]>([
@@ -165,11 +159,10 @@ describe('openWeights', () => {
       new Uint8Array(readFileSync(new URL(`./pytorch/valid/${name}.bin`, import.meta.url)));
     const bin = 'pytorch_model.bin';
     const alone = openWeights(folderOf('m', { [bin]: file('linear') }));
-    expect([alone.names(), alone.shape('weight'), alone.dtype('bias'), alone.metadata]).toEqual([
+    expect([alone.names(), alone.shape('weight'), alone.dtype('bias')]).toEqual([
       ['weight', 'bias'],
       [2, 3],
       'F32',
-      {},
     ]);
     const both = folderOf('m', { [bin]: file('linear'), 'model.safetensors': one });
     expect(openWeights(both).names()).toEqual(['a']);
