@@ -68,3 +68,16 @@ export function folderOf(name: string, files: Readonly<Record<string, Uint8Array
     },
   };
 }
+
+/** The bytes of a typed array as they are in memory (little-endian on every platform that runs this). */
+export const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
+
+/** The text whose UTF-8 the bytes are, or undefined where they are none's. */
+export function decodeUtf8(bytes: Uint8Array, options?: TextDecoderOptions): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { ...options, fatal: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
+}

@@ -8,7 +8,9 @@
  *
  * Source  CPython, Lib/pickletools.py (the instructions) · torch/_weights_only_unpickler.py (which of them PyTorch needs)
  */
+import { decodeUtf8 } from './bytes.ts';
 import { show } from './json.ts';
+import { refuse, refusing } from './refusal.ts';
 
 /** Tuples and lists are arrays, dictionaries are maps. */
 export type Pickled = unknown;
@@ -38,7 +40,7 @@ const MOST_DEPTH = 1000;
 export function unpickle(bytes: Uint8Array, where: string, reader: PickleReader): Pickled {
   const machine: Machine = { bytes, at: 0, stack: [], marks: [], memo: new Map(), made: new Map(), reader };
   let start = 0;
-  try {
+  const run = (): Pickled => {
     for (;;) {
       start = machine.at;
       const code = take(machine, 1)[0];
@@ -53,16 +55,8 @@ export function unpickle(bytes: Uint8Array, where: string, reader: PickleReader)
     if (machine.at !== bytes.length)
       refuse(`expected to end here; ${bytes.length - machine.at} bytes follow`);
     return value;
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    throw new Error(`${where}: byte ${start} of the pickle: ${error.message}`, { cause: error });
-  }
-}
-
-/** Why a pickle is refused; unpickle adds where. Functions of the table throw it too. */
-export class Refusal extends Error {}
-export function refuse(why: string): never {
-  throw new Refusal(why);
+  };
+  return refusing(() => `${where}: byte ${start} of the pickle`, run);
 }
 
 interface Machine {
@@ -104,13 +98,8 @@ function top(m: Machine): Pickled {
   return value;
 }
 
-function text(bytes: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    return refuse('text expected UTF-8; got bytes that are not');
-  }
-}
+const text = (bytes: Uint8Array): string =>
+  decodeUtf8(bytes, { ignoreBOM: true }) ?? refuse('text expected UTF-8; got bytes that are not');
 
 function line(m: Machine): string {
   const end = m.bytes.indexOf(0x0a, m.at);

@@ -7,14 +7,14 @@
  * plan, see plan/graph-json.ts); `identity` (of the constants and these five texts); `sha256` (of all bytes of the constants, in
  * the graph's order).
  */
-import type { ByteSource } from '../formats/bytes.ts';
+import { type ByteSource, bytesOf } from '../formats/bytes.ts';
 import { fitsF16 } from '../formats/half.ts';
 import { number, object, parseJsonText, show, string } from '../formats/json.ts';
-import { DTYPES, readSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.ts';
+import { DTYPES, readSafetensors, type TensorFile, writeSafetensors } from '../formats/safetensors.ts';
 import { type Program, type Ref, type Weights, weightsOf } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { graphFromJson, graphToJson } from '../plan/graph-json.ts';
-import { bytesOf, hasher, identity } from '../plan/identity.ts';
+import { hasher, identity } from '../plan/identity.ts';
 import { verify } from '../plan/verify.ts';
 import { describe, type Tensor, type TensorType } from '../tensor.ts';
 import { parseRecipe, type Recipe } from './scheme.ts';
@@ -107,7 +107,7 @@ export function verifyPlan(source: ByteSource): boolean {
   return fullHash(plan.graph.weights.keys(), plan.weights) === readSafetensors(source).metadata.sha256;
 }
 
-const field = (file: SafetensorsFile, key: string): unknown =>
+const field = (file: TensorFile, key: string): unknown =>
   parseJsonText(file.metadata[key] ?? '', `${file.name}: metadata ${key}`);
 
 const isCount = (value: number): boolean => Number.isSafeInteger(value) && value > 0;
@@ -132,7 +132,7 @@ function calibrationOf(json: unknown, where: string): CalibrationInfo | null {
 }
 
 /** What the file says of a tensor is what the graph says of it. */
-function checkHeader(file: SafetensorsFile, ref: Ref, type: TensorType): void {
+function checkHeader(file: TensorFile, ref: Ref, type: TensorType): void {
   const where = `${file.name}: tensor ${show(ref)} of the plan`;
   const stored = file.tensors.get(ref);
   if (!stored) throw new Error(`${where} is missing`);
@@ -148,6 +148,6 @@ const inMemory = ({ graph, weights }: Program): Weights =>
 
 function fullHash(refs: Iterable<Ref>, weights: Weights): string {
   const hash = hasher();
-  for (const ref of refs) hash.update(bytesOf(weights.read(ref)));
+  for (const ref of refs) hash.update(bytesOf(weights.read(ref).data));
   return hash.hex();
 }
