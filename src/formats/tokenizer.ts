@@ -7,6 +7,7 @@
  *   decode(ids) = utf8(bytes(id₀) · bytes(id₁) · …) = push(id₀) + push(id₁) + … + end()
  */
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
+import { concat } from './bytes.ts';
 import { isObject, type JsonObject, show } from './json.ts';
 
 export interface Tokenizer {
@@ -73,14 +74,7 @@ export function createTokenizer(json: unknown, config?: unknown, file = 'tokeniz
       return Int32Array.from(bpe.encode(text, { add_special_tokens: false }).ids);
     },
     decode(list, { skipSpecial = true } = {}) {
-      const parts = Array.from(list, (id, position) => bytesOf(id, position, skipSpecial));
-      const bytes = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
-      let at = 0;
-      for (const part of parts) {
-        bytes.set(part, at);
-        at += part.length;
-      }
-      return utf8().decode(bytes);
+      return utf8().decode(concat(Array.from(list, (id, position) => bytesOf(id, position, skipSpecial))));
     },
     stream({ skipSpecial = true } = {}) {
       const decoder = utf8();
