@@ -43,9 +43,9 @@ export function unpickle(bytes: Uint8Array, where: string, reader: PickleReader)
   const run = (): Pickled => {
     for (;;) {
       start = machine.at;
-      const code = take(machine, 1)[0];
-      const step = STEPS.get(code);
-      if (!step) refuse(`instruction ${OPCODE_NAMES[code] ?? `0x${hex(code)}`} is not allowed`);
+      const code = String.fromCharCode(take(machine, 1)[0]);
+      const step = STEPS[code];
+      if (!step) refuse(`instruction ${OPCODE_NAMES[code] ?? hexOf(code)} is not allowed`);
       if (step === STOP) break;
       step(machine);
       if (machine.marks.length > MOST_DEPTH) refuse(`more than ${MOST_DEPTH} values one inside the other`);
@@ -186,60 +186,56 @@ const push =
     void m.stack.push(value(m));
 const STOP: Step = () => {};
 
-/** The instructions that are allowed, by their byte. Whatever `torch.save` writes of a state dict is among them. */
-const STEPS: ReadonlyMap<number, Step> = new Map(
-  Object.entries<Step>({
-    '\x80': m => {
-      const version = unsigned(m, 1);
-      if (version !== 2) refuse(`pickle protocol expected 2, as torch.save writes; got ${version}`);
-    },
-    '.': STOP,
-    '(': m => void m.marks.push(m.stack.length),
-    N: push(() => null),
-    '\x88': push(() => true),
-    '\x89': push(() => false),
-    K: push(m => unsigned(m, 1)),
-    M: push(m => unsigned(m, 2)),
-    J: push(m => unsigned(m, 4) | 0),
-    '\x8a': push(m => long(take(m, unsigned(m, 1)))),
-    G: push(m => {
-      const bytes = take(m, 8);
-      return new DataView(bytes.buffer, bytes.byteOffset).getFloat64(0);
-    }),
-    X: push(m => text(take(m, unsigned(m, 4)))),
-    ')': push(() => tuple([])),
-    '\x85': push(m => tuple([pop(m)])),
-    '\x86': push(m => tuple([pop(m), pop(m)].reverse())),
-    '\x87': push(m => tuple([pop(m), pop(m), pop(m)].reverse())),
-    t: push(m => tuple(popMark(m))),
-    ']': push(() => []),
-    a: m => append(m, [pop(m)]),
-    e: m => append(m, popMark(m)),
-    '}': push(() => new Map()),
-    s: m => setItems(m, [pop(m), pop(m)].reverse()),
-    u: m => setItems(m, popMark(m)),
-    q: m => put(m, unsigned(m, 1)),
-    r: m => put(m, unsigned(m, 4)),
-    h: m => get(m, unsigned(m, 1)),
-    j: m => get(m, unsigned(m, 4)),
-    c: push(find),
-    R: reduce,
-    b: build,
-    Q: push(m => m.reader.persistent(pop(m))),
-  }).map(([code, step]) => [code.charCodeAt(0), step]),
-);
+/** The instructions that are allowed, by the character of their byte. What `torch.save` writes of a state dict is among them. */
+const STEPS: Readonly<Record<string, Step>> = {
+  '\x80': m => {
+    const version = unsigned(m, 1);
+    if (version !== 2) refuse(`pickle protocol expected 2, as torch.save writes; got ${version}`);
+  },
+  '.': STOP,
+  '(': m => void m.marks.push(m.stack.length),
+  N: push(() => null),
+  '\x88': push(() => true),
+  '\x89': push(() => false),
+  K: push(m => unsigned(m, 1)),
+  M: push(m => unsigned(m, 2)),
+  J: push(m => unsigned(m, 4) | 0),
+  '\x8a': push(m => long(take(m, unsigned(m, 1)))),
+  G: push(m => {
+    const bytes = take(m, 8);
+    return new DataView(bytes.buffer, bytes.byteOffset).getFloat64(0);
+  }),
+  X: push(m => text(take(m, unsigned(m, 4)))),
+  ')': push(() => tuple([])),
+  '\x85': push(m => tuple([pop(m)])),
+  '\x86': push(m => tuple([pop(m), pop(m)].reverse())),
+  '\x87': push(m => tuple([pop(m), pop(m), pop(m)].reverse())),
+  t: push(m => tuple(popMark(m))),
+  ']': push(() => []),
+  a: m => append(m, [pop(m)]),
+  e: m => append(m, popMark(m)),
+  '}': push(() => new Map()),
+  s: m => setItems(m, [pop(m), pop(m)].reverse()),
+  u: m => setItems(m, popMark(m)),
+  q: m => put(m, unsigned(m, 1)),
+  r: m => put(m, unsigned(m, 4)),
+  h: m => get(m, unsigned(m, 1)),
+  j: m => get(m, unsigned(m, 4)),
+  c: push(find),
+  R: reduce,
+  b: build,
+  Q: push(m => m.reader.persistent(pop(m))),
+};
 
-const hex = (byte: number): string => byte.toString(16).padStart(2, '0');
+const hexOf = (code: string): string => `0x${code.charCodeAt(0).toString(16).padStart(2, '0')}`;
 
 /** Instructions that errors should call by name: those that call, import, or belong to other protocols. */
 // biome-ignore format: a table
-const OPCODE_NAMES: Readonly<Record<number, string>> = Object.fromEntries(
-  Object.entries({
-    '0': 'POP', '1': 'POP_MARK', '2': 'DUP', F: 'FLOAT', I: 'INT', L: 'LONG', P: 'PERSID', S: 'STRING',
-    T: 'BINSTRING', U: 'SHORT_BINSTRING', V: 'UNICODE', d: 'DICT', g: 'GET', i: 'INST', l: 'LIST', o: 'OBJ', p: 'PUT',
-    B: 'BINBYTES', C: 'SHORT_BINBYTES', '\x81': 'NEWOBJ', '\x82': 'EXT1', '\x83': 'EXT2', '\x84': 'EXT4',
-    '\x8b': 'LONG4', '\x8c': 'SHORT_BINUNICODE', '\x8d': 'BINUNICODE8', '\x8e': 'BINBYTES8', '\x8f': 'EMPTY_SET',
-    '\x90': 'ADDITEMS', '\x91': 'FROZENSET', '\x92': 'NEWOBJ_EX', '\x93': 'STACK_GLOBAL', '\x94': 'MEMOIZE',
-    '\x95': 'FRAME', '\x96': 'BYTEARRAY8', '\x97': 'NEXT_BUFFER', '\x98': 'READONLY_BUFFER',
-  }).map(([code, name]) => [code.charCodeAt(0), name]),
-);
+const OPCODE_NAMES: Readonly<Record<string, string>> = {
+  '0': 'POP', '1': 'POP_MARK', '2': 'DUP', F: 'FLOAT', I: 'INT', L: 'LONG', P: 'PERSID', S: 'STRING',
+  T: 'BINSTRING', U: 'SHORT_BINSTRING', V: 'UNICODE', d: 'DICT', g: 'GET', i: 'INST', l: 'LIST', o: 'OBJ', p: 'PUT',
+  B: 'BINBYTES', C: 'SHORT_BINBYTES', '\x81': 'NEWOBJ', '\x82': 'EXT1', '\x83': 'EXT2', '\x84': 'EXT4',
+  '\x8b': 'LONG4', '\x8c': 'SHORT_BINUNICODE', '\x8d': 'BINUNICODE8', '\x8e': 'BINBYTES8', '\x8f': 'EMPTY_SET',
+  '\x90': 'ADDITEMS', '\x91': 'FROZENSET', '\x92': 'NEWOBJ_EX', '\x93': 'STACK_GLOBAL', '\x94': 'MEMOIZE',
+  '\x95': 'FRAME', '\x96': 'BYTEARRAY8', '\x97': 'NEXT_BUFFER', '\x98': 'READONLY_BUFFER',
+};

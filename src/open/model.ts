@@ -76,8 +76,15 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
       return tokenizer();
     },
     session: () => createSession(runnable),
-    generate: (prompt, generateOptions) =>
-      writing(createSession(runnable), tokenizer(), prompt, generateOptions),
+    generate(prompt, generateOptions) {
+      const session = createSession(runnable);
+      try {
+        return closing(session, generate(session, tokenizer(), prompt, generateOptions));
+      } catch (error) {
+        session.close();
+        throw error;
+      }
+    },
     dispose() {
       executable.dispose?.();
       close();
@@ -85,17 +92,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
   };
 }
 
-/** `generate` in a session of its own, which is closed when the writing ends or is left. Wrong arguments are an error at once. */
-function writing(...given: Parameters<typeof generate>): ReturnType<typeof generate> {
-  const [session] = given;
-  try {
-    return closing(session, generate(...given));
-  } catch (error) {
-    session.close();
-    throw error;
-  }
-}
-
+/** Closes the session when the writing ends or is left. */
 async function* closing(session: Session, pieces: ReturnType<typeof generate>): ReturnType<typeof generate> {
   try {
     return yield* pieces;
