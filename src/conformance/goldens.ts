@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { type Folder, using } from '../formats/bytes.ts';
 import { openFile, openFolder } from '../formats/disk.ts';
-import { readSafetensors, type TensorFile } from '../formats/safetensors.ts';
+import { readSafetensors, type SafetensorsFile } from '../formats/safetensors.ts';
 import type { Config } from '../model/architecture.ts';
 import { once } from '../once.ts';
 import type { Attrs } from '../op.ts';
@@ -65,7 +65,7 @@ function readGolden(path: string, sha256: string): ReturnType<Goldens[number]['r
   }
 }
 
-const inputsOf = (file: TensorFile): Record<string, Tensor> =>
+const inputsOf = (file: SafetensorsFile): Record<string, Tensor> =>
   Object.fromEntries(
     [...file.tensors.keys()].flatMap(name =>
       name.startsWith('in.') ? [[name.slice(3), file.read(name)]] : [],

@@ -15,7 +15,7 @@ import type { ByteSource } from './bytes.ts';
 import { isSize, show } from './json.ts';
 import { type Allowed, describe, type Pickled, type PickleReader, unpickle } from './pickle.ts';
 import { refuse, refusing } from './refusal.ts';
-import { type Entry, readTensor, type TensorFile, tensorFile, WIDTHS } from './safetensors.ts';
+import { type Entry, readTensor, type TensorSource, tensorSource, WIDTHS } from './safetensors.ts';
 import { isZip, readZip, type ZipEntry } from './zip.ts';
 
 interface Storage {
@@ -39,13 +39,13 @@ const MOST_PICKLE_BYTES = 1 << 24;
 const MOST_AXES = 8;
 
 /** @throws Error in one sentence, when the file is not a checkpoint or holds anything but tensors. */
-export function readPytorch(source: ByteSource): TensorFile {
+export function readPytorch(source: ByteSource): TensorSource {
   const { name: file } = source;
   const tensors = refusing(
     () => file,
     () => readViews(source),
   );
-  return tensorFile(file, {}, tensors, (where, view) => readView(source, where, view));
+  return tensorSource(file, tensors, (view, where) => readView(source, view, where));
 }
 
 function readViews(source: ByteSource): ReadonlyMap<string, View> {
@@ -204,9 +204,9 @@ const ALLOWED: PickleReader['allowed'] = new Map<string, Allowed>([
   }),
 ]);
 
-function readView(source: ByteSource, where: string, view: View): Tensor {
+function readView(source: ByteSource, view: View, where: string): Tensor {
   const { shape, strides } = view;
-  const spanned = readTensor(source, where, view);
+  const spanned = readTensor(source, view, where);
   if (isRowMajor(shape, strides)) return spanned;
   const { data } = zeros(spanned.dtype, shape);
   let count = 0;

@@ -31,20 +31,22 @@ const MOST_HEADER_BYTES = 100_000_000; // the official limit
 /** Values converted at a time: the memory that a read or write needs besides the tensor. */
 const CHUNK = 1 << 16;
 
-export interface Entry {
+/** How a tensor is stored. */
+export interface Stored {
   readonly dtype: StoredDType;
   readonly shape: readonly number[];
+}
+export interface Entry extends Stored {
   /** Where its bytes are in the file: begin … end−1. */
   readonly begin: number;
   readonly end: number;
 }
 
-/** A file of named tensors, whatever its format. */
-export interface TensorFile {
+/** Named tensors, whatever the format of their file. */
+export interface TensorSource<S extends Stored = Stored> {
   readonly name: string;
-  /** The texts of `__metadata__`. */
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly tensors: ReadonlyMap<string, Entry>;
+  readonly tensors: ReadonlyMap<string, S>;
+  has(name: string): boolean;
   /**
    * One tensor: F32, F16 and BF16 as f32, I8 as i8, I32 and I64 as i32.
    *
@@ -54,21 +56,25 @@ export interface TensorFile {
   read(name: string): Tensor;
 }
 
-/** `read` gives the tensor of an entry; its errors begin with `where`. */
-export function tensorFile<E extends Entry>(
+export interface SafetensorsFile extends TensorSource<Entry> {
+  /** The texts of `__metadata__`. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** `read` gives the tensor that is stored so; its errors begin with `where`. */
+export function tensorSource<S extends Stored>(
   name: string,
-  metadata: TensorFile['metadata'],
-  tensors: ReadonlyMap<string, E>,
-  read: (where: string, entry: E) => Tensor,
-): TensorFile {
+  tensors: ReadonlyMap<string, S>,
+  read: (stored: S, where: string) => Tensor,
+): TensorSource<S> {
   return {
     name,
-    metadata,
     tensors,
+    has: tensor => tensors.has(tensor),
     read(tensor) {
-      const entry = tensors.get(tensor);
-      if (!entry) throw new Error(`${name}: no tensor ${show(tensor)}`);
-      return read(`${name}: tensor ${show(tensor)}`, entry);
+      const stored = tensors.get(tensor);
+      if (!stored) throw new Error(`${name}: no tensor ${show(tensor)}`);
+      return read(stored, `${name}: tensor ${show(tensor)}`);
     },
   };
 }
@@ -79,7 +85,7 @@ export function tensorFile<E extends Entry>(
  *
  * @throws Error when the file is not a valid safetensors file.
  */
-export function readSafetensors(source: ByteSource, { finite = true } = {}): TensorFile {
+export function readSafetensors(source: ByteSource, { finite = true } = {}): SafetensorsFile {
   const { name: file } = source;
   const dataStart = 8 + headerLength(source);
   const bytes = source.read(8, dataStart);
@@ -91,10 +97,11 @@ export function readSafetensors(source: ByteSource, { finite = true } = {}): Ten
   const checked = (name: string) => checkEntry(`${file}: tensor ${show(name)}`, rest[name], dataStart);
   const tensors = new Map(Object.keys(rest).map(name => [name, checked(name)]));
   checkCover(file, tensors, dataStart, source.size);
-  return tensorFile(file, metadata, tensors, (where, entry) => readTensor(source, where, entry, finite));
+  const read = (entry: Entry, where: string) => readTensor(source, entry, where, finite);
+  return { ...tensorSource(file, tensors, read), metadata };
 }
 
-const isTexts = (value: unknown): value is TensorFile['metadata'] =>
+const isTexts = (value: unknown): value is SafetensorsFile['metadata'] =>
   isObject(value) && Object.values(value).every(text => typeof text === 'string');
 
 function headerLength(source: ByteSource): number {
@@ -148,8 +155,8 @@ function checkCover(file: string, tensors: Entries, dataStart: number, size: num
     throw new Error(`${file}: tensors end at byte ${covered}, the file at ${size}; is it cut off?`);
 }
 
-/** The values of one tensor, from where its entry says they are: see `TensorFile.read`. */
-export function readTensor(source: ByteSource, where: string, entry: Entry, finite = true): Tensor {
+/** The values of one tensor, from where its entry says they are: see `TensorSource.read`. */
+export function readTensor(source: ByteSource, entry: Entry, where: string, finite = true): Tensor {
   const { shape, begin, end } = entry;
   if (!Object.hasOwn(DTYPES, entry.dtype))
     throw new TypeError(`${where}: expected one of ${Object.keys(DTYPES).join(', ')}; got ${entry.dtype}`);

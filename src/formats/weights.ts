@@ -9,23 +9,15 @@ import type { Tensor } from '../tensor.ts';
 import type { ByteSource, Folder } from './bytes.ts';
 import { isObject, readJson, show } from './json.ts';
 import { readPytorch } from './pytorch.ts';
-import { readSafetensors, type StoredDType, type TensorFile } from './safetensors.ts';
+import { readSafetensors, type Stored, type TensorSource, tensorSource } from './safetensors.ts';
 
-export interface WeightSource {
-  /** The file, or the index of the shards. */
-  readonly name: string;
-  names(): readonly string[];
-  has(name: string): boolean;
-  /** As it is stored. */
-  dtype(name: string): StoredDType;
-  shape(name: string): readonly number[];
-  /** @throws Error, TypeError or RangeError as `TensorFile.read` does. */
-  read(name: string): Tensor;
+/** By the names and in the shapes that the model reads. `name` is the file, or the index of the shards. */
+export interface WeightSource extends TensorSource {
   /** Closes the files; what was read stays. */
   close(): void;
 }
 
-type Read = (source: ByteSource) => TensorFile;
+type Read = (source: ByteSource) => TensorSource;
 /** The formats by their file, the first one that a folder has counts. It is there whole, or as an index of shards. */
 const FORMATS: Readonly<Record<string, Read>> = {
   'model.safetensors': readSafetensors,
@@ -36,7 +28,7 @@ export const indexOf = (file: string): string => `${file}.index.json`;
 
 /** Whether the folder has weights in a format that is known. */
 export const hasWeights = (folder: Folder): boolean =>
-  WEIGHT_FILES.some(file => folder.list().some(found => found === file || found === indexOf(file)));
+  WEIGHT_FILES.flatMap(file => [file, indexOf(file)]).some(file => folder.list().includes(file));
 
 /** @throws Error when the folder has no weights, or what it has is broken or does not agree with its index. */
 export function openWeights(folder: Folder): WeightSource {
@@ -72,12 +64,10 @@ function shardOf(folder: Folder, file: string): Readonly<Record<string, string>>
   return map as Readonly<Record<string, string>>;
 }
 
-interface Stored {
-  readonly file: TensorFile;
+interface Found extends Stored {
+  readonly file: TensorSource;
   /** What the file calls it. */
   readonly name: string;
-  readonly dtype: StoredDType;
-  readonly shape: readonly number[];
 }
 
 function open(
@@ -98,54 +88,36 @@ function open(
       sources.push(source);
       return read(source);
     });
-    const stored = collect(files);
+    const found = collect(files);
     for (const [tensor, shard] of Object.entries(index))
-      if (stored.get(tensor)?.file !== files[shards.indexOf(shard)])
+      if (found.get(tensor)?.file !== files[shards.indexOf(shard)])
         throw new Error(`${name}: tensor ${show(tensor)} is not in ${show(shard)}`);
-    return view(name, underModelNames(stored), close);
+    return { ...tensorSource(name, underModelNames(found), readFound), close };
   } catch (error) {
     close();
     throw error;
   }
 }
 
+const readFound = ({ file, name, shape }: Found): Tensor => ({ ...file.read(name), shape });
+
 /** The tensors of all files, by the names in them. */
-function collect(files: readonly TensorFile[]): Map<string, Stored> {
-  const stored = new Map<string, Stored>();
+function collect(files: readonly TensorSource[]): Map<string, Found> {
+  const found = new Map<string, Found>();
   for (const file of files)
     for (const [name, { dtype, shape }] of file.tensors) {
-      const other = stored.get(name);
+      const other = found.get(name);
       if (other) throw new Error(`${file.name}: tensor ${show(name)} is also in ${other.file.name}`);
       const depthwise = name.endsWith('.conv1d.weight') && shape.length === 3 && shape[1] === 1;
-      stored.set(name, { file, name, dtype, shape: depthwise ? [shape[0], shape[2]] : shape });
+      found.set(name, { file, name, dtype, shape: depthwise ? [shape[0], shape[2]] : shape });
     }
-  return stored;
+  return found;
 }
 
-function underModelNames(stored: ReadonlyMap<string, Stored>): Map<string, Stored> {
+function underModelNames(found: ReadonlyMap<string, Found>): Map<string, Found> {
   const alias = (name: string) =>
-    name === 'backbone.embedding.weight' && !stored.has('backbone.embeddings.weight')
+    name === 'backbone.embedding.weight' && !found.has('backbone.embeddings.weight')
       ? 'backbone.embeddings.weight'
       : name;
-  return new Map([...stored].map(([name, tensor]) => [alias(name), tensor]));
-}
-
-function view(name: string, stored: ReadonlyMap<string, Stored>, close: () => void): WeightSource {
-  const find = (tensor: string): Stored => {
-    const found = stored.get(tensor);
-    if (!found) throw new Error(`${name}: no tensor ${show(tensor)}`);
-    return found;
-  };
-  return {
-    name,
-    names: () => [...stored.keys()],
-    has: tensor => stored.has(tensor),
-    dtype: tensor => find(tensor).dtype,
-    shape: tensor => find(tensor).shape,
-    read(tensor) {
-      const found = find(tensor);
-      return { ...found.file.read(found.name), shape: found.shape };
-    },
-    close,
-  };
+  return new Map([...found].map(([name, tensor]) => [alias(name), tensor]));
 }

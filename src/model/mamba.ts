@@ -177,7 +177,7 @@ function parse(json: JsonObject, file: string): MambaConfig {
 
 /** Checkpoints of state-spaces may pad the embedding further than their config.json says. */
 function complete(config: MambaConfig, source: WeightSource): MambaConfig {
-  const rows = source.has(EMBEDDING) ? source.shape(EMBEDDING)[0] : 0;
+  const rows = source.tensors.get(EMBEDDING)?.shape[0] ?? 0;
   const isPadded = config.naming === 'state-spaces' && rows > config.vocabSize;
   return isPadded ? { ...config, vocabSize: rows } : config;
 }

@@ -10,7 +10,7 @@
 import { type ByteSource, bytesOf } from '../formats/bytes.ts';
 import { fitsF16 } from '../formats/half.ts';
 import { number, object, parseJsonText, show, string } from '../formats/json.ts';
-import { DTYPES, readSafetensors, type TensorFile, writeSafetensors } from '../formats/safetensors.ts';
+import { DTYPES, readSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.ts';
 import { type Program, type Ref, type Weights, weightsOf } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { graphFromJson, graphToJson } from '../plan/graph-json.ts';
@@ -87,8 +87,7 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
   };
   const graph = graphFromJson(field(file, 'graph'), `${file.name}: graph`);
   for (const [ref, type] of graph.weights) checkHeader(file, ref, type);
-  const weights: Weights = { has: ref => file.tensors.has(ref), read: ref => file.read(ref) };
-  const plan = verify({ graph, weights }, `${file.name}: graph`, config.vocabSize);
+  const plan = verify({ graph, weights: file }, `${file.name}: graph`, config.vocabSize);
   const about = Object.fromEntries(ABOUT.map(key => [key, file.metadata[key]]));
   if (identity(plan.weights, graph.weights.keys(), about) !== file.metadata.identity)
     throw new Error(`${file.name}: has changed since it was saved (identity differs)`);
@@ -107,7 +106,7 @@ export function verifyPlan(source: ByteSource): boolean {
   return fullHash(plan.graph.weights.keys(), plan.weights) === readSafetensors(source).metadata.sha256;
 }
 
-const field = (file: TensorFile, key: string): unknown =>
+const field = (file: SafetensorsFile, key: string): unknown =>
   parseJsonText(file.metadata[key] ?? '', `${file.name}: metadata ${key}`);
 
 const isCount = (value: number): boolean => Number.isSafeInteger(value) && value > 0;
@@ -132,7 +131,7 @@ function calibrationOf(json: unknown, where: string): CalibrationInfo | null {
 }
 
 /** What the file says of a tensor is what the graph says of it. */
-function checkHeader(file: TensorFile, ref: Ref, type: TensorType): void {
+function checkHeader(file: SafetensorsFile, ref: Ref, type: TensorType): void {
   const where = `${file.name}: tensor ${show(ref)} of the plan`;
   const stored = file.tensors.get(ref);
   if (!stored) throw new Error(`${where} is missing`);
