@@ -6,7 +6,7 @@
  *   LLM-Adapters   one array of { instruction, answer }: ARC, PIQA, WinoGrande
  *   llama.cpp      HellaSwag as text, six lines an item: context, label, four endings
  */
-import { isObject, type JsonObject, parseJsonText, show } from '../formats/json.ts';
+import { isObject, type JsonObject, show } from '../formats/json.ts';
 import { type Item, type RecordName, type Records, type TaskName, tasks } from './tasks.ts';
 
 export interface TaskFile {
@@ -32,11 +32,16 @@ export function readItems(task: TaskName, file: TaskFile): Item[] {
 }
 
 function jsonRows({ name, text }: TaskFile): JsonObject[] {
+  const parse = (part: string, where: string): unknown => {
+    try {
+      return JSON.parse(part);
+    } catch (error) {
+      throw new Error(`${where}: expected JSON; ${error instanceof Error ? error.message : error}`);
+    }
+  };
   const rows = text.trimStart().startsWith('[')
-    ? (parseJsonText(text, name) as unknown[])
-    : text
-        .split('\n')
-        .flatMap((line, i) => (line.trim() ? [parseJsonText(line, `${name}: line ${i + 1}`)] : []));
+    ? (parse(text, name) as unknown[])
+    : text.split('\n').flatMap((line, i) => (line.trim() ? [parse(line, `${name}: line ${i + 1}`)] : []));
   return rows.map((row, i) => {
     if (!isObject(row)) throw new Error(`${name}: item ${i + 1} expected an object; got ${show(row)}`);
     return row;

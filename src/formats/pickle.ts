@@ -20,8 +20,6 @@ export interface Allowed {
   readonly name: string;
   /** @throws Error when the arguments are not what it takes; the message is completed with the place. */
   readonly call?: (args: readonly Pickled[]) => Pickled;
-  /** What BUILD, which sets attributes, does to a value that `call` made: nothing, when it may. */
-  readonly mayBuild?: (state: Pickled) => boolean;
 }
 
 export interface PickleReader {
@@ -29,6 +27,8 @@ export interface PickleReader {
   readonly allowed: ReadonlyMap<string, Allowed>;
   /** What a persistent id (PyTorch's word for a storage) stands for. */
   persistent(id: Pickled): Pickled;
+  /** Whether BUILD, which sets attributes of a value, may stand there. It does nothing. */
+  mayBuild(value: Pickled, state: Pickled): boolean;
 }
 
 const MOST_DEPTH = 1000;
@@ -38,7 +38,7 @@ const MOST_DEPTH = 1000;
  * @throws Error in one sentence with the position of the instruction.
  */
 export function unpickle(bytes: Uint8Array, where: string, reader: PickleReader): Pickled {
-  const machine: Machine = { bytes, at: 0, stack: [], marks: [], memo: new Map(), made: new Map(), reader };
+  const machine: Machine = { bytes, at: 0, stack: [], marks: [], memo: new Map(), reader };
   let start = 0;
   const run = (): Pickled => {
     for (;;) {
@@ -66,8 +66,6 @@ interface Machine {
   /** How high the stack was at each MARK. */
   readonly marks: number[];
   readonly memo: Map<number, Pickled>;
-  /** Which entry of the table made a value. */
-  readonly made: Map<Pickled, Allowed>;
   readonly reader: PickleReader;
 }
 
@@ -131,9 +129,7 @@ function reduce(m: Machine): void {
   const known = isAllowed(m, callee) ? callee : undefined;
   if (!known?.call) refuse(`REDUCE calls ${known?.name ?? describe(callee)}, which is no function`);
   if (!Array.isArray(args)) refuse(`REDUCE expected a tuple of arguments; got ${describe(args)}`);
-  const value = known.call(args);
-  m.made.set(value, known);
-  m.stack.push(value);
+  m.stack.push(known.call(args));
 }
 
 const isAllowed = (m: Machine, value: Pickled): value is Allowed =>
@@ -142,7 +138,7 @@ const isAllowed = (m: Machine, value: Pickled): value is Allowed =>
 function build(m: Machine): void {
   const state = pop(m);
   const value = top(m);
-  if (!m.made.get(value)?.mayBuild?.(state)) refuse(`BUILD sets attributes of ${describe(value)}`);
+  if (!m.reader.mayBuild(value, state)) refuse(`BUILD sets attributes of ${describe(value)}`);
 }
 
 function append(m: Machine, values: readonly Pickled[]): void {

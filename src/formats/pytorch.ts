@@ -56,7 +56,7 @@ function readViews(source: ByteSource): ReadonlyMap<string, View> {
   const { begin, end } = entries.get(`${root}data.pkl`)!;
   if (end - begin > MOST_PICKLE_BYTES)
     refuse(`data.pkl expected at most ${MOST_PICKLE_BYTES} bytes; got ${end - begin}`);
-  const reader = { allowed: ALLOWED, persistent: storages(entries, root) } satisfies PickleReader;
+  const reader = { allowed: ALLOWED, persistent: storages(entries, root), mayBuild } satisfies PickleReader;
   const value = unpickle(source.read(begin, end), `${source.name}/data.pkl`, reader);
 
   const tensors = new Map<string, View>();
@@ -188,17 +188,18 @@ function rebuildParameter(args: readonly Pickled[]): View {
   return isView(view) ? view : refuse(`_rebuild_parameter expected a tensor; got ${describe(view)}`);
 }
 
+class OrderedDict extends Map<Pickled, Pickled> {}
 const orderedDict = ({ length }: readonly Pickled[]): Pickled =>
-  length ? refuse(`OrderedDict expected no arguments; got ${length}`) : new Map();
-/** state_dict() keeps the versions of its modules in an attribute of this name. */
-const isMetadata = (state: Pickled): boolean =>
-  state instanceof Map && [...state.keys()].every(key => key === '_metadata');
+  length ? refuse(`OrderedDict expected no arguments; got ${length}`) : new OrderedDict();
+/** state_dict() keeps the versions of its modules in the attribute `_metadata` of its OrderedDict. */
+const mayBuild: PickleReader['mayBuild'] = (value, state) =>
+  value instanceof OrderedDict && state instanceof Map && [...state.keys()].every(key => key === '_metadata');
 
 /** Every name that a checkpoint may say. */
 const ALLOWED: PickleReader['allowed'] = new Map<string, Allowed>([
   ['torch._utils _rebuild_tensor_v2', { name: '_rebuild_tensor_v2', call: rebuildTensor }],
   ['torch._utils _rebuild_parameter', { name: '_rebuild_parameter', call: rebuildParameter }],
-  ['collections OrderedDict', { name: 'OrderedDict', call: orderedDict, mayBuild: isMetadata }],
+  ['collections OrderedDict', { name: 'OrderedDict', call: orderedDict }],
   ...Object.entries(STORAGES).map(([type, stores]): [string, StorageType] => {
     return [`torch ${type}Storage`, { name: `${type}Storage`, stores }];
   }),

@@ -50,7 +50,7 @@ export interface TokenStream {
  */
 export function createTokenizer(json: unknown, config?: unknown, file = 'tokenizer.json'): Tokenizer {
   const tokens = readVocabulary(json, file);
-  const vocabSize = ids(tokens).reduce((most, id) => Math.max(most, id), -1) + 1;
+  const vocabSize = [...tokens.keys()].reduce((most, id) => Math.max(most, id), -1) + 1;
   const eosTokenId = findEos(tokens, config, file);
   const bpe = open(json as object, file);
 
@@ -103,8 +103,6 @@ interface Token {
   readonly bytes: Uint8Array;
   readonly special: boolean;
 }
-
-const ids = (tokens: ReadonlyMap<number, Token>): number[] => [...tokens.keys()];
 
 /**
  * The character that stands for each byte in a byte-level vocabulary: itself where it can be printed, else one from
@@ -187,7 +185,7 @@ function findEos(tokens: ReadonlyMap<number, Token>, config: unknown, file: stri
   const { eos_token: said }: JsonObject = isObject(config) ? config : {};
   if (said === null) return undefined;
   const text = isObject(said) ? said.content : said;
-  const id = ids(tokens).find(i => tokens.get(i)!.text === (text ?? '<|endoftext|>'));
+  const [id] = [...tokens].find(([, token]) => token.text === (text ?? '<|endoftext|>')) ?? [];
   if (id === undefined && text !== undefined)
     throw new Error(
       `${file}: the vocabulary has no token ${show(text)}, which tokenizer_config.json names as eos_token`,

@@ -86,22 +86,21 @@ function readyPlan(
 
   const where = `${folder.name}/${file}`;
   const source = folder.open(file);
+  let ready: OpenPlan | undefined;
   try {
     const { plan, info } = loadPlan(source);
     if (files.includes('config.json')) checkSameConfig(info.config, config(), where);
     if (!quantized && hasWeights(folder)) checkSameWeights(info.source, float().identity(), where);
     const scheme = (asked ?? info.recipe).scheme;
-    if (sameRecipe(scheme, info.recipe.scheme)) return { plan, info, close: () => source.close() };
-    if (quantized)
+    if (sameRecipe(scheme, info.recipe.scheme)) ready = { plan, info, close: () => source.close() };
+    else if (quantized)
       throw new Error(
         `${where}: is quantized by recipe ${info.recipe.name}; for ${asked?.name} give the folder of the float model`,
       );
-  } catch (error) {
-    source.close();
-    throw error;
+    return ready;
+  } finally {
+    if (!ready) source.close();
   }
-  source.close();
-  return undefined;
 }
 
 /** Fields in which two configs of one model may differ: how a checkpoint is written, how far its vocabulary is padded. */

@@ -6,7 +6,7 @@
  * `version`, `recipe` (the scheme, as JSON), `source` (the identity of the float weights) and `calibration` (JSON).
  */
 import type { ByteSource } from '../formats/bytes.ts';
-import { parseJsonText } from '../formats/json.ts';
+import { parseJson } from '../formats/json.ts';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
 import type { Ref } from '../graph.ts';
 import { describe, type Tensor } from '../tensor.ts';
@@ -80,7 +80,8 @@ export function loadStats(
     throw new Error(
       `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
     );
-  const parsed = (key: string, text: string | undefined) => parseJsonText(text ?? '', `${file.name}: ${key}`);
+  const parsed = (key: string, text: string | undefined) =>
+    parseJson(new TextEncoder().encode(text), `${file.name}: ${key}`);
   if (!sameRecipe(parsed('recipe', recipe) as Recipe, expected.recipe))
     throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
   const read = (suffix: string, expected = 'f32[n]', fits = (_: number): boolean => true) => {
