@@ -38,30 +38,31 @@ const MOST_DEPTH = 1000;
  * @throws Error in one sentence with the position of the instruction.
  */
 export function unpickle(bytes: Uint8Array, where: string, reader: PickleReader): Pickled {
-  const machine: Machine = { bytes, at: 0, stack: [], marks: [], memo: new Map(), reader };
-  let start = 0;
-  const run = (): Pickled => {
-    for (;;) {
-      start = machine.at;
-      const code = String.fromCharCode(take(machine, 1)[0]);
-      const step = STEPS[code];
-      if (!step) refuse(`instruction ${OPCODE_NAMES[code] ?? hexOf(code)} is not allowed`);
-      if (step === STOP) break;
-      step(machine);
-      if (machine.marks.length > MOST_DEPTH) refuse(`more than ${MOST_DEPTH} values one inside the other`);
-    }
-    const value = pop(machine);
-    if (machine.stack.length || machine.marks.length) refuse('values are left over at the end');
-    if (machine.at !== bytes.length)
-      refuse(`expected to end here; ${bytes.length - machine.at} bytes follow`);
-    return value;
-  };
-  return refusing(() => `${where}: byte ${start} of the pickle`, run);
+  const machine: Machine = { bytes, at: 0, ended: false, stack: [], marks: [], memo: new Map(), reader };
+  while (!machine.ended) refusing(`${where}: byte ${machine.at} of the pickle`, () => step(machine));
+  return machine.stack[0];
+}
+
+function step(m: Machine): void {
+  const code = String.fromCharCode(take(m, 1)[0]);
+  const run = STEPS[code];
+  if (!run) refuse(`instruction ${OPCODE_NAMES[code] ?? hexOf(code)} is not allowed`);
+  run(m);
+  if (m.marks.length > MOST_DEPTH) refuse(`more than ${MOST_DEPTH} values one inside the other`);
+}
+
+/** The value of the pickle is all that is left, and the file ends here. */
+function stop(m: Machine): void {
+  top(m);
+  if (m.stack.length > 1 || m.marks.length) refuse('values are left over at the end');
+  if (m.at !== m.bytes.length) refuse(`expected to end here; ${m.bytes.length - m.at} bytes follow`);
+  m.ended = true;
 }
 
 interface Machine {
   readonly bytes: Uint8Array;
   at: number;
+  ended: boolean;
   readonly stack: Pickled[];
   /** How high the stack was at each MARK. */
   readonly marks: number[];
@@ -180,7 +181,6 @@ const push =
   (value: (m: Machine) => Pickled): Step =>
   m =>
     void m.stack.push(value(m));
-const STOP: Step = () => {};
 
 /** The instructions that are allowed, by the character of their byte. What `torch.save` writes of a state dict is among them. */
 const STEPS: Readonly<Record<string, Step>> = {
@@ -188,7 +188,7 @@ const STEPS: Readonly<Record<string, Step>> = {
     const version = unsigned(m, 1);
     if (version !== 2) refuse(`pickle protocol expected 2, as torch.save writes; got ${version}`);
   },
-  '.': STOP,
+  '.': stop,
   '(': m => void m.marks.push(m.stack.length),
   N: push(() => null),
   '\x88': push(() => true),

@@ -40,12 +40,8 @@ const MOST_AXES = 8;
 
 /** @throws Error in one sentence, when the file is not a checkpoint or holds anything but tensors. */
 export function readPytorch(source: ByteSource): TensorSource {
-  const { name: file } = source;
-  const tensors = refusing(
-    () => file,
-    () => readViews(source),
-  );
-  return tensorSource(file, tensors, (view, where) => readView(source, view, where));
+  const tensors = refusing(source.name, () => readViews(source));
+  return tensorSource(source.name, tensors, (view, where) => readView(source, view, where));
 }
 
 function readViews(source: ByteSource): ReadonlyMap<string, View> {

@@ -5,12 +5,12 @@ export function refuse(why: string): never {
   throw new Refusal(why);
 }
 
-/** What `read` makes; where something in it refuses, an Error whose sentence begins with what `where` gives then. */
-export function refusing<T>(where: () => string, read: () => T): T {
+/** What `read` makes. Where something in it refuses, an Error whose sentence begins with `where`. */
+export function refusing<T>(where: string, read: () => T): T {
   try {
     return read();
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    throw new Error(`${where()}: ${error.message}`, { cause: error });
+    throw new Error(`${where}: ${error.message}`, { cause: error });
   }
 }

@@ -130,17 +130,13 @@ async function makePlan(
   backend: Backend,
 ): Promise<OpenPlan> {
   const recipe = options.recipe === undefined ? defaultRecipe(folder) : named(options.recipe);
-  checkWords(recipe.scheme, architectureOf(model.config));
-  const needed = needsCalibration(model.program, recipe.scheme);
+  const { config, program, close } = model;
+  checkWords(recipe.scheme, architectureOf(config));
+  const needed = needsCalibration(program, recipe.scheme);
   const found = needed ? await statsOf(folder, model, recipe, options, backend) : undefined;
-  const plan = planOf(model.program, recipe.scheme, found?.stats);
-  const info = {
-    config: model.config,
-    recipe,
-    source: model.identity(),
-    calibration: found?.calibration ?? null,
-  };
-  return { plan, info, close: model.close };
+  const plan = planOf(program, recipe.scheme, found?.stats);
+  const calibration = found?.calibration ?? null;
+  return { plan, info: { config, recipe, source: model.identity(), calibration }, close };
 }
 
 /** The statistics of a recipe that lie in the folder, if there are any. `source` is the identity of the float weights. */
