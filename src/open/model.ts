@@ -55,11 +55,10 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     close();
     throw error;
   }
-  const vocabSize = info.config.vocabSize;
   const runnable = {
     program: plan,
     executable,
-    vocabSize,
+    vocabSize: info.config.vocabSize,
     name: `${folder.name} as ${info.recipe.name}`,
     identity: once(() =>
       identity(plan.weights, plan.graph.weights.keys(), [info.recipe.scheme, info.source]),
