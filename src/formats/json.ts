@@ -80,7 +80,7 @@ function repeatedKey(text: string): string | undefined {
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** How many there are of something, or how long it is. */
+/** A whole number from 0 on: how many there are of something, or how long it is. */
 export const isSize = (value: unknown): value is number =>
   Number.isSafeInteger(value) && (value as number) >= 0;
 

@@ -77,6 +77,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     session: () => createSession(runnable),
     generate(prompt, generateOptions) {
       const session = createSession(runnable);
+      // Wrong arguments are an error at once.
       try {
         return closing(session, generate(session, tokenizer(), prompt, generateOptions));
       } catch (error) {
