@@ -6,11 +6,12 @@ import { loadLibrary } from '../dist/backends/cuda/library.js';
 import { wasm } from '../dist/backends/wasm/index.js';
 import { cut, fed, joined, statesOf } from '../dist/conformance/plan.js';
 import { toys } from '../dist/conformance/toy.js';
+import { bytesOf } from '../dist/formats/bytes.js';
 import { openFile } from '../dist/formats/disk.js';
 import { load } from '../dist/index.js';
 import { sites } from '../dist/model/index.js';
 import { costOf } from '../dist/plan/cost.js';
-import { bytesOf, hasher } from '../dist/plan/identity.js';
+import { hasher } from '../dist/plan/identity.js';
 import { loadPlan } from '../dist/quant/checkpoint.js';
 import { planOf } from '../dist/quant/pipeline.js';
 import { recipes } from '../dist/quant/recipes.js';
@@ -318,7 +319,7 @@ async function hashes({ open }, check) {
       for (const sizes of [[length], [length / 2, ...Array(length / 2).fill(1)]]) {
         const hash = hasher();
         const sequence = executable.open();
-        for (const part of cut(tokens, sizes)) hash.update(bytesOf(sequence.feed(part)));
+        for (const part of cut(tokens, sizes)) hash.update(bytesOf(sequence.feed(part).data));
         sequence.close();
         check(
           `${recipe} ${decode} ${sizes.length}`,

@@ -3,7 +3,7 @@
  * file, restored and forked. Feeding a text in any cut gives the same bits as feeding it at once.
  */
 import type { Executable, FeedOptions, Sequence, State } from './executable.ts';
-import { fromBytes } from './formats/bytes.ts';
+import { concat, fromBytes } from './formats/bytes.ts';
 import { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
 import type { Program, Ref } from './graph.ts';
 import { type StateType, shapeAt, stepsOf } from './state.ts';
@@ -80,7 +80,7 @@ function stateFile({ position, values }: State, { program, name, identity }: Run
   const tensors = [...program.graph.states].map(
     ([ref, type]) => [ref, stored(values.get(ref)!, type, program)] as const,
   );
-  return concat([...writeSafetensors(tensors, metadata)]);
+  return concat(writeSafetensors(tensors, metadata));
 }
 
 function readState(bytes: Uint8Array, runnable: Runnable): State {
@@ -126,14 +126,4 @@ function restored(t: Tensor, { scale }: StateType, { weights }: Program): Tensor
   const row = t.data.length / steps.length;
   const values = Float32Array.from(t.data, (q, i) => steps[Math.floor(i / row)] * q);
   return tensor(values, t.shape);
-}
-
-function concat(chunks: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(chunks.reduce((size, chunk) => size + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.length;
-  }
-  return all;
 }

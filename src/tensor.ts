@@ -32,7 +32,7 @@ export type Signature = `${DType}[${string}]` | `${DType}[${string}]?`;
 /** `'f32[l, n]'` → `Tensor<'f32'>`. */
 export type TensorOf<S> = S extends `${infer D extends DType}[${string}` ? Tensor<D> : never;
 
-const ARRAYS = { f32: Float32Array, i8: Int8Array, i32: Int32Array } as const;
+export const ARRAYS = { f32: Float32Array, i8: Int8Array, i32: Int32Array } as const;
 
 export const BYTES: Readonly<Record<DType, number>> = { f32: 4, i8: 1, i32: 4 };
 

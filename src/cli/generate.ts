@@ -1,7 +1,8 @@
 /** `quamba generate`: writes on from a prompt. */
 import { Command } from 'commander';
+import { bytesOf } from '../formats/bytes.ts';
 import { load } from '../open/node.ts';
-import { bytesOf, hasher } from '../plan/identity.ts';
+import { hasher } from '../plan/identity.ts';
 import {
   backendOption,
   count,
@@ -77,7 +78,7 @@ async function generate(options: Options): Promise<void> {
   const writing = model.generate(prompt ?? tokens!, {
     ...sampling,
     signal: abort.signal,
-    onLogits: json ? logits => hash.update(bytesOf(logits)) : undefined,
+    onLogits: json ? logits => hash.update(bytesOf(logits.data)) : undefined,
   });
   if (!json) process.stdout.write(prompt ?? model.tokenizer.decode(tokens!));
   let next = await writing.next();

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { type Folder, using } from '../formats/bytes.ts';
-import { openFile, openFolder } from '../formats/disk.ts';
+import { openFolder } from '../formats/disk.ts';
 import { readSafetensors, type SafetensorsFile } from '../formats/safetensors.ts';
 import type { Config } from '../model/architecture.ts';
 import { once } from '../once.ts';
@@ -43,9 +43,8 @@ export const goldens = (): Goldens =>
     return directory === op ? [{ form, name, says: why, read: () => readGolden(path, sha256) }] : [];
   });
 
-function readGolden(path: string, sha256: string): ReturnType<Goldens[number]['read']> {
-  const source = openFile(`${folder}/${path}`);
-  try {
+const readGolden = (path: string, sha256: string): ReturnType<Goldens[number]['read']> =>
+  using(openFolder(folder), path, source => {
     const found = createHash('sha256').update(source.read(0, source.size)).digest('hex');
     if (found !== sha256)
       throw new Error(`golden/${path}: is not the file of the manifest (${found.slice(0, 12)})`);
@@ -60,10 +59,7 @@ function readGolden(path: string, sha256: string): ReturnType<Goldens[number]['r
       }),
     );
     return { inputs, attrs: JSON.parse(file.metadata.attrs) as Attrs, kept };
-  } finally {
-    source.close();
-  }
-}
+  });
 
 const inputsOf = (file: SafetensorsFile): Record<string, Tensor> =>
   Object.fromEntries(

@@ -5,8 +5,9 @@
  * The float model stays loaded, since each window is compared with it. The other recipes are loaded in groups of `together`; a group
  * measures all windows before the next group is loaded. The figures do not depend on the size of the groups.
  */
+import { bytesOf } from '../formats/bytes.ts';
 import type { Model } from '../open/model.ts';
-import { bytesOf, hasher, identity } from '../plan/identity.ts';
+import { hasher, identity } from '../plan/identity.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import type { Session } from '../session.ts';
 import { statesBytes } from '../state.ts';
@@ -209,8 +210,7 @@ function partFor(
   const hash = hasher();
   const ofPlan = identity(plan.weights, plan.graph.weights.keys(), [scheme, info.source]);
   hash.update(new TextEncoder().encode(ofPlan));
-  for (const window of windows ?? [])
-    hash.update(bytesOf({ dtype: 'i32', shape: [window.length], data: window }));
+  for (const window of windows ?? []) hash.update(bytesOf(window));
   const own = hash.hex();
   const there = partOf(partial.parts, name);
   if (there && there.identity !== own)

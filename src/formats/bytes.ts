@@ -68,3 +68,28 @@ export function folderOf(name: string, files: Readonly<Record<string, Uint8Array
     },
   };
 }
+
+/** The bytes of a typed array as they are in memory (little-endian on every platform that runs this). */
+export const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
+
+/** All of them, one after the other. */
+export function concat(chunks: Iterable<Uint8Array>): Uint8Array {
+  const parts = [...chunks];
+  const bytes = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** The text whose UTF-8 the bytes are, or undefined where they are none's. */
+export function decodeUtf8(bytes: Uint8Array, options?: TextDecoderOptions): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { ...options, fatal: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,5 +1,5 @@
 /** JSON that came from outside: read strictly, and shown in errors without printing all of it. */
-import { type Folder, using } from './bytes.ts';
+import { decodeUtf8, type Folder, using } from './bytes.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -23,12 +23,8 @@ export function readJson(folder: Folder, file: string, most = MOST_BYTES): unkno
  * @throws Error when the bytes are not UTF-8, not JSON, too deep, or name a key twice in one object.
  */
 export function parseJson(bytes: Uint8Array, what: string): unknown {
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    throw new Error(`${what}: expected UTF-8 text; got bytes that are not`);
-  }
+  const text = decodeUtf8(bytes);
+  if (text === undefined) throw new Error(`${what}: expected UTF-8 text; got bytes that are not`);
   return parseJsonText(text, what);
 }
 
@@ -83,6 +79,10 @@ function repeatedKey(text: string): string | undefined {
 
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** A whole number from 0 on: how many there are of something, or how long it is. */
+export const isSize = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0;
 
 /** The form of every complaint about a value of some JSON. */
 export function unexpected(where: string, expected: string, got: unknown): never {

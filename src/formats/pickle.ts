@@ -8,7 +8,9 @@
  *
  * Source  CPython, Lib/pickletools.py (the instructions) · torch/_weights_only_unpickler.py (which of them PyTorch needs)
  */
+import { decodeUtf8 } from './bytes.ts';
 import { show } from './json.ts';
+import { refuse, refusing } from './refusal.ts';
 
 /** Tuples and lists are arrays, dictionaries are maps. */
 export type Pickled = unknown;
@@ -18,8 +20,6 @@ export interface Allowed {
   readonly name: string;
   /** @throws Error when the arguments are not what it takes; the message is completed with the place. */
   readonly call?: (args: readonly Pickled[]) => Pickled;
-  /** What BUILD, which sets attributes, does to a value that `call` made: nothing, when it may. */
-  readonly mayBuild?: (state: Pickled) => boolean;
 }
 
 export interface PickleReader {
@@ -27,6 +27,8 @@ export interface PickleReader {
   readonly allowed: ReadonlyMap<string, Allowed>;
   /** What a persistent id (PyTorch's word for a storage) stands for. */
   persistent(id: Pickled): Pickled;
+  /** Whether BUILD, which sets attributes of a value, may stand there. It does nothing. */
+  mayBuild(value: Pickled, state: Pickled): boolean;
 }
 
 const MOST_DEPTH = 1000;
@@ -36,44 +38,35 @@ const MOST_DEPTH = 1000;
  * @throws Error in one sentence with the position of the instruction.
  */
 export function unpickle(bytes: Uint8Array, where: string, reader: PickleReader): Pickled {
-  const machine: Machine = { bytes, at: 0, stack: [], marks: [], memo: new Map(), made: new Map(), reader };
-  let start = 0;
-  try {
-    for (;;) {
-      start = machine.at;
-      const code = take(machine, 1)[0];
-      const step = STEPS.get(code);
-      if (!step) refuse(`instruction ${OPCODE_NAMES[code] ?? `0x${hex(code)}`} is not allowed`);
-      if (step === STOP) break;
-      step(machine);
-      if (machine.marks.length > MOST_DEPTH) refuse(`more than ${MOST_DEPTH} values one inside the other`);
-    }
-    const value = pop(machine);
-    if (machine.stack.length || machine.marks.length) refuse('values are left over at the end');
-    if (machine.at !== bytes.length)
-      refuse(`expected to end here; ${bytes.length - machine.at} bytes follow`);
-    return value;
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    throw new Error(`${where}: byte ${start} of the pickle: ${error.message}`, { cause: error });
-  }
+  const machine: Machine = { bytes, at: 0, ended: false, stack: [], marks: [], memo: new Map(), reader };
+  while (!machine.ended) refusing(`${where}: byte ${machine.at} of the pickle`, () => step(machine));
+  return machine.stack[0];
 }
 
-/** Why a pickle is refused; unpickle adds where. Functions of the table throw it too. */
-export class Refusal extends Error {}
-export function refuse(why: string): never {
-  throw new Refusal(why);
+function step(m: Machine): void {
+  const code = String.fromCharCode(take(m, 1)[0]);
+  const run = STEPS[code];
+  if (!run) refuse(`instruction ${OPCODE_NAMES[code] ?? hexOf(code)} is not allowed`);
+  run(m);
+  if (m.marks.length > MOST_DEPTH) refuse(`more than ${MOST_DEPTH} values one inside the other`);
+}
+
+/** The value of the pickle is all that is left, and the file ends here. */
+function stop(m: Machine): void {
+  top(m);
+  if (m.stack.length > 1 || m.marks.length) refuse('values are left over at the end');
+  if (m.at !== m.bytes.length) refuse(`expected to end here; ${m.bytes.length - m.at} bytes follow`);
+  m.ended = true;
 }
 
 interface Machine {
   readonly bytes: Uint8Array;
   at: number;
+  ended: boolean;
   readonly stack: Pickled[];
   /** How high the stack was at each MARK. */
   readonly marks: number[];
   readonly memo: Map<number, Pickled>;
-  /** Which entry of the table made a value. */
-  readonly made: Map<Pickled, Allowed>;
   readonly reader: PickleReader;
 }
 
@@ -104,13 +97,8 @@ function top(m: Machine): Pickled {
   return value;
 }
 
-function text(bytes: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    return refuse('text expected UTF-8; got bytes that are not');
-  }
-}
+const text = (bytes: Uint8Array): string =>
+  decodeUtf8(bytes, { ignoreBOM: true }) ?? refuse('text expected UTF-8; got bytes that are not');
 
 function line(m: Machine): string {
   const end = m.bytes.indexOf(0x0a, m.at);
@@ -142,9 +130,7 @@ function reduce(m: Machine): void {
   const known = isAllowed(m, callee) ? callee : undefined;
   if (!known?.call) refuse(`REDUCE calls ${known?.name ?? describe(callee)}, which is no function`);
   if (!Array.isArray(args)) refuse(`REDUCE expected a tuple of arguments; got ${describe(args)}`);
-  const value = known.call(args);
-  m.made.set(value, known);
-  m.stack.push(value);
+  m.stack.push(known.call(args));
 }
 
 const isAllowed = (m: Machine, value: Pickled): value is Allowed =>
@@ -153,7 +139,7 @@ const isAllowed = (m: Machine, value: Pickled): value is Allowed =>
 function build(m: Machine): void {
   const state = pop(m);
   const value = top(m);
-  if (!m.made.get(value)?.mayBuild?.(state)) refuse(`BUILD sets attributes of ${describe(value)}`);
+  if (!m.reader.mayBuild(value, state)) refuse(`BUILD sets attributes of ${describe(value)}`);
 }
 
 function append(m: Machine, values: readonly Pickled[]): void {
@@ -195,62 +181,57 @@ const push =
   (value: (m: Machine) => Pickled): Step =>
   m =>
     void m.stack.push(value(m));
-const STOP: Step = () => {};
 
-/** The instructions that are allowed, by their byte. Whatever `torch.save` writes of a state dict is among them. */
-const STEPS: ReadonlyMap<number, Step> = new Map(
-  Object.entries<Step>({
-    '\x80': m => {
-      const version = unsigned(m, 1);
-      if (version !== 2) refuse(`pickle protocol expected 2, as torch.save writes; got ${version}`);
-    },
-    '.': STOP,
-    '(': m => void m.marks.push(m.stack.length),
-    N: push(() => null),
-    '\x88': push(() => true),
-    '\x89': push(() => false),
-    K: push(m => unsigned(m, 1)),
-    M: push(m => unsigned(m, 2)),
-    J: push(m => unsigned(m, 4) | 0),
-    '\x8a': push(m => long(take(m, unsigned(m, 1)))),
-    G: push(m => {
-      const bytes = take(m, 8);
-      return new DataView(bytes.buffer, bytes.byteOffset).getFloat64(0);
-    }),
-    X: push(m => text(take(m, unsigned(m, 4)))),
-    ')': push(() => tuple([])),
-    '\x85': push(m => tuple([pop(m)])),
-    '\x86': push(m => tuple([pop(m), pop(m)].reverse())),
-    '\x87': push(m => tuple([pop(m), pop(m), pop(m)].reverse())),
-    t: push(m => tuple(popMark(m))),
-    ']': push(() => []),
-    a: m => append(m, [pop(m)]),
-    e: m => append(m, popMark(m)),
-    '}': push(() => new Map()),
-    s: m => setItems(m, [pop(m), pop(m)].reverse()),
-    u: m => setItems(m, popMark(m)),
-    q: m => put(m, unsigned(m, 1)),
-    r: m => put(m, unsigned(m, 4)),
-    h: m => get(m, unsigned(m, 1)),
-    j: m => get(m, unsigned(m, 4)),
-    c: push(find),
-    R: reduce,
-    b: build,
-    Q: push(m => m.reader.persistent(pop(m))),
-  }).map(([code, step]) => [code.charCodeAt(0), step]),
-);
+/** The instructions that are allowed, by the character of their byte. What `torch.save` writes of a state dict is among them. */
+const STEPS: Readonly<Record<string, Step>> = {
+  '\x80': m => {
+    const version = unsigned(m, 1);
+    if (version !== 2) refuse(`pickle protocol expected 2, as torch.save writes; got ${version}`);
+  },
+  '.': stop,
+  '(': m => void m.marks.push(m.stack.length),
+  N: push(() => null),
+  '\x88': push(() => true),
+  '\x89': push(() => false),
+  K: push(m => unsigned(m, 1)),
+  M: push(m => unsigned(m, 2)),
+  J: push(m => unsigned(m, 4) | 0),
+  '\x8a': push(m => long(take(m, unsigned(m, 1)))),
+  G: push(m => {
+    const bytes = take(m, 8);
+    return new DataView(bytes.buffer, bytes.byteOffset).getFloat64(0);
+  }),
+  X: push(m => text(take(m, unsigned(m, 4)))),
+  ')': push(() => tuple([])),
+  '\x85': push(m => tuple([pop(m)])),
+  '\x86': push(m => tuple([pop(m), pop(m)].reverse())),
+  '\x87': push(m => tuple([pop(m), pop(m), pop(m)].reverse())),
+  t: push(m => tuple(popMark(m))),
+  ']': push(() => []),
+  a: m => append(m, [pop(m)]),
+  e: m => append(m, popMark(m)),
+  '}': push(() => new Map()),
+  s: m => setItems(m, [pop(m), pop(m)].reverse()),
+  u: m => setItems(m, popMark(m)),
+  q: m => put(m, unsigned(m, 1)),
+  r: m => put(m, unsigned(m, 4)),
+  h: m => get(m, unsigned(m, 1)),
+  j: m => get(m, unsigned(m, 4)),
+  c: push(find),
+  R: reduce,
+  b: build,
+  Q: push(m => m.reader.persistent(pop(m))),
+};
 
-const hex = (byte: number): string => byte.toString(16).padStart(2, '0');
+const hexOf = (code: string): string => `0x${code.charCodeAt(0).toString(16).padStart(2, '0')}`;
 
 /** Instructions that errors should call by name: those that call, import, or belong to other protocols. */
 // biome-ignore format: a table
-const OPCODE_NAMES: Readonly<Record<number, string>> = Object.fromEntries(
-  Object.entries({
-    '0': 'POP', '1': 'POP_MARK', '2': 'DUP', F: 'FLOAT', I: 'INT', L: 'LONG', P: 'PERSID', S: 'STRING',
-    T: 'BINSTRING', U: 'SHORT_BINSTRING', V: 'UNICODE', d: 'DICT', g: 'GET', i: 'INST', l: 'LIST', o: 'OBJ', p: 'PUT',
-    B: 'BINBYTES', C: 'SHORT_BINBYTES', '\x81': 'NEWOBJ', '\x82': 'EXT1', '\x83': 'EXT2', '\x84': 'EXT4',
-    '\x8b': 'LONG4', '\x8c': 'SHORT_BINUNICODE', '\x8d': 'BINUNICODE8', '\x8e': 'BINBYTES8', '\x8f': 'EMPTY_SET',
-    '\x90': 'ADDITEMS', '\x91': 'FROZENSET', '\x92': 'NEWOBJ_EX', '\x93': 'STACK_GLOBAL', '\x94': 'MEMOIZE',
-    '\x95': 'FRAME', '\x96': 'BYTEARRAY8', '\x97': 'NEXT_BUFFER', '\x98': 'READONLY_BUFFER',
-  }).map(([code, name]) => [code.charCodeAt(0), name]),
-);
+const OPCODE_NAMES: Readonly<Record<string, string>> = {
+  '0': 'POP', '1': 'POP_MARK', '2': 'DUP', F: 'FLOAT', I: 'INT', L: 'LONG', P: 'PERSID', S: 'STRING',
+  T: 'BINSTRING', U: 'SHORT_BINSTRING', V: 'UNICODE', d: 'DICT', g: 'GET', i: 'INST', l: 'LIST', o: 'OBJ', p: 'PUT',
+  B: 'BINBYTES', C: 'SHORT_BINBYTES', '\x81': 'NEWOBJ', '\x82': 'EXT1', '\x83': 'EXT2', '\x84': 'EXT4',
+  '\x8b': 'LONG4', '\x8c': 'SHORT_BINUNICODE', '\x8d': 'BINUNICODE8', '\x8e': 'BINBYTES8', '\x8f': 'EMPTY_SET',
+  '\x90': 'ADDITEMS', '\x91': 'FROZENSET', '\x92': 'NEWOBJ_EX', '\x93': 'STACK_GLOBAL', '\x94': 'MEMOIZE',
+  '\x95': 'FRAME', '\x96': 'BYTEARRAY8', '\x97': 'NEXT_BUFFER', '\x98': 'READONLY_BUFFER',
+};

@@ -12,36 +12,26 @@
  */
 import { sizeOf, type Tensor, zeros } from '../tensor.ts';
 import type { ByteSource } from './bytes.ts';
-import { show } from './json.ts';
-import { type Allowed, describe, type Pickled, type PickleReader, refuse, unpickle } from './pickle.ts';
-import { readTensor, type SafetensorsFile, type StoredDType, WIDTHS } from './safetensors.ts';
+import { isSize, show } from './json.ts';
+import { type Allowed, describe, type Pickled, type PickleReader, unpickle } from './pickle.ts';
+import { refuse, refusing } from './refusal.ts';
+import { type Entry, readTensor, type TensorSource, tensorSource, WIDTHS } from './safetensors.ts';
 import { isZip, readZip, type ZipEntry } from './zip.ts';
-
-/** A file of named tensors, whatever its format. */
-export interface TensorFile extends Pick<SafetensorsFile, 'name' | 'metadata' | 'read'> {
-  readonly tensors: ReadonlyMap<string, { readonly dtype: StoredDType; readonly shape: readonly number[] }>;
-}
 
 interface Storage {
   /** What errors call it. */
   readonly name: string;
-  readonly dtype: StoredDType;
+  readonly dtype: Entry['dtype'];
   /** How many values. */
-  readonly size: number;
+  readonly count: number;
   /** Where they are in the file. */
   readonly begin: number;
 }
 
-/** A view of a storage. Offset and strides count values. */
-interface View {
+/** A view of a storage, with the bytes from its first value to its last. Strides count values. */
+interface View extends Entry {
   readonly name: string;
-  readonly storage: Storage;
-  readonly dtype: StoredDType;
-  readonly offset: number;
-  readonly shape: readonly number[];
   readonly strides: readonly number[];
-  /** Values of the storage from the first one of the view to its last. */
-  readonly span: number;
 }
 
 /** The pickle of a checkpoint of 2.8 B parameters has 100 kB. */
@@ -49,47 +39,30 @@ const MOST_PICKLE_BYTES = 1 << 24;
 const MOST_AXES = 8;
 
 /** @throws Error in one sentence, when the file is not a checkpoint or holds anything but tensors. */
-export function readPytorch(source: ByteSource, { finite = true } = {}): TensorFile {
-  const { name: file } = source;
-  const fail = (what: string): never => {
-    throw new Error(`${file}: ${what}`);
-  };
-  if (!isZip(source)) fail(whyNoZip(source));
-  const entries = readZip(source);
-  const root = rootOf(entries, fail);
-  const textOf = (name: string, most: number): string | undefined => {
-    const entry = entries.get(root + name);
-    if (!entry) return undefined;
-    if (entry.end - entry.begin > most) fail(`zip entry ${show(root + name)} expected at most ${most} bytes`);
-    return new TextDecoder().decode(source.read(entry.begin, entry.end)).trim();
-  };
-  const order = textOf('byteorder', 16);
-  if (order !== undefined && order !== 'little')
-    fail(`zip entry "${root}byteorder" expected little; got ${show(order)}`);
+export function readPytorch(source: ByteSource): TensorSource {
+  const tensors = refusing(source.name, () => readViews(source));
+  return tensorSource(source.name, tensors, (view, where) => readView(source, view, where));
+}
 
+function readViews(source: ByteSource): ReadonlyMap<string, View> {
+  if (!isZip(source)) refuse(whyNoZip(source));
+  const entries = readZip(source);
+  const root = rootOf(entries);
+  checkByteOrder(source, `${root}byteorder`, entries);
   const { begin, end } = entries.get(`${root}data.pkl`)!;
   if (end - begin > MOST_PICKLE_BYTES)
-    fail(`data.pkl expected at most ${MOST_PICKLE_BYTES} bytes; got ${end - begin}`);
-  const reader = { allowed: ALLOWED, persistent: storages(entries, root) } satisfies PickleReader;
-  const value = unpickle(source.read(begin, end), `${file}/data.pkl`, reader);
+    refuse(`data.pkl expected at most ${MOST_PICKLE_BYTES} bytes; got ${end - begin}`);
+  const reader = { allowed: ALLOWED, persistent: storages(entries, root), mayBuild } satisfies PickleReader;
+  const value = unpickle(source.read(begin, end), `${source.name}/data.pkl`, reader);
 
   const tensors = new Map<string, View>();
-  if (!(value instanceof Map)) return fail(`expected a dictionary of tensors; got ${describe(value)}`);
+  if (!(value instanceof Map)) return refuse(`expected a dictionary of tensors; got ${describe(value)}`);
   for (const [name, item] of value) {
-    if (typeof name !== 'string') fail(`name of a tensor expected a text; got ${describe(name)}`);
-    if (!isView(item)) fail(`${show(name)} expected a tensor; got ${describe(item)}`);
+    if (typeof name !== 'string') refuse(`name of a tensor expected a text; got ${describe(name)}`);
+    if (!isView(item)) refuse(`${show(name)} expected a tensor; got ${describe(item)}`);
     tensors.set(name, item);
   }
-  return {
-    name: file,
-    metadata: {},
-    tensors,
-    read(name) {
-      const view = tensors.get(name);
-      if (!view) throw new Error(`${file}: no tensor ${show(name)}`);
-      return readView(source, `${file}: tensor ${show(name)}`, view, finite);
-    },
-  };
+  return tensors;
 }
 
 /** What the first bytes of a file that is not a zip file say it is. */
@@ -107,56 +80,63 @@ function whyNoZip(source: ByteSource): string {
 }
 
 /** The folder in the zip file: `archive/`, or the file's own name. */
-function rootOf(entries: ReadonlyMap<string, ZipEntry>, fail: (what: string) => never): string {
+function rootOf(entries: ReadonlyMap<string, ZipEntry>): string {
   const pickles = [...entries.keys()].filter(name => /^[^/]+\/data\.pkl$/.test(name));
   if (pickles.length !== 1)
-    return fail(`expected one data.pkl in a folder of the zip file; got ${pickles.length}`);
+    return refuse(`expected one data.pkl in a folder of the zip file; got ${pickles.length}`);
   const root = pickles[0].slice(0, -'data.pkl'.length);
-  if (entries.has(`${root}constants.pkl`)) fail('is a TorchScript program, not a checkpoint');
+  if (entries.has(`${root}constants.pkl`)) refuse('is a TorchScript program, not a checkpoint');
   return root;
 }
 
+/** Later versions of torch write it. */
+function checkByteOrder(source: ByteSource, name: string, entries: ReadonlyMap<string, ZipEntry>): void {
+  const entry = entries.get(name);
+  if (!entry) return;
+  if (entry.end - entry.begin > 16) refuse(`zip entry ${show(name)} expected at most 16 bytes`);
+  const order = new TextDecoder().decode(source.read(entry.begin, entry.end)).trim();
+  if (order !== 'little') refuse(`zip entry ${show(name)} expected little; got ${show(order)}`);
+}
+
 // biome-ignore format: a table
-const STORAGES: Readonly<Record<string, StoredDType>> = {
+const STORAGES: Readonly<Record<string, Entry['dtype']>> = {
   Float: 'F32', Half: 'F16', BFloat16: 'BF16', Double: 'F64', Long: 'I64', Int: 'I32', Short: 'I16', Char: 'I8',
   Byte: 'U8', Bool: 'BOOL',
 };
 
 interface StorageType extends Allowed {
-  readonly stores: StoredDType;
+  readonly stores: Entry['dtype'];
 }
 
 // A pickle makes texts, numbers, arrays and maps; an object with these fields comes from the table or from this file.
 const has = (value: Pickled, field: string): boolean =>
   typeof value === 'object' && value !== null && field in value;
 const isStorageType = (value: Pickled): value is StorageType => has(value, 'stores');
-const isStorage = (value: Pickled): value is Storage => has(value, 'begin');
+const isStorage = (value: Pickled): value is Storage => has(value, 'count');
 const isView = (value: Pickled): value is View => has(value, 'strides');
-
-const isSize = (value: Pickled): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 /** ('storage', torch.FloatStorage, '7', 'cpu', 1234) → the entry `data/7`. */
 function storages(entries: ReadonlyMap<string, ZipEntry>, root: string): (id: Pickled) => Storage {
   const known = new Map<string, Storage>();
   return id => {
     const parts = Array.isArray(id) ? id : refuse(`persistent id expected a tuple; got ${describe(id)}`);
-    const [word, type, key, place, size] = parts;
+    const [word, type, key, place, count] = parts;
     if (parts.length !== 5 || word !== 'storage' || typeof key !== 'string' || typeof place !== 'string')
       return refuse('persistent id expected (storage, type, key, place, size)');
     if (!isStorageType(type)) return refuse(`storage ${show(key)}: no storage type: ${describe(type)}`);
-    if (!isSize(size)) return refuse(`storage ${show(key)}: size expected values; got ${describe(size)}`);
+    if (!isSize(count)) return refuse(`storage ${show(key)}: size expected values; got ${describe(count)}`);
     const { stores: dtype } = type;
     const seen = known.get(key);
-    if (seen && (seen.dtype !== dtype || seen.size !== size))
-      return refuse(`storage ${show(key)} is ${seen.dtype}[${seen.size}] and ${dtype}[${size}]`);
+    if (seen && (seen.dtype !== dtype || seen.count !== count))
+      return refuse(`storage ${show(key)} is ${seen.dtype}[${seen.count}] and ${dtype}[${count}]`);
     const entry = entries.get(`${root}data/${key}`);
     if (!entry) return refuse(`storage ${show(key)}: no zip entry ${show(`${root}data/${key}`)}`);
-    const bytes = size * WIDTHS[dtype];
+    const bytes = count * WIDTHS[dtype];
     if (bytes !== entry.end - entry.begin)
       return refuse(
-        `storage ${show(key)}: ${dtype}[${size}] has ${bytes} bytes; its zip entry ${entry.end - entry.begin}`,
+        `storage ${show(key)}: ${dtype}[${count}] has ${bytes} bytes; its zip entry ${entry.end - entry.begin}`,
       );
-    const storage = seen ?? { name: 'a storage', dtype, size, begin: entry.begin };
+    const storage = seen ?? { name: 'a storage', dtype, count, begin: entry.begin };
     known.set(key, storage);
     return storage;
   };
@@ -175,16 +155,18 @@ function rebuildTensor(args: readonly Pickled[]): View {
   if (typeof grad !== 'boolean') refuse(`requires_grad expected true or false; got ${describe(grad)}`);
   if (!(hooks instanceof Map) || hooks.size) refuse(`backward_hooks expected none; got ${describe(hooks)}`);
 
-  const { dtype, size } = storage;
-  const count = sizeOf(sizes);
-  const span = count === 0 ? 0 : 1 + sizes.reduce((sum, extent, axis) => sum + (extent - 1) * steps[axis], 0);
+  const { dtype, count } = storage;
+  const size = sizeOf(sizes);
+  const span = size === 0 ? 0 : 1 + sizes.reduce((sum, extent, axis) => sum + (extent - 1) * steps[axis], 0);
   // An axis of stride 0 would make a small file a large tensor: no more values than the storage has.
-  if (count > size) refuse(`tensor of shape ${show(sizes)} has more values than its storage: ${size}`);
-  if (offset + span > size)
+  if (size > count) refuse(`tensor of shape ${show(sizes)} has more values than its storage: ${count}`);
+  if (offset + span > count)
     refuse(
-      `tensor of shape ${show(sizes)}, strides ${show(steps)} and offset ${offset} ends outside of its storage of ${size}`,
+      `tensor of shape ${show(sizes)}, strides ${show(steps)} and offset ${offset} ends outside of its storage of ${count}`,
     );
-  return { name: 'a tensor', storage, dtype, offset, shape: sizes, strides: steps, span };
+  const begin = storage.begin + offset * WIDTHS[dtype];
+  const end = begin + span * WIDTHS[dtype];
+  return { name: 'a tensor', dtype, shape: sizes, strides: steps, begin, end };
 }
 
 function axes(what: string, value: Pickled): readonly number[] {
@@ -202,58 +184,38 @@ function rebuildParameter(args: readonly Pickled[]): View {
   return isView(view) ? view : refuse(`_rebuild_parameter expected a tensor; got ${describe(view)}`);
 }
 
+class OrderedDict extends Map<Pickled, Pickled> {}
 const orderedDict = ({ length }: readonly Pickled[]): Pickled =>
-  length ? refuse(`OrderedDict expected no arguments; got ${length}`) : new Map();
-/** state_dict() keeps the versions of its modules in an attribute of this name. */
-const isMetadata = (state: Pickled): boolean =>
-  state instanceof Map && [...state.keys()].every(key => key === '_metadata');
+  length ? refuse(`OrderedDict expected no arguments; got ${length}`) : new OrderedDict();
+/** state_dict() keeps the versions of its modules in the attribute `_metadata` of its OrderedDict. */
+const mayBuild: PickleReader['mayBuild'] = (value, state) =>
+  value instanceof OrderedDict && state instanceof Map && [...state.keys()].every(key => key === '_metadata');
 
 /** Every name that a checkpoint may say. */
 const ALLOWED: PickleReader['allowed'] = new Map<string, Allowed>([
   ['torch._utils _rebuild_tensor_v2', { name: '_rebuild_tensor_v2', call: rebuildTensor }],
   ['torch._utils _rebuild_parameter', { name: '_rebuild_parameter', call: rebuildParameter }],
-  ['collections OrderedDict', { name: 'OrderedDict', call: orderedDict, mayBuild: isMetadata }],
+  ['collections OrderedDict', { name: 'OrderedDict', call: orderedDict }],
   ...Object.entries(STORAGES).map(([type, stores]): [string, StorageType] => {
     return [`torch ${type}Storage`, { name: `${type}Storage`, stores }];
   }),
 ]);
 
-function readView(source: ByteSource, where: string, view: View, finite: boolean): Tensor {
-  const { storage, dtype, offset, shape, strides, span } = view;
-  const begin = storage.begin + offset * WIDTHS[dtype];
-  const end = begin + span * WIDTHS[dtype];
-  const whole = readTensor(source, where, { dtype, shape: [span], begin, end }, finite);
-  if (isRowMajor(shape, strides)) return { ...whole, shape };
-  const { data } = zeros(whole.dtype, shape);
-  gather(whole.data, data, shape, strides);
-  return { ...whole, shape, data } as Tensor;
+function readView(source: ByteSource, view: View, where: string): Tensor {
+  const { shape, strides } = view;
+  const spanned = readTensor(source, view, where);
+  if (isRowMajor(shape, strides)) return spanned;
+  const { data } = zeros(spanned.dtype, shape);
+  let count = 0;
+  const gather = (axis: number, at: number): void => {
+    if (axis === shape.length) data[count++] = spanned.data[at];
+    else for (let i = 0; i < shape[axis]; i++) gather(axis + 1, at + i * strides[axis]);
+  };
+  gather(0, 0);
+  return { ...spanned, data } as Tensor;
 }
 
 /** An axis of one value has no step, so its stride says nothing. */
-function isRowMajor(shape: readonly number[], strides: readonly number[]): boolean {
-  let step = 1;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    if (shape[axis] !== 1 && strides[axis] !== step) return sizeOf(shape) === 0;
-    step *= shape[axis];
-  }
-  return true;
-}
-
-function gather(
-  from: ArrayLike<number>,
-  to: { [index: number]: number; readonly length: number },
-  shape: readonly number[],
-  strides: readonly number[],
-): void {
-  const index = shape.map(() => 0);
-  let at = 0;
-  for (let i = 0; i < to.length; i++) {
-    to[i] = from[at];
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      at += strides[axis];
-      if (++index[axis] < shape[axis]) break;
-      at -= strides[axis] * shape[axis];
-      index[axis] = 0;
-    }
-  }
-}
+const isRowMajor = (shape: readonly number[], strides: readonly number[]): boolean =>
+  sizeOf(shape) === 0 ||
+  shape.every((extent, axis) => extent === 1 || strides[axis] === sizeOf(shape.slice(axis + 1)));

@@ -8,12 +8,12 @@
  *
  * Source  https://github.com/huggingface/safetensors, README § Format
  */
-import { type Data, sizeOf, type Tensor } from '../tensor.ts';
-import type { ByteSource } from './bytes.ts';
+import { ARRAYS, type Data, sizeOf, type Tensor, zeros } from '../tensor.ts';
+import { type ByteSource, bytesOf } from './bytes.ts';
 import { narrowBF16, narrowF16, widenBF16, widenF16 } from './half.ts';
-import { isObject, type JsonObject, parseJson, show } from './json.ts';
+import { isObject, isSize, type JsonObject, parseJson, show } from './json.ts';
 
-/** Bytes for each value. A file may hold all of these; `read` knows those of `ARRAYS`. */
+/** Bytes for each value. A file may hold all of these; `read` knows those of `DTYPES`. */
 // biome-ignore format: a table
 export const WIDTHS = {
   F64: 8, I64: 8, U64: 8, C64: 8,
@@ -25,30 +25,28 @@ export const WIDTHS = {
 export type StoredDType = keyof typeof WIDTHS;
 
 /** What a stored dtype becomes in memory. */
-// biome-ignore format: a table
-const ARRAYS = {
-  F32: Float32Array, F16: Float32Array, BF16: Float32Array, I8: Int8Array, I32: Int32Array, I64: Int32Array,
-} as const;
 export const DTYPES = { F32: 'f32', F16: 'f32', BF16: 'f32', I8: 'i8', I32: 'i32', I64: 'i32' } as const;
-type ReadableDType = keyof typeof ARRAYS;
 
 const MOST_HEADER_BYTES = 100_000_000; // the official limit
 /** Values converted at a time: the memory that a read or write needs besides the tensor. */
 const CHUNK = 1 << 16;
 
-export interface Entry {
+/** How a tensor is stored. */
+export interface Stored {
   readonly dtype: StoredDType;
   readonly shape: readonly number[];
+}
+export interface Entry extends Stored {
   /** Where its bytes are in the file: begin … end−1. */
   readonly begin: number;
   readonly end: number;
 }
 
-export interface SafetensorsFile {
+/** Named tensors, whatever the format of their file. */
+export interface TensorSource<S extends Stored = Stored> {
   readonly name: string;
-  /** The texts of `__metadata__`. */
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly tensors: ReadonlyMap<string, Entry>;
+  readonly tensors: ReadonlyMap<string, S>;
+  has(name: string): boolean;
   /**
    * One tensor: F32, F16 and BF16 as f32, I8 as i8, I32 and I64 as i32.
    *
@@ -56,6 +54,29 @@ export interface SafetensorsFile {
    * `readSafetensors`) or an I64 does not fit.
    */
   read(name: string): Tensor;
+}
+
+export interface SafetensorsFile extends TensorSource<Entry> {
+  /** The texts of `__metadata__`. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** `read` gives the tensor that is stored so; its errors begin with `where`. */
+export function tensorSource<S extends Stored>(
+  name: string,
+  tensors: ReadonlyMap<string, S>,
+  read: (stored: S, where: string) => Tensor,
+): TensorSource<S> {
+  return {
+    name,
+    tensors,
+    has: tensor => tensors.has(tensor),
+    read(tensor) {
+      const stored = tensors.get(tensor);
+      if (!stored) throw new Error(`${name}: no tensor ${show(tensor)}`);
+      return read(stored, `${name}: tensor ${show(tensor)}`);
+    },
+  };
 }
 
 /**
@@ -66,36 +87,28 @@ export interface SafetensorsFile {
  */
 export function readSafetensors(source: ByteSource, { finite = true } = {}): SafetensorsFile {
   const { name: file } = source;
-  const length = headerLength(source);
-  const dataStart = 8 + length;
+  const dataStart = 8 + headerLength(source);
   const bytes = source.read(8, dataStart);
   if (bytes[0] !== 0x7b) throw new Error(`${file}: header expected a JSON object, beginning with {`);
   const header = parseJson(bytes, `${file}: header`) as JsonObject;
   const { __metadata__: metadata = {}, ...rest } = header;
-  if (!isObject(metadata) || !Object.values(metadata).every(text => typeof text === 'string'))
+  if (!isTexts(metadata))
     throw new Error(`${file}: __metadata__ expected an object of texts; got ${show(metadata)}`);
   const checked = (name: string) => checkEntry(`${file}: tensor ${show(name)}`, rest[name], dataStart);
   const tensors = new Map(Object.keys(rest).map(name => [name, checked(name)]));
   checkCover(file, tensors, dataStart, source.size);
-
-  return {
-    name: file,
-    metadata: metadata as Readonly<Record<string, string>>,
-    tensors,
-    read(name) {
-      const entry = tensors.get(name);
-      if (!entry) throw new Error(`${file}: no tensor ${show(name)}`);
-      return readTensor(source, `${file}: tensor ${show(name)}`, entry, finite);
-    },
-  };
+  const read = (entry: Entry, where: string) => readTensor(source, entry, where, finite);
+  return { ...tensorSource(file, tensors, read), metadata };
 }
+
+const isTexts = (value: unknown): value is SafetensorsFile['metadata'] =>
+  isObject(value) && Object.values(value).every(text => typeof text === 'string');
 
 function headerLength(source: ByteSource): number {
   const { name: file, size } = source;
   if (size < 8) throw new Error(`${file}: expected a safetensors file of at least 8 bytes; got ${size}`);
   const head = source.read(0, 8);
-  const view = new DataView(head.buffer, head.byteOffset);
-  const length = view.getBigUint64(0, true);
+  const length = new DataView(head.buffer, head.byteOffset).getBigUint64(0, true);
   if (length > MOST_HEADER_BYTES)
     throw new Error(`${file}: header expected at most ${MOST_HEADER_BYTES} bytes; its length says ${length}`);
   if (length > size - 8)
@@ -103,7 +116,6 @@ function headerLength(source: ByteSource): number {
   return Number(length);
 }
 
-const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 const areSizes = (value: unknown): value is number[] => Array.isArray(value) && value.every(isSize);
 
 function checkEntry(where: string, entry: unknown, dataStart: number): Entry {
@@ -143,15 +155,15 @@ function checkCover(file: string, tensors: Entries, dataStart: number, size: num
     throw new Error(`${file}: tensors end at byte ${covered}, the file at ${size}; is it cut off?`);
 }
 
-/** The values of one tensor, from where its entry says they are: see `SafetensorsFile.read`. */
-export function readTensor(source: ByteSource, where: string, entry: Entry, finite: boolean): Tensor {
+/** The values of one tensor, from where its entry says they are: see `TensorSource.read`. */
+export function readTensor(source: ByteSource, entry: Entry, where: string, finite = true): Tensor {
   const { shape, begin, end } = entry;
-  if (!Object.hasOwn(ARRAYS, entry.dtype))
-    throw new TypeError(`${where}: expected one of ${Object.keys(ARRAYS).join(', ')}; got ${entry.dtype}`);
-  const dtype = entry.dtype as ReadableDType;
+  if (!Object.hasOwn(DTYPES, entry.dtype))
+    throw new TypeError(`${where}: expected one of ${Object.keys(DTYPES).join(', ')}; got ${entry.dtype}`);
+  const dtype = entry.dtype as keyof typeof DTYPES;
   const width = WIDTHS[dtype];
   const size = (end - begin) / width;
-  const data = allocate(where, () => new ARRAYS[dtype](size));
+  const { data } = allocate(where, () => zeros(DTYPES[dtype], [size]));
   // Typed arrays have the machine's byte order; every engine that runs WebAssembly is little-endian, as the file is.
   if (dtype === 'F32' || dtype === 'I8' || dtype === 'I32') source.readInto(bytesOf(data), begin);
   else {
@@ -196,18 +208,18 @@ function checkFinite(where: string, data: Float32Array): void {
       throw new RangeError(`${where}: expected finite values; got ${data[i]} at index ${i}`);
 }
 
-const bytesOf = (data: Data): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 const bitsOf = (data: Float32Array, at = 0, count = data.length): Uint32Array =>
   new Uint32Array(data.buffer, data.byteOffset + 4 * at, count);
 
+const WRITABLE = ['F32', 'F16', 'BF16', 'I8', 'I32'] as const;
+
 /** A tensor to write. `data` is read once, when its bytes are due: a getter may make it then. */
 export interface Writable {
-  readonly dtype: 'F32' | 'F16' | 'BF16' | 'I8' | 'I32';
+  readonly dtype: (typeof WRITABLE)[number];
   readonly shape: readonly number[];
   /** Float32Array for F32, F16 and BF16, Int8Array for I8, Int32Array for I32. */
   readonly data: Data;
 }
-const WRITABLE: readonly string[] = ['F32', 'F16', 'BF16', 'I8', 'I32'] satisfies Writable['dtype'][];
 
 /**
  * The file's bytes, piece by piece. Equal contents give equal bytes, whatever the order in which they came: wide dtypes
@@ -255,10 +267,9 @@ function* pieces(header: Uint8Array, tensors: Tensors): Generator<Uint8Array> {
   for (const [name, tensor] of tensors) {
     const { dtype, shape, data } = tensor;
     const where = `safetensors: tensor ${show(name)}`;
-    if (!(data instanceof ARRAYS[dtype]))
-      throw new TypeError(
-        `${where}: ${dtype} expected a ${ARRAYS[dtype].name}; got ${data?.constructor.name}`,
-      );
+    const array = ARRAYS[DTYPES[dtype]];
+    if (!(data instanceof array))
+      throw new TypeError(`${where}: ${dtype} expected a ${array.name}; got ${data?.constructor.name}`);
     const size = sizeOf(shape);
     if (data.length !== size)
       throw new RangeError(`${where}: ${dtype}${show(shape)} has ${size} values; got ${data.length}`);
@@ -276,7 +287,7 @@ function* narrowed(where: string, dtype: 'F16' | 'BF16', data: Float32Array): Ge
     const index = at + bad;
     if (bad >= 0)
       throw new RangeError(`${where}: ${dtype} does not have the value ${data[index]} (index ${index})`);
-    yield new Uint8Array(halves.buffer);
+    yield bytesOf(halves);
   }
 }
 

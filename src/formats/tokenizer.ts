@@ -7,6 +7,7 @@
  *   decode(ids) = utf8(bytes(id₀) · bytes(id₁) · …) = push(id₀) + push(id₁) + … + end()
  */
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
+import { concat } from './bytes.ts';
 import { isObject, type JsonObject, show } from './json.ts';
 
 export interface Tokenizer {
@@ -49,7 +50,7 @@ export interface TokenStream {
  */
 export function createTokenizer(json: unknown, config?: unknown, file = 'tokenizer.json'): Tokenizer {
   const tokens = readVocabulary(json, file);
-  const vocabSize = ids(tokens).reduce((most, id) => Math.max(most, id), -1) + 1;
+  const vocabSize = [...tokens.keys()].reduce((most, id) => Math.max(most, id), -1) + 1;
   const eosTokenId = findEos(tokens, config, file);
   const bpe = open(json as object, file);
 
@@ -73,14 +74,7 @@ export function createTokenizer(json: unknown, config?: unknown, file = 'tokeniz
       return Int32Array.from(bpe.encode(text, { add_special_tokens: false }).ids);
     },
     decode(list, { skipSpecial = true } = {}) {
-      const parts = Array.from(list, (id, position) => bytesOf(id, position, skipSpecial));
-      const bytes = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
-      let at = 0;
-      for (const part of parts) {
-        bytes.set(part, at);
-        at += part.length;
-      }
-      return utf8().decode(bytes);
+      return utf8().decode(concat(Array.from(list, (id, position) => bytesOf(id, position, skipSpecial))));
     },
     stream({ skipSpecial = true } = {}) {
       const decoder = utf8();
@@ -109,8 +103,6 @@ interface Token {
   readonly bytes: Uint8Array;
   readonly special: boolean;
 }
-
-const ids = (tokens: ReadonlyMap<number, Token>): number[] => [...tokens.keys()];
 
 /**
  * The character that stands for each byte in a byte-level vocabulary: itself where it can be printed, else one from
@@ -193,7 +185,7 @@ function findEos(tokens: ReadonlyMap<number, Token>, config: unknown, file: stri
   const { eos_token: said }: JsonObject = isObject(config) ? config : {};
   if (said === null) return undefined;
   const text = isObject(said) ? said.content : said;
-  const id = ids(tokens).find(i => tokens.get(i)!.text === (text ?? '<|endoftext|>'));
+  const [id] = [...tokens].find(([, token]) => token.text === (text ?? '<|endoftext|>')) ?? [];
   if (id === undefined && text !== undefined)
     throw new Error(
       `${file}: the vocabulary has no token ${show(text)}, which tokenizer_config.json names as eos_token`,

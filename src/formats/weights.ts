@@ -8,48 +8,39 @@
 import type { Tensor } from '../tensor.ts';
 import type { ByteSource, Folder } from './bytes.ts';
 import { isObject, readJson, show } from './json.ts';
-import { readPytorch, type TensorFile } from './pytorch.ts';
-import { readSafetensors, type StoredDType } from './safetensors.ts';
+import { readPytorch } from './pytorch.ts';
+import { readSafetensors, type Stored, type TensorSource, tensorSource } from './safetensors.ts';
 
-export interface WeightSource {
-  /** The file, or the index of the shards. */
-  readonly name: string;
-  /** The texts of the file's `__metadata__`, or of all shards'. */
-  readonly metadata: Readonly<Record<string, string>>;
-  names(): readonly string[];
-  has(name: string): boolean;
-  /** As it is stored. */
-  dtype(name: string): StoredDType;
-  shape(name: string): readonly number[];
-  /** @throws Error, TypeError or RangeError as `SafetensorsFile.read` does. */
-  read(name: string): Tensor;
+/** By the names and in the shapes that the model reads. `name` is the file, or the index of the shards. */
+export interface WeightSource extends TensorSource {
   /** Closes the files; what was read stays. */
   close(): void;
 }
 
-/** The formats, the first one that a folder has counts. Each as one file, or as an index of shards. */
-const FORMATS = [
-  { single: 'model.safetensors', read: readSafetensors },
-  { single: 'pytorch_model.bin', read: readPytorch },
-] as const satisfies readonly { single: string; read: (source: ByteSource) => TensorFile }[];
-type Format = (typeof FORMATS)[number];
+type Read = (source: ByteSource) => TensorSource;
+/** The formats by their file, the first one that a folder has counts. It is there whole, or as an index of shards. */
+const FORMATS: Readonly<Record<string, Read>> = {
+  'model.safetensors': readSafetensors,
+  'pytorch_model.bin': readPytorch,
+};
+export const WEIGHT_FILES: readonly string[] = Object.keys(FORMATS);
+export const indexOf = (file: string): string => `${file}.index.json`;
 
 /** Whether the folder has weights in a format that is known. */
 export const hasWeights = (folder: Folder): boolean =>
-  FORMATS.some(({ single }) => [single, `${single}.index.json`].some(file => folder.list().includes(file)));
+  WEIGHT_FILES.flatMap(file => [file, indexOf(file)]).some(file => folder.list().includes(file));
 
 /** @throws Error when the folder has no weights, or what it has is broken or does not agree with its index. */
 export function openWeights(folder: Folder): WeightSource {
   const files = folder.list();
-  for (const format of FORMATS) {
-    const { single } = format;
-    const index = `${single}.index.json`;
-    if (files.includes(single)) return open(folder, format, single, [single], {});
+  for (const [file, read] of Object.entries(FORMATS)) {
+    const index = indexOf(file);
+    if (files.includes(file)) return open(folder, read, file, [file], {});
     if (!files.includes(index)) continue;
     const shards = shardOf(folder, index);
-    return open(folder, format, index, [...new Set(Object.values(shards))].sort(), shards);
+    return open(folder, read, index, [...new Set(Object.values(shards))].sort(), shards);
   }
-  const names = FORMATS.map(({ single }) => single).join(' or ');
+  const names = WEIGHT_FILES.join(' or ');
   const other = files.find(file => /\.(bin|pt|pth|ckpt)$/.test(file));
   if (other) throw new Error(`${folder.name}/${other}: weights are expected under the name ${names}`);
   throw new Error(`${folder.name}: expected ${names}, or the index of its shards; found none`);
@@ -73,14 +64,15 @@ function shardOf(folder: Folder, file: string): Readonly<Record<string, string>>
   return map as Readonly<Record<string, string>>;
 }
 
-interface Stored {
-  readonly file: TensorFile;
+interface Found extends Stored {
+  readonly file: TensorSource;
+  /** What the file calls it. */
   readonly name: string;
 }
 
 function open(
   folder: Folder,
-  format: Format,
+  read: Read,
   main: string,
   shards: readonly string[],
   index: Readonly<Record<string, string>>,
@@ -94,69 +86,38 @@ function open(
     const files = shards.map(shard => {
       const source = folder.open(shard);
       sources.push(source);
-      return format.read(source);
+      return read(source);
     });
-    const stored = collect(files);
+    const found = collect(files);
     for (const [tensor, shard] of Object.entries(index))
-      if (stored.get(tensor)?.file !== files[shards.indexOf(shard)])
+      if (found.get(tensor)?.file !== files[shards.indexOf(shard)])
         throw new Error(`${name}: tensor ${show(tensor)} is not in ${show(shard)}`);
-    return view(name, underModelNames(stored), Object.assign({}, ...files.map(file => file.metadata)), close);
+    return { ...tensorSource(name, underModelNames(found), readFound), close };
   } catch (error) {
     close();
     throw error;
   }
 }
 
-function collect(files: readonly TensorFile[]): Map<string, Stored> {
-  const stored = new Map<string, Stored>();
+const readFound = ({ file, name, shape }: Found): Tensor => ({ ...file.read(name), shape });
+
+/** The tensors of all files, by the names in them. */
+function collect(files: readonly TensorSource[]): Map<string, Found> {
+  const found = new Map<string, Found>();
   for (const file of files)
-    for (const name of file.tensors.keys()) {
-      const other = stored.get(name);
+    for (const [name, { dtype, shape }] of file.tensors) {
+      const other = found.get(name);
       if (other) throw new Error(`${file.name}: tensor ${show(name)} is also in ${other.file.name}`);
-      stored.set(name, { file, name });
+      const depthwise = name.endsWith('.conv1d.weight') && shape.length === 3 && shape[1] === 1;
+      found.set(name, { file, name, dtype, shape: depthwise ? [shape[0], shape[2]] : shape });
     }
-  return stored;
+  return found;
 }
 
-function underModelNames(stored: ReadonlyMap<string, Stored>): Map<string, Stored> {
+function underModelNames(found: ReadonlyMap<string, Found>): Map<string, Found> {
   const alias = (name: string) =>
-    name === 'backbone.embedding.weight' && !stored.has('backbone.embeddings.weight')
+    name === 'backbone.embedding.weight' && !found.has('backbone.embeddings.weight')
       ? 'backbone.embeddings.weight'
       : name;
-  return new Map([...stored].map(([name, tensor]) => [alias(name), tensor]));
-}
-
-function view(
-  name: string,
-  stored: ReadonlyMap<string, Stored>,
-  metadata: WeightSource['metadata'],
-  close: () => void,
-): WeightSource {
-  const find = (tensor: string): Stored => {
-    const found = stored.get(tensor);
-    if (!found) throw new Error(`${name}: no tensor ${show(tensor)}`);
-    return found;
-  };
-  const entry = (tensor: string) => {
-    const found = find(tensor);
-    return found.file.tensors.get(found.name)!;
-  };
-  const shape = (tensor: string): readonly number[] => {
-    const { shape } = entry(tensor);
-    const depthwise = tensor.endsWith('.conv1d.weight') && shape.length === 3 && shape[1] === 1;
-    return depthwise ? [shape[0], shape[2]] : shape;
-  };
-  return {
-    name,
-    metadata,
-    names: () => [...stored.keys()],
-    has: tensor => stored.has(tensor),
-    dtype: tensor => entry(tensor).dtype,
-    shape,
-    read(tensor) {
-      const found = find(tensor);
-      return { ...found.file.read(found.name), shape: shape(tensor) };
-    },
-    close,
-  };
+  return new Map([...found].map(([name, tensor]) => [alias(name), tensor]));
 }

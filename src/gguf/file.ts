@@ -11,9 +11,10 @@
  * Source  https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  */
 
+import { bytesOf, concat } from '../formats/bytes.ts';
 import { show } from '../formats/json.ts';
 import { sizeOf } from '../tensor.ts';
-import { blockOf, encode, type GgmlType, ggmlBytes, ggmlId } from './ggml.ts';
+import { encode, GGML, type GgmlType, ggmlBytes } from './ggml.ts';
 
 /** A value with its type in the file. */
 export type GgufValue =
@@ -54,32 +55,46 @@ export function writeGguf(
   { metadata, tensors }: Gguf,
   onProgress: (done: number, total: number) => void = () => {},
 ): Iterable<Uint8Array> {
-  const keys = Object.entries(metadata);
   const entries = Object.entries(tensors);
-  const out = new ByteWriter();
-  out.bytes(utf8('GGUF'));
-  out.u32(VERSION);
-  out.u64(entries.length);
-  out.u64(keys.length);
+  const header = concat(headerOf(Object.entries(metadata), entries));
+  return pieces(concat([header, padding(header.length)]), entries, onProgress);
+}
+
+type Named<T> = readonly (readonly [name: string, value: T])[];
+
+function* headerOf(keys: Named<GgufValue>, tensors: Named<GgufTensor>): Generator<Uint8Array> {
+  yield utf8('GGUF');
+  yield u32(VERSION);
+  yield u64(tensors.length);
+  yield u64(keys.length);
   for (const [key, value] of keys) {
-    out.text(key);
-    writeValue(out, value);
+    yield text(key);
+    yield* encodedValue(value);
   }
   let offset = 0;
-  for (const [name, { type, shape }] of entries) {
+  for (const [name, { type, shape }] of tensors) {
     checkTensor(name, type, shape);
-    out.text(name);
-    out.u32(shape.length);
-    for (const extent of shape.toReversed()) out.u64(extent);
-    out.u32(ggmlId(type));
-    out.u64(offset);
+    yield text(name);
+    yield u32(shape.length);
+    for (const extent of shape.toReversed()) yield u64(extent);
+    yield u32(GGML[type].id);
+    yield u64(offset);
     offset = align(offset + ggmlBytes(type, sizeOf(shape)));
   }
-  return pieces(padded(out.done()), entries, onProgress);
 }
 
 const align = (size: number): number => Math.ceil(size / ALIGNMENT) * ALIGNMENT;
+/** What stands between so many bytes and the next that is aligned. */
+const padding = (size: number): Uint8Array => new Uint8Array(align(size) - size);
+
+// Typed arrays have the machine's byte order; every engine that runs WebAssembly is little-endian, as the file is.
+const u32 = (value: number): Uint8Array => bytesOf(Uint32Array.of(value));
+const u64 = (value: number): Uint8Array => bytesOf(BigUint64Array.of(BigInt(value)));
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+const text = (value: string): Uint8Array => {
+  const bytes = utf8(value);
+  return concat([u64(bytes.length), bytes]);
+};
 
 function checkTensor(name: string, type: GgmlType, shape: readonly number[]): void {
   const where = `gguf: tensor ${show(name)}`;
@@ -88,30 +103,29 @@ function checkTensor(name: string, type: GgmlType, shape: readonly number[]): vo
     throw new RangeError(`${where}: name expected 1 to ${MOST_NAME_BYTES} bytes; got ${bytes}`);
   if (shape.length < 1 || shape.length > MOST_AXES || !shape.every(n => Number.isSafeInteger(n) && n > 0))
     throw new RangeError(`${where}: shape expected 1 to ${MOST_AXES} positive sizes; got ${show(shape)}`);
-  const block = blockOf(type);
+  const { block } = GGML[type];
   if (shape.at(-1)! % block !== 0)
     throw new RangeError(`${where}: ${type} expected rows of a multiple of ${block}; got ${show(shape)}`);
 }
 
-function writeValue(out: ByteWriter, [type, value]: GgufValue): void {
+function* encodedValue([type, value]: GgufValue): Generator<Uint8Array> {
   if (type === 'i32[]' || type === 'string[]') {
-    const element = type === 'i32[]' ? 'i32' : 'string';
-    out.u32(TYPE_IDS.array);
-    out.u32(TYPE_IDS[element]);
-    out.u64(value.length);
-    for (const item of value) element === 'i32' ? out.i32(item as number) : out.text(item as string);
+    yield u32(TYPE_IDS.array);
+    yield u32(TYPE_IDS[type === 'i32[]' ? 'i32' : 'string']);
+    yield u64(value.length);
+    yield type === 'i32[]' ? bytesOf(Int32Array.from(value)) : concat(value.map(text));
     return;
   }
-  out.u32(TYPE_IDS[type]);
-  if (type === 'string') out.text(value);
-  else if (type === 'bool') out.bytes(Uint8Array.of(value ? 1 : 0));
-  else if (type === 'f32') out.f32(value);
-  else out.u32(value);
+  yield u32(TYPE_IDS[type]);
+  if (type === 'string') yield text(value);
+  else if (type === 'bool') yield Uint8Array.of(value ? 1 : 0);
+  else if (type === 'f32') yield bytesOf(Float32Array.of(value));
+  else yield u32(value);
 }
 
 function* pieces(
   header: Uint8Array,
-  tensors: readonly (readonly [string, GgufTensor])[],
+  tensors: Named<GgufTensor>,
   onProgress: (done: number, total: number) => void,
 ): Generator<Uint8Array> {
   yield header;
@@ -122,50 +136,7 @@ function* pieces(
     if (data.length !== size)
       throw new RangeError(`${where}: ${show(shape)} has ${size} values; got ${data.length}`);
     yield* encode(type, data, where);
-    const bytes = ggmlBytes(type, size);
-    if (align(bytes) > bytes) yield new Uint8Array(align(bytes) - bytes);
+    yield padding(ggmlBytes(type, size));
     onProgress(i + 1, tensors.length);
   }
-}
-
-function padded(bytes: Uint8Array): Uint8Array {
-  const whole = new Uint8Array(align(bytes.length));
-  whole.set(bytes);
-  return whole;
-}
-
-/** Bytes that grow: a header holds a vocabulary, whose size is known only at its end. */
-class ByteWriter {
-  #bytes = new Uint8Array(1 << 12);
-  #size = 0;
-
-  #room(size: number): DataView {
-    const needed = this.#size + size;
-    if (needed > this.#bytes.length) {
-      const grown = new Uint8Array(2 * needed);
-      grown.set(this.#bytes);
-      this.#bytes = grown;
-    }
-    const view = new DataView(this.#bytes.buffer, this.#size);
-    this.#size = needed;
-    return view;
-  }
-
-  u32 = (value: number): void => this.#room(4).setUint32(0, value, true);
-  i32 = (value: number): void => this.#room(4).setInt32(0, value, true);
-  f32 = (value: number): void => this.#room(4).setFloat32(0, value, true);
-  u64 = (value: number): void => this.#room(8).setBigUint64(0, BigInt(value), true);
-
-  bytes(value: Uint8Array): void {
-    this.#room(value.length);
-    this.#bytes.set(value, this.#size - value.length);
-  }
-
-  text(value: string): void {
-    const bytes = utf8(value);
-    this.u64(bytes.length);
-    this.bytes(bytes);
-  }
-
-  done = (): Uint8Array => this.#bytes.subarray(0, this.#size);
 }

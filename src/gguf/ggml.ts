@@ -10,25 +10,21 @@
  * Source    llama.cpp, ggml-quants.c `quantize_row_q8_0_ref`
  */
 
+import { bytesOf } from '../formats/bytes.ts';
 import { half, halfBits } from '../ops/half.ts';
 
-export type GgmlType = keyof typeof FORMATS;
+export type GgmlType = keyof typeof GGML;
 
-/** `id` is the file's number for it; `block` values take `bytes` bytes. */
-const FORMATS = {
+/** `id` is the file's number for it; `block` values take `bytes` bytes. The rows of a tensor must be whole blocks. */
+export const GGML = {
   F32: { id: 0, block: 1, bytes: 4 },
   F16: { id: 1, block: 1, bytes: 2 },
   Q8_0: { id: 8, block: 32, bytes: 34 },
 } as const;
 
-export const ggmlId = (type: GgmlType): number => FORMATS[type].id;
-
-/** How many values share a block. The rows of a tensor must be whole blocks. */
-export const blockOf = (type: GgmlType): number => FORMATS[type].block;
-
 /** Bytes of so many values, which are whole blocks. */
 export const ggmlBytes = (type: GgmlType, values: number): number =>
-  (values / FORMATS[type].block) * FORMATS[type].bytes;
+  (values / GGML[type].block) * GGML[type].bytes;
 
 /** Values encoded at a time: the memory that writing needs besides the tensor. */
 const CHUNK = 1 << 16;
@@ -46,7 +42,7 @@ export function* encode(type: GgmlType, data: Float32Array, where: string): Gene
       new RangeError(`${where}: ${type} does not reach the value ${values[i]} (index ${at + i})`);
     if (type === 'F16') yield encodeF16(values, tooLarge);
     else if (type === 'Q8_0') yield encodeQ8(values, tooLarge);
-    else yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    else yield bytesOf(values);
   }
 }
 
@@ -56,11 +52,11 @@ function encodeF16(values: Float32Array, tooLarge: (i: number) => Error): Uint8A
     halves[i] = toF16(values[i]);
     if (isInfinite(halves[i])) throw tooLarge(i);
   }
-  return new Uint8Array(halves.buffer);
+  return bytesOf(halves);
 }
 
 function encodeQ8(values: Float32Array, tooLarge: (i: number) => Error): Uint8Array {
-  const { block, bytes: width } = FORMATS.Q8_0;
+  const { block, bytes: width } = GGML.Q8_0;
   const bytes = new Uint8Array(ggmlBytes('Q8_0', values.length));
   for (let from = 0, to = 0; from < values.length; from += block, to += width) {
     let largest = from;

@@ -17,14 +17,14 @@ import { type MambaConfig, mamba } from '../model/mamba.ts';
 import { negExp } from '../ops/neg-exp.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Gguf, GgufTensor, GgufValue } from './file.ts';
-import type { GgmlType } from './ggml.ts';
+import { GGML, type GgmlType } from './ggml.ts';
 
 /** How the large matrices are stored, by the file's own number and the type of a matrix whose rows are whole blocks. */
 export const storage = {
-  f32: { fileType: 0, matrix: 'F32', block: 1 },
-  f16: { fileType: 1, matrix: 'F16', block: 1 },
-  q8_0: { fileType: 7, matrix: 'Q8_0', block: 32 },
-} as const satisfies Record<string, { fileType: number; matrix: GgmlType; block: number }>;
+  f32: { fileType: 0, matrix: 'F32' },
+  f16: { fileType: 1, matrix: 'F16' },
+  q8_0: { fileType: 7, matrix: 'Q8_0' },
+} as const satisfies Record<string, { fileType: number; matrix: GgmlType }>;
 export type Storage = keyof typeof storage;
 
 /** Mamba has no longest text; llama.cpp's converter says this. */
@@ -126,12 +126,12 @@ function namedOf(ref: Ref): Named {
 }
 
 function tensorsOf(config: MambaConfig, { graph, weights }: Program, stored: Storage): Gguf['tensors'] {
-  const { matrix: type, block } = storage[stored];
+  const type = storage[stored].matrix;
   const tensors: Record<string, GgufTensor> = {};
   for (const [ref, { shape }] of graph.weights) {
     const { name, as, change = x => x } = namedOf(ref);
     tensors[name] = {
-      type: as === 'matrix' && shape.at(-1)! % block === 0 ? type : 'F32',
+      type: as === 'matrix' && shape.at(-1)! % GGML[type].block === 0 ? type : 'F32',
       shape,
       get data() {
         return change(weights.read(ref), config).data as Float32Array;

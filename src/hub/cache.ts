@@ -21,10 +21,8 @@ export interface HubSettings {
   readonly offline: boolean;
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
 /** What the environment says, by the names that the Python library reads. An empty variable is none. */
-export function hubSettings(env: Environment = process.env): HubSettings {
+export function hubSettings(env: NodeJS.ProcessEnv = process.env): HubSettings {
   const said = (...names: readonly string[]): string | undefined =>
     names.map(name => env[name]?.trim()).find(value => value);
   const path = (value: string): string => resolve(value.replace(/^~(?=$|\/|\\)/, homedir()));

@@ -4,9 +4,9 @@
  */
 import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import type { listFiles, modelInfo } from '@huggingface/hub';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
-import { isObject, readJson } from '../formats/json.ts';
+import { isObject, isSize, readJson } from '../formats/json.ts';
+import { indexOf, WEIGHT_FILES } from '../formats/weights.ts';
 import { parseConfig } from '../model/index.ts';
 import { type HubSettings, hubSettings, isCommit, isRepoName, repoFolder } from './cache.ts';
 import { type DownloadOptions, download, type RemoteFile } from './download.ts';
@@ -29,8 +29,6 @@ export interface Pulled {
 }
 
 const COMPANIONS = ['tokenizer.json', 'tokenizer_config.json'];
-/** The first that a repository has counts, as in openWeights. */
-const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'];
 
 /**
  * Fetches what is not in the cache yet.
@@ -45,9 +43,7 @@ export async function pull(model: string, options: PullOptions = {}): Promise<Pu
   if (settings.offline)
     throw new Error(`${model}: cannot be fetched, HF_HUB_OFFLINE says that there is no network`);
 
-  // the client of the hub is half a megabyte: only who pulls waits for it
-  const hub: Hub = await import('@huggingface/hub');
-  const { commit, files } = await listing(hub, model, revision, settings);
+  const { commit, files } = await listing(model, revision, settings);
   const folder = repoFolder(settings.cache, model);
   const snapshot = join(folder, 'snapshots', commit);
   const pulled: Pulled['files'][number][] = [];
@@ -69,11 +65,12 @@ export async function pull(model: string, options: PullOptions = {}): Promise<Pu
   parseConfig(readJson(here, 'config.json'), `${model}/config.json`);
   for (const name of COMPANIONS.filter(companion => files.has(companion))) await fetchFile(name);
 
-  const single = WEIGHTS.find(name => files.has(name) || files.has(`${name}.index.json`));
-  if (!single) throw new Error(`${model}: has neither ${WEIGHTS.join(' nor ')}, nor the index of its shards`);
+  const single = WEIGHT_FILES.find(name => files.has(name) || files.has(indexOf(name)));
+  if (!single)
+    throw new Error(`${model}: has neither ${WEIGHT_FILES.join(' nor ')}, nor the index of its shards`);
   if (files.has(single)) await fetchFile(single);
   else {
-    const index = `${single}.index.json`;
+    const index = indexOf(single);
     await fetchFile(index);
     for (const shard of shardsOf(readJson(openFolder(snapshot), index), `${model}/${index}`))
       await fetchFile(shard);
@@ -86,22 +83,18 @@ export async function pull(model: string, options: PullOptions = {}): Promise<Pu
   return { model, revision: commit, folder: snapshot, files: pulled };
 }
 
-interface Hub {
-  readonly modelInfo: typeof modelInfo;
-  readonly listFiles: typeof listFiles;
-}
-
 /** No step of a path, and nothing hidden. */
 const PLAIN = /^\w[\w.-]*$/;
 const SUMS = { sha256: /^[0-9a-f]{64}$/, 'git-sha1': /^[0-9a-f]{40}$/ } as const;
 
 /** The commit of a revision, and the files of its top folder by name. */
 async function listing(
-  hub: Hub,
   model: string,
   revision: string,
   settings: HubSettings,
 ): Promise<{ readonly commit: string; readonly files: ReadonlyMap<string, RemoteFile> }> {
+  // the client of the hub is half a megabyte: only who pulls waits for it
+  const hub = await import('@huggingface/hub');
   const at = { hubUrl: settings.endpoint, fetch: hubFetch(model, settings) };
   const files = new Map<string, RemoteFile>();
   try {
@@ -113,7 +106,7 @@ async function listing(
       const kind = lfs ? 'sha256' : 'git-sha1';
       const hex = lfs ? lfs.oid : oid;
       if (!hex || !SUMS[kind].test(hex)) throw new Error(`no ${kind} of ${path}`);
-      if (!Number.isSafeInteger(size) || size < 0) throw new Error(`no size of ${path}`);
+      if (!isSize(size)) throw new Error(`no size of ${path}`);
       const url = `${at.hubUrl}/${model}/resolve/${commit}/${encodeURIComponent(path)}`;
       const get = hubFetch(`${model}/${path}`, settings);
       const request = (begin: number) => get(url, begin > 0 ? { headers: { range: `bytes=${begin}-` } } : {});

@@ -24,14 +24,13 @@ export function checkWeights(
   const graph = architecture.graph(config);
   for (const [name, { shape }] of graph.weights) {
     const where = `${source.name}: tensor ${name}`;
-    if (!source.has(name)) throw new Error(`${where} is missing`);
-    if (!FLOATS.includes(source.dtype(name)))
-      throw new TypeError(`${where} expected ${FLOATS.join(', ')}; got ${source.dtype(name)}`);
-    if (String(source.shape(name)) !== String(shape))
-      throw new RangeError(
-        `${where} expected shape ${show(shape)} by the config; got ${show(source.shape(name))}`,
-      );
+    const stored = source.tensors.get(name);
+    if (!stored) throw new Error(`${where} is missing`);
+    if (!FLOATS.includes(stored.dtype))
+      throw new TypeError(`${where} expected ${FLOATS.join(', ')}; got ${stored.dtype}`);
+    if (String(stored.shape) !== String(shape))
+      throw new RangeError(`${where} expected shape ${show(shape)} by the config; got ${show(stored.shape)}`);
   }
-  const unused = source.names().filter(name => !graph.weights.has(name) && name !== TIED_HEAD);
+  const unused = [...source.tensors.keys()].filter(name => !graph.weights.has(name) && name !== TIED_HEAD);
   return { config, graph, unused };
 }

@@ -1,11 +1,8 @@
 /** The fields of a config.json, each checked as it is read. */
-import { isObject, type JsonObject, show } from '../formats/json.ts';
+import { isObject, isSize, type JsonObject, show } from '../formats/json.ts';
 
 /** More than any model has. What a file asks for beyond that is refused before anything is made of it. */
 const MOST = 2 ** 24;
-
-export const isId = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && (value as number) >= 0;
 
 /** Ways to read a field. Of several paths the first that is there counts; without a fallback one must be. */
 export function fields(json: JsonObject, file: string) {
@@ -35,7 +32,7 @@ export function fields(json: JsonObject, file: string) {
     may: (path: string, what: string, holds: (value: unknown) => boolean): void =>
       must(path, what, value => value === undefined || holds(value)),
     size(paths: readonly string[], fallback?: number, most = MOST): number {
-      first(paths, fallback, 'a positive integer', v => isId(v) && v > 0);
+      first(paths, fallback, 'a positive integer', v => isSize(v) && v > 0);
       return first(paths, fallback, `at most ${most}`, v => v <= most);
     },
     eps: (paths: readonly string[], fallback: number) =>

@@ -14,7 +14,7 @@
  * Source  transformers MambaConfig · state-spaces/mamba MambaConfig: names and defaults of config.json
  */
 
-import { isObject, type JsonObject } from '../formats/json.ts';
+import { isObject, isSize, type JsonObject } from '../formats/json.ts';
 import type { WeightSource } from '../formats/weights.ts';
 import { type Builder, type Graph, type Ref, trace } from '../graph.ts';
 import { add } from '../ops/add.ts';
@@ -27,7 +27,7 @@ import { selectiveScan } from '../ops/selective-scan.ts';
 import { slice } from '../ops/slice.ts';
 import { softplus } from '../ops/softplus.ts';
 import type { Architecture, Config } from './architecture.ts';
-import { fields, isId } from './fields.ts';
+import { fields } from './fields.ts';
 
 export interface MambaConfig extends Config {
   /** m, the width of the residual stream. */
@@ -148,7 +148,7 @@ function parse(json: JsonObject, file: string): MambaConfig {
   may('d_intermediate', '0 (MLP layers are not supported)', v => v === 0);
   may('rms_norm', 'true (layer norm is not supported)', v => v === true);
   may('hidden_act', '"silu"', v => v === 'silu');
-  may('eos_token_id', 'a token id, or an array of them', v => [v].flat().every(isId));
+  may('eos_token_id', 'a token id, or an array of them', v => [v].flat().every(isSize));
 
   const naming = at('hidden_size') === undefined ? 'state-spaces' : 'hf';
   const dModel = size(['hidden_size', 'd_model']);
@@ -177,7 +177,7 @@ function parse(json: JsonObject, file: string): MambaConfig {
 
 /** Checkpoints of state-spaces may pad the embedding further than their config.json says. */
 function complete(config: MambaConfig, source: WeightSource): MambaConfig {
-  const rows = source.has(EMBEDDING) ? source.shape(EMBEDDING)[0] : 0;
+  const rows = source.tensors.get(EMBEDDING)?.shape[0] ?? 0;
   const isPadded = config.naming === 'state-spaces' && rows > config.vocabSize;
   return isPadded ? { ...config, vocabSize: rows } : config;
 }

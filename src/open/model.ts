@@ -55,11 +55,10 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     close();
     throw error;
   }
-  const vocabSize = info.config.vocabSize;
   const runnable = {
     program: plan,
     executable,
-    vocabSize,
+    vocabSize: info.config.vocabSize,
     name: `${folder.name} as ${info.recipe.name}`,
     identity: once(() =>
       identity(plan.weights, plan.graph.weights.keys(), [info.recipe.scheme, info.source]),
@@ -76,8 +75,16 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
       return tokenizer();
     },
     session: () => createSession(runnable),
-    generate: (prompt, generateOptions) =>
-      writing(createSession(runnable), tokenizer(), prompt, generateOptions),
+    generate(prompt, generateOptions) {
+      const session = createSession(runnable);
+      // Wrong arguments are an error at once.
+      try {
+        return closing(session, generate(session, tokenizer(), prompt, generateOptions));
+      } catch (error) {
+        session.close();
+        throw error;
+      }
+    },
     dispose() {
       executable.dispose?.();
       close();
@@ -85,17 +92,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
   };
 }
 
-/** `generate` in a session of its own, which is closed when the writing ends or is left. Wrong arguments are an error at once. */
-function writing(...given: Parameters<typeof generate>): ReturnType<typeof generate> {
-  const [session] = given;
-  try {
-    return closing(session, generate(...given));
-  } catch (error) {
-    session.close();
-    throw error;
-  }
-}
-
+/** Closes the session when the writing ends or is left. */
 async function* closing(session: Session, pieces: ReturnType<typeof generate>): ReturnType<typeof generate> {
   try {
     return yield* pieces;

@@ -4,6 +4,7 @@ import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { openBackend } from '../backends/node.ts';
+import { decodeUtf8 } from '../formats/bytes.ts';
 import { openFolder } from '../formats/disk.ts';
 import { modelFolder } from '../hub/cache.ts';
 import { type Model, type ModelOptions, openModel } from './model.ts';
@@ -24,11 +25,9 @@ export const textFile = (path: string): CalibrationText => ({
       const why = (error as NodeJS.ErrnoException).code ?? error;
       throw new Error(`${path}: cannot be read (${why})`, { cause: error });
     }
-    try {
-      return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    } catch (error) {
-      throw new Error(`${path}: expected UTF-8 text; got bytes that are not`, { cause: error });
-    }
+    const text = decodeUtf8(bytes);
+    if (text === undefined) throw new Error(`${path}: expected UTF-8 text; got bytes that are not`);
+    return text;
   },
 });
 

@@ -86,22 +86,21 @@ function readyPlan(
 
   const where = `${folder.name}/${file}`;
   const source = folder.open(file);
+  let ready: OpenPlan | undefined;
   try {
     const { plan, info } = loadPlan(source);
     if (files.includes('config.json')) checkSameConfig(info.config, config(), where);
     if (!quantized && hasWeights(folder)) checkSameWeights(info.source, float().identity(), where);
     const scheme = (asked ?? info.recipe).scheme;
-    if (sameRecipe(scheme, info.recipe.scheme)) return { plan, info, close: () => source.close() };
-    if (quantized)
+    if (sameRecipe(scheme, info.recipe.scheme)) ready = { plan, info, close: () => source.close() };
+    else if (quantized)
       throw new Error(
         `${where}: is quantized by recipe ${info.recipe.name}; for ${asked?.name} give the folder of the float model`,
       );
-  } catch (error) {
-    source.close();
-    throw error;
+    return ready;
+  } finally {
+    if (!ready) source.close();
   }
-  source.close();
-  return undefined;
 }
 
 /** Fields in which two configs of one model may differ: how a checkpoint is written, how far its vocabulary is padded. */
@@ -131,17 +130,13 @@ async function makePlan(
   backend: Backend,
 ): Promise<OpenPlan> {
   const recipe = options.recipe === undefined ? defaultRecipe(folder) : named(options.recipe);
-  checkWords(recipe.scheme, architectureOf(model.config));
-  const needed = needsCalibration(model.program, recipe.scheme);
+  const { config, program, close } = model;
+  checkWords(recipe.scheme, architectureOf(config));
+  const needed = needsCalibration(program, recipe.scheme);
   const found = needed ? await statsOf(folder, model, recipe, options, backend) : undefined;
-  const plan = planOf(model.program, recipe.scheme, found?.stats);
-  const info = {
-    config: model.config,
-    recipe,
-    source: model.identity(),
-    calibration: found?.calibration ?? null,
-  };
-  return { plan, info, close: model.close };
+  const plan = planOf(program, recipe.scheme, found?.stats);
+  const calibration = found?.calibration ?? null;
+  return { plan, info: { config, recipe, source: model.identity(), calibration }, close };
 }
 
 /** The statistics of a recipe that lie in the folder, if there are any. `source` is the identity of the float weights. */

@@ -3,6 +3,7 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
+import { bytesOf } from '../formats/bytes.ts';
 import type { Weights } from '../graph.ts';
 import { type Tensor, zeros } from '../tensor.ts';
 
@@ -10,10 +11,6 @@ import { type Tensor, zeros } from '../tensor.ts';
 const SAMPLE = 4096;
 
 const encoder = new TextEncoder();
-
-/** The bytes of a tensor as they are in memory (little-endian on every platform that runs this). */
-export const bytesOf = ({ data }: Tensor): Uint8Array =>
-  new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
 /**
  * A name for a set of weights: sha256 over each one's name, type and shape, and up to 4096 of its values, evenly spaced.
@@ -25,7 +22,7 @@ export function identity(weights: Weights, refs: Iterable<string>, about: unknow
   for (const ref of [...refs].sort()) {
     const t = weights.read(ref);
     hash.update(encoder.encode(`\n${ref} ${t.dtype}[${t.shape}] `));
-    hash.update(bytesOf({ ...t, data: sampleOf(t) } as Tensor));
+    hash.update(bytesOf(sampleOf(t)));
   }
   return bytesToHex(hash.digest());
 }

@@ -7,14 +7,14 @@
  * plan, see plan/graph-json.ts); `identity` (of the constants and these five texts); `sha256` (of all bytes of the constants, in
  * the graph's order).
  */
-import type { ByteSource } from '../formats/bytes.ts';
+import { type ByteSource, bytesOf } from '../formats/bytes.ts';
 import { fitsF16 } from '../formats/half.ts';
 import { number, object, parseJsonText, show, string } from '../formats/json.ts';
 import { DTYPES, readSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.ts';
 import { type Program, type Ref, type Weights, weightsOf } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { graphFromJson, graphToJson } from '../plan/graph-json.ts';
-import { bytesOf, hasher, identity } from '../plan/identity.ts';
+import { hasher, identity } from '../plan/identity.ts';
 import { verify } from '../plan/verify.ts';
 import { describe, type Tensor, type TensorType } from '../tensor.ts';
 import { parseRecipe, type Recipe } from './scheme.ts';
@@ -87,8 +87,7 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
   };
   const graph = graphFromJson(field(file, 'graph'), `${file.name}: graph`);
   for (const [ref, type] of graph.weights) checkHeader(file, ref, type);
-  const weights: Weights = { has: ref => file.tensors.has(ref), read: ref => file.read(ref) };
-  const plan = verify({ graph, weights }, `${file.name}: graph`, config.vocabSize);
+  const plan = verify({ graph, weights: file }, `${file.name}: graph`, config.vocabSize);
   const about = Object.fromEntries(ABOUT.map(key => [key, file.metadata[key]]));
   if (identity(plan.weights, graph.weights.keys(), about) !== file.metadata.identity)
     throw new Error(`${file.name}: has changed since it was saved (identity differs)`);
@@ -148,6 +147,6 @@ const inMemory = ({ graph, weights }: Program): Weights =>
 
 function fullHash(refs: Iterable<Ref>, weights: Weights): string {
   const hash = hasher();
-  for (const ref of refs) hash.update(bytesOf(weights.read(ref)));
+  for (const ref of refs) hash.update(bytesOf(weights.read(ref).data));
   return hash.hex();
 }

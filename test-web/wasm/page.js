@@ -1,7 +1,7 @@
 // What anyone's page would do: fetches a model's files, opens it, feeds it. ../wasm.test.ts calls the three functions.
-import { folderOf } from '/dist/formats/bytes.js';
+import { bytesOf, folderOf } from '/dist/formats/bytes.js';
 import { openModel } from '/dist/open/model.js';
-import { bytesOf, hasher } from '/dist/plan/identity.js';
+import { hasher } from '/dist/plan/identity.js';
 
 const FOLDER = '/models/mamba-books-15m';
 const FILES = [
@@ -29,7 +29,7 @@ globalThis.write = (text, positions, firstCut) => {
   const tokens = model.tokenizer.encode(text).slice(0, positions);
   const hash = hasher();
   for (const part of [tokens.slice(0, firstCut), tokens.slice(firstCut)])
-    hash.update(bytesOf(session.feed(part)));
+    hash.update(bytesOf(session.feed(part).data));
   return hash.hex();
 };
 

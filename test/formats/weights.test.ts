@@ -3,10 +3,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Folder, folderOf } from '../../src/formats/bytes.ts';
 import { writeSafetensors } from '../../src/formats/safetensors.ts';
-import { openWeights } from '../../src/formats/weights.ts';
+import { openWeights, type WeightSource } from '../../src/formats/weights.ts';
 import { concat, safetensors, thrown, utf8, zerosFile } from './file.ts';
 
-const index = (map: unknown, more = {}) => utf8(JSON.stringify({ ...more, weight_map: map }));
+const index = (map: unknown) => utf8(JSON.stringify({ metadata: { total_size: 7 }, weight_map: map }));
+const namesOf = ({ tensors }: WeightSource) => [...tensors.keys()];
 const INDEX = 'model.safetensors.index.json';
 
 /** A folder that counts what is open in it. */
@@ -38,12 +39,10 @@ describe('openWeights', () => {
   it('reads one file', () => {
     const folder = counted({ 'model.safetensors': one });
     const weights = openWeights(folder);
-    expect(weights.names()).toEqual(['a']);
+    expect(namesOf(weights)).toEqual(['a']);
     expect([weights.has('a'), weights.has('b'), weights.has('toString')]).toEqual([true, false, false]);
-    expect(weights.dtype('a')).toBe('F16');
+    expect(weights.tensors.get('a')!.dtype).toBe('F16');
     expect(weights.read('a')).toEqual({ dtype: 'f32', shape: [2], data: Float32Array.of(1, 2) });
-    expect(weights.metadata).toEqual({ format: 'pt', n: '1' });
-    expect(() => weights.shape('b')).toThrow('m/model.safetensors: no tensor "b"');
     expect(() => weights.read('b')).toThrow('m/model.safetensors: no tensor "b"');
     expect(folder.openFiles()).toBe(1);
     weights.close();
@@ -71,7 +70,7 @@ describe('openWeights', () => {
         );
         const map = Object.fromEntries(deal.map((shard, i) => [`t${i}`, shardName(shard)]));
         const weights = openWeights(folderOf('m', { ...files, [INDEX]: index(map) }));
-        expect(new Set(weights.names())).toEqual(new Set(Object.keys(map)));
+        expect(new Set(namesOf(weights))).toEqual(new Set(Object.keys(map)));
         for (const i of deal.keys())
           expect(weights.read(`t${i}`)).toEqual({
             dtype: 'f32',
@@ -81,12 +80,7 @@ describe('openWeights', () => {
       }),
     );
     const both = { 'model.safetensors': one, 's.safetensors': two, [INDEX]: index({ b: 's.safetensors' }) };
-    expect(openWeights(folderOf('m', both)).names()).toEqual(['a']); // the single file comes first, as in transformers
-  });
-
-  it('merges the metadata of shards', () => {
-    const files = { '1': one, '2': two, [INDEX]: index({ a: '1', b: '2' }, { metadata: { total_size: 7 } }) };
-    expect(openWeights(folderOf('m', files)).metadata).toEqual({ format: 'pt', n: '2' });
+    expect(namesOf(openWeights(folderOf('m', both)))).toEqual(['a']); // the single file comes first, as in transformers
   });
 
   it.each<[string, Record<string, Uint8Array>, string]>([
@@ -165,21 +159,20 @@ describe('openWeights', () => {
       new Uint8Array(readFileSync(new URL(`./pytorch/valid/${name}.bin`, import.meta.url)));
     const bin = 'pytorch_model.bin';
     const alone = openWeights(folderOf('m', { [bin]: file('linear') }));
-    expect([alone.names(), alone.shape('weight'), alone.dtype('bias'), alone.metadata]).toEqual([
+    expect([namesOf(alone), alone.tensors.get('weight')!.shape, alone.tensors.get('bias')!.dtype]).toEqual([
       ['weight', 'bias'],
       [2, 3],
       'F32',
-      {},
     ]);
     const both = folderOf('m', { [bin]: file('linear'), 'model.safetensors': one });
-    expect(openWeights(both).names()).toEqual(['a']);
+    expect(namesOf(openWeights(both))).toEqual(['a']);
     const map = { weight: '1', bias: '1', w: '2', b: '2' };
     const shards = { '1': file('linear'), '2': file('parameters'), [`${bin}.index.json`]: index(map) };
-    expect(openWeights(folderOf('m', shards)).names()).toEqual(['weight', 'bias', 'w', 'b']);
+    expect(namesOf(openWeights(folderOf('m', shards)))).toEqual(['weight', 'bias', 'w', 'b']);
     expect(() => openWeights(folderOf('m', { ...shards, '2': one }))).toThrow('m/2: expected a checkpoint');
-    expect(openWeights(folderOf('m', { [bin]: file('mamba') })).shape('backbone.embeddings.weight')).toEqual([
-      16, 6,
-    ]);
+    expect(
+      openWeights(folderOf('m', { [bin]: file('mamba') })).tensors.get('backbone.embeddings.weight')!.shape,
+    ).toEqual([16, 6]);
   });
 
   it('gives the names and shapes that the model reads', () => {
@@ -189,8 +182,8 @@ describe('openWeights', () => {
       'l.conv1d.bias': [6],
     };
     const weights = openWeights(folderOf('m', { 'model.safetensors': zerosFile(shapes) }));
-    expect(weights.names()).toEqual(['backbone.embeddings.weight', 'l.conv1d.weight', 'l.conv1d.bias']);
-    expect(weights.shape('l.conv1d.weight')).toEqual([6, 4]);
+    expect(namesOf(weights)).toEqual(['backbone.embeddings.weight', 'l.conv1d.weight', 'l.conv1d.bias']);
+    expect(weights.tensors.get('l.conv1d.weight')!.shape).toEqual([6, 4]);
     expect(weights.read('l.conv1d.weight')).toMatchObject({ shape: [6, 4] });
     expect(weights.read('backbone.embeddings.weight')).toMatchObject({ shape: [4, 2] });
     const plural = {
@@ -200,9 +193,9 @@ describe('openWeights', () => {
     };
     for (const shapes of [plural, Object.fromEntries(Object.entries(plural).reverse())]) {
       const both = openWeights(folderOf('m', { 'model.safetensors': zerosFile(shapes) }));
-      expect(both.shape('backbone.embeddings.weight')).toEqual([5]);
-      expect(both.shape('backbone.embedding.weight')).toEqual([4]);
-      expect(both.shape('l.conv1d.weight')).toEqual([6, 4, 1]);
+      expect(both.tensors.get('backbone.embeddings.weight')!.shape).toEqual([5]);
+      expect(both.tensors.get('backbone.embedding.weight')!.shape).toEqual([4]);
+      expect(both.tensors.get('l.conv1d.weight')!.shape).toEqual([6, 4, 1]);
     }
   });
 

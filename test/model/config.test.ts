@@ -298,10 +298,9 @@ describe('checkWeights', () => {
         /^m\/model\.safetensors: tensor \S+ expected shape \[.*\] by the config; got \[.*\]$/,
       );
     const source = openWeights(folderOf('m', { 'model.safetensors': zerosFile(withBias) }));
-    const integer = {
-      ...source,
-      dtype: (n: string) => (n === name ? 'I8' : source.dtype(n)),
-    } as typeof source;
+    const { shape: stored } = source.tensors.get(name)!;
+    const tensors = new Map(source.tensors).set(name, { dtype: 'I8', shape: stored });
+    const integer = { ...source, tensors };
     expect(() => checkWeights(parse(json), integer)).toThrow(
       new TypeError(`${where} expected F32, F16, BF16; got I8`),
     );

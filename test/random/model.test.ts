@@ -1,11 +1,12 @@
 /** Random models by shape: the same bits everywhere, the public checkpoints' sizes, and activations that make sense. */
 import { describe, expect, it } from 'vitest';
+import { bytesOf } from '../../src/formats/bytes.ts';
 import { fitsF16 } from '../../src/formats/half.ts';
 import type { Program } from '../../src/graph.ts';
 import { parseConfig } from '../../src/model/index.ts';
 import type { MambaConfig } from '../../src/model/mamba.ts';
 import { softplus } from '../../src/ops/softplus.ts';
-import { bytesOf, hasher } from '../../src/plan/identity.ts';
+import { hasher } from '../../src/plan/identity.ts';
 import { planOf } from '../../src/quant/pipeline.ts';
 import { type RecipeName, recipe } from '../../src/quant/recipes.ts';
 import { draw, randomModel } from '../../src/random/model.ts';
@@ -19,7 +20,7 @@ const small = randomModel(toy.config, 1);
 
 function hashOf({ graph, weights }: Program): string {
   const hash = hasher();
-  for (const ref of [...graph.weights.keys()].sort()) hash.update(bytesOf(weights.read(ref)));
+  for (const ref of [...graph.weights.keys()].sort()) hash.update(bytesOf(weights.read(ref).data));
   return hash.hex();
 }
 const mean = (values: Float32Array): number => values.reduce((sum, x) => sum + x, 0) / values.length;

@@ -5,9 +5,9 @@
  * answered.
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { bytesOf } from '../../formats/bytes.ts';
 import { type JsonObject, object, parseJson, show } from '../../formats/json.ts';
 import { type Attrs, formOf, givenOf, resultsOf } from '../../op.ts';
-import { bytesOf } from '../../plan/identity.ts';
 import type { AnyKernel } from '../../run.ts';
 import type { StateView } from '../../state.ts';
 import { BYTES, type DType, sizeOf, type Tensor, tensor } from '../../tensor.ts';
@@ -78,7 +78,7 @@ export function callFrame(
     outputs: layOut(outputs).places,
   };
   const { frame, data } = frameOf(header, total);
-  for (const { name, offset } of places) data.set(bytesOf(inputs[name]), offset);
+  for (const { name, offset } of places) data.set(bytesOf(inputs[name].data), offset);
   return frame;
 }
 
@@ -190,7 +190,7 @@ export function execBackend(command: string, { timeout = 30_000 } = {}): ExecBac
         if (data.length !== total)
           throw new Error(`${who}: answered with ${data.length} bytes of outputs; expected ${total}`);
         for (const { name: key, offset, bytes } of places)
-          bytesOf(made[key]).set(data.subarray(offset, offset + bytes));
+          bytesOf(made[key].data).set(data.subarray(offset, offset + bytes));
       },
     ]),
   );
