@@ -128,6 +128,23 @@ export function opNode(op: AnyOp, given: Refs, name: Ref, attrs: Attrs = {}, rol
   };
 }
 
+/** The node with each of its inputs under the name that `to` gives it. */
+export const renamed = (node: OpNode, to: (ref: Ref) => Ref): OpNode => ({
+  ...node,
+  in: Object.fromEntries(Object.entries(node.in).map(([key, ref]) => [key, to(ref)])),
+});
+
+/** Adds nodes of one output to `nodes`, each unless it is there already. Returns the name of the output. */
+export function addOnceTo(nodes: Node[]): (node: OpNode) => Ref {
+  const added = new Set<Ref>();
+  return node => {
+    const [name] = Object.values(node.out);
+    if (!added.has(name)) nodes.push(node);
+    added.add(name);
+    return name;
+  };
+}
+
 /** The nodes in order, fused ones taken apart. */
 export const takeApart = (nodes: readonly Node[]): readonly (OpNode | SiteNode)[] =>
   nodes.flatMap((node): readonly (OpNode | SiteNode)[] => (node.kind === 'fused' ? node.body : [node]));
@@ -136,27 +153,21 @@ export const takeApart = (nodes: readonly Node[]): readonly (OpNode | SiteNode)[
 export const flatten = (nodes: readonly Node[]): readonly OpNode[] =>
   takeApart(nodes).filter(node => node.kind === 'op');
 
-/** Every value and constant that a node reads. */
-export const reads = (node: Node): readonly Ref[] =>
-  node.kind === 'site'
-    ? [node.in]
-    : node.kind === 'op'
-      ? Object.values(node.in)
-      : [...new Set(node.body.flatMap(reads))].filter(
-          ref => !node.body.some(inner => writes(inner).includes(ref)),
-        );
-
 /** Every value that a node writes. */
 export const writes = (node: Node): readonly Ref[] =>
-  node.kind === 'site'
-    ? [node.out]
-    : node.kind === 'op'
-      ? Object.values(node.out)
-      : node.body.flatMap(writes);
+  takeApart([node]).flatMap(inner => (inner.kind === 'site' ? inner.out : Object.values(inner.out)));
+
+/** Every value and constant that a node reads. */
+export function reads(node: Node): readonly Ref[] {
+  if (node.kind === 'site') return [node.in];
+  if (node.kind === 'op') return Object.values(node.in);
+  const written = writes(node);
+  return [...new Set(node.body.flatMap(reads))].filter(ref => !written.includes(ref));
+}
 
 /** Every state that a node carries. */
 export const statesOf = (node: Node): readonly Ref[] =>
-  node.kind === 'op' ? Object.values(node.states) : node.kind === 'fused' ? node.body.flatMap(statesOf) : [];
+  flatten([node]).flatMap(inner => Object.values(inner.states));
 
 /** A constant that is made when it is read. */
 export interface LazyTensor extends TensorType {
@@ -177,14 +188,12 @@ export function withNodes(
   const read = new Set([...nodes.flatMap(reads), ...[...states.values()].map(({ scale }) => scale)]);
   const types = new Map([...graph.weights, ...made].filter(([ref]) => read.has(ref)));
   for (const [ref, { dtype, shape }] of types) types.set(ref, { dtype, shape });
-  return { graph: { ...graph, nodes, states, weights: types }, weights: overlay(weights, made) };
-}
-
-/** `base` with more or other constants. */
-export function overlay(base: Weights, made: ReadonlyMap<Ref, LazyTensor>): Weights {
   return {
-    has: ref => made.has(ref) || base.has(ref),
-    read: ref => (made.get(ref) ?? { read: () => base.read(ref) }).read(),
+    graph: { ...graph, nodes, states, weights: types },
+    weights: {
+      has: ref => made.has(ref) || weights.has(ref),
+      read: ref => made.get(ref)?.read() ?? weights.read(ref),
+    },
   };
 }
 

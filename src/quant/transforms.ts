@@ -26,15 +26,15 @@ export interface Transform {
   readonly range?: number;
   apply(x: Ref, name: Ref, factors: Ref): OpNode;
   undo(x: Ref, name: Ref, factors: Ref): OpNode;
-  fold(w: Tensor<'f32'>, factors: Tensor<'f32'> | undefined): Tensor<'f32'>;
+  fold(w: Tensor<'f32'>, factors?: Tensor<'f32'>): Tensor<'f32'>;
 }
 
-const rotate: Transform = {
+export const rotation = {
   word: 'rotated',
   apply: (x, name) => opNode(fwht, { x }, name, { inverse: false }),
   undo: (x, name) => opNode(fwht, { x }, name, { inverse: true }),
   fold: w => fwht({ x: w }, { inverse: false }).y, // row by row: (W Qᵀ)ᵢ = Q Wᵢ
-};
+} satisfies Transform;
 
 const scaling = {
   apply: (x, name, c) => opNode(scaleChannels, { x, c }, name, { inverse: true }),
@@ -59,7 +59,7 @@ const inSteps: Transform = {
 /** The transform of a basis; undefined for `none`. */
 export const transformOf = (basis: Basis): Transform | undefined =>
   typeof basis === 'object' ? smoothen(basis.smooth) : BASES[basis];
-const BASES = { none: undefined, hadamard: rotate, channels: inSteps } as const;
+const BASES = { none: undefined, hadamard: rotation, channels: inSteps } as const;
 
 /**
  * SmoothQuant's factors s_j = max|x_j|ᵅ / max|W_j|¹⁻ᵅ, at least 1e-5. They are made from the largest |x| of each channel, and
