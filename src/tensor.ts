@@ -40,7 +40,7 @@ export const sizeOf = (shape: readonly number[]): number => shape.reduce((size, 
 
 /** `f32[3, 16]`: how a dtype and a shape are written everywhere, in errors, tables and docs. */
 export const describe = (t: {
-  readonly dtype: DType;
+  readonly dtype: string;
   readonly shape: readonly (number | string)[];
 }): string => `${t.dtype}[${t.shape.join(', ')}]`;
 
@@ -62,13 +62,7 @@ export function tensor<A extends Data>(
   return { dtype, shape, data } as unknown as Tensor<DTypeOf<A>>;
 }
 
-export type DTypeOf<A> = A extends Float32Array
-  ? 'f32'
-  : A extends Int8Array
-    ? 'i8'
-    : A extends Int32Array
-      ? 'i32'
-      : never;
+export type DTypeOf<A> = { [D in DType]: A extends DataOf[D] ? D : never }[DType];
 
 export function dtypeOf(data: Data): DType {
   if (data instanceof Float32Array) return 'f32';

@@ -82,8 +82,8 @@ export function typeNode(
   }
   for (const [key, signature] of Object.entries<string>(op.states)) {
     const at = `${where}.states.${key}`;
-    const { dtype, shape } = stateOf(states[key], at);
-    unify(signature, shape, `${dtype}[${shape.join(', ')}]`, at);
+    const type = stateOf(states[key], at);
+    unify(signature, type.shape, describe(type), at);
   }
   const problem = violated(op, { ...values, ...Object.fromEntries(letters) });
   if (problem) throw new TypeError(`${where}: ${problem}`);
