@@ -2,7 +2,7 @@
  * Runs the float program over sample texts, and gathers the statistics (observers.ts) that recipes need. Nothing is quantized
  * meanwhile.
  */
-import type { Executable, Sequence, State } from '../executable.ts';
+import type { Executable, Sequence } from '../executable.ts';
 import { type Graph, type Program, type Ref, type SiteNode, withNodes } from '../graph.ts';
 import { interpret } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
@@ -91,11 +91,8 @@ interface Part {
   readonly result: () => Partial<Stats>;
 }
 
-/** What is to be watched for all recipes, and the parts of the statistics of each. */
-function collect(
-  graph: Graph,
-  recipes: readonly Recipe[],
-): { readonly watched: readonly Watched[]; readonly parts: readonly (readonly Part[])[] } {
+/** The parts of the statistics of each recipe, and what is to be watched for all of them. */
+function collect(graph: Graph, recipes: readonly Recipe[]) {
   const watched = new Map<string, Watched>();
   const places = placesOf(graph);
   const partsOf = (recipe: Recipe): readonly Part[] =>
@@ -112,8 +109,7 @@ function collect(
           return { pass, result: at(place, recipe, watch) };
         }),
     );
-  const parts = recipes.map(partsOf);
-  return { watched: [...watched.values()], parts };
+  return { parts: recipes.map(partsOf), watched: [...watched.values()] };
 }
 
 /** The parts put together. `hessians` is absent where there is none. */
@@ -139,23 +135,18 @@ const programOf = (pass: Pass, program: Program, recipe: Recipe, smoothing: Stat
 
 type Show = (ref: Ref, x: Tensor<'f32'>) => void;
 
+/** A state is looked at after so many tokens of a sample, and at its end: at every token it takes ten times as long. */
+const LOOK_EVERY = 16;
+
 /** Runs a sample from an empty state, and shows what there is to see of it in a pass. */
 function runSample(sequence: Sequence, pass: Pass, sample: Int32Array, show: Show): void {
   sequence.load();
   if (pass === 'states')
-    for (const values of statesOf(sequence, sample)) for (const [ref, h] of values) show(ref, h);
+    for (let at = 0; at < sample.length; at += LOOK_EVERY) {
+      sequence.feed(sample.subarray(at, at + LOOK_EVERY), { logits: 'last' });
+      for (const [ref, h] of sequence.save().values) show(ref, h);
+    }
   else sequence.feed(sample, { observe: (_, ref, x) => show(ref, x) });
-}
-
-/** A state is looked at after so many tokens of a sample, and at its end: at every token it takes ten times as long. */
-const LOOK_EVERY = 16;
-
-/** The states during a sample, between two feeds. */
-function* statesOf(sequence: Sequence, sample: Int32Array): Iterable<State['values']> {
-  for (let at = 0; at < sample.length; at += LOOK_EVERY) {
-    sequence.feed(sample.subarray(at, at + LOOK_EVERY), { logits: 'last' });
-    yield sequence.save().values;
-  }
 }
 
 /** The last site at which something is watched; the last of all where states are. */

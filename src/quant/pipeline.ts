@@ -25,10 +25,9 @@ export function planOf(
  * @throws RangeError where the text has fewer tokens than one window.
  */
 export function samplesOf(tokens: Int32Array, count: number, window: number): readonly Int32Array[] {
-  if (!Number.isInteger(count) || count < 1)
-    throw new RangeError(`samples expected a whole number >= 1; got ${count}`);
-  if (!Number.isInteger(window) || window < 1)
-    throw new RangeError(`window expected a whole number >= 1; got ${window}`);
+  for (const [what, value] of Object.entries({ samples: count, window }))
+    if (!Number.isInteger(value) || value < 1)
+      throw new RangeError(`${what} expected a whole number >= 1; got ${value}`);
   if (tokens.length < window)
     throw new RangeError(
       `calibration text expected at least ${window} tokens (one window); got ${tokens.length}`,

@@ -127,12 +127,13 @@ function makerOf(name: string, shape: Shape): Maker {
  */
 export function randomModel(config: Config, seed: number): Program {
   const graph = graphOf(config);
-  const drawn = [...graph.weights].map(([ref, { shape }]) => ({ ref, shape, make: makerOf(ref, shape) }));
-  const made = new Map(drawn.map(one => [one.ref, one]));
+  const drawn = new Map(
+    [...graph.weights].map(([ref, { shape }]) => [ref, { shape, make: makerOf(ref, shape) }]),
+  );
   const weights: Weights = {
-    has: ref => made.has(ref),
+    has: ref => drawn.has(ref),
     read(ref) {
-      const { shape, make } = made.get(ref)!;
+      const { shape, make } = drawn.get(ref)!;
       return tensor(make(shape, ref, seed), shape);
     },
   };
