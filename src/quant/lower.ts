@@ -20,15 +20,8 @@ import {
   withNodes,
 } from '../graph.ts';
 import { once } from '../once.ts';
-import { absmaxScale, scaleOf } from '../ops/absmax-scale.ts';
-import { dequantize } from '../ops/dequantize.ts';
-import { dequantizeI4 } from '../ops/dequantize-i4.ts';
-import { embedding } from '../ops/embedding.ts';
-import { embeddingI8 } from '../ops/embedding-i8.ts';
-import { linear } from '../ops/linear.ts';
-import { linearI4 } from '../ops/linear-i4.ts';
-import { linearI8 } from '../ops/linear-i8.ts';
-import { quantize as quantizeOp } from '../ops/quantize.ts';
+import { scaleOf } from '../ops/absmax-scale.ts';
+import { ops } from '../ops/index.ts';
 import type { StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
@@ -39,7 +32,7 @@ import type { Stats } from './stats.ts';
 import { type Transform, transformOf } from './transforms.ts';
 import { integerWeights } from './weights.ts';
 
-const isLinear = (node: Node): node is OpNode => node.kind === 'op' && node.op.name === linear.name;
+const isLinear = (node: Node): node is OpNode => node.kind === 'op' && node.op.name === ops.linear.name;
 
 /** The program with its residual stream in the recipe's basis. */
 export const withResidual = (program: Program, { residual }: Recipe): Program =>
@@ -123,7 +116,7 @@ export function quantize(
   const addOnce = addOnceTo(nodes);
   const real = (ref: Ref): Ref => {
     const scale = scaleOfSite.get(ref);
-    return scale ? addOnce(opNode(dequantize, { q: ref, scale }, nameOf.real(ref))) : ref;
+    return scale ? addOnce(opNode(ops.dequantize, { q: ref, scale }, nameOf.real(ref))) : ref;
   };
 
   const site = (node: SiteNode): void => {
@@ -134,9 +127,9 @@ export function quantize(
       return;
     }
     const scale = nameOf.scale(node.out);
-    if (scheme.when === 'dynamic') nodes.push(opNode(absmaxScale, { x }, scale));
+    if (scheme.when === 'dynamic') nodes.push(opNode(ops.absmaxScale, { x }, scale));
     else scales.set(scale, stepsOf([seen('range', ranges, node.out)]));
-    nodes.push(opNode(quantizeOp, { x, scale }, node.out));
+    nodes.push(opNode(ops.quantize, { x, scale }, node.out));
     scaleOfSite.set(node.out, scale);
   };
 
@@ -155,11 +148,11 @@ export function quantize(
   const dequantized = (w: Ref, scheme: WeightScheme, curvature?: () => Curvature): OpNode => {
     if (scheme.bits === 8) {
       const integers = weights.of(w, scheme, 'rows');
-      return opNode(dequantize, integers, nameOf.real(integers.q));
+      return opNode(ops.dequantize, integers, nameOf.real(integers.q));
     }
     const [, n] = program.graph.weights.get(w)!.shape;
     const integers = weights.of(w, scheme, 'matrix', curvature);
-    return opNode(dequantizeI4, integers, nameOf.real(integers.q), { n });
+    return opNode(ops.dequantizeI4, integers, nameOf.real(integers.q), { n });
   };
 
   /** The node on integers where its op has such a form. Any other node gets real inputs. */
@@ -170,11 +163,11 @@ export function quantize(
     if (scheme && xscale && isLinear(node)) {
       const { q, scale } = weights.of(w, scheme, 'matrix', curvature);
       const inputs = { x, xscale, w: q, wscale: scale, ...(b ? { b } : {}) };
-      return opNode(scheme.bits === 4 ? linearI4 : linearI8, inputs, node.out.y, {}, node.role);
+      return opNode(scheme.bits === 4 ? ops.linearI4 : ops.linearI8, inputs, node.out.y, {}, node.role);
     }
-    if (scheme?.per === 'row' && node.op.name === embedding.name) {
+    if (scheme?.per === 'row' && node.op.name === ops.embedding.name) {
       const { q, scale } = weights.of(w, scheme, 'rows');
-      return opNode(embeddingI8, { tokens, w: q, scale }, node.out.y, {}, node.role);
+      return opNode(ops.embeddingI8, { tokens, w: q, scale }, node.out.y, {}, node.role);
     }
     const realWeight = scheme && addOnce(dequantized(w, scheme, curvature));
     return renamed(node, ref => (realWeight && ref === w ? realWeight : real(ref)));

@@ -25,11 +25,7 @@ import {
   renamed,
   withNodes,
 } from '../graph.ts';
-import { add } from '../ops/add.ts';
-import { embedding } from '../ops/embedding.ts';
-import { linear } from '../ops/linear.ts';
-import { rmsNorm } from '../ops/rms-norm.ts';
-import { scaleChannels } from '../ops/scale-channels.ts';
+import { ops } from '../ops/index.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { nameOf } from './names.ts';
 import { rotation } from './transforms.ts';
@@ -42,7 +38,7 @@ const rotateVector = ({ data, shape }: Matrix): Matrix => ({
   ...rotateRows(tensor(data, [1, data.length])),
   shape,
 });
-const weightRows = (w: Matrix, c: Matrix): Matrix => scaleChannels({ x: w, c }, { inverse: false }).y; // W diag(c)
+const weightRows = (w: Matrix, c: Matrix): Matrix => ops.scaleChannels({ x: w, c }, { inverse: false }).y; // W diag(c)
 
 function transposed({ data, shape: [rows, columns] }: Matrix): Matrix {
   const result = new Float32Array(data.length);
@@ -75,12 +71,12 @@ export function rotateResidual(program: Program): Program {
   const stream = new Set<Ref>();
   const added = new Set<Ref>(); // what linears add to the stream
   for (const node of flatten(graph.nodes))
-    if (is(node, embedding)) stream.add(node.out.y);
-    else if (is(node, add) && stream.has(node.in.x)) {
+    if (is(node, ops.embedding)) stream.add(node.out.y);
+    else if (is(node, ops.add) && stream.has(node.in.x)) {
       stream.add(node.out.sum);
       added.add(node.in.y);
     }
-  const canFold = (node: OpNode) => is(node, linear) && readers(node.in.w).length === 1;
+  const canFold = (node: OpNode) => is(node, ops.linear) && readers(node.in.w).length === 1;
   const isWeightless = (norm: OpNode) => users(norm.out.y).every(canFold);
 
   const nodes: Node[] = [];
@@ -95,7 +91,7 @@ export function rotateResidual(program: Program): Program {
     if (node.kind === 'site') {
       if (normWeights.has(node.in)) normWeights.set(node.out, normWeights.get(node.in));
       nodes.push(node);
-    } else if (is(node, embedding)) {
+    } else if (is(node, ops.embedding)) {
       const { w } = node.in;
       if (readers(w).length === 1) nodes.push({ ...node, in: { ...node.in, w: folded(w, rotateRows) } });
       else {
@@ -103,11 +99,11 @@ export function rotateResidual(program: Program): Program {
         nodes.push(node, rotation.apply(node.out.y, rotated));
         entering.set(node.out.y, rotated);
       }
-    } else if (is(node, rmsNorm) && stream.has(node.in.x) && isWeightless(node)) {
+    } else if (is(node, ops.rmsNorm) && stream.has(node.in.x) && isWeightless(node)) {
       const { w, ...rest } = renamed(node, inStream).in;
       normWeights.set(node.out.y, w);
       nodes.push({ ...node, in: rest });
-    } else if (is(node, linear)) {
+    } else if (is(node, ops.linear)) {
       const { w, b } = node.in;
       const reads = normWeights.has(node.in.x);
       const writes = added.has(node.out.y);
@@ -122,7 +118,7 @@ export function rotateResidual(program: Program): Program {
       if (writes && b) changed.b = folded(b, rotateVector);
       nodes.push({ ...reader, in: { ...reader.in, ...changed } });
       added.delete(node.out.y);
-    } else if (is(node, add) && stream.has(node.in.x)) {
+    } else if (is(node, ops.add) && stream.has(node.in.x)) {
       if (added.has(node.in.y)) throw new Error(`residual: ${node.in.y} is added to it by no linear`);
       nodes.push(renamed(node, inStream));
     } else nodes.push(renamed(node, plain));
