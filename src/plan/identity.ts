@@ -2,14 +2,12 @@
  * Hashes that tell models, plans and results apart.
  */
 import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex } from '@noble/hashes/utils.js';
+import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
 import type { Weights } from '../graph.ts';
 import { type Tensor, zeros } from '../tensor.ts';
 
 /** Values of each tensor that take part in an identity. */
 const SAMPLE = 4096;
-
-const encoder = new TextEncoder();
 
 /** The bytes of a tensor as they are in memory (little-endian on every platform that runs this). */
 export const bytesOf = ({ data }: Tensor): Uint8Array =>
@@ -21,10 +19,10 @@ export const bytesOf = ({ data }: Tensor): Uint8Array =>
  */
 export function identity(weights: Weights, refs: Iterable<string>, about: unknown = null): string {
   const hash = sha256.create();
-  hash.update(encoder.encode(JSON.stringify(about)));
+  hash.update(utf8ToBytes(JSON.stringify(about)));
   for (const ref of [...refs].sort()) {
     const t = weights.read(ref);
-    hash.update(encoder.encode(`\n${ref} ${t.dtype}[${t.shape}] `));
+    hash.update(utf8ToBytes(`\n${ref} ${t.dtype}[${t.shape}] `));
     hash.update(bytesOf({ ...t, data: sampleOf(t) } as Tensor));
   }
   return bytesToHex(hash.digest());

@@ -112,17 +112,12 @@ function collect(graph: Graph, recipes: readonly Recipe[]) {
   return { parts: recipes.map(partsOf), watched: [...watched.values()] };
 }
 
-/** The parts put together. `hessians` is absent where there is none. */
-function gather(parts: readonly Part[]): Stats {
+/** The parts put together. */
+function gather(parts: readonly Part[]): Required<Stats> {
   const results = parts.map(({ result }) => result());
   const joined = <K extends keyof Stats>(key: K): NonNullable<Stats[K]> =>
     Object.assign({}, ...results.map(result => result[key]));
-  const hessians = joined('hessians');
-  return {
-    channels: joined('channels'),
-    ranges: joined('ranges'),
-    ...(Object.keys(hessians).length > 0 && { hessians }),
-  };
+  return { channels: joined('channels'), ranges: joined('ranges'), hessians: joined('hessians') };
 }
 
 /** What a pass runs. `smoothing`: what the pass over the plain sites saw. */

@@ -11,13 +11,8 @@ import type { Recipe } from './scheme.ts';
 import type { Stats } from './stats.ts';
 
 /** The fused plan of a recipe. A recipe without static sites needs no statistics. */
-export function planOf(
-  program: Program,
-  recipe: Recipe,
-  stats: Stats = { channels: {}, ranges: {} },
-): Program {
-  return fuse(quantize(transform(program, recipe, stats.channels), recipe, stats));
-}
+export const planOf = (program: Program, recipe: Recipe, stats: Partial<Stats> = {}): Program =>
+  fuse(quantize(transform(program, recipe, stats.channels), recipe, stats));
 
 /**
  * Calibration samples: `count` windows of `window` tokens, spread evenly over a text, in the order of the text.

@@ -201,14 +201,11 @@ function parseWeights(json: unknown, where: string): void {
   oneOf(bits, `${where}.bits`, [8, 4]);
   if (bits === 4) oneOf(rounding, `${where}.rounding`, ['nearest', 'gptq']);
   else if (rounding !== undefined) unexpected(`${where}.rounding`, 'nothing beside 8 bits', rounding);
-  if (bits === 4 && typeof per !== 'object')
-    unexpected(`${where}.per`, '{ "group": size } beside 4 bits', per);
-  if (typeof per !== 'object') {
-    oneOf(per, `${where}.per`, ['tensor', 'row', '{ "group": size }']);
-    return;
-  }
-  const { group } = object(per, `${where}.per`, ['group']);
-  number(group, `${where}.per.group`, 'a positive integer', size => Number.isInteger(size) && size >= 1);
+  if (typeof per === 'object') {
+    const { group } = object(per, `${where}.per`, ['group']);
+    number(group, `${where}.per.group`, 'a positive integer', size => Number.isInteger(size) && size >= 1);
+  } else if (bits === 4) unexpected(`${where}.per`, '{ "group": size } beside 4 bits', per);
+  else oneOf(per, `${where}.per`, ['tensor', 'row', '{ "group": size }']);
 }
 
 const unit = (value: unknown, where: string): number =>

@@ -23,10 +23,8 @@ export interface Trial {
   readonly score: number;
 }
 
-export interface Search {
-  /** The best of all that were tried. */
-  readonly percentile: Trial['percentile'];
-  readonly score: number;
+/** The best of all that were tried. */
+export interface Search extends Trial {
   readonly recipe: Recipe;
   /** The statistics of `recipe`. */
   readonly stats: Stats;
@@ -83,11 +81,7 @@ export function searchPercentile(
       }
       return values;
     };
-    return {
-      ranges: patched('ranges'),
-      channels: patched('channels'),
-      ...(all[0].hessians && { hessians: patched('hessians') }),
-    };
+    return { ranges: patched('ranges'), channels: patched('channels'), hessians: patched('hessians') };
   };
   const trials: Trial[] = [];
   const attempt = (percentile: Trial['percentile']): Trial => {

@@ -93,11 +93,10 @@ export function loadStats(
     });
     return Object.fromEntries(found);
   };
-  const hessians = read('.hessian', 'f32[n²]', size => Number.isInteger(Math.sqrt(size)));
   const ranges = Object.entries(read('.range', 'f32[1]', size => size === 1));
   return {
     stats: {
-      ...(Object.keys(hessians).length > 0 && { hessians }),
+      hessians: read('.hessian', 'f32[n²]', size => Number.isInteger(Math.sqrt(size))),
       ranges: Object.fromEntries(ranges.map(([site, [range]]) => [site, range])),
       channels: read('.channels'),
     },
