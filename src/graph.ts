@@ -13,6 +13,8 @@ import type { DType, Tensor, TensorType } from './tensor.ts';
 
 export type Ref = string;
 export type Refs = Readonly<Record<string, Ref>>;
+/** Inputs and states by name; undefined where one is left out. */
+export type Given = Readonly<Record<string, Ref | undefined>>;
 
 export interface OpNode {
   readonly kind: 'op';
@@ -75,7 +77,7 @@ export interface Builder {
   state(name: string, shape: readonly StateExtent[]): Ref;
   site(site: string, x: Ref): Ref;
   /** Adds an op and returns its first output, called `name`. Its states stand among the inputs. */
-  op(name: string, op: AnyOp, inputs: Readonly<Record<string, Ref | undefined>>, attrs?: Attrs): Ref;
+  op(name: string, op: AnyOp, inputs: Given, attrs?: Attrs): Ref;
 }
 
 /** Runs `model` once on names instead of numbers and keeps what it did. */
@@ -102,9 +104,8 @@ export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
       return prefix + site;
     },
     op: (name, op, inputs, attrs = {}) => {
-      const given = Object.entries(inputs).filter((entry): entry is [string, Ref] => entry[1] !== undefined);
       const role = inputs.w === undefined ? '' : roles.get(inputs.w);
-      nodes.push(opNode(op, Object.fromEntries(given), prefix + name, attrs, role));
+      nodes.push(opNode(op, inputs, prefix + name, attrs, role));
       return prefix + name;
     },
   });
@@ -114,9 +115,9 @@ export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
 }
 
 /** A node whose output is `name`. Its states stand among the inputs. */
-export function opNode(op: AnyOp, given: Refs, name: Ref, attrs: Attrs = {}, role = ''): OpNode {
+export function opNode(op: AnyOp, given: Given, name: Ref, attrs: Attrs = {}, role = ''): OpNode {
   const isState = ([key]: readonly [string, Ref]) => Object.hasOwn(op.states, key);
-  const all = Object.entries(given);
+  const all = Object.entries(given).filter((entry): entry is [string, Ref] => entry[1] !== undefined);
   return {
     kind: 'op',
     op,
@@ -198,14 +199,14 @@ export function withNodes(
 }
 
 /** Constants that are in memory already. */
-export function weightsOf(tensors: ReadonlyMap<Ref, Tensor>): Weights {
-  const get = (ref: Ref): Tensor => {
+export const weightsOf = (tensors: ReadonlyMap<Ref, Tensor>): Weights => ({
+  has: ref => tensors.has(ref),
+  read(ref) {
     const found = tensors.get(ref);
     if (!found) throw new Error(`weight ${ref} is missing`);
     return found;
-  };
-  return { has: ref => tensors.has(ref), read: get };
-}
+  },
+});
 
 /** An axis of a value: a size, or `'l'`, the tokens of a call. */
 export type Extent = number | 'l';

@@ -83,11 +83,8 @@ export function interpretedPlaces(program: Program, kernelOf: KernelOf = op => o
   };
 }
 
-const lastRow = ({ dtype, shape: [l, v], data }: Tensor<'f32'>): Tensor<'f32'> => ({
-  dtype,
-  shape: [1, v],
-  data: data.slice((l - 1) * v),
-});
+const lastRow = ({ shape: [l, v], data }: Tensor<'f32'>): Tensor<'f32'> =>
+  tensor(data.slice((l - 1) * v), [1, v]);
 
 /** The ops that a program needs of a backend, with how their states are kept, by the word for both (`formOf`). */
 export const formsOf = ({

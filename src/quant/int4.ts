@@ -60,19 +60,15 @@ function squaredError(w: Float32Array, scale: number, enough: number, weigh?: Fl
 
 /** The scales f32[o, g] of a weight f32[o, i] in groups of `size` columns. `weigh`: a factor for each column. */
 export function groupScales(
-  { shape: [rows, columns], data }: Tensor<'f32'>,
+  { shape: [, columns], data }: Tensor<'f32'>,
   size: number,
   weigh?: Float64Array,
 ): Float32Array {
-  const groups = columns / size;
-  const scales = new Float32Array(rows * groups);
-  for (let row = 0; row < rows; row++)
-    for (let g = 0; g < groups; g++) {
-      const begin = row * columns + g * size;
-      const own = weigh?.subarray(g * size, (g + 1) * size);
-      scales[row * groups + g] = groupScale(data.subarray(begin, begin + size), own);
-    }
-  return scales;
+  return Float32Array.from({ length: data.length / size }, (_, part) => {
+    const begin = part * size;
+    const column = begin % columns;
+    return groupScale(data.subarray(begin, begin + size), weigh?.subarray(column, column + size));
+  });
 }
 
 /** Each weight rounded to the nearest step of its group. */

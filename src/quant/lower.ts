@@ -162,7 +162,7 @@ export function quantize(
     const xscale = scaleOfSite.get(x);
     if (scheme && xscale && isLinear(node)) {
       const { q, scale } = weights.of(w, scheme, 'matrix', curvature);
-      const inputs = { x, xscale, w: q, wscale: scale, ...(b ? { b } : {}) };
+      const inputs = { x, xscale, w: q, wscale: scale, b };
       return opNode(scheme.bits === 4 ? ops.linearI4 : ops.linearI8, inputs, node.out.y, {}, node.role);
     }
     if (scheme?.per === 'row' && node.op.name === ops.embedding.name) {

@@ -34,10 +34,8 @@ type Matrix = Tensor<'f32'>;
 
 const rotateRows = rotation.fold; // W Qᵀ
 const rotateColumns = (w: Matrix): Matrix => transposed(rotateRows(transposed(w))); // Q W
-const rotateVector = ({ data, shape }: Matrix): Matrix => ({
-  ...rotateRows(tensor(data, [1, data.length])),
-  shape,
-});
+const rotateVector = ({ data, shape }: Matrix): Matrix =>
+  tensor(rotateRows(tensor(data, [1, data.length])).data, shape);
 const weightRows = (w: Matrix, c: Matrix): Matrix => ops.scaleChannels({ x: w, c }, { inverse: false }).y; // W diag(c)
 
 function transposed({ data, shape: [rows, columns] }: Matrix): Matrix {

@@ -151,15 +151,14 @@ export function withPercentile(recipe: Recipe, p: number | readonly number[]): R
   };
 }
 
-const FIELDS = ['weights', 'acts', 'at', 'weightsAt', 'residual', 'states', 'optional'];
-
 /**
  * Reads a recipe from JSON. An unknown field is an error.
  *
  * @throws TypeError naming the field, its value and what was expected.
  */
 export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
-  const recipe = object(json, where, FIELDS);
+  const fields = ['weights', 'acts', 'at', 'weightsAt', 'residual', 'states', 'optional'];
+  const recipe = object(json, where, fields);
   if (recipe.residual !== undefined) oneOf(recipe.residual, `${where}.residual`, ['hadamard']);
   if (recipe.weights !== undefined) parseWeights(recipe.weights, `${where}.weights`);
   if (recipe.acts !== undefined) parseSite(recipe.acts, `${where}.acts`, true);
