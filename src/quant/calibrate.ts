@@ -3,7 +3,7 @@
  * meanwhile.
  */
 import type { Executable, Sequence } from '../executable.ts';
-import { type Graph, type Program, type Ref, type SiteNode, withNodes } from '../graph.ts';
+import { type Graph, type Program, type Ref, withNodes } from '../graph.ts';
 import { interpret } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Accumulator } from './accumulators.ts';
@@ -61,8 +61,7 @@ export function calibrateAll(
     if (watchedNow.length === 0) continue;
     const smoothing = gather(parts[0].filter(part => part.pass === 'plain')).channels;
     const run = programOf(pass, program, recipes[0], smoothing);
-    const short = upTo(run, lastSite(run, pass, watchedNow));
-    const executable = prepare(short);
+    const executable = prepare(upToLast(run, pass, watchedNow));
     const sequence = executable.open();
     const show: Show = (ref, x) => {
       for (const each of watchedNow) if (each.ref === ref) each.accumulator.add(x);
@@ -144,16 +143,15 @@ function runSample(sequence: Sequence, pass: Pass, sample: Int32Array, show: Sho
   else sequence.feed(sample, { observe: (_, ref, x) => show(ref, x) });
 }
 
-/** The last site at which something is watched; the last of all where states are. */
-const lastSite = ({ graph }: Program, pass: Pass, watched: readonly Watched[]): SiteNode =>
-  graph.nodes
-    .flatMap(node => (node.kind === 'site' ? node : []))
-    .findLast(site => pass === 'states' || watched.some(({ ref }) => ref === site.out))!;
-
-/** The program as far as a site: the head is a fifth of the work, and no site of a block needs it. */
-function upTo(program: Program, site: SiteNode): Program {
-  const { graph } = program;
-  const nodes = graph.nodes.slice(0, graph.nodes.indexOf(site) + 1);
-  const short = withNodes(program, nodes);
+/**
+ * The program as far as the last site at which something is watched, or the last of all where states are: the head is a fifth of
+ * the work, and no site of a block needs it.
+ */
+function upToLast(program: Program, pass: Pass, watched: readonly Watched[]): Program {
+  const { nodes } = program.graph;
+  const site = nodes
+    .filter(node => node.kind === 'site')
+    .findLast(({ out }) => pass === 'states' || watched.some(({ ref }) => ref === out))!;
+  const short = withNodes(program, nodes.slice(0, nodes.indexOf(site) + 1));
   return { ...short, graph: { ...short.graph, result: site.out } };
 }

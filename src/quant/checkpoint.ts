@@ -134,9 +134,7 @@ function checkHeader(file: SafetensorsFile, ref: Ref, type: TensorType): void {
   const where = `${file.name}: tensor ${show(ref)} of the plan`;
   const stored = file.tensors.get(ref);
   if (!stored) throw new Error(`${where} is missing`);
-  const dtype = Object.hasOwn(DTYPES, stored.dtype)
-    ? DTYPES[stored.dtype as keyof typeof DTYPES]
-    : stored.dtype;
+  const dtype = (DTYPES as Readonly<Record<string, string>>)[stored.dtype] ?? stored.dtype;
   const got = describe({ dtype, shape: stored.shape });
   if (got !== describe(type)) throw new Error(`${where} expected ${describe(type)}; got ${got}`);
 }

@@ -46,6 +46,13 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
   const addOnce = addOnceTo(nodes);
   const inBasis = new Map<Ref, { readonly basis: Transform; readonly factors: Ref }>(); // by site
   const f32 = (ref: Ref) => (made.get(ref)?.read() ?? program.weights.read(ref)) as Tensor<'f32'>;
+  /** From the largest |x| of the channels of a site, and the weights of the linears that read it. */
+  const factorsOf = (site: Ref, make: NonNullable<Transform['factors']>): LazyTensor => {
+    const largest = seen('channel statistics', channels, site);
+    const readers = program.graph.nodes.filter(isLinear).filter(node => node.in.x === site);
+    const weights = () => readers.map(node => f32(node.in.w));
+    return { dtype: 'f32', shape: [largest.length], read: once(() => make(largest, weights())) };
+  };
   const plain = (ref: Ref): Ref => {
     const site = inBasis.get(ref);
     return site ? addOnce(site.basis.undo(ref, nameOf.plain(ref), site.factors)) : ref;
@@ -59,7 +66,7 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
         continue;
       }
       const factors = nameOf.factors(node.out);
-      if (basis.factors) made.set(factors, factorsOf(program, node, basis.factors, channels));
+      if (basis.factors) made.set(factors, factorsOf(node.out, basis.factors));
       const x = nameOf.inBasis(node.out, basis.word);
       nodes.push(basis.apply(node.in, x, factors), { ...node, in: x });
       inBasis.set(node.out, { basis, factors });
@@ -80,19 +87,6 @@ function seen<T>(what: string, by: Readonly<Record<Ref, T>>, ref: Ref): T {
   if (found === undefined)
     throw new Error(`quantize: no ${what} for ${ref}; calibrate with this recipe first`);
   return found;
-}
-
-/** The factors of a site, from the largest |x| of its channels and the weights of the linears that read it. */
-function factorsOf(
-  { graph, weights }: Program,
-  { out: site }: SiteNode,
-  make: NonNullable<Transform['factors']>,
-  channels: Stats['channels'],
-): LazyTensor {
-  const largest = seen('channel statistics', channels, site);
-  const readers = graph.nodes.filter(isLinear).filter(node => node.in.x === site);
-  const read = () => readers.map(node => weights.read(node.in.w) as Tensor<'f32'>);
-  return { dtype: 'f32', shape: [largest.length], read: once(() => make(largest, read())) };
 }
 
 /** The size of a step for each range. */

@@ -56,12 +56,8 @@ export function searchPercentile(
   { perLayer = false, percentiles = PERCENTILES, onTrial, ...calibration }: SearchOptions = {},
 ): Search {
   if (!clips(recipe)) throw new RangeError('search: the recipe has no percentile range to choose a p for');
-  const all = calibrateAll(
-    program,
-    percentiles.map(p => withPercentile(recipe, p)),
-    samples,
-    calibration,
-  );
+  const candidates = percentiles.map(p => withPercentile(recipe, p));
+  const all = calibrateAll(program, candidates, samples, calibration);
   const clipped = placesOf(program.graph).filter(
     ({ word }) => typeof siteAction(recipe, word).quantize?.range === 'object',
   );

@@ -43,16 +43,13 @@ export interface StatsInfo {
 
 /** The file of the statistics of a recipe, in pieces. */
 export function saveStats(stats: Stats, info: StatsInfo): Iterable<Uint8Array> {
-  const tensorsOf = (suffix: string, by: Readonly<Record<Ref, number | Float32Array>>) =>
-    Object.entries(by).map(([site, value]) => {
+  const parts = { range: stats.ranges, hessian: stats.hessians ?? {}, channels: stats.channels };
+  const tensors = Object.entries(parts).flatMap(([suffix, bySite]) =>
+    Object.entries<number | Float32Array>(bySite).map(([site, value]) => {
       const data = typeof value === 'number' ? Float32Array.of(value) : value;
       return [`${site}.${suffix}`, { dtype: 'F32', shape: [data.length], data }] as const;
-    });
-  const tensors = [
-    ...tensorsOf('range', stats.ranges),
-    ...tensorsOf('hessian', stats.hessians ?? {}),
-    ...tensorsOf('channels', stats.channels),
-  ];
+    }),
+  );
   return writeSafetensors(tensors, {
     ...STATS_FORMAT,
     recipe: JSON.stringify(info.recipe),

@@ -7,9 +7,8 @@
  */
 import { type OpNode, opNode, type Ref } from '../graph.ts';
 import { scaleOf } from '../ops/absmax-scale.ts';
-import { fwht } from '../ops/fwht.ts';
+import { ops } from '../ops/index.ts';
 import { f } from '../ops/numerics.ts';
-import { scaleChannels } from '../ops/scale-channels.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { channelAbsmax } from './accumulators.ts';
 import type { Basis } from './scheme.ts';
@@ -31,15 +30,15 @@ export interface Transform {
 
 export const rotation = {
   word: 'rotated',
-  apply: (x, name) => opNode(fwht, { x }, name, { inverse: false }),
-  undo: (x, name) => opNode(fwht, { x }, name, { inverse: true }),
-  fold: w => fwht({ x: w }, { inverse: false }).y, // row by row: (W Qᵀ)ᵢ = Q Wᵢ
+  apply: (x, name) => opNode(ops.fwht, { x }, name, { inverse: false }),
+  undo: (x, name) => opNode(ops.fwht, { x }, name, { inverse: true }),
+  fold: w => ops.fwht({ x: w }, { inverse: false }).y, // row by row: (W Qᵀ)ᵢ = Q Wᵢ
 } satisfies Transform;
 
 const scaling = {
-  apply: (x, name, c) => opNode(scaleChannels, { x, c }, name, { inverse: true }),
-  undo: (x, name, c) => opNode(scaleChannels, { x, c }, name, { inverse: false }),
-  fold: (w, c) => scaleChannels({ x: w, c: c! }, { inverse: false }).y,
+  apply: (x, name, c) => opNode(ops.scaleChannels, { x, c }, name, { inverse: true }),
+  undo: (x, name, c) => opNode(ops.scaleChannels, { x, c }, name, { inverse: false }),
+  fold: (w, c) => ops.scaleChannels({ x: w, c: c! }, { inverse: false }).y,
 } satisfies Partial<Transform>;
 
 const smoothen = (alpha: number): Transform => ({
