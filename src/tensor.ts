@@ -65,9 +65,7 @@ export function tensor<A extends Data>(
 export type DTypeOf<A> = { [D in DType]: A extends DataOf[D] ? D : never }[DType];
 
 export function dtypeOf(data: Data): DType {
-  if (data instanceof Float32Array) return 'f32';
-  if (data instanceof Int8Array) return 'i8';
-  if (data instanceof Int32Array) return 'i32';
+  for (const dtype of Object.keys(ARRAYS) as DType[]) if (data instanceof ARRAYS[dtype]) return dtype;
   throw new TypeError(
     `tensor: expected a Float32Array, Int8Array or Int32Array; got ${Object.prototype.toString.call(data).slice(8, -1)}`,
   );

@@ -98,11 +98,7 @@ function refs(json: unknown, where: string, signatures: Signatures, expected: st
 }
 
 /** An object as a map, which has no names but its own. */
-function entries<T>(
-  json: unknown,
-  where: string,
-  read: (json: unknown, where: string) => T,
-): ReadonlyMap<string, T> {
+function entries<T>(json: unknown, where: string, read: (json: unknown, where: string) => T) {
   const found = Object.entries(object(json, where));
   return new Map(found.map(([key, value]) => [key, read(value, `${where}[${show(key)}]`)]));
 }

@@ -59,14 +59,11 @@ function squaredError(w: Float32Array, scale: number, enough: number, weigh?: Fl
 }
 
 /** The scales f32[o, g] of a weight f32[o, i] in groups of `size` columns. `weigh`: a factor for each column. */
-export function groupScales(
-  { shape: [, columns], data }: Tensor<'f32'>,
-  size: number,
-  weigh?: Float64Array,
-): Float32Array {
+export function groupScales(w: Tensor<'f32'>, size: number, weigh?: Float64Array): Float32Array {
+  const { data } = w;
   return Float32Array.from({ length: data.length / size }, (_, part) => {
     const begin = part * size;
-    const column = begin % columns;
+    const column = begin % w.shape[1];
     return groupScale(data.subarray(begin, begin + size), weigh?.subarray(column, column + size));
   });
 }

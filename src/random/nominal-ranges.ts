@@ -13,9 +13,9 @@ import { siteAction, stateScheme, wordOf } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';
 import { transformOf } from '../quant/transforms.ts';
 
-/** The |x| that is to map to 127: of x itself, and of its rotation, whose large values are spread over all channels. */
+/** The |x| or |h| that is to map to 127: of x or h itself, and of the rotation of x, whose large values are spread over all channels. */
 /* biome-ignore format: a table */
-const RANGES: { readonly [S in Site]?: { readonly none: number; readonly hadamard?: number } } = {
+const RANGES: { readonly [W in Site | StateWord]?: { readonly none: number; readonly hadamard?: number } } = {
   blockIn: { none: 4.5, hadamard: 4.5 },
   convIn:  { none: 5 },
   gate:    { none: 5 },
@@ -26,10 +26,8 @@ const RANGES: { readonly [S in Site]?: { readonly none: number; readonly hadamar
   dt:      { none: 7 },
   scanOut: { none: 15, hadamard: 3.5 },
   headIn:  { none: 4.5 },
+  ssmState: { none: 8 },
 };
-
-/** The same of states. */
-const STATES: { readonly [S in StateWord]?: number } = { ssmState: 8 };
 
 /**
  * The recipe with weights of 4 bits rounded to the nearest step, since GPTQ has nothing to go by: a plan of as many bytes, that
@@ -70,7 +68,7 @@ export function nominalStats({ graph }: Program, recipe: Recipe): Stats {
   }
   for (const [ref, { shape }] of graph.states)
     if (stateScheme(recipe, ref)?.bits === 8)
-      channels[ref] = alike(shape[0], STATES[wordOf(ref) as StateWord]);
+      channels[ref] = alike(shape[0], RANGES[wordOf(ref) as StateWord]?.none);
   return { channels, ranges };
 }
 
