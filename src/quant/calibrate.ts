@@ -108,7 +108,8 @@ function collect(graph: Graph, recipes: readonly Recipe[]) {
           return { pass, result: at(place, recipe, watch) };
         }),
     );
-  return { parts: recipes.map(partsOf), watched: [...watched.values()] };
+  const parts = recipes.map(partsOf);
+  return { parts, watched: [...watched.values()] };
 }
 
 /** The parts put together. */

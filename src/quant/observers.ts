@@ -59,7 +59,7 @@ const rangeAt = ({ word, layer, layers }: Place, recipe: Recipe, watch: Watch): 
   return watch(`range ${JSON.stringify(range)}`, () => rangeOver(range));
 };
 
-/** Largest values as they are. */
+/** Watches the largest values of a place, which become its statistics as they are. */
 const largest =
   (what: string, start: () => Accumulator<Float32Array>): Statistic['at'] =>
   ({ ref }, _, watch) => {

@@ -13,7 +13,7 @@ import { siteAction, stateScheme, wordOf } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';
 import { transformOf } from '../quant/transforms.ts';
 
-/** The |x| or |h| that is to map to 127: of x or h itself, and of the rotation of x, whose large values are spread over all channels. */
+/** The |x|, of a state the |h|, that is to map to 127: plain, and rotated, where large values are spread over all channels. */
 /* biome-ignore format: a table */
 const RANGES: { readonly [W in Site | StateWord]?: { readonly none: number; readonly hadamard?: number } } = {
   blockIn: { none: 4.5, hadamard: 4.5 },
@@ -58,7 +58,8 @@ export function nominalStats({ graph }: Program, recipe: Recipe): Stats {
     if (node.kind !== 'site') continue;
     const { basis } = siteAction(recipe, node.site);
     const known: { readonly [B in Basis & string]?: number } = RANGES[node.site as Site] ?? {};
-    const { factors, range = known[basis as Basis & string] } = transformOf(basis) ?? {};
+    const measured = typeof basis === 'object' ? undefined : known[basis];
+    const { factors, range = measured } = transformOf(basis) ?? {};
     if (range === undefined)
       throw new RangeError(
         `random weights: no range is known for site ${node.site} in basis ${JSON.stringify(basis)}; recipes for them leave it, or rotate blockIn, scanIn or scanOut`,
@@ -72,4 +73,5 @@ export function nominalStats({ graph }: Program, recipe: Recipe): Stats {
   return { channels, ranges };
 }
 
+/** Channels, or rows of a state, that are all alike. */
 const alike = (size: unknown, largest?: number) => new Float32Array(size as number).fill(largest!);
