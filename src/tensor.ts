@@ -39,10 +39,8 @@ export const BYTES: Readonly<Record<DType, number>> = { f32: 4, i8: 1, i32: 4 };
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((size, extent) => size * extent, 1);
 
 /** `f32[3, 16]`: how a dtype and a shape are written everywhere, in errors, tables and docs. */
-export const describe = (t: {
-  readonly dtype: string;
-  readonly shape: readonly (number | string)[];
-}): string => `${t.dtype}[${t.shape.join(', ')}]`;
+export const describe = ({ dtype, shape }: { dtype: string; shape: readonly (number | string)[] }): string =>
+  `${dtype}[${shape.join(', ')}]`;
 
 /** A tensor of zeros. */
 export function zeros<D extends DType>(dtype: D, shape: readonly number[]): Tensor<D> {

@@ -59,21 +59,17 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
   };
 
   for (const node of program.graph.nodes) {
-    if (node.kind === 'site') {
-      const basis = transformOf(siteAction(recipe, node.site).basis);
-      if (!basis) {
-        nodes.push(node);
-        continue;
-      }
+    const basis = node.kind === 'site' ? transformOf(siteAction(recipe, node.site).basis) : undefined;
+    if (node.kind === 'site' && basis) {
       const factors = nameOf.factors(node.out);
       if (basis.factors) made.set(factors, factorsOf(node.out, basis.factors));
       const x = nameOf.inBasis(node.out, basis.word);
       nodes.push(basis.apply(node.in, x, factors), { ...node, in: x });
       inBasis.set(node.out, { basis, factors });
     } else if (isLinear(node) && inBasis.has(node.in.x)) {
-      const { basis, factors } = inBasis.get(node.in.x)!;
-      const w = nameOf.inBasis(node.in.w, basis.word);
-      const read = () => basis.fold(f32(node.in.w), basis.factors && f32(factors));
+      const site = inBasis.get(node.in.x)!;
+      const w = nameOf.inBasis(node.in.w, site.basis.word);
+      const read = () => site.basis.fold(f32(node.in.w), site.basis.factors && f32(site.factors));
       made.set(w, { ...program.graph.weights.get(node.in.w)!, read });
       nodes.push({ ...node, in: { ...node.in, w } });
     } else nodes.push(node.kind === 'op' ? renamed(node, plain) : node);

@@ -93,7 +93,7 @@ export function rotateResidual(program: Program): Program {
       const { w } = node.in;
       if (readers(w).length === 1) nodes.push({ ...node, in: { ...node.in, w: folded(w, rotateRows) } });
       else {
-        const rotated = nameOf.rotated(node.out.y);
+        const rotated = nameOf.inBasis(node.out.y, rotation.word);
         nodes.push(node, rotation.apply(node.out.y, rotated));
         entering.set(node.out.y, rotated);
       }
