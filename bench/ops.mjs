@@ -26,7 +26,7 @@ import { groupSize } from '../dist/quant/int4.js';
 import { planOf } from '../dist/quant/pipeline.js';
 import { recipe } from '../dist/quant/recipes.js';
 import { randomModel } from '../dist/random/model.js';
-import { nominalRanges } from '../dist/random/nominal-ranges.js';
+import { nominalStats } from '../dist/random/nominal-ranges.js';
 import { shapes } from '../dist/random/shapes.js';
 import { parse } from '../dist/signature.js';
 import { zeros } from '../dist/tensor.js';
@@ -198,8 +198,7 @@ function single(op, dims, attrs, rows) {
 function fusedNodes(config, rows) {
   const program = randomModel({ ...config, layers: 1 }, 1);
   const scheme = recipe('quamba-int8-head');
-  const ranges = nominalRanges(program.graph, scheme);
-  const { graph, weights } = foldConstants(planOf(program, scheme, { channels: {}, ranges }));
+  const { graph, weights } = foldConstants(planOf(program, scheme, nominalStats(program, scheme)));
   const types = inferTypes(graph);
   return graph.nodes.flatMap(node => {
     if (node.kind !== 'fused') return [];

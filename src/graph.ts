@@ -13,6 +13,8 @@ import type { DType, Tensor, TensorType } from './tensor.ts';
 
 export type Ref = string;
 export type Refs = Readonly<Record<string, Ref>>;
+/** Inputs and states by name; undefined where one is left out. */
+export type Given = Readonly<Record<string, Ref | undefined>>;
 
 export interface OpNode {
   readonly kind: 'op';
@@ -75,7 +77,7 @@ export interface Builder {
   state(name: string, shape: readonly StateExtent[]): Ref;
   site(site: string, x: Ref): Ref;
   /** Adds an op and returns its first output, called `name`. Its states stand among the inputs. */
-  op(name: string, op: AnyOp, inputs: Readonly<Record<string, Ref | undefined>>, attrs?: Attrs): Ref;
+  op(name: string, op: AnyOp, inputs: Given, attrs?: Attrs): Ref;
 }
 
 /** Runs `model` once on names instead of numbers and keeps what it did. */
@@ -102,9 +104,8 @@ export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
       return prefix + site;
     },
     op: (name, op, inputs, attrs = {}) => {
-      const given = Object.entries(inputs).filter((entry): entry is [string, Ref] => entry[1] !== undefined);
       const role = inputs.w === undefined ? '' : roles.get(inputs.w);
-      nodes.push(opNode(op, Object.fromEntries(given), prefix + name, attrs, role));
+      nodes.push(opNode(op, inputs, prefix + name, attrs, role));
       return prefix + name;
     },
   });
@@ -114,9 +115,9 @@ export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
 }
 
 /** A node whose output is `name`. Its states stand among the inputs. */
-export function opNode(op: AnyOp, given: Refs, name: Ref, attrs: Attrs = {}, role = ''): OpNode {
+export function opNode(op: AnyOp, given: Given, name: Ref, attrs: Attrs = {}, role = ''): OpNode {
   const isState = ([key]: readonly [string, Ref]) => Object.hasOwn(op.states, key);
-  const all = Object.entries(given);
+  const all = Object.entries(given).filter((entry): entry is [string, Ref] => entry[1] !== undefined);
   return {
     kind: 'op',
     op,
@@ -128,6 +129,23 @@ export function opNode(op: AnyOp, given: Refs, name: Ref, attrs: Attrs = {}, rol
   };
 }
 
+/** The node with each of its inputs under the name that `to` gives it. */
+export const renamed = (node: OpNode, to: (ref: Ref) => Ref): OpNode => ({
+  ...node,
+  in: Object.fromEntries(Object.entries(node.in).map(([key, ref]) => [key, to(ref)])),
+});
+
+/** Adds nodes of one output to `nodes`, each unless it is there already. Returns the name of the output. */
+export function addOnceTo(nodes: Node[]): (node: OpNode) => Ref {
+  const added = new Set<Ref>();
+  return node => {
+    const [name] = Object.values(node.out);
+    if (!added.has(name)) nodes.push(node);
+    added.add(name);
+    return name;
+  };
+}
+
 /** The nodes in order, fused ones taken apart. */
 export const takeApart = (nodes: readonly Node[]): readonly (OpNode | SiteNode)[] =>
   nodes.flatMap((node): readonly (OpNode | SiteNode)[] => (node.kind === 'fused' ? node.body : [node]));
@@ -136,27 +154,21 @@ export const takeApart = (nodes: readonly Node[]): readonly (OpNode | SiteNode)[
 export const flatten = (nodes: readonly Node[]): readonly OpNode[] =>
   takeApart(nodes).filter(node => node.kind === 'op');
 
-/** Every value and constant that a node reads. */
-export const reads = (node: Node): readonly Ref[] =>
-  node.kind === 'site'
-    ? [node.in]
-    : node.kind === 'op'
-      ? Object.values(node.in)
-      : [...new Set(node.body.flatMap(reads))].filter(
-          ref => !node.body.some(inner => writes(inner).includes(ref)),
-        );
-
 /** Every value that a node writes. */
 export const writes = (node: Node): readonly Ref[] =>
-  node.kind === 'site'
-    ? [node.out]
-    : node.kind === 'op'
-      ? Object.values(node.out)
-      : node.body.flatMap(writes);
+  takeApart([node]).flatMap(inner => (inner.kind === 'site' ? inner.out : Object.values(inner.out)));
+
+/** Every value and constant that a node reads. */
+export function reads(node: Node): readonly Ref[] {
+  if (node.kind === 'site') return [node.in];
+  if (node.kind === 'op') return Object.values(node.in);
+  const written = writes(node);
+  return [...new Set(node.body.flatMap(reads))].filter(ref => !written.includes(ref));
+}
 
 /** Every state that a node carries. */
 export const statesOf = (node: Node): readonly Ref[] =>
-  node.kind === 'op' ? Object.values(node.states) : node.kind === 'fused' ? node.body.flatMap(statesOf) : [];
+  flatten([node]).flatMap(inner => Object.values(inner.states));
 
 /** A constant that is made when it is read. */
 export interface LazyTensor extends TensorType {
@@ -177,26 +189,24 @@ export function withNodes(
   const read = new Set([...nodes.flatMap(reads), ...[...states.values()].map(({ scale }) => scale)]);
   const types = new Map([...graph.weights, ...made].filter(([ref]) => read.has(ref)));
   for (const [ref, { dtype, shape }] of types) types.set(ref, { dtype, shape });
-  return { graph: { ...graph, nodes, states, weights: types }, weights: overlay(weights, made) };
-}
-
-/** `base` with more or other constants. */
-export function overlay(base: Weights, made: ReadonlyMap<Ref, LazyTensor>): Weights {
   return {
-    has: ref => made.has(ref) || base.has(ref),
-    read: ref => (made.get(ref) ?? { read: () => base.read(ref) }).read(),
+    graph: { ...graph, nodes, states, weights: types },
+    weights: {
+      has: ref => made.has(ref) || weights.has(ref),
+      read: ref => made.get(ref)?.read() ?? weights.read(ref),
+    },
   };
 }
 
 /** Constants that are in memory already. */
-export function weightsOf(tensors: ReadonlyMap<Ref, Tensor>): Weights {
-  const get = (ref: Ref): Tensor => {
+export const weightsOf = (tensors: ReadonlyMap<Ref, Tensor>): Weights => ({
+  has: ref => tensors.has(ref),
+  read(ref) {
     const found = tensors.get(ref);
     if (!found) throw new Error(`weight ${ref} is missing`);
     return found;
-  };
-  return { has: ref => tensors.has(ref), read: get };
-}
+  },
+});
 
 /** An axis of a value: a size, or `'l'`, the tokens of a call. */
 export type Extent = number | 'l';

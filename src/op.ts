@@ -238,8 +238,7 @@ function unifyView(op: AnyOp, key: string, signature: Parsed, view: StateView, d
 function bindAttrs(op: AnyOp, attrs: Partial<Attrs>): Attrs {
   const values: Record<string, number | boolean | string> = { ...op.attrs };
   checkNames(op, 'attribute', attrs, op.attrs);
-  for (const key in attrs) {
-    const value = attrs[key];
+  for (const [key, value] of Object.entries(attrs)) {
     if (value === undefined) continue;
     if (typeof value !== typeof values[key])
       throw new TypeError(

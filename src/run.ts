@@ -83,17 +83,10 @@ export function interpretedPlaces(program: Program, kernelOf: KernelOf = op => o
   };
 }
 
-const lastRow = ({ dtype, shape: [l, v], data }: Tensor<'f32'>): Tensor<'f32'> => ({
-  dtype,
-  shape: [1, v],
-  data: data.slice((l - 1) * v),
-});
+const lastRow = ({ shape: [l, v], data }: Tensor<'f32'>): Tensor<'f32'> =>
+  tensor(data.slice((l - 1) * v), [1, v]);
 
-/** Every op that a program needs of a backend. */
-export const opsOf = ({ graph }: Program): ReadonlySet<AnyOp> =>
-  new Set(flatten(graph.nodes).map(node => node.op));
-
-/** The ops with how their states are kept, by the word for both (`formOf`). */
+/** The ops that a program needs of a backend, with how their states are kept, by the word for both (`formOf`). */
 export const formsOf = ({
   graph,
 }: Program): ReadonlyMap<string, { readonly op: AnyOp; readonly kept: KeptStates }> =>

@@ -39,10 +39,8 @@ export const BYTES: Readonly<Record<DType, number>> = { f32: 4, i8: 1, i32: 4 };
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((size, extent) => size * extent, 1);
 
 /** `f32[3, 16]`: how a dtype and a shape are written everywhere, in errors, tables and docs. */
-export const describe = (t: {
-  readonly dtype: DType;
-  readonly shape: readonly (number | string)[];
-}): string => `${t.dtype}[${t.shape.join(', ')}]`;
+export const describe = ({ dtype, shape }: { dtype: string; shape: readonly (number | string)[] }): string =>
+  `${dtype}[${shape.join(', ')}]`;
 
 /** A tensor of zeros. */
 export function zeros<D extends DType>(dtype: D, shape: readonly number[]): Tensor<D> {
@@ -62,18 +60,10 @@ export function tensor<A extends Data>(
   return { dtype, shape, data } as unknown as Tensor<DTypeOf<A>>;
 }
 
-export type DTypeOf<A> = A extends Float32Array
-  ? 'f32'
-  : A extends Int8Array
-    ? 'i8'
-    : A extends Int32Array
-      ? 'i32'
-      : never;
+export type DTypeOf<A> = { [D in DType]: A extends DataOf[D] ? D : never }[DType];
 
 export function dtypeOf(data: Data): DType {
-  if (data instanceof Float32Array) return 'f32';
-  if (data instanceof Int8Array) return 'i8';
-  if (data instanceof Int32Array) return 'i32';
+  for (const dtype of Object.keys(ARRAYS) as DType[]) if (data instanceof ARRAYS[dtype]) return dtype;
   throw new TypeError(
     `tensor: expected a Float32Array, Int8Array or Int32Array; got ${Object.prototype.toString.call(data).slice(8, -1)}`,
   );

@@ -119,7 +119,7 @@ function parents(path: string): string[] {
 
 /** `linear-i8` → `linearI8`. */
 const camel = (stem: string): string => stem.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
-const OP_HELPERS = ['numerics', 'hadamard', 'half', 'nibbles', 'index'];
+const OP_HELPERS = ['numerics', 'hadamard', 'half', 'nibbles', 'list', 'index'];
 const opFile = (path: string) =>
   /^src\/ops\/[^/]+\.ts$/.test(path) && !OP_HELPERS.includes(basename(path, '.ts'));
 

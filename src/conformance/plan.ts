@@ -7,7 +7,7 @@ import { selectiveScan } from '../ops/selective-scan.ts';
 import { inferTypes } from '../plan/types.ts';
 import { planOf } from '../quant/pipeline.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { formsOf, interpret, opsOf } from '../run.ts';
+import { formsOf, interpret } from '../run.ts';
 import { type Data, type Tensor, tensor } from '../tensor.ts';
 import type { Profile, Tolerance } from './case.ts';
 import { compare } from './judge/compare.ts';
@@ -112,7 +112,7 @@ export function judgeOutcomes(
   if (profile === 'exact' || !exact.mismatch) return exact;
   const unfit = compare(expected, got, 'tolerant', anything(expected));
   if (unfit.mismatch) return unfit;
-  const rounds = [...opsOf(plan)].some(op => op.name === quantize.name);
+  const rounds = flatten(plan.graph.nodes).some(({ op }) => op.name === quantize.name);
   const truth = rounds ? expectedFrom(float, text) : undefined;
   return worstOf(
     Object.keys(expected).map(name =>

@@ -17,15 +17,7 @@
 import { isObject, isSize, type JsonObject } from '../formats/json.ts';
 import type { WeightSource } from '../formats/weights.ts';
 import { type Builder, type Graph, type Ref, trace } from '../graph.ts';
-import { add } from '../ops/add.ts';
-import { causalConv1d } from '../ops/causal-conv1d.ts';
-import { embedding } from '../ops/embedding.ts';
-import { linear } from '../ops/linear.ts';
-import { negExp } from '../ops/neg-exp.ts';
-import { rmsNorm } from '../ops/rms-norm.ts';
-import { selectiveScan } from '../ops/selective-scan.ts';
-import { slice } from '../ops/slice.ts';
-import { softplus } from '../ops/softplus.ts';
+import { ops } from '../ops/index.ts';
 import type { Architecture, Config } from './architecture.ts';
 import { fields } from './fields.ts';
 
@@ -79,13 +71,13 @@ export function block(g: Builder, config: MambaConfig, layer: number, h: Ref): R
   const optional = (name: string, shape: readonly number[], present: boolean) =>
     present ? weight(name, shape) : undefined;
   const part = (name: string, x: Ref, start: number, size: number) =>
-    g.op(name, slice, { x }, { start, size });
+    g.op(name, ops.slice, { x }, { start, size });
   /** Falcon-Mamba's extra norm on dt, B and C; plain Mamba has none. */
   const mixerNorm = (name: string, x: Ref) =>
-    mixerNormEps === undefined ? x : g.op(name, rmsNorm, { x }, { eps: mixerNormEps });
+    mixerNormEps === undefined ? x : g.op(name, ops.rmsNorm, { x }, { eps: mixerNormEps });
 
-  const normed = g.op('normed', rmsNorm, { x: h, w: weight('norm.weight', [m]) }, { eps });
-  const xz = g.op('xz', linear, {
+  const normed = g.op('normed', ops.rmsNorm, { x: h, w: weight('norm.weight', [m]) }, { eps });
+  const xz = g.op('xz', ops.linear, {
     x: g.site('blockIn', normed),
     w: weight('mixer.in_proj.weight', [2 * d, m], 'inProj'),
     b: optional('mixer.in_proj.bias', [2 * d], config.useBias),
@@ -93,7 +85,7 @@ export function block(g: Builder, config: MambaConfig, layer: number, h: Ref): R
   const x = g.site('convIn', part('x', xz, 0, d));
   const z = g.site('gate', part('z', xz, d, d));
 
-  const conv = g.op('conv', causalConv1d, {
+  const conv = g.op('conv', ops.causalConv1d, {
     x,
     w: weight('mixer.conv1d.weight', [d, k], 'conv'),
     b: optional('mixer.conv1d.bias', [d], config.useConvBias),
@@ -101,27 +93,27 @@ export function block(g: Builder, config: MambaConfig, layer: number, h: Ref): R
   });
   const u = g.site('scanIn', conv); // ← the percentile clip of Quamba acts here
 
-  const dtBC = g.op('dtBC', linear, { x: u, w: weight('mixer.x_proj.weight', [r + 2 * n, d], 'xProj') });
+  const dtBC = g.op('dtBC', ops.linear, { x: u, w: weight('mixer.x_proj.weight', [r + 2 * n, d], 'xProj') });
   const dtLow = g.site('dtLow', mixerNorm('dtNormed', part('dtPart', dtBC, 0, r)));
   const B = g.site('B', mixerNorm('BNormed', part('BPart', dtBC, r, n)));
   const C = g.site('C', mixerNorm('CNormed', part('CPart', dtBC, r + n, n)));
-  const dtRaw = g.op('dtRaw', linear, {
+  const dtRaw = g.op('dtRaw', ops.linear, {
     x: dtLow,
     w: weight('mixer.dt_proj.weight', [d, r], 'dtProj'),
     b: weight('mixer.dt_proj.bias', [d]),
   });
-  const dt = g.op('dtPositive', softplus, { x: g.site('dt', dtRaw) });
+  const dt = g.op('dtPositive', ops.softplus, { x: g.site('dt', dtRaw) });
 
-  const A = g.op('A', negExp, { x: weight('mixer.A_log', [d, n]) });
+  const A = g.op('A', ops.negExp, { x: weight('mixer.A_log', [d, n]) });
   const D = weight('mixer.D', [d]);
-  const y = g.op('y', selectiveScan, { u, dt, A, B, C, D, z, h: g.state('ssmState', [d, n]) });
+  const y = g.op('y', ops.selectiveScan, { u, dt, A, B, C, D, z, h: g.state('ssmState', [d, n]) });
 
-  const out = g.op('out', linear, {
+  const out = g.op('out', ops.linear, {
     x: g.site('scanOut', y), // ← the Hadamard rotation of Quamba acts here and is folded into out_proj
     w: weight('mixer.out_proj.weight', [m, d], 'outProj'),
     b: optional('mixer.out_proj.bias', [m], config.useBias),
   });
-  return g.op('h', add, { x: h, y: out });
+  return g.op('h', ops.add, { x: h, y: out });
 }
 
 const EMBEDDING = 'backbone.embeddings.weight';
@@ -130,11 +122,11 @@ const EMBEDDING = 'backbone.embeddings.weight';
 const graph = (config: MambaConfig): Graph =>
   trace((g, tokens) => {
     const { layers, dModel: m, vocabSize: v, normEps: eps } = config;
-    let h = g.op('embedded', embedding, { tokens, w: g.weight(EMBEDDING, [v, m], 'embedding') });
+    let h = g.op('embedded', ops.embedding, { tokens, w: g.weight(EMBEDDING, [v, m], 'embedding') });
     for (let layer = 0; layer < layers; layer++) h = block(g.scope(`layers.${layer}`), config, layer, h);
-    const normed = g.op('normed', rmsNorm, { x: h, w: g.weight('backbone.norm_f.weight', [m]) }, { eps });
+    const normed = g.op('normed', ops.rmsNorm, { x: h, w: g.weight('backbone.norm_f.weight', [m]) }, { eps });
     const head = g.weight(config.tieEmbeddings ? EMBEDDING : 'lm_head.weight', [v, m], 'head');
-    return g.op('logits', linear, { x: g.site('headIn', normed), w: head });
+    return g.op('logits', ops.linear, { x: g.site('headIn', normed), w: head });
   });
 
 const MOST_LAYERS = 4096;

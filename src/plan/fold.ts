@@ -8,7 +8,6 @@ import {
   statesOf,
   withNodes,
 } from '../graph.ts';
-import { bind } from '../op.ts';
 import type { Tensor, TensorType } from '../tensor.ts';
 import { inferTypes } from './types.ts';
 
@@ -30,18 +29,10 @@ export function foldConstants(program: Program): Program {
     if (!isConstant(node)) return true;
     const [[key, name]] = Object.entries(node.out);
     const type = types.get(name) as TensorType; // no axis of it is the tokens of a call
-    folded.set(name, { ...type, read: () => resultOf(node, get)[key] });
+    const inputs = () => Object.fromEntries(Object.entries(node.in).map(([input, ref]) => [input, get(ref)]));
+    folded.set(name, { ...type, read: () => node.op(inputs(), node.attrs)[key] });
     constant.add(name);
     return false;
   });
   return withNodes(program, nodes, folded);
-}
-
-function resultOf(
-  { op, in: refs, attrs }: OpNode,
-  get: (ref: Ref) => Tensor,
-): Readonly<Record<string, Tensor>> {
-  const call = bind(op, Object.fromEntries(Object.entries(refs).map(([key, ref]) => [key, get(ref)])), attrs);
-  op.reference(call.inputs, call.attrs, call.outputs, call.dims, call.states);
-  return call.outputs;
 }

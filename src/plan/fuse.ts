@@ -45,11 +45,7 @@ export function fuse({ graph, weights }: Program): Program {
   const grow = (anchor: OpNode, { before, after }: Pattern): ReadonlySet<OpNode> => {
     const members = new Set([anchor]);
     const isLater = (node: OpNode) => position.get(node)! > position.get(anchor)!;
-    const join = (
-      node: OpNode | undefined,
-      words: readonly string[],
-      fits: (node: OpNode) => boolean,
-    ): void => {
+    const join = (node: OpNode | undefined, words: readonly string[], fits: (node: OpNode) => boolean) => {
       if (!node || members.has(node) || grouped.has(node) || members.size === MOST_IN_GROUP) return;
       if (!words.includes(node.op.name) || !fits(node)) return;
       members.add(node);

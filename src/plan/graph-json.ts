@@ -11,6 +11,7 @@ import { array, type JsonObject, object, show, string, unexpected } from '../for
 import type { Graph, Node, OpNode, Ref } from '../graph.ts';
 import type { AnyOp, Attrs } from '../op.ts';
 import { ops } from '../ops/index.ts';
+import type { Signatures } from '../signature.ts';
 import type { StateType } from '../state.ts';
 import { type DType, describe, type TensorType } from '../tensor.ts';
 
@@ -33,10 +34,10 @@ export function graphToJson(graph: Graph): unknown {
   };
   const { input, result } = graph;
   const states = Object.fromEntries(
-    [...graph.states].map(([ref, { dtype, shape, scale }]) => [
-      ref,
-      { type: `${dtype}[${shape.join(', ')}]`, ...(scale !== undefined && { scale }) },
-    ]),
+    [...graph.states].map(([ref, type]) => {
+      const { scale } = type;
+      return [ref, { type: describe(type), ...(scale !== undefined && { scale }) }];
+    }),
   );
   const weights = Object.fromEntries([...graph.weights].map(([ref, type]) => [ref, describe(type)]));
   return { input, result, states, weights, nodes: graph.nodes.map(nodeToJson) };
@@ -69,16 +70,9 @@ function opFromJson(node: JsonObject, where: string): OpNode {
   const op = byName.get(name);
   if (!op)
     throw new TypeError(`${where}.op: no op ${show(name)}; this plan was made by another version of quamba`);
-  const inputs = refs(node.in, `${where}.in`, Object.keys(op.inputs));
-  for (const key in op.inputs)
-    if (!op.inputs[key].endsWith('?') && !Object.hasOwn(inputs, key))
-      unexpected(`${where}.in.${key}`, 'the name of a value', undefined);
-  const out = refs(node.out, `${where}.out`, Object.keys(op.outputs));
-  for (const key in op.outputs)
-    if (!Object.hasOwn(out, key)) unexpected(`${where}.out.${key}`, 'the name of a value', undefined);
-  const states = refs(node.states ?? {}, `${where}.states`, Object.keys(op.states));
-  for (const key in op.states)
-    if (!Object.hasOwn(states, key)) unexpected(`${where}.states.${key}`, 'the name of a state', undefined);
+  const inputs = refs(node.in, `${where}.in`, op.inputs, 'the name of a value');
+  const out = refs(node.out, `${where}.out`, op.outputs, 'the name of a value');
+  const states = refs(node.states ?? {}, `${where}.states`, op.states, 'the name of a state');
   const attrs = object(node.attrs ?? {}, `${where}.attrs`);
   for (const key in attrs)
     if (!Object.hasOwn(op.attrs, key) || typeof attrs[key] !== typeof op.attrs[key])
@@ -94,18 +88,17 @@ function opFromJson(node: JsonObject, where: string): OpNode {
   };
 }
 
-function refs(json: unknown, where: string, keys: readonly string[]): Record<string, Ref> {
-  const found = object(json, where, keys);
-  for (const key of Object.keys(found)) string(found[key], `${where}.${key}`);
+/** A name for each signature; for one that ends in `?` there may be none. */
+function refs(json: unknown, where: string, signatures: Signatures, expected: string): Record<string, Ref> {
+  const found = object(json, where, Object.keys(signatures));
+  for (const [key, signature] of Object.entries(signatures))
+    if (Object.hasOwn(found, key)) string(found[key], `${where}.${key}`);
+    else if (!signature.endsWith('?')) unexpected(`${where}.${key}`, expected, undefined);
   return found as Record<string, Ref>;
 }
 
 /** An object as a map, which has no names but its own. */
-function entries<T>(
-  json: unknown,
-  where: string,
-  read: (json: unknown, where: string) => T,
-): ReadonlyMap<string, T> {
+function entries<T>(json: unknown, where: string, read: (json: unknown, where: string) => T) {
   const found = Object.entries(object(json, where));
   return new Map(found.map(([key, value]) => [key, read(value, `${where}[${show(key)}]`)]));
 }

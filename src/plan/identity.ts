@@ -2,7 +2,7 @@
  * Hashes that tell models, plans and results apart.
  */
 import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex } from '@noble/hashes/utils.js';
+import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
 import { bytesOf } from '../formats/bytes.ts';
 import type { Weights } from '../graph.ts';
 import { type Tensor, zeros } from '../tensor.ts';
@@ -10,18 +10,16 @@ import { type Tensor, zeros } from '../tensor.ts';
 /** Values of each tensor that take part in an identity. */
 const SAMPLE = 4096;
 
-const encoder = new TextEncoder();
-
 /**
  * A name for a set of weights: sha256 over each one's name, type and shape, and up to 4096 of its values, evenly spaced.
  * It tells one model from another in a moment even at billions of parameters; it does not prove that a file is whole.
  */
 export function identity(weights: Weights, refs: Iterable<string>, about: unknown = null): string {
   const hash = sha256.create();
-  hash.update(encoder.encode(JSON.stringify(about)));
+  hash.update(utf8ToBytes(JSON.stringify(about)));
   for (const ref of [...refs].sort()) {
     const t = weights.read(ref);
-    hash.update(encoder.encode(`\n${ref} ${t.dtype}[${t.shape}] `));
+    hash.update(utf8ToBytes(`\n${ref} ${t.dtype}[${t.shape}] `));
     hash.update(bytesOf(sampleOf(t)));
   }
   return bytesToHex(hash.digest());

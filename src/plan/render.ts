@@ -24,10 +24,7 @@ export interface Row {
 export function rows(program: Program): readonly Row[] {
   const { graph, weights } = program;
   const types = inferTypes(graph);
-  const isScalar = (ref: Ref) => {
-    const constant = graph.weights.get(ref);
-    return constant !== undefined && sizeOf(constant.shape) === 1;
-  };
+  const isScalar = (ref: Ref) => sizeOf(graph.weights.get(ref)?.shape ?? [0]) === 1;
   const scalarsOf = (inputs: Row['inputs']) => {
     const scalars = Object.entries(inputs).filter(([, ref]) => isScalar(ref));
     return Object.fromEntries(scalars.map(([key, ref]) => [key, weights.read(ref).data[0]]));
@@ -35,10 +32,7 @@ export function rows(program: Program): readonly Row[] {
   const typeOf = (ref: Ref) => describe(types.get(ref)!);
   const statesOf = (refs: OpNode['states']): Row['states'] =>
     Object.fromEntries(
-      Object.entries(refs).map(([key, ref]) => {
-        const { dtype, shape } = program.graph.states.get(ref)!;
-        return [key, { ref, type: `${dtype}[${shape.join(', ')}]` }];
-      }),
+      Object.entries(refs).map(([key, ref]) => [key, { ref, type: describe(graph.states.get(ref)!) }]),
     );
   const opRow = ({ op, in: inputs, states: refs, attrs, out }: OpNode): Row => {
     const [value] = Object.values(out);

@@ -28,14 +28,9 @@ export function inferTypes(graph: Graph): ReadonlyMap<Ref, ValueType> {
 /** The letters of axes that may be as long as the call: its tokens, and scales of which each token has its own. */
 const OF_TOKENS = ['l', 's'];
 
-/** The extents of the letters of a node's signatures, and its outputs' types by key. */
-export interface NodeTypes {
-  readonly letters: ReadonlyMap<string, Extent>;
-  readonly outputs: ReadonlyMap<string, ValueType>;
-}
-
 /**
  * @param where begins the sentence of an error: the file and the node.
+ * @returns the extents of the letters of a node's signatures, and its outputs' types by key.
  * @throws TypeError where an input, a state or an attribute is not of its signature, or a constraint of the op does not hold.
  */
 export function typeNode(
@@ -43,7 +38,7 @@ export function typeNode(
   typeOf: (ref: Ref, at: string) => ValueType,
   stateOf: (ref: Ref, at: string) => StateType,
   where: string,
-): NodeTypes {
+): { readonly letters: ReadonlyMap<string, Extent>; readonly outputs: ReadonlyMap<string, ValueType> } {
   checkKeys(inputs, op.inputs, `${where}.in`);
   checkKeys(states, op.states, `${where}.states`);
   checkKeys(out, op.outputs, `${where}.out`);
@@ -82,8 +77,8 @@ export function typeNode(
   }
   for (const [key, signature] of Object.entries<string>(op.states)) {
     const at = `${where}.states.${key}`;
-    const { dtype, shape } = stateOf(states[key], at);
-    unify(signature, shape, `${dtype}[${shape.join(', ')}]`, at);
+    const type = stateOf(states[key], at);
+    unify(signature, type.shape, describe(type), at);
   }
   const problem = violated(op, { ...values, ...Object.fromEntries(letters) });
   if (problem) throw new TypeError(`${where}: ${problem}`);

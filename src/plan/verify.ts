@@ -205,12 +205,9 @@ function checkFused(program: Program, where: string): void {
   );
   for (const [i, node] of nodes.entries()) {
     if (node.kind !== 'fused') continue;
-    const group = groups.get(node.body[0]);
-    const isSame =
-      group?.name === node.name &&
-      group.body.length === node.body.length &&
-      group.body.every((inner, j) => inner === node.body[j]);
-    if (!isSame)
+    const { name, body } = groups.get(node.body[0]) ?? { body: [] };
+    const isSame = body.length === node.body.length && body.every((inner, j) => inner === node.body[j]);
+    if (name !== node.name || !isSame)
       throw new TypeError(
         `${where}.nodes[${i}]: ${show(node.name)} does not fuse these nodes; fuse the plan anew`,
       );

@@ -2,8 +2,8 @@
  * Runs the float program over sample texts, and gathers the statistics (observers.ts) that recipes need. Nothing is quantized
  * meanwhile.
  */
-import type { Executable, Sequence, State } from '../executable.ts';
-import { type Graph, type Program, type Ref, type SiteNode, withNodes } from '../graph.ts';
+import type { Executable, Sequence } from '../executable.ts';
+import { type Graph, type Program, type Ref, withNodes } from '../graph.ts';
 import { interpret } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Accumulator } from './accumulators.ts';
@@ -61,8 +61,7 @@ export function calibrateAll(
     if (watchedNow.length === 0) continue;
     const smoothing = gather(parts[0].filter(part => part.pass === 'plain')).channels;
     const run = programOf(pass, program, recipes[0], smoothing);
-    const short = upTo(run, lastSite(run, pass, watchedNow));
-    const executable = prepare(short);
+    const executable = prepare(upToLast(run, pass, watchedNow));
     const sequence = executable.open();
     const show: Show = (ref, x) => {
       for (const each of watchedNow) if (each.ref === ref) each.accumulator.add(x);
@@ -91,11 +90,8 @@ interface Part {
   readonly result: () => Partial<Stats>;
 }
 
-/** What is to be watched for all recipes, and the parts of the statistics of each. */
-function collect(
-  graph: Graph,
-  recipes: readonly Recipe[],
-): { readonly watched: readonly Watched[]; readonly parts: readonly (readonly Part[])[] } {
+/** The parts of the statistics of each recipe, and what is to be watched for all of them. */
+function collect(graph: Graph, recipes: readonly Recipe[]) {
   const watched = new Map<string, Watched>();
   const places = placesOf(graph);
   const partsOf = (recipe: Recipe): readonly Part[] =>
@@ -113,20 +109,15 @@ function collect(
         }),
     );
   const parts = recipes.map(partsOf);
-  return { watched: [...watched.values()], parts };
+  return { parts, watched: [...watched.values()] };
 }
 
-/** The parts put together. `hessians` is absent where there is none. */
-function gather(parts: readonly Part[]): Stats {
+/** The parts put together. */
+function gather(parts: readonly Part[]): Required<Stats> {
   const results = parts.map(({ result }) => result());
   const joined = <K extends keyof Stats>(key: K): NonNullable<Stats[K]> =>
     Object.assign({}, ...results.map(result => result[key]));
-  const hessians = joined('hessians');
-  return {
-    channels: joined('channels'),
-    ranges: joined('ranges'),
-    ...(Object.keys(hessians).length > 0 && { hessians }),
-  };
+  return { channels: joined('channels'), ranges: joined('ranges'), hessians: joined('hessians') };
 }
 
 /** What a pass runs. `smoothing`: what the pass over the plain sites saw. */
@@ -139,35 +130,29 @@ const programOf = (pass: Pass, program: Program, recipe: Recipe, smoothing: Stat
 
 type Show = (ref: Ref, x: Tensor<'f32'>) => void;
 
+/** A state is looked at after so many tokens of a sample, and at its end: at every token it takes ten times as long. */
+const LOOK_EVERY = 16;
+
 /** Runs a sample from an empty state, and shows what there is to see of it in a pass. */
 function runSample(sequence: Sequence, pass: Pass, sample: Int32Array, show: Show): void {
   sequence.load();
   if (pass === 'states')
-    for (const values of statesOf(sequence, sample)) for (const [ref, h] of values) show(ref, h);
+    for (let at = 0; at < sample.length; at += LOOK_EVERY) {
+      sequence.feed(sample.subarray(at, at + LOOK_EVERY), { logits: 'last' });
+      for (const [ref, h] of sequence.save().values) show(ref, h);
+    }
   else sequence.feed(sample, { observe: (_, ref, x) => show(ref, x) });
 }
 
-/** A state is looked at after so many tokens of a sample, and at its end: at every token it takes ten times as long. */
-const LOOK_EVERY = 16;
-
-/** The states during a sample, between two feeds. */
-function* statesOf(sequence: Sequence, sample: Int32Array): Iterable<State['values']> {
-  for (let at = 0; at < sample.length; at += LOOK_EVERY) {
-    sequence.feed(sample.subarray(at, at + LOOK_EVERY), { logits: 'last' });
-    yield sequence.save().values;
-  }
-}
-
-/** The last site at which something is watched; the last of all where states are. */
-const lastSite = ({ graph }: Program, pass: Pass, watched: readonly Watched[]): SiteNode =>
-  graph.nodes
-    .flatMap(node => (node.kind === 'site' ? node : []))
-    .findLast(site => pass === 'states' || watched.some(({ ref }) => ref === site.out))!;
-
-/** The program as far as a site: the head is a fifth of the work, and no site of a block needs it. */
-function upTo(program: Program, site: SiteNode): Program {
-  const { graph } = program;
-  const nodes = graph.nodes.slice(0, graph.nodes.indexOf(site) + 1);
-  const short = withNodes(program, nodes);
+/**
+ * The program as far as the last site at which something is watched, or the last of all where states are: the head is a fifth of
+ * the work, and no site of a block needs it.
+ */
+function upToLast(program: Program, pass: Pass, watched: readonly Watched[]): Program {
+  const { nodes } = program.graph;
+  const site = nodes
+    .filter(node => node.kind === 'site')
+    .findLast(({ out }) => pass === 'states' || watched.some(({ ref }) => ref === out))!;
+  const short = withNodes(program, nodes.slice(0, nodes.indexOf(site) + 1));
   return { ...short, graph: { ...short.graph, result: site.out } };
 }

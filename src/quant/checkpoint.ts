@@ -16,7 +16,7 @@ import type { Config } from '../model/architecture.ts';
 import { graphFromJson, graphToJson } from '../plan/graph-json.ts';
 import { hasher, identity } from '../plan/identity.ts';
 import { verify } from '../plan/verify.ts';
-import { describe, type Tensor, type TensorType } from '../tensor.ts';
+import { describe, type TensorType } from '../tensor.ts';
 import { parseRecipe, type Recipe } from './scheme.ts';
 import type { CalibrationInfo } from './stats.ts';
 
@@ -34,8 +34,8 @@ export interface PlanInfo {
 /** The file of a plan, in pieces. */
 export function savePlan(plan: Program, info: PlanInfo): Iterable<Uint8Array> {
   const graph = graphToJson(plan.graph);
-  const weights = inMemory(plan);
   const refs = [...graphFromJson(graph, 'plan').weights.keys()]; // as a reader has them: an object puts names like '7' first
+  const weights = weightsOf(new Map(refs.map(ref => [ref, plan.weights.read(ref)])));
   const tensors = refs.map(ref => {
     const t = weights.read(ref);
     const half = t.dtype === 'f32' && fitsF16(t.data as Float32Array);
@@ -65,37 +65,38 @@ export function savePlan(plan: Program, info: PlanInfo): Iterable<Uint8Array> {
  */
 export function loadPlan(source: ByteSource): { readonly plan: Program; readonly info: PlanInfo } {
   const file = readSafetensors(source);
-  if (file.metadata.format !== PLAN_FORMAT.format)
+  const { name, metadata } = file;
+  if (metadata.format !== PLAN_FORMAT.format)
     throw new Error(
-      `${file.name}: is not a quantized checkpoint of quamba (no metadata format '${PLAN_FORMAT.format}')`,
+      `${name}: is not a quantized checkpoint of quamba (no metadata format '${PLAN_FORMAT.format}')`,
     );
-  const { version } = file.metadata;
-  if (version !== PLAN_FORMAT.version)
+  if (metadata.version !== PLAN_FORMAT.version)
     throw new Error(
-      `${file.name}: plan format version ${version} is not known; this quamba reads version ${PLAN_FORMAT.version}`,
+      `${name}: plan format version ${metadata.version} is not known; this quamba reads version ${PLAN_FORMAT.version}`,
     );
-  const config = configOf(field(file, 'config'), `${file.name}: config`);
-  const recipe = object(field(file, 'recipe'), `${file.name}: recipe`);
+  const parsed = (key: string) => parseJsonText(metadata[key] ?? '', `${name}: metadata ${key}`);
+  const config = configOf(parsed('config'), `${name}: config`);
+  const recipe = object(parsed('recipe'), `${name}: recipe`);
   const info = {
     config,
     recipe: {
-      name: string(recipe.name, `${file.name}: recipe.name`),
-      scheme: parseRecipe(recipe.scheme, `${file.name}: recipe.scheme`),
+      name: string(recipe.name, `${name}: recipe.name`),
+      scheme: parseRecipe(recipe.scheme, `${name}: recipe.scheme`),
     },
-    source: string(file.metadata.source, `${file.name}: source`),
-    calibration: calibrationOf(field(file, 'calibration'), `${file.name}: calibration`),
+    source: string(metadata.source, `${name}: source`),
+    calibration: calibrationOf(parsed('calibration'), `${name}: calibration`),
   };
-  const graph = graphFromJson(field(file, 'graph'), `${file.name}: graph`);
+  const graph = graphFromJson(parsed('graph'), `${name}: graph`);
   for (const [ref, type] of graph.weights) checkHeader(file, ref, type);
-  const plan = verify({ graph, weights: file }, `${file.name}: graph`, config.vocabSize);
-  const about = Object.fromEntries(ABOUT.map(key => [key, file.metadata[key]]));
-  if (identity(plan.weights, graph.weights.keys(), about) !== file.metadata.identity)
-    throw new Error(`${file.name}: has changed since it was saved (identity differs)`);
+  const plan = verify({ graph, weights: file }, `${name}: graph`, config.vocabSize);
+  const about = Object.fromEntries(ABOUT.map(key => [key, metadata[key]]));
+  if (identity(plan.weights, graph.weights.keys(), about) !== metadata.identity)
+    throw new Error(`${name}: has changed since it was saved (identity differs)`);
   return { plan, info };
 }
 
 /** The metadata that belong to a plan's identity, in their order there. */
-const ABOUT = ['config', 'recipe', 'source', 'calibration', 'graph'] as const;
+const ABOUT = ['config', 'recipe', 'source', 'calibration', 'graph'];
 
 export const isPlan = (source: ByteSource): boolean =>
   readSafetensors(source).metadata.format === PLAN_FORMAT.format;
@@ -105,9 +106,6 @@ export function verifyPlan(source: ByteSource): boolean {
   const { plan } = loadPlan(source);
   return fullHash(plan.graph.weights.keys(), plan.weights) === readSafetensors(source).metadata.sha256;
 }
-
-const field = (file: SafetensorsFile, key: string): unknown =>
-  parseJsonText(file.metadata[key] ?? '', `${file.name}: metadata ${key}`);
 
 const isCount = (value: number): boolean => Number.isSafeInteger(value) && value > 0;
 
@@ -135,15 +133,10 @@ function checkHeader(file: SafetensorsFile, ref: Ref, type: TensorType): void {
   const where = `${file.name}: tensor ${show(ref)} of the plan`;
   const stored = file.tensors.get(ref);
   if (!stored) throw new Error(`${where} is missing`);
-  const dtype = Object.hasOwn(DTYPES, stored.dtype)
-    ? DTYPES[stored.dtype as keyof typeof DTYPES]
-    : stored.dtype;
-  const got = `${dtype}[${stored.shape.join(', ')}]`;
+  const dtype = (DTYPES as Readonly<Record<string, string>>)[stored.dtype] ?? stored.dtype;
+  const got = describe({ dtype, shape: stored.shape });
   if (got !== describe(type)) throw new Error(`${where} expected ${describe(type)}; got ${got}`);
 }
-
-const inMemory = ({ graph, weights }: Program): Weights =>
-  weightsOf(new Map<string, Tensor>([...graph.weights.keys()].map(ref => [ref, weights.read(ref)])));
 
 function fullHash(refs: Iterable<Ref>, weights: Weights): string {
   const hash = hasher();

@@ -33,55 +33,41 @@ const ROUND = 6755399441055744;
 export const nearest = (w: number, scale: number): number =>
   roundEven(Math.min(Math.max(f(w / scale), LOWEST), HIGHEST));
 
-/** The best scale of w[begin … end − 1] on the grid. Column begin + k has the weight weigh[k]; without `weigh`, all count alike. */
-export function groupScale(w: Float32Array, begin: number, end: number, weigh?: Float64Array): number {
-  const most = Math.max(absmax(w, begin, end), FLOOR);
+/** The best scale of the values w on the grid. Value k has the weight weigh[k]; without `weigh`, all count alike. */
+export function groupScale(w: Float32Array, weigh?: Float64Array): number {
+  const most = Math.max(absmax(w), FLOOR);
   let best = Number.POSITIVE_INFINITY;
   let found = f(most / HIGHEST);
   for (const share of SHARES)
     for (const sign of [1, -1]) {
       const scale = f((sign * share * most) / 7.5);
-      const error = squaredError(w, begin, end, scale, best, weigh);
+      const error = squaredError(w, scale, best, weigh);
       if (error < best) [best, found] = [error, scale];
     }
   return found;
 }
 
 /** Σ (w − scale · q)². A sum that passes `enough` is not finished. */
-function squaredError(
-  w: Float32Array,
-  begin: number,
-  end: number,
-  scale: number,
-  enough: number,
-  weigh?: Float64Array,
-): number {
+function squaredError(w: Float32Array, scale: number, enough: number, weigh?: Float64Array): number {
   const inverse = 1 / scale;
   let sum = 0;
-  for (let k = begin; k < end && sum < enough; k++) {
+  for (let k = 0; k < w.length && sum < enough; k++) {
     const steps = w[k] * inverse;
     const q = steps > HIGHEST ? HIGHEST : steps < LOWEST ? LOWEST : steps + ROUND - ROUND;
     const error = w[k] - scale * q;
-    sum += weigh ? weigh[k - begin] * error * error : error * error;
+    sum += weigh ? weigh[k] * error * error : error * error;
   }
   return sum;
 }
 
 /** The scales f32[o, g] of a weight f32[o, i] in groups of `size` columns. `weigh`: a factor for each column. */
-export function groupScales(
-  { shape: [rows, columns], data }: Tensor<'f32'>,
-  size: number,
-  weigh?: Float64Array,
-): Float32Array {
-  const groups = columns / size;
-  const scales = new Float32Array(rows * groups);
-  for (let row = 0; row < rows; row++)
-    for (let g = 0; g < groups; g++) {
-      const begin = row * columns + g * size;
-      const own = weigh?.subarray(g * size, (g + 1) * size);
-      scales[row * groups + g] = groupScale(data, begin, begin + size, own);
-    }
-  return scales;
+export function groupScales(w: Tensor<'f32'>, size: number, weigh?: Float64Array): Float32Array {
+  const { data } = w;
+  return Float32Array.from({ length: data.length / size }, (_, part) => {
+    const begin = part * size;
+    const column = begin % w.shape[1];
+    return groupScale(data.subarray(begin, begin + size), weigh?.subarray(column, column + size));
+  });
 }
 
 /** Each weight rounded to the nearest step of its group. */

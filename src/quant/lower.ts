@@ -8,36 +8,31 @@
  * `transform` keeps the function: the program that it returns computes the same logits in float. All rounding is in `quantize`.
  */
 import {
+  addOnceTo,
   type LazyTensor,
   type Node,
   type OpNode,
   opNode,
   type Program,
   type Ref,
+  renamed,
   type SiteNode,
   withNodes,
 } from '../graph.ts';
 import { once } from '../once.ts';
-import { absmaxScale, scaleOf } from '../ops/absmax-scale.ts';
-import { dequantize } from '../ops/dequantize.ts';
-import { dequantizeI4 } from '../ops/dequantize-i4.ts';
-import { embedding } from '../ops/embedding.ts';
-import { embeddingI8 } from '../ops/embedding-i8.ts';
-import { linear } from '../ops/linear.ts';
-import { linearI4 } from '../ops/linear-i4.ts';
-import { linearI8 } from '../ops/linear-i8.ts';
-import { quantize as quantizeOp } from '../ops/quantize.ts';
+import { scaleOf } from '../ops/absmax-scale.ts';
+import { ops } from '../ops/index.ts';
 import type { StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
 import { nameOf } from './names.ts';
-import { renamed, rotateResidual } from './residual.ts';
-import { type Recipe, siteAction, stateScheme, weightScheme } from './scheme.ts';
+import { rotateResidual } from './residual.ts';
+import { type Recipe, siteAction, stateScheme, type WeightScheme, weightScheme } from './scheme.ts';
 import type { Stats } from './stats.ts';
 import { type Transform, transformOf } from './transforms.ts';
 import { integerWeights } from './weights.ts';
 
-const isLinear = (node: Node): node is OpNode => node.kind === 'op' && node.op.name === linear.name;
+const isLinear = (node: Node): node is OpNode => node.kind === 'op' && node.op.name === ops.linear.name;
 
 /** The program with its residual stream in the recipe's basis. */
 export const withResidual = (program: Program, { residual }: Recipe): Program =>
@@ -48,60 +43,54 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
   const program = withResidual(given, recipe);
   const made = new Map<Ref, LazyTensor>();
   const nodes: Node[] = [];
-  const undone = new Set<Ref>();
-  const turnedSites = new Map<Ref, { readonly t: Transform; readonly factors: Ref }>();
-  const f32 = (ref: Ref) =>
-    (made.get(ref) ?? { read: () => program.weights.read(ref) }).read() as Tensor<'f32'>;
+  const addOnce = addOnceTo(nodes);
+  const inBasis = new Map<Ref, { readonly basis: Transform; readonly factors: Ref }>(); // by site
+  const f32 = (ref: Ref) => (made.get(ref)?.read() ?? program.weights.read(ref)) as Tensor<'f32'>;
+  /** From the largest |x| of the channels of a site, and the weights of the linears that read it. */
+  const factorsOf = (site: Ref, make: NonNullable<Transform['factors']>): LazyTensor => {
+    const largest = seen('channel statistics', channels, site);
+    const readers = program.graph.nodes.filter(isLinear).filter(node => node.in.x === site);
+    const weights = () => readers.map(node => f32(node.in.w));
+    return { dtype: 'f32', shape: [largest.length], read: once(() => make(largest, weights())) };
+  };
+  const plain = (ref: Ref): Ref => {
+    const site = inBasis.get(ref);
+    return site ? addOnce(site.basis.undo(ref, nameOf.plain(ref), site.factors)) : ref;
+  };
 
   for (const node of program.graph.nodes) {
-    if (node.kind === 'site') {
-      const { basis } = siteAction(recipe, node.site);
-      const t = transformOf(basis);
-      if (!t) {
-        nodes.push(node);
-        continue;
-      }
+    const basis = node.kind === 'site' ? transformOf(siteAction(recipe, node.site).basis) : undefined;
+    if (node.kind === 'site' && basis) {
       const factors = nameOf.factors(node.out);
-      if (t.factors) made.set(factors, factorsOf(program, node, t.factors, channels[node.out]));
-      const turned = nameOf.inBasis(node.out, t.word);
-      nodes.push(t.apply(node.in, turned, factors), { ...node, in: turned });
-      turnedSites.set(node.out, { t, factors });
-    } else if (isLinear(node) && turnedSites.has(node.in.x)) {
-      const { t, factors } = turnedSites.get(node.in.x)!;
-      const w = nameOf.inBasis(node.in.w, t.word);
-      const needed = t.factors ? factors : undefined;
-      const read = () => t.fold(f32(node.in.w), needed === undefined ? undefined : f32(needed));
+      if (basis.factors) made.set(factors, factorsOf(node.out, basis.factors));
+      const x = nameOf.inBasis(node.out, basis.word);
+      nodes.push(basis.apply(node.in, x, factors), { ...node, in: x });
+      inBasis.set(node.out, { basis, factors });
+    } else if (isLinear(node) && inBasis.has(node.in.x)) {
+      const site = inBasis.get(node.in.x)!;
+      const w = nameOf.inBasis(node.in.w, site.basis.word);
+      const read = () => site.basis.fold(f32(node.in.w), site.basis.factors && f32(site.factors));
       made.set(w, { ...program.graph.weights.get(node.in.w)!, read });
       nodes.push({ ...node, in: { ...node.in, w } });
-    } else if (node.kind === 'op') {
-      let reader = node;
-      for (const ref of new Set(Object.values(node.in))) {
-        const turned = turnedSites.get(ref);
-        if (!turned) continue;
-        const back = nameOf.plain(ref);
-        if (!undone.has(ref)) nodes.push(turned.t.undo(ref, back, turned.factors));
-        undone.add(ref);
-        reader = renamed(reader, ref, back);
-      }
-      nodes.push(reader);
-    } else nodes.push(node);
+    } else nodes.push(node.kind === 'op' ? renamed(node, plain) : node);
   }
   return withNodes(program, nodes, made);
 }
 
-/** The factors of a site, from the largest |x| of its channels and the weights of the linears that read it. */
-function factorsOf(
-  { graph, weights }: Program,
-  site: SiteNode,
-  make: NonNullable<Transform['factors']>,
-  channels: Float32Array | undefined,
-): LazyTensor {
-  if (!channels)
-    throw new Error(`quantize: no channel statistics for ${site.out}; calibrate with this recipe first`);
-  const readers = graph.nodes.filter(isLinear).filter(node => node.in.x === site.out);
-  const read = () => readers.map(node => weights.read(node.in.w) as Tensor<'f32'>);
-  return { dtype: 'f32', shape: [channels.length], read: once(() => make(channels, read())) };
+/** What calibration saw of a site or a state. */
+function seen<T>(what: string, by: Readonly<Record<Ref, T>>, ref: Ref): T {
+  const found = by[ref];
+  if (found === undefined)
+    throw new Error(`quantize: no ${what} for ${ref}; calibrate with this recipe first`);
+  return found;
 }
+
+/** The size of a step for each range. */
+const stepsOf = (ranges: ArrayLike<number>): LazyTensor => ({
+  dtype: 'f32',
+  shape: [ranges.length],
+  read: () => tensor(Float32Array.from(ranges, scaleOf)),
+});
 
 /** Rounds: sites and weights to int8 by the recipe's schemes, linears to linear-i8. Returns the plan: no site is left. */
 export function quantize(
@@ -114,17 +103,10 @@ export function quantize(
   const nodes: Node[] = [];
   const alias = new Map<Ref, Ref>(); // a site that stays float → its input
   const scaleOfSite = new Map<Ref, Ref>(); // a quantized site → its scale
-  const emitted = new Set<Ref>();
-
-  const emitOnce = (node: OpNode): Ref => {
-    const [name] = Object.values(node.out);
-    if (!emitted.has(name)) nodes.push(node);
-    emitted.add(name);
-    return name;
-  };
+  const addOnce = addOnceTo(nodes);
   const real = (ref: Ref): Ref => {
     const scale = scaleOfSite.get(ref);
-    return scale ? emitOnce(opNode(dequantize, { q: ref, scale }, nameOf.real(ref))) : ref;
+    return scale ? addOnce(opNode(ops.dequantize, { q: ref, scale }, nameOf.real(ref))) : ref;
   };
 
   const site = (node: SiteNode): void => {
@@ -135,9 +117,9 @@ export function quantize(
       return;
     }
     const scale = nameOf.scale(node.out);
-    if (scheme.when === 'dynamic') nodes.push(opNode(absmaxScale, { x }, scale));
-    else scales.set(scale, staticScale(node.out, ranges));
-    nodes.push(opNode(quantizeOp, { x, scale }, node.out));
+    if (scheme.when === 'dynamic') nodes.push(opNode(ops.absmaxScale, { x }, scale));
+    else scales.set(scale, stepsOf([seen('range', ranges, node.out)]));
+    nodes.push(opNode(ops.quantize, { x, scale }, node.out));
     scaleOfSite.set(node.out, scale);
   };
 
@@ -147,10 +129,21 @@ export function quantize(
     if (!scheme) return type;
     if (scheme.bits === 16) return { dtype: 'f16', shape: type.shape };
     const scale = nameOf.scale(ref);
-    scales.set(scale, stateScales(ref, channels[ref]));
+    scales.set(scale, stepsOf(seen('channel statistics', channels, ref)));
     return { dtype: 'i8', shape: type.shape, scale };
   };
   const states = new Map([...program.graph.states].map(([ref, type]) => [ref, kept(ref, type)]));
+
+  /** The node that makes real numbers of the integers of a weight. */
+  const dequantized = (w: Ref, scheme: WeightScheme, curvature?: () => Curvature): OpNode => {
+    if (scheme.bits === 8) {
+      const integers = weights.of(w, scheme, 'rows');
+      return opNode(ops.dequantize, integers, nameOf.real(integers.q));
+    }
+    const [, n] = program.graph.weights.get(w)!.shape;
+    const integers = weights.of(w, scheme, 'matrix', curvature);
+    return opNode(ops.dequantizeI4, integers, nameOf.real(integers.q), { n });
+  };
 
   /** The node on integers where its op has such a form. Any other node gets real inputs. */
   const lowered = (node: OpNode, curvature?: () => Curvature): OpNode => {
@@ -159,24 +152,15 @@ export function quantize(
     const xscale = scaleOfSite.get(x);
     if (scheme && xscale && isLinear(node)) {
       const { q, scale } = weights.of(w, scheme, 'matrix', curvature);
-      const inputs = { x, xscale, w: q, wscale: scale, ...(b ? { b } : {}) };
-      return opNode(scheme.bits === 4 ? linearI4 : linearI8, inputs, node.out.y, {}, node.role);
+      const inputs = { x, xscale, w: q, wscale: scale, b };
+      return opNode(scheme.bits === 4 ? ops.linearI4 : ops.linearI8, inputs, node.out.y, {}, node.role);
     }
-    if (scheme?.per === 'row' && node.op.name === embedding.name) {
+    if (scheme?.per === 'row' && node.op.name === ops.embedding.name) {
       const { q, scale } = weights.of(w, scheme, 'rows');
-      return opNode(embeddingI8, { tokens, w: q, scale }, node.out.y, {}, node.role);
+      return opNode(ops.embeddingI8, { tokens, w: q, scale }, node.out.y, {}, node.role);
     }
-    let reader = node;
-    if (scheme) {
-      const [, n] = program.graph.weights.get(w)!.shape;
-      const integers = weights.of(w, scheme, scheme.bits === 4 ? 'matrix' : 'rows', curvature);
-      const name = nameOf.real(integers.q);
-      const made =
-        scheme.bits === 4 ? opNode(dequantizeI4, integers, name, { n }) : opNode(dequantize, integers, name);
-      reader = renamed(reader, w, emitOnce(made));
-    }
-    for (const ref of new Set(Object.values(node.in))) reader = renamed(reader, ref, real(ref));
-    return reader;
+    const realWeight = scheme && addOnce(dequantized(w, scheme, curvature));
+    return renamed(node, ref => (realWeight && ref === w ? realWeight : real(ref)));
   };
 
   for (const node of program.graph.nodes) {
@@ -184,7 +168,7 @@ export function quantize(
     if (node.kind === 'site') site(node);
     else {
       const hessian = hessians[node.in.x];
-      const reader = [...alias].reduce((each, [from, to]) => renamed(each, from, to), node);
+      const reader = renamed(node, ref => alias.get(ref) ?? ref);
       nodes.push(lowered(reader, hessian && once(() => curvatureOf(hessian))));
     }
   }
@@ -192,17 +176,4 @@ export function quantize(
   const plan = withNodes({ ...program, graph: { ...program.graph, states } }, nodes, made);
   const { result } = plan.graph;
   return { ...plan, graph: { ...plan.graph, result: alias.get(result) ?? result } };
-}
-
-function stateScales(state: Ref, channels: Float32Array | undefined): LazyTensor {
-  if (!channels)
-    throw new Error(`quantize: no channel statistics for ${state}; calibrate with this recipe first`);
-  return { dtype: 'f32', shape: [channels.length], read: () => tensor(channels.map(scaleOf)) };
-}
-
-function staticScale(site: Ref, ranges: Stats['ranges']): LazyTensor {
-  const range = ranges[site];
-  if (range === undefined)
-    throw new Error(`quantize: no range for ${site}; calibrate with this recipe first`);
-  return { dtype: 'f32', shape: [1], read: () => tensor(Float32Array.of(scaleOf(range))) };
 }

@@ -6,7 +6,7 @@ import type { Ref } from '../graph.ts';
 import type { WeightScheme } from './scheme.ts';
 
 export const nameOf = {
-  /** A site in its basis, and a weight that took the inverse of the basis: `layers.0.scanOut.rotated`. */
+  /** A value in its basis, and a weight that took the inverse of the basis: `layers.0.scanOut.rotated`. */
   inBasis: (x: Ref, word: string): Ref => `${x}.${word}`,
   /** A value that is turned back from its basis: `layers.0.scanOut.plain`. */
   plain: (x: Ref): Ref => `${x}.plain`,
@@ -26,6 +26,4 @@ export const nameOf = {
   matrixScale: (q: Ref): Ref => `${q}.wscale`,
   /** The weight or bias of a linear that writes or reads a rotated residual stream: `….weight.residual`. */
   residual: (w: Ref): Ref => `${w}.residual`,
-  /** What a residual stream begins with, rotated at run time: `embedded.rotated`. */
-  rotated: (x: Ref): Ref => `${x}.rotated`,
 } as const;

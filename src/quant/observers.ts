@@ -59,13 +59,18 @@ const rangeAt = ({ word, layer, layers }: Place, recipe: Recipe, watch: Watch): 
   return watch(`range ${JSON.stringify(range)}`, () => rangeOver(range));
 };
 
+/** Watches the largest values of a place, which become its statistics as they are. */
+const largest =
+  (what: string, start: () => Accumulator<Float32Array>): Statistic['at'] =>
+  ({ ref }, _, watch) => {
+    const max = watch(what, start);
+    return () => ({ channels: { [ref]: max.value() } });
+  };
+
 const smoothing: Statistic = {
   pass: 'plain',
   needs: (place, recipe) => basisAt(place, recipe)?.factors !== undefined && !isInSteps(place, recipe),
-  at: ({ ref }, _, watch) => {
-    const max = watch('channels', channelMaxima);
-    return () => ({ channels: { [ref]: max.value() } });
-  },
+  at: largest('channels', channelMaxima),
 };
 
 const ranges: Statistic = {
@@ -107,10 +112,7 @@ const hessians: Statistic = {
 const states: Statistic = {
   pass: 'states',
   needs: ({ ref }, recipe) => stateScheme(recipe, ref)?.bits === 8,
-  at: ({ ref }, _, watch) => {
-    const max = watch('rows', rowMaxima);
-    return () => ({ channels: { [ref]: max.value() } });
-  },
+  at: largest('rows', rowMaxima),
 };
 
 export const statistics: readonly Statistic[] = [smoothing, ranges, steps, hessians, states];

@@ -11,13 +11,8 @@ import type { Recipe } from './scheme.ts';
 import type { Stats } from './stats.ts';
 
 /** The fused plan of a recipe. A recipe without static sites needs no statistics. */
-export function planOf(
-  program: Program,
-  recipe: Recipe,
-  stats: Stats = { channels: {}, ranges: {} },
-): Program {
-  return fuse(quantize(transform(program, recipe, stats.channels), recipe, stats));
-}
+export const planOf = (program: Program, recipe: Recipe, stats: Partial<Stats> = {}): Program =>
+  fuse(quantize(transform(program, recipe, stats.channels), recipe, stats));
 
 /**
  * Calibration samples: `count` windows of `window` tokens, spread evenly over a text, in the order of the text.
@@ -25,10 +20,9 @@ export function planOf(
  * @throws RangeError where the text has fewer tokens than one window.
  */
 export function samplesOf(tokens: Int32Array, count: number, window: number): readonly Int32Array[] {
-  if (!Number.isInteger(count) || count < 1)
-    throw new RangeError(`samples expected a whole number >= 1; got ${count}`);
-  if (!Number.isInteger(window) || window < 1)
-    throw new RangeError(`window expected a whole number >= 1; got ${window}`);
+  for (const [what, value] of Object.entries({ samples: count, window }))
+    if (!Number.isInteger(value) || value < 1)
+      throw new RangeError(`${what} expected a whole number >= 1; got ${value}`);
   if (tokens.length < window)
     throw new RangeError(
       `calibration text expected at least ${window} tokens (one window); got ${tokens.length}`,

@@ -2,7 +2,6 @@
  * THE TABLE. A recipe is a row; read down a column and you read the ablation, across a row and you read the method.
  * No other file asks for a recipe's name.
  */
-import type { Recipe } from './scheme.ts';
 import {
   a8,
   a8dynamic,
@@ -11,6 +10,7 @@ import {
   f16,
   hadamard,
   i8,
+  type Recipe,
   smooth,
   w4,
   w4nearest,

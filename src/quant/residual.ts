@@ -14,34 +14,29 @@
  * Source: QuaRot (arXiv 2404.00456 §3), SliceGPT (arXiv 2401.15024 §3.1).
  */
 import {
+  addOnceTo,
   flatten,
   type LazyTensor,
   type Node,
   type OpNode,
-  opNode,
   type Program,
   type Ref,
   reads,
+  renamed,
   withNodes,
 } from '../graph.ts';
-import { add } from '../ops/add.ts';
-import { embedding } from '../ops/embedding.ts';
-import { fwht } from '../ops/fwht.ts';
-import { linear } from '../ops/linear.ts';
-import { rmsNorm } from '../ops/rms-norm.ts';
-import { scaleChannels } from '../ops/scale-channels.ts';
+import { ops } from '../ops/index.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { nameOf } from './names.ts';
+import { rotation } from './transforms.ts';
 
 type Matrix = Tensor<'f32'>;
 
-const rotateRows = (w: Matrix): Matrix => fwht({ x: w }, { inverse: false }).y; // W Qᵀ
+const rotateRows = rotation.fold; // W Qᵀ
 const rotateColumns = (w: Matrix): Matrix => transposed(rotateRows(transposed(w))); // Q W
-const rotateVector = ({ data, shape }: Matrix): Matrix => ({
-  ...rotateRows(tensor(data, [1, data.length])),
-  shape,
-});
-const weightRows = (w: Matrix, c: Matrix): Matrix => scaleChannels({ x: w, c }, { inverse: false }).y; // W diag(c)
+const rotateVector = ({ data, shape }: Matrix): Matrix =>
+  tensor(rotateRows(tensor(data, [1, data.length])).data, shape);
+const weightRows = (w: Matrix, c: Matrix): Matrix => ops.scaleChannels({ x: w, c }, { inverse: false }).y; // W diag(c)
 
 function transposed({ data, shape: [rows, columns] }: Matrix): Matrix {
   const result = new Float32Array(data.length);
@@ -49,12 +44,6 @@ function transposed({ data, shape: [rows, columns] }: Matrix): Matrix {
     for (let j = 0; j < columns; j++) result[j * rows + i] = data[i * columns + j];
   return tensor(result, [columns, rows]);
 }
-
-/** The node that reads `to` where it read `from`. */
-export const renamed = (node: OpNode, from: Ref, to: Ref): OpNode => ({
-  ...node,
-  in: Object.fromEntries(Object.entries(node.in).map(([key, ref]) => [key, ref === from ? to : ref])),
-});
 
 const is = ({ op }: OpNode, { name }: { readonly name: string }): boolean => op.name === name;
 
@@ -80,44 +69,39 @@ export function rotateResidual(program: Program): Program {
   const stream = new Set<Ref>();
   const added = new Set<Ref>(); // what linears add to the stream
   for (const node of flatten(graph.nodes))
-    if (is(node, embedding)) stream.add(node.out.y);
-    else if (is(node, add) && stream.has(node.in.x)) {
+    if (is(node, ops.embedding)) stream.add(node.out.y);
+    else if (is(node, ops.add) && stream.has(node.in.x)) {
       stream.add(node.out.sum);
       added.add(node.in.y);
     }
-  const canFold = (node: OpNode) => is(node, linear) && readers(node.in.w).length === 1;
+  const canFold = (node: OpNode) => is(node, ops.linear) && readers(node.in.w).length === 1;
   const isWeightless = (norm: OpNode) => users(norm.out.y).every(canFold);
 
   const nodes: Node[] = [];
+  const addOnce = addOnceTo(nodes);
   const entering = new Map<Ref, Ref>(); // what the stream begins with → the same, rotated
   const normWeights = new Map<Ref, Ref | undefined>(); // the output of a norm → the weight that the norm lost
-  const plain = new Set<Ref>();
+  const inStream = (ref: Ref): Ref => entering.get(ref) ?? ref;
+  const plain = (ref: Ref): Ref =>
+    stream.has(ref) ? addOnce(rotation.undo(inStream(ref), nameOf.plain(ref))) : ref;
   for (const node of graph.nodes) {
     if (node.kind === 'fused') throw new Error(`residual: ${node.name} is fused already`);
     if (node.kind === 'site') {
       if (normWeights.has(node.in)) normWeights.set(node.out, normWeights.get(node.in));
       nodes.push(node);
-      continue;
-    }
-    if (is(node, embedding)) {
-      if (readers(node.in.w).length === 1)
-        nodes.push({ ...node, in: { ...node.in, w: folded(node.in.w, rotateRows) } });
+    } else if (is(node, ops.embedding)) {
+      const { w } = node.in;
+      if (readers(w).length === 1) nodes.push({ ...node, in: { ...node.in, w: folded(w, rotateRows) } });
       else {
-        const rotated = nameOf.rotated(node.out.y);
-        nodes.push(node, opNode(fwht, { x: node.out.y }, rotated, { inverse: false }));
+        const rotated = nameOf.inBasis(node.out.y, rotation.word);
+        nodes.push(node, rotation.apply(node.out.y, rotated));
         entering.set(node.out.y, rotated);
       }
-      continue;
-    }
-    const inputs = Object.fromEntries(
-      Object.entries(node.in).map(([key, ref]) => [key, entering.get(ref) ?? ref]),
-    );
-    const reader = { ...node, in: inputs };
-    if (is(node, rmsNorm) && stream.has(node.in.x) && isWeightless(node)) {
-      const { w, ...rest } = inputs;
+    } else if (is(node, ops.rmsNorm) && stream.has(node.in.x) && isWeightless(node)) {
+      const { w, ...rest } = renamed(node, inStream).in;
       normWeights.set(node.out.y, w);
       nodes.push({ ...node, in: rest });
-    } else if (is(node, linear)) {
+    } else if (is(node, ops.linear)) {
       const { w, b } = node.in;
       const reads = normWeights.has(node.in.x);
       const writes = added.has(node.out.y);
@@ -126,25 +110,16 @@ export function rotateResidual(program: Program): Program {
         const read = reads ? rotateRows(norm ? weightRows(matrix, f32(norm)) : matrix) : matrix;
         return writes ? rotateColumns(read) : read;
       };
+      const reader = renamed(node, inStream);
       const changed: Record<string, Ref> = {};
       if (reads || writes) changed.w = folded(w, fold);
       if (writes && b) changed.b = folded(b, rotateVector);
-      nodes.push({ ...reader, in: { ...inputs, ...changed } });
+      nodes.push({ ...reader, in: { ...reader.in, ...changed } });
       added.delete(node.out.y);
-    } else if (is(node, add) && stream.has(node.in.x)) {
+    } else if (is(node, ops.add) && stream.has(node.in.x)) {
       if (added.has(node.in.y)) throw new Error(`residual: ${node.in.y} is added to it by no linear`);
-      nodes.push(reader);
-    } else {
-      let back: OpNode = reader;
-      for (const ref of new Set(Object.values(node.in).filter(ref => stream.has(ref)))) {
-        const x = entering.get(ref) ?? ref;
-        const name = nameOf.plain(ref);
-        if (!plain.has(ref)) nodes.push(opNode(fwht, { x }, name, { inverse: true }));
-        plain.add(ref);
-        back = renamed(back, x, name);
-      }
-      nodes.push(back);
-    }
+      nodes.push(renamed(node, inStream));
+    } else nodes.push(renamed(node, plain));
   }
   return withNodes(program, nodes, made);
 }

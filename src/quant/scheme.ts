@@ -151,15 +151,14 @@ export function withPercentile(recipe: Recipe, p: number | readonly number[]): R
   };
 }
 
-const FIELDS = ['weights', 'acts', 'at', 'weightsAt', 'residual', 'states', 'optional'];
-
 /**
  * Reads a recipe from JSON. An unknown field is an error.
  *
  * @throws TypeError naming the field, its value and what was expected.
  */
 export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
-  const recipe = object(json, where, FIELDS);
+  const fields = ['weights', 'acts', 'at', 'weightsAt', 'residual', 'states', 'optional'];
+  const recipe = object(json, where, fields);
   if (recipe.residual !== undefined) oneOf(recipe.residual, `${where}.residual`, ['hadamard']);
   if (recipe.weights !== undefined) parseWeights(recipe.weights, `${where}.weights`);
   if (recipe.acts !== undefined) parseSite(recipe.acts, `${where}.acts`, true);
@@ -201,14 +200,11 @@ function parseWeights(json: unknown, where: string): void {
   oneOf(bits, `${where}.bits`, [8, 4]);
   if (bits === 4) oneOf(rounding, `${where}.rounding`, ['nearest', 'gptq']);
   else if (rounding !== undefined) unexpected(`${where}.rounding`, 'nothing beside 8 bits', rounding);
-  if (bits === 4 && typeof per !== 'object')
-    unexpected(`${where}.per`, '{ "group": size } beside 4 bits', per);
-  if (typeof per !== 'object') {
-    oneOf(per, `${where}.per`, ['tensor', 'row', '{ "group": size }']);
-    return;
-  }
-  const { group } = object(per, `${where}.per`, ['group']);
-  number(group, `${where}.per.group`, 'a positive integer', size => Number.isInteger(size) && size >= 1);
+  if (typeof per === 'object') {
+    const { group } = object(per, `${where}.per`, ['group']);
+    number(group, `${where}.per.group`, 'a positive integer', size => Number.isInteger(size) && size >= 1);
+  } else if (bits === 4) unexpected(`${where}.per`, '{ "group": size } beside 4 bits', per);
+  else oneOf(per, `${where}.per`, ['tensor', 'row', '{ "group": size }']);
 }
 
 const unit = (value: unknown, where: string): number =>

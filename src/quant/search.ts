@@ -23,10 +23,8 @@ export interface Trial {
   readonly score: number;
 }
 
-export interface Search {
-  /** The best of all that were tried. */
-  readonly percentile: Trial['percentile'];
-  readonly score: number;
+/** The best of all that were tried. */
+export interface Search extends Trial {
   readonly recipe: Recipe;
   /** The statistics of `recipe`. */
   readonly stats: Stats;
@@ -58,12 +56,8 @@ export function searchPercentile(
   { perLayer = false, percentiles = PERCENTILES, onTrial, ...calibration }: SearchOptions = {},
 ): Search {
   if (!clips(recipe)) throw new RangeError('search: the recipe has no percentile range to choose a p for');
-  const all = calibrateAll(
-    program,
-    percentiles.map(p => withPercentile(recipe, p)),
-    samples,
-    calibration,
-  );
+  const candidates = percentiles.map(p => withPercentile(recipe, p));
+  const all = calibrateAll(program, candidates, samples, calibration);
   const clipped = placesOf(program.graph).filter(
     ({ word }) => typeof siteAction(recipe, word).quantize?.range === 'object',
   );
@@ -83,11 +77,7 @@ export function searchPercentile(
       }
       return values;
     };
-    return {
-      ranges: patched('ranges'),
-      channels: patched('channels'),
-      ...(all[0].hessians && { hessians: patched('hessians') }),
-    };
+    return { ranges: patched('ranges'), channels: patched('channels'), hessians: patched('hessians') };
   };
   const trials: Trial[] = [];
   const attempt = (percentile: Trial['percentile']): Trial => {

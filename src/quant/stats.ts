@@ -6,7 +6,7 @@
  * `version`, `recipe` (the scheme, as JSON), `source` (the identity of the float weights) and `calibration` (JSON).
  */
 import type { ByteSource } from '../formats/bytes.ts';
-import { parseJson } from '../formats/json.ts';
+import { parseJsonText } from '../formats/json.ts';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
 import type { Ref } from '../graph.ts';
 import { describe, type Tensor } from '../tensor.ts';
@@ -43,16 +43,13 @@ export interface StatsInfo {
 
 /** The file of the statistics of a recipe, in pieces. */
 export function saveStats(stats: Stats, info: StatsInfo): Iterable<Uint8Array> {
-  const tensorsOf = <T>(suffix: string, by: Readonly<Record<Ref, T>>, dataOf: (value: T) => Float32Array) =>
-    Object.entries(by).map(([site, value]) => {
-      const data = dataOf(value);
+  const parts = { range: stats.ranges, hessian: stats.hessians ?? {}, channels: stats.channels };
+  const tensors = Object.entries(parts).flatMap(([suffix, bySite]) =>
+    Object.entries<number | Float32Array>(bySite).map(([site, value]) => {
+      const data = typeof value === 'number' ? Float32Array.of(value) : value;
       return [`${site}.${suffix}`, { dtype: 'F32', shape: [data.length], data }] as const;
-    });
-  const tensors = [
-    ...tensorsOf('range', stats.ranges, range => Float32Array.of(range)),
-    ...tensorsOf('hessian', stats.hessians ?? {}, hessian => hessian),
-    ...tensorsOf('channels', stats.channels, channels => channels),
-  ];
+    }),
+  );
   return writeSafetensors(tensors, {
     ...STATS_FORMAT,
     recipe: JSON.stringify(info.recipe),
@@ -80,8 +77,7 @@ export function loadStats(
     throw new Error(
       `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
     );
-  const parsed = (key: string, text: string | undefined) =>
-    parseJson(new TextEncoder().encode(text), `${file.name}: ${key}`);
+  const parsed = (key: string, text = '') => parseJsonText(text, `${file.name}: ${key}`);
   if (!sameRecipe(parsed('recipe', recipe) as Recipe, expected.recipe))
     throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
   const read = (suffix: string, expected = 'f32[n]', fits = (_: number): boolean => true) => {
@@ -94,11 +90,10 @@ export function loadStats(
     });
     return Object.fromEntries(found);
   };
-  const hessians = read('.hessian', 'f32[n²]', size => Number.isInteger(Math.sqrt(size)));
   const ranges = Object.entries(read('.range', 'f32[1]', size => size === 1));
   return {
     stats: {
-      ...(Object.keys(hessians).length > 0 && { hessians }),
+      hessians: read('.hessian', 'f32[n²]', size => Number.isInteger(Math.sqrt(size))),
       ranges: Object.fromEntries(ranges.map(([site, [range]]) => [site, range])),
       channels: read('.channels'),
     },

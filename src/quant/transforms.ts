@@ -7,8 +7,7 @@
  */
 import { type OpNode, opNode, type Ref } from '../graph.ts';
 import { scaleOf } from '../ops/absmax-scale.ts';
-import { fwht } from '../ops/fwht.ts';
-import { scaleChannels } from '../ops/scale-channels.ts';
+import { ops } from '../ops/index.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { channelAbsmax } from './accumulators.ts';
 import type { Basis } from './scheme.ts';
@@ -27,20 +26,20 @@ export interface Transform {
   readonly range?: number;
   apply(x: Ref, name: Ref, factors: Ref): OpNode;
   undo(x: Ref, name: Ref, factors: Ref): OpNode;
-  fold(w: Tensor<'f32'>, factors: Tensor<'f32'> | undefined): Tensor<'f32'>;
+  fold(w: Tensor<'f32'>, factors?: Tensor<'f32'>): Tensor<'f32'>;
 }
 
-const rotate: Transform = {
+export const rotation = {
   word: 'rotated',
-  apply: (x, name) => opNode(fwht, { x }, name, { inverse: false }),
-  undo: (x, name) => opNode(fwht, { x }, name, { inverse: true }),
-  fold: w => fwht({ x: w }, { inverse: false }).y, // row by row: (W Qᵀ)ᵢ = Q Wᵢ
-};
+  apply: (x, name) => opNode(ops.fwht, { x }, name, { inverse: false }),
+  undo: (x, name) => opNode(ops.fwht, { x }, name, { inverse: true }),
+  fold: w => ops.fwht({ x: w }, { inverse: false }).y, // row by row: (W Qᵀ)ᵢ = Q Wᵢ
+} satisfies Transform;
 
 const scaling = {
-  apply: (x, name, c) => opNode(scaleChannels, { x, c }, name, { inverse: true }),
-  undo: (x, name, c) => opNode(scaleChannels, { x, c }, name, { inverse: false }),
-  fold: (w, c) => scaleChannels({ x: w, c: c! }, { inverse: false }).y,
+  apply: (x, name, c) => opNode(ops.scaleChannels, { x, c }, name, { inverse: true }),
+  undo: (x, name, c) => opNode(ops.scaleChannels, { x, c }, name, { inverse: false }),
+  fold: (w, c) => ops.scaleChannels({ x: w, c: c! }, { inverse: false }).y,
 } satisfies Partial<Transform>;
 
 const smoothen = (alpha: number): Transform => ({
@@ -60,7 +59,7 @@ const inSteps: Transform = {
 /** The transform of a basis; undefined for `none`. */
 export const transformOf = (basis: Basis): Transform | undefined =>
   typeof basis === 'object' ? smoothen(basis.smooth) : BASES[basis];
-const BASES = { none: undefined, hadamard: rotate, channels: inSteps } as const;
+const BASES = { none: undefined, hadamard: rotation, channels: inSteps } as const;
 
 /**
  * SmoothQuant's factors s_j = max|x_j|ᵅ / max|W_j|¹⁻ᵅ, at least 1e-5. They are made from the largest |x| of each channel, and

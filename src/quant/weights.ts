@@ -38,14 +38,13 @@ export function quantizeWeight(
   return { q: { ...q, shape: w.shape }, scale: tensor(scale, [p, g]) };
 }
 
-function fourBits(
-  w: Tensor<'f32'>,
-  scheme: WeightScheme,
-  curvature: (() => Curvature) | undefined,
-): IntegerWeight {
+function fourBits(w: Tensor<'f32'>, scheme: WeightScheme, curvature?: () => Curvature): IntegerWeight {
   const [rows, columns] = w.shape;
   const [, groups] = scaleShape(scheme, w.shape);
-  const known = scheme.rounding === 'gptq' ? needed(curvature) : undefined;
+  const isGptq = scheme.rounding === 'gptq';
+  if (isGptq && !curvature)
+    throw new Error('quantize: rounding gptq needs what calibration saw; calibrate with this recipe first');
+  const known = isGptq ? curvature!() : undefined;
   if (known && known.order.length !== columns)
     throw new RangeError(
       `quantize: statistics of ${known.order.length} channels do not fit a weight of ${columns} columns; calibrate with this recipe again`,
@@ -53,12 +52,6 @@ function fourBits(
   const scale = groupScales(w, columns / groups, known?.diagonal);
   const data = known ? gptq(w, scale, known) : roundToNearest(w, scale);
   return { q: packed(tensor(data, [rows, columns])), scale: tensor(scale, [rows, groups]) };
-}
-
-function needed(curvature: (() => Curvature) | undefined): Curvature {
-  if (!curvature)
-    throw new Error('quantize: rounding gptq needs what calibration saw; calibrate with this recipe first');
-  return curvature();
 }
 
 function scaleShape(
@@ -78,44 +71,34 @@ function scaleShape(
  * weight after the other never has two of them in memory. Whoever reads the integers of a weight before its scales quantizes it
  * once only.
  */
-export function integerWeights({ graph, weights }: Program): {
-  /** The names of a weight's integers and of its scales. The scales are [p, g] for a matrix product, [1] or [o] for rows. */
-  of(
-    ref: Ref,
-    scheme: WeightScheme,
-    as: 'matrix' | 'rows',
-    curvature?: () => Curvature,
-  ): { readonly q: Ref; readonly scale: Ref };
-  readonly made: ReadonlyMap<Ref, LazyTensor>;
-} {
+export function integerWeights({ graph, weights }: Program) {
   const made = new Map<Ref, LazyTensor>();
   const known = new Map<Ref, Tensor<'f32'>>(); // scales, by their integers
-  return {
-    made,
-    of(ref, scheme, as, curvature) {
-      if (as === 'rows' && typeof scheme.per === 'object')
-        throw new Error(`quantize: ${ref} has scales for groups of columns, which only a linear can read`);
-      const q = nameOf.integers(ref, scheme);
-      const scale = as === 'matrix' ? nameOf.matrixScale(q) : nameOf.scale(q);
-      const { shape } = graph.weights.get(ref)!;
-      const integers = (): IntegerWeight => {
-        const integer = quantizeWeight(weights.read(ref) as Tensor<'f32'>, scheme, curvature);
-        known.set(q, integer.scale);
-        return integer;
-      };
-      const [p, g] = scaleShape(scheme, shape);
-      const scales = as === 'matrix' ? [p, g] : [p];
-      made.set(q, {
-        dtype: 'i8',
-        shape: scheme.bits === 4 ? [shape[0], packedColumns(shape[1])] : shape,
-        read: () => integers().q,
-      });
-      made.set(scale, {
-        dtype: 'f32',
-        shape: scales,
-        read: () => tensor((known.get(q) ?? integers().scale).data, scales),
-      });
-      return { q, scale };
-    },
+  /** The names of a weight's integers and of its scales. The scales are [p, g] for a matrix product, [1] or [o] for rows. */
+  const of = (ref: Ref, scheme: WeightScheme, as: 'matrix' | 'rows', curvature?: () => Curvature) => {
+    if (as === 'rows' && typeof scheme.per === 'object')
+      throw new Error(`quantize: ${ref} has scales for groups of columns, which only a linear can read`);
+    const q = nameOf.integers(ref, scheme);
+    const scale = as === 'matrix' ? nameOf.matrixScale(q) : nameOf.scale(q);
+    const { shape } = graph.weights.get(ref)!;
+    const integers = (): IntegerWeight => {
+      const integer = quantizeWeight(weights.read(ref) as Tensor<'f32'>, scheme, curvature);
+      known.set(q, integer.scale);
+      return integer;
+    };
+    const [p, g] = scaleShape(scheme, shape);
+    const scales = as === 'matrix' ? [p, g] : [p];
+    made.set(q, {
+      dtype: 'i8',
+      shape: scheme.bits === 4 ? [shape[0], packedColumns(shape[1])] : shape,
+      read: () => integers().q,
+    });
+    made.set(scale, {
+      dtype: 'f32',
+      shape: scales,
+      read: () => tensor((known.get(q) ?? integers().scale).data, scales),
+    });
+    return { q, scale };
   };
+  return { of, made };
 }

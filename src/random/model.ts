@@ -34,21 +34,13 @@ export function draw(name: string, seed: number, shape: Shape, spread: number, m
   const stride = digest.getInt32(4, true) | 1;
   const data = new Float32Array(sizeOf(shape));
   for (let at = 0; at < data.length; at += BLOCK)
-    fill(data, at, Math.min(at + BLOCK, data.length), key, stride, mean, stepOf(spread));
+    fill(data.subarray(at, at + BLOCK), (key + Math.imul(stride, at)) | 0, stride, mean, stepOf(spread));
   return data;
 }
 
-function fill(
-  data: Float32Array,
-  begin: number,
-  end: number,
-  key: number,
-  stride: number,
-  mean: number,
-  step: number,
-): void {
-  let counter = (key + Math.imul(stride, begin)) | 0;
-  for (let i = begin; i < end; i++) {
+function fill(data: Float32Array, first: number, stride: number, mean: number, step: number): void {
+  let counter = first;
+  for (let i = 0; i < data.length; i++) {
     const h = mix(counter);
     const pairs = (h & 0xff00ff) + ((h >>> 8) & 0xff00ff);
     data[i] = mean + step * ((pairs & 0xffff) + (pairs >>> 16) - 510);
@@ -127,12 +119,13 @@ function makerOf(name: string, shape: Shape): Maker {
  */
 export function randomModel(config: Config, seed: number): Program {
   const graph = graphOf(config);
-  const drawn = [...graph.weights].map(([ref, { shape }]) => ({ ref, shape, make: makerOf(ref, shape) }));
-  const made = new Map(drawn.map(one => [one.ref, one]));
+  const drawn = new Map(
+    [...graph.weights].map(([ref, { shape }]) => [ref, { shape, make: makerOf(ref, shape) }]),
+  );
   const weights: Weights = {
-    has: ref => made.has(ref),
+    has: ref => drawn.has(ref),
     read(ref) {
-      const { shape, make } = made.get(ref)!;
+      const { shape, make } = drawn.get(ref)!;
       return tensor(make(shape, ref, seed), shape);
     },
   };

@@ -5,7 +5,7 @@
  *
  * The constants are the medians over the layers of mamba-130m's shape of what calibration finds (3 × 96 tokens), rounded.
  */
-import type { Graph, Program, Ref } from '../graph.ts';
+import type { Program, Ref } from '../graph.ts';
 import type { Site, StateWord } from '../model/index.ts';
 import { inferTypes } from '../plan/types.ts';
 import type { Basis, Recipe, WeightScheme } from '../quant/scheme.ts';
@@ -13,9 +13,9 @@ import { siteAction, stateScheme, wordOf } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';
 import { transformOf } from '../quant/transforms.ts';
 
-/** The |x| that is to map to 127: of x itself, and of its rotation, whose large values are spread over all channels. */
+/** The |x|, of a state the |h|, that is to map to 127: plain, and rotated, where large values are spread over all channels. */
 /* biome-ignore format: a table */
-const RANGES: { readonly [S in Site]?: { readonly none: number; readonly hadamard?: number } } = {
+const RANGES: { readonly [W in Site | StateWord]?: { readonly none: number; readonly hadamard?: number } } = {
   blockIn: { none: 4.5, hadamard: 4.5 },
   convIn:  { none: 5 },
   gate:    { none: 5 },
@@ -26,12 +26,8 @@ const RANGES: { readonly [S in Site]?: { readonly none: number; readonly hadamar
   dt:      { none: 7 },
   scanOut: { none: 15, hadamard: 3.5 },
   headIn:  { none: 4.5 },
+  ssmState: { none: 8 },
 };
-
-/** The same of states. */
-const STATES: { readonly [S in StateWord]?: number } = { ssmState: 8 };
-
-const rangesOf = (site: string): { readonly [B in Basis & string]?: number } => RANGES[site as Site] ?? {};
 
 /**
  * The recipe with weights of 4 bits rounded to the nearest step, since GPTQ has nothing to go by: a plan of as many bytes, that
@@ -49,38 +45,33 @@ export function nominalRecipe(recipe: Recipe): Recipe {
   };
 }
 
-/** The same with what channels would be seen to be: all alike, as those of random weights are. */
-export function nominalStats(program: Program, recipe: Recipe): Stats {
-  const { graph } = program;
-  const types = inferTypes(graph);
-  const channels: Record<Ref, Float32Array> = {};
-  const alike = (ref: Ref, size: unknown, most?: number) => {
-    channels[ref] = new Float32Array(size as number).fill(most!);
-  };
-  for (const node of graph.nodes)
-    if (node.kind === 'site' && transformOf(siteAction(recipe, node.site).basis)?.factors)
-      alike(node.out, types.get(node.out)!.shape[1], rangesOf(node.site).none);
-  for (const [ref, { shape }] of graph.states)
-    if (stateScheme(recipe, ref)?.bits === 8) alike(ref, shape[0], STATES[wordOf(ref) as StateWord]);
-  return { channels, ranges: nominalRanges(graph, recipe) };
-}
-
 /**
- * The range of every site of a graph, for a recipe.
+ * What calibration would see: a range for every site, and channels that are all alike, as those of random weights are.
  *
  * @throws RangeError where the recipe puts a site into a basis whose range is not known, such as one made from statistics.
  */
-export function nominalRanges(graph: Graph, recipe: Recipe): Readonly<Record<Ref, number>> {
-  const ranges = graph.nodes.flatMap(node => {
-    if (node.kind !== 'site') return [];
+export function nominalStats({ graph }: Program, recipe: Recipe): Stats {
+  const types = inferTypes(graph);
+  const channels: Record<Ref, Float32Array> = {};
+  const ranges: Record<Ref, number> = {};
+  for (const node of graph.nodes) {
+    if (node.kind !== 'site') continue;
     const { basis } = siteAction(recipe, node.site);
-    const own = transformOf(basis)?.range;
-    const range = own ?? (typeof basis === 'object' ? undefined : rangesOf(node.site)[basis]);
+    const known: { readonly [B in Basis & string]?: number } = RANGES[node.site as Site] ?? {};
+    const measured = typeof basis === 'object' ? undefined : known[basis];
+    const { factors, range = measured } = transformOf(basis) ?? {};
     if (range === undefined)
       throw new RangeError(
         `random weights: no range is known for site ${node.site} in basis ${JSON.stringify(basis)}; recipes for them leave it, or rotate blockIn, scanIn or scanOut`,
       );
-    return [[node.out, range] as const];
-  });
-  return Object.fromEntries(ranges);
+    ranges[node.out] = range;
+    if (factors) channels[node.out] = alike(types.get(node.out)!.shape[1], known.none);
+  }
+  for (const [ref, { shape }] of graph.states)
+    if (stateScheme(recipe, ref)?.bits === 8)
+      channels[ref] = alike(shape[0], RANGES[wordOf(ref) as StateWord]?.none);
+  return { channels, ranges };
 }
+
+/** Channels, or rows of a state, that are all alike. */
+const alike = (size: unknown, largest?: number) => new Float32Array(size as number).fill(largest!);

@@ -7,7 +7,7 @@ import { costOf } from '../../src/plan/cost.ts';
 import { planOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { randomModel } from '../../src/random/model.ts';
-import { nominalRanges } from '../../src/random/nominal-ranges.ts';
+import { nominalStats } from '../../src/random/nominal-ranges.ts';
 import { shapes } from '../../src/random/shapes.ts';
 import { linksIn } from './markdown.ts';
 import { compared, page, picture } from './orin.ts';
@@ -38,10 +38,8 @@ it('the bytes of a token are those of the matrices, and a few percent beside', (
   const { layers, dModel: m, dInner: d, dState: n, dtRank: r, vocabSize: v } = shapes['mamba-1.4b'];
   const model = randomModel(shapes['mamba-1.4b'], 1);
   const block = layers * (3 * d * m + (r + 2 * n) * d + d * r);
-  const bytes = (name: 'fp32' | 'quamba') => {
-    const ranges = nominalRanges(model.graph, recipes[name]);
-    return costOf(planOf(model, recipes[name], { channels: {}, ranges })).bytes;
-  };
+  const bytes = (name: 'fp32' | 'quamba') =>
+    costOf(planOf(model, recipes[name], nominalStats(model, recipes[name]))).bytes;
   for (const [found, least] of [
     [bytes('fp32'), 2 * block + 2 * v * m],
     [bytes('quamba'), block + 2 * v * m],

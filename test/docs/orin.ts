@@ -9,7 +9,7 @@ import { type Cost, costOf } from '../../src/plan/cost.ts';
 import { planOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { randomModel } from '../../src/random/model.ts';
-import { nominalRanges } from '../../src/random/nominal-ranges.ts';
+import { nominalStats } from '../../src/random/nominal-ranges.ts';
 import { shapes } from '../../src/random/shapes.ts';
 import { table } from './markdown.ts';
 
@@ -59,10 +59,8 @@ const READ_OFF: Readonly<Record<string, readonly [f16: number, quamba: number]>>
 /** What a token costs by recipe. Weights are not read: random ones have the same sizes. */
 function costs(shape: MambaConfig): Readonly<Record<Plan, Cost>> {
   const model = randomModel(shape, 1);
-  const cost = (name: keyof typeof recipes) => {
-    const ranges = nominalRanges(model.graph, recipes[name]);
-    return costOf(planOf(model, recipes[name], { channels: {}, ranges }));
-  };
+  const cost = (name: keyof typeof recipes) =>
+    costOf(planOf(model, recipes[name], nominalStats(model, recipes[name])));
   // smoothing is folded into what is there: the plan without it has its bytes and kernels
   return {
     f16: cost('fp32'),

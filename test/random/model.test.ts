@@ -10,7 +10,7 @@ import { hasher } from '../../src/plan/identity.ts';
 import { planOf } from '../../src/quant/pipeline.ts';
 import { type RecipeName, recipe } from '../../src/quant/recipes.ts';
 import { draw, randomModel } from '../../src/random/model.ts';
-import { nominalRanges } from '../../src/random/nominal-ranges.ts';
+import { nominalStats } from '../../src/random/nominal-ranges.ts';
 import { configs, type ShapeName, shapes } from '../../src/random/shapes.ts';
 import { type AnyKernel, interpret, run } from '../../src/run.ts';
 import { sizeOf, type Tensor } from '../../src/tensor.ts';
@@ -150,8 +150,7 @@ describe('activations', () => {
     ['quamba-int8-head', 0.2],
   ])('%s: few codes are at the ends of their range, and at most a share of %d is zero', (name, most) => {
     const scheme = recipe(name);
-    const ranges = nominalRanges(shallow.graph, scheme);
-    const plan = planOf(shallow, scheme, { channels: {}, ranges });
+    const plan = planOf(shallow, scheme, nominalStats(shallow, scheme));
     const shares: { ends: number; zeros: number }[] = [];
     const counting: (reference: AnyKernel) => AnyKernel =
       reference => (inputs, attrs, outputs, dims, states) => {
@@ -172,7 +171,7 @@ describe('activations', () => {
   });
 
   it('a recipe that smooths is refused in one sentence', () => {
-    expect(() => nominalRanges(small.graph, recipe('smoothquant'))).toThrow(
+    expect(() => nominalStats(small, recipe('smoothquant'))).toThrow(
       /^random weights: no range is known for site blockIn in basis \{"smooth":0\.5\}; /,
     );
   });

@@ -3,10 +3,12 @@
  */
 import type { Base } from '../../ops/hadamard.ts';
 import { nibble } from '../../ops/nibbles.ts';
-import { f, silu, softplus } from '../../ops/numerics.ts';
+import { silu, softplus } from '../../ops/numerics.ts';
 import { BYTES, type Data, type DataOf, type DType } from '../../tensor.ts';
 import { arrayAt, padded } from './memory.ts';
 import type { TileFormat } from './variants.ts';
+
+const f = Math.fround;
 
 /** A way to lay out a constant of a known shape. Where two instructions want the same constant under the same key, they share one copy. */
 export interface Packing {

@@ -3,11 +3,12 @@
  * rows at once; its values as f32, binary16 or int8 in steps of its row. Rows are padded to a multiple of four.
  */
 import { half, halfBits, halfOf } from '../../ops/half.ts';
-import { f } from '../../ops/numerics.ts';
 import { type StateType, shapeAt, stepsOf } from '../../state.ts';
 import { type Data, sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import { STATE_F16, STATE_F32, STATE_I8 } from './instruction-formats.ts';
 import { padded } from './memory.ts';
+
+const f = Math.fround;
 
 export interface StateLayout {
   /** The number of its dtype in instructions. */

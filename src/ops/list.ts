@@ -1,0 +1,20 @@
+/** Every op, under its name in camelCase: a line for each file. */
+export { absmaxScale } from './absmax-scale.ts';
+export { add } from './add.ts';
+export { causalConv1d } from './causal-conv1d.ts';
+export { dequantize } from './dequantize.ts';
+export { dequantizeI4 } from './dequantize-i4.ts';
+export { embedding } from './embedding.ts';
+export { embeddingI8 } from './embedding-i8.ts';
+export { fwht } from './fwht.ts';
+export { linear } from './linear.ts';
+export { linearI4 } from './linear-i4.ts';
+export { linearI8 } from './linear-i8.ts';
+export { negExp } from './neg-exp.ts';
+export { quantize } from './quantize.ts';
+export { rmsNorm } from './rms-norm.ts';
+export { scaleChannels } from './scale-channels.ts';
+export { selectiveScan } from './selective-scan.ts';
+export { silu } from './silu.ts';
+export { slice } from './slice.ts';
+export { softplus } from './softplus.ts';
