@@ -7,8 +7,12 @@ import { readItems } from '../eval/task-files.ts';
 import { type TaskName, taskNames } from '../eval/tasks.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { parseJson } from '../formats/json.ts';
-import { textFile } from '../open/node.ts';
-import { namesIn, readGiven, UsageError } from './terminal.ts';
+import { EMBEDDED_MODEL, textFile } from '../open/node.ts';
+import { readGiven, UsageError } from './terminal.ts';
+import { namesIn } from './values.ts';
+
+/** Books that the embedded model never saw, 1 MB. */
+export const VALIDATION_TEXT = textFile(`${EMBEDDED_MODEL}/validation.txt.gz`);
 
 /** `piqa,arc_easy` or `all`. */
 export function tasksNamed(list: string): TaskName[] {

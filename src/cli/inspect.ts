@@ -1,6 +1,5 @@
 /** `quamba inspect`: what is in a model, and what a recipe makes of it. */
 
-import { Command } from 'commander';
 import { sizeWords } from '../eval/report/words.ts';
 import { using } from '../formats/bytes.ts';
 import { openFolder } from '../formats/disk.ts';
@@ -10,51 +9,36 @@ import { align, type Row, render, rows } from '../plan/render.ts';
 import { isPlan, type PlanInfo, verifyPlan } from '../quant/checkpoint.ts';
 import { statesBytes } from '../state.ts';
 import { BYTES, describe } from '../tensor.ts';
+import { command, type OptionsOf, option } from './command.ts';
 import { diffLines } from './diff.ts';
-import {
-  countOrZero,
-  jsonOption,
-  modelOption,
-  type NamedRecipe,
-  printAs,
-  progressLine,
-  type RunOptions,
-  recipeNamed,
-  recipeOption,
-  UsageError,
-} from './terminal.ts';
+import { jsonOption, modelOption, recipeOption } from './options.ts';
+import { printAs, progressLine, UsageError } from './terminal.ts';
+import { countOrZero, type NamedRecipe, recipeNamed } from './values.ts';
 
-export const inspectCommand = () =>
-  new Command('inspect')
-    .description('Shows a model: its configuration, tensors, sizes, recipe and plan.')
-    .addOption(modelOption())
-    .addOption(recipeOption())
-    .option('--plan', 'the plan as a table, one line a node')
-    .option('--diff <recipe>', 'the plan beside that of another recipe: - this one, + the other', recipeNamed)
-    .option('--layer <n>', 'only the nodes of one layer', countOrZero)
-    .option('--tensors', 'every constant of the plan, with type, shape and size')
-    .option('--verify', 'check every byte of a quantized checkpoint')
-    .addOption(jsonOption())
-    .addHelpText(
-      'after',
-      `
+const OPTIONS = [
+  modelOption,
+  recipeOption(),
+  option('--plan', 'the plan as a table, one line a node'),
+  option('--diff <recipe>', 'the plan beside that of another recipe: - this one, + the other', recipeNamed),
+  option('--layer <n>', 'only the nodes of one layer', countOrZero),
+  option('--tensors', 'every constant of the plan, with type, shape and size'),
+  option('--verify', 'check every byte of a quantized checkpoint'),
+  jsonOption,
+] as const;
+
+export const inspectCommand = command(
+  'inspect',
+  'Shows a model: its configuration, tensors, sizes, recipe and plan.',
+  OPTIONS,
+  `
 Examples:
   quamba inspect
   quamba inspect --recipe quamba --plan --layer 0
   quamba inspect --recipe naive-static --diff quamba --layer 0
   quamba inspect --model my-quamba --tensors --json`,
-    )
-    .action(inspect);
+).action(inspect);
 
-type Options = RunOptions & {
-  plan?: boolean;
-  diff?: NamedRecipe;
-  layer?: number;
-  tensors?: boolean;
-  verify?: boolean;
-};
-
-async function inspect(options: Options): Promise<void> {
+async function inspect(options: OptionsOf<typeof OPTIONS>): Promise<void> {
   const { model: path, layer, json = false } = options;
   if (options.verify) return verify(path, json);
   const open = (recipe: NamedRecipe | undefined) =>

@@ -2,7 +2,6 @@
 
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { Command } from 'commander';
 import { sizeWords } from '../eval/report/words.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
@@ -10,48 +9,40 @@ import { savePlan } from '../quant/checkpoint.ts';
 import { DEFAULT_RECIPE } from '../quant/recipes.ts';
 import { withPercentile } from '../quant/scheme.ts';
 import { clips } from '../quant/search.ts';
+import { command, type OptionsOf, option, required } from './command.ts';
+import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
 import { type Found, searched } from './search.ts';
-import {
-  backendOption,
-  count,
-  fraction,
-  jsonOption,
-  makeFolder,
-  modelOption,
-  type NamedRecipe,
-  printAs,
-  progressLine,
-  type RunOptions,
-  recipeNamed,
-  recipeOption,
-  threadsOption,
-  UsageError,
-} from './terminal.ts';
+import { makeFolder, printAs, progressLine, UsageError } from './terminal.ts';
+import { count, fraction, type NamedRecipe, recipeNamed } from './values.ts';
 
-export const quantizeCommand = () =>
-  new Command('quantize')
-    .description('Applies a recipe to a float model and writes a quantized checkpoint.')
-    .requiredOption('--out <dir>', 'folder to write: model.safetensors, config.json and the tokenizer')
-    .addOption(modelOption())
-    .addOption(recipeOption(DEFAULT_RECIPE))
-    .option(
-      '--text <file>',
-      'calibration text, .txt or .txt.gz (default: public-domain prose of the package)',
-    )
-    .option('--samples <n>', 'how many samples to calibrate on (default: 128)', count)
-    .option('--window <n>', 'tokens in each sample (default: 512)', count)
-    .option(
-      '--percentile <p>',
-      "p of the percentile ranges, instead of the table's; 'search' tries several on the calibration text",
-      fractionOrSearch,
-    )
-    .option('--per-layer', 'search a p for each layer')
-    .addOption(backendOption())
-    .addOption(threadsOption())
-    .addOption(jsonOption())
-    .addHelpText(
-      'after',
-      `
+const fractionOrSearch = (text: string) => (text === 'search' ? text : fraction(text));
+
+const OPTIONS = [
+  required('--out <dir>', 'folder to write: model.safetensors, config.json and the tokenizer'),
+  modelOption,
+  recipeOption(DEFAULT_RECIPE),
+  option(
+    '--text <file>',
+    'calibration text, .txt or .txt.gz (default: public-domain prose of the package)',
+    textFile,
+  ),
+  option('--samples <n>', 'how many samples to calibrate on (default: 128)', count),
+  option('--window <n>', 'tokens in each sample (default: 512)', count),
+  option(
+    '--percentile <p>',
+    "p of the percentile ranges, instead of the table's; 'search' tries several on the calibration text",
+    fractionOrSearch,
+  ),
+  option('--per-layer', 'search a p for each layer'),
+  ...engineOptions,
+  jsonOption,
+] as const;
+
+export const quantizeCommand = command(
+  'quantize',
+  'Applies a recipe to a float model and writes a quantized checkpoint.',
+  OPTIONS,
+  `
 The embedded model comes with what calibration on its 128 × 512 tokens saw, for every recipe of the table; --text,
 --samples, --window and --percentile calibrate anew.
 
@@ -60,19 +51,9 @@ Examples:
   quamba quantize --model mamba-130m-hf --recipe quamba --samples 32 --window 256 --out mamba-130m-quamba
   quamba quantize --percentile 0.9995 --text novels.txt --out clipped
   quamba quantize --percentile search --per-layer --samples 32 --out searched`,
-    )
-    .action(quantize);
+).action(quantize);
 
-type Options = RunOptions & {
-  out: string;
-  text?: string;
-  samples?: number;
-  window?: number;
-  percentile?: number | 'search';
-  perLayer?: boolean;
-};
-
-const fractionOrSearch = (text: string) => (text === 'search' ? text : fraction(text));
+type Options = OptionsOf<typeof OPTIONS>;
 
 /** The recipe that was asked for, with the p that was asked for or found by search. */
 async function chosenRecipe(options: Options): Promise<NamedRecipe & { search?: Found }> {
@@ -105,7 +86,7 @@ async function inNewFolder(path: string, fill: () => Promise<void>): Promise<voi
 const COMPANIONS = ['config.json', 'tokenizer.json', 'tokenizer_config.json'];
 
 async function quantize(options: Options): Promise<void> {
-  const { out, model: path, text, samples, window, percentile, backend, threads, json = false } = options;
+  const { out, model: path, text, samples, window, percentile, backend, threads, json } = options;
   if (resolve(out) === resolve(path))
     throw new UsageError(`quantize: --out ${out} is the folder of the model itself`);
   const target = join(out, 'model.safetensors');
@@ -113,7 +94,7 @@ async function quantize(options: Options): Promise<void> {
     const { search, ...recipe } = await chosenRecipe(options);
     const model = await load(path, {
       ...{ recipe, backend, threads, samples, window },
-      text: text === undefined ? CALIBRATION_TEXT : textFile(text),
+      text: text ?? CALIBRATION_TEXT,
       recalibrate: [text, samples, window, percentile].some(setting => setting !== undefined),
       onProgress: progressLine('calibrating', json),
     });

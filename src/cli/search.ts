@@ -6,19 +6,23 @@ import { floatReference } from '../eval/fidelity.ts';
 import { openFolder } from '../formats/disk.ts';
 import { architectureOf } from '../model/index.ts';
 import { openFloatModel } from '../open/float.ts';
-import { CALIBRATION_TEXT, textFile } from '../open/node.ts';
-import { CALIBRATION_DEFAULTS } from '../open/plan.ts';
+import { CALIBRATION_TEXT } from '../open/node.ts';
+import { CALIBRATION_DEFAULTS, type CalibrationText } from '../open/plan.ts';
 import { openTokenizer } from '../open/tokenizer.ts';
 import { heldOutOf, samplesOf } from '../quant/pipeline.ts';
 import { checkWords, type Recipe } from '../quant/scheme.ts';
 import { type Search, searchPercentile, type Trial } from '../quant/search.ts';
-import { print, progressLine, type RunOptions } from './terminal.ts';
+import { print, progressLine } from './terminal.ts';
 
 /** Windows between the calibration samples, on which a p is judged. */
 const HELD_OUT = 16;
 
-export interface SearchOf extends RunOptions {
-  readonly text?: string;
+export interface SearchOf {
+  readonly model: string;
+  readonly backend?: string;
+  readonly threads: number;
+  readonly json?: boolean;
+  readonly text?: CalibrationText;
   readonly samples?: number;
   readonly window?: number;
   readonly perLayer?: boolean;
@@ -28,14 +32,13 @@ export type Found = Pick<Search, 'percentile' | 'score' | 'trials'>;
 
 /** @throws RangeError for a text that is too short; what opening the model throws. */
 export async function searched(options: SearchOf, recipe: Recipe): Promise<Found> {
-  const { model: path, text, perLayer, threads, json = false } = options;
+  const { model: path, text = CALIBRATION_TEXT, perLayer, threads, json } = options;
   const { samples = CALIBRATION_DEFAULTS.samples, window = CALIBRATION_DEFAULTS.window } = options;
   const folder = openFolder(path);
   const { config, program, close } = openFloatModel(folder);
   try {
     checkWords(recipe, architectureOf(config));
-    const source = text === undefined ? CALIBRATION_TEXT : textFile(text);
-    const tokens = openTokenizer(folder, config).encode(await source.read());
+    const tokens = openTokenizer(folder, config).encode(await text.read());
     const { backend } = openBackend(options.backend ?? defaultBackend());
     const run = (part: typeof program) => prepare(backend, part, { threads });
     const float = floatReference(program, heldOutOf(tokens, samples, window, HELD_OUT), run);
