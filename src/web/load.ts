@@ -6,7 +6,8 @@ import * as comlink from 'comlink';
 import type { Tensor } from '../tensor.ts';
 import type { Generated, GenerateOptions, Piece } from '../text/generate.ts';
 import type { FetchProgress } from './fetch-files.ts';
-import type { Loaded, LoadRequest, Message, ModelWorker } from './protocol.ts';
+import type { Loaded, LoadRequest, Message } from './protocol.ts';
+import type { ModelWorker } from './worker.ts';
 
 export interface WebLoadOptions extends Omit<LoadRequest, 'url'> {
   readonly onProgress?: (progress: FetchProgress) => void;
