@@ -17,7 +17,7 @@ import { VALIDATION_TEXT } from './eval-inputs.ts';
 import { engineOptions, jsonOption, modelOption } from './options.ts';
 import { reportOptions, writeReport } from './report.ts';
 import { printAs, progressLine, progressLines, UsageError } from './terminal.ts';
-import { count, fraction, namesIn, recipeNamed, twoOrMore } from './values.ts';
+import { fraction, namesIn, recipeNamed, wholeFrom } from './values.ts';
 
 const OPTIONS = [
   option('--only <part...>', 'measure only these parts', PARTS, PARTS, 'all'),
@@ -27,11 +27,11 @@ const OPTIONS = [
     textFile,
   ),
   option('--calibration <file>', 'calibration text (default: public-domain prose of the package)', textFile),
-  option('--limit <tokens>', 'how much of the evaluation text', count, ABLATION_DEFAULTS.limit),
-  option('--window <n>', 'tokens in each window of it', twoOrMore, ABLATION_DEFAULTS.window),
-  option('--samples <n>', 'how many calibration samples', count, ABLATION_DEFAULTS.samples),
-  option('--sample <n>', 'tokens in each sample', count, ABLATION_DEFAULTS.sample),
-  option('--seeds <n>', 'how many draws of calibration samples', count, ABLATION_DEFAULTS.seeds),
+  option('--limit <tokens>', 'how much of the evaluation text', wholeFrom(1), ABLATION_DEFAULTS.limit),
+  option('--window <n>', 'tokens in each window of it', wholeFrom(2), ABLATION_DEFAULTS.window),
+  option('--samples <n>', 'how many calibration samples', wholeFrom(1), ABLATION_DEFAULTS.samples),
+  option('--sample <n>', 'tokens in each sample', wholeFrom(1), ABLATION_DEFAULTS.sample),
+  option('--seeds <n>', 'how many draws of calibration samples', wholeFrom(1), ABLATION_DEFAULTS.seeds),
   option('--percentile <p>', 'p where one is needed (outliers, sites)', fraction, ABLATION_DEFAULTS.p),
   option(
     '--recipe <names>',

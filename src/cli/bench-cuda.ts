@@ -117,8 +117,8 @@ function measure(
 }
 
 export function table(report: Report): string {
-  const { recipe, precision, batch, decode, promptLength, generate, readShare, copyShare } = report;
-  const { shape, model } = report as { shape?: string; model?: string };
+  const { shape, model, recipe, precision, batch, decode, readShare, copyShare } = report;
+  const { promptLength, generate } = report;
   const ms = (milliseconds: number, tokens: number) =>
     `${milliseconds.toPrecision(4)} ms, ${((1000 * tokens) / milliseconds).toFixed(1)} tokens/s`;
   const percent = (share: number) => `${(100 * share).toFixed(0)} %`;

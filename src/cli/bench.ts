@@ -123,31 +123,31 @@ function measure(executable: Executable, ids: Int32Array, options: BenchOptions)
   };
 }
 
-function table(report: Readonly<Record<string, unknown>>): string {
+function table(report: ReturnType<typeof reportOf>): string {
   const { shape, model, recipe, backend, kernels, threads, node, cpu } = report;
-  const number = (key: string) => report[key] as number | null;
-  const perSecond = (key: string) => `${number(key)!.toFixed(1)} tokens/s`;
+  const { batchTokensPerSecond, batchGain, bytesPerToken, readBandwidth, readShare } = report;
+  const perSecond = (rate: number) => `${rate.toFixed(1)} tokens/s`;
   const engine = `${backend}${kernels ? ` (${kernels})` : ''}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
   const rows = [
     ['model', `${shape ?? model}, ${recipe}`],
     ['runs on', `${engine}, Node ${node}, ${cpu}`],
-    [`prefill, ${report.promptLength} tokens`, perSecond('prefillTokensPerSecond')],
-    [`decode, ${report.generate} tokens`, perSecond('decodeTokensPerSecond')],
+    [`prefill, ${report.promptLength} tokens`, perSecond(report.prefillTokensPerSecond)],
+    [`decode, ${report.generate} tokens`, perSecond(report.decodeTokensPerSecond)],
   ];
-  if (number('batchGain'))
+  if (batchTokensPerSecond && batchGain)
     rows.push([
       `decode of ${report.batch} sequences`,
-      `${perSecond('batchTokensPerSecond')}, ${number('batchGain')!.toFixed(2)} × that of one`,
+      `${perSecond(batchTokensPerSecond)}, ${batchGain.toFixed(2)} × that of one`,
     ]);
-  if (number('readBandwidth'))
+  if (bytesPerToken && readBandwidth && readShare)
     rows.push(
-      ['read for each token', sizeWords(number('bytesPerToken')!)],
-      ['a plain read of them', `${sizeWords(number('readBandwidth')!)}/s`],
-      ['decode reads at', `${(100 * number('readShare')!).toFixed(0)} % of it`],
+      ['read for each token', sizeWords(bytesPerToken)],
+      ['a plain read of them', `${sizeWords(readBandwidth)}/s`],
+      ['decode reads at', `${(100 * readShare).toFixed(0)} % of it`],
     );
   rows.push(
-    ['load to first token', `${number('loadSeconds')!.toFixed(2)} s`],
-    ['peak memory', sizeWords(number('peakMemoryBytes')!)],
+    ['load to first token', `${report.loadSeconds.toFixed(2)} s`],
+    ['peak memory', sizeWords(report.peakMemoryBytes)],
   );
   return align(rows);
 }

@@ -65,10 +65,6 @@ export const weightBytes = (folder: string): number =>
     .filter(file => /^(?:pytorch_)?model.*\.(?:safetensors|bin)$/.test(file))
     .reduce((sum, file) => sum + statSync(join(folder, file)).size, 1);
 
-/** What an earlier run kept in a file, if there is one. */
-export const keptIn = (path: string): PartialResult | undefined =>
-  existsSync(path) ? readPartial(path) : undefined;
-
 /** @throws Error in one sentence for what is no partial result. */
 export const readPartial = (path: string): PartialResult =>
   parsePartial(parseJson(readGiven(path), path), path);
@@ -76,8 +72,8 @@ export const readPartial = (path: string): PartialResult =>
 /** Measuring one item of a small model takes as little time as writing a file of ten thousand items, so not every step is written. */
 const SECONDS_BETWEEN_WRITES = 2;
 
-/** Writes a partial result to a file. While the result grows, it is written at intervals; `flush` writes the rest. */
-export function partialWriter(path: string) {
+/** A file of partial results, and what an earlier run kept in it. While a result grows, it is written at intervals; `flush` writes the rest. */
+export function partialFile(path: string) {
   let latest: PartialResult | undefined;
   let written: number | undefined;
   const write = (): void => {
@@ -87,6 +83,7 @@ export function partialWriter(path: string) {
     written = performance.now();
   };
   return {
+    earlier: existsSync(path) ? { partial: readPartial(path), name: path } : undefined,
     step(partial: PartialResult): void {
       latest = partial;
       if (written === undefined || performance.now() - written > 1000 * SECONDS_BETWEEN_WRITES) write();

@@ -9,8 +9,7 @@ import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import { command, type OptionsOf, option } from './command.ts';
 import {
-  keptIn,
-  partialWriter,
+  partialFile,
   readPartial,
   shardNamed,
   taskItems,
@@ -21,7 +20,7 @@ import {
 import { engineOptions, jsonOption, modelOption } from './options.ts';
 import { reportOptions, writeReport } from './report.ts';
 import { printAs, progressLine, UsageError } from './terminal.ts';
-import { count, countOrZero, namesIn, recipeNamed, twoOrMore } from './values.ts';
+import { namesIn, recipeNamed, wholeFrom } from './values.ts';
 
 /** Tokens of the package's own text that are measured where no limit is given: a minute rather than an hour. */
 const OWN_TEXT_LIMIT = 20480;
@@ -36,17 +35,18 @@ const OPTIONS = [
     'UTF-8 text, .txt or .txt.gz (default: 1 MB of books that the embedded model never saw, where no task is named)',
     textFile,
   ),
-  option('--window <n>', 'tokens in each window', twoOrMore, 2048),
+  option('--window <n>', 'tokens in each window', wholeFrom(2), 2048),
   option(
     '--limit <n>',
     'tokens of the text at most; items of each task at most',
-    count,
+    wholeFrom(1),
     undefined,
     `all; ${OWN_TEXT_LIMIT} tokens of the text that comes with the package`,
   ),
   option(
     '--task <names>',
     "lambada, hellaswag, piqa, arc_easy, arc_challenge, winogrande; several separated by commas, or 'all'",
+    tasksNamed,
   ),
   option('--data <path>', 'items of the task, or a folder with a file for each, called after it'),
   option(
@@ -55,7 +55,7 @@ const OPTIONS = [
     shardNamed,
   ),
   option('--out <file>', 'keep partial results there, and go on from what it holds'),
-  option('--rounds <n>', 'of measuring tokens per second; 0 for none', countOrZero, 3),
+  option('--rounds <n>', 'of measuring tokens per second; 0 for none', wholeFrom(0), 3),
   modelOption,
   ...engineOptions,
   ...reportOptions,
@@ -102,8 +102,7 @@ const tables = ({ results }: EvaluationFigures): string =>
 async function run(options: Options): Promise<void> {
   const { model: path, backend = defaultBackend(), threads, rounds, out, json } = options;
   const evaluation = await asked(options);
-  const earlier = out === undefined ? undefined : keptIn(out);
-  const kept = out === undefined ? undefined : partialWriter(out);
+  const kept = out === undefined ? undefined : partialFile(out);
   try {
     const { partial, report } = await evaluate(evaluation, {
       load: recipe => {
@@ -112,7 +111,7 @@ async function run(options: Options): Promise<void> {
       },
       together: Math.max(1, Math.floor(TOGETHER_BYTES / weightBytes(path))),
       rounds,
-      resume: earlier && { partial: earlier, name: out! },
+      resume: kept?.earlier,
       onStep: kept?.step,
       onProgress: progressLine('measured', json),
     });
@@ -139,8 +138,7 @@ async function asked({ recipe, text, window, limit, task, data, shard, out }: Op
   const file = text ?? own;
   const most = limit ?? (own && Math.max(OWN_TEXT_LIMIT, window));
   const tasks = [];
-  for (const name of task === undefined ? [] : tasksNamed(task))
-    tasks.push(await taskItems(name, data!, limit));
+  for (const name of task ?? []) tasks.push(await taskItems(name, data!, limit));
   return {
     recipes: chosen,
     float: FLOAT_RECIPE,

@@ -4,23 +4,14 @@ import { bytesOf, hasher } from '../plan/identity.ts';
 import { command, type OptionsOf, option } from './command.ts';
 import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
 import { printJson, progressLine, UsageError } from './terminal.ts';
-import {
-  count,
-  countOrZero,
-  fraction,
-  fractionOrZero,
-  integer,
-  nonNegative,
-  positive,
-  tokenList,
-} from './values.ts';
+import { fraction, fractionOrZero, integer, nonNegative, positive, tokenList, wholeFrom } from './values.ts';
 
 const OPTIONS = [
   option('--prompt <text>', 'text to go on from'),
   option('--tokens <ids>', 'token ids to go on from, such as 1,2,3, instead of a prompt', tokenList),
-  option('--max-tokens <n>', 'how many tokens to write', countOrZero, 128),
+  option('--max-tokens <n>', 'how many tokens to write', wholeFrom(0), 128),
   option('--temperature <t>', '0 takes the likeliest token each time', nonNegative, 0.8),
-  option('--top-k <k>', 'draw from the k likeliest tokens only', count),
+  option('--top-k <k>', 'draw from the k likeliest tokens only', wholeFrom(1)),
   option('--top-p <p>', 'draw from the likeliest tokens that together have probability p', fraction, 0.95),
   option('--min-p <p>', 'leave out tokens below p times the likeliest', fractionOrZero),
   option('--repetition-penalty <r>', 'above 1 makes repetition less likely', positive),

@@ -4,7 +4,7 @@ import { modelFolder } from '../hub/cache.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
 import { recipes } from '../quant/recipes.ts';
 import { option } from './command.ts';
-import { count, recipeNamed } from './values.ts';
+import { recipeNamed, wholeFrom } from './values.ts';
 
 export const modelOption = option(
   '--model <dir>',
@@ -33,7 +33,7 @@ const backendOption = option(
 const threadsOption = option(
   '--threads <n>',
   'how many threads share the work; the bits do not depend on it',
-  count,
+  wholeFrom(1),
   1,
 );
 /** On what a model runs. */

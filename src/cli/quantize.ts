@@ -13,7 +13,7 @@ import { command, type OptionsOf, option, required } from './command.ts';
 import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
 import { type Found, searched } from './search.ts';
 import { makeFolder, printAs, progressLine, UsageError } from './terminal.ts';
-import { count, fraction, type NamedRecipe, recipeNamed } from './values.ts';
+import { fraction, type NamedRecipe, recipeNamed, wholeFrom } from './values.ts';
 
 const fractionOrSearch = (text: string) => (text === 'search' ? text : fraction(text));
 
@@ -26,8 +26,8 @@ const OPTIONS = [
     'calibration text, .txt or .txt.gz (default: public-domain prose of the package)',
     textFile,
   ),
-  option('--samples <n>', 'how many samples to calibrate on (default: 128)', count),
-  option('--window <n>', 'tokens in each sample (default: 512)', count),
+  option('--samples <n>', 'how many samples to calibrate on (default: 128)', wholeFrom(1)),
+  option('--window <n>', 'tokens in each sample (default: 512)', wholeFrom(1)),
   option(
     '--percentile <p>',
     "p of the percentile ranges, instead of the table's; 'search' tries several on the calibration text",

@@ -13,9 +13,8 @@ const numberOption = (expected: string, accepts: (n: number) => boolean) => (tex
     throw new InvalidArgumentError(`expected ${expected}; got '${text}'`);
   return value;
 };
-export const count = numberOption('a whole number >= 1', n => Number.isSafeInteger(n) && n >= 1);
-export const twoOrMore = numberOption('a whole number >= 2', n => Number.isSafeInteger(n) && n >= 2);
-export const countOrZero = numberOption('a whole number >= 0', n => Number.isSafeInteger(n) && n >= 0);
+export const wholeFrom = (least: number) =>
+  numberOption(`a whole number >= ${least}`, n => Number.isSafeInteger(n) && n >= least);
 export const integer = numberOption('a whole number', Number.isSafeInteger);
 export const nonNegative = numberOption('a number >= 0', n => Number.isFinite(n) && n >= 0);
 export const positive = numberOption('a number > 0', n => Number.isFinite(n) && n > 0);
