@@ -104,7 +104,6 @@ export interface StateStore {
 export function stateStore(type: StateType, kept: Kept): StateStore {
   let tokens = 0;
   let buffer = new Float32Array(sizeOf(shapeAt(type, 0)));
-  let fixed: StateView | undefined;
   const reserve = (size: number): void => {
     if (size <= buffer.length) return;
     const larger = new Float32Array(Math.max(size, 2 * buffer.length));
@@ -116,7 +115,6 @@ export function stateStore(type: StateType, kept: Kept): StateStore {
       return tokens;
     },
     view(more) {
-      if (type.shape[0] !== 't') return (fixed ??= stateView(kept, shapeAt(type, 0), buffer));
       tokens += more;
       const shape = shapeAt(type, tokens);
       reserve(sizeOf(shape));
