@@ -2,17 +2,25 @@
 
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { prepare } from '../backends/backend.ts';
+import { defaultBackend } from '../backends/index.ts';
+import { openBackend } from '../backends/node.ts';
+import { floatReference } from '../eval/fidelity.ts';
 import { sizeWords } from '../eval/report/words.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { architectureOf } from '../model/index.ts';
+import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
+import { CALIBRATION_DEFAULTS } from '../open/plan.ts';
+import { openTokenizer } from '../open/tokenizer.ts';
 import { savePlan } from '../quant/checkpoint.ts';
+import { heldOutOf, samplesOf } from '../quant/pipeline.ts';
 import { DEFAULT_RECIPE } from '../quant/recipes.ts';
-import { withPercentile } from '../quant/scheme.ts';
-import { clips } from '../quant/search.ts';
+import { checkWords, type Recipe, withPercentile } from '../quant/scheme.ts';
+import { clips, type Search, searchPercentile, type Trial } from '../quant/search.ts';
 import { command, type OptionsOf, option, required } from './command.ts';
 import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
-import { type Found, searched } from './search.ts';
-import { makeFolder, printAs, progressLine, UsageError } from './terminal.ts';
+import { makeFolder, print, printAs, progressLine, UsageError } from './terminal.ts';
 import { fraction, type NamedRecipe, recipeNamed, wholeFrom } from './values.ts';
 
 const fractionOrSearch = (text: string) => (text === 'search' ? text : fraction(text));
@@ -70,6 +78,45 @@ async function chosenRecipe(options: Options): Promise<NamedRecipe & { search?: 
   const name = `${row.name} p=${typeof p === 'number' ? p : 'by layer'}`;
   return { name, scheme: withPercentile(row.scheme, p), search };
 }
+
+/** The result of a search. Scores are the KL divergence from the float model in nats: less is better. */
+type Found = Pick<Search, 'percentile' | 'score' | 'trials'>;
+
+/** Windows between the calibration samples, on which a p is judged. */
+const HELD_OUT = 16;
+
+/**
+ * Which p is the best for the model, found on its calibration text.
+ *
+ * @throws RangeError for a text that is too short; what opening the model throws.
+ */
+async function searched(options: Options, recipe: Recipe): Promise<Found> {
+  const { model: path, text = CALIBRATION_TEXT, perLayer, threads, json } = options;
+  const { samples = CALIBRATION_DEFAULTS.samples, window = CALIBRATION_DEFAULTS.window } = options;
+  const folder = openFolder(path);
+  const { config, program, close } = openFloatModel(folder);
+  try {
+    checkWords(recipe, architectureOf(config));
+    const tokens = openTokenizer(folder, config).encode(await text.read());
+    const { backend } = openBackend(options.backend ?? defaultBackend());
+    const run = (part: typeof program) => prepare(backend, part, { threads });
+    const float = floatReference(program, heldOutOf(tokens, samples, window, HELD_OUT), run);
+    const score = (plan: typeof program) => float.compare(plan).kl;
+    const found = searchPercentile(program, recipe, samplesOf(tokens, samples, window), score, {
+      perLayer,
+      prepare: run,
+      onProgress: progressLine('search: calibrating', json),
+      onTrial: (trial, done, total) => json || print(`${done}/${total}  ${inWords(trial)}`),
+    });
+    if (!json) print(`found ${inWords(found)}`);
+    return { percentile: found.percentile, score: found.score, trials: found.trials };
+  } finally {
+    close();
+  }
+}
+
+const inWords = ({ percentile, score }: Trial): string =>
+  `p ${typeof percentile === 'number' ? percentile : percentile.join(' ')}: KL ${score.toFixed(5)}`;
 
 /** Runs `fill` once the folder is there, so that a wrong path is known before an hour of calibration and not after it. */
 async function inNewFolder(path: string, fill: () => Promise<void>): Promise<void> {
