@@ -2,34 +2,16 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256 } from '../eval/evaluate.ts';
-import { type PartialResult, parsePartial, type Shard } from '../eval/partial.ts';
+import { type PartialResult, parsePartial } from '../eval/partial.ts';
 import { readItems } from '../eval/task-files.ts';
-import { type TaskName, taskNames } from '../eval/tasks.ts';
+import type { TaskName } from '../eval/tasks.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { parseJson } from '../formats/json.ts';
 import { EMBEDDED_MODEL, textFile } from '../open/node.ts';
-import { readGiven, UsageError } from './terminal.ts';
-import { namesIn } from './values.ts';
+import { readGiven } from './terminal.ts';
 
 /** Books that the embedded model never saw, 1 MB. */
 export const VALIDATION_TEXT = textFile(`${EMBEDDED_MODEL}/validation.txt.gz`);
-
-/** `piqa,arc_easy` or `all`. */
-export function tasksNamed(list: string): TaskName[] {
-  const names = namesIn(list, taskNames, '--task');
-  const unknown = names.find(name => !(taskNames as string[]).includes(name));
-  if (unknown !== undefined)
-    throw new UsageError(`--task '${unknown}' is not known; expected all or ${taskNames.join(', ')}`);
-  return names as TaskName[];
-}
-
-/** `2/8`: shard 2 of 8, counted from 0. */
-export function shardNamed(text: string): Shard {
-  const [, index, count] = (/^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? []).map(Number);
-  if (index === undefined || index >= count)
-    throw new UsageError(`--shard expected I/N with I from 0 to N − 1, such as 0/4; got '${text}'`);
-  return { index, count };
-}
 
 /** The items of one task, the first `limit` of them; `sha256` is of the file. */
 export async function taskItems(task: TaskName, data: string, limit?: number) {

@@ -8,19 +8,11 @@ import { load, textFile } from '../open/node.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import { command, type OptionsOf, option } from './command.ts';
-import {
-  partialFile,
-  readPartial,
-  shardNamed,
-  taskItems,
-  tasksNamed,
-  VALIDATION_TEXT,
-  weightBytes,
-} from './eval-inputs.ts';
+import { partialFile, readPartial, taskItems, VALIDATION_TEXT, weightBytes } from './eval-inputs.ts';
 import { engineOptions, jsonOption, modelOption } from './options.ts';
 import { reportOptions, writeReport } from './report.ts';
 import { printAs, progressLine, UsageError } from './terminal.ts';
-import { namesIn, recipeNamed, wholeFrom } from './values.ts';
+import { namesIn, recipeNamed, shardNamed, tasksNamed, wholeFrom } from './values.ts';
 
 /** Tokens of the package's own text that are measured where no limit is given: a minute rather than an hour. */
 const OWN_TEXT_LIMIT = 20480;

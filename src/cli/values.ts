@@ -1,6 +1,8 @@
 /** Readers of what the user writes after an option. */
 import { basename } from 'node:path';
 import { InvalidArgumentError } from 'commander';
+import type { Shard } from '../eval/partial.ts';
+import { type TaskName, taskNames } from '../eval/tasks.ts';
 import { parseJson } from '../formats/json.ts';
 import { recipe } from '../quant/recipes.ts';
 import { parseRecipe, type Recipe } from '../quant/scheme.ts';
@@ -39,4 +41,21 @@ export function namesIn(list: string, all: readonly string[], option: string): r
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice !== undefined) throw new UsageError(`${option} ${twice} is named twice`);
   return names;
+}
+
+/** `piqa,arc_easy` or `all`. */
+export function tasksNamed(list: string): TaskName[] {
+  const names = namesIn(list, taskNames, '--task');
+  const unknown = names.find(name => !(taskNames as string[]).includes(name));
+  if (unknown !== undefined)
+    throw new UsageError(`--task '${unknown}' is not known; expected all or ${taskNames.join(', ')}`);
+  return names as TaskName[];
+}
+
+/** `2/8`: shard 2 of 8, counted from 0. */
+export function shardNamed(text: string): Shard {
+  const [, index, count] = (/^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? []).map(Number);
+  if (index === undefined || index >= count)
+    throw new UsageError(`--shard expected I/N with I from 0 to N − 1, such as 0/4; got '${text}'`);
+  return { index, count };
 }

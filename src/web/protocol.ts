@@ -1,6 +1,6 @@
 /** What a page and its worker say to each other beside plain calls, which go through comlink. */
 import type { Executable } from '../executable.ts';
-import type { PlanInfo } from '../quant/checkpoint.ts';
+import type { Model } from '../open/model.ts';
 import type { Generated, Piece } from '../text/generate.ts';
 
 export interface LoadRequest {
@@ -19,12 +19,9 @@ export interface LoadRequest {
   readonly cache?: boolean;
 }
 
-export interface Loaded {
-  readonly name: string;
-  readonly backend: string;
+export interface Loaded extends Pick<Model, 'name' | 'backend' | 'info'> {
   /** Its kernels, threads and memory. */
   readonly about: Executable['about'];
-  readonly info: PlanInfo;
   readonly eosTokenId: number | undefined;
 }
 
