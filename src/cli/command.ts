@@ -1,11 +1,12 @@
 /** A command as a table of its options. Each option is said once: its name and its type follow from its line. */
 import { Command, Option } from 'commander';
 
-/** An option with these flags, such as `--max-tokens <n>`, that gives such a value. */
+/** An option with these flags, such as `--max-tokens <n>`, that gives such a value. `gives` is there for the types alone. */
 type Typed<Flags extends string, Value> = Option & { readonly flags: Flags; readonly gives: Value };
 
 /** What commander gives where nothing reads the text. */
 type Plain<Flags> = Flags extends `${string}<${string}` ? string : boolean;
+/** An option such as `--stop <text...>` takes several values. */
 type Given<Flags, Value> = Flags extends `${string}...>` ? readonly Value[] : Value;
 
 /**
@@ -46,6 +47,7 @@ export function command(name: string, says: string, options: readonly Option[], 
   return more === undefined ? made : made.addHelpText('after', more);
 }
 
+/** `max-tokens` → `maxTokens`, as commander does it. */
 type Camel<Words> = Words extends `${infer First}-${infer Rest}`
   ? `${First}${Capitalize<Camel<Rest>>}`
   : Words;
