@@ -68,7 +68,6 @@ export function createSession(runnable: Runnable, sequence: Sequence = runnable.
 }
 
 function checkedTokens(tokens: ArrayLike<number>, vocabSize: number): Int32Array {
-  if (tokens.length === 0) throw new RangeError('feed: expected at least one token; got none');
   for (let i = 0; i < tokens.length; i++)
     if (!Number.isInteger(tokens[i]) || tokens[i] < 0 || tokens[i] >= vocabSize)
       throw new RangeError(`feed: token ${tokens[i]} is out of range 0 … ${vocabSize - 1} at position ${i}`);

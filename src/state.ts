@@ -62,16 +62,13 @@ function rounding({ dtype, scale }: Kept, rowSize: number): (value: number, at: 
   };
 }
 
-/** Values from row to row of the first axis. */
-const rowSizeOf = (shape: readonly number[]): number => sizeOf(shape.slice(1));
-
 /** A view of `data`, which holds values as they read back; zeros by default. */
 export function stateView(
   kept: Kept,
   shape: readonly number[],
   data: Float32Array = new Float32Array(sizeOf(shape)),
 ): StateView {
-  const rounded = rounding(kept, rowSizeOf(shape));
+  const rounded = rounding(kept, sizeOf(shape.slice(1)));
   return {
     ...kept,
     shape,
@@ -86,17 +83,11 @@ export function stateView(
 export const shapeAt = ({ shape }: StateType, tokens: number): readonly number[] =>
   shape.map(extent => (extent === 't' ? tokens : extent));
 
-export const grows = ({ shape }: StateType): boolean => shape[0] === 't';
-
 const BYTES = { f32: 4, f16: 2, i8: 1 } as const;
-
-/** What a state takes after `tokens` tokens. */
-export const stateBytes = (type: StateType, tokens: number): number =>
-  BYTES[type.dtype] * sizeOf(shapeAt(type, tokens));
 
 /** What all states of a program take after `tokens` tokens. */
 export const statesBytes = (states: ReadonlyMap<string, StateType>, tokens: number): number =>
-  [...states.values()].reduce((sum, type) => sum + stateBytes(type, tokens), 0);
+  [...states.values()].reduce((sum, type) => sum + BYTES[type.dtype] * sizeOf(shapeAt(type, tokens)), 0);
 
 /** A state that lives from call to call. */
 export interface StateStore {
@@ -115,7 +106,6 @@ export interface StateStore {
 export function stateStore(type: StateType, kept: Kept): StateStore {
   let tokens = 0;
   let buffer = new Float32Array(sizeOf(shapeAt(type, 0)));
-  let fixed: StateView | undefined;
   const reserve = (size: number): void => {
     if (size <= buffer.length) return;
     const larger = new Float32Array(Math.max(size, 2 * buffer.length));
@@ -127,7 +117,6 @@ export function stateStore(type: StateType, kept: Kept): StateStore {
       return tokens;
     },
     view(more) {
-      if (!grows(type)) return (fixed ??= stateView(kept, shapeAt(type, 0), buffer));
       tokens += more;
       const shape = shapeAt(type, tokens);
       reserve(sizeOf(shape));

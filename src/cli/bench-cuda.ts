@@ -7,7 +7,7 @@
  *   TTLT  the prompt and all tokens after it
  */
 
-import type { Decode, Precision } from '../backends/cuda/abi.ts';
+import type { Decode } from '../backends/cuda/abi.ts';
 import { type Cuda, type CudaExecutable, requireCuda } from '../backends/cuda/index.ts';
 import { sizeWords } from '../eval/report/words.ts';
 import type { Sequence, Turn } from '../executable.ts';
@@ -16,20 +16,17 @@ import { FLOAT_RECIPE } from '../quant/recipes.ts';
 import { random } from '../text/random.ts';
 import { type BenchOptions, open } from './bench-model.ts';
 import { machine, median } from './measure.ts';
-import { printAs, progressLine, recipeNamed } from './terminal.ts';
+import { printAs, progressLine } from './terminal.ts';
+import { recipeNamed } from './values.ts';
 
-/** What only this backend has. */
-export type CudaBenchOptions = { precision?: Precision; decode?: Decode; batch?: number };
-type Options = BenchOptions & CudaBenchOptions;
-
-export async function benchCuda(options: Options): Promise<void> {
-  const { precision, decode, batch, json = false } = options;
+export async function benchCuda(options: BenchOptions): Promise<void> {
+  const { precision, decode, batch, json } = options;
   const report = await reportOf(requireCuda({ precision, decode, sequences: batch }), options);
   printAs(json, report, () => table(report));
 }
 
 /** What is printed. */
-export async function reportOf({ backend, about: { device } }: Cuda, options: Options) {
+export async function reportOf({ backend, about: { device } }: Cuda, options: BenchOptions) {
   const { precision = 'exact', batch = 1, promptLength, generate, rounds } = options;
   const start = performance.now();
   const recipe = options.recipe ?? (precision === 'f16' ? recipeNamed(FLOAT_RECIPE) : undefined);
@@ -61,7 +58,7 @@ type Report = Awaited<ReturnType<typeof reportOf>>;
 const together = ({ about }: CudaExecutable): Decode => (about.decode === 'nodes' ? 'nodes' : 'graph');
 
 /** A text for each sequence: the prompt, then the tokens after it. */
-function textsOf(vocabSize: number, { batch = 1, promptLength, generate, seed }: Options) {
+function textsOf(vocabSize: number, { batch = 1, promptLength, generate, seed }: BenchOptions) {
   const next = random(seed);
   return Array.from({ length: batch }, () =>
     Int32Array.from({ length: promptLength + generate }, () => Math.floor(next() * vocabSize)),
@@ -76,7 +73,7 @@ function measure(
   executable: CudaExecutable,
   sequences: readonly Sequence[],
   texts: readonly Int32Array[],
-  { promptLength, generate, rounds, json }: Options,
+  { promptLength, generate, rounds, json }: BenchOptions,
 ) {
   const part = (from: number, to: number): Turn[] =>
     sequences.map((sequence, i) => ({ sequence, tokens: texts[i].subarray(from, to) }));
@@ -120,8 +117,8 @@ function measure(
 }
 
 export function table(report: Report): string {
-  const { recipe, precision, batch, decode, promptLength, generate, readShare, copyShare } = report;
-  const { shape, model } = report as { shape?: string; model?: string };
+  const { shape, model, recipe, precision, batch, decode, readShare, copyShare } = report;
+  const { promptLength, generate } = report;
   const ms = (milliseconds: number, tokens: number) =>
     `${milliseconds.toPrecision(4)} ms, ${((1000 * tokens) / milliseconds).toFixed(1)} tokens/s`;
   const percent = (share: number) => `${(100 * share).toFixed(0)} %`;

@@ -2,64 +2,23 @@
 
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command, Option } from 'commander';
-import { DECODES, PRECISIONS } from '../backends/cuda/abi.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
 import { sizeWords } from '../eval/report/words.ts';
 import type { Executable } from '../executable.ts';
 import { align } from '../plan/render.ts';
-import { configs, type ShapeName, shapes } from '../random/shapes.ts';
-import { TYPES, writeCheckpoint } from '../random/write-checkpoint.ts';
-import { benchCuda, type CudaBenchOptions } from './bench-cuda.ts';
-import { type BenchOptions, type Opened, open } from './bench-model.ts';
+import { configs, type ShapeName } from '../random/shapes.ts';
+import { writeCheckpoint } from '../random/write-checkpoint.ts';
+import { benchCuda } from './bench-cuda.ts';
+import { BENCH_OPTIONS, type BenchOptions, type Opened, open } from './bench-model.ts';
+import { command } from './command.ts';
 import { machine, median, rate } from './measure.ts';
-import {
-  backendOption,
-  count,
-  integer,
-  jsonOption,
-  printAs,
-  progressLine,
-  recipeOption,
-  threadsOption,
-  UsageError,
-} from './terminal.ts';
+import { printAs, progressLine, UsageError } from './terminal.ts';
 
-export const benchCommand = () =>
-  new Command('bench')
-    .description(
-      'Measures tokens per second, prefill and decode, beside what reading the weights alone would take.',
-    )
-    .addOption(new Option('--shape <name>', 'random weights in this shape').choices(Object.keys(shapes)))
-    .option('--model <dir>', 'or the model of a folder')
-    .addOption(recipeOption('quamba-int8-head for a shape, what load() takes for a folder'))
-    .addOption(backendOption())
-    .addOption(threadsOption())
-    .addOption(
-      new Option('--precision <name>', 'cuda only; f16 is a float plan in f16, what int8 is measured against')
-        .choices(Object.keys(PRECISIONS))
-        .default(undefined, 'exact'),
-    )
-    .addOption(
-      new Option('--decode <name>', 'cuda only: how a token runs')
-        .choices(Object.keys(DECODES))
-        .default(undefined, 'best'),
-    )
-    .addOption(new Option('--batch <n>', 'decode also so many sequences together').argParser(count))
-    .option('--prompt-length <n>', 'tokens fed at once', count, 128)
-    .option('--generate <n>', 'tokens fed one by one', count, 64)
-    .option('--rounds <n>', 'medians are over so many rounds, after one to warm up', count, 5)
-    .option('--seed <n>', 'of the random weights', integer, 1)
-    .option('--write-checkpoint <dir>', 'only write the random float weights, as a Hugging Face folder')
-    .addOption(
-      new Option('--type <name>', 'of the checkpoint: the same values, in 4 or 2 bytes')
-        .choices(Object.keys(TYPES))
-        .default('f32'),
-    )
-    .addOption(jsonOption())
-    .addHelpText(
-      'after',
-      `
+export const benchCommand = command(
+  'bench',
+  'Measures tokens per second, prefill and decode, beside what reading the weights alone would take.',
+  BENCH_OPTIONS,
+  `
 Random weights are the same on every machine (src/random/model.ts). Their static scales are constants for each kind of
 site (src/random/nominal-ranges.ts), since the float weights of the largest shapes do not fit into a memory to calibrate them.
 loadSeconds is from nothing to the first token: with --shape it holds the drawing and quantizing of the weights, with --model
@@ -75,13 +34,10 @@ Examples:
   quamba bench --model mamba-130m-quamba
   quamba bench --shape mamba-2.8b --backend cuda --prompt-length 1024
   quamba bench --shape mamba-2.8b --backend cuda --precision f16`,
-    )
-    .action(bench);
+).action(bench);
 
-type Options = BenchOptions & CudaBenchOptions;
-
-async function bench(options: Options): Promise<void> {
-  const { shape, model, writeCheckpoint, json = false } = options;
+async function bench(options: BenchOptions): Promise<void> {
+  const { shape, model, writeCheckpoint, json } = options;
   if ((shape === undefined) === (model === undefined))
     throw new UsageError('bench: give either --shape NAME or --model DIR');
   if (writeCheckpoint !== undefined) {
@@ -102,7 +58,7 @@ async function bench(options: Options): Promise<void> {
 }
 
 /** What is printed. `start`: when loading began, in milliseconds. */
-function reportOf({ executable, vocabSize, about }: Opened, start: number, options: Options) {
+function reportOf({ executable, vocabSize, about }: Opened, start: number, options: BenchOptions) {
   const { backend = defaultBackend(), promptLength, generate, rounds, batch = 1 } = options;
   const length = Math.max(promptLength, generate);
   const ids = Int32Array.from({ length }, (_, i) => ((i * 7 + 3) % 256) % vocabSize);
@@ -127,7 +83,7 @@ function reportOf({ executable, vocabSize, about }: Opened, start: number, optio
 const READS = 8;
 
 /** Rates of each round, and their medians. What a busy moment of the machine slows, it slows alike. */
-function measure(executable: Executable, ids: Int32Array, options: Options) {
+function measure(executable: Executable, ids: Int32Array, options: BenchOptions) {
   const { promptLength, generate, rounds, batch = 1, json } = options;
   const { bytesPerToken = 0 } = executable.about ?? {};
   const seen: { prefill: number; decode: number; read: number; together: number }[] = [];
@@ -167,36 +123,36 @@ function measure(executable: Executable, ids: Int32Array, options: Options) {
   };
 }
 
-function table(report: Readonly<Record<string, unknown>>): string {
+function table(report: ReturnType<typeof reportOf>): string {
   const { shape, model, recipe, backend, kernels, threads, node, cpu } = report;
-  const number = (key: string) => report[key] as number | null;
-  const perSecond = (key: string) => `${number(key)!.toFixed(1)} tokens/s`;
+  const { batchTokensPerSecond, batchGain, bytesPerToken, readBandwidth, readShare } = report;
+  const perSecond = (rate: number) => `${rate.toFixed(1)} tokens/s`;
   const engine = `${backend}${kernels ? ` (${kernels})` : ''}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
   const rows = [
     ['model', `${shape ?? model}, ${recipe}`],
     ['runs on', `${engine}, Node ${node}, ${cpu}`],
-    [`prefill, ${report.promptLength} tokens`, perSecond('prefillTokensPerSecond')],
-    [`decode, ${report.generate} tokens`, perSecond('decodeTokensPerSecond')],
+    [`prefill, ${report.promptLength} tokens`, perSecond(report.prefillTokensPerSecond)],
+    [`decode, ${report.generate} tokens`, perSecond(report.decodeTokensPerSecond)],
   ];
-  if (number('batchGain'))
+  if (batchTokensPerSecond && batchGain)
     rows.push([
       `decode of ${report.batch} sequences`,
-      `${perSecond('batchTokensPerSecond')}, ${number('batchGain')!.toFixed(2)} × that of one`,
+      `${perSecond(batchTokensPerSecond)}, ${batchGain.toFixed(2)} × that of one`,
     ]);
-  if (number('readBandwidth'))
+  if (bytesPerToken && readBandwidth && readShare)
     rows.push(
-      ['read for each token', sizeWords(number('bytesPerToken')!)],
-      ['a plain read of them', `${sizeWords(number('readBandwidth')!)}/s`],
-      ['decode reads at', `${(100 * number('readShare')!).toFixed(0)} % of it`],
+      ['read for each token', sizeWords(bytesPerToken)],
+      ['a plain read of them', `${sizeWords(readBandwidth)}/s`],
+      ['decode reads at', `${(100 * readShare).toFixed(0)} % of it`],
     );
   rows.push(
-    ['load to first token', `${number('loadSeconds')!.toFixed(2)} s`],
-    ['peak memory', sizeWords(number('peakMemoryBytes')!)],
+    ['load to first token', `${report.loadSeconds.toFixed(2)} s`],
+    ['peak memory', sizeWords(report.peakMemoryBytes)],
   );
   return align(rows);
 }
 
-function write(path: string, shape: ShapeName, { seed, type, json = false }: Options): void {
+function write(path: string, shape: ShapeName, { seed, type, json }: BenchOptions): void {
   writeCheckpoint(path, configs[shape], { seed, type, onProgress: progressLine('writing tensor', json) });
   const size = statSync(join(path, 'model.safetensors')).size;
   const words = `${path}: ${shape} with random weights, seed ${seed}, ${type}, ${sizeWords(size)}`;

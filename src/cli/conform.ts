@@ -1,10 +1,10 @@
 /** `quamba conform`: whether a backend computes Quamba, op by op and whole. */
 import { cpus } from 'node:os';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { InvalidArgumentError } from 'commander';
 import { backendNames } from '../backends/node.ts';
 import { best } from '../backends/wasm/variants.ts';
 import { brokenBackends } from '../conformance/broken/index.ts';
-import type { Case, Profile } from '../conformance/case.ts';
+import type { Case } from '../conformance/case.ts';
 import { embeddedModels, goldens, goldensHash } from '../conformance/goldens.ts';
 import { renderHtml } from '../conformance/report/html.ts';
 import { renderJUnit } from '../conformance/report/junit.ts';
@@ -22,18 +22,12 @@ import {
 import { conformance } from '../conformance/suite.ts';
 import { writeFileAtomic } from '../formats/disk.ts';
 import { align } from '../plan/render.ts';
+import { command, type OptionsOf, option } from './command.ts';
 import { openJudged } from './conform-backend.ts';
 import { dump, emit } from './conform-files.ts';
-import {
-  integer,
-  jsonOption,
-  positive,
-  print,
-  printAs,
-  progressLine,
-  readGiven,
-  UsageError,
-} from './terminal.ts';
+import { jsonOption } from './options.ts';
+import { print, printAs, progressLine, readGiven, UsageError } from './terminal.ts';
+import { integer, positive } from './values.ts';
 import { version } from './version.ts';
 
 const threadCounts = (text: string): number[] =>
@@ -45,49 +39,50 @@ const threadCounts = (text: string): number[] =>
   });
 const collect = (text: string, before: readonly string[] = []): string[] => [...before, text];
 
-export const conformCommand = () =>
-  new Command('conform')
-    .description('Judges a backend: runs the conformance suite against it and reports case by case.')
-    .option(
-      '--backend <name>',
-      `${backendNames.join(', ')}, ./module.mjs, exec:COMMAND (docs/conformance-protocol.md), or broken:NAME`,
-      'wasm',
-    )
-    .addOption(
-      new Option(
-        '--profile <name>',
-        "exact: the reference's bits; tolerant: within bounds derived from the work",
-      )
-        .choices(['exact', 'tolerant'])
-        .default('exact'),
-    )
-    .option('--quick', 'the cases that are quick, instead of all')
-    .option(
-      '--threads <counts>',
-      'thread counts of whole models, for a backend that has threads',
-      threadCounts,
-      [1, 2],
-    )
-    .option('--seed <n>', 'of the values in sweeps', integer, 1)
-    .option(
-      '--filter <text>',
-      'only addresses that hold this text, or match it where it has a *; repeatable',
-      collect,
-    )
-    .option('--case <address>', 'one case')
-    .option('--list', 'print the cases instead of running them')
-    .option('--list-broken', 'print the planted bugs, each a backend broken:NAME')
-    .option('--xfails <file>', 'cases that are expected to fail: an address and the reason in each line')
-    .option('--timeout <seconds>', 'that exec:COMMAND may take for one call', positive, 30)
-    .option('--dump <dir>', 'write what failing cases were made of: inputs, expected, got, bounds')
-    .option('--emit <dir>', 'write the calls of all ops as safetensors and JSON, instead of running them')
-    .addOption(jsonOption())
-    .option('--junit <file>', 'write the report as JUnit XML')
-    .option('--html <file>', 'write the report as a page')
-    .option('--md <file>', 'write the report as Markdown')
-    .addHelpText(
-      'after',
-      `
+const OPTIONS = [
+  option(
+    '--backend <name>',
+    `${backendNames.join(', ')}, ./module.mjs, exec:COMMAND (docs/conformance-protocol.md), or broken:NAME`,
+    String,
+    'wasm',
+  ),
+  option(
+    '--profile <name>',
+    "exact: the reference's bits; tolerant: within bounds derived from the work",
+    ['exact', 'tolerant'],
+    'exact',
+  ),
+  option('--quick', 'the cases that are quick, instead of all'),
+  option(
+    '--threads <counts>',
+    'thread counts of whole models, for a backend that has threads',
+    threadCounts,
+    [1, 2],
+  ),
+  option('--seed <n>', 'of the values in sweeps', integer, 1),
+  option(
+    '--filter <text>',
+    'only addresses that hold this text, or match it where it has a *; repeatable',
+    collect,
+  ),
+  option('--case <address>', 'one case'),
+  option('--list', 'print the cases instead of running them'),
+  option('--list-broken', 'print the planted bugs, each a backend broken:NAME'),
+  option('--xfails <file>', 'cases that are expected to fail: an address and the reason in each line'),
+  option('--timeout <seconds>', 'that exec:COMMAND may take for one call', positive, 30),
+  option('--dump <dir>', 'write what failing cases were made of: inputs, expected, got, bounds'),
+  option('--emit <dir>', 'write the calls of all ops as safetensors and JSON, instead of running them'),
+  jsonOption,
+  option('--junit <file>', 'write the report as JUnit XML'),
+  option('--html <file>', 'write the report as a page'),
+  option('--md <file>', 'write the report as Markdown'),
+] as const;
+
+export const conformCommand = command(
+  'conform',
+  'Judges a backend: runs the conformance suite against it and reports case by case.',
+  OPTIONS,
+  `
 Exit code 0 where all that was judged passed; 1 where something failed or nothing was judged; 2 where nothing could run.
 What a backend does not have is unsupported, and no pass.
 
@@ -97,34 +92,15 @@ Examples:
   quamba conform --backend "exec:python3 backend.py" --profile tolerant
   quamba conform --backend exec:./backend --case op/quantize/golden/ties --dump failing
   quamba conform --emit vectors`,
-    )
-    .action(conform);
+).action(conform);
 
-type Options = {
-  backend: string;
-  profile: Profile;
-  quick?: boolean;
-  threads: number[];
-  seed: number;
-  filter?: string[];
-  case?: string;
-  list?: boolean;
-  listBroken?: boolean;
-  xfails?: string;
-  timeout: number;
-  dump?: string;
-  emit?: string;
-  json?: boolean;
-  junit?: string;
-  html?: string;
-  md?: string;
-};
+type Options = OptionsOf<typeof OPTIONS>;
 
 async function conform(options: Options): Promise<void> {
   if (options.listBroken) return listBroken(options);
   const { backend, device, dispose } = await openJudged(options.backend, 1000 * options.timeout);
   try {
-    const { profile, seed, threads, json = false } = options;
+    const { profile, seed, threads, json } = options;
     const given = { goldens: goldens(), models: embeddedModels() };
     const all = conformance(backend, { profile, seed, threads, ...given });
     const cases = select(all, options);
@@ -180,7 +156,7 @@ function matcher(filter: string): (address: string) => boolean {
   return address => new RegExp(`^${pattern}$`).test(address);
 }
 
-function list(cases: readonly Case[], json: boolean): void {
+function list(cases: readonly Case[], json?: boolean): void {
   const listed = cases.map(({ address, says, ops, quick }) => ({ address, says, ops, quick }));
   const rows = listed.map(({ address, says }) => [address, says]);
   printAs(json, { cases: listed }, () => align([['address', 'what it shows'], ...rows]));

@@ -1,7 +1,6 @@
 /** `quamba doctor`: what quamba runs on here, what it chose, and why. */
 
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
-import { Command } from 'commander';
 import type { Backend } from '../backends/backend.ts';
 import { defaultBackend } from '../backends/index.ts';
 import { optional } from '../backends/node.ts';
@@ -10,22 +9,19 @@ import { probes } from '../backends/wasm/variants.ts';
 import { sizeWords } from '../eval/report/words.ts';
 import { load } from '../open/node.ts';
 import { align } from '../plan/render.ts';
-import { jsonOption, printAs } from './terminal.ts';
+import { command } from './command.ts';
+import { jsonOption } from './options.ts';
+import { printAs } from './terminal.ts';
 
-export const doctorCommand = () =>
-  new Command('doctor')
-    .description(
-      'Tells what quamba runs on here: engine, kernels, threads, memory, and whether the bits are right.',
-    )
-    .addOption(jsonOption())
-    .addHelpText(
-      'after',
-      `
+export const doctorCommand = command(
+  'doctor',
+  'Tells what quamba runs on here: engine, kernels, threads, memory, and whether the bits are right.',
+  [jsonOption],
+  `
 Examples:
   quamba doctor
   quamba doctor --json`,
-    )
-    .action(doctor);
+).action(doctor);
 
 /** A few tokens: all but the last go through prefill, the last through decode. */
 const TOKENS = [510, 1543, 3081, 7, 99, 1000];
@@ -42,7 +38,7 @@ async function logits(backend: string | Backend, threads = 1): Promise<Float32Ar
   }
 }
 
-async function doctor({ json = false }: { json?: boolean }): Promise<void> {
+async function doctor({ json }: { json?: boolean }): Promise<void> {
   const kernels = probes().map(({ name, variant, why }) => ({ name, usable: variant !== undefined, why }));
   const chosen = kernels.find(({ usable }) => usable)?.name ?? null;
   const backend = defaultBackend();

@@ -2,30 +2,16 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256 } from '../eval/evaluate.ts';
-import { type PartialResult, parsePartial, type Shard } from '../eval/partial.ts';
+import { type PartialResult, parsePartial } from '../eval/partial.ts';
 import { readItems } from '../eval/task-files.ts';
-import { type TaskName, taskNames } from '../eval/tasks.ts';
+import type { TaskName } from '../eval/tasks.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { parseJson } from '../formats/json.ts';
-import { textFile } from '../open/node.ts';
-import { namesIn, readGiven, UsageError } from './terminal.ts';
+import { EMBEDDED_MODEL, textFile } from '../open/node.ts';
+import { readGiven } from './terminal.ts';
 
-/** `piqa,arc_easy` or `all`. */
-export function tasksNamed(list: string): TaskName[] {
-  const names = namesIn(list, taskNames, '--task');
-  const unknown = names.find(name => !(taskNames as string[]).includes(name));
-  if (unknown !== undefined)
-    throw new UsageError(`--task '${unknown}' is not known; expected all or ${taskNames.join(', ')}`);
-  return names as TaskName[];
-}
-
-/** `2/8`: shard 2 of 8, counted from 0. */
-export function shardNamed(text: string): Shard {
-  const [, index, count] = (/^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? []).map(Number);
-  if (index === undefined || index >= count)
-    throw new UsageError(`--shard expected I/N with I from 0 to N − 1, such as 0/4; got '${text}'`);
-  return { index, count };
-}
+/** Books that the embedded model never saw, 1 MB. */
+export const VALIDATION_TEXT = textFile(`${EMBEDDED_MODEL}/validation.txt.gz`);
 
 /** The items of one task, the first `limit` of them; `sha256` is of the file. */
 export async function taskItems(task: TaskName, data: string, limit?: number) {
@@ -61,10 +47,6 @@ export const weightBytes = (folder: string): number =>
     .filter(file => /^(?:pytorch_)?model.*\.(?:safetensors|bin)$/.test(file))
     .reduce((sum, file) => sum + statSync(join(folder, file)).size, 1);
 
-/** What an earlier run kept in a file, if there is one. */
-export const keptIn = (path: string): PartialResult | undefined =>
-  existsSync(path) ? readPartial(path) : undefined;
-
 /** @throws Error in one sentence for what is no partial result. */
 export const readPartial = (path: string): PartialResult =>
   parsePartial(parseJson(readGiven(path), path), path);
@@ -72,8 +54,8 @@ export const readPartial = (path: string): PartialResult =>
 /** Measuring one item of a small model takes as little time as writing a file of ten thousand items, so not every step is written. */
 const SECONDS_BETWEEN_WRITES = 2;
 
-/** Writes a partial result to a file. While the result grows, it is written at intervals; `flush` writes the rest. */
-export function partialWriter(path: string) {
+/** A file of partial results, and what an earlier run kept in it. While a result grows, it is written at intervals; `flush` writes the rest. */
+export function partialFile(path: string) {
   let latest: PartialResult | undefined;
   let written: number | undefined;
   const write = (): void => {
@@ -83,6 +65,7 @@ export function partialWriter(path: string) {
     written = performance.now();
   };
   return {
+    earlier: existsSync(path) ? { partial: readPartial(path), name: path } : undefined,
     step(partial: PartialResult): void {
       latest = partial;
       if (written === undefined || performance.now() - written > 1000 * SECONDS_BETWEEN_WRITES) write();

@@ -1,39 +1,18 @@
 /** `quamba eval`: perplexity and zero-shot tasks of recipes, their sizes and their speed. */
-import { basename } from 'node:path';
-import { Command, Option } from 'commander';
 import { defaultBackend } from '../backends/index.ts';
 import { type Evaluation, evaluate } from '../eval/evaluate.ts';
 import { type EvaluationFigures, merge, reportOf } from '../eval/partial.ts';
 import { joinResults } from '../eval/report/results.ts';
 import { resultsTable, tasksTable } from '../eval/report/tables.ts';
-import { EMBEDDED_MODEL, load, textFile } from '../open/node.ts';
+import { load, textFile } from '../open/node.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
-import {
-  keptIn,
-  partialWriter,
-  readPartial,
-  shardNamed,
-  taskItems,
-  tasksNamed,
-  weightBytes,
-} from './eval-inputs.ts';
-import { htmlOption, type ReportOptions, svgOption, writeReport } from './report.ts';
-import {
-  backendOption,
-  count,
-  countOrZero,
-  jsonOption,
-  modelOption,
-  namesIn,
-  printAs,
-  progressLine,
-  type RunOptions,
-  recipeNamed,
-  threadsOption,
-  twoOrMore,
-  UsageError,
-} from './terminal.ts';
+import { command, type OptionsOf, option } from './command.ts';
+import { partialFile, readPartial, taskItems, VALIDATION_TEXT, weightBytes } from './eval-inputs.ts';
+import { engineOptions, jsonOption, modelOption } from './options.ts';
+import { reportOptions, writeReport } from './report.ts';
+import { printAs, progressLine, UsageError } from './terminal.ts';
+import { namesIn, recipeNamed, shardNamed, tasksNamed, wholeFrom } from './values.ts';
 
 /** Tokens of the package's own text that are measured where no limit is given: a minute rather than an hour. */
 const OWN_TEXT_LIMIT = 20480;
@@ -41,41 +20,57 @@ const OWN_TEXT_LIMIT = 20480;
 /** Recipes are loaded together while their float weights would take no more than this, so that fp32 runs once for them all. */
 const TOGETHER_BYTES = 1e9;
 
-export const evalCommand = () =>
-  new Command('eval')
-    .enablePositionalOptions()
-    .description(
-      'Measures recipes: perplexity of a text (windows without overlap, each from an empty state) and, with fp32 among them, mean KL divergence from it and how often the likeliest token is its own; zero-shot tasks as lm-eval scores them; bytes and tokens per second.',
-    )
-    .option('--recipe <names>', "one or more, separated by commas, or 'all'", 'all')
-    .option(
-      '--text <file>',
-      'UTF-8 text, .txt or .txt.gz (default: 1 MB of books that the embedded model never saw, where no task is named)',
-    )
-    .option('--window <n>', 'tokens in each window', twoOrMore, 2048)
-    .addOption(
-      new Option('--limit <n>', 'tokens of the text at most; items of each task at most')
-        .argParser(count)
-        .default(undefined, `all; ${OWN_TEXT_LIMIT} tokens of the text that comes with the package`),
-    )
-    .option(
-      '--task <names>',
-      "lambada, hellaswag, piqa, arc_easy, arc_challenge, winogrande; several separated by commas, or 'all'",
-    )
-    .option('--data <path>', 'items of the task, or a folder with a file for each, called after it')
-    .option('--shard <i/n>', 'only every n-th window and item, from the i-th on (from 0); needs --out')
-    .option('--out <file>', 'keep partial results there, and go on from what it holds')
-    .option('--rounds <n>', 'of measuring tokens per second; 0 for none', countOrZero, 3)
-    .addOption(modelOption())
-    .addOption(backendOption())
-    .addOption(threadsOption())
-    .addOption(htmlOption())
-    .addOption(svgOption())
-    .addOption(jsonOption())
-    .addCommand(mergeCommand())
-    .addHelpText(
-      'after',
-      `
+const OPTIONS = [
+  option('--recipe <names>', "one or more, separated by commas, or 'all'", String, 'all'),
+  option(
+    '--text <file>',
+    'UTF-8 text, .txt or .txt.gz (default: 1 MB of books that the embedded model never saw, where no task is named)',
+    textFile,
+  ),
+  option('--window <n>', 'tokens in each window', wholeFrom(2), 2048),
+  option(
+    '--limit <n>',
+    'tokens of the text at most; items of each task at most',
+    wholeFrom(1),
+    undefined,
+    `all; ${OWN_TEXT_LIMIT} tokens of the text that comes with the package`,
+  ),
+  option(
+    '--task <names>',
+    "lambada, hellaswag, piqa, arc_easy, arc_challenge, winogrande; several separated by commas, or 'all'",
+    tasksNamed,
+  ),
+  option('--data <path>', 'items of the task, or a folder with a file for each, called after it'),
+  option(
+    '--shard <i/n>',
+    'only every n-th window and item, from the i-th on (from 0); needs --out',
+    shardNamed,
+  ),
+  option('--out <file>', 'keep partial results there, and go on from what it holds'),
+  option('--rounds <n>', 'of measuring tokens per second; 0 for none', wholeFrom(0), 3),
+  modelOption,
+  ...engineOptions,
+  ...reportOptions,
+  jsonOption,
+] as const;
+
+/** The figures of a sharded run. Every digit is the same as without shards. */
+const mergeCommand = command(
+  'merge',
+  'Joins what the shards of one run wrote with --out. All of them must be there, once and finished; medians of tokens per second are over all of them.',
+  [jsonOption],
+)
+  .argument('<files...>', 'the partial results, in any order')
+  .action((files: string[], { json }: { json?: boolean }) => {
+    const whole = reportOf(merge(files.map(readPartial), files));
+    printAs(json, whole, () => tables(whole));
+  });
+
+export const evalCommand = command(
+  'eval',
+  'Measures recipes: perplexity of a text (windows without overlap, each from an empty state) and, with fp32 among them, mean KL divergence from it and how often the likeliest token is its own; zero-shot tasks as lm-eval scores them; bytes and tokens per second.',
+  OPTIONS,
+  `
 Examples:
   quamba eval --recipe fp32,quamba --limit 4096
   quamba eval --recipe all --limit 65536 --threads 2 --html recipes.html
@@ -83,21 +78,12 @@ Examples:
   quamba eval --recipe quamba --task piqa --data piqa/valid.jsonl
   quamba eval --recipe fp32,quamba --task all --data tasks --shard 0/4 --out part-0.json
   quamba eval merge part-0.json part-1.json part-2.json part-3.json`,
-    )
-    .action(run);
+)
+  .enablePositionalOptions()
+  .addCommand(mergeCommand)
+  .action(run);
 
-/** The figures of a sharded run. Every digit is the same as without shards. */
-const mergeCommand = () =>
-  new Command('merge')
-    .description(
-      'Joins what the shards of one run wrote with --out. All of them must be there, once and finished; medians of tokens per second are over all of them.',
-    )
-    .argument('<files...>', 'the partial results, in any order')
-    .addOption(jsonOption())
-    .action((files: string[], { json }: { json?: boolean }) => {
-      const whole = reportOf(merge(files.map(readPartial), files));
-      printAs(json, whole, () => tables(whole));
-    });
+type Options = OptionsOf<typeof OPTIONS>;
 
 const tables = ({ results }: EvaluationFigures): string =>
   [resultsTable(results), tasksTable(results)]
@@ -105,24 +91,10 @@ const tables = ({ results }: EvaluationFigures): string =>
     .map(align)
     .join('\n\n');
 
-type Options = Omit<RunOptions, 'recipe'> &
-  ReportOptions & {
-    recipe: string;
-    text?: string;
-    window: number;
-    limit?: number;
-    task?: string;
-    data?: string;
-    shard?: string;
-    out?: string;
-    rounds: number;
-  };
-
 async function run(options: Options): Promise<void> {
-  const { model: path, backend = defaultBackend(), threads, rounds, out, json = false } = options;
+  const { model: path, backend = defaultBackend(), threads, rounds, out, json } = options;
   const evaluation = await asked(options);
-  const earlier = out === undefined ? undefined : keptIn(out);
-  const kept = out === undefined ? undefined : partialWriter(out);
+  const kept = out === undefined ? undefined : partialFile(out);
   try {
     const { partial, report } = await evaluate(evaluation, {
       load: recipe => {
@@ -131,7 +103,7 @@ async function run(options: Options): Promise<void> {
       },
       together: Math.max(1, Math.floor(TOGETHER_BYTES / weightBytes(path))),
       rounds,
-      resume: earlier && { partial: earlier, name: out! },
+      resume: kept?.earlier,
       onStep: kept?.step,
       onProgress: progressLine('measured', json),
     });
@@ -145,7 +117,6 @@ async function run(options: Options): Promise<void> {
 
 /** What the options ask to be measured. */
 async function asked({ recipe, text, window, limit, task, data, shard, out }: Options): Promise<Evaluation> {
-  const shardAsked = shard === undefined ? undefined : shardNamed(shard);
   const chosen = namesIn(recipe, Object.keys(recipes), '--recipe').map(recipeNamed);
   if ((task === undefined) !== (data === undefined))
     throw new UsageError(`eval: --${task ? 'task' : 'data'} needs --${task ? 'data' : 'task'}`);
@@ -155,20 +126,16 @@ async function asked({ recipe, text, window, limit, task, data, shard, out }: Op
     throw new UsageError(
       `eval: --limit ${limit} is less than one window of ${window} tokens; give more, or a smaller --window`,
     );
-  const own = text === undefined && task === undefined ? `${EMBEDDED_MODEL}/validation.txt.gz` : undefined;
+  const own = text === undefined && task === undefined ? VALIDATION_TEXT : undefined;
   const file = text ?? own;
-  const fallback = own ? Math.max(OWN_TEXT_LIMIT, window) : undefined;
+  const most = limit ?? (own && Math.max(OWN_TEXT_LIMIT, window));
   const tasks = [];
-  for (const name of task === undefined ? [] : tasksNamed(task))
-    tasks.push(await taskItems(name, data!, limit));
+  for (const name of task ?? []) tasks.push(await taskItems(name, data!, limit));
   return {
     recipes: chosen,
     float: FLOAT_RECIPE,
-    text:
-      file === undefined
-        ? undefined
-        : { name: basename(file), text: await textFile(file).read(), window, limit: limit ?? fallback },
+    text: file && { name: file.name, text: await file.read(), window, limit: most },
     tasks,
-    shard: shardAsked,
+    shard,
   };
 }

@@ -2,47 +2,48 @@
 
 import { statSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
-import { Command, Option } from 'commander';
 import { sizeWords } from '../eval/report/words.ts';
 import { type Folder, using } from '../formats/bytes.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { readJson } from '../formats/json.ts';
 import { writeGguf } from '../gguf/file.ts';
-import { ggufOf, type Storage, storage } from '../gguf/mamba.ts';
+import { ggufOf, storage } from '../gguf/mamba.ts';
 import { placeholderVocabulary, vocabularyOf } from '../gguf/vocabulary.ts';
 import { modelName } from '../hub/cache.ts';
 import { type FloatModel, openFloatModel } from '../open/float.ts';
 import { openTokenizer } from '../open/tokenizer.ts';
 import { isPlan } from '../quant/checkpoint.ts';
-import { jsonOption, modelOption, printAs, progressLine, UsageError } from './terminal.ts';
+import { command, namesOf, type OptionsOf, option, required } from './command.ts';
+import { jsonOption, modelOption } from './options.ts';
+import { printAs, progressLine, UsageError } from './terminal.ts';
 
-export const exportCommand = () =>
-  new Command('export')
-    .description('Writes a float model as a file that another engine loads: GGUF, for llama.cpp.')
-    .requiredOption('--out <file>', 'file to write')
-    .addOption(modelOption())
-    .addOption(new Option('--format <name>', 'file format').choices(['gguf']).default('gguf'))
-    .addOption(
-      new Option('--type <name>', 'how matrices are stored; vectors, the convolution, A and D stay f32')
-        .choices(Object.keys(storage))
-        .default('f32'),
-    )
-    .addOption(jsonOption())
-    .addHelpText(
-      'after',
-      `
+const OPTIONS = [
+  required('--out <file>', 'file to write'),
+  modelOption,
+  option('--format <name>', 'file format', ['gguf'], 'gguf'),
+  option(
+    '--type <name>',
+    'how matrices are stored; vectors, the convolution, A and D stay f32',
+    namesOf(storage),
+    'f32',
+  ),
+  jsonOption,
+] as const;
+
+export const exportCommand = command(
+  'export',
+  'Writes a float model as a file that another engine loads: GGUF, for llama.cpp.',
+  OPTIONS,
+  `
 f32 loses nothing, f16 rounds, q8_0 keeps 8 bits and a scale for 32 values. The tokenizer.json goes into the file; a folder
 without one gets a vocabulary in which the text [17] is token 17.
 
 Examples:
   quamba export --type q8_0 --out mamba-books-15m.gguf
   quamba export --format gguf --type f16 --model mamba-130m-hf --out mamba-130m.gguf`,
-    )
-    .action(exportModel);
+).action(exportModel);
 
-type Options = { out: string; model: string; format: 'gguf'; type: Storage; json?: boolean };
-
-function exportModel({ out, model: path, format, type, json = false }: Options): void {
+function exportModel({ out, model: path, format, type, json }: OptionsOf<typeof OPTIONS>): void {
   const folder = openFolder(path);
   if (dirname(resolve(out)) === resolve(path) && SOURCES.test(basename(out)))
     throw new UsageError(`export: --out ${out} is a file of the model itself`);

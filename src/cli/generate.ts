@@ -1,71 +1,42 @@
 /** `quamba generate`: writes on from a prompt. */
-import { Command } from 'commander';
 import { bytesOf } from '../formats/bytes.ts';
 import { load } from '../open/node.ts';
 import { hasher } from '../plan/identity.ts';
-import {
-  backendOption,
-  count,
-  countOrZero,
-  fraction,
-  fractionOrZero,
-  integer,
-  jsonOption,
-  modelOption,
-  nonNegative,
-  positive,
-  printJson,
-  progressLine,
-  type RunOptions,
-  recipeOption,
-  threadsOption,
-  tokenList,
-  UsageError,
-} from './terminal.ts';
+import { command, type OptionsOf, option } from './command.ts';
+import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
+import { printJson, progressLine, UsageError } from './terminal.ts';
+import { fraction, fractionOrZero, integer, nonNegative, positive, tokenList, wholeFrom } from './values.ts';
 
-export const generateCommand = () =>
-  new Command('generate')
-    .description('Writes on from a prompt.')
-    .option('--prompt <text>', 'text to go on from')
-    .option('--tokens <ids>', 'token ids to go on from, such as 1,2,3, instead of a prompt', tokenList)
-    .option('--max-tokens <n>', 'how many tokens to write', countOrZero, 128)
-    .option('--temperature <t>', '0 takes the likeliest token each time', nonNegative, 0.8)
-    .option('--top-k <k>', 'draw from the k likeliest tokens only', count)
-    .option('--top-p <p>', 'draw from the likeliest tokens that together have probability p', fraction, 0.95)
-    .option('--min-p <p>', 'leave out tokens below p times the likeliest', fractionOrZero)
-    .option('--repetition-penalty <r>', 'above 1 makes repetition less likely', positive)
-    .option('--seed <n>', 'the same seed draws the same text, on every machine', integer, 1)
-    .option('--stop <text...>', 'stop before this text')
-    .addOption(modelOption())
-    .addOption(recipeOption())
-    .addOption(backendOption())
-    .addOption(threadsOption())
-    .addOption(jsonOption())
-    .addHelpText(
-      'after',
-      `
+const OPTIONS = [
+  option('--prompt <text>', 'text to go on from'),
+  option('--tokens <ids>', 'token ids to go on from, such as 1,2,3, instead of a prompt', tokenList),
+  option('--max-tokens <n>', 'how many tokens to write', wholeFrom(0), 128),
+  option('--temperature <t>', '0 takes the likeliest token each time', nonNegative, 0.8),
+  option('--top-k <k>', 'draw from the k likeliest tokens only', wholeFrom(1)),
+  option('--top-p <p>', 'draw from the likeliest tokens that together have probability p', fraction, 0.95),
+  option('--min-p <p>', 'leave out tokens below p times the likeliest', fractionOrZero),
+  option('--repetition-penalty <r>', 'above 1 makes repetition less likely', positive),
+  option('--seed <n>', 'the same seed draws the same text, on every machine', integer, 1),
+  option('--stop <text...>', 'stop before this text'),
+  modelOption,
+  recipeOption(),
+  ...engineOptions,
+  jsonOption,
+] as const;
+
+export const generateCommand = command(
+  'generate',
+  'Writes on from a prompt.',
+  OPTIONS,
+  `
 Examples:
   quamba generate --prompt "The old man looked out of the window and saw"
   quamba generate --prompt "It was a dark night" --recipe naive-static --seed 7
   quamba generate --tokens 510,1543,3081 --max-tokens 16 --temperature 0 --json`,
-    )
-    .action(generate);
+).action(generate);
 
-type Options = RunOptions & {
-  prompt?: string;
-  tokens?: number[];
-  maxTokens: number;
-  temperature: number;
-  topK?: number;
-  topP: number;
-  minP?: number;
-  repetitionPenalty?: number;
-  seed: number;
-  stop?: string[];
-};
-
-async function generate(options: Options): Promise<void> {
-  const { prompt, tokens, model: path, recipe, backend, threads, json = false, ...sampling } = options;
+async function generate(options: OptionsOf<typeof OPTIONS>): Promise<void> {
+  const { prompt, tokens, model: path, recipe, backend, threads, json, ...sampling } = options;
   if ((prompt === undefined) === (tokens === undefined))
     throw new UsageError('generate: give either --prompt TEXT or --tokens IDS');
   if (sampling.stop?.includes('')) throw new UsageError('generate: --stop expected a text; got an empty one');

@@ -1,66 +1,51 @@
 /** `quamba inspect`: what is in a model, and what a recipe makes of it. */
 
-import { Command } from 'commander';
 import { sizeWords } from '../eval/report/words.ts';
 import { using } from '../formats/bytes.ts';
 import { openFolder } from '../formats/disk.ts';
 import type { Program } from '../graph.ts';
+import type { Model } from '../open/model.ts';
 import { load } from '../open/node.ts';
 import { align, type Row, render, rows } from '../plan/render.ts';
-import { isPlan, type PlanInfo, verifyPlan } from '../quant/checkpoint.ts';
+import { isPlan, verifyPlan } from '../quant/checkpoint.ts';
 import { statesBytes } from '../state.ts';
 import { BYTES, describe } from '../tensor.ts';
+import { command, type OptionsOf, option } from './command.ts';
 import { diffLines } from './diff.ts';
-import {
-  countOrZero,
-  jsonOption,
-  modelOption,
-  type NamedRecipe,
-  printAs,
-  progressLine,
-  type RunOptions,
-  recipeNamed,
-  recipeOption,
-  UsageError,
-} from './terminal.ts';
+import { jsonOption, modelOption, recipeOption } from './options.ts';
+import { printAs, progressLine, UsageError } from './terminal.ts';
+import { type NamedRecipe, recipeNamed, wholeFrom } from './values.ts';
 
-export const inspectCommand = () =>
-  new Command('inspect')
-    .description('Shows a model: its configuration, tensors, sizes, recipe and plan.')
-    .addOption(modelOption())
-    .addOption(recipeOption())
-    .option('--plan', 'the plan as a table, one line a node')
-    .option('--diff <recipe>', 'the plan beside that of another recipe: - this one, + the other', recipeNamed)
-    .option('--layer <n>', 'only the nodes of one layer', countOrZero)
-    .option('--tensors', 'every constant of the plan, with type, shape and size')
-    .option('--verify', 'check every byte of a quantized checkpoint')
-    .addOption(jsonOption())
-    .addHelpText(
-      'after',
-      `
+const OPTIONS = [
+  modelOption,
+  recipeOption(),
+  option('--plan', 'the plan as a table, one line a node'),
+  option('--diff <recipe>', 'the plan beside that of another recipe: - this one, + the other', recipeNamed),
+  option('--layer <n>', 'only the nodes of one layer', wholeFrom(0)),
+  option('--tensors', 'every constant of the plan, with type, shape and size'),
+  option('--verify', 'check every byte of a quantized checkpoint'),
+  jsonOption,
+] as const;
+
+export const inspectCommand = command(
+  'inspect',
+  'Shows a model: its configuration, tensors, sizes, recipe and plan.',
+  OPTIONS,
+  `
 Examples:
   quamba inspect
   quamba inspect --recipe quamba --plan --layer 0
   quamba inspect --recipe naive-static --diff quamba --layer 0
   quamba inspect --model my-quamba --tensors --json`,
-    )
-    .action(inspect);
+).action(inspect);
 
-type Options = RunOptions & {
-  plan?: boolean;
-  diff?: NamedRecipe;
-  layer?: number;
-  tensors?: boolean;
-  verify?: boolean;
-};
-
-async function inspect(options: Options): Promise<void> {
+async function inspect(options: OptionsOf<typeof OPTIONS>): Promise<void> {
   const { model: path, layer, json = false } = options;
   if (options.verify) return verify(path, json);
   const open = (recipe: NamedRecipe | undefined) =>
     load(path, { recipe, onProgress: progressLine('calibrating', json) });
   const model = await open(options.recipe);
-  const { config, recipe, calibration, source } = model.info;
+  const { config, recipe } = model.info;
   if (layer !== undefined && layer >= config.layers)
     throw new UsageError(`inspect: --layer expected 0 … ${config.layers - 1}; got ${layer}`);
 
@@ -81,18 +66,9 @@ async function inspect(options: Options): Promise<void> {
     texts.push(align([['tensor', 'type', 'bytes'], ...tensors.map(t => [t.name, t.type, `${t.bytes}`])]));
   }
   if (texts.length === 0) {
-    const total = (numbers: number[]) => numbers.reduce((sum, n) => sum + n, 0);
-    Object.assign(shown, {
-      config,
-      scheme: recipe.scheme,
-      calibration,
-      parameters: total(tensors.map(t => t.parameters)),
-      bytes: total(tensors.map(t => t.bytes)),
-      stateBytes: statesBytes(model.plan.graph.states, 0),
-      nodes: rows(model.plan).length,
-      source,
-    });
-    texts.push(summary(shown as unknown as Summary));
+    const facts = factsOf(model, tensors);
+    Object.assign(shown, facts);
+    texts.push(summary(path, recipe.name, facts));
   }
   printAs(json, shown, () => texts.join('\n\n'));
 }
@@ -129,33 +105,39 @@ function table(plan: Program, layer: number | undefined): string[] {
     .filter((_, i) => i === 0 || keep(all[i - 1]));
 }
 
-export function tensorsOf({ graph, weights }: Program) {
+function tensorsOf({ graph, weights }: Program) {
   return [...graph.weights.keys()].map(name => {
     const t = weights.read(name);
     return { name, type: describe(t), parameters: t.data.length, bytes: t.data.length * BYTES[t.dtype] };
   });
 }
 
-interface Summary extends PlanInfo {
-  readonly model: string;
-  readonly parameters: number;
-  readonly bytes: number;
-  readonly stateBytes: number;
-  readonly nodes: number;
-  readonly scheme: unknown;
+function factsOf({ plan, info }: Model, tensors: ReturnType<typeof tensorsOf>) {
+  const total = (key: 'parameters' | 'bytes') => tensors.reduce((sum, tensor) => sum + tensor[key], 0);
+  return {
+    config: info.config,
+    scheme: info.recipe.scheme,
+    calibration: info.calibration,
+    parameters: total('parameters'),
+    bytes: total('bytes'),
+    stateBytes: statesBytes(plan.graph.states, 0),
+    nodes: rows(plan).length,
+    source: info.source,
+  };
 }
 
-function summary({ model, config, recipe, scheme, calibration, ...sizes }: Summary): string {
+function summary(path: string, recipe: string, facts: ReturnType<typeof factsOf>): string {
+  const { config, scheme, calibration } = facts;
   const from = calibration && `${calibration.samples} × ${calibration.window} tokens of ${calibration.text}`;
   return align([
-    ['model', model],
+    ['model', path],
     ...Object.entries(config).map(([key, value]) => [`  ${key}`, String(value)]),
     ['recipe', `${recipe}  ${JSON.stringify(scheme)}`],
     ['calibrated on', from ?? 'nothing'],
-    ['parameters', sizes.parameters.toLocaleString('en')],
-    ['in memory', sizeWords(sizes.bytes)],
-    ['state', `${sizeWords(sizes.stateBytes)} for a text of any length`],
-    ['plan', `${sizes.nodes} nodes (--plan shows them)`],
-    ['source', `${sizes.source.slice(0, 16)}…  (identity of the float weights)`],
+    ['parameters', facts.parameters.toLocaleString('en')],
+    ['in memory', sizeWords(facts.bytes)],
+    ['state', `${sizeWords(facts.stateBytes)} for a text of any length`],
+    ['plan', `${facts.nodes} nodes (--plan shows them)`],
+    ['source', `${facts.source.slice(0, 16)}…  (identity of the float weights)`],
   ]);
 }

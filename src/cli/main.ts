@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /** The command line. Exit code 0; 1 when something failed; 2 for wrong usage. */
-import { Command, CommanderError } from 'commander';
+import { CommanderError } from 'commander';
 import { ablateCommand } from './ablate.ts';
 import { benchCommand } from './bench.ts';
+import { command } from './command.ts';
 import { conformCommand } from './conform.ts';
 import { doctorCommand } from './doctor.ts';
 import { evalCommand } from './eval.ts';
@@ -15,28 +16,25 @@ import { reportCommand } from './report.ts';
 import { UsageError } from './terminal.ts';
 import { version } from './version.ts';
 
-const program = new Command('quamba')
-  .description('Quantized inference of Mamba, with the same bits everywhere.')
+const program = command(
+  'quamba',
+  'Quantized inference of Mamba, with the same bits everywhere.',
+  [],
+  '\nStart with:\n  quamba generate --prompt "The old man looked out of the window and saw"',
+)
   .version(version)
   .enablePositionalOptions() // options after `eval merge` belong to merge
-  .showHelpAfterError('(--help shows the options)')
-  .addCommand(generateCommand())
-  .addCommand(quantizeCommand())
-  .addCommand(inspectCommand())
-  .addCommand(evalCommand())
-  .addCommand(ablateCommand())
-  .addCommand(reportCommand())
-  .addCommand(doctorCommand())
-  .addCommand(benchCommand())
-  .addCommand(conformCommand())
-  .addCommand(exportCommand())
-  .addCommand(pullCommand())
-  .addHelpText(
-    'after',
-    '\nStart with:\n  quamba generate --prompt "The old man looked out of the window and saw"',
-  );
-for (const command of [program, ...program.commands.flatMap(command => [command, ...command.commands])])
-  command.exitOverride().showHelpAfterError('(--help shows the options)');
+  .addCommand(generateCommand)
+  .addCommand(quantizeCommand)
+  .addCommand(inspectCommand)
+  .addCommand(evalCommand)
+  .addCommand(ablateCommand)
+  .addCommand(reportCommand)
+  .addCommand(doctorCommand)
+  .addCommand(benchCommand)
+  .addCommand(conformCommand)
+  .addCommand(exportCommand)
+  .addCommand(pullCommand);
 
 // it is no failure if a reader such as head closes the pipe early
 process.stdout.on('error', error => {

@@ -1,20 +1,20 @@
 /** `quamba pull`: a model of the Hugging Face hub into the cache. */
-import { Command } from 'commander';
 import { isRepoName } from '../hub/cache.ts';
 import { pull } from '../hub/pull.ts';
-import { jsonOption, printAs, progressLines, UsageError } from './terminal.ts';
+import { command, type OptionsOf, option } from './command.ts';
+import { jsonOption } from './options.ts';
+import { printAs, progressLines, UsageError } from './terminal.ts';
 
-export const pullCommand = () =>
-  new Command('pull')
-    .description(
-      'Fetches a model from the Hugging Face hub and prints its folder; --model then takes its name.',
-    )
-    .argument('<model>', 'owner/name, such as state-spaces/mamba-130m-hf')
-    .option('--revision <name>', 'a branch, a tag or a commit', 'main')
-    .addOption(jsonOption())
-    .addHelpText(
-      'after',
-      `
+const OPTIONS = [
+  option('--revision <name>', 'a branch, a tag or a commit', String, 'main'),
+  jsonOption,
+] as const;
+
+export const pullCommand = command(
+  'pull',
+  'Fetches a model from the Hugging Face hub and prints its folder; --model then takes its name.',
+  OPTIONS,
+  `
 Only config.json, the tokenizer and the weights are fetched (safetensors, or else pytorch_model.bin), into the cache that
 Hugging Face's Python library uses too. A broken download goes on where it broke; sums are checked.
 
@@ -23,12 +23,11 @@ HF_HOME or HF_HUB_CACHE say where the cache is, HF_ENDPOINT names a mirror, HF_T
 Examples:
   quamba pull state-spaces/mamba-130m-hf
   quamba generate --model state-spaces/mamba-130m-hf --prompt "It was a dark night"`,
-    )
-    .action(pullModel);
+)
+  .argument('<model>', 'owner/name, such as state-spaces/mamba-130m-hf')
+  .action(pullModel);
 
-type Options = { revision: string; json?: boolean };
-
-async function pullModel(model: string, { revision, json = false }: Options): Promise<void> {
+async function pullModel(model: string, { revision, json }: OptionsOf<typeof OPTIONS>): Promise<void> {
   if (!isRepoName(model)) throw new UsageError(`pull: model expected owner/name; got '${model}'`);
   const progress = progressLines(file => `${file}, MB:`, json);
   const mega = (bytes: number) => Math.ceil(bytes / 1e5) / 10;

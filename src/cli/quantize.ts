@@ -2,56 +2,55 @@
 
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { Command } from 'commander';
+import { prepare } from '../backends/backend.ts';
+import { defaultBackend } from '../backends/index.ts';
+import { openBackend } from '../backends/node.ts';
+import { floatReference } from '../eval/fidelity.ts';
 import { sizeWords } from '../eval/report/words.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { architectureOf } from '../model/index.ts';
+import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
+import { CALIBRATION_DEFAULTS } from '../open/plan.ts';
+import { openTokenizer } from '../open/tokenizer.ts';
 import { savePlan } from '../quant/checkpoint.ts';
+import { heldOutOf, samplesOf } from '../quant/pipeline.ts';
 import { DEFAULT_RECIPE } from '../quant/recipes.ts';
-import { withPercentile } from '../quant/scheme.ts';
-import { clips } from '../quant/search.ts';
-import { type Found, searched } from './search.ts';
-import {
-  backendOption,
-  count,
-  fraction,
-  jsonOption,
-  makeFolder,
-  modelOption,
-  type NamedRecipe,
-  printAs,
-  progressLine,
-  type RunOptions,
-  recipeNamed,
-  recipeOption,
-  threadsOption,
-  UsageError,
-} from './terminal.ts';
+import { checkWords, type Recipe, withPercentile } from '../quant/scheme.ts';
+import { clips, type Search, searchPercentile, type Trial } from '../quant/search.ts';
+import { command, type OptionsOf, option, required } from './command.ts';
+import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
+import { makeFolder, print, printAs, progressLine, UsageError } from './terminal.ts';
+import { fraction, type NamedRecipe, recipeNamed, wholeFrom } from './values.ts';
 
-export const quantizeCommand = () =>
-  new Command('quantize')
-    .description('Applies a recipe to a float model and writes a quantized checkpoint.')
-    .requiredOption('--out <dir>', 'folder to write: model.safetensors, config.json and the tokenizer')
-    .addOption(modelOption())
-    .addOption(recipeOption(DEFAULT_RECIPE))
-    .option(
-      '--text <file>',
-      'calibration text, .txt or .txt.gz (default: public-domain prose of the package)',
-    )
-    .option('--samples <n>', 'how many samples to calibrate on (default: 128)', count)
-    .option('--window <n>', 'tokens in each sample (default: 512)', count)
-    .option(
-      '--percentile <p>',
-      "p of the percentile ranges, instead of the table's; 'search' tries several on the calibration text",
-      fractionOrSearch,
-    )
-    .option('--per-layer', 'search a p for each layer')
-    .addOption(backendOption())
-    .addOption(threadsOption())
-    .addOption(jsonOption())
-    .addHelpText(
-      'after',
-      `
+const fractionOrSearch = (text: string) => (text === 'search' ? text : fraction(text));
+
+const OPTIONS = [
+  required('--out <dir>', 'folder to write: model.safetensors, config.json and the tokenizer'),
+  modelOption,
+  recipeOption(DEFAULT_RECIPE),
+  option(
+    '--text <file>',
+    'calibration text, .txt or .txt.gz (default: public-domain prose of the package)',
+    textFile,
+  ),
+  option('--samples <n>', 'how many samples to calibrate on (default: 128)', wholeFrom(1)),
+  option('--window <n>', 'tokens in each sample (default: 512)', wholeFrom(1)),
+  option(
+    '--percentile <p>',
+    "p of the percentile ranges, instead of the table's; 'search' tries several on the calibration text",
+    fractionOrSearch,
+  ),
+  option('--per-layer', 'search a p for each layer'),
+  ...engineOptions,
+  jsonOption,
+] as const;
+
+export const quantizeCommand = command(
+  'quantize',
+  'Applies a recipe to a float model and writes a quantized checkpoint.',
+  OPTIONS,
+  `
 The embedded model comes with what calibration on its 128 × 512 tokens saw, for every recipe of the table; --text,
 --samples, --window and --percentile calibrate anew.
 
@@ -60,19 +59,9 @@ Examples:
   quamba quantize --model mamba-130m-hf --recipe quamba --samples 32 --window 256 --out mamba-130m-quamba
   quamba quantize --percentile 0.9995 --text novels.txt --out clipped
   quamba quantize --percentile search --per-layer --samples 32 --out searched`,
-    )
-    .action(quantize);
+).action(quantize);
 
-type Options = RunOptions & {
-  out: string;
-  text?: string;
-  samples?: number;
-  window?: number;
-  percentile?: number | 'search';
-  perLayer?: boolean;
-};
-
-const fractionOrSearch = (text: string) => (text === 'search' ? text : fraction(text));
+type Options = OptionsOf<typeof OPTIONS>;
 
 /** The recipe that was asked for, with the p that was asked for or found by search. */
 async function chosenRecipe(options: Options): Promise<NamedRecipe & { search?: Found }> {
@@ -90,6 +79,45 @@ async function chosenRecipe(options: Options): Promise<NamedRecipe & { search?: 
   return { name, scheme: withPercentile(row.scheme, p), search };
 }
 
+/** The result of a search. Scores are the KL divergence from the float model in nats: less is better. */
+type Found = Pick<Search, 'percentile' | 'score' | 'trials'>;
+
+/** Windows between the calibration samples, on which a p is judged. */
+const HELD_OUT = 16;
+
+/**
+ * Which p is the best for the model, found on its calibration text.
+ *
+ * @throws RangeError for a text that is too short; what opening the model throws.
+ */
+async function searched(options: Options, recipe: Recipe): Promise<Found> {
+  const { model: path, text = CALIBRATION_TEXT, perLayer, threads, json } = options;
+  const { samples = CALIBRATION_DEFAULTS.samples, window = CALIBRATION_DEFAULTS.window } = options;
+  const folder = openFolder(path);
+  const { config, program, close } = openFloatModel(folder);
+  try {
+    checkWords(recipe, architectureOf(config));
+    const tokens = openTokenizer(folder, config).encode(await text.read());
+    const { backend } = openBackend(options.backend ?? defaultBackend());
+    const run = (part: typeof program) => prepare(backend, part, { threads });
+    const float = floatReference(program, heldOutOf(tokens, samples, window, HELD_OUT), run);
+    const score = (plan: typeof program) => float.compare(plan).kl;
+    const found = searchPercentile(program, recipe, samplesOf(tokens, samples, window), score, {
+      perLayer,
+      prepare: run,
+      onProgress: progressLine('search: calibrating', json),
+      onTrial: (trial, done, total) => json || print(`${done}/${total}  ${inWords(trial)}`),
+    });
+    if (!json) print(`found ${inWords(found)}`);
+    return { percentile: found.percentile, score: found.score, trials: found.trials };
+  } finally {
+    close();
+  }
+}
+
+const inWords = ({ percentile, score }: Trial): string =>
+  `p ${typeof percentile === 'number' ? percentile : percentile.join(' ')}: KL ${score.toFixed(5)}`;
+
 /** Runs `fill` once the folder is there, so that a wrong path is known before an hour of calibration and not after it. */
 async function inNewFolder(path: string, fill: () => Promise<void>): Promise<void> {
   const made = makeFolder(path, '--out');
@@ -105,7 +133,7 @@ async function inNewFolder(path: string, fill: () => Promise<void>): Promise<voi
 const COMPANIONS = ['config.json', 'tokenizer.json', 'tokenizer_config.json'];
 
 async function quantize(options: Options): Promise<void> {
-  const { out, model: path, text, samples, window, percentile, backend, threads, json = false } = options;
+  const { out, model: path, text, samples, window, percentile, backend, threads, json } = options;
   if (resolve(out) === resolve(path))
     throw new UsageError(`quantize: --out ${out} is the folder of the model itself`);
   const target = join(out, 'model.safetensors');
@@ -113,7 +141,7 @@ async function quantize(options: Options): Promise<void> {
     const { search, ...recipe } = await chosenRecipe(options);
     const model = await load(path, {
       ...{ recipe, backend, threads, samples, window },
-      text: text === undefined ? CALIBRATION_TEXT : textFile(text),
+      text: text ?? CALIBRATION_TEXT,
       recalibrate: [text, samples, window, percentile].some(setting => setting !== undefined),
       onProgress: progressLine('calibrating', json),
     });

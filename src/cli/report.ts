@@ -1,34 +1,31 @@
 /** `quamba report`: makes a page and plots from the results of other runs; the options and files of all commands that can. */
 import { join } from 'node:path';
-import { Command, Option } from 'commander';
 import { reportPage } from '../eval/report/page.ts';
 import { svgFiles } from '../eval/report/plots.ts';
 import { joinResults, type Results } from '../eval/report/results.ts';
 import { writeFileAtomic } from '../formats/disk.ts';
 import { parseJson } from '../formats/json.ts';
-import { jsonOption, makeFolder, printAs, readGiven, UsageError } from './terminal.ts';
+import { command, type OptionsOf, option } from './command.ts';
+import { jsonOption } from './options.ts';
+import { makeFolder, printAs, readGiven, UsageError } from './terminal.ts';
 
-export type ReportOptions = { readonly html?: string; readonly svg?: string };
-export const htmlOption = () => new Option('--html <file>', 'write a page with tables and plots');
-export const svgOption = () => new Option('--svg <dir>', 'write each plot as an SVG file into this folder');
+export const reportOptions = [
+  option('--html <file>', 'write a page with tables and plots'),
+  option('--svg <dir>', 'write each plot as an SVG file into this folder'),
+] as const;
+type ReportOptions = OptionsOf<typeof reportOptions>;
 
-export const reportCommand = () =>
-  new Command('report')
-    .description(
-      'Draws what quamba eval and quamba ablate measured: one page with tables, or a file for each plot.',
-    )
-    .argument('<files...>', 'what quamba eval --json or quamba ablate --json printed; later files win')
-    .addOption(htmlOption())
-    .addOption(svgOption())
-    .addOption(jsonOption())
-    .addHelpText(
-      'after',
-      `
+export const reportCommand = command(
+  'report',
+  'Draws what quamba eval and quamba ablate measured: one page with tables, or a file for each plot.',
+  [...reportOptions, jsonOption],
+  `
 Examples:
   quamba report eval.json ablation.json --html report.html
   quamba report ablation.json --svg plots`,
-    )
-    .action(report);
+)
+  .argument('<files...>', 'what quamba eval --json or quamba ablate --json printed; later files win')
+  .action(report);
 
 function report(files: readonly string[], options: ReportOptions & { readonly json?: boolean }): void {
   if (options.html === undefined && options.svg === undefined)

@@ -63,22 +63,8 @@ export function generate(
   if (!Number.isSafeInteger(maxTokens) || maxTokens < 0)
     throw new RangeError(`maxTokens expected a whole number >= 0; got ${maxTokens}`);
   const promptTokens = tokensOf(prompt, tokenizer, session.vocabSize);
-  const tools = { stops: stopFilter(stop), sample: sampler(sampling) };
-  return write(session, tokenizer, promptTokens, { maxTokens, ...tools, signal, onLogits });
-}
-
-interface Writing extends Pick<GenerateOptions, 'signal' | 'onLogits'> {
-  readonly maxTokens: number;
-  readonly stops: ReturnType<typeof stopFilter>;
-  readonly sample: ReturnType<typeof sampler>;
-}
-
-async function* write(
-  session: Session,
-  tokenizer: Tokenizer,
-  promptTokens: Int32Array,
-  { maxTokens, stops, sample, signal, onLogits }: Writing,
-): AsyncGenerator<Piece, Generated, void> {
+  const stops = stopFilter(stop);
+  const sample = sampler(sampling);
   const drawable = Math.min(tokenizer.vocabSize, session.vocabSize);
   const stream = tokenizer.stream();
   const history = [...promptTokens];
@@ -107,30 +93,34 @@ async function* write(
     decodeSeconds: seconds.decode,
   });
 
-  let logits: Float32Array = new Float32Array(0);
-  for (let at = 0; at < promptTokens.length; at += PROMPT_PART) {
+  return write();
+
+  async function* write(): AsyncGenerator<Piece, Generated, void> {
+    let logits: Float32Array = new Float32Array(0);
+    for (let at = 0; at < promptTokens.length; at += PROMPT_PART) {
+      if (signal?.aborted) return finished('aborted');
+      logits = feed('prompt', promptTokens.subarray(at, at + PROMPT_PART));
+      await turn();
+    }
+    if (maxTokens === 0) return finished('length');
     if (signal?.aborted) return finished('aborted');
-    logits = feed('prompt', promptTokens.subarray(at, at + PROMPT_PART));
-    await turn();
-  }
-  if (maxTokens === 0) return finished('length');
-  if (signal?.aborted) return finished('aborted');
-  let token = timed('prompt', () => sample(logits, history));
-  for (;;) {
-    const position = session.position;
-    tokens.push(token);
-    history.push(token);
-    const eos = token === tokenizer.eosTokenId;
-    const last = eos || tokens.length === maxTokens;
-    const shown = stops.push((eos ? '' : stream.push(token)) + (last ? stream.end() : ''));
-    const piece = shown.text + (last && !shown.stopped ? stops.end() : '');
-    text += piece;
-    yield { token, text: piece, position };
-    if (shown.stopped || last) return finished(shown.stopped ? 'stop' : eos ? 'eos' : 'length');
-    await turn();
-    if (signal?.aborted) return finished('aborted');
-    logits = feed('decode', [token]);
-    token = timed('decode', () => sample(logits, history));
+    let token = timed('prompt', () => sample(logits, history));
+    for (;;) {
+      const position = session.position;
+      tokens.push(token);
+      history.push(token);
+      const eos = token === tokenizer.eosTokenId;
+      const last = eos || tokens.length === maxTokens;
+      const shown = stops.push((eos ? '' : stream.push(token)) + (last ? stream.end() : ''));
+      const piece = shown.text + (last && !shown.stopped ? stops.end() : '');
+      text += piece;
+      yield { token, text: piece, position };
+      if (shown.stopped || last) return finished(shown.stopped ? 'stop' : eos ? 'eos' : 'length');
+      await turn();
+      if (signal?.aborted) return finished('aborted');
+      logits = feed('decode', [token]);
+      token = timed('decode', () => sample(logits, history));
+    }
   }
 }
 

@@ -3,16 +3,10 @@
  *
  * First is the one that is complete first; of two that end together, the longer. What could still become a stop string
  * is held back, so that no part of one is ever shown.
+ *
+ * @throws RangeError for a stop string that is empty or no text.
  */
-export interface StopFilter {
-  /** The text that may be shown now; `stopped` once a stop string is complete (it and what follows is left out). */
-  push(text: string): { readonly text: string; readonly stopped: boolean };
-  /** What was held back. */
-  end(): string;
-}
-
-/** @throws RangeError for a stop string that is empty or no text. */
-export function stopFilter(stops: readonly string[]): StopFilter {
+export function stopFilter(stops: readonly string[]) {
   if (!Array.isArray(stops))
     throw new RangeError(`stop expected an array of texts; got ${JSON.stringify(stops)}`);
   for (const [i, stop] of stops.entries())
@@ -23,13 +17,15 @@ export function stopFilter(stops: readonly string[]): StopFilter {
   let held = '';
 
   return {
-    push(text) {
+    /** The text that may be shown now; `stopped` once a stop string is complete (it and what follows is left out). */
+    push(text: string) {
       const pending = held + text;
       const at = firstStop(pending, stops);
       const shown = at ?? pending.length - hopeful(pending, stops);
       held = at === undefined ? pending.slice(shown) : '';
       return { text: pending.slice(0, shown), stopped: at !== undefined };
     },
+    /** What was held back. */
     end() {
       const rest = held;
       held = '';

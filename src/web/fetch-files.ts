@@ -62,7 +62,10 @@ async function fetchFile(
   const kept = await store?.match(url);
   if (kept && (await isStillThere(url, kept, signal)))
     return readBody(kept, file, true, { signal, onProgress });
-  const response = await answerOf(url, file, { signal });
+  const response = await fetch(url, { signal }).catch(cause => {
+    signal?.throwIfAborted();
+    throw new Error(`${url}: ${file} could not be fetched (${cause.message})`, { cause });
+  });
   // A host that answers every address with a page has no such file either.
   const isPage = /^text\/html\b/.test(response.headers.get('content-type') ?? '');
   if (optional && (response.status === 404 || isPage)) return undefined;
@@ -89,15 +92,6 @@ async function isStillThere(url: URL, kept: Response, signal?: AbortSignal): Pro
   if (!now?.ok) return now === undefined;
   const known = KEPT_HEADERS.filter(name => kept.headers.has(name));
   return known.length > 0 && known.every(name => now.headers.get(name) === kept.headers.get(name));
-}
-
-async function answerOf(url: URL, file: string, init: RequestInit): Promise<Response> {
-  try {
-    return await fetch(url, init);
-  } catch (error) {
-    init.signal?.throwIfAborted();
-    throw new Error(`${url}: ${file} could not be fetched (${(error as Error).message})`, { cause: error });
-  }
 }
 
 async function readBody(

@@ -6,7 +6,8 @@ import * as comlink from 'comlink';
 import type { Tensor } from '../tensor.ts';
 import type { Generated, GenerateOptions, Piece } from '../text/generate.ts';
 import type { FetchProgress } from './fetch-files.ts';
-import type { Loaded, LoadRequest, Message, ModelWorker } from './protocol.ts';
+import type { Loaded, LoadRequest, Message } from './protocol.ts';
+import type { ModelWorker } from './worker.ts';
 
 export interface WebLoadOptions extends Omit<LoadRequest, 'url'> {
   readonly onProgress?: (progress: FetchProgress) => void;
@@ -71,17 +72,21 @@ export async function load(url?: string | URL, options: WebLoadOptions = {}): Pr
     url === undefined ? new URL(EMBEDDED, import.meta.url) : new URL(url, globalThis.location?.href);
   const worker = startWorker();
   const remote = comlink.wrap<ModelWorker>(worker);
-  const line = lineTo(worker);
-  const abort = () => line.end(signal!.reason);
-  signal?.addEventListener('abort', abort, { once: true });
+  const ending = new AbortController();
+  ending.signal.addEventListener('abort', () => worker.terminate());
+  worker.onerror = event => {
+    event.preventDefault();
+    ending.abort(new Error(`quamba: the worker failed: ${event.message || 'its script did not load'}`));
+  };
+  const leave = onAbort(signal, reason => ending.abort(reason));
   try {
     const asked = remote.load({ ...request, url: folder.href }, comlink.proxy(onProgress));
-    return modelOf(await line.answer(asked), remote, line);
+    return modelOf(await answered(asked, ending.signal), remote, ending);
   } catch (error) {
-    line.end(error);
+    ending.abort(error);
     throw error;
   } finally {
-    signal?.removeEventListener('abort', abort);
+    leave();
   }
 }
 
@@ -98,48 +103,24 @@ function startWorker(): Worker {
   }
 }
 
-/** What waits for a worker, so that it does not wait for ever when the worker is gone. */
-interface Line {
-  /** The answer, or why there will be none. */
-  answer<T>(asked: Promise<T>): Promise<T>;
-  /** Calls back when the worker is gone, until the returned function is called. */
-  onEnd(tell: (reason: unknown) => void): () => void;
-  /** Ends the worker. */
-  end(reason: unknown): void;
+/** Calls back with the reason when a signal is aborted, or at once where it is already, until the returned function is called. */
+function onAbort(signal: AbortSignal | undefined, tell: (reason: unknown) => void): () => void {
+  const told = () => tell(signal!.reason);
+  if (signal?.aborted) told();
+  else signal?.addEventListener('abort', told, { once: true });
+  return () => signal?.removeEventListener('abort', told);
 }
 
-function lineTo(worker: Worker): Line {
-  const waiting = new Set<(reason: unknown) => void>();
-  let over: { readonly reason: unknown } | undefined;
-  const end = (reason: unknown) => {
-    if (over) return;
-    over = { reason };
-    worker.terminate();
-    for (const tell of waiting) tell(reason);
-    waiting.clear();
-  };
-  const onEnd = (tell: (reason: unknown) => void) => {
-    if (over) tell(over.reason);
-    else waiting.add(tell);
-    return () => void waiting.delete(tell);
-  };
-  worker.onerror = event => {
-    event.preventDefault();
-    end(new Error(`quamba: the worker failed: ${event.message || 'its script did not load'}`));
-  };
-  return {
-    answer: asked =>
-      new Promise((resolve, reject) => {
-        const leave = onEnd(reject);
-        asked.then(resolve, reject).finally(leave);
-      }),
-    onEnd,
-    end,
-  };
-}
+/** What a worker answers, or why there will be no answer: `ended` is aborted when the worker is gone. */
+const answered = <T>(asked: Promise<T>, ended: AbortSignal): Promise<T> =>
+  new Promise((resolve, reject) => {
+    const leave = onAbort(ended, reject);
+    asked.then(resolve, reject).finally(leave);
+  });
 
-function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, line: Line): WebModel {
-  const { answer } = line;
+/** @param ending ends the worker, or tells that it has ended */
+function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, ending: AbortController): WebModel {
+  const answer = <T>(asked: Promise<T>): Promise<T> => answered(asked, ending.signal);
   const sessionOf = (id: number, start = 0): WebSession => {
     let position = start;
     return {
@@ -152,7 +133,7 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, line: Line
         return fed.logits;
       },
       generate: (prompt, options) =>
-        written(remote, line, id, prompt, options, after => {
+        written(remote, ending.signal, id, prompt, options, after => {
           position = after;
         }),
       async reset() {
@@ -186,7 +167,7 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, line: Line
       // The threads are the worker's own workers: they go home before it does.
       const timeout = new Promise(resolve => setTimeout(resolve, 1000));
       await Promise.race([answer(remote.dispose()), timeout]).catch(() => {});
-      line.end(new Error('model: it was disposed of'));
+      ending.abort(new Error('model: it was disposed of'));
     },
   };
 }
@@ -194,7 +175,7 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, line: Line
 /** What the worker writes to a port, as a generator. Where the reader stops early, it waits until the worker has stopped too. */
 async function* written(
   remote: comlink.Remote<ModelWorker>,
-  line: Line,
+  ended: AbortSignal,
   id: number,
   prompt: string | ArrayLike<number>,
   { signal, ...options }: WebGenerateOptions = {},
@@ -215,10 +196,8 @@ async function* written(
       wake = resolve;
     });
   port.onmessage = ({ data }: MessageEvent<Message>) => arrived(data);
-  const leave = line.onEnd(error => arrived({ error }));
   const abort = () => port.postMessage('abort');
-  signal?.addEventListener('abort', abort, { once: true });
-  if (signal?.aborted) abort();
+  const leaves = [onAbort(ended, error => arrived({ error })), onAbort(signal, abort)];
   const given = typeof prompt === 'string' ? prompt : Int32Array.from(prompt);
   // What cannot be sent, such as a function among the options, would never be answered on the port.
   remote.generate(id, given, options, comlink.transfer(port2, [port2])).catch(error => arrived({ error }));
@@ -233,8 +212,7 @@ async function* written(
   } finally {
     if (!over) abort();
     while (!over) await nextArrival();
-    signal?.removeEventListener('abort', abort);
-    leave();
+    for (const leave of leaves) leave();
     port.close();
   }
 }

@@ -5,9 +5,9 @@ import { fileOf } from '../open/files.ts';
 import { type Model, openModel } from '../open/model.ts';
 import { DEFAULT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
 import type { Session } from '../session.ts';
-import { generate } from '../text/generate.ts';
-import { type Files, fetchFiles } from './fetch-files.ts';
-import type { Message, ModelWorker } from './protocol.ts';
+import { type GenerateOptions, generate } from '../text/generate.ts';
+import { type FetchProgress, type Files, fetchFiles } from './fetch-files.ts';
+import type { Loaded, LoadRequest, Message } from './protocol.ts';
 
 let model: Model | undefined;
 const sessions = new Map<number, Session>();
@@ -42,8 +42,12 @@ async function filesOf(
   return plan in files ? files : { ...files, ...(await fetched([`${fileOf('stats', recipe)}?`])) };
 }
 
-const api: ModelWorker = {
-  async load({ url, recipe, threads, files, cache }, onProgress) {
+/** What the worker offers. Sessions go by number. */
+const api = {
+  async load(
+    { url, recipe, threads, files, cache }: LoadRequest,
+    onProgress: (progress: FetchProgress) => void,
+  ): Promise<Loaded> {
     if (recipe !== undefined) recipeOf(recipe); // a wrong name is told before 30 MB are fetched for it
     const fetched = (names: readonly (string | readonly string[])[]) =>
       fetchFiles(url, names, { cache, onProgress });
@@ -59,30 +63,36 @@ const api: ModelWorker = {
       eosTokenId: model.tokenizer.eosTokenId,
     };
   },
-  encode: text => Int32Array.from(loaded().tokenizer.encode(text)),
-  decode: tokens => loaded().tokenizer.decode(tokens),
-  pieces(tokens) {
+  encode: (text: string) => Int32Array.from(loaded().tokenizer.encode(text)),
+  decode: (tokens: ArrayLike<number>) => loaded().tokenizer.decode(tokens),
+  pieces(tokens: ArrayLike<number>) {
     const stream = loaded().tokenizer.stream();
     const end = (i: number) => (i === tokens.length - 1 ? stream.end() : '');
     return Array.from(tokens, (token, i) => stream.push(token) + end(i));
   },
   open: () => keep(loaded().session()),
-  feed(id, tokens, logits) {
+  feed(id: number, tokens: ArrayLike<number>, logits: 'all' | 'last') {
     const session = sessionOf(id);
     return { logits: session.feed(tokens, { logits }), position: session.position };
   },
-  reset: id => sessionOf(id).reset(),
-  snapshot(id) {
+  reset: (id: number) => sessionOf(id).reset(),
+  snapshot(id: number) {
     const bytes = sessionOf(id).snapshot();
     return comlink.transfer(bytes, [bytes.buffer as ArrayBuffer]);
   },
-  restore(id, bytes) {
+  restore(id: number, bytes: Uint8Array) {
     sessionOf(id).restore(bytes);
     return sessionOf(id).position;
   },
-  fork: id => keep(sessionOf(id).fork()),
-  close: id => void sessions.delete(id),
-  async generate(id, prompt, options, port) {
+  fork: (id: number) => keep(sessionOf(id).fork()),
+  close: (id: number) => void sessions.delete(id),
+  /** Writes to the port, in `Message`s, until it is done or the port says 'abort'. */
+  async generate(
+    id: number,
+    prompt: string | ArrayLike<number>,
+    options: Omit<GenerateOptions, 'signal' | 'onLogits'>, // no functions and no signal can be sent
+    port: MessagePort,
+  ) {
     const controller = new AbortController();
     port.onmessage = () => controller.abort();
     const say = (message: Message) => port.postMessage(message);
@@ -98,6 +108,7 @@ const api: ModelWorker = {
       port.close();
     }
   },
+  /** Sends the threads home. */
   dispose() {
     model?.dispose();
     model = undefined;
@@ -105,4 +116,5 @@ const api: ModelWorker = {
   },
 };
 
+export type ModelWorker = typeof api;
 comlink.expose(api);

@@ -1,0 +1,41 @@
+/** The options that several commands share. */
+import { backendNames } from '../backends/node.ts';
+import { modelFolder } from '../hub/cache.ts';
+import { EMBEDDED_MODEL } from '../open/node.ts';
+import { recipes } from '../quant/recipes.ts';
+import { option } from './command.ts';
+import { recipeNamed, wholeFrom } from './values.ts';
+
+export const modelOption = option(
+  '--model <dir>',
+  'folder of the model (Hugging Face, state-spaces, or made by quamba quantize), or the name of a pulled one',
+  path => modelFolder(path),
+  EMBEDDED_MODEL,
+  'the embedded mamba-books-15m',
+);
+export const recipeOption = (
+  otherwise = 'what the model was quantized by, or quamba where it is ready, or fp32',
+) =>
+  option(
+    '--recipe <name>',
+    `${Object.keys(recipes).join(', ')}, or a JSON file`,
+    recipeNamed,
+    undefined,
+    otherwise,
+  );
+const backendOption = option(
+  '--backend <name>',
+  'what computes',
+  backendNames,
+  undefined,
+  'wasm, or reference where the engine has no SIMD', // finding out takes compiling, so the help says both
+);
+const threadsOption = option(
+  '--threads <n>',
+  'how many threads share the work; the bits do not depend on it',
+  wholeFrom(1),
+  1,
+);
+/** On what a model runs. */
+export const engineOptions = [backendOption, threadsOption] as const;
+export const jsonOption = option('--json', 'print one JSON object');
