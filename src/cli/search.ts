@@ -39,7 +39,7 @@ export async function searched(options: SearchOf, recipe: Recipe): Promise<Found
     const { backend } = openBackend(options.backend ?? defaultBackend());
     const run = (part: typeof program) => prepare(backend, part, { threads });
     const float = floatReference(program, heldOutOf(tokens, samples, window, HELD_OUT), run);
-    const score = (plan: typeof program) => float.compare(plan).kl;
+    const score = (plan: typeof program) => float.compare(plan).fidelity.kl;
     const found = searchPercentile(program, recipe, samplesOf(tokens, samples, window), score, {
       perLayer,
       prepare: run,

@@ -80,11 +80,9 @@ export async function ablate(
 
   const techniques = (): Techniques => {
     const count = arms(percentiles).length;
-    const total = windows.length * (1 + seeds * count) + 2 * seeds * samplesOfSeed(0).length;
-    const tick = counting('techniques', total);
-    const reference = floatReference(program, windows, prepare, tick);
-    const options = { prepare, percentiles, onSample: tick };
-    return measureTechniques(program, reference, [...Array(seeds).keys()], samplesOfSeed, options);
+    const total = windows.length * (1 + seeds * count) + 2 * seeds * samples;
+    const reference = floatReference(program, windows, prepare, counting('techniques', total));
+    return measureTechniques(reference, [...Array(seeds).keys()], samplesOfSeed, percentiles);
   };
   const outliers = (): Outliers => {
     const shown = few(SHOWN_SHARE);
@@ -95,9 +93,9 @@ export async function ablate(
   };
   const sites = (): Sensitivity => {
     const some = few(SITES_SHARE);
-    const tick = counting('sites', some.length * (1 + siteArms(p).length) + 2 * samples);
-    const reference = floatReference(program, some, prepare, tick);
-    return measureSensitivity(program, reference, samplesOfSeed(0), { p, prepare, onSample: tick });
+    const total = some.length * (1 + siteArms(p).length) + 2 * samples;
+    const reference = floatReference(program, some, prepare, counting('sites', total));
+    return measureSensitivity(reference, samplesOfSeed(0), p);
   };
   const layers = (): Promise<LayerErrors> => {
     const shown = few(SHOWN_SHARE);

@@ -4,13 +4,9 @@
  *
  * The recipes are made from the words of scheme.ts. Each differs from its neighbour in one field.
  */
-import type { Program } from '../graph.ts';
-import { planOf } from '../quant/pipeline.ts';
 import { a8, clip, hadamard, type Recipe, w8 } from '../quant/scheme.ts';
 import { PERCENTILES } from '../quant/search.ts';
-import { calibrateEach } from './calibrations.ts';
 import { type Blocks, type Fidelity, type FloatReference, pairedDifference } from './fidelity.ts';
-import type { Prepare } from './windows.ts';
 
 export const TECHNIQUES = ['baseline', 'clip', 'rotate', 'both'] as const;
 export type TechniqueName = (typeof TECHNIQUES)[number];
@@ -80,32 +76,20 @@ export interface Techniques {
  * @param samplesOfSeed the calibration samples of a seed
  */
 export function measureTechniques(
-  program: Program,
   reference: FloatReference,
   seeds: readonly number[],
   samplesOfSeed: (seed: number) => readonly Int32Array[],
-  {
-    prepare,
-    percentiles = PERCENTILES,
-    onSample,
-  }: {
-    readonly prepare: Prepare;
-    readonly percentiles?: readonly number[];
-    readonly onSample?: () => void;
-  },
+  percentiles: readonly number[],
 ): Techniques {
   const all = arms(percentiles);
+  const recipes = all.map(({ recipe }) => recipe);
   const trials: SeedFidelity[][] = all.map(() => []);
   const blocks: Blocks[][] = all.map(() => []);
-  for (const seed of seeds) {
-    const recipes = all.map(({ recipe }) => recipe);
-    const stats = calibrateEach(program, recipes, samplesOfSeed(seed), { prepare, onProgress: onSample });
-    for (const [i, { recipe }] of all.entries()) {
-      const { blocks: losses, ...fidelity } = reference.compare(planOf(program, recipe, stats[i]));
-      trials[i].push({ seed, ...fidelity });
-      blocks[i].push(losses);
+  for (const seed of seeds)
+    for (const [i, compared] of reference.compareEach(recipes, samplesOfSeed(seed)).entries()) {
+      trials[i].push({ seed, ...compared.fidelity });
+      blocks[i].push(compared.blocks);
     }
-  }
   const rows = all.map(({ name, p }, i): TechniqueRow => {
     const changes = trials[i].map(({ change }) => change);
     return {
@@ -126,7 +110,6 @@ export function measureTechniques(
  */
 export function claims(percentiles: readonly number[]): readonly Claim[] {
   const p = percentiles.includes(PAPER_P) ? PAPER_P : percentiles[0];
-  if (p === undefined) return [{ better: { name: 'rotate' }, worse: { name: 'baseline' } }];
   const [baseline, clipped, rotated, both]: readonly Technique[] = [
     { name: 'baseline' },
     { name: 'clip', p },

@@ -200,10 +200,11 @@ describe('recipes', () => {
 
 describe('fidelity', () => {
   const tokens = text(130);
-  const reference = floatReference(program, windowsOf(tokens, 40, 100), prepare);
+  const windows = windowsOf(tokens, 40, 100);
+  const reference = floatReference(program, windows, prepare);
 
   it('of the float model itself: no difference at all', () => {
-    const { kl, top1, change, nats } = reference.compare(program);
+    const { kl, top1, change, nats } = reference.compare(program).fidelity;
     expect({
       kl,
       top1,
@@ -218,7 +219,7 @@ describe('fidelity', () => {
   });
 
   it('takes whole windows within the limit', () => {
-    expect(reference.windows.map(w => w.length)).toEqual([40, 40]);
+    expect(windows.map(w => w.length)).toEqual([40, 40]);
     expect(reference.predictions).toBe(78);
     expect(() => windowsOf(tokens, 40, 39)).toThrow('limit expected at least 40 tokens (one window); got 39');
     expect(() => windowsOf(tokens, 1, 39)).toThrow('window expected a whole number >= 2; got 1');
@@ -232,7 +233,7 @@ describe('fidelity', () => {
       const total = exps.reduce((a, b) => a + b, 0);
       return exps.map(v => v / total);
     };
-    for (const window of reference.windows) {
+    for (const window of windows) {
       const [p, q] = [program, plan].map(of => run(of, window));
       const v = p.shape[1];
       for (let t = 0; t + 1 < window.length; t++) {
@@ -242,7 +243,7 @@ describe('fidelity', () => {
         same += a.indexOf(Math.max(...a)) === b.indexOf(Math.max(...b)) ? 1 : 0;
       }
     }
-    const found = reference.compare(plan);
+    const found = reference.compare(plan).fidelity;
     expect(found.nats).toBeCloseTo(nll / 78, 10);
     expect(found.perplexity).toBeCloseTo(Math.exp(nll / 78), 8);
     expect(found.kl).toBeCloseTo(kl / 78, 10);
@@ -416,10 +417,12 @@ describe('an ablation', () => {
   it('one pass more of a seed changes that seed only', () => {
     const reference = floatReference(program, windowsOf(input.evaluation, 12, 24), prepare);
     const measured = (seeds: number[]) =>
-      measureTechniques(program, reference, seeds, seed => samplesBySeed(input.calibration, 2, 10, seed), {
-        prepare,
-        percentiles: [0.999],
-      }).rows.map(({ trials }) => trials[0]);
+      measureTechniques(
+        reference,
+        seeds,
+        seed => samplesBySeed(input.calibration, 2, 10, seed),
+        [0.999],
+      ).rows.map(({ trials }) => trials[0]);
     expect(measured([0, 7])).toEqual(measured([0]));
   });
 });
