@@ -89,7 +89,7 @@ export async function ablate(
     const tick = counting('outliers', shown.length + samples);
     const clipped: Recipe = { at: { scanIn: { ...a8, ...clip(p) } } };
     const { ranges } = calibrate(program, clipped, samplesOfSeed(0), { prepare, onProgress: tick });
-    return measureOutliers(program, shown, { prepare, p, rangeOf: site => ranges[site], onWindow: tick });
+    return measureOutliers(program, shown, { prepare, p, ranges, onWindow: tick });
   };
   const sites = (): Sensitivity => {
     const some = few(SITES_SHARE);

@@ -2,6 +2,7 @@
 import type { Program } from '../graph.ts';
 import { groupBy } from '../group-by.ts';
 import { calibrateAll, type Progress } from '../quant/calibrate.ts';
+import { placesOf } from '../quant/observers.ts';
 import { samplesOf } from '../quant/pipeline.ts';
 import { type Recipe, siteAction } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';
@@ -63,7 +64,6 @@ export function calibrateEach(
 
 /** What recipes must have in common to share a pass (see `calibrateAll`): every basis but `channels`. */
 function basesOf({ graph }: Program, recipe: Recipe): unknown {
-  const words = new Set(graph.nodes.flatMap(node => (node.kind === 'site' ? node.site : [])));
-  const bases = [...words].map(site => siteAction(recipe, site).basis);
+  const bases = placesOf(graph).map(({ word }) => siteAction(recipe, word).basis);
   return [recipe.residual, bases.map(basis => (basis === 'channels' ? 'none' : basis))];
 }

@@ -94,17 +94,12 @@ function hiddenOf(
   prepare: Prepare,
   onWindow?: () => void,
 ): readonly Float32Array[][] {
-  const shown = withHiddenSites(program);
-  const layers = new Map<Ref, Float32Array[]>(
-    shown.graph.nodes.flatMap(node =>
-      node.kind === 'site' && node.site === 'hidden' ? [[node.out, []]] : [],
-    ),
-  );
-  overWindows(shown, windows, prepare, (sequence, window) => {
+  const layers = new Map<Ref, Float32Array[]>();
+  overWindows(withHiddenSites(program), windows, prepare, (sequence, window) => {
     sequence.feed(window, {
       logits: 'last',
       observe: (site, ref, { data }) => {
-        if (site === 'hidden') layers.get(ref)!.push(data.slice());
+        if (site === 'hidden') layers.set(ref, [...(layers.get(ref) ?? []), data.slice()]);
       },
     });
     onWindow?.();
