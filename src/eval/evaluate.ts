@@ -10,11 +10,12 @@ import { bytesOf, hasher, identity } from '../plan/identity.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import type { Session } from '../session.ts';
 import { statesBytes } from '../state.ts';
-import { BYTES, sizeOf, type Tensor } from '../tensor.ts';
+import { tensor } from '../tensor.ts';
 import { likelihoods, request } from './likelihood.ts';
 import {
   difference,
   type EvaluationFigures,
+  indicesOf,
   ofShard,
   PARTIAL_FORMAT,
   type PartialResult,
@@ -96,14 +97,13 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
       tokens ??= windowsOf(model.tokenizer.encode(text), window, limit, name);
     }
     partial ??= begun(model, settings, shard);
-    const windows = tokens ? tokens.length : null;
+    const windows = tokens?.length ?? null;
     if (partial.windows !== null && partial.windows !== windows)
       throw new Error(
         `${where}recipe ${recipe.name}: cuts the text into ${windows} windows, the run so far into ${partial.windows}`,
       );
     partial.windows = windows;
-    const part = partFor(partial, recipe, model, tokens, where);
-    return { model, session: model.session(), part, tokens: tokens ?? [] };
+    return { model, session: model.session(), part: partFor(partial, recipe, model, tokens, where) };
   };
   let partial = resume && structuredClone(resume.partial);
   let done = 0;
@@ -121,19 +121,19 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
       if (g === 0) total = remaining(partial!); // this counts the recipes that are not loaded yet, too
       const measured = g === 0 && float ? [float, ...rows] : rows;
       measureSpeeds(measured, rounds);
-      const windowsDone = measured.map(({ part }) => indices(part.windows));
+      const windowsDone = measured.map(({ part }) => indicesOf(part.windows));
       for (const index of ofShard(shard, partial!.windows ?? 0)) {
         const missing = measured.filter((_, i) => !windowsDone[i].has(index));
         if (missing.length === 0) continue;
         const sessions = missing.map(({ session }) => session);
-        const sums = measureWindow(sessions, missing[0].tokens[index], index, float?.session);
+        const sums = measureWindow(sessions, tokens![index], index, float?.session);
         for (const [i, { part }] of missing.entries()) {
           part.windows.push(sums[i]);
           step();
         }
       }
       for (const { task, items } of tasks) {
-        const itemsDone = measured.map(({ part }) => indices((part.tasks[task] ??= [])));
+        const itemsDone = measured.map(({ part }) => indicesOf((part.tasks[task] ??= [])));
         for (const index of ofShard(shard, items.length))
           for (const [i, row] of measured.entries()) {
             if (itemsDone[i].has(index)) continue;
@@ -152,15 +152,11 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
   }
 }
 
-const indices = (list: readonly { readonly index: number }[]): ReadonlySet<number> =>
-  new Set(list.map(({ index }) => index));
-
 /** A loaded recipe, and what has been measured of it. */
 interface Row {
   readonly model: Model;
   readonly session: Session;
   readonly part: RecipePart;
-  readonly tokens: readonly Int32Array[];
 }
 
 function settingsOf({ recipes, float, text, tasks = [] }: Evaluation): Settings {
@@ -209,8 +205,7 @@ function partFor(
   const hash = hasher();
   const ofPlan = identity(plan.weights, plan.graph.weights.keys(), [scheme, info.source]);
   hash.update(new TextEncoder().encode(ofPlan));
-  for (const window of windows ?? [])
-    hash.update(bytesOf({ dtype: 'i32', shape: [window.length], data: window }));
+  for (const window of windows ?? []) hash.update(bytesOf(tensor(window)));
   const own = hash.hex();
   const there = partOf(partial.parts, name);
   if (there && there.identity !== own)
@@ -218,12 +213,11 @@ function partFor(
       `${where}recipe ${name}: what was kept is of another model, tokenizer or calibration (${there.identity.slice(0, 12)} there, ${own.slice(0, 12)} here)`,
     );
   if (there) return there;
-  const sizes = (tensors: readonly Pick<Tensor, 'dtype' | 'shape'>[]) =>
-    tensors.reduce((sum, { dtype, shape }) => sum + BYTES[dtype] * sizeOf(shape), 0);
+  const sizes = [...plan.graph.weights.keys()].map(ref => bytesOf(plan.weights.read(ref)).length);
   const part: RecipePart = {
     recipe: name,
     identity: own,
-    bytes: sizes([...plan.graph.weights.keys()].map(ref => plan.weights.read(ref))),
+    bytes: sizes.reduce((sum, size) => sum + size, 0),
     stateBytes: statesBytes(plan.graph.states, 0),
     speed: { prefill: [], decode: [] },
     windows: [],

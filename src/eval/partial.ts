@@ -61,8 +61,10 @@ export interface PartialResult {
   readonly parts: RecipePart[];
 }
 
-/** What --json prints of one recipe. */
-export interface RecipeFigures extends Partial<Perplexity> {
+/** What --json prints of one recipe. Where there is one task, its figures stand here too. */
+export interface RecipeFigures
+  extends Partial<Perplexity>,
+    Partial<Pick<TaskFigures, 'acc' | 'acc_norm' | 'stderr' | 'n'>> {
   readonly recipe: string;
   readonly bytes: number;
   readonly stateBytes: number;
@@ -70,11 +72,6 @@ export interface RecipeFigures extends Partial<Perplexity> {
   readonly prefill?: number;
   readonly decode?: number;
   readonly tasks?: { [T in TaskName]?: TaskFigures };
-  /** The figures of the task, where it is the only one. */
-  readonly acc?: number;
-  readonly acc_norm?: number | null;
-  readonly stderr?: number | null;
-  readonly n?: number;
 }
 
 /** What --json prints. */
@@ -168,15 +165,13 @@ export function merge(
 ): PartialResult {
   const [first] = partials;
   const { count } = first.shard;
-  const seen = new Map<number, string>();
   for (const [i, { settings, shard, windows, parts }] of partials.entries()) {
     const differing = difference(first.settings, settings);
     if (differing) throw new Error(`${names[i]}: is of another run than ${names[0]}; ${differing}`);
     if (shard.count !== count)
       throw new Error(`${names[i]}: is one of ${shard.count} shards; ${names[0]} is one of ${count}`);
-    const twin = seen.get(shard.index);
-    if (twin !== undefined) throw new Error(`${names[i]}: is shard ${shard.index}/${count}, as ${twin} is`);
-    seen.set(shard.index, names[i]);
+    const twin = partials.findIndex(other => other.shard.index === shard.index);
+    if (twin < i) throw new Error(`${names[i]}: is shard ${shard.index}/${count}, as ${names[twin]} is`);
     if (windows !== first.windows)
       throw new Error(`${names[i]}: has a text of ${windows} windows; ${names[0]} one of ${first.windows}`);
     for (const part of parts) {
@@ -187,7 +182,8 @@ export function merge(
         );
     }
   }
-  const missing = Array.from({ length: count }, (_, i) => i).filter(i => !seen.has(i));
+  const shards = new Set(partials.map(({ shard }) => shard.index));
+  const missing = Array.from({ length: count }, (_, i) => i).filter(i => !shards.has(i));
   if (missing.length > 0) throw new Error(`expected all of ${count} shards; missing ${missing.join(', ')}`);
 
   for (const [i, partial] of partials.entries()) {
@@ -195,9 +191,8 @@ export function merge(
     if (left > 0)
       throw new Error(`${names[i]}: is not finished (${left} measurements are missing); run it again`);
   }
-  const inOrder = partials.toSorted((a, b) => a.shard.index - b.shard.index);
   const joined = first.settings.recipes.map(({ name }) =>
-    join(inOrder.map(({ parts }) => partOf(parts, name)!)),
+    join(partials.map(({ parts }) => partOf(parts, name)!)),
   );
   return { ...first, shard: { index: 0, count: 1 }, parts: joined };
 }
@@ -205,22 +200,18 @@ export function merge(
 export const partOf = (parts: readonly RecipePart[], name: string): RecipePart | undefined =>
   parts.find(({ recipe }) => recipe === name);
 
+/** The order of windows, items and rounds is that of the parts. Figures do not depend on it. */
 function join(parts: readonly RecipePart[]): RecipePart {
   const tasks = Object.keys(parts[0].tasks) as TaskName[];
-  const items = (task: TaskName) => byIndex(parts.flatMap(part => part.tasks[task] ?? []));
-  const [prefill, decode] = (['prefill', 'decode'] as const).map(of =>
-    parts.flatMap(({ speed }) => speed[of]),
-  );
+  const joined = <T>(of: (part: RecipePart) => readonly T[] | undefined): T[] =>
+    parts.flatMap(part => of(part) ?? []);
   return {
     ...parts[0],
-    speed: { prefill, decode },
-    windows: byIndex(parts.flatMap(({ windows }) => windows)),
-    tasks: Object.fromEntries(tasks.map(task => [task, items(task)])),
+    speed: { prefill: joined(({ speed }) => speed.prefill), decode: joined(({ speed }) => speed.decode) },
+    windows: joined(({ windows }) => windows),
+    tasks: Object.fromEntries(tasks.map(task => [task, joined(part => part.tasks[task])])),
   };
 }
-
-const byIndex = <T extends { readonly index: number }>(list: readonly T[]): T[] =>
-  list.toSorted((a, b) => a.index - b.index);
 
 /** The indices that a shard measures, of `total`. */
 export const ofShard = ({ index, count }: Shard, total: number): number[] =>
@@ -228,8 +219,8 @@ export const ofShard = ({ index, count }: Shard, total: number): number[] =>
 
 /** How many windows and items of a shard are still to be measured, all recipes together. */
 export function remaining({ settings, shard, windows, parts }: PartialResult): number {
-  const missing = (done: readonly { readonly index: number }[] = [], total: number) => {
-    const there = new Set(done.map(({ index }) => index));
+  const missing = (done: readonly Indexed[] = [], total: number) => {
+    const there = indicesOf(done);
     return ofShard(shard, total).filter(index => !there.has(index)).length;
   };
   const left = settings.recipes.flatMap(({ name }) => {
@@ -239,3 +230,7 @@ export function remaining({ settings, shard, windows, parts }: PartialResult): n
   });
   return left.reduce((sum, n) => sum + n, 0);
 }
+
+type Indexed = { readonly index: number };
+export const indicesOf = (list: readonly Indexed[]): ReadonlySet<number> =>
+  new Set(list.map(({ index }) => index));
