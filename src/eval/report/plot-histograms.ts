@@ -6,8 +6,7 @@ import { linear, withTicks } from './scale.ts';
 import { line, type Plot, type Point, path, text } from './svg.ts';
 import { number } from './words.ts';
 
-export function histogramsPlot({ layers }: Outliers): Plot | undefined {
-  if (layers.length === 0) return undefined;
+export function histogramsPlot({ layers }: Outliers): Plot {
   const wildest = layers.reduce((a, b) => (b.y.before.shape.crest > a.y.before.shape.crest ? b : a));
   const { layer, u, y } = wildest;
   const { height, panel } = fourPanels(92);

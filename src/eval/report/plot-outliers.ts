@@ -20,8 +20,7 @@ const MEASURES: readonly Measure[] = [
 ];
 
 /** Four panels over the layers, before and after. */
-export function reductionPlot({ layers, tokens, p }: Outliers): Plot | undefined {
-  if (layers.length === 0) return undefined;
+export function reductionPlot({ layers, tokens, p }: Outliers): Plot {
   const { height, panel } = fourPanels(96);
   const reduced = layers.map(({ y }) => y.before.shape.max / y.after.shape.max);
   return {
@@ -61,8 +60,7 @@ function reduction(
 }
 
 /** The largest |y| of each channel, layer by layer, before and after rotation: outlier channels are the dark corner. */
-export function channelsPlot({ layers }: Outliers): Plot | undefined {
-  if (layers.length === 0) return undefined;
+export function channelsPlot({ layers }: Outliers): Plot {
   const tall = Math.min(24, Math.max(9, 320 / layers.length));
   const [first, gap, top] = [54, 28, 84];
   const width = (WIDTH - first - gap) / 2;
