@@ -11,7 +11,7 @@ import { planOf } from '../quant/pipeline.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import { distribution, divergence, likeliest, logSum, rowsOf } from '../text/logits.ts';
 import { calibrateEach } from './calibrations.ts';
-import { overWindows, type Prepare } from './windows.ts';
+import { overWindows, type Reading, tokensIn } from './windows.ts';
 
 export interface Fidelity {
   readonly nats: number;
@@ -41,24 +41,19 @@ export interface FloatReference {
   compareEach(recipes: readonly Recipe[], samples: readonly Int32Array[]): readonly Comparison[];
 }
 
-/** Runs the float model over the windows. `onStep` is called after each window of every program, and each sample of calibration. */
-export function floatReference(
-  float: Program,
-  windows: readonly Int32Array[],
-  prepare: Prepare,
-  onStep: () => void = () => {},
-): FloatReference {
-  const predictions = windows.reduce((sum, { length }) => sum + length - 1, 0);
+/** Runs the float model. Each sample of a calibration counts as a window, too. */
+export function floatReference(float: Program, reading: Reading): FloatReference {
+  const { windows, prepare, onWindow } = reading;
+  const predictions = tokensIn(windows) - windows.length;
   const reference: { readonly logits: Float32Array; readonly z: number }[][] = [];
   let nll = 0;
-  overWindows(float, windows, prepare, (sequence, window) => {
+  overWindows(float, reading, (sequence, window) => {
     const rows = predictionsOf(sequence, window).map((logits, t) => {
       const z = logSum(logits);
       nll += z - logits[window[t + 1]];
       return { logits, z };
     });
     reference.push(rows);
-    onStep();
   });
   const nats = nll / predictions;
 
@@ -68,7 +63,7 @@ export function floatReference(
     let kl = 0;
     let same = 0;
     let w = 0;
-    overWindows(program, windows, prepare, (sequence, window) => {
+    overWindows(program, reading, (sequence, window) => {
       for (const [t, q] of predictionsOf(sequence, window).entries()) {
         const { logits, z } = reference[w][t];
         const p = distribution(logits, z);
@@ -78,7 +73,6 @@ export function floatReference(
         if (p.likeliest === likeliest(q)) same++;
       }
       w++;
-      onStep();
     });
     const mean = losses.reduce((sum, loss) => sum + loss, 0) / predictions;
     const fidelity = {
@@ -95,7 +89,7 @@ export function floatReference(
     predictions,
     compare,
     compareEach(recipes, samples) {
-      const stats = calibrateEach(float, recipes, samples, { prepare, onProgress: onStep });
+      const stats = calibrateEach(float, recipes, samples, { prepare, onProgress: onWindow });
       return recipes.map((recipe, i) => compare(planOf(float, recipe, stats[i])));
     },
   };

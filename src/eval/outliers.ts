@@ -9,7 +9,7 @@ import { placesOf } from '../quant/observers.ts';
 import type { Stats } from '../quant/stats.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Histogram, histogramObserver, type Shape, shapeObserver, sortedChannels } from './moments.ts';
-import { overWindows, type Prepare } from './windows.ts';
+import { overWindows, type Reading, tokensIn } from './windows.ts';
 
 export interface Side {
   readonly shape: Shape;
@@ -39,35 +39,26 @@ export interface Outliers {
 }
 
 /**
- * Observes u and y of every layer over windows, each from an empty state.
+ * Observes u and y of every layer.
  *
+ * @param p what the ranges of u were made for
  * @param ranges what the values of a site are clipped at, from calibration
  */
 export function measureOutliers(
   program: Program,
-  windows: readonly Int32Array[],
-  {
-    prepare,
-    p,
-    ranges,
-    onWindow,
-  }: {
-    readonly prepare: Prepare;
-    readonly p: number;
-    readonly ranges: Stats['ranges'];
-    readonly onWindow?: () => void;
-  },
+  reading: Reading,
+  p: number,
+  ranges: Stats['ranges'],
 ): Outliers {
   const named = (site: string) => placesOf(program.graph).filter(({ word }) => word === site);
   const us = named('scanIn').map(({ ref }) => ({ ref, range: ranges[ref], ...clipping(ranges[ref]) }));
   const ys = named('scanOut').map(({ ref }) => ({ ref, ...pair(x => fwht({ x }).y) }));
   const seen = new Map([...us, ...ys].map(({ ref, observe }) => [ref, observe]));
-  overWindows(program, windows, prepare, (sequence, window) => {
+  overWindows(program, reading, (sequence, window) => {
     sequence.feed(window, { logits: 'last', observe: (_, ref, x) => seen.get(ref)?.(x) });
-    onWindow?.();
   });
   return {
-    tokens: windows.reduce((sum, { length }) => sum + length, 0),
+    tokens: tokensIn(reading.windows),
     p,
     layers: us.map(({ sides, range, beyond }, layer): OutlierLayer => {
       const { before, after } = sides();

@@ -201,7 +201,7 @@ describe('recipes', () => {
 describe('fidelity', () => {
   const tokens = text(130);
   const windows = windowsOf(tokens, 40, 100);
-  const reference = floatReference(program, windows, prepare);
+  const reference = floatReference(program, { windows, prepare });
 
   it('of the float model itself: no difference at all', () => {
     const { kl, top1, change, nats } = reference.compare(program).fidelity;
@@ -343,7 +343,7 @@ describe('layers', () => {
 
   it('a plan that is the float model has no error', async () => {
     const itself = { name: 'itself', scheme: {}, plan: async <T>(use: (plan: Program) => T) => use(program) };
-    const { recipes: measured } = await measureLayers(program, [itself], [text(9)], { prepare });
+    const { recipes: measured } = await measureLayers(program, [itself], { windows: [text(9)], prepare });
     expect(measured[0].layers.map(({ relative }) => relative)).toEqual(new Array(toy.config.layers).fill(0));
   });
 });
@@ -357,7 +357,7 @@ describe('outliers', () => {
   it('a rotation keeps the rms; clipping at the range leaves nothing beyond it', () => {
     const windows = [text(16), text(16, 2)];
     const range = Math.fround(0.05);
-    const { layers, tokens } = measureOutliers(program, windows, { prepare, p: 0.9, ranges: allAt(range) });
+    const { layers, tokens } = measureOutliers(program, { windows, prepare }, 0.9, allAt(range));
     expect(tokens).toBe(32);
     expect(layers.length).toBe(toy.config.layers);
     for (const { u, y } of layers) {
@@ -373,7 +373,7 @@ describe('outliers', () => {
   });
 
   it('a range beyond every value clips none, and its grid is coarser than absmax', () => {
-    const { layers } = measureOutliers(program, [text(16)], { prepare, p: 0.9, ranges: allAt(1e6) });
+    const { layers } = measureOutliers(program, { windows: [text(16)], prepare }, 0.9, allAt(1e6));
     for (const { u } of layers) {
       expect([u.share, u.after.step]).toEqual([0, 1e6 / 127]);
       expect(u.after.shape).toEqual(u.before.shape);
@@ -415,7 +415,7 @@ describe('an ablation', () => {
     expect(Object.keys(await ablate(input, { ...settings, parts: ['outliers'] }))).toEqual(['outliers']));
 
   it('one pass more of a seed changes that seed only', () => {
-    const reference = floatReference(program, windowsOf(input.evaluation, 12, 24), prepare);
+    const reference = floatReference(program, { windows: windowsOf(input.evaluation, 12, 24), prepare });
     const measured = (seeds: number[]) =>
       measureTechniques(
         reference,
