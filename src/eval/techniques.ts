@@ -82,22 +82,14 @@ export function measureTechniques(
 ): Techniques {
   const all = arms(percentiles);
   const recipes = all.map(({ recipe }) => recipe);
-  const trials: SeedFidelity[][] = all.map(() => []);
-  const blocks: Blocks[][] = all.map(() => []);
-  for (const seed of seeds)
-    for (const [i, compared] of reference.compareEach(recipes, samplesOfSeed(seed)).entries()) {
-      trials[i].push({ seed, ...compared.fidelity });
-      blocks[i].push(compared.blocks);
-    }
-  const rows = all.map(({ name, p }, i): TechniqueRow => {
-    const changes = trials[i].map(({ change }) => change);
-    return {
-      ...{ name, ...(p !== undefined && { p }), trials: trials[i] },
-      mean: changes.reduce((sum, change) => sum + change, 0) / changes.length,
-      min: Math.min(...changes),
-      max: Math.max(...changes),
-    };
+  const bySeed = seeds.map(seed => reference.compareEach(recipes, samplesOfSeed(seed)));
+  const rows = all.map(({ recipe: _, ...technique }, i): TechniqueRow => {
+    const trials = seeds.map((seed, s) => ({ seed, ...bySeed[s][i].fidelity }));
+    const changes = trials.map(({ change }) => change);
+    const mean = changes.reduce((sum, change) => sum + change, 0) / changes.length;
+    return { ...technique, trials, mean, min: Math.min(...changes), max: Math.max(...changes) };
   });
+  const blocks = all.map((_, i) => bySeed.map(compared => compared[i].blocks));
   const { nats, predictions } = reference;
   const verdicts = judge(rows, blocks, claims(percentiles));
   return { float: { nats, perplexity: Math.exp(nats) }, seeds, predictions, rows, verdicts };
@@ -109,12 +101,7 @@ export function measureTechniques(
  */
 export function claims(percentiles: readonly number[]): readonly Claim[] {
   const p = percentiles.includes(PAPER_P) ? PAPER_P : percentiles[0];
-  const [baseline, clipped, rotated, both]: readonly Technique[] = [
-    { name: 'baseline' },
-    { name: 'clip', p },
-    { name: 'rotate' },
-    { name: 'both', p },
-  ];
+  const [baseline, clipped, rotated, both] = arms([p]).map(({ recipe: _, ...technique }) => technique);
   return [
     { better: clipped, worse: baseline },
     { better: rotated, worse: baseline },
