@@ -25,6 +25,7 @@ import {
   reportOf,
   type Settings,
   type Shard,
+  shardWords,
 } from './partial.ts';
 import { measureWindow } from './perplexity.ts';
 import { speeds } from './speed.ts';
@@ -96,13 +97,17 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
       const { name, text, window, limit } = evaluation.text;
       tokens ??= windowsOf(model.tokenizer.encode(text), window, limit, name);
     }
-    partial ??= begun(model, settings, shard);
     const windows = tokens?.length ?? null;
-    if (partial.windows !== null && partial.windows !== windows)
+    partial ??= {
+      ...PARTIAL_FORMAT,
+      model: model.name.split(/[\\/]/).findLast(step => step !== '') ?? model.name,
+      backend: model.backend,
+      ...{ settings, shard, windows, parts: [] },
+    };
+    if (partial.windows !== windows)
       throw new Error(
         `${where}recipe ${recipe.name}: cuts the text into ${windows} windows, the run so far into ${partial.windows}`,
       );
-    partial.windows = windows;
     return { model, session: model.session(), part: partFor(partial, recipe, model, tokens, where) };
   };
   let partial = resume && structuredClone(resume.partial);
@@ -120,7 +125,9 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
       for (const recipe of group) rows.push(await open(recipe));
       if (g === 0) total = remaining(partial!); // this counts the recipes that are not loaded yet, too
       const measured = g === 0 && float ? [float, ...rows] : rows;
-      measureSpeeds(measured, rounds);
+      const unmeasured = measured.filter(({ part }) => part.speed.prefill.length === 0);
+      const models = unmeasured.map(({ model }) => model);
+      for (const [i, speed] of speeds(models, rounds).entries()) unmeasured[i].part.speed = speed;
       const windowsDone = measured.map(({ part }) => indicesOf(part.windows));
       for (const index of ofShard(shard, partial!.windows ?? 0)) {
         const missing = measured.filter((_, i) => !windowsDone[i].has(index));
@@ -173,26 +180,14 @@ function settingsOf({ recipes, float, text, tasks = [] }: Evaluation): Settings 
 function checkResume(
   { partial, name }: NonNullable<EvaluateOptions['resume']>,
   settings: Settings,
-  { index, count }: Shard,
+  shard: Shard,
 ): void {
-  const differing = difference(partial.settings, settings);
+  const [there, here] = [partial.shard, shard].map(shardWords);
+  const differing =
+    difference(partial.settings, settings) ??
+    (there === here ? undefined : `it is shard ${there} there, ${here} here`);
   if (differing) throw new Error(`${name}: is of another run; ${differing}`);
-  const { shard } = partial;
-  if (shard.index !== index || shard.count !== count)
-    throw new Error(
-      `${name}: is of another run; it is shard ${shard.index}/${shard.count} there, ${index}/${count} here`,
-    );
 }
-
-const begun = (model: Model, settings: Settings, shard: Shard): PartialResult => ({
-  ...PARTIAL_FORMAT,
-  model: model.name.split(/[\\/]/).findLast(step => step !== '') ?? model.name,
-  backend: model.backend,
-  settings,
-  shard,
-  windows: null,
-  parts: [],
-});
 
 /** The part of a recipe: the one that an earlier run began, if it is of the same model; else a new one. */
 function partFor(
@@ -225,13 +220,6 @@ function partFor(
   };
   partial.parts.push(part);
   return part;
-}
-
-function measureSpeeds(rows: readonly Row[], rounds: number): void {
-  const unmeasured = rows.filter(({ part }) => part.speed.prefill.length === 0);
-  const models = unmeasured.map(({ model }) => model);
-  const found = speeds(models, rounds);
-  for (const [i, { part }] of unmeasured.entries()) part.speed = found[i];
 }
 
 function scored({ model, session }: Row, task: TaskName, index: number, item: Item) {

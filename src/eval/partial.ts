@@ -36,6 +36,7 @@ export interface Shard {
   readonly index: number;
   readonly count: number;
 }
+export const shardWords = ({ index, count }: Shard): string => `${index}/${count}`;
 
 export interface RecipePart {
   readonly recipe: string;
@@ -56,8 +57,8 @@ export interface PartialResult {
   readonly backend: string;
   readonly settings: Settings;
   readonly shard: Shard;
-  /** Windows of the text, all shards together; known when a tokenizer has been loaded. */
-  windows: number | null;
+  /** Windows of the text, all shards together; null where there is no text. */
+  readonly windows: number | null;
   readonly parts: RecipePart[];
 }
 
@@ -91,7 +92,7 @@ export function reportOf(partial: PartialResult): EvaluationFigures {
     model,
     backend,
     ...(text && { text: { name: text.name, window: text.window, windows } }),
-    ...(shard.count > 1 && { shard: `${shard.index}/${shard.count}` }),
+    ...(shard.count > 1 && { shard: shardWords(shard) }),
     results: resultsOf(partial),
   };
 }
@@ -171,7 +172,7 @@ export function merge(
     if (shard.count !== count)
       throw new Error(`${names[i]}: is one of ${shard.count} shards; ${names[0]} is one of ${count}`);
     const twin = partials.findIndex(other => other.shard.index === shard.index);
-    if (twin < i) throw new Error(`${names[i]}: is shard ${shard.index}/${count}, as ${names[twin]} is`);
+    if (twin < i) throw new Error(`${names[i]}: is shard ${shardWords(shard)}, as ${names[twin]} is`);
     if (windows !== first.windows)
       throw new Error(`${names[i]}: has a text of ${windows} windows; ${names[0]} one of ${first.windows}`);
     for (const part of parts) {
