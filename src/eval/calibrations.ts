@@ -45,21 +45,17 @@ export function calibrateEach(
   samples: readonly Int32Array[],
   { prepare, onProgress }: { readonly prepare: Prepare; readonly onProgress?: Progress },
 ): Stats[] {
-  const groups = groupBy(
-    recipes.map((recipe, index) => ({ recipe, index })),
-    ({ recipe }) => JSON.stringify(basesOf(program, recipe)),
-  );
-  const stats: Stats[] = [];
-  for (const [g, group] of [...groups.values()].entries()) {
-    const together = group.map(({ recipe }) => recipe);
-    const made = calibrateAll(program, together, samples, {
+  const groups = [...groupBy(recipes, recipe => JSON.stringify(basesOf(program, recipe))).values()];
+  const found = new Map<Recipe, Stats>();
+  for (const [g, group] of groups.entries()) {
+    const stats = calibrateAll(program, group, samples, {
       prepare,
       onProgress: (done, total) =>
-        onProgress?.((g + done / total) * samples.length, groups.size * samples.length),
+        onProgress?.((g + done / total) * samples.length, groups.length * samples.length),
     });
-    for (const [i, { index }] of group.entries()) stats[index] = made[i];
+    for (const [i, recipe] of group.entries()) found.set(recipe, stats[i]);
   }
-  return stats;
+  return recipes.map(recipe => found.get(recipe)!);
 }
 
 /** What recipes must have in common to share a pass (see `calibrateAll`): every basis but `channels`. */

@@ -1,7 +1,7 @@
 /** Accuracy against what it costs: which recipes no other one beats in both. */
 import { type Box, xAxis, yAxis } from './axes.ts';
 import { placeLabels } from './labels.ts';
-import { floatRow, type ResultRow } from './results.ts';
+import { changeFrom, floatRow, type ResultRow } from './results.ts';
 import { linear, logarithmic, withTicks } from './scale.ts';
 import { line, marker, type Plot, type Point, path, text, WIDTH } from './svg.ts';
 import { number, signedPercent, sizeWords } from './words.ts';
@@ -48,15 +48,13 @@ export function paretoFront(points: readonly ParetoPoint[]): readonly ParetoPoin
 }
 
 export function paretoPlots(rows: readonly ResultRow[]): readonly Plot[] {
+  const float = floatRow(rows);
   return COSTS.flatMap(axis => {
-    const base = floatRow(rows)?.perplexity;
     const points = rows.flatMap((row): readonly ParetoPoint[] => {
-      const cost = axis.costOf(row);
-      return cost === undefined || row.perplexity === undefined || base === undefined
-        ? []
-        : [{ name: row.recipe, cost, loss: row.perplexity / base - 1 }];
+      const [cost, loss] = [axis.costOf(row), changeFrom(float, row)];
+      return cost === undefined || loss === undefined ? [] : [{ name: row.recipe, cost, loss }];
     });
-    return points.length > 1 ? [plot(points, axis, floatRow(rows)!.recipe)] : [];
+    return points.length > 1 ? [plot(points, axis, float!.recipe)] : [];
   });
 }
 
@@ -104,22 +102,21 @@ function plot(points: readonly ParetoPoint[], { id, title, unit, format }: Axis,
 
 /** A logarithmic axis of what is lost, and below it a band for what loses nothing; `covered`: where the band's own words are. */
 function losses(points: readonly ParetoPoint[], box: Box) {
-  const positive = points.map(({ loss }) => loss).filter(loss => loss > 0);
-  const none = points.length - positive.length;
-  if (positive.length === 0 || Math.max(...positive) / Math.min(...positive) < 4) {
-    const all = points.map(({ loss }) => loss);
-    return { y: linear(all, [box.bottom, box.top], { zero: true }), band: '', covered: [] as Box[] };
+  const all = points.map(({ loss }) => loss);
+  const positive = all.filter(loss => loss > 0);
+  const ends = [box.bottom, box.top] as const;
+  const isNarrow = positive.length === 0 || Math.max(...positive) / Math.min(...positive) < 4;
+  if (isNarrow || positive.length === all.length) {
+    const y = isNarrow ? linear(all, ends, { zero: true }) : logarithmic(positive, ends);
+    return { y, band: '', covered: [] };
   }
-  const edge = none ? box.bottom - 44 : box.bottom;
+  const edge = box.bottom - 44;
   const log = logarithmic(positive, [edge, box.top]);
-  const zero = box.bottom - 18;
-  const y = withTicks(loss => (loss > 0 ? log(loss) : zero), none ? [0, ...log.ticks] : log.ticks);
-  const band = none
-    ? line(box.left, edge, box.right, edge, { class: 'lead', 'stroke-dasharray': '1 3' }) +
-      text(box.left + 6, edge + 14, 'nothing lost', { class: 'soft small' })
-    : '';
-  const covered = none ? [{ left: box.left, right: box.left + 80, top: edge, bottom: edge + 18 }] : [];
-  return { y, band, covered };
+  const y = withTicks(loss => (loss > 0 ? log(loss) : box.bottom - 18), [0, ...log.ticks]);
+  const band =
+    line(box.left, edge, box.right, edge, { class: 'lead', 'stroke-dasharray': '1 3' }) +
+    text(box.left + 6, edge + 14, 'nothing lost', { class: 'soft small' });
+  return { y, band, covered: [{ left: box.left, right: box.left + 80, top: edge, bottom: edge + 18 }] };
 }
 
 /** Boxes around the pieces of a line. */

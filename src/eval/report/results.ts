@@ -69,3 +69,7 @@ function joinRows(rows: readonly ResultRow[]): readonly ResultRow[] {
 /** The row that all others are compared with: the one whose KL to the float model is 0, else the first. */
 export const floatRow = (rows: readonly ResultRow[]): ResultRow | undefined =>
   rows.find(({ kl }) => kl === 0) ?? rows[0];
+
+/** The perplexity of a row / that of the float model's row − 1. */
+export const changeFrom = (float: ResultRow | undefined, { perplexity }: ResultRow): number | undefined =>
+  float?.perplexity === undefined || perplexity === undefined ? undefined : perplexity / float.perplexity - 1;
