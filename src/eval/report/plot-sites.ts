@@ -30,7 +30,6 @@ export function sitesPlot({ rows, predictions, p }: Sensitivity): Plot | undefin
   const all = but.find(({ kind }) => kind === 'all');
   const most = only.reduce((a, b) => (b.kl > a.kl ? b : a));
   const one = only.toSorted((a, b) => b.kl - a.kl);
-  const allButOne = [...but.filter(row => row !== all), ...(all ? [all] : [])];
   return {
     id: 'sites',
     title: 'Which activation costs what',
@@ -39,7 +38,7 @@ export function sitesPlot({ rows, predictions, p }: Sensitivity): Plot | undefin
     height: 92 + ROW * Math.max(only.length, but.length) + 48,
     body: [
       bars('one site in int8, weights float', one, undefined, 0, width),
-      bars('all in int8 but one, as the paper has it', allButOne, all, width + 30, width),
+      bars('all in int8 but one, as the paper has it', but, all, width + 30, width),
     ],
   };
 }
