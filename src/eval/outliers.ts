@@ -19,18 +19,16 @@ export interface Side {
   /** The real size of one step of the int8 grid. */
   readonly step: number;
 }
+interface Pair {
+  readonly before: Side;
+  readonly after: Side;
+}
 export interface OutlierLayer {
   readonly layer: number;
-  /** The scan's input, as it is and clipped at `p`. */
-  readonly u: {
-    readonly before: Side;
-    readonly after: Side;
-    /** What is clipped at, and the share of values beyond it. */
-    readonly range: number;
-    readonly share: number;
-  };
+  /** The scan's input, as it is and clipped at `range`; `share` of its values are beyond. */
+  readonly u: Pair & { readonly range: number; readonly share: number };
   /** The scan's output, as it is and rotated. */
-  readonly y: { readonly before: Side; readonly after: Side };
+  readonly y: Pair;
 }
 export interface Outliers {
   readonly tokens: number;
@@ -51,7 +49,7 @@ export function measureOutliers(
   ranges: Stats['ranges'],
 ): Outliers {
   const named = (site: string) => placesOf(program.graph).filter(({ word }) => word === site);
-  const us = named('scanIn').map(({ ref }) => ({ ref, range: ranges[ref], ...clipping(ranges[ref]) }));
+  const us = named('scanIn').map(({ ref }) => ({ ref, ...clipping(ranges[ref]) }));
   const ys = named('scanOut').map(({ ref }) => ({ ref, ...pair(x => fwht({ x }).y) }));
   const seen = new Map([...us, ...ys].map(({ ref, observe }) => [ref, observe]));
   overWindows(program, reading, (sequence, window) => {
@@ -60,29 +58,24 @@ export function measureOutliers(
   return {
     tokens: tokensIn(reading.windows),
     p,
-    layers: us.map(({ sides, range, beyond }, layer): OutlierLayer => {
-      const { before, after } = sides();
-      const share = beyond() / before.shape.count;
-      return {
-        layer,
-        u: { before, after: { ...after, step: range / 127 }, range, share },
-        y: ys[layer].sides(),
-      };
-    }),
+    layers: us.map(({ sides }, layer) => ({ layer, u: sides(), y: ys[layer].sides() })),
   };
 }
 
-/** Values as they are, and as they are clipped at a range, with the number of those beyond it. */
 function clipping(range: number) {
   let beyond = 0;
-  const clipped = pair(({ data, shape }) => {
+  const { observe, sides } = pair(({ data, shape }) => {
     for (const value of data) if (Math.abs(value) > range) beyond++;
     return tensor(
       data.map(value => Math.min(Math.max(value, -range), range)),
       shape,
     );
   });
-  return { ...clipped, beyond: () => beyond };
+  const clippedSides = (): OutlierLayer['u'] => {
+    const { before, after } = sides();
+    return { before, after: { ...after, step: range / 127 }, range, share: beyond / before.shape.count };
+  };
+  return { observe, sides: clippedSides };
 }
 
 /** Values as they are, and as a technique makes them. */

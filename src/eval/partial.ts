@@ -135,25 +135,25 @@ export function parsePartial(value: unknown, where: string): PartialResult {
 
 /** The first setting in which two runs differ, in words, or undefined. */
 export function difference(a: Settings, b: Settings): string | undefined {
-  const differs = (x: unknown, y: unknown) => JSON.stringify(x) !== JSON.stringify(y);
-  const names = ({ recipes }: Settings) => recipes.map(({ name }) => name).join(',');
-  const taskList = ({ tasks }: Settings) =>
-    tasks.map(({ task, items }) => `${task} (${items} items)`).join(', ');
-  const checks: [string, unknown, unknown][] = [
-    ['the recipes', names(a), names(b)],
-    ['a text', a.text !== null, b.text !== null],
-    ['the window', a.text?.window, b.text?.window],
-    ['the limit', a.text?.limit, b.text?.limit],
-    ['the tasks', taskList(a), taskList(b)],
-  ];
-  for (const [what, x, y] of checks) if (differs(x, y)) return `${what}: ${show(x)} there, ${show(y)} here`;
-  const scheme = a.recipes.find(({ scheme }, i) => differs(scheme, b.recipes[i].scheme));
+  for (const [what, of] of COMPARED)
+    if (of(a) !== of(b)) return `${what}: ${show(of(a))} there, ${show(of(b))} here`;
+  const scheme = a.recipes.find(
+    ({ scheme }, i) => JSON.stringify(scheme) !== JSON.stringify(b.recipes[i].scheme),
+  );
   if (scheme) return `recipe ${scheme.name} is another one`;
   if (a.text?.sha256 !== b.text?.sha256)
     return `the text is another one (${a.text?.name} there, ${b.text?.name} here)`;
   const other = a.tasks.find(({ sha256 }, i) => sha256 !== b.tasks[i].sha256);
   return other && `the data of ${other.task} is another file`;
 }
+
+const COMPARED: readonly (readonly [what: string, of: (settings: Settings) => unknown])[] = [
+  ['the recipes', ({ recipes }) => recipes.map(({ name }) => name).join(',')],
+  ['a text', ({ text }) => text !== null],
+  ['the window', ({ text }) => text?.window],
+  ['the limit', ({ text }) => text?.limit],
+  ['the tasks', ({ tasks }) => tasks.map(({ task, items }) => `${task} (${items} items)`).join(', ')],
+];
 
 /**
  * Joins the parts of a sharded run.

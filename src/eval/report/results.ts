@@ -44,13 +44,11 @@ export function joinResults(parts: readonly unknown[], names: readonly string[] 
     for (const row of next.results ?? [])
       if (!isObject(row) || typeof row.recipe !== 'string')
         throw new TypeError(`${where}: results expected rows with a recipe; got ${show(row).slice(0, 60)}`);
+    const both = { ...joined, ...next };
     joined = {
-      ...joined,
-      ...next,
-      ...((joined.results || next.results) && {
-        results: joinRows([...(joined.results ?? []), ...(next.results ?? [])]),
-      }),
-      ...((joined.ablation || next.ablation) && { ablation: { ...joined.ablation, ...next.ablation } }),
+      ...both,
+      ...(both.results && { results: joinRows([...(joined.results ?? []), ...(next.results ?? [])]) }),
+      ...(both.ablation && { ablation: { ...joined.ablation, ...next.ablation } }),
     };
   }
   return joined;
