@@ -197,11 +197,8 @@ function partFor(
   windows: readonly Int32Array[] | undefined,
   where: string,
 ): RecipePart {
-  const hash = hasher();
   const ofPlan = identity(plan.weights, plan.graph.weights.keys(), [scheme, info.source]);
-  hash.update(new TextEncoder().encode(ofPlan));
-  for (const window of windows ?? []) hash.update(bytesOf(tensor(window)));
-  const own = hash.hex();
+  const own = sha256(ofPlan, ...(windows ?? []).map(window => bytesOf(tensor(window))));
   const there = partOf(partial.parts, name);
   if (there && there.identity !== own)
     throw new Error(
@@ -234,8 +231,8 @@ function scored({ model, session }: Row, task: TaskName, index: number, item: It
   }
 }
 
-export function sha256(text: string): string {
+export function sha256(text: string, ...more: readonly Uint8Array[]): string {
   const hash = hasher();
-  hash.update(new TextEncoder().encode(text));
+  for (const bytes of [new TextEncoder().encode(text), ...more]) hash.update(bytes);
   return hash.hex();
 }

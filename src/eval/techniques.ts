@@ -33,12 +33,9 @@ export function arms(percentiles: readonly number[] = PERCENTILES): readonly Arm
   ];
 }
 
-/** One arm with one seed's calibration. */
-export interface SeedFidelity extends Fidelity {
-  readonly seed: number;
-}
 export interface TechniqueRow extends Technique {
-  readonly trials: readonly SeedFidelity[];
+  /** One for each seed of the calibration. */
+  readonly trials: readonly (Fidelity & { readonly seed: number })[];
   /** The mean, least and largest `change` over the trials. */
   readonly mean: number;
   readonly min: number;

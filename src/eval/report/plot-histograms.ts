@@ -13,7 +13,7 @@ export function histogramsPlot({ layers }: Outliers): Plot {
   const draw = (i: number, title: string, side: Side, { shape }: Side, end: number): string => {
     const box = panel(i, 40, 16);
     return [
-      text(box.start + 2, box.top - 14, title, { class: 'sub' }),
+      text(box.left - 38, box.top - 14, title, { class: 'sub' }),
       text(box.right, box.top - 14, `step ${number(side.step)}`, { anchor: 'end', class: 'soft' }),
       histogram(side.histogram, shape.max, end, box, i % 2 === 0 ? 1 : 0),
     ].join('');

@@ -14,29 +14,24 @@ export interface ParetoPoint {
   readonly loss: number;
 }
 
-interface Axis {
-  readonly id: string;
-  readonly title: string;
-  readonly unit: string;
-  readonly costOf: (row: ResultRow) => number | undefined;
-  readonly format: (cost: number) => string;
-}
-const COSTS: readonly Axis[] = [
+const COSTS = [
   {
     id: 'pareto-bytes',
     title: 'Accuracy against size',
     unit: 'weights, MB',
-    costOf: ({ bytes }) => (bytes === undefined ? undefined : bytes / 1e6),
-    format: cost => sizeWords(cost * 1e6),
+    costOf: ({ bytes }: ResultRow) => (bytes === undefined ? undefined : bytes / 1e6),
+    format: (cost: number) => sizeWords(cost * 1e6),
   },
   {
     id: 'pareto-latency',
     title: 'Accuracy against latency',
     unit: 'decoding, ms for each token',
-    costOf: ({ decode }) => (decode ? 1000 / decode : undefined),
-    format: cost => `${number(cost)} ms`,
+    costOf: ({ decode }: ResultRow) => (decode ? 1000 / decode : undefined),
+    format: (cost: number) => `${number(cost)} ms`,
   },
 ];
+
+type Axis = (typeof COSTS)[number];
 
 /** The points that no other one beats or equals in both and beats in one, by rising cost. */
 export function paretoFront(points: readonly ParetoPoint[]): readonly ParetoPoint[] {
@@ -70,15 +65,16 @@ function plot(points: readonly ParetoPoint[], { id, title, unit, format }: Axis,
   const { y, band, covered } = losses(points, box);
   const front = paretoFront(points);
   const at = ({ cost, loss }: ParetoPoint): Point => [x(cost), y(loss)];
-  const stairs = front.flatMap((point, i): readonly Point[] => {
-    const [px, py] = at(point);
-    return [...(i > 0 ? [[px, at(front[i - 1])[1]] as const] : []), [px, py]];
-  });
+  const best = front.map(at);
+  const stairs = best.flatMap((point, i) =>
+    i === 0 ? [point] : [[point[0], best[i - 1][1]] as const, point],
+  );
   const isBest = (point: ParetoPoint) => front.includes(point);
   // the front is labelled first: it has the first choice of places
   const ordered = [...front, ...points.filter(point => !isBest(point))];
-  const look = (point: ParetoPoint) => (isBest(point) ? 'sub' : 'soft');
-  const labels = ordered.map(point => ({ at: at(point), label: point.name, class: look(point) }));
+  const labels = ordered.map(point => {
+    return { at: at(point), label: point.name, class: isBest(point) ? 'sub' : 'soft' };
+  });
   const says = (point: ParetoPoint) => `${format(point.cost)}, ${signedPercent(point.loss)}`;
   return {
     id,
