@@ -66,10 +66,8 @@ function clipping(range: number) {
   let beyond = 0;
   const { observe, sides } = pair(({ data, shape }) => {
     for (const value of data) if (Math.abs(value) > range) beyond++;
-    return tensor(
-      data.map(value => Math.min(Math.max(value, -range), range)),
-      shape,
-    );
+    const clipped = data.map(value => Math.min(Math.max(value, -range), range));
+    return tensor(clipped, shape);
   });
   const clippedSides = (): OutlierLayer['u'] => {
     const { before, after } = sides();

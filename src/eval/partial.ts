@@ -226,8 +226,8 @@ export function remaining({ settings, shard, windows, parts }: PartialResult): n
   };
   const left = settings.recipes.flatMap(({ name }) => {
     const part = partOf(parts, name);
-    const text = settings.text ? missing(part?.windows, windows ?? 0) : 0;
-    return [text, ...settings.tasks.map(({ task, items }) => missing(part?.tasks[task], items))];
+    const ofText = missing(part?.windows, windows ?? 0);
+    return [ofText, ...settings.tasks.map(({ task, items }) => missing(part?.tasks[task], items))];
   });
   return left.reduce((sum, n) => sum + n, 0);
 }

@@ -56,10 +56,8 @@ export function measureSensitivity(
   p: number,
 ): Sensitivity {
   const arms = siteArms(p);
-  const compared = reference.compareEach(
-    arms.map(({ recipe }) => recipe),
-    samples,
-  );
+  const recipes = arms.map(({ recipe }) => recipe);
+  const compared = reference.compareEach(recipes, samples);
   const rows = arms.map(({ recipe: _, ...arm }, i): SiteRow => ({ ...arm, ...compared[i].fidelity }));
   return { p, predictions: reference.predictions, rows };
 }

@@ -21,15 +21,14 @@ export interface Arm extends Technique {
 
 /** Int8 with absmax ranges, and with u clipped at each p, y rotated, or both. */
 export function arms(percentiles: readonly number[] = PERCENTILES): readonly Arm[] {
-  const baseline: Recipe = { weights: w8, acts: a8 };
-  const patched = (at: Recipe['at']): Recipe => ({ ...baseline, at });
+  const arm = (name: TechniqueName, at: Recipe['at'], p?: number): Arm => {
+    return { name, ...(p !== undefined && { p }), recipe: { weights: w8, acts: a8, at } };
+  };
   return [
-    { name: 'baseline', recipe: baseline },
-    ...percentiles.map((p): Arm => ({ name: 'clip', p, recipe: patched({ scanIn: clip(p) }) })),
-    { name: 'rotate', recipe: patched({ scanOut: hadamard }) },
-    ...percentiles.map(
-      (p): Arm => ({ name: 'both', p, recipe: patched({ scanIn: clip(p), scanOut: hadamard }) }),
-    ),
+    arm('baseline', {}),
+    ...percentiles.map(p => arm('clip', { scanIn: clip(p) }, p)),
+    arm('rotate', { scanOut: hadamard }),
+    ...percentiles.map(p => arm('both', { scanIn: clip(p), scanOut: hadamard }, p)),
   ];
 }
 

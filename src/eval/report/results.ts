@@ -3,6 +3,7 @@
  * is absent is not shown.
  */
 import { isObject, show } from '../../formats/json.ts';
+import { groupBy } from '../../group-by.ts';
 import type { Ablation } from '../ablation.ts';
 import type { RecipeFigures } from '../partial.ts';
 import type { TaskFigures } from '../tasks.ts';
@@ -54,15 +55,11 @@ export function joinResults(parts: readonly unknown[], names: readonly string[] 
   return joined;
 }
 
-function joinRows(rows: readonly ResultRow[]): readonly ResultRow[] {
-  const byRecipe = new Map<string, ResultRow>();
-  for (const row of rows) {
-    const before = byRecipe.get(row.recipe);
-    const tasks = (before?.tasks || row.tasks) && { tasks: { ...before?.tasks, ...row.tasks } };
-    byRecipe.set(row.recipe, { ...before, ...row, ...tasks });
-  }
-  return [...byRecipe.values()];
-}
+const joinRows = (rows: readonly ResultRow[]): readonly ResultRow[] =>
+  [...groupBy(rows, ({ recipe }) => recipe).values()].map(same => {
+    const scores = same.some(({ tasks }) => tasks) && Object.assign({}, ...same.map(({ tasks }) => tasks));
+    return Object.assign({}, ...same, scores && { tasks: scores });
+  });
 
 /** The row that all others are compared with: the one whose KL to the float model is 0, else the first. */
 export const floatRow = (rows: readonly ResultRow[]): ResultRow | undefined =>
