@@ -1,13 +1,12 @@
 /** Calibration for an ablation: samples that depend on a seed, and the statistics of many recipes from few passes. */
 import type { Program } from '../graph.ts';
 import { groupBy } from '../group-by.ts';
-import { calibrateAll, type Progress } from '../quant/calibrate.ts';
+import { type CalibrateOptions, calibrateAll } from '../quant/calibrate.ts';
 import { placesOf } from '../quant/observers.ts';
 import { samplesOf } from '../quant/pipeline.ts';
 import { type Recipe, siteAction } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';
 import { random } from '../text/random.ts';
-import type { Prepare } from './windows.ts';
 
 /**
  * Calibration samples: `count` windows of `window` tokens in the text's order. Seed 0 spreads them evenly (as `quamba quantize`
@@ -43,7 +42,7 @@ export function calibrateEach(
   program: Program,
   recipes: readonly Recipe[],
   samples: readonly Int32Array[],
-  { prepare, onProgress }: { readonly prepare: Prepare; readonly onProgress?: Progress },
+  { prepare, onProgress }: CalibrateOptions,
 ): Stats[] {
   const groups = [...groupBy(recipes, recipe => JSON.stringify(basesOf(program, recipe))).values()];
   const found = new Map<Recipe, Stats>();

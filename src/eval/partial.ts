@@ -85,38 +85,36 @@ export interface EvaluationFigures {
   readonly results: readonly RecipeFigures[];
 }
 
+/** The recipes are in the order of the settings. */
 export function reportOf(partial: PartialResult): EvaluationFigures {
-  const { model, backend, settings, shard, windows } = partial;
+  const { model, backend, settings, shard, windows, parts } = partial;
   const { text } = settings;
+  const measured = settings.recipes.flatMap(({ name }) => partOf(parts, name) ?? []);
   return {
     model,
     backend,
     ...(text && { text: { name: text.name, window: text.window, windows } }),
     ...(shard.count > 1 && { shard: shardWords(shard) }),
-    results: resultsOf(partial),
+    results: measured.map(part => figuresOf(part, settings)),
   };
 }
 
-/** The figures of what is there, a recipe at a time, in the order of the settings. */
-function resultsOf({ settings, parts }: PartialResult): RecipeFigures[] {
-  return settings.recipes.flatMap(({ name }) => {
-    const part = partOf(parts, name);
-    if (!part) return [];
-    const { bytes, stateBytes, speed, windows } = part;
-    const scored = settings.tasks.flatMap(({ task }) =>
-      part.tasks[task]?.length ? [[task, taskFigures(part.tasks[task])] as const] : [],
-    );
-    const [[, only] = []] = settings.tasks.length === 1 ? scored : [];
-    return {
-      recipe: name,
-      ...(settings.text && windows.length > 0 && perplexityOf(windows, settings.text.window)),
-      bytes,
-      stateBytes,
-      ...(speed.prefill.length > 0 && { prefill: median(speed.prefill), decode: median(speed.decode) }),
-      ...(scored.length > 0 && { tasks: Object.fromEntries(scored) }),
-      ...(only && { acc: only.acc, acc_norm: only.acc_norm, stderr: only.stderr, n: only.n }),
-    };
-  });
+/** The figures of what is there. */
+function figuresOf(part: RecipePart, { text, tasks }: Settings): RecipeFigures {
+  const { recipe, bytes, stateBytes, speed, windows } = part;
+  const scored = tasks.flatMap(({ task }) =>
+    part.tasks[task]?.length ? [[task, taskFigures(part.tasks[task])] as const] : [],
+  );
+  const [[, only] = []] = tasks.length === 1 ? scored : [];
+  return {
+    recipe,
+    ...(text && windows.length > 0 && perplexityOf(windows, text.window)),
+    bytes,
+    stateBytes,
+    ...(speed.prefill.length > 0 && { prefill: median(speed.prefill), decode: median(speed.decode) }),
+    ...(scored.length > 0 && { tasks: Object.fromEntries(scored) }),
+    ...(only && { acc: only.acc, acc_norm: only.acc_norm, stderr: only.stderr, n: only.n }),
+  };
 }
 
 /** @throws Error for what is no partial result, or one of another version. Only its outline is checked: it is our own file. */

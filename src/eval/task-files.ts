@@ -117,11 +117,8 @@ const READ: { readonly [T in TaskName]: (fields: Fields) => Item } = {
         : undefined;
     const [sentence, ...options] = ['sentence', 'option1', 'option2'].map(field => text(field, told ?? row));
     if (!sentence.includes('_')) fail('sentence', 'a blank (_)', sentence);
-    return winogrande(
-      sentence,
-      options,
-      told ? answerOf(row.answer, 'option', 2, fail) : choice('answer', 2, 1),
-    );
+    const answer = told ? answerOf(row.answer, 'option', 2, fail) : choice('answer', 2, 1);
+    return winogrande(sentence, options, answer);
   },
 };
 

@@ -32,7 +32,7 @@ ${section('Recipes', rows.length > 0, htmlTable(resultsTable(rows)) + htmlTable(
 ${section(
   'Clipping and rotation',
   techniques !== undefined && techniques.rows.length > 0,
-  `${techniques ? order(techniques.verdicts.map(sentenceOf)) : ''}`,
+  order(techniques?.verdicts.map(sentenceOf) ?? []),
   plots.techniques,
   techniques && details('All arms and seeds', htmlTable(techniquesTable(techniques))),
 )}

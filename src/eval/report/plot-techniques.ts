@@ -41,20 +41,18 @@ export function techniquesPlot({ rows, seeds, predictions }: Techniques): Plot {
   };
 }
 
-interface Panel {
-  readonly title: string;
-  readonly rows: readonly TechniqueRow[];
-  readonly without: TechniqueRow;
-  readonly says: string;
+type Panel = ReturnType<typeof panelsOf>[number];
+function panelsOf(rows: readonly TechniqueRow[]) {
+  const of = (name: TechniqueName) => rows.filter(row => row.name === name);
+  return [
+    { title: 'u clipped', rows: of('clip'), without: of('baseline')[0], says: 'neither' },
+    { title: 'u clipped and y rotated', rows: of('both'), without: of('rotate')[0], says: 'y rotated only' },
+  ];
 }
 
 /** The percentile sweep: clipping alone, and beside rotation, each with what it is without clipping. */
 export function sweepPlot({ rows, seeds }: Techniques): Plot | undefined {
-  const of = (name: TechniqueName) => rows.filter(row => row.name === name);
-  const panels: readonly Panel[] = [
-    { title: 'u clipped', rows: of('clip'), without: of('baseline')[0], says: 'neither' },
-    { title: 'u clipped and y rotated', rows: of('both'), without: of('rotate')[0], says: 'y rotated only' },
-  ];
+  const panels = panelsOf(rows);
   if (panels.some(panel => panel.rows.length < 2 || !panel.without)) return undefined;
   const words = panels.map(({ title, rows: all }) => {
     const each = all.map(row => `p = ${probability(row.p!)} ${signedPercent(row.mean)}`);
