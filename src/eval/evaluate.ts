@@ -198,7 +198,10 @@ function partFor(
   where: string,
 ): RecipePart {
   const ofPlan = identity(plan.weights, plan.graph.weights.keys(), [scheme, info.source]);
-  const own = sha256(ofPlan, ...(windows ?? []).map(window => bytesOf(tensor(window))));
+  const own = sha256(
+    ofPlan,
+    windows?.map(window => bytesOf(tensor(window))),
+  );
   const there = partOf(partial.parts, name);
   if (there && there.identity !== own)
     throw new Error(
@@ -231,7 +234,7 @@ function scored({ model, session }: Row, task: TaskName, index: number, item: It
   }
 }
 
-export function sha256(text: string, ...more: readonly Uint8Array[]): string {
+export function sha256(text: string, more: readonly Uint8Array[] = []): string {
   const hash = hasher();
   for (const bytes of [new TextEncoder().encode(text), ...more]) hash.update(bytes);
   return hash.hex();

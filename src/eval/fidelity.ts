@@ -41,7 +41,7 @@ export interface FloatReference {
   compareEach(recipes: readonly Recipe[], samples: readonly Int32Array[]): readonly Comparison[];
 }
 
-/** Runs the float model. Each sample of a calibration counts as a window, too. */
+/** Runs the float model over the windows. `onWindow` is called after each sample of a calibration, too. */
 export function floatReference(float: Program, reading: Reading): FloatReference {
   const { windows, prepare, onWindow } = reading;
   const predictions = tokensIn(windows) - windows.length;

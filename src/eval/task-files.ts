@@ -150,7 +150,7 @@ function instructed({ row, fail }: Fields): Item | undefined {
   const [, says, listed, word] =
     /question: (.*)\n\n((Answer|Solution)1: .*?)\s*(?:Answer|Solution) format:/s.exec(row.instruction) ??
     fail('instruction', "a question and 'Answer1: …'", row.instruction);
-  const [, ...choices] = listed.split(new RegExp(`\\s*${word}\\d+:\\s*`));
+  const [, ...choices] = listed.split(new RegExp(`\\b${word}\\d+: `)).map(choice => choice.trim());
   return question(says, choices, answerOf(row.answer, word, choices.length, fail));
 }
 

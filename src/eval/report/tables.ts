@@ -124,13 +124,9 @@ export const sitesTable = ({ rows }: Sensitivity): Cells =>
 export const layersTable = ({ recipes }: LayerErrors): Cells =>
   table(recipes[0]?.layers ?? [], [
     ['SNR, dB, after layer', ({ layer }) => layer],
-    ...recipes.map(
-      ({ recipe, layers }): Column<LayerError> => [
-        recipe,
-        ({ layer }) => layers[layer].snr ?? 'exact',
-        fixed(1),
-      ],
-    ),
+    ...recipes.map(({ recipe, layers }): Column<LayerError> => {
+      return [recipe, ({ layer }) => layers[layer].snr ?? 'exact', fixed(1)];
+    }),
   ]);
 
 const average = (values: readonly number[]): number =>
