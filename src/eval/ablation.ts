@@ -87,8 +87,7 @@ export async function ablate(
   const outliers = (): Outliers => {
     const shown = reading('outliers', few(SHOWN_SHARE), few(SHOWN_SHARE).length + samples);
     const clipped: Recipe = { at: { scanIn: { ...a8, ...clip(p) } } };
-    const options = { prepare, onProgress: shown.onWindow };
-    const { ranges } = calibrate(program, clipped, samplesOfSeed(0), options);
+    const { ranges } = calibrate(program, clipped, samplesOfSeed(0), { prepare, onProgress: shown.onWindow });
     return measureOutliers(program, shown, p, ranges);
   };
   const sites = (): Sensitivity => {
