@@ -100,8 +100,9 @@ async function searched(options: Options, recipe: Recipe): Promise<Found> {
     const tokens = openTokenizer(folder, config).encode(await text.read());
     const { backend } = openBackend(options.backend ?? defaultBackend());
     const run = (part: typeof program) => prepare(backend, part, { threads });
-    const float = floatReference(program, heldOutOf(tokens, samples, window, HELD_OUT), run);
-    const score = (plan: typeof program) => float.compare(plan).kl;
+    const windows = heldOutOf(tokens, samples, window, HELD_OUT);
+    const float = floatReference(program, { windows, prepare: run });
+    const score = (plan: typeof program) => float.compare(plan).fidelity.kl;
     const found = searchPercentile(program, recipe, samplesOf(tokens, samples, window), score, {
       perLayer,
       prepare: run,

@@ -46,7 +46,7 @@ export function namesIn(list: string, all: readonly string[], option: string): r
 /** `piqa,arc_easy` or `all`. */
 export function tasksNamed(list: string): TaskName[] {
   const names = namesIn(list, taskNames, '--task');
-  const unknown = names.find(name => !(taskNames as string[]).includes(name));
+  const unknown = names.find(name => !(taskNames as readonly string[]).includes(name));
   if (unknown !== undefined)
     throw new UsageError(`--task '${unknown}' is not known; expected all or ${taskNames.join(', ')}`);
   return names as TaskName[];

@@ -12,7 +12,7 @@ import { type LayerErrors, measureLayers, type NamedPlan } from './layer-error.t
 import { measureOutliers, type Outliers } from './outliers.ts';
 import { measureSensitivity, type Sensitivity, siteArms } from './sensitivity.ts';
 import { arms, measureTechniques, type Techniques } from './techniques.ts';
-import { type Prepare, windowsOf } from './windows.ts';
+import { type Prepare, type Reading, windowsOf } from './windows.ts';
 
 export const PARTS = ['techniques', 'outliers', 'sites', 'layers'] as const;
 export type Part = (typeof PARTS)[number];
@@ -73,36 +73,32 @@ export async function ablate(
   const windows = windowsOf(evaluation, window, limit);
   const samplesOfSeed = (seed: number) => samplesBySeed(calibration, samples, sample, seed);
   const few = (share: number) => windows.slice(0, Math.ceil(windows.length / share));
-  const counting = (part: Part, total: number) => {
+  const reading = (part: Part, read: readonly Int32Array[], total: number): Reading => {
     let done = 0;
-    return () => onProgress?.(part, Math.min(++done, total), total);
+    const onWindow = () => onProgress?.(part, Math.min(++done, total), total);
+    return { windows: read, prepare, onWindow };
   };
 
   const techniques = (): Techniques => {
-    const count = arms(percentiles).length;
-    const total = windows.length * (1 + seeds * count) + 2 * seeds * samplesOfSeed(0).length;
-    const tick = counting('techniques', total);
-    const reference = floatReference(program, windows, prepare, tick);
-    const options = { prepare, percentiles, onSample: tick };
-    return measureTechniques(program, reference, [...Array(seeds).keys()], samplesOfSeed, options);
+    const total = windows.length * (1 + seeds * arms(percentiles).length) + 2 * seeds * samples;
+    const reference = floatReference(program, reading('techniques', windows, total));
+    return measureTechniques(reference, [...Array(seeds).keys()], samplesOfSeed, percentiles);
   };
   const outliers = (): Outliers => {
-    const shown = few(SHOWN_SHARE);
-    const tick = counting('outliers', shown.length + samples);
+    const shown = reading('outliers', few(SHOWN_SHARE), few(SHOWN_SHARE).length + samples);
     const clipped: Recipe = { at: { scanIn: { ...a8, ...clip(p) } } };
-    const { ranges } = calibrate(program, clipped, samplesOfSeed(0), { prepare, onProgress: tick });
-    return measureOutliers(program, shown, { prepare, p, rangeOf: site => ranges[site], onWindow: tick });
+    const { ranges } = calibrate(program, clipped, samplesOfSeed(0), { prepare, onProgress: shown.onWindow });
+    return measureOutliers(program, shown, p, ranges);
   };
   const sites = (): Sensitivity => {
     const some = few(SITES_SHARE);
-    const tick = counting('sites', some.length * (1 + siteArms(p).length) + 2 * samples);
-    const reference = floatReference(program, some, prepare, tick);
-    return measureSensitivity(program, reference, samplesOfSeed(0), { p, prepare, onSample: tick });
+    const total = some.length * (1 + siteArms(p).length) + 2 * samples;
+    const reference = floatReference(program, reading('sites', some, total));
+    return measureSensitivity(reference, samplesOfSeed(0), p);
   };
   const layers = (): Promise<LayerErrors> => {
     const shown = few(SHOWN_SHARE);
-    const tick = counting('layers', shown.length * (1 + plans.length));
-    return measureLayers(program, plans, shown, { prepare, onWindow: tick });
+    return measureLayers(program, plans, reading('layers', shown, shown.length * (1 + plans.length)));
   };
   return {
     ...(wanted('techniques') && { techniques: techniques() }),

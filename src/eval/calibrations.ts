@@ -1,12 +1,12 @@
 /** Calibration for an ablation: samples that depend on a seed, and the statistics of many recipes from few passes. */
 import type { Program } from '../graph.ts';
 import { groupBy } from '../group-by.ts';
-import { calibrateAll, type Progress } from '../quant/calibrate.ts';
+import { type CalibrateOptions, calibrateAll } from '../quant/calibrate.ts';
+import { placesOf } from '../quant/observers.ts';
 import { samplesOf } from '../quant/pipeline.ts';
 import { type Recipe, siteAction } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';
 import { random } from '../text/random.ts';
-import type { Prepare } from './windows.ts';
 
 /**
  * Calibration samples: `count` windows of `window` tokens in the text's order. Seed 0 spreads them evenly (as `quamba quantize`
@@ -42,28 +42,23 @@ export function calibrateEach(
   program: Program,
   recipes: readonly Recipe[],
   samples: readonly Int32Array[],
-  { prepare, onProgress }: { readonly prepare: Prepare; readonly onProgress?: Progress },
+  { prepare, onProgress }: CalibrateOptions,
 ): Stats[] {
-  const groups = groupBy(
-    recipes.map((recipe, index) => ({ recipe, index })),
-    ({ recipe }) => JSON.stringify(basesOf(program, recipe)),
-  );
-  const stats: Stats[] = [];
-  for (const [g, group] of [...groups.values()].entries()) {
-    const together = group.map(({ recipe }) => recipe);
-    const made = calibrateAll(program, together, samples, {
+  const groups = [...groupBy(recipes, recipe => JSON.stringify(basesOf(program, recipe))).values()];
+  const found = new Map<Recipe, Stats>();
+  for (const [g, group] of groups.entries()) {
+    const stats = calibrateAll(program, group, samples, {
       prepare,
       onProgress: (done, total) =>
-        onProgress?.((g + done / total) * samples.length, groups.size * samples.length),
+        onProgress?.((g + done / total) * samples.length, groups.length * samples.length),
     });
-    for (const [i, { index }] of group.entries()) stats[index] = made[i];
+    for (const [i, recipe] of group.entries()) found.set(recipe, stats[i]);
   }
-  return stats;
+  return recipes.map(recipe => found.get(recipe)!);
 }
 
 /** What recipes must have in common to share a pass (see `calibrateAll`): every basis but `channels`. */
 function basesOf({ graph }: Program, recipe: Recipe): unknown {
-  const words = new Set(graph.nodes.flatMap(node => (node.kind === 'site' ? node.site : [])));
-  const bases = [...words].map(site => siteAction(recipe, site).basis);
+  const bases = placesOf(graph).map(({ word }) => siteAction(recipe, word).basis);
   return [recipe.residual, bases.map(basis => (basis === 'channels' ? 'none' : basis))];
 }

@@ -11,11 +11,11 @@ import { hasher, identity } from '../plan/identity.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import type { Session } from '../session.ts';
 import { statesBytes } from '../state.ts';
-import { BYTES, sizeOf, type Tensor } from '../tensor.ts';
 import { likelihoods, request } from './likelihood.ts';
 import {
   difference,
   type EvaluationFigures,
+  indicesOf,
   ofShard,
   PARTIAL_FORMAT,
   type PartialResult,
@@ -25,6 +25,7 @@ import {
   reportOf,
   type Settings,
   type Shard,
+  shardWords,
 } from './partial.ts';
 import { measureWindow } from './perplexity.ts';
 import { speeds } from './speed.ts';
@@ -96,15 +97,18 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
       const { name, text, window, limit } = evaluation.text;
       tokens ??= windowsOf(model.tokenizer.encode(text), window, limit, name);
     }
-    partial ??= begun(model, settings, shard);
-    const windows = tokens ? tokens.length : null;
-    if (partial.windows !== null && partial.windows !== windows)
+    const windows = tokens?.length ?? null;
+    partial ??= {
+      ...PARTIAL_FORMAT,
+      model: model.name.split(/[\\/]/).findLast(step => step !== '') ?? model.name,
+      backend: model.backend,
+      ...{ settings, shard, windows, parts: [] },
+    };
+    if (partial.windows !== windows)
       throw new Error(
         `${where}recipe ${recipe.name}: cuts the text into ${windows} windows, the run so far into ${partial.windows}`,
       );
-    partial.windows = windows;
-    const part = partFor(partial, recipe, model, tokens, where);
-    return { model, session: model.session(), part, tokens: tokens ?? [] };
+    return { model, session: model.session(), part: partFor(partial, recipe, model, tokens, where) };
   };
   let partial = resume && structuredClone(resume.partial);
   let done = 0;
@@ -121,20 +125,22 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
       for (const recipe of group) rows.push(await open(recipe));
       if (g === 0) total = remaining(partial!); // this counts the recipes that are not loaded yet, too
       const measured = g === 0 && float ? [float, ...rows] : rows;
-      measureSpeeds(measured, rounds);
-      const windowsDone = measured.map(({ part }) => indices(part.windows));
+      const unmeasured = measured.filter(({ part }) => part.speed.prefill.length === 0);
+      const models = unmeasured.map(({ model }) => model);
+      for (const [i, speed] of speeds(models, rounds).entries()) unmeasured[i].part.speed = speed;
+      const windowsDone = measured.map(({ part }) => indicesOf(part.windows));
       for (const index of ofShard(shard, partial!.windows ?? 0)) {
         const missing = measured.filter((_, i) => !windowsDone[i].has(index));
         if (missing.length === 0) continue;
         const sessions = missing.map(({ session }) => session);
-        const sums = measureWindow(sessions, missing[0].tokens[index], index, float?.session);
+        const sums = measureWindow(sessions, tokens![index], index, float?.session);
         for (const [i, { part }] of missing.entries()) {
           part.windows.push(sums[i]);
           step();
         }
       }
       for (const { task, items } of tasks) {
-        const itemsDone = measured.map(({ part }) => indices((part.tasks[task] ??= [])));
+        const itemsDone = measured.map(({ part }) => indicesOf((part.tasks[task] ??= [])));
         for (const index of ofShard(shard, items.length))
           for (const [i, row] of measured.entries()) {
             if (itemsDone[i].has(index)) continue;
@@ -153,15 +159,11 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
   }
 }
 
-const indices = (list: readonly { readonly index: number }[]): ReadonlySet<number> =>
-  new Set(list.map(({ index }) => index));
-
 /** A loaded recipe, and what has been measured of it. */
 interface Row {
   readonly model: Model;
   readonly session: Session;
   readonly part: RecipePart;
-  readonly tokens: readonly Int32Array[];
 }
 
 function settingsOf({ recipes, float, text, tasks = [] }: Evaluation): Settings {
@@ -178,26 +180,14 @@ function settingsOf({ recipes, float, text, tasks = [] }: Evaluation): Settings 
 function checkResume(
   { partial, name }: NonNullable<EvaluateOptions['resume']>,
   settings: Settings,
-  { index, count }: Shard,
+  shard: Shard,
 ): void {
-  const differing = difference(partial.settings, settings);
+  const [there, here] = [partial.shard, shard].map(shardWords);
+  const differing =
+    difference(partial.settings, settings) ??
+    (there === here ? undefined : `it is shard ${there} there, ${here} here`);
   if (differing) throw new Error(`${name}: is of another run; ${differing}`);
-  const { shard } = partial;
-  if (shard.index !== index || shard.count !== count)
-    throw new Error(
-      `${name}: is of another run; it is shard ${shard.index}/${shard.count} there, ${index}/${count} here`,
-    );
 }
-
-const begun = (model: Model, settings: Settings, shard: Shard): PartialResult => ({
-  ...PARTIAL_FORMAT,
-  model: model.name.split(/[\\/]/).findLast(step => step !== '') ?? model.name,
-  backend: model.backend,
-  settings,
-  shard,
-  windows: null,
-  parts: [],
-});
 
 /** The part of a recipe: the one that an earlier run began, if it is of the same model; else a new one. */
 function partFor(
@@ -207,23 +197,22 @@ function partFor(
   windows: readonly Int32Array[] | undefined,
   where: string,
 ): RecipePart {
-  const hash = hasher();
   const ofPlan = identity(plan.weights, plan.graph.weights.keys(), [scheme, info.source]);
-  hash.update(new TextEncoder().encode(ofPlan));
-  for (const window of windows ?? []) hash.update(bytesOf(window));
-  const own = hash.hex();
+  const own = sha256(
+    ofPlan,
+    windows?.map(window => bytesOf(window)),
+  );
   const there = partOf(partial.parts, name);
   if (there && there.identity !== own)
     throw new Error(
       `${where}recipe ${name}: what was kept is of another model, tokenizer or calibration (${there.identity.slice(0, 12)} there, ${own.slice(0, 12)} here)`,
     );
   if (there) return there;
-  const sizes = (tensors: readonly Pick<Tensor, 'dtype' | 'shape'>[]) =>
-    tensors.reduce((sum, { dtype, shape }) => sum + BYTES[dtype] * sizeOf(shape), 0);
+  const sizes = [...plan.graph.weights.keys()].map(ref => plan.weights.read(ref).data.byteLength);
   const part: RecipePart = {
     recipe: name,
     identity: own,
-    bytes: sizes([...plan.graph.weights.keys()].map(ref => plan.weights.read(ref))),
+    bytes: sizes.reduce((sum, size) => sum + size, 0),
     stateBytes: statesBytes(plan.graph.states, 0),
     speed: { prefill: [], decode: [] },
     windows: [],
@@ -231,13 +220,6 @@ function partFor(
   };
   partial.parts.push(part);
   return part;
-}
-
-function measureSpeeds(rows: readonly Row[], rounds: number): void {
-  const unmeasured = rows.filter(({ part }) => part.speed.prefill.length === 0);
-  const models = unmeasured.map(({ model }) => model);
-  const found = speeds(models, rounds);
-  for (const [i, { part }] of unmeasured.entries()) part.speed = found[i];
 }
 
 function scored({ model, session }: Row, task: TaskName, index: number, item: Item) {
@@ -252,8 +234,8 @@ function scored({ model, session }: Row, task: TaskName, index: number, item: It
   }
 }
 
-export function sha256(text: string): string {
+export function sha256(text: string, more: readonly Uint8Array[] = []): string {
   const hash = hasher();
-  hash.update(new TextEncoder().encode(text));
+  for (const bytes of [new TextEncoder().encode(text), ...more]) hash.update(bytes);
   return hash.hex();
 }

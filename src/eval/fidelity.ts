@@ -7,8 +7,11 @@
 
 import type { Sequence } from '../executable.ts';
 import type { Program } from '../graph.ts';
+import { planOf } from '../quant/pipeline.ts';
+import type { Recipe } from '../quant/scheme.ts';
 import { distribution, divergence, likeliest, logSum, rowsOf } from '../text/logits.ts';
-import { overWindows, type Prepare } from './windows.ts';
+import { calibrateEach } from './calibrations.ts';
+import { overWindows, type Reading, tokensIn } from './windows.ts';
 
 export interface Fidelity {
   readonly nats: number;
@@ -24,67 +27,70 @@ export type Blocks = Float64Array;
 /** Neighbouring predictions are correlated. Blocks of this size are taken as independent. */
 const BLOCK = 64;
 
-export interface FloatReference {
-  readonly windows: readonly Int32Array[];
-  readonly nats: number;
-  readonly predictions: number;
-  /** Compares one program. `blocks` are in the order of the windows. */
-  compare(program: Program): Fidelity & { readonly blocks: Blocks };
+export interface Comparison {
+  readonly fidelity: Fidelity;
+  /** In the order of the windows. */
+  readonly blocks: Blocks;
 }
 
-/** Runs the float model over the windows. `onWindow` is called after each window of every program that is compared. */
-export function floatReference(
-  float: Program,
-  windows: readonly Int32Array[],
-  prepare: Prepare,
-  onWindow: () => void = () => {},
-): FloatReference {
-  const predictions = windows.reduce((sum, { length }) => sum + length - 1, 0);
+export interface FloatReference {
+  readonly nats: number;
+  readonly predictions: number;
+  compare(program: Program): Comparison;
+  /** Calibrates each recipe on the samples, and compares its plan. */
+  compareEach(recipes: readonly Recipe[], samples: readonly Int32Array[]): readonly Comparison[];
+}
+
+/** Runs the float model over the windows. `onWindow` is called after each sample of a calibration, too. */
+export function floatReference(float: Program, reading: Reading): FloatReference {
+  const { windows, prepare, onWindow } = reading;
+  const predictions = tokensIn(windows) - windows.length;
   const reference: { readonly logits: Float32Array; readonly z: number }[][] = [];
   let nll = 0;
-  overWindows(float, windows, prepare, (sequence, window) => {
+  overWindows(float, reading, (sequence, window) => {
     const rows = predictionsOf(sequence, window).map((logits, t) => {
       const z = logSum(logits);
       nll += z - logits[window[t + 1]];
       return { logits, z };
     });
     reference.push(rows);
-    onWindow();
   });
   const nats = nll / predictions;
 
+  const compare = (program: Program): Comparison => {
+    const losses = new Float64Array(predictions);
+    let at = 0;
+    let kl = 0;
+    let same = 0;
+    let w = 0;
+    overWindows(program, reading, (sequence, window) => {
+      for (const [t, q] of predictionsOf(sequence, window).entries()) {
+        const { logits, z } = reference[w][t];
+        const p = distribution(logits, z);
+        const zq = logSum(q);
+        losses[at++] = zq - q[window[t + 1]];
+        kl += divergence(p, q, zq);
+        if (p.likeliest === likeliest(q)) same++;
+      }
+      w++;
+    });
+    const mean = losses.reduce((sum, loss) => sum + loss, 0) / predictions;
+    const fidelity = {
+      nats: mean,
+      perplexity: Math.exp(mean),
+      change: Math.expm1(mean - nats),
+      kl: kl / predictions,
+      top1: same / predictions,
+    };
+    return { fidelity, blocks: blocksOf(losses) };
+  };
   return {
-    windows,
     nats,
     predictions,
-    compare(program) {
-      const losses = new Float64Array(predictions);
-      let at = 0;
-      let kl = 0;
-      let same = 0;
-      let w = 0;
-      overWindows(program, windows, prepare, (sequence, window) => {
-        for (const [t, q] of predictionsOf(sequence, window).entries()) {
-          const { logits, z } = reference[w][t];
-          const p = distribution(logits, z);
-          const zq = logSum(q);
-          losses[at++] = zq - q[window[t + 1]];
-          kl += divergence(p, q, zq);
-          if (p.likeliest === likeliest(q)) same++;
-        }
-        w++;
-        onWindow();
-      });
-      const sum = losses.reduce((total, loss) => total + loss, 0);
-      const mean = sum / predictions;
-      return {
-        nats: mean,
-        perplexity: Math.exp(mean),
-        change: Math.expm1(mean - nats),
-        kl: kl / predictions,
-        top1: same / predictions,
-        blocks: blocksOf(losses),
-      };
+    compare,
+    compareEach(recipes, samples) {
+      const stats = calibrateEach(float, recipes, samples, { prepare, onProgress: onWindow });
+      return recipes.map((recipe, i) => compare(planOf(float, recipe, stats[i])));
     },
   };
 }

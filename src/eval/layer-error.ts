@@ -7,7 +7,7 @@ import { type Node, type Program, type Ref, writes } from '../graph.ts';
 import { groupBy } from '../group-by.ts';
 import { transform } from '../quant/lower.ts';
 import type { Recipe } from '../quant/scheme.ts';
-import { overWindows, type Prepare } from './windows.ts';
+import { overWindows, type Reading, tokensIn } from './windows.ts';
 
 export interface LayerError {
   readonly layer: number;
@@ -48,8 +48,7 @@ export function withHiddenSites({ graph, weights }: Program): Program {
 export async function measureLayers(
   float: Program,
   plans: readonly NamedPlan[],
-  windows: readonly Int32Array[],
-  { prepare, onWindow }: { readonly prepare: Prepare; readonly onWindow?: () => void },
+  reading: Reading,
 ): Promise<LayerErrors> {
   const measured = new Map<string, readonly LayerError[]>();
   // what a recipe says of sites and weights does not rotate the residual stream; the rest of it may
@@ -57,15 +56,15 @@ export async function measureLayers(
     JSON.stringify({ ...scheme, weights: undefined, acts: undefined, at: undefined, weightsAt: undefined }),
   );
   for (const [rest, group] of bases) {
-    const expected = hiddenOf(transform(float, JSON.parse(rest) as Recipe), windows, prepare, onWindow);
+    const expected = hiddenOf(transform(float, JSON.parse(rest) as Recipe), reading);
     for (const { name, plan } of group) {
-      const found = await plan(program => hiddenOf(program, windows, prepare, onWindow));
+      const found = await plan(program => hiddenOf(program, reading));
       const errors = expected.map((h, layer) => errorOf(layer, found[layer], h));
       measured.set(name, errors);
     }
   }
   return {
-    tokens: windows.reduce((sum, { length }) => sum + length, 0),
+    tokens: tokensIn(reading.windows),
     recipes: plans.map(({ name }) => ({ recipe: name, layers: measured.get(name)! })),
   };
 }
@@ -88,26 +87,15 @@ export function errorOf(
 }
 
 /** The residual streams by layer and window. */
-function hiddenOf(
-  program: Program,
-  windows: readonly Int32Array[],
-  prepare: Prepare,
-  onWindow?: () => void,
-): readonly Float32Array[][] {
-  const shown = withHiddenSites(program);
-  const layers = new Map<Ref, Float32Array[]>(
-    shown.graph.nodes.flatMap(node =>
-      node.kind === 'site' && node.site === 'hidden' ? [[node.out, []]] : [],
-    ),
-  );
-  overWindows(shown, windows, prepare, (sequence, window) => {
+function hiddenOf(program: Program, reading: Reading): readonly Float32Array[][] {
+  const layers = new Map<Ref, Float32Array[]>();
+  overWindows(withHiddenSites(program), reading, (sequence, window) => {
     sequence.feed(window, {
       logits: 'last',
       observe: (site, ref, { data }) => {
-        if (site === 'hidden') layers.get(ref)!.push(data.slice());
+        if (site === 'hidden') layers.set(ref, [...(layers.get(ref) ?? []), data.slice()]);
       },
     });
-    onWindow?.();
   });
   return [...layers.values()];
 }

@@ -28,14 +28,12 @@ export interface Likelihood {
 /** @throws Error where there is nothing to score, or too much, or where the context is empty and the tokenizer has no end token. */
 export function request(tokenizer: Tokenizer, context: string, continuation: string): Request {
   const kept = context.trimEnd();
-  const moved = context.slice(kept.length) + continuation;
-  const whole = tokenizer.encode(kept + moved);
+  let ids = tokenizer.encode(context + continuation);
   let before = kept === '' ? 0 : tokenizer.encode(kept).length;
-  let ids = whole;
   if (before === 0) {
     if (tokenizer.eosTokenId === undefined)
       throw new Error('the context is empty, and the tokenizer names no eos_token to stand for it');
-    ids = Int32Array.of(tokenizer.eosTokenId, ...whole);
+    ids = Int32Array.of(tokenizer.eosTokenId, ...ids);
     before = 1;
   }
   const scored = ids.length - before;

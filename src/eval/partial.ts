@@ -36,6 +36,7 @@ export interface Shard {
   readonly index: number;
   readonly count: number;
 }
+export const shardWords = ({ index, count }: Shard): string => `${index}/${count}`;
 
 export interface RecipePart {
   readonly recipe: string;
@@ -56,13 +57,15 @@ export interface PartialResult {
   readonly backend: string;
   readonly settings: Settings;
   readonly shard: Shard;
-  /** Windows of the text, all shards together; known when a tokenizer has been loaded. */
-  windows: number | null;
+  /** Windows of the text, all shards together; null where there is no text. */
+  readonly windows: number | null;
   readonly parts: RecipePart[];
 }
 
-/** What --json prints of one recipe. */
-export interface RecipeFigures extends Partial<Perplexity> {
+/** What --json prints of one recipe. Where there is one task, its figures stand here too. */
+export interface RecipeFigures
+  extends Partial<Perplexity>,
+    Partial<Pick<TaskFigures, 'acc' | 'acc_norm' | 'stderr' | 'n'>> {
   readonly recipe: string;
   readonly bytes: number;
   readonly stateBytes: number;
@@ -70,11 +73,6 @@ export interface RecipeFigures extends Partial<Perplexity> {
   readonly prefill?: number;
   readonly decode?: number;
   readonly tasks?: { [T in TaskName]?: TaskFigures };
-  /** The figures of the task, where it is the only one. */
-  readonly acc?: number;
-  readonly acc_norm?: number | null;
-  readonly stderr?: number | null;
-  readonly n?: number;
 }
 
 /** What --json prints. */
@@ -87,38 +85,36 @@ export interface EvaluationFigures {
   readonly results: readonly RecipeFigures[];
 }
 
+/** The recipes are in the order of the settings. */
 export function reportOf(partial: PartialResult): EvaluationFigures {
-  const { model, backend, settings, shard, windows } = partial;
+  const { model, backend, settings, shard, windows, parts } = partial;
   const { text } = settings;
+  const measured = settings.recipes.flatMap(({ name }) => partOf(parts, name) ?? []);
   return {
     model,
     backend,
     ...(text && { text: { name: text.name, window: text.window, windows } }),
-    ...(shard.count > 1 && { shard: `${shard.index}/${shard.count}` }),
-    results: resultsOf(partial),
+    ...(shard.count > 1 && { shard: shardWords(shard) }),
+    results: measured.map(part => figuresOf(part, settings)),
   };
 }
 
-/** The figures of what is there, a recipe at a time, in the order of the settings. */
-function resultsOf({ settings, parts }: PartialResult): RecipeFigures[] {
-  return settings.recipes.flatMap(({ name }) => {
-    const part = partOf(parts, name);
-    if (!part) return [];
-    const { bytes, stateBytes, speed, windows } = part;
-    const scored = settings.tasks.flatMap(({ task }) =>
-      part.tasks[task]?.length ? [[task, taskFigures(part.tasks[task])] as const] : [],
-    );
-    const [[, only] = []] = settings.tasks.length === 1 ? scored : [];
-    return {
-      recipe: name,
-      ...(settings.text && windows.length > 0 && perplexityOf(windows, settings.text.window)),
-      bytes,
-      stateBytes,
-      ...(speed.prefill.length > 0 && { prefill: median(speed.prefill), decode: median(speed.decode) }),
-      ...(scored.length > 0 && { tasks: Object.fromEntries(scored) }),
-      ...(only && { acc: only.acc, acc_norm: only.acc_norm, stderr: only.stderr, n: only.n }),
-    };
-  });
+/** The figures of what is there. */
+function figuresOf(part: RecipePart, { text, tasks }: Settings): RecipeFigures {
+  const { recipe, bytes, stateBytes, speed, windows } = part;
+  const scored = tasks.flatMap(({ task }) =>
+    part.tasks[task]?.length ? [[task, taskFigures(part.tasks[task])] as const] : [],
+  );
+  const [[, only] = []] = tasks.length === 1 ? scored : [];
+  return {
+    recipe,
+    ...(text && windows.length > 0 && perplexityOf(windows, text.window)),
+    bytes,
+    stateBytes,
+    ...(speed.prefill.length > 0 && { prefill: median(speed.prefill), decode: median(speed.decode) }),
+    ...(scored.length > 0 && { tasks: Object.fromEntries(scored) }),
+    ...(only && { acc: only.acc, acc_norm: only.acc_norm, stderr: only.stderr, n: only.n }),
+  };
 }
 
 /** @throws Error for what is no partial result, or one of another version. Only its outline is checked: it is our own file. */
@@ -137,25 +133,25 @@ export function parsePartial(value: unknown, where: string): PartialResult {
 
 /** The first setting in which two runs differ, in words, or undefined. */
 export function difference(a: Settings, b: Settings): string | undefined {
-  const differs = (x: unknown, y: unknown) => JSON.stringify(x) !== JSON.stringify(y);
-  const names = ({ recipes }: Settings) => recipes.map(({ name }) => name).join(',');
-  const taskList = ({ tasks }: Settings) =>
-    tasks.map(({ task, items }) => `${task} (${items} items)`).join(', ');
-  const checks: [string, unknown, unknown][] = [
-    ['the recipes', names(a), names(b)],
-    ['a text', a.text !== null, b.text !== null],
-    ['the window', a.text?.window, b.text?.window],
-    ['the limit', a.text?.limit, b.text?.limit],
-    ['the tasks', taskList(a), taskList(b)],
-  ];
-  for (const [what, x, y] of checks) if (differs(x, y)) return `${what}: ${show(x)} there, ${show(y)} here`;
-  const scheme = a.recipes.find(({ scheme }, i) => differs(scheme, b.recipes[i].scheme));
+  for (const [what, of] of COMPARED)
+    if (of(a) !== of(b)) return `${what}: ${show(of(a))} there, ${show(of(b))} here`;
+  const scheme = a.recipes.find(
+    ({ scheme }, i) => JSON.stringify(scheme) !== JSON.stringify(b.recipes[i].scheme),
+  );
   if (scheme) return `recipe ${scheme.name} is another one`;
   if (a.text?.sha256 !== b.text?.sha256)
     return `the text is another one (${a.text?.name} there, ${b.text?.name} here)`;
   const other = a.tasks.find(({ sha256 }, i) => sha256 !== b.tasks[i].sha256);
   return other && `the data of ${other.task} is another file`;
 }
+
+const COMPARED: readonly (readonly [what: string, of: (settings: Settings) => unknown])[] = [
+  ['the recipes', ({ recipes }) => recipes.map(({ name }) => name).join(',')],
+  ['a text', ({ text }) => text !== null],
+  ['the window', ({ text }) => text?.window],
+  ['the limit', ({ text }) => text?.limit],
+  ['the tasks', ({ tasks }) => tasks.map(({ task, items }) => `${task} (${items} items)`).join(', ')],
+];
 
 /**
  * Joins the parts of a sharded run.
@@ -168,15 +164,13 @@ export function merge(
 ): PartialResult {
   const [first] = partials;
   const { count } = first.shard;
-  const seen = new Map<number, string>();
   for (const [i, { settings, shard, windows, parts }] of partials.entries()) {
     const differing = difference(first.settings, settings);
     if (differing) throw new Error(`${names[i]}: is of another run than ${names[0]}; ${differing}`);
     if (shard.count !== count)
       throw new Error(`${names[i]}: is one of ${shard.count} shards; ${names[0]} is one of ${count}`);
-    const twin = seen.get(shard.index);
-    if (twin !== undefined) throw new Error(`${names[i]}: is shard ${shard.index}/${count}, as ${twin} is`);
-    seen.set(shard.index, names[i]);
+    const twin = partials.findIndex(other => other.shard.index === shard.index);
+    if (twin < i) throw new Error(`${names[i]}: is shard ${shardWords(shard)}, as ${names[twin]} is`);
     if (windows !== first.windows)
       throw new Error(`${names[i]}: has a text of ${windows} windows; ${names[0]} one of ${first.windows}`);
     for (const part of parts) {
@@ -187,7 +181,8 @@ export function merge(
         );
     }
   }
-  const missing = Array.from({ length: count }, (_, i) => i).filter(i => !seen.has(i));
+  const shards = new Set(partials.map(({ shard }) => shard.index));
+  const missing = Array.from({ length: count }, (_, i) => i).filter(i => !shards.has(i));
   if (missing.length > 0) throw new Error(`expected all of ${count} shards; missing ${missing.join(', ')}`);
 
   for (const [i, partial] of partials.entries()) {
@@ -195,9 +190,8 @@ export function merge(
     if (left > 0)
       throw new Error(`${names[i]}: is not finished (${left} measurements are missing); run it again`);
   }
-  const inOrder = partials.toSorted((a, b) => a.shard.index - b.shard.index);
   const joined = first.settings.recipes.map(({ name }) =>
-    join(inOrder.map(({ parts }) => partOf(parts, name)!)),
+    join(partials.map(({ parts }) => partOf(parts, name)!)),
   );
   return { ...first, shard: { index: 0, count: 1 }, parts: joined };
 }
@@ -205,22 +199,18 @@ export function merge(
 export const partOf = (parts: readonly RecipePart[], name: string): RecipePart | undefined =>
   parts.find(({ recipe }) => recipe === name);
 
+/** The order of windows, items and rounds is that of the parts. Figures do not depend on it. */
 function join(parts: readonly RecipePart[]): RecipePart {
   const tasks = Object.keys(parts[0].tasks) as TaskName[];
-  const items = (task: TaskName) => byIndex(parts.flatMap(part => part.tasks[task] ?? []));
-  const [prefill, decode] = (['prefill', 'decode'] as const).map(of =>
-    parts.flatMap(({ speed }) => speed[of]),
-  );
+  const joined = <T>(of: (part: RecipePart) => readonly T[] | undefined): T[] =>
+    parts.flatMap(part => of(part) ?? []);
   return {
     ...parts[0],
-    speed: { prefill, decode },
-    windows: byIndex(parts.flatMap(({ windows }) => windows)),
-    tasks: Object.fromEntries(tasks.map(task => [task, items(task)])),
+    speed: { prefill: joined(({ speed }) => speed.prefill), decode: joined(({ speed }) => speed.decode) },
+    windows: joined(({ windows }) => windows),
+    tasks: Object.fromEntries(tasks.map(task => [task, joined(part => part.tasks[task])])),
   };
 }
-
-const byIndex = <T extends { readonly index: number }>(list: readonly T[]): T[] =>
-  list.toSorted((a, b) => a.index - b.index);
 
 /** The indices that a shard measures, of `total`. */
 export const ofShard = ({ index, count }: Shard, total: number): number[] =>
@@ -228,14 +218,18 @@ export const ofShard = ({ index, count }: Shard, total: number): number[] =>
 
 /** How many windows and items of a shard are still to be measured, all recipes together. */
 export function remaining({ settings, shard, windows, parts }: PartialResult): number {
-  const missing = (done: readonly { readonly index: number }[] = [], total: number) => {
-    const there = new Set(done.map(({ index }) => index));
+  const missing = (done: readonly Indexed[] = [], total: number) => {
+    const there = indicesOf(done);
     return ofShard(shard, total).filter(index => !there.has(index)).length;
   };
   const left = settings.recipes.flatMap(({ name }) => {
     const part = partOf(parts, name);
-    const text = settings.text ? missing(part?.windows, windows ?? 0) : 0;
-    return [text, ...settings.tasks.map(({ task, items }) => missing(part?.tasks[task], items))];
+    const ofText = missing(part?.windows, windows ?? 0);
+    return [ofText, ...settings.tasks.map(({ task, items }) => missing(part?.tasks[task], items))];
   });
   return left.reduce((sum, n) => sum + n, 0);
 }
+
+type Indexed = { readonly index: number };
+export const indicesOf = (list: readonly Indexed[]): ReadonlySet<number> =>
+  new Set(list.map(({ index }) => index));

@@ -73,7 +73,7 @@ export function measureWindow(
   return sums.map(({ nll, kl, same }, s) => ({
     index,
     nll,
-    ...(!float ? {} : sessions[s] === float ? { kl: 0, same: last } : { kl, same }),
+    ...(float && { kl, same: sessions[s] === float ? last : same }),
   }));
 }
 

@@ -1,20 +1,19 @@
 /** Which activation costs what: one site quantized and all else float, and all quantized but one. */
-import type { Program } from '../graph.ts';
 import { blockSites, type Site } from '../model/index.ts';
-import { planOf } from '../quant/pipeline.ts';
 import { a8, clip, hadamard, type Recipe, type SiteScheme, w8 } from '../quant/scheme.ts';
-import type { Stats } from '../quant/stats.ts';
-import { calibrateEach } from './calibrations.ts';
 import type { Fidelity, FloatReference } from './fidelity.ts';
-import type { Prepare } from './windows.ts';
 
-export interface SiteRow extends Fidelity {
+interface Measured {
   readonly kind: 'weights' | 'only' | 'all-but' | 'all';
   /** Absent for the weights alone, and for all. */
   readonly site?: Site;
   /** How the site is quantized, or, where it is the one left out, would be. */
   readonly how: 'absmax' | 'clipped' | 'rotated' | 'paper';
 }
+export interface SiteArm extends Measured {
+  readonly recipe: Recipe;
+}
+export interface SiteRow extends Measured, Fidelity {}
 export interface Sensitivity {
   readonly p: number;
   readonly predictions: number;
@@ -22,62 +21,43 @@ export interface Sensitivity {
   readonly rows: readonly SiteRow[];
 }
 
-export interface SiteArm extends Pick<SiteRow, 'kind' | 'site' | 'how'> {
-  readonly recipe: Recipe;
-}
-
-/** How the paper quantizes each site. */
-const paper = (site: Site, p: number): SiteScheme =>
-  site === 'scanIn' ? { ...a8, ...clip(p) } : site === 'scanOut' ? { ...a8, ...hadamard } : a8;
-const HOW: { readonly [S in Site]?: SiteRow['how'] } = { scanIn: 'clipped', scanOut: 'rotated' };
-
 /**
  * The recipes: the weights alone; each site alone with absmax; u alone clipped and y alone rotated; all but each site, and
  * all, as the paper has it.
  */
 export function siteArms(p: number): readonly SiteArm[] {
-  const howOf = (site: Site) => HOW[site] ?? 'absmax';
-  const only = (site: Site, scheme: SiteScheme, how: SiteRow['how']): SiteArm => {
-    return { kind: 'only', site, how, recipe: { at: { [site]: scheme } } };
-  };
-  const quantized = (which: readonly Site[]): Recipe['at'] =>
-    Object.fromEntries(which.map(site => [site, paper(site, p)]));
-  const treated = blockSites.filter(site => HOW[site]);
+  type Way = { readonly site: Site; readonly how: Measured['how']; readonly scheme: SiteScheme };
+  const plain = blockSites.map((site): Way => ({ site, how: 'absmax', scheme: a8 }));
+  const paper = plain.map((way): Way => {
+    if (way.site === 'scanIn') return { ...way, how: 'clipped', scheme: { ...a8, ...clip(p) } };
+    if (way.site === 'scanOut') return { ...way, how: 'rotated', scheme: { ...a8, ...hadamard } };
+    return way;
+  });
+  const at = (ways: readonly Way[]): Recipe['at'] =>
+    Object.fromEntries(ways.map(({ site, scheme }) => [site, scheme]));
+  const treated = paper.filter(({ how }) => how !== 'absmax');
   return [
     { kind: 'weights', how: 'absmax', recipe: { weights: w8 } },
-    ...blockSites.map(site => only(site, a8, 'absmax')),
-    ...treated.map(site => only(site, paper(site, p), howOf(site))),
-    ...blockSites.map((site): SiteArm => {
-      const others = quantized(blockSites.filter(other => other !== site));
-      return { kind: 'all-but', site, how: howOf(site), recipe: { weights: w8, at: others } };
+    ...[...plain, ...treated].map(
+      (way): SiteArm => ({ kind: 'only', site: way.site, how: way.how, recipe: { at: at([way]) } }),
+    ),
+    ...paper.map((way): SiteArm => {
+      const others = paper.filter(other => other !== way);
+      return { kind: 'all-but', site: way.site, how: way.how, recipe: { weights: w8, at: at(others) } };
     }),
-    { kind: 'all', how: 'paper', recipe: { weights: w8, at: quantized(blockSites) } },
+    { kind: 'all', how: 'paper', recipe: { weights: w8, at: at(paper) } },
   ];
 }
 
-/** The ranges come from two passes over the samples: the float model does not know which sites will be quantized. */
+/** Takes two passes over the samples: one for the recipes that rotate y, one for the others. */
 export function measureSensitivity(
-  program: Program,
   reference: FloatReference,
   samples: readonly Int32Array[],
-  { p, prepare, onSample }: { readonly p: number; readonly prepare: Prepare; readonly onSample?: () => void },
+  p: number,
 ): Sensitivity {
-  const whole = (at: Recipe['at']): Recipe => ({ acts: a8, at });
-  const recipes = [whole({ scanIn: clip(p) }), whole({}), whole({ scanIn: clip(p), scanOut: hadamard })];
-  const [clipped, plain, both] = calibrateEach(program, recipes, samples, { prepare, onProgress: onSample });
-  const statsOf = ({ recipe }: SiteArm): Stats =>
-    recipe.at?.scanOut?.basis === 'hadamard'
-      ? both
-      : recipe.at?.scanIn && recipe.at.scanIn.range !== 'absmax'
-        ? clipped
-        : plain;
-  return {
-    p,
-    predictions: reference.predictions,
-    rows: siteArms(p).map(arm => {
-      const { kind, site, how, recipe } = arm;
-      const { blocks: _, ...fidelity } = reference.compare(planOf(program, recipe, statsOf(arm)));
-      return { kind, ...(site && { site }), how, ...fidelity };
-    }),
-  };
+  const arms = siteArms(p);
+  const recipes = arms.map(({ recipe }) => recipe);
+  const compared = reference.compareEach(recipes, samples);
+  const rows = arms.map(({ recipe: _, ...arm }, i): SiteRow => ({ ...arm, ...compared[i].fidelity }));
+  return { p, predictions: reference.predictions, rows };
 }

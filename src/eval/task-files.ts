@@ -6,8 +6,16 @@
  *   LLM-Adapters   one array of { instruction, answer }: ARC, PIQA, WinoGrande
  *   llama.cpp      HellaSwag as text, six lines an item: context, label, four endings
  */
-import { isObject, type JsonObject, show } from '../formats/json.ts';
-import { type Item, type RecordName, type Records, type TaskName, tasks } from './tasks.ts';
+import {
+  array,
+  isObject,
+  type JsonObject,
+  object,
+  parseJsonText,
+  show,
+  unexpected,
+} from '../formats/json.ts';
+import { hellaswag, type Item, lambada, question, type TaskName, winogrande } from './tasks.ts';
 
 export interface TaskFile {
   /** How errors call it. */
@@ -19,38 +27,29 @@ export interface TaskFile {
 
 /** @throws Error naming the file, the item and the field that is wrong. */
 export function readItems(task: TaskName, file: TaskFile): Item[] {
-  const { record, item } = tasks[task];
-  const rows = /^\s*[[{]/.test(file.text) ? jsonRows(file) : sixLines(record, file);
+  const rows = /^\s*[[{]/.test(file.text) ? jsonRows(file) : sixLines(task, file);
   if (rows.length === 0) throw new Error(`${file.name}: expected items of ${task}; got none`);
   const labels = file.labels?.trim().split(/\s+/);
   if (labels && labels.length !== rows.length)
     throw new Error(`${file.name}: expected a label for each of ${rows.length} items; got ${labels.length}`);
   return rows.map((row, i) => {
     const labelled = labels && row.label === undefined ? { ...row, label: labels[i] } : row;
-    return item(READ[record](fields(labelled, `${file.name}: item ${i + 1}`)) as never);
+    return READ[task](fields(labelled, `${file.name}: item ${i + 1}`));
   });
 }
 
 function jsonRows({ name, text }: TaskFile): JsonObject[] {
-  const parse = (part: string, where: string): unknown => {
-    try {
-      return JSON.parse(part);
-    } catch (error) {
-      throw new Error(`${where}: expected JSON; ${error instanceof Error ? error.message : error}`);
-    }
-  };
   const rows = text.trimStart().startsWith('[')
-    ? (parse(text, name) as unknown[])
-    : text.split('\n').flatMap((line, i) => (line.trim() ? [parse(line, `${name}: line ${i + 1}`)] : []));
-  return rows.map((row, i) => {
-    if (!isObject(row)) throw new Error(`${name}: item ${i + 1} expected an object; got ${show(row)}`);
-    return row;
-  });
+    ? array(parseJsonText(text, name), name)
+    : text
+        .split('\n')
+        .flatMap((line, i) => (line.trim() ? [parseJsonText(line, `${name}: line ${i + 1}`)] : []));
+  return rows.map((row, i) => object(row, `${name}: item ${i + 1}`));
 }
 
 /** HellaSwag as text. The border between ctx_a and ctx_b is lost there, see `borderOf`. */
-function sixLines(record: RecordName, { name, text }: TaskFile): JsonObject[] {
-  if (record !== 'hellaswag') throw new Error(`${name}: expected JSON lines or a JSON array; got other text`);
+function sixLines(task: TaskName, { name, text }: TaskFile): JsonObject[] {
+  if (task !== 'hellaswag') throw new Error(`${name}: expected JSON lines or a JSON array; got other text`);
   const lines = text.trimEnd().split(/\r?\n/);
   if (lines.length % 6)
     throw new Error(
@@ -74,9 +73,8 @@ function borderOf(context: string): [string, string] {
 
 /** Readers of the fields of one item. Each checks its field, and names it in the error. */
 function fields(row: JsonObject, where: string) {
-  const fail = (field: string, expected: string, got: unknown): never => {
-    throw new Error(`${where}: ${field} expected ${expected}; got ${show(got)}`);
-  };
+  const fail = (field: string, expected: string, got: unknown): never =>
+    unexpected(`${where}: ${field}`, expected, got);
   return {
     row,
     fail,
@@ -91,7 +89,7 @@ function fields(row: JsonObject, where: string) {
     },
     /** One of `count` choices, from 0, by a number or its digits. */
     choice(field: string, count: number, first = 0): number {
-      const value = Number(typeof row[field] === 'string' && row[field] === '' ? Number.NaN : row[field]);
+      const value = row[field] === '' ? Number.NaN : Number(row[field]);
       return Number.isInteger(value) && value >= first && value < first + count
         ? value - first
         : fail(field, `a whole number ${first} … ${first + count - 1}`, row[field]);
@@ -100,70 +98,60 @@ function fields(row: JsonObject, where: string) {
 }
 type Fields = ReturnType<typeof fields>;
 
-const READ: { readonly [R in RecordName]: (fields: Fields) => Records[R] } = {
-  lambada: ({ text }) => ({ text: text('text') }),
+const READ: { readonly [T in TaskName]: (fields: Fields) => Item } = {
+  lambada: ({ text }) => lambada(text('text')),
   hellaswag({ row, text, texts, choice }) {
     const endings = texts('endings', row.endings);
-    const [activity_label, ctx_a, ctx_b] = ['activity_label', 'ctx_a', 'ctx_b'].map(field => text(field));
-    return { activity_label, ctx_a, ctx_b, endings, label: choice('label', endings.length) };
+    const [activity, ctx_a, ctx_b] = ['activity_label', 'ctx_a', 'ctx_b'].map(field => text(field));
+    return hellaswag(activity, ctx_a, ctx_b, endings, choice('label', endings.length));
   },
-  piqa(of) {
-    const { question, answers, answer } = instructed(of) ?? {};
-    if (question !== undefined)
-      return { goal: question, sol1: answers![0], sol2: answers![1], label: answer! };
-    const [goal, sol1, sol2] = ['goal', 'sol1', 'sol2'].map(field => of.text(field));
-    return { goal, sol1, sol2, label: of.choice('label', 2) };
-  },
-  arc(of) {
-    const told = instructed(of);
-    if (told) return { question: told.question, choices: told.answers, answer: told.answer };
-    const { row, text, texts, fail } = of;
-    const makers = isObject(row.question) ? row.question : undefined;
-    const listed = makers ? makers.choices : row.choices;
-    const column = (key: string) => {
-      if (isObject(listed)) return listed[key];
-      return Array.isArray(listed) ? listed.map(c => (isObject(c) ? c[key] : c)) : listed;
-    };
-    const labels = texts('choices.label', column('label'));
-    const answer = labels.indexOf(String(row.answerKey));
-    return {
-      question: makers ? text('stem', makers) : text('question'),
-      choices: texts('choices.text', column('text')),
-      answer: answer < 0 ? fail('answerKey', `one of ${labels.join(', ')}`, row.answerKey) : answer,
-    };
-  },
+  piqa: of =>
+    instructed(of) ?? question(of.text('goal'), [of.text('sol1'), of.text('sol2')], of.choice('label', 2)),
+  arc_easy: arc,
+  arc_challenge: arc,
   winogrande({ row, text, choice, fail }) {
-    let record = row;
-    if (typeof row.instruction === 'string') {
-      const [, sentence, option1, option2] =
-        /given sentence: (.*)\n\nOption1: (.*) Option2: (.*) Answer format/s.exec(row.instruction) ??
-        fail('instruction', "a sentence, 'Option1: …' and 'Option2: …'", row.instruction);
-      record = { sentence, option1, option2 };
-    }
-    const sentence = text('sentence', record);
+    const told =
+      typeof row.instruction === 'string'
+        ? (BLANK.exec(row.instruction)?.groups ??
+          fail('instruction', "a sentence, 'Option1: …' and 'Option2: …'", row.instruction))
+        : undefined;
+    const [sentence, ...options] = ['sentence', 'option1', 'option2'].map(field => text(field, told ?? row));
     if (!sentence.includes('_')) fail('sentence', 'a blank (_)', sentence);
-    const answer =
-      typeof row.instruction === 'string' ? answerOf(row.answer, 'option', 2, fail) : choice('answer', 2, 1);
-    const [option1, option2] = ['option1', 'option2'].map(field => text(field, record));
-    return { sentence, option1, option2, answer: (answer + 1) as 1 | 2 };
+    const answer = told ? answerOf(row.answer, 'option', 2, fail) : choice('answer', 2, 1);
+    return winogrande(sentence, options, answer);
   },
 };
 
+function arc(of: Fields): Item {
+  const told = instructed(of);
+  if (told) return told;
+  const { row, text, texts, fail } = of;
+  const makers = isObject(row.question) ? row.question : undefined;
+  const listed = makers ? makers.choices : row.choices;
+  const column = (key: string) => {
+    if (isObject(listed)) return listed[key];
+    return Array.isArray(listed) ? listed.map(c => (isObject(c) ? c[key] : c)) : listed;
+  };
+  const labels = texts('choices.label', column('label'));
+  const answer = labels.indexOf(String(row.answerKey));
+  return question(
+    makers ? text('stem', makers) : text('question'),
+    texts('choices.text', column('text')),
+    answer < 0 ? fail('answerKey', `one of ${labels.join(', ')}`, row.answerKey) : answer,
+  );
+}
+
+const BLANK =
+  /given sentence: (?<sentence>.*)\n\nOption1: (?<option1>.*) Option2: (?<option2>.*) Answer format/s;
+
 /** The instruction form of LLM-Adapters: a question and its numbered answers (or solutions) in one text. */
-function instructed({ row, fail }: Fields) {
+function instructed({ row, fail }: Fields): Item | undefined {
   if (typeof row.instruction !== 'string') return undefined;
-  const [, question, listed] =
-    /question: (.*)\n\n((?:Answer|Solution)1: .*?)\s*(?:Answer|Solution) format:/s.exec(row.instruction) ??
+  const [, says, listed, word] =
+    /question: (.*)\n\n((Answer|Solution)1: .*?)\s*(?:Answer|Solution) format:/s.exec(row.instruction) ??
     fail('instruction', "a question and 'Answer1: …'", row.instruction);
-  const word = /^[a-z]+/i.exec(listed)![0];
-  const answers: string[] = [];
-  for (let rest = listed; rest !== ''; ) {
-    const mark = `${word}${answers.length + 1}: `;
-    const next = rest.indexOf(` ${word}${answers.length + 2}: `);
-    answers.push((next < 0 ? rest : rest.slice(0, next)).slice(mark.length).trim());
-    rest = next < 0 ? '' : rest.slice(next + 1);
-  }
-  return { question, answers, answer: answerOf(row.answer, word, answers.length, fail) };
+  const [, ...choices] = listed.split(new RegExp(`\\b${word}\\d+: `)).map(choice => choice.trim());
+  return question(says, choices, answerOf(row.answer, word, choices.length, fail));
 }
 
 /** `answer3` → 2. */

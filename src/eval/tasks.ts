@@ -11,26 +11,8 @@
  */
 import type { Likelihood } from './likelihood.ts';
 
-/** The items of the data sets, with the field names of the Hugging Face data sets. */
-export interface Records {
-  lambada: { readonly text: string };
-  hellaswag: {
-    readonly activity_label: string;
-    readonly ctx_a: string;
-    readonly ctx_b: string;
-    readonly endings: readonly string[];
-    readonly label: number;
-  };
-  piqa: { readonly goal: string; readonly sol1: string; readonly sol2: string; readonly label: number };
-  arc: { readonly question: string; readonly choices: readonly string[]; readonly answer: number };
-  winogrande: {
-    readonly sentence: string;
-    readonly option1: string;
-    readonly option2: string;
-    readonly answer: 1 | 2;
-  };
-}
-export type RecordName = keyof Records;
+export const taskNames = ['lambada', 'hellaswag', 'piqa', 'arc_easy', 'arc_challenge', 'winogrande'] as const;
+export type TaskName = (typeof taskNames)[number];
 
 export interface Choice {
   readonly context: string;
@@ -44,49 +26,31 @@ export interface Item {
   readonly gold: number;
 }
 
-interface Task<R extends RecordName = RecordName> {
-  readonly record: R;
-  readonly item: (record: Records[R]) => Item;
-  /** The figure that the paper's tables show. */
-  readonly headline: 'acc' | 'acc_norm';
+export function lambada(text: string): Item {
+  const cut = text.lastIndexOf(' ');
+  const context = text.slice(0, Math.max(cut, 0));
+  return { choices: [{ context, continuation: ` ${text.slice(cut + 1)}` }], gold: 0 };
 }
-const task = <R extends RecordName>(
-  record: R,
-  headline: Task['headline'],
-  item: (record: Records[R]) => Item,
-): Task => ({ record, headline, item }) as unknown as Task;
 
-const arc = ({ question, choices, answer }: Records['arc']): Item =>
-  asked(`Question: ${question}\nAnswer:`, choices, answer);
+export const hellaswag = (
+  activity: string,
+  ctx_a: string,
+  ctx_b: string,
+  endings: readonly string[],
+  gold: number,
+): Item => asked(tidy(`${activity}: ${ctx_a} ${capitalized(ctx_b)}`), endings.map(tidy), gold);
 
-export const tasks = {
-  lambada: task('lambada', 'acc', ({ text }) => {
-    const cut = text.lastIndexOf(' ');
-    return {
-      choices: [{ context: text.slice(0, Math.max(cut, 0)), continuation: ` ${text.slice(cut + 1)}` }],
-      gold: 0,
-    };
-  }),
-  hellaswag: task('hellaswag', 'acc_norm', ({ activity_label, ctx_a, ctx_b, endings, label }) =>
-    asked(tidy(`${activity_label}: ${ctx_a} ${capitalized(ctx_b)}`), endings.map(tidy), label),
-  ),
-  piqa: task('piqa', 'acc', ({ goal, sol1, sol2, label }) =>
-    asked(`Question: ${goal}\nAnswer:`, [sol1, sol2], label),
-  ),
-  arc_easy: task('arc', 'acc', arc),
-  arc_challenge: task('arc', 'acc_norm', arc),
-  // the option is part of the context, and the text after the blank is scored (partial evaluation)
-  winogrande: task('winogrande', 'acc', ({ sentence, option1, option2, answer }) => {
-    const blank = sentence.indexOf('_');
-    const continuation = ` ${sentence.slice(blank + 1).trim()}`;
-    const before = sentence.slice(0, blank);
-    const choices = [option1, option2].map(option => ({ context: before + option, continuation }));
-    return { choices, gold: answer - 1 };
-  }),
-} satisfies Record<string, Task>;
+/** piqa and both arcs. */
+export const question = (says: string, choices: readonly string[], gold: number): Item =>
+  asked(`Question: ${says}\nAnswer:`, choices, gold);
 
-export type TaskName = keyof typeof tasks;
-export const taskNames = Object.keys(tasks) as TaskName[];
+/** The option is part of the context, and the text after the blank is scored (partial evaluation). */
+export function winogrande(sentence: string, options: readonly string[], gold: number): Item {
+  const blank = sentence.indexOf('_');
+  const continuation = ` ${sentence.slice(blank + 1).trim()}`;
+  const before = sentence.slice(0, blank);
+  return { choices: options.map(option => ({ context: before + option, continuation })), gold };
+}
 
 const asked = (context: string, choices: readonly string[], gold: number): Item => ({
   choices: choices.map(text => ({ context, continuation: ` ${text}`, length: [...text].length })),

@@ -4,16 +4,11 @@
  *
  * The recipes are made from the words of scheme.ts. Each differs from its neighbour in one field.
  */
-import type { Program } from '../graph.ts';
-import { planOf } from '../quant/pipeline.ts';
 import { a8, clip, hadamard, type Recipe, w8 } from '../quant/scheme.ts';
 import { PERCENTILES } from '../quant/search.ts';
-import { calibrateEach } from './calibrations.ts';
 import { type Blocks, type Fidelity, type FloatReference, pairedDifference } from './fidelity.ts';
-import type { Prepare } from './windows.ts';
 
-export const TECHNIQUES = ['baseline', 'clip', 'rotate', 'both'] as const;
-export type TechniqueName = (typeof TECHNIQUES)[number];
+export type TechniqueName = 'baseline' | 'clip' | 'rotate' | 'both';
 
 export interface Technique {
   readonly name: TechniqueName;
@@ -26,24 +21,20 @@ export interface Arm extends Technique {
 
 /** Int8 with absmax ranges, and with u clipped at each p, y rotated, or both. */
 export function arms(percentiles: readonly number[] = PERCENTILES): readonly Arm[] {
-  const baseline: Recipe = { weights: w8, acts: a8 };
-  const patched = (at: Recipe['at']): Recipe => ({ ...baseline, at });
+  const arm = (name: TechniqueName, at: Recipe['at'], p?: number): Arm => {
+    return { name, ...(p !== undefined && { p }), recipe: { weights: w8, acts: a8, at } };
+  };
   return [
-    { name: 'baseline', recipe: baseline },
-    ...percentiles.map((p): Arm => ({ name: 'clip', p, recipe: patched({ scanIn: clip(p) }) })),
-    { name: 'rotate', recipe: patched({ scanOut: hadamard }) },
-    ...percentiles.map(
-      (p): Arm => ({ name: 'both', p, recipe: patched({ scanIn: clip(p), scanOut: hadamard }) }),
-    ),
+    arm('baseline', {}),
+    ...percentiles.map(p => arm('clip', { scanIn: clip(p) }, p)),
+    arm('rotate', { scanOut: hadamard }),
+    ...percentiles.map(p => arm('both', { scanIn: clip(p), scanOut: hadamard }, p)),
   ];
 }
 
-/** One arm with one seed's calibration. */
-export interface SeedFidelity extends Fidelity {
-  readonly seed: number;
-}
 export interface TechniqueRow extends Technique {
-  readonly trials: readonly SeedFidelity[];
+  /** One for each seed of the calibration. */
+  readonly trials: readonly (Fidelity & { readonly seed: number })[];
   /** The mean, least and largest `change` over the trials. */
   readonly mean: number;
   readonly min: number;
@@ -80,41 +71,21 @@ export interface Techniques {
  * @param samplesOfSeed the calibration samples of a seed
  */
 export function measureTechniques(
-  program: Program,
   reference: FloatReference,
   seeds: readonly number[],
   samplesOfSeed: (seed: number) => readonly Int32Array[],
-  {
-    prepare,
-    percentiles = PERCENTILES,
-    onSample,
-  }: {
-    readonly prepare: Prepare;
-    readonly percentiles?: readonly number[];
-    readonly onSample?: () => void;
-  },
+  percentiles: readonly number[],
 ): Techniques {
   const all = arms(percentiles);
-  const trials: SeedFidelity[][] = all.map(() => []);
-  const blocks: Blocks[][] = all.map(() => []);
-  for (const seed of seeds) {
-    const recipes = all.map(({ recipe }) => recipe);
-    const stats = calibrateEach(program, recipes, samplesOfSeed(seed), { prepare, onProgress: onSample });
-    for (const [i, { recipe }] of all.entries()) {
-      const { blocks: losses, ...fidelity } = reference.compare(planOf(program, recipe, stats[i]));
-      trials[i].push({ seed, ...fidelity });
-      blocks[i].push(losses);
-    }
-  }
-  const rows = all.map(({ name, p }, i): TechniqueRow => {
-    const changes = trials[i].map(({ change }) => change);
-    return {
-      ...{ name, ...(p !== undefined && { p }), trials: trials[i] },
-      mean: changes.reduce((sum, change) => sum + change, 0) / changes.length,
-      min: Math.min(...changes),
-      max: Math.max(...changes),
-    };
+  const recipes = all.map(({ recipe }) => recipe);
+  const bySeed = seeds.map(seed => reference.compareEach(recipes, samplesOfSeed(seed)));
+  const rows = all.map(({ recipe: _, ...technique }, i): TechniqueRow => {
+    const trials = seeds.map((seed, s) => ({ seed, ...bySeed[s][i].fidelity }));
+    const changes = trials.map(({ change }) => change);
+    const mean = changes.reduce((sum, change) => sum + change, 0) / changes.length;
+    return { ...technique, trials, mean, min: Math.min(...changes), max: Math.max(...changes) };
   });
+  const blocks = all.map((_, i) => bySeed.map(compared => compared[i].blocks));
   const { nats, predictions } = reference;
   const verdicts = judge(rows, blocks, claims(percentiles));
   return { float: { nats, perplexity: Math.exp(nats) }, seeds, predictions, rows, verdicts };
@@ -126,13 +97,7 @@ export function measureTechniques(
  */
 export function claims(percentiles: readonly number[]): readonly Claim[] {
   const p = percentiles.includes(PAPER_P) ? PAPER_P : percentiles[0];
-  if (p === undefined) return [{ better: { name: 'rotate' }, worse: { name: 'baseline' } }];
-  const [baseline, clipped, rotated, both]: readonly Technique[] = [
-    { name: 'baseline' },
-    { name: 'clip', p },
-    { name: 'rotate' },
-    { name: 'both', p },
-  ];
+  const [baseline, clipped, rotated, both] = arms([p]).map(({ recipe: _, ...technique }) => technique);
   return [
     { better: clipped, worse: baseline },
     { better: rotated, worse: baseline },

@@ -5,11 +5,21 @@ import type { Program } from '../graph.ts';
 /** Makes an executable of a program. */
 export type Prepare = (program: Program) => Executable;
 
+/** Windows, and how programs are run over them. */
+export interface Reading {
+  readonly windows: readonly Int32Array[];
+  readonly prepare: Prepare;
+  /** Called after each window of every program. */
+  readonly onWindow?: () => void;
+}
+
+export const tokensIn = (windows: readonly Int32Array[]): number =>
+  windows.reduce((sum, { length }) => sum + length, 0);
+
 /** Runs a program over windows, each from an empty state: `feed` gives the sequence a window. */
 export function overWindows(
   program: Program,
-  windows: readonly Int32Array[],
-  prepare: Prepare,
+  { windows, prepare, onWindow }: Reading,
   feed: (sequence: Sequence, window: Int32Array) => void,
 ): void {
   const executable = prepare(program);
@@ -18,6 +28,7 @@ export function overWindows(
     for (const window of windows) {
       sequence.load();
       feed(sequence, window);
+      onWindow?.();
     }
   } finally {
     executable.dispose?.();

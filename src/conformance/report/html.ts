@@ -1,5 +1,6 @@
 /** A report as one page. It has no script, loads nothing, is light or dark as the reader's system is, and can be printed. */
 
+import { htmlPage } from '../../formats/html.ts';
 import { escapeXml as text } from '../../formats/xml.ts';
 import { groupBy } from '../../group-by.ts';
 import { OUTCOMES, type Outcome, type Profile } from '../case.ts';
@@ -23,17 +24,7 @@ export function renderHtml(report: Report): string {
   const { ok, says } = conclusion(report);
   const failures = results.filter(isFailure);
   const title = `Conformance of ${text(backend)}`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>${title}: ${ok ? 'passed' : 'failed'}</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<header>
+  const body = `<header>
 <h1>${title}</h1>
 <p class="verdict ${ok ? 'pass' : 'fail'}">${text(says)}</p>
 <p class="about">${PROFILES[profile]}</p>
@@ -52,10 +43,8 @@ ${section(
 )}
 ${section('Every case', results, everything)}
 ${environment(report)}
-</main>
-</body>
-</html>
-`;
+</main>`;
+  return htmlPage(`${title}: ${ok ? 'passed' : 'failed'}`, STYLE, body);
 }
 
 const PROFILES = {

@@ -35,21 +35,16 @@ export function yAxis({ left, right, top }: Box, y: Scale, title: string, format
   return [...ticks, text(left, top - 10, title, { class: 'soft' })].join('');
 }
 
-/** A box within a plot, and where its heading begins. */
-export interface Panel extends Box {
-  readonly start: number;
-}
-
 const [TOP, TALL, GAP] = [82, 150, 44];
 
 /** The parts of a plot of four panels, two in a row, the rows `gap` apart. */
 export const fourPanels = (gap: number) => ({
   height: TOP + 2 * TALL + gap + 44,
   /** Panel i, with room for ticks and labels beside its box. */
-  panel: (i: number, roomLeft: number, roomRight: number): Panel => {
+  panel: (i: number, roomLeft: number, roomRight: number): Box => {
     const width = (WIDTH - GAP) / 2;
     const start = (i % 2) * (width + GAP);
     const top = TOP + Math.floor(i / 2) * (TALL + gap);
-    return { start, left: start + roomLeft, right: start + width - roomRight, top, bottom: top + TALL };
+    return { left: start + roomLeft, right: start + width - roomRight, top, bottom: top + TALL };
   },
 });

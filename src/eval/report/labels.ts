@@ -11,15 +11,6 @@ export interface Labelled {
 
 const HEIGHT = 14;
 
-interface Place {
-  readonly box: Box;
-  readonly x: number;
-  readonly y: number;
-  readonly anchor: Anchor;
-  /** From the point, in pixels; 0 beside it. */
-  readonly away: number;
-}
-
 /**
  * Places labels one after the other, each where it covers least: first those that have a free place right of, left of, above or below
  * their point, then the others, in rings further off with a line to the point. `obstacles` are what else must stay visible.
@@ -41,8 +32,10 @@ export function placeLabels(points: readonly Labelled[], frame: Box, obstacles: 
   return beside.map((written, i) => written ?? write(points[i], Number.POSITIVE_INFINITY)).join('');
 }
 
-function places([x, y]: Point, width: number): readonly Place[] {
-  const place = (x: number, y: number, anchor: Anchor, away = 0): Place => {
+type Place = ReturnType<typeof places>[number];
+function places([x, y]: Point, width: number) {
+  /** `away`: from the point, in pixels; 0 beside it. */
+  const place = (x: number, y: number, anchor: Anchor, away = 0) => {
     const left = anchor === 'start' ? x : anchor === 'end' ? x - width : x - width / 2;
     const box = { left: left - 2, right: left + width + 2, top: y - HEIGHT / 2, bottom: y + HEIGHT / 2 };
     return { box, x, y: y + 4, anchor, away };

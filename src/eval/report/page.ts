@@ -2,6 +2,7 @@
  * Results as one page: no script, nothing from the network, light or dark as its reader has it, and fit for paper. A pure function of
  * the results; what they lack is not shown.
  */
+import { htmlPage } from '../../formats/html.ts';
 import { escapeXml as text } from '../../formats/xml.ts';
 import { plotsOf } from './plots.ts';
 import type { Results } from './results.ts';
@@ -24,28 +25,14 @@ export function reportPage(results: Results): string {
   const plots = plotsOf(results);
   const name = (model ?? '').split(/[\\/]/).filter(Boolean).at(-1);
   const title = `Quantization of ${name || 'a Mamba model'}`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>${text(title)}</title>
-<style>
-${VARIABLES}
-${PLOT}
-${PAGE}
-</style>
-</head>
-<body>
-<main>
+  const body = `<main>
 <h1>${text(title)}</h1>
 ${about(results)}
 ${section('Recipes', rows.length > 0, htmlTable(resultsTable(rows)) + htmlTable(tasksTable(rows)), plots.results)}
 ${section(
   'Clipping and rotation',
   techniques !== undefined && techniques.rows.length > 0,
-  `${techniques ? order(techniques.verdicts.map(sentenceOf)) : ''}`,
+  order(techniques?.verdicts.map(sentenceOf) ?? []),
   plots.techniques,
   techniques && details('All arms and seeds', htmlTable(techniquesTable(techniques))),
 )}
@@ -65,10 +52,8 @@ ${section(
 )}
 ${section('Layers', layers !== undefined && layers.recipes.length > 0, '', plots.layers, layers && details('Every layer', htmlTable(layersTable(layers))))}
 ${details('All numbers, as JSON', `<pre>${text(JSON.stringify(results, undefined, 1))}</pre>`)}
-</main>
-</body>
-</html>
-`;
+</main>`;
+  return htmlPage(text(title), `\n${VARIABLES}\n${PLOT}\n${PAGE}\n`, body);
 }
 
 function section(title: string, isThere: boolean, intro: string, plots: readonly Plot[], after = ''): string {

@@ -2,19 +2,18 @@
 import type { Histogram } from '../moments.ts';
 import type { Outliers, Side } from '../outliers.ts';
 import { type Box, fourPanels, xAxis, yAxis } from './axes.ts';
-import { linear, withTicks } from './scale.ts';
+import { linear, type Scale, withTicks } from './scale.ts';
 import { line, type Plot, type Point, path, text } from './svg.ts';
 import { number } from './words.ts';
 
-export function histogramsPlot({ layers }: Outliers): Plot | undefined {
-  if (layers.length === 0) return undefined;
+export function histogramsPlot({ layers }: Outliers): Plot {
   const wildest = layers.reduce((a, b) => (b.y.before.shape.crest > a.y.before.shape.crest ? b : a));
   const { layer, u, y } = wildest;
   const { height, panel } = fourPanels(92);
   const draw = (i: number, title: string, side: Side, { shape }: Side, end: number): string => {
     const box = panel(i, 40, 16);
     return [
-      text(box.start + 2, box.top - 14, title, { class: 'sub' }),
+      text(box.left - 38, box.top - 14, title, { class: 'sub' }),
       text(box.right, box.top - 14, `step ${number(side.step)}`, { anchor: 'end', class: 'soft' }),
       histogram(side.histogram, shape.max, end, box, i % 2 === 0 ? 1 : 0),
     ].join('');
@@ -40,30 +39,29 @@ export function histogramsPlot({ layers }: Outliers): Plot | undefined {
 function histogram(values: Histogram, reach: number, end: number, box: Box, colour: number): string {
   const x = linear([-reach, reach], [box.left, box.right], { count: 4 });
   const decades = Math.max(1, Math.ceil(Math.log10(Math.max(1, ...values.counts))));
-  const height = (count: number) =>
-    count > 0 ? box.bottom - 5 - ((box.bottom - box.top - 5) * Math.log10(count)) / decades : box.bottom;
+  const tall = box.bottom - box.top - 5;
   const powers = Array.from({ length: decades + 1 }, (_, k) => 10 ** k);
-  const ticks = powers.filter((_, k) => k % Math.ceil(decades / 4) === 0);
-  const y = withTicks(height, ticks);
+  const y = withTicks(
+    count => (count > 0 ? box.bottom - 5 - (tall * Math.log10(count)) / decades : box.bottom),
+    powers.filter((_, k) => k % Math.ceil(decades / 4) === 0),
+  );
   return [
     xAxis(box, x, '', value => `${value}`.replace('-', '−')),
     yAxis(box, y, '', power),
-    path(outline(values, x, height, box), { class: `f${colour}` }),
+    path(outline(values, x, y, box), { class: `f${colour}` }),
     ...[-end, end].map(at => line(x(at), box.top, x(at), box.bottom, { class: 'ref' })),
   ].join('');
 }
 
-/** The stairs of the bins within the axis. */
-type ToPixels = (value: number) => number;
-function outline({ to, counts }: Histogram, x: ToPixels, height: ToPixels, box: Box): Point[] {
+/** The stairs of the bins within the axis, but for the empty ones at its ends. */
+function outline({ to, counts }: Histogram, x: Scale, y: Scale, box: Box): Point[] {
   const edge = (i: number) => Math.min(Math.max(x(-to + (2 * to * i) / counts.length), box.left), box.right);
-  const used = counts.flatMap((count, i) => (count > 0 ? i : []));
-  const [first, last] = [used[0] ?? 0, used.at(-1) ?? 0];
-  const stairs: Point[] = [[edge(first), box.bottom]];
-  for (let i = first; i <= last; i++)
-    stairs.push([edge(i), height(counts[i])], [edge(i + 1), height(counts[i])]);
-  stairs.push([edge(last + 1), box.bottom]);
-  return stairs;
+  const first = counts.findIndex(count => count > 0);
+  const end = counts.findLastIndex(count => count > 0) + 1;
+  const steps = counts
+    .slice(first, end)
+    .flatMap((count, k) => [first + k, first + k + 1].map((i): Point => [edge(i), y(count)]));
+  return [[edge(first), box.bottom], ...steps, [edge(end), box.bottom]];
 }
 
 const SUPERSCRIPTS = '⁰¹²³⁴⁵⁶⁷⁸⁹';

@@ -1,27 +1,21 @@
 /** What rotation and clipping do to outliers: by layer, and by channel. */
 import type { OutlierLayer, Outliers, Side } from '../outliers.ts';
-import { fourPanels, type Panel, xAxis, yAxis } from './axes.ts';
+import { type Box, fourPanels, xAxis, yAxis } from './axes.ts';
 import { logarithmic, places, spread } from './scale.ts';
 import { curve, type Plot, type Point, rect, text, WIDTH } from './svg.ts';
 import { number } from './words.ts';
 
-interface Measure {
-  readonly title: string;
-  readonly of: 'u' | 'y';
-  readonly value: (side: Side) => number;
-  readonly words: readonly [string, string];
-}
 const ROTATED = { of: 'y', words: ['as it is', 'rotated'] } as const;
-const MEASURES: readonly Measure[] = [
-  { title: 'max |y|', ...ROTATED, value: ({ shape }) => shape.max },
-  { title: 'kurtosis of y (normal: 3)', ...ROTATED, value: ({ shape }) => shape.kurtosis },
-  { title: 'crest factor of y, max / rms', ...ROTATED, value: ({ shape }) => shape.crest },
-  { title: 'step of u’s grid', of: 'u', words: ['absmax', 'clipped'], value: ({ step }) => step },
-];
+const MEASURES = [
+  { title: 'max |y|', ...ROTATED, value: ({ shape }: Side) => shape.max },
+  { title: 'kurtosis of y (normal: 3)', ...ROTATED, value: ({ shape }: Side) => shape.kurtosis },
+  { title: 'crest factor of y, max / rms', ...ROTATED, value: ({ shape }: Side) => shape.crest },
+  { title: 'step of u’s grid', of: 'u', words: ['absmax', 'clipped'], value: ({ step }: Side) => step },
+] as const;
+type Measure = (typeof MEASURES)[number];
 
 /** Four panels over the layers, before and after. */
-export function reductionPlot({ layers, tokens, p }: Outliers): Plot | undefined {
-  if (layers.length === 0) return undefined;
+export function reductionPlot({ layers, tokens, p }: Outliers): Plot {
   const { height, panel } = fourPanels(96);
   const reduced = layers.map(({ y }) => y.before.shape.max / y.after.shape.max);
   return {
@@ -34,11 +28,7 @@ export function reductionPlot({ layers, tokens, p }: Outliers): Plot | undefined
   };
 }
 
-function reduction(
-  { title, of, value, words }: Measure,
-  layers: readonly OutlierLayer[],
-  box: Panel,
-): string {
+function reduction({ title, of, value, words }: Measure, layers: readonly OutlierLayer[], box: Box): string {
   const series = (['before', 'after'] as const).map(when => layers.map(layer => value(layer[of][when])));
   const y = logarithmic(series.flat(), [box.bottom, box.top]);
   const x = places(layers.length, [box.left + 6, box.right - 6], 12);
@@ -46,7 +36,7 @@ function reduction(
   const ends = series.map(values => safe(values.at(-1)!));
   const labels = spread(ends, 15, box.top, box.bottom);
   return [
-    text(box.start + 2, box.top - 12, title, { class: 'sub' }),
+    text(box.left - 44, box.top - 12, title, { class: 'sub' }),
     xAxis(box, x, 'layer', i => `${layers[i].layer}`),
     yAxis(box, y, '', number),
     ...series.flatMap((values, s) => [
@@ -61,8 +51,7 @@ function reduction(
 }
 
 /** The largest |y| of each channel, layer by layer, before and after rotation: outlier channels are the dark corner. */
-export function channelsPlot({ layers }: Outliers): Plot | undefined {
-  if (layers.length === 0) return undefined;
+export function channelsPlot({ layers }: Outliers): Plot {
   const tall = Math.min(24, Math.max(9, 320 / layers.length));
   const [first, gap, top] = [54, 28, 84];
   const width = (WIDTH - first - gap) / 2;

@@ -1,7 +1,7 @@
 /** Accuracy against what it costs: which recipes no other one beats in both. */
 import { type Box, xAxis, yAxis } from './axes.ts';
 import { placeLabels } from './labels.ts';
-import { floatRow, type ResultRow } from './results.ts';
+import { changeFrom, floatRow, type ResultRow } from './results.ts';
 import { linear, logarithmic, withTicks } from './scale.ts';
 import { line, marker, type Plot, type Point, path, text, WIDTH } from './svg.ts';
 import { number, signedPercent, sizeWords } from './words.ts';
@@ -14,29 +14,24 @@ export interface ParetoPoint {
   readonly loss: number;
 }
 
-interface Axis {
-  readonly id: string;
-  readonly title: string;
-  readonly unit: string;
-  readonly costOf: (row: ResultRow) => number | undefined;
-  readonly format: (cost: number) => string;
-}
-const COSTS: readonly Axis[] = [
+const COSTS = [
   {
     id: 'pareto-bytes',
     title: 'Accuracy against size',
     unit: 'weights, MB',
-    costOf: ({ bytes }) => (bytes === undefined ? undefined : bytes / 1e6),
-    format: cost => sizeWords(cost * 1e6),
+    costOf: ({ bytes }: ResultRow) => (bytes === undefined ? undefined : bytes / 1e6),
+    format: (cost: number) => sizeWords(cost * 1e6),
   },
   {
     id: 'pareto-latency',
     title: 'Accuracy against latency',
     unit: 'decoding, ms for each token',
-    costOf: ({ decode }) => (decode ? 1000 / decode : undefined),
-    format: cost => `${number(cost)} ms`,
+    costOf: ({ decode }: ResultRow) => (decode ? 1000 / decode : undefined),
+    format: (cost: number) => `${number(cost)} ms`,
   },
 ];
+
+type Axis = (typeof COSTS)[number];
 
 /** The points that no other one beats or equals in both and beats in one, by rising cost. */
 export function paretoFront(points: readonly ParetoPoint[]): readonly ParetoPoint[] {
@@ -48,15 +43,13 @@ export function paretoFront(points: readonly ParetoPoint[]): readonly ParetoPoin
 }
 
 export function paretoPlots(rows: readonly ResultRow[]): readonly Plot[] {
+  const float = floatRow(rows);
   return COSTS.flatMap(axis => {
-    const base = floatRow(rows)?.perplexity;
     const points = rows.flatMap((row): readonly ParetoPoint[] => {
-      const cost = axis.costOf(row);
-      return cost === undefined || row.perplexity === undefined || base === undefined
-        ? []
-        : [{ name: row.recipe, cost, loss: row.perplexity / base - 1 }];
+      const [cost, loss] = [axis.costOf(row), changeFrom(float, row)];
+      return cost === undefined || loss === undefined ? [] : [{ name: row.recipe, cost, loss }];
     });
-    return points.length > 1 ? [plot(points, axis, floatRow(rows)!.recipe)] : [];
+    return points.length > 1 ? [plot(points, axis, float!.recipe)] : [];
   });
 }
 
@@ -72,15 +65,16 @@ function plot(points: readonly ParetoPoint[], { id, title, unit, format }: Axis,
   const { y, band, covered } = losses(points, box);
   const front = paretoFront(points);
   const at = ({ cost, loss }: ParetoPoint): Point => [x(cost), y(loss)];
-  const stairs = front.flatMap((point, i): readonly Point[] => {
-    const [px, py] = at(point);
-    return [...(i > 0 ? [[px, at(front[i - 1])[1]] as const] : []), [px, py]];
-  });
+  const best = front.map(at);
+  const stairs = best.flatMap((point, i) =>
+    i === 0 ? [point] : [[point[0], best[i - 1][1]] as const, point],
+  );
   const isBest = (point: ParetoPoint) => front.includes(point);
   // the front is labelled first: it has the first choice of places
   const ordered = [...front, ...points.filter(point => !isBest(point))];
-  const look = (point: ParetoPoint) => (isBest(point) ? 'sub' : 'soft');
-  const labels = ordered.map(point => ({ at: at(point), label: point.name, class: look(point) }));
+  const labels = ordered.map(point => {
+    return { at: at(point), label: point.name, class: isBest(point) ? 'sub' : 'soft' };
+  });
   const says = (point: ParetoPoint) => `${format(point.cost)}, ${signedPercent(point.loss)}`;
   return {
     id,
@@ -104,22 +98,21 @@ function plot(points: readonly ParetoPoint[], { id, title, unit, format }: Axis,
 
 /** A logarithmic axis of what is lost, and below it a band for what loses nothing; `covered`: where the band's own words are. */
 function losses(points: readonly ParetoPoint[], box: Box) {
-  const positive = points.map(({ loss }) => loss).filter(loss => loss > 0);
-  const none = points.length - positive.length;
-  if (positive.length === 0 || Math.max(...positive) / Math.min(...positive) < 4) {
-    const all = points.map(({ loss }) => loss);
-    return { y: linear(all, [box.bottom, box.top], { zero: true }), band: '', covered: [] as Box[] };
+  const all = points.map(({ loss }) => loss);
+  const positive = all.filter(loss => loss > 0);
+  const ends = [box.bottom, box.top] as const;
+  const isNarrow = positive.length === 0 || Math.max(...positive) / Math.min(...positive) < 4;
+  if (isNarrow || positive.length === all.length) {
+    const y = isNarrow ? linear(all, ends, { zero: true }) : logarithmic(positive, ends);
+    return { y, band: '', covered: [] };
   }
-  const edge = none ? box.bottom - 44 : box.bottom;
+  const edge = box.bottom - 44;
   const log = logarithmic(positive, [edge, box.top]);
-  const zero = box.bottom - 18;
-  const y = withTicks(loss => (loss > 0 ? log(loss) : zero), none ? [0, ...log.ticks] : log.ticks);
-  const band = none
-    ? line(box.left, edge, box.right, edge, { class: 'lead', 'stroke-dasharray': '1 3' }) +
-      text(box.left + 6, edge + 14, 'nothing lost', { class: 'soft small' })
-    : '';
-  const covered = none ? [{ left: box.left, right: box.left + 80, top: edge, bottom: edge + 18 }] : [];
-  return { y, band, covered };
+  const y = withTicks(loss => (loss > 0 ? log(loss) : box.bottom - 18), [0, ...log.ticks]);
+  const band =
+    line(box.left, edge, box.right, edge, { class: 'lead', 'stroke-dasharray': '1 3' }) +
+    text(box.left + 6, edge + 14, 'nothing lost', { class: 'soft small' });
+  return { y, band, covered: [{ left: box.left, right: box.left + 80, top: edge, bottom: edge + 18 }] };
 }
 
 /** Boxes around the pieces of a line. */

@@ -30,7 +30,6 @@ export function sitesPlot({ rows, predictions, p }: Sensitivity): Plot | undefin
   const all = but.find(({ kind }) => kind === 'all');
   const most = only.reduce((a, b) => (b.kl > a.kl ? b : a));
   const one = only.toSorted((a, b) => b.kl - a.kl);
-  const allButOne = [...but.filter(row => row !== all), ...(all ? [all] : [])];
   return {
     id: 'sites',
     title: 'Which activation costs what',
@@ -39,7 +38,7 @@ export function sitesPlot({ rows, predictions, p }: Sensitivity): Plot | undefin
     height: 92 + ROW * Math.max(only.length, but.length) + 48,
     body: [
       bars('one site in int8, weights float', one, undefined, 0, width),
-      bars('all in int8 but one, as the paper has it', allButOne, all, width + 30, width),
+      bars('all in int8 but one, as the paper has it', but, all, width + 30, width),
     ],
   };
 }
@@ -57,20 +56,16 @@ function bars(title: string, rows: Rows, reference: SiteRow | undefined, left: n
     ...rows.map((row, i) => {
       const y = box.top + 4 + i * ROW;
       const name = siteWords(row).replace('all but ', 'but ');
+      const says = `${siteWords(row)}: KL ${number(row.kl)} nats, perplexity ${(100 * row.change).toFixed(2)} %`;
       const end = Math.max(x(row.kl), reference ? x(reference.kl) : 0);
       return [
         text(box.left - 8, y + 12, name, { anchor: 'end', class: 'small' }),
         rect(box.left, y, x(row.kl) - box.left, BAR, { class: `f${colourOf(row)}` }),
-        hoverStrip(box.left, y, box.right - box.left, row),
+        // short bars are hard to meet: an invisible strip as wide as the axis says what the bar is
+        element('g', {}, tip(says), rect(box.left, y, box.right - box.left, BAR, { opacity: 0 })),
         text(end + 6, y + 12, number(row.kl), { class: 'soft small halo' }),
       ].join('');
     }),
     reference ? line(x(reference.kl), box.top, x(reference.kl), box.bottom, { class: 'ref' }) : '',
   ].join('');
-}
-
-/** An invisible strip that says what the bar is, as wide as the axis: short bars are hard to meet. */
-function hoverStrip(x: number, y: number, width: number, row: SiteRow): string {
-  const says = `${siteWords(row)}: KL ${number(row.kl)} nats, perplexity ${(100 * row.change).toFixed(2)} %`;
-  return element('g', {}, tip(says), rect(x, y, width, BAR, { opacity: 0 }));
 }

@@ -41,21 +41,19 @@ export function techniquesPlot({ rows, seeds, predictions }: Techniques): Plot {
   };
 }
 
-interface Panel {
-  readonly title: string;
-  readonly rows: readonly TechniqueRow[];
-  readonly without: TechniqueRow | undefined;
-  readonly says: string;
+type Panel = ReturnType<typeof panelsOf>[number];
+function panelsOf(rows: readonly TechniqueRow[]) {
+  const of = (name: TechniqueName) => rows.filter(row => row.name === name);
+  return [
+    { title: 'u clipped', rows: of('clip'), without: of('baseline')[0], says: 'neither' },
+    { title: 'u clipped and y rotated', rows: of('both'), without: of('rotate')[0], says: 'y rotated only' },
+  ];
 }
 
 /** The percentile sweep: clipping alone, and beside rotation, each with what it is without clipping. */
 export function sweepPlot({ rows, seeds }: Techniques): Plot | undefined {
-  const of = (name: TechniqueName) => rows.filter(row => row.name === name);
-  const panels: readonly Panel[] = [
-    { title: 'u clipped', rows: of('clip'), without: of('baseline')[0], says: 'neither' },
-    { title: 'u clipped and y rotated', rows: of('both'), without: of('rotate')[0], says: 'y rotated only' },
-  ];
-  if (panels.some(panel => panel.rows.length < 2)) return undefined;
+  const panels = panelsOf(rows);
+  if (panels.some(panel => panel.rows.length < 2 || !panel.without)) return undefined;
   const words = panels.map(({ title, rows: all }) => {
     const each = all.map(row => `p = ${probability(row.p!)} ${signedPercent(row.mean)}`);
     return `${title}: ${each.join(', ')}; best at ${probability(best(all).p!)}.`;
@@ -76,7 +74,7 @@ const best = (rows: readonly TechniqueRow[]): TechniqueRow =>
 function sweepPanel({ title, rows, without, says }: Panel, left: number): string {
   const box: Box = { left: left + 46, top: 92, right: left + WIDTH / 2 - 28, bottom: 312 };
   const colour = COLOUR[rows[0].name];
-  const reach = [...rows, ...(without ? [without] : [])].flatMap(({ min, max }) => [min, max]);
+  const reach = [...rows, without].flatMap(({ min, max }) => [min, max]);
   const [least, most] = [Math.min(...reach), Math.max(...reach)];
   // room for the label of the best, below it
   const y = linear([least - (most - least) / 6, most], [box.bottom, box.top], { count: 4 });
@@ -85,34 +83,24 @@ function sweepPanel({ title, rows, without, says }: Panel, left: number): string
   const at = (pick: (row: TechniqueRow) => number) => rows.map((row, i): Point => [x(i), y(pick(row))]);
   const band = [...at(({ min }) => min), ...at(({ max }) => max).reverse()];
   const lowest = best(rows);
+  // the words on the dashed line stand where the curve is further away
+  const [first, last] = [rows[0], rows.at(-1)!].map(row => Math.abs(row.mean - without.mean));
+  const [wordsX, anchor] = first > last ? [box.left + 4, 'start' as const] : [box.right - 2, 'end' as const];
+  const words = `${says} ${signedPercent(without.mean)}`;
   return [
     text(left + 2, 58, title, { class: 'sub' }),
     xAxis(box, x, 'p', i => probability(rows[i].p!)),
     yAxis(box, y, 'perplexity above the float model’s, %', v => `${Number((100 * v).toFixed(2))}`),
-    without ? line(box.left, y(without.mean), box.right, y(without.mean), { class: 'ref' }) : '',
+    line(box.left, y(without.mean), box.right, y(without.mean), { class: 'ref' }),
     path(band, { class: `f${colour} band` }),
     curve(
       at(({ mean }) => mean),
       { colour, size: 4.5 },
       i => `${nameOf(rows[i])}: ${signedPercent(rows[i].mean)}`,
     ),
-    without ? reference(without, rows, says, box, y) : '',
+    text(wordsX, y(without.mean) - 7, words, { anchor, class: 'soft halo' }),
     text(x(rows.indexOf(lowest)), y(lowest.min) + 17, signedPercent(lowest.mean), BEST),
   ].join('');
 }
 
 const BEST = { anchor: 'middle', class: 'sub halo' } as const;
-
-/** What the dashed line is; the words stand where the curve is further away. */
-function reference(
-  { mean }: TechniqueRow,
-  rows: readonly TechniqueRow[],
-  says: string,
-  { left, right }: Box,
-  y: (value: number) => number,
-): string {
-  const [first, last] = [rows[0], rows.at(-1)!].map(row => Math.abs(row.mean - mean));
-  const words = `${says} ${signedPercent(mean)}`;
-  const [x, anchor] = first > last ? [left + 4, 'start' as const] : [right - 2, 'end' as const];
-  return text(x, y(mean) - 7, words, { anchor, class: 'soft halo' });
-}

@@ -3,6 +3,7 @@
  * is absent is not shown.
  */
 import { isObject, show } from '../../formats/json.ts';
+import { groupBy } from '../../group-by.ts';
 import type { Ablation } from '../ablation.ts';
 import type { RecipeFigures } from '../partial.ts';
 import type { TaskFigures } from '../tasks.ts';
@@ -44,28 +45,26 @@ export function joinResults(parts: readonly unknown[], names: readonly string[] 
     for (const row of next.results ?? [])
       if (!isObject(row) || typeof row.recipe !== 'string')
         throw new TypeError(`${where}: results expected rows with a recipe; got ${show(row).slice(0, 60)}`);
+    const both = { ...joined, ...next };
     joined = {
-      ...joined,
-      ...next,
-      ...((joined.results || next.results) && {
-        results: joinRows([...(joined.results ?? []), ...(next.results ?? [])]),
-      }),
-      ...((joined.ablation || next.ablation) && { ablation: { ...joined.ablation, ...next.ablation } }),
+      ...both,
+      ...(both.results && { results: joinRows([...(joined.results ?? []), ...(next.results ?? [])]) }),
+      ...(both.ablation && { ablation: { ...joined.ablation, ...next.ablation } }),
     };
   }
   return joined;
 }
 
-function joinRows(rows: readonly ResultRow[]): readonly ResultRow[] {
-  const byRecipe = new Map<string, ResultRow>();
-  for (const row of rows) {
-    const before = byRecipe.get(row.recipe);
-    const tasks = (before?.tasks || row.tasks) && { tasks: { ...before?.tasks, ...row.tasks } };
-    byRecipe.set(row.recipe, { ...before, ...row, ...tasks });
-  }
-  return [...byRecipe.values()];
-}
+const joinRows = (rows: readonly ResultRow[]): readonly ResultRow[] =>
+  [...groupBy(rows, ({ recipe }) => recipe).values()].map(same => {
+    const scores = same.some(({ tasks }) => tasks) && Object.assign({}, ...same.map(({ tasks }) => tasks));
+    return Object.assign({}, ...same, scores && { tasks: scores });
+  });
 
 /** The row that all others are compared with: the one whose KL to the float model is 0, else the first. */
 export const floatRow = (rows: readonly ResultRow[]): ResultRow | undefined =>
   rows.find(({ kl }) => kl === 0) ?? rows[0];
+
+/** The perplexity of a row / that of the float model's row − 1. */
+export const changeFrom = (float: ResultRow | undefined, { perplexity }: ResultRow): number | undefined =>
+  float?.perplexity === undefined || perplexity === undefined ? undefined : perplexity / float.perplexity - 1;

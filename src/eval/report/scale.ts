@@ -30,10 +30,7 @@ export function linear(
   const step = niceStep((high - low) / count);
   const first = Math.floor(low / step + 1e-9);
   const last = Math.ceil(high / step - 1e-9);
-  const ticks = Array.from({ length: last - first + 1 }, (_, i) =>
-    Number(((first + i) * step).toPrecision(12)),
-  );
-  return scale(v => v, ticks, [first * step, last * step], [from, to]);
+  return scale(v => v, multiples(step, first, last), [first * step, last * step], [from, to]);
 }
 
 /** A logarithmic scale of positive values, widened by a little. Ticks at 1, 2, 5 · 10ᵏ, or 10ᵏ where those are many. */
@@ -45,19 +42,12 @@ export function logarithmic(values: readonly number[], [from, to]: readonly [num
   const decades = Math.log10(high / low);
   const digits =
     decades > 4 ? [1] : decades > 1.6 ? [1, 3] : decades > 0.5 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 7];
-  const exponents = Array.from(
-    { length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 },
-    (_, i) => Math.floor(Math.log10(low)) + i,
-  );
-  const round = exponents
+  const round = multiples(1, Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)))
     .flatMap(k => digits.map(digit => Number((digit * 10 ** k).toPrecision(6))))
     .filter(tick => tick >= low && tick <= high);
   // a narrow range may hold none of them
   const step = niceStep((high - low) / 4);
-  const even = Array.from({ length: 6 }, (_, i) =>
-    Number(((Math.ceil(low / step) + i) * step).toPrecision(12)),
-  );
-  const ticks = round.length > 1 ? round : even.filter(tick => tick >= low && tick <= high);
+  const ticks = round.length > 1 ? round : multiples(step, Math.ceil(low / step), Math.floor(high / step));
   return scale(Math.log10, ticks, [low, high], [from, to]);
 }
 
@@ -70,6 +60,9 @@ function scale(
   const [low, high] = domain.map(turn);
   return withTicks(value => from + ((turn(value) - low) / (high - low)) * (to - from), ticks);
 }
+
+const multiples = (step: number, first: number, last: number): readonly number[] =>
+  Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 
 /** The least of 1, 2, 5 · 10ᵏ that is not below. */
 function niceStep(size: number): number {
@@ -84,23 +77,24 @@ function niceStep(size: number): number {
  */
 export function spread(wanted: readonly number[], gap: number, low: number, high: number): number[] {
   const order = wanted.map((_, i) => i).sort((a, b) => wanted[a] - wanted[b] || a - b);
-  // with i · gap taken off, "gap apart" is "not descending": pool adjacent violators
-  const pools: { sum: number; size: number }[] = [];
-  for (const [rank, i] of order.entries()) {
-    pools.push({ sum: wanted[i] - rank * gap, size: 1 });
-    while (pools.length > 1 && mean(pools.at(-2)!) > mean(pools.at(-1)!)) {
-      const { sum, size } = pools.pop()!;
-      const before = pools.at(-1)!;
-      before.sum += sum;
-      before.size += size;
-    }
-  }
+  // with rank · gap taken off, "gap apart" is "not descending"
+  const free = order.map((i, rank) => wanted[i] - rank * gap);
   const most = Math.max(low, high - (wanted.length - 1) * gap);
   const placed: number[] = [];
-  let rank = 0;
-  for (const pool of pools)
-    for (let k = 0; k < pool.size; k++, rank++)
-      placed[order[rank]] = Math.min(Math.max(mean(pool), low), most) + rank * gap;
+  for (const [rank, i] of order.entries())
+    placed[i] = Math.min(Math.max(rising(free, rank), low), most) + rank * gap;
   return placed;
 }
-const mean = ({ sum, size }: { sum: number; size: number }): number => sum / size;
+
+/**
+ * Value `at` of the sequence that does not descend and is nearest to `values` by least squares: the largest, over where a run up to
+ * it begins, of the least mean, over where the run ends.
+ *
+ * Source: the max-min formula of Barlow et al., Statistical Inference under Order Restrictions, 1972.
+ */
+function rising(values: readonly number[], at: number): number {
+  const mean = (run: readonly number[]) => run.reduce((sum, value) => sum + value, 0) / run.length;
+  const leastFrom = (begin: number) =>
+    Math.min(...values.slice(at).map((_, more) => mean(values.slice(begin, at + more + 1))));
+  return Math.max(...values.slice(0, at + 1).map((_, begin) => leastFrom(begin)));
+}

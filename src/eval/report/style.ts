@@ -36,7 +36,6 @@ th,td{padding:.3rem .7rem;text-align:right;white-space:nowrap;border-bottom:1px 
 th:first-child,td:first-child{text-align:left;padding-left:0}
 thead th{color:var(--soft);font-weight:500;font-size:.85rem;vertical-align:bottom;white-space:normal;max-width:7.5rem}
 tbody th{font-weight:600}
-td.best{font-weight:700}
 td small{color:var(--soft)}
 ul{padding-left:1.2rem;max-width:46rem}
 details{margin:.75rem 0}

@@ -57,11 +57,12 @@ export const path = (points: readonly Point[], more: Attributes = {}): string =>
 export const tip = (says: string): string => element('title', {}, escapeXml(says));
 
 /** Shapes that differ without colour, by their corners: a square, a triangle, a diamond, a triangle on its tip. */
-const SHAPES = [
-  [-0.9, -0.9, 0.9, -0.9, 0.9, 0.9, -0.9, 0.9],
-  [0, -1.2, 1.15, 0.8, -1.15, 0.8],
-  [0, -1.3, 1.3, 0, 0, 1.3, -1.3, 0],
-  [0, 1.2, 1.15, -0.8, -1.15, -0.8],
+/* biome-ignore format: a table */
+const SHAPES: readonly (readonly Point[])[] = [
+  [[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]],
+  [[0, -1.2], [1.15, 0.8], [-1.15, 0.8]],
+  [[0, -1.3], [1.3, 0], [0, 1.3], [-1.3, 0]],
+  [[0, 1.2], [1.15, -0.8], [-1.15, -0.8]],
 ];
 
 /** A circle (kind 0) or one of the shapes around a point, and what it says. */
@@ -69,9 +70,7 @@ export function marker(kind: number, [x, y]: Point, size: number, colour: number
   const inner = says && tip(says);
   const corners = SHAPES[(kind % (SHAPES.length + 1)) - 1];
   if (!corners) return element('circle', { cx: x, cy: y, r: size, class: `f${colour}` }, inner);
-  const points = corners.flatMap((dx, i): readonly Point[] =>
-    i % 2 === 0 ? [[x + dx * size, y + corners[i + 1] * size]] : [],
-  );
+  const points = corners.map(([dx, dy]): Point => [x + dx * size, y + dy * size]);
   return element('path', { d: `${steps(points)}Z`, class: `f${colour}` }, inner);
 }
 

@@ -1,21 +1,30 @@
 /** The tables of reports as cells: a heading, then rows. `align` makes text of them, `htmlTable` makes HTML; both leave out empty columns. */
 import { escapeXml } from '../../formats/xml.ts';
-import type { LayerErrors } from '../layer-error.ts';
+import type { LayerError, LayerErrors } from '../layer-error.ts';
 import type { Outliers } from '../outliers.ts';
 import type { Sensitivity } from '../sensitivity.ts';
-import type { Techniques } from '../techniques.ts';
+import type { TechniqueRow, Techniques } from '../techniques.ts';
 import { siteWords } from './plot-sites.ts';
-import { floatRow, type ResultRow } from './results.ts';
+import { changeFrom, floatRow, type ResultRow } from './results.ts';
 import { nameOf, number, signedPercent, sizeWords } from './words.ts';
 
 export type Cells = readonly (readonly string[])[];
 
-/** A title, and the cell of a row; undefined where the row has no such value. */
-type Column<R> = readonly [title: string, cell: (row: R) => string | undefined];
+/** A title, what a row has there, and how it is written if it is a number. The cell is empty where the row has nothing. */
+type Column<R> = readonly [
+  title: string,
+  value: (row: R) => string | number | null | undefined,
+  format?: (value: number) => string,
+];
 
 export const table = <R>(rows: readonly R[], columns: readonly Column<R>[]): Cells => [
   columns.map(([title]) => title),
-  ...rows.map(row => columns.map(([, cell]) => cell(row) ?? '')),
+  ...rows.map(row =>
+    columns.map(([, value, format = String]) => {
+      const found = value(row);
+      return typeof found === 'number' ? format(found) : (found ?? '');
+    }),
+  ),
 ];
 
 /** Empty where there is no row. */
@@ -32,19 +41,6 @@ export function htmlTable([head, ...rows]: Cells): string {
   return `<div class="wide"><table>\n<thead>${line(head, cell => `<th scope="col">${cell}</th>`)}</thead>\n<tbody>\n${body.join('\n')}\n</tbody>\n</table></div>`;
 }
 
-/** A column of numbers, absent where the value is. */
-const numbers = <R>(
-  title: string,
-  value: (row: R) => number | null | undefined,
-  format: (value: number) => string,
-): Column<R> => [
-  title,
-  row => {
-    const found = value(row);
-    return typeof found === 'number' ? format(found) : undefined;
-  },
-];
-
 const fixed = (digits: number) => (value: number) => value.toFixed(digits);
 const percent = (value: number): string => (100 * value).toFixed(2);
 
@@ -52,22 +48,19 @@ export function resultsTable(rows: readonly ResultRow[]): Cells {
   const float = floatRow(rows);
   return table(rows, [
     ['recipe', ({ recipe }) => recipe],
-    numbers('nats/token', row => row.nats, fixed(4)),
-    numbers('perplexity', row => row.perplexity, fixed(3)),
-    numbers(
+    ['nats/token', row => row.nats, fixed(4)],
+    ['perplexity', row => row.perplexity, fixed(3)],
+    [
       `against ${float?.recipe ?? ''}`,
-      row =>
-        row === float || row.perplexity === undefined || float?.perplexity === undefined
-          ? undefined
-          : row.perplexity / float.perplexity - 1,
+      row => (row === float ? undefined : changeFrom(float, row)),
       signedPercent,
-    ),
-    numbers('KL, nats', row => row.kl, fixed(5)),
-    numbers('same top token, %', row => row.top1, percent),
-    numbers('weights', row => row.bytes, sizeWords),
-    numbers('state', row => row.stateBytes, sizeWords),
-    numbers('prefill, tokens/s', row => row.prefill, number),
-    numbers('decode, tokens/s', row => row.decode, number),
+    ],
+    ['KL, nats', row => row.kl, fixed(5)],
+    ['same top token, %', row => row.top1, percent],
+    ['weights', row => row.bytes, sizeWords],
+    ['state', row => row.stateBytes, sizeWords],
+    ['prefill, tokens/s', row => row.prefill, number],
+    ['decode, tokens/s', row => row.decode, number],
   ]);
 }
 
@@ -92,47 +85,47 @@ export function techniquesTable({ rows }: Techniques): Cells {
   const trials = rows[0]?.trials ?? [];
   return table(rows, [
     ['technique', row => nameOf(row)],
-    numbers('mean', row => row.mean, signedPercent),
-    numbers('least', row => row.min, signedPercent),
-    numbers('most', row => row.max, signedPercent),
-    ...trials.map((trial, i) =>
-      numbers<(typeof rows)[number]>(`seed ${trial.seed}`, row => row.trials[i]?.perplexity, fixed(3)),
+    ['mean', row => row.mean, signedPercent],
+    ['least', row => row.min, signedPercent],
+    ['most', row => row.max, signedPercent],
+    ...trials.map(
+      ({ seed }, i): Column<TechniqueRow> => [`seed ${seed}`, row => row.trials[i]?.perplexity, fixed(3)],
     ),
-    numbers('KL, nats', row => average(row.trials.map(({ kl }) => kl)), fixed(5)),
-    numbers('same top token, %', row => average(row.trials.map(({ top1 }) => top1)), percent),
+    ['KL, nats', row => average(row.trials.map(({ kl }) => kl)), fixed(5)],
+    ['same top token, %', row => average(row.trials.map(({ top1 }) => top1)), percent],
   ]);
 }
 
 export const outliersTable = ({ layers }: Outliers): Cells =>
   table(layers, [
-    ['layer', ({ layer }) => `${layer}`],
-    numbers('max |y|', ({ y }) => y.before.shape.max, number),
-    numbers('rotated', ({ y }) => y.after.shape.max, number),
-    numbers('kurtosis of y', ({ y }) => y.before.shape.kurtosis, number),
-    numbers('rotated', ({ y }) => y.after.shape.kurtosis, number),
-    numbers('crest factor of y', ({ y }) => y.before.shape.crest, number),
-    numbers('rotated', ({ y }) => y.after.shape.crest, number),
-    numbers('max |u|', ({ u }) => u.before.shape.max, number),
-    numbers('clipped at', ({ u }) => u.range, number),
-    numbers('share beyond', ({ u }) => u.share, number),
-    numbers('step of u', ({ u }) => u.before.step, number),
-    numbers('clipped', ({ u }) => u.after.step, number),
+    ['layer', ({ layer }) => layer],
+    ['max |y|', ({ y }) => y.before.shape.max, number],
+    ['rotated', ({ y }) => y.after.shape.max, number],
+    ['kurtosis of y', ({ y }) => y.before.shape.kurtosis, number],
+    ['rotated', ({ y }) => y.after.shape.kurtosis, number],
+    ['crest factor of y', ({ y }) => y.before.shape.crest, number],
+    ['rotated', ({ y }) => y.after.shape.crest, number],
+    ['max |u|', ({ u }) => u.before.shape.max, number],
+    ['clipped at', ({ u }) => u.range, number],
+    ['share beyond', ({ u }) => u.share, number],
+    ['step of u', ({ u }) => u.before.step, number],
+    ['clipped', ({ u }) => u.after.step, number],
   ]);
 
 export const sitesTable = ({ rows }: Sensitivity): Cells =>
   table(rows, [
     ['in int8', row => siteWords(row)],
-    numbers('KL, nats', row => row.kl, number),
-    numbers('perplexity', row => row.perplexity, fixed(3)),
+    ['KL, nats', row => row.kl, number],
+    ['perplexity', row => row.perplexity, fixed(3)],
     ['against float', row => signedPercent(row.change, 3)],
-    numbers('same top token, %', row => row.top1, percent),
+    ['same top token, %', row => row.top1, percent],
   ]);
 
 export const layersTable = ({ recipes }: LayerErrors): Cells =>
   table(recipes[0]?.layers ?? [], [
-    ['SNR, dB, after layer', ({ layer }) => `${layer}`],
-    ...recipes.map(({ recipe, layers }): Column<{ readonly layer: number }> => {
-      return [recipe, ({ layer }) => layers[layer].snr?.toFixed(1) ?? 'exact'];
+    ['SNR, dB, after layer', ({ layer }) => layer],
+    ...recipes.map(({ recipe, layers }): Column<LayerError> => {
+      return [recipe, ({ layer }) => layers[layer].snr ?? 'exact', fixed(1)];
     }),
   ]);
 

@@ -1,16 +1,11 @@
 /** How things are called in reports: techniques, verdicts, numbers. */
 import type { Order, Technique } from '../techniques.ts';
 
-const NAMES = {
-  baseline: () => 'neither',
-  clip: (p: string) => `u clipped${p}`,
-  rotate: () => 'y rotated',
-  both: (p: string) => `both${p}`,
-} as const;
+const NAMES = { baseline: 'neither', clip: 'u clipped', rotate: 'y rotated', both: 'both' } as const;
 
 /** `u clipped, p = 0.9999`. */
 export const nameOf = ({ name, p }: Technique): string =>
-  NAMES[name](p === undefined ? '' : `, p = ${probability(p)}`);
+  p === undefined ? NAMES[name] : `${NAMES[name]}, p = ${probability(p)}`;
 
 /** 1 as `1.0`, so that it reads as a share. */
 export const probability = (p: number): string => (p === 1 ? '1.0' : `${p}`);

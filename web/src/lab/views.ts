@@ -99,7 +99,7 @@ export async function layerErrors(specimen: Specimen, recipe: string): Promise<r
   const scheme: Recipe = recipeOf(recipe);
   const plan = planOf(specimen.program, scheme, await specimen.stats(recipe));
   const named = { name: recipe, scheme, plan: async <T>(use: (program: typeof plan) => T) => use(plan) };
-  const { recipes } = await measureLayers(specimen.program, [named], [specimen.tokens], { prepare });
+  const { recipes } = await measureLayers(specimen.program, [named], { windows: [specimen.tokens], prepare });
   return recipes[0].layers;
 }
 
