@@ -1,8 +1,8 @@
 /** Inputs of an op from a seed, for any sizes. Their values are like those in a model. */
 import { type AnyOp, type Attrs, type BoundCall, bind } from '../op.ts';
 import { packedColumns } from '../ops/nibbles.ts';
-import { parse } from '../signature.ts';
-import { type Tensor, zeros } from '../tensor.ts';
+import { parse, type Signatures } from '../signature.ts';
+import { type Tensor, tensor, zeros } from '../tensor.ts';
 import { random } from '../text/random.ts';
 import { type Form, keptAll } from './forms.ts';
 
@@ -81,6 +81,24 @@ export function stepsFor(op: AnyOp, choice: Choice, seed: number): Float32Array 
   const [rows] = inputOf(op, Object.keys(op.states)[0], choice, next, gauss).shape;
   return Float32Array.from({ length: rows }, () => 0.002 + 0.02 * next());
 }
+
+/** Of `size` tokens from token `at` on: the rows of each tensor that has a row for each token, and all of the others. */
+export const tokensOf = (
+  signatures: Signatures,
+  tensors: Readonly<Record<string, Tensor | undefined>>,
+  at: number,
+  size: number,
+): Record<string, Tensor> => {
+  const parts: Record<string, Tensor> = {};
+  for (const [key, whole] of Object.entries(tensors)) {
+    if (!whole) continue;
+    const width = whole.shape[1];
+    parts[key] = signatures[key].startsWith('f32[l,')
+      ? tensor(whole.data.subarray(at * width, (at + size) * width), [size, width])
+      : whole;
+  }
+  return parts;
+};
 
 /** A call of these sizes, without the inputs in `absent`. A letter that is not given (s, p, g) is 1, and h follows from i. */
 export function ordinaryCall(

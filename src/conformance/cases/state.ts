@@ -11,7 +11,7 @@ import type { StateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
-import { ordinaryCall } from '../inputs.ts';
+import { ordinaryCall, tokensOf } from '../inputs.ts';
 import { compare } from '../judge/compare.ts';
 import type { Finding } from '../judge/judge.ts';
 import { called, caseOf, freshCall, judgeResults, Skipped, worstOf } from '../judge/judge.ts';
@@ -230,18 +230,12 @@ function opCuts({ backend, profile }: Subject, form: Form): Case {
   };
   return caseOf(backend, about, () => {
     const whole = ordinaryCall(form, { l: 23, d: 9, n: 5, k: 4 });
-    const ofEachToken = (key: string) => (op.inputs[key] as string).startsWith('f32[l,');
     const rows: Tensor<'f32'>[] = [];
     let states: Readonly<Record<string, StateView>> = freshCall(whole).states;
     let at = 0;
     for (const size of [1, 2, 9, 1, 10]) {
-      const part = Object.entries(whole.inputs).map(([key, t]) => {
-        const width = t.shape.at(-1)!;
-        return ofEachToken(key)
-          ? [key, tensor(t.data.slice(at * width, (at + size) * width), [size, width])]
-          : [key, t];
-      });
-      const call = called(backend, op, bind(op, { ...Object.fromEntries(part), ...states }, whole.attrs));
+      const part = tokensOf(op.inputs, whole.inputs, at, size);
+      const call = called(backend, op, bind(op, { ...part, ...states }, whole.attrs));
       rows.push(call.outputs.y as Tensor<'f32'>);
       ({ states } = call);
       at += size;
