@@ -8,7 +8,8 @@ import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
 import { compare } from '../judge/compare.ts';
 import { called, caseOf, type Finding, Skipped, worstOf } from '../judge/judge.ts';
-import { cut, fed, type Outcomes, opNamesOf, withExecutable } from '../plan.ts';
+import type { Tensors } from '../named.ts';
+import { cut, fed, opNamesOf, withExecutable } from '../plan.ts';
 import { planOfToy, toys } from '../toy.ts';
 import { textFor } from './plan.ts';
 import { callsOf } from './small-calls.ts';
@@ -30,7 +31,7 @@ function ofForm({ backend }: Subject, { name, op, dtype }: Form): Case {
   );
 }
 
-const outcomesOf = (executable: Executable, text: Int32Array): Outcomes =>
+const outcomesOf = (executable: Executable, text: Int32Array): Tensors =>
   fed(executable, cut(text, [1, text.length - 1]));
 
 const everyTime =

@@ -12,7 +12,8 @@ import { gauss, integer } from '../inputs.ts';
 import { requantized } from '../judge/bounds.ts';
 import { compare } from '../judge/compare.ts';
 import { caseOf, type Finding, worstOf } from '../judge/judge.ts';
-import { expectedFrom, fed, judgeNear, type Outcomes, withExecutable } from '../plan.ts';
+import type { Tensors } from '../named.ts';
+import { expectedFrom, fed, judgeNear, withExecutable } from '../plan.ts';
 
 /** The tools that a program is written with: the ops, and each kind of value that a fused op reads. */
 interface Parts {
@@ -251,10 +252,10 @@ export const fusedPrograms: readonly FusedProgram[] = [
 const LENGTHS = [1, 17, 130];
 const textOf = (length: number) => Int32Array.from({ length }, (_, i) => (i * 5 + (i >> 3)) % VOCABULARY);
 
-function judge(profile: Profile, program: Program, isCodes: boolean, length: number, got: Outcomes): Finding {
+function judge(profile: Profile, program: Program, isCodes: boolean, length: number, got: Tensors): Finding {
   const expected = expectedFrom(program, textOf(length));
   if (profile === 'exact') return compare(expected, got, 'exact');
-  const asCodes = ({ logits }: Outcomes) => ({ logits: tensor(Int8Array.from(logits.data), logits.shape) });
+  const asCodes = ({ logits }: Tensors) => ({ logits: tensor(Int8Array.from(logits.data), logits.shape) });
   const { logits, ...states } = expected;
   return worstOf([
     isCodes

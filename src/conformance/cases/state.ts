@@ -15,6 +15,7 @@ import { ordinaryCall, tokensOf } from '../inputs.ts';
 import { compare } from '../judge/compare.ts';
 import type { Finding } from '../judge/judge.ts';
 import { called, caseOf, freshCall, judgeResults, Skipped, worstOf } from '../judge/judge.ts';
+import { copied } from '../named.ts';
 import type { PlanUnderTest } from '../plan.ts';
 import { cut, joined, judgeOutcomes, opNamesOf, statesOf, withExecutable } from '../plan.ts';
 import { planOfToy, toys } from '../toy.ts';
@@ -215,9 +216,6 @@ function inBatches(
   }
   return texts.map((tokens, i) => logits(tokens, ...rows[i]));
 }
-
-const copied = (state: Readonly<Record<string, Tensor>>) =>
-  Object.fromEntries(Object.entries(state).map(([ref, t]) => [ref, tensor(t.data.slice(), t.shape)]));
 
 /** A call of an op with states, cut after each of a few tokens. */
 function opCuts({ backend, profile }: Subject, form: Form): Case {
