@@ -2,7 +2,7 @@
 import { prepare } from '../../backends/backend.ts';
 import { reference } from '../../backends/reference.ts';
 import type { Executable } from '../../executable.ts';
-import { type Program, withNodes } from '../../graph.ts';
+import { type LazyTensor, type Program, type Ref, withNodes } from '../../graph.ts';
 import { once } from '../../once.ts';
 import { bind, resultsOf } from '../../op.ts';
 import { DEFAULT_RECIPE, recipe } from '../../quant/recipes.ts';
@@ -22,25 +22,22 @@ import { planOfToy, toys } from '../toy.ts';
 import { feedCase, textFor } from './plan.ts';
 
 const scheme = recipe(DEFAULT_RECIPE);
-/** A toy and its plan, in which the last row of the table that tokens index is NaN. */
-const under = once((): PlanUnderTest => {
-  const withNaN = ({ graph, weights }: Program): Program => {
-    const ref = graph.nodes.flatMap(node => (node.kind === 'op' && node.in.tokens ? node.in.w : []))[0];
-    const read = (): Tensor => {
-      const table = weights.read(ref) as Tensor<'f32'>;
-      const data = table.data.slice();
-      data.fill(Number.NaN, NAN_TOKEN * table.shape[1], (NAN_TOKEN + 1) * table.shape[1]);
-      return tensor(data, table.shape);
-    };
-    const named = 'table.with-nan';
-    const nodes = graph.nodes.map(node =>
-      node.kind === 'op' && node.in.tokens ? { ...node, in: { ...node.in, w: named } } : node,
-    );
-    const made = { ...graph.weights.get(ref)!, read };
-    return withNodes({ graph, weights }, nodes, new Map([[named, made]]));
-  };
-  return { plan: withNaN(planOfToy(toys()[0], scheme)), float: toys()[0].program };
-});
+/** The program in which the last row of the table that tokens index is NaN. */
+function withNaN(program: Program): Program {
+  const made = new Map<Ref, LazyTensor>();
+  const nodes = program.graph.nodes.map(node => {
+    if (node.kind !== 'op' || !node.in.tokens) return node;
+    const { data, shape } = program.weights.read(node.in.w);
+    const table = tensor(data.slice(), shape);
+    table.data.fill(Number.NaN, NAN_TOKEN * shape[1], (NAN_TOKEN + 1) * shape[1]);
+    made.set('table.with-nan', { ...table, read: () => table });
+    return { ...node, in: { ...node.in, w: 'table.with-nan' } };
+  });
+  return withNodes(program, nodes, made);
+}
+const under = once(
+  (): PlanUnderTest => ({ plan: withNaN(planOfToy(toys()[0], scheme)), float: toys()[0].program }),
+);
 const needed = () => opNamesOf(toys()[0].program, scheme);
 const text = (length: number, seed?: number) =>
   textFor(toys()[0], length, seed).map(token => (token === NAN_TOKEN ? 0 : token));
@@ -195,26 +192,18 @@ function inBatches(
   texts: readonly Int32Array[],
   logits: (tokens: Int32Array, ...rows: readonly Tensor<'f32'>[]) => Finding,
 ): readonly Finding[] {
-  const running = texts.map((tokens, i) => ({
-    tokens,
-    sequence: executable.open(),
-    at: 0,
-    begin: i,
-    size: [1, 13, 64][i % 3],
-  }));
-  const rows = texts.map((): Tensor<'f32'>[] => []);
-  for (let step = 0; running.some(({ at, tokens }) => at < tokens.length); step++) {
-    const now = running.filter(({ at, tokens, begin }) => begin <= step && at < tokens.length);
-    const turns = now.map(({ sequence, tokens, at, size }) => ({
-      sequence,
-      tokens: tokens.slice(at, at + size),
-    }));
-    for (const [i, made] of executable.feed(turns).entries()) {
-      rows[running.indexOf(now[i])].push(made);
-      now[i].at += turns[i].tokens.length;
-    }
+  const running = texts.map((tokens, i) => {
+    const size = [1, 13, 64][i % 3];
+    const count = Math.ceil(tokens.length / size);
+    const parts = Array.from({ length: count }, (_, part) => tokens.slice(part * size, (part + 1) * size));
+    return { tokens, sequence: executable.open(), parts, rows: [] as Tensor<'f32'>[] };
+  });
+  for (let step = 0; running.some(({ parts }) => parts.length > 0); step++) {
+    const now = running.filter(({ parts }, i) => i <= step && parts.length > 0);
+    const turns = now.map(({ sequence, parts }) => ({ sequence, tokens: parts.shift()! }));
+    for (const [i, made] of executable.feed(turns).entries()) now[i].rows.push(made);
   }
-  return texts.map((tokens, i) => logits(tokens, ...rows[i]));
+  return running.map(({ tokens, rows }) => logits(tokens, ...rows));
 }
 
 /** A call of an op with states, cut after each of a few tokens. */
