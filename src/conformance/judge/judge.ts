@@ -32,6 +32,12 @@ export function caseOf(backend: Backend, about: Omit<Case, 'run'>, judge: () => 
   };
 }
 
+/** A case that cannot apply, and why. */
+export const skippedCase = (backend: Backend, about: Omit<Case, 'run'>, reason: string): Case =>
+  caseOf(backend, about, () => {
+    throw new Skipped(reason);
+  });
+
 type Untimed = Omit<Verdict, 'milliseconds'>;
 function verdictOf(backend: Backend, needed: readonly string[], judge: () => Finding): Untimed {
   try {
