@@ -166,9 +166,11 @@ function cell(group: readonly Result[], profile: Profile): string {
   const n = countOf(group, gravest);
   const counts = n === group.length ? String(n) : `${n}<small>/${group.length}</small>`;
   const all = outcomesOf(group).map(outcome => `${countOf(group, outcome)} ${outcome}`);
-  const error = largestError(group) ? errorOf(group, profile) : '';
-  return `<td class="${gravest}" title="${all.join(', ')}">${SIGNS[gravest]} ${counts}${error && ` <small class="by">${error}</small>`}</td>`;
+  const worst = largestError(group) ? errorOf(group, profile) : '';
+  const error = worst && ` <small class="by">${worst}</small>`;
+  return `<td class="${gravest}" title="${all.join(', ')}">${SIGNS[gravest]} ${counts}${error}</td>`;
 }
+
 /** The gravest first. */
 const GRAVITY: readonly Outcome[] = ['error', 'fail', 'pass', 'skipped', 'unsupported'];
 
