@@ -50,9 +50,9 @@ const MAKERS: Readonly<Record<string, Maker>> = {
 
 export const integer: Maker = next => (next() < 0.1 ? -128 : Math.floor(next() * 256) - 128);
 
-/** What the letters stand for: of those that are not given, h is the bytes of i (or n) halves, and s, p and g are 1. */
+/** What the letters stand for: of those that are not given, h is the bytes of i (or n) halves, and s, p, g and v are 1. */
 export const sizesOf = (choice: Choice): Choice => ({
-  ...{ s: 1, p: 1, g: 1, h: packedColumns((choice.i ?? choice.n) as number) },
+  ...{ s: 1, p: 1, g: 1, v: 1, h: packedColumns((choice.i ?? choice.n) as number) },
   ...choice,
 });
 
