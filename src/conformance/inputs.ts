@@ -1,8 +1,8 @@
 /** Inputs of an op from a seed, for any sizes. Their values are like those in a model. */
 import { type AnyOp, type Attrs, type BoundCall, bind } from '../op.ts';
 import { packedColumns } from '../ops/nibbles.ts';
-import { parse } from '../signature.ts';
-import { type Tensor, zeros } from '../tensor.ts';
+import { parse, type Signatures } from '../signature.ts';
+import { type Tensor, tensor, zeros } from '../tensor.ts';
 import { random } from '../text/random.ts';
 import { type Form, keptAll } from './forms.ts';
 
@@ -21,7 +21,7 @@ export function wild(next: () => number): number {
   return 2 * gauss(next) * [1e-41, 1e38, 20, 50, 1][Math.floor(5 * next())];
 }
 
-type Maker = (next: () => number) => number;
+export type Maker = (next: () => number) => number;
 
 /** A few that lie on a tie of a scale of 1/64, beyond the range, or infinitely far. */
 const quantizable: Maker = next => {
@@ -50,15 +50,17 @@ const MAKERS: Readonly<Record<string, Maker>> = {
 
 export const integer: Maker = next => (next() < 0.1 ? -128 : Math.floor(next() * 256) - 128);
 
-/** What a letter stands for: of those that are not given, h is the bytes of i (or n) halves, and all others are 1. */
-const sizeIn = (choice: Choice, letter: string): number =>
-  (choice[letter] as number | undefined) ??
-  (letter === 'h' ? packedColumns((choice.i ?? choice.n) as number) : 1);
+/** What the letters stand for: of those that are not given, h is the bytes of i (or n) halves, and s, p, g and v are 1. */
+export const sizesOf = (choice: Choice): Choice => ({
+  ...{ s: 1, p: 1, g: 1, v: 1, h: packedColumns((choice.i ?? choice.n) as number) },
+  ...choice,
+});
 
 /** The tensor of an input. Tokens lie in 0 … v−1. */
 export function inputOf(op: AnyOp, key: string, choice: Choice, next: () => number, float: Maker): Tensor {
   const { dtype, axes } = parse(op.inputs[key] ?? op.states[key]);
-  const shape = axes.map(axis => axis.size ?? sizeIn(choice, axis.letter!) - axis.minus);
+  const sizes = sizesOf(choice);
+  const shape = axes.map(axis => axis.size ?? (sizes[axis.letter!] as number) - axis.minus);
   const made = zeros(dtype, shape);
   const make: Maker =
     dtype === 'i32' ? () => Math.floor(next() * (choice.v as number)) : dtype === 'i8' ? integer : float;
@@ -82,17 +84,43 @@ export function stepsFor(op: AnyOp, choice: Choice, seed: number): Float32Array 
   return Float32Array.from({ length: rows }, () => 0.002 + 0.02 * next());
 }
 
-/** A call of these sizes, without the inputs in `absent`. A letter that is not given (s, p, g) is 1, and h follows from i. */
-export function ordinaryCall(
+/** Of `size` tokens from token `at` on: the rows of each tensor that has a row for each token, and all of the others. */
+export const tokensOf = (
+  signatures: Signatures,
+  tensors: Readonly<Record<string, Tensor | undefined>>,
+  at: number,
+  size: number,
+): Record<string, Tensor> => {
+  const parts: Record<string, Tensor> = {};
+  for (const [key, whole] of Object.entries(tensors)) {
+    if (!whole) continue;
+    const width = whole.shape[1];
+    parts[key] = signatures[key].startsWith('f32[l,')
+      ? tensor(whole.data.subarray(at * width, (at + size) * width), [size, width])
+      : whole;
+  }
+  return parts;
+};
+
+/** A call of these sizes, without the inputs in `absent`. `makerOf` says how the values of an input are made. */
+export function callOf(
   { op, dtype }: Pick<Form, 'op' | 'dtype'>,
   choice: Choice,
-  absent: readonly string[] = [],
-  seed = 1,
+  absent: readonly string[],
+  seed: number,
+  makerOf: (key: string) => Maker,
 ): BoundCall {
   const inputs: Record<string, Tensor> = {};
   for (const [i, key] of Object.keys({ ...op.inputs, ...op.states }).entries())
-    if (!absent.includes(key))
-      inputs[key] = inputOf(op, key, choice, random(1000 * seed + i), MAKERS[`${op.name} ${key}`] ?? gauss);
+    if (!absent.includes(key)) inputs[key] = inputOf(op, key, choice, random(1000 * seed + i), makerOf(key));
   const kept = keptAll(op, { dtype, ...(dtype === 'i8' && { scale: stepsFor(op, choice, seed) }) });
   return bind(op, inputs, attrsOf(op, choice), kept);
 }
+
+/** A call with values like those in a model. */
+export const ordinaryCall = (
+  form: Pick<Form, 'op' | 'dtype'>,
+  choice: Choice,
+  absent: readonly string[] = [],
+  seed = 1,
+): BoundCall => callOf(form, choice, absent, seed, key => MAKERS[`${form.op.name} ${key}`] ?? gauss);

@@ -9,13 +9,11 @@ import { planOf } from '../quant/pipeline.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import { formsOf, interpret } from '../run.ts';
 import { type Data, type Tensor, tensor } from '../tensor.ts';
-import type { Profile, Tolerance } from './case.ts';
+import type { Profile, Tolerance, Vectors } from './case.ts';
 import { compare } from './judge/compare.ts';
 import { U } from './judge/doubt.ts';
 import { type Finding, worstOf } from './judge/judge.ts';
-
-/** The logits of a text and the states after it, by name. */
-export type Outcomes = Readonly<Record<string, Tensor>>;
+import { each, type Tensors } from './named.ts';
 
 export const cut = (text: Int32Array, sizes: readonly number[]): Int32Array[] => {
   let at = 0;
@@ -23,7 +21,7 @@ export const cut = (text: Int32Array, sizes: readonly number[]): Int32Array[] =>
 };
 
 /** What a text gives, fed in cuts to a sequence of its own: the logits, and the states after it. */
-export function fed(executable: Executable, cuts: readonly Int32Array[]): Outcomes {
+export function fed(executable: Executable, cuts: readonly Int32Array[]): Tensors {
   const sequence = executable.open();
   const logits = joined(cuts.map(tokens => sequence.feed(tokens)));
   const outcomes = { logits, ...statesOf(sequence) };
@@ -32,7 +30,7 @@ export function fed(executable: Executable, cuts: readonly Int32Array[]): Outcom
 }
 
 /** Where a sequence is, by name. */
-export const statesOf = (sequence: Sequence): Outcomes => Object.fromEntries(sequence.save().values);
+export const statesOf = (sequence: Sequence): Tensors => Object.fromEntries(sequence.save().values);
 
 /** All rows in one tensor, in order. */
 export function joined(rows: readonly Tensor<'f32'>[]): Tensor<'f32'> {
@@ -46,11 +44,11 @@ export function joined(rows: readonly Tensor<'f32'>[]): Tensor<'f32'> {
   return tensor(data, [length, ...rows[0].shape.slice(1)]);
 }
 
-const known = new WeakMap<Program, Map<string, Outcomes>>();
+const known = new WeakMap<Program, Map<string, Tensors>>();
 
 /** What the reference gives for a text from its start. It is computed once for each program and text. */
-export function expectedFrom(program: Program, text: Int32Array): Outcomes {
-  const ofProgram = known.get(program) ?? new Map<string, Outcomes>();
+export function expectedFrom(program: Program, text: Int32Array): Tensors {
+  const ofProgram = known.get(program) ?? new Map<string, Tensors>();
   known.set(program, ofProgram);
   const key = text.join();
   const outcomes = ofProgram.get(key) ?? fed(interpret(program), [text]);
@@ -102,7 +100,7 @@ export function judgeOutcomes(
   profile: Profile,
   { plan, float }: PlanUnderTest,
   text: Int32Array,
-  got: Outcomes,
+  got: Tensors,
 ): Finding {
   const whole = expectedFrom(plan, text);
   const expected = Object.fromEntries(
@@ -122,10 +120,8 @@ export function judgeOutcomes(
 }
 
 /** Tolerances that any output passes which is there, has its shape and holds no NaN. */
-const anything = (expected: Outcomes): Readonly<Record<string, Tolerance>> =>
-  Object.fromEntries(
-    Object.entries(expected).map(([name, { data }]) => [name, unlimited('a number', data.length)]),
-  );
+const anything = (expected: Tensors): Vectors['tolerances'] =>
+  each(expected, ({ data }) => unlimited('a number', data.length));
 const unlimited = (formula: string, size: number): Tolerance => ({
   formula,
   bounds: new Float64Array(size).fill(Number.POSITIVE_INFINITY),

@@ -1,7 +1,7 @@
 /** Bugs of sums (their precision, their order) and of the elementary functions. */
 import { ops } from '../../ops/index.ts';
 import { exp, silu as siluOf, softplus as softplusOf } from '../../ops/numerics.ts';
-import { type Broken, inKernel } from './row.ts';
+import { type Broken, inKernel, mistaken } from './row.ts';
 
 const f = Math.fround;
 
@@ -66,10 +66,7 @@ const elementwise = (
   says: string,
   op: typeof silu | typeof softplus | typeof negExp,
   of: (x: number) => number,
-): Broken =>
-  inKernel(name, says, op, ({ x }, _, { y }) => {
-    for (const [i, value] of x.data.entries()) y.data[i] = of(value);
-  });
+): Broken => mistaken(name, says, op, { output: (_, i, { x }) => of(x.data[i]) });
 
 /* biome-ignore format: rows of a name, a sentence, and how it is done */
 export const accumulationBugs: readonly Broken[] = [

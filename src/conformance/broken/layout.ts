@@ -2,7 +2,7 @@
 import { factor } from '../../ops/hadamard.ts';
 import { ops } from '../../ops/index.ts';
 import type { Tensor } from '../../tensor.ts';
-import { type Broken, inKernel, mapped, misreading } from './row.ts';
+import { type Broken, inKernel, mapped, mistaken } from './row.ts';
 
 const f = Math.fround;
 
@@ -19,7 +19,7 @@ function transposed<T extends Tensor>(matrix: T): T {
 }
 
 /** Each row backwards. */
-const reversed = <T extends Tensor>(matrix: T): T => {
+export const reversed = <T extends Tensor>(matrix: T): T => {
   const [rows, columns] = matrix.shape;
   const data = matrix.data.slice();
   for (let i = 0; i < rows; i++) data.subarray(i * columns, (i + 1) * columns).reverse();
@@ -41,79 +41,65 @@ function interleaved<T extends Tensor<'f32'>>(x: T, n: number, run: number): T {
 
 /* biome-ignore format: rows of a name, a sentence, and how it is done */
 export const layoutBugs: readonly Broken[] = [
-  misreading('conv-flipped', 'The taps run backwards: a convolution where a correlation is meant.',
-    causalConv1d, ({ w }) => ({ w: reversed(w) })),
-  inKernel('conv-bias-after-silu', 'The bias is added to the activation.',
-    causalConv1d, (inputs, attrs, outputs, dims, states) => {
-      const { b, ...rest } = inputs;
-      causalConv1d.reference(rest, attrs, outputs, dims, states);
-      const { data } = outputs.y;
-      if (b) for (const [i, y] of data.entries()) data[i] = f(y + b.data[i % dims.d]);
+  mistaken('conv-flipped', 'The taps run backwards: a convolution where a correlation is meant.',
+    causalConv1d, { inputs: ({ w }) => ({ w: reversed(w) }) }),
+  mistaken('conv-bias-after-silu', 'The bias is added to the activation.', causalConv1d, {
+    inputs: () => ({ b: undefined }),
+    output: (y, i, { b }, { d }) => (b ? f(y + b.data[i % d]) : y),
+  }),
+  mistaken('conv-always-silu', "The activation 'none' is ignored.",
+    causalConv1d, { attrs: () => ({ activation: 'silu' }) }),
+  mistaken('linear-transposed', 'The weight is read as [i, o].',
+    linear, { inputs: ({ w }) => ({ w: transposed(w) }) }),
+  mistaken('linear-i8-transposed', 'The weight is read as [i, o].',
+    linearI8, { inputs: ({ w }) => ({ w: transposed(w) }) }),
+  mistaken('linear-i8-group-scales-transposed', 'The scales of the groups are read as [g, o].',
+    linearI8, { inputs: ({ wscale }) => ({ wscale: transposed(wscale) }) }),
+  mistaken('linear-i8-one-group', 'The scale of the first group serves all.',
+    linearI8, { inputs: ({ wscale }, { g }) => ({ wscale: ofFirstGroup(wscale, g) }) }),
+  mistaken('linear-i4-halves-swapped', 'The even column is taken from the upper half of a byte.',
+    linearI4, { inputs: ({ w }) => ({ w: mapped(w, byte => ((byte >> 4) & 15) | (byte << 4)) }) }),
+  mistaken('linear-i4-one-group', 'The scale of the first group serves all.',
+    linearI4, { inputs: ({ wscale }, { g }) => ({ wscale: ofFirstGroup(wscale, g) }) }),
+  mistaken('linear-i8-bias-before-scale',
+    'The bias is added to the integers, as if it were in steps.', linearI8, {
+      inputs: () => ({ b: undefined }),
+      output(y, at, { xscale, wscale, b }, { o, s, p, g }) {
+        if (!b) return y;
+        const row = at % o;
+        const scale = f(xscale.data[s === 1 ? 0 : Math.floor(at / o)] * wscale.data[p === 1 ? 0 : row * g]);
+        return f(y + f(Math.round(b.data[row]) * scale));
+      },
     }),
-  inKernel('conv-always-silu', "The activation 'none' is ignored.",
-    causalConv1d, (inputs, _, ...rest) => causalConv1d.reference(inputs, { activation: 'silu' }, ...rest)),
-  misreading('linear-transposed', 'The weight is read as [i, o].', linear, ({ w }) => ({ w: transposed(w) })),
-  misreading('linear-i8-transposed', 'The weight is read as [i, o].',
-    linearI8, ({ w }) => ({ w: transposed(w) })),
-  misreading('linear-i8-group-scales-transposed', 'The scales of the groups are read as [g, o].',
-    linearI8, ({ wscale }) => ({ wscale: transposed(wscale) })),
-  misreading('linear-i8-one-group', 'The scale of the first group serves all.',
-    linearI8, ({ wscale }, { g }) => ({ wscale: ofFirstGroup(wscale, g) })),
-  misreading('linear-i4-halves-swapped', 'The even column is taken from the upper half of a byte.',
-    linearI4, ({ w }) => ({ w: mapped(w, byte => ((byte >> 4) & 15) | (byte << 4)) })),
-  misreading('linear-i4-one-group', 'The scale of the first group serves all.',
-    linearI4, ({ wscale }, { g }) => ({ wscale: ofFirstGroup(wscale, g) })),
-  inKernel('linear-i8-bias-before-scale', 'The bias is added to the integers, as if it were in steps.',
-    linearI8, (inputs, attrs, outputs, dims) => {
-      const { b, ...rest } = inputs;
-      linearI8.reference(rest, attrs, outputs, dims);
-      const { xscale, wscale } = inputs;
-      const { l, o, s, p, g } = dims;
-      if (!b) return;
-      for (let at = 0; at < l * o; at++) {
-        const scale = f(
-          xscale.data[s === 1 ? 0 : Math.floor(at / o)] * wscale.data[p === 1 ? 0 : (at % o) * g],
-        );
-        outputs.y.data[at] = f(outputs.y.data[at] + f(Math.round(b.data[at % o]) * scale));
-      }
-    }),
-  inKernel('slice-from-zero', 'The start is ignored.',
-    slice, (inputs, attrs, ...rest) => slice.reference(inputs, { ...attrs, start: 0 }, ...rest)),
+  mistaken('slice-from-zero', 'The start is ignored.', slice, { attrs: () => ({ start: 0 }) }),
   inKernel('slice-own-stride', 'Rows are taken to be as long as the slice.',
     slice, ({ x }, { start }, { y }) => {
       for (const i of y.data.keys()) y.data[i] = x.data[start + i];
     }),
-  misreading('embedding-next-row', 'Rows are counted from 1.',
-    embedding, ({ tokens }) => ({ tokens: mapped(tokens, token => Math.max(token - 1, 0)) })),
-  misreading('embedding-i8-first-scale', 'Every row has the scale of the first.',
-    embeddingI8, ({ scale }) => ({ scale: mapped(scale, () => scale.data[0]) })),
-  inKernel('dequantize-unsigned', 'The codes are read as 0 … 255.',
-    dequantize, ({ q, scale }, _, { x }, { n, s }) => {
-      for (const [i, code] of q.data.entries())
-        x.data[i] = f(scale.data[s === 1 ? 0 : Math.floor(i / n)] * (code & 255));
-    }),
-  misreading('dequantize-i4-one-group', 'The scale of the first group serves the whole row.',
-    dequantizeI4, ({ scale }, { g }) => ({ scale: ofFirstGroup(scale, g) })),
-  inKernel('scale-channels-never-divides', 'The inverse multiplies too.',
-    scaleChannels, (inputs, _, ...rest) => scaleChannels.reference(inputs, { inverse: false }, ...rest)),
-  inKernel('scale-channels-by-reciprocal', 'The inverse multiplies by 1 / c.',
-    scaleChannels, (inputs, { inverse }, ...rest) => {
-      const { x, c } = inputs;
-      const by = inverse ? { ...c, data: c.data.map(value => f(1 / value)) } : c;
-      scaleChannels.reference({ x, c: by }, { inverse: false }, ...rest);
-    }),
-
-  inKernel('fwht-not-normalised', 'The factor 1/√n is left out.', fwht, (inputs, attrs, outputs, dims) => {
-    fwht.reference(inputs, attrs, outputs, dims);
-    const { data } = outputs.y;
-    for (const [i, y] of data.entries()) data[i] = f(y * Math.sqrt(dims.n));
+  mistaken('embedding-next-row', 'Rows are counted from 1.',
+    embedding, { inputs: ({ tokens }) => ({ tokens: mapped(tokens, token => Math.max(token - 1, 0)) }) }),
+  mistaken('embedding-i8-first-scale', 'Every row has the scale of the first.',
+    embeddingI8, { inputs: ({ scale }) => ({ scale: mapped(scale, () => scale.data[0]) }) }),
+  mistaken('dequantize-unsigned', 'The codes are read as 0 … 255.', dequantize, {
+    output: (_, i, { q, scale }, { n, s }) =>
+      f(scale.data[s === 1 ? 0 : Math.floor(i / n)] * (q.data[i] & 255)),
   }),
-  inKernel('fwht-inverse-is-forward',
+  mistaken('dequantize-i4-one-group', 'The scale of the first group serves the whole row.',
+    dequantizeI4, { inputs: ({ scale }, { g }) => ({ scale: ofFirstGroup(scale, g) }) }),
+  mistaken('scale-channels-never-divides', 'The inverse multiplies too.',
+    scaleChannels, { attrs: () => ({ inverse: false }) }),
+  mistaken('scale-channels-by-reciprocal', 'The inverse multiplies by 1 / c.', scaleChannels, {
+    inputs: ({ c }, _, { inverse }) => (inverse ? { c: mapped(c, value => f(1 / value)) } : {}),
+    attrs: () => ({ inverse: false }),
+  }),
+
+  mistaken('fwht-not-normalised', 'The factor 1/√n is left out.',
+    fwht, { output: (y, _, __, { n }) => f(y * Math.sqrt(n)) }),
+  mistaken('fwht-inverse-is-forward',
     'The inverse is taken for the transform itself: right but where M_20 is in it.',
-    fwht, (inputs, _, ...rest) => fwht.reference(inputs, { inverse: false }, ...rest)),
-  inKernel('fwht-inverse-of-40', 'At 40·2^k, k ≥ 0, the inverse is taken for the transform: right at 20.',
-    fwht, (inputs, { inverse }, outputs, dims) =>
-      fwht.reference(inputs, { inverse: inverse && factor(dims.n)!.outer === 1 }, outputs, dims)),
+    fwht, { attrs: () => ({ inverse: false }) }),
+  mistaken('fwht-inverse-of-40', 'At 40·2^k, k ≥ 0, the inverse is taken for the transform: right at 20.',
+    fwht, { attrs: ({ inverse }, { n }) => ({ inverse: inverse && factor(n)!.outer === 1 }) }),
   inKernel('fwht-rows-slow-fast', 'H_2^k ⊗ M_K in place of M_K ⊗ H_2^k: the K rows run fastest.',
     fwht, ({ x }, attrs, { y }, dims) => {
       const { n } = dims;

@@ -3,7 +3,7 @@ import { ops } from '../../ops/index.ts';
 import { quantizeValue, silu as siluOf } from '../../ops/numerics.ts';
 import { zeros } from '../../tensor.ts';
 import { norming } from './accumulation.ts';
-import { type Broken, inKernel, mapped, misreading } from './row.ts';
+import { type Broken, inKernel, mapped, mistaken } from './row.ts';
 
 const f = Math.fround;
 
@@ -49,11 +49,13 @@ export const memoryBugs: readonly Broken[] = [
         for (let i = t * n; i < t * n + (n & ~15); i++)
           q.data[i] = quantizeValue(x.data[i], scale.data[s === 1 ? 0 : t]);
     }),
-  misreading('linear-i8-tail-of-16', 'Of a row longer than 16 only whole runs of 16 are summed.',
-    linearI8, ({ x }, { i, g }) => {
-      const run = i / g;
-      const whole = run < 16 ? run : run & ~15;
-      return { x: mapped(x, (value, at) => ((at % i) % run < whole ? value : 0)) };
+  mistaken('linear-i8-tail-of-16', 'Of a row longer than 16 only whole runs of 16 are summed.',
+    linearI8, {
+      inputs({ x }, { i, g }) {
+        const run = i / g;
+        const whole = run < 16 ? run : run & ~15;
+        return { x: mapped(x, (value, at) => ((at % i) % run < whole ? value : 0)) };
+      },
     }),
   norming('rms-norm-tail-of-4', 'Of a row longer than 4 only whole runs of 4 are squared.', (row, eps) => {
     const whole = row.length < 4 ? row.length : row.length & ~3;

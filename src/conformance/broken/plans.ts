@@ -1,6 +1,6 @@
 /** Bugs in how a plan is run: between its ops, and from feed to feed. */
 import type { Executable } from '../../executable.ts';
-import type { LazyTensor, OpNode, Program, Ref } from '../../graph.ts';
+import type { LazyTensor, Program, Ref } from '../../graph.ts';
 import { opNode, takeApart, withNodes } from '../../graph.ts';
 import { linear } from '../../ops/linear.ts';
 import { softplus } from '../../ops/softplus.ts';
@@ -14,43 +14,27 @@ const f = Math.fround;
 /** The program in which the bias of every dt is added after the softplus, by a product with the identity. */
 function withLateBias(program: Program): Program {
   const { graph } = program;
-  const nodes = takeApart(graph.nodes);
-  const producer = new Map<Ref, OpNode>();
-  for (const node of nodes)
-    if (node.kind === 'op') for (const ref of Object.values(node.out)) producer.set(ref, node);
-  /** The product whose bias comes before a value, seen through what only converts it. */
-  const biased = (ref: Ref): OpNode | undefined => {
-    const node = producer.get(ref);
-    return node === undefined || 'b' in node.in ? node : biased(node.in.x ?? node.in.q ?? '');
-  };
-  const late = new Map(
-    nodes.flatMap(node => {
-      if (node.kind !== 'op' || node.op.name !== softplus.name) return [];
-      const product = biased(node.in.x);
-      return product ? [[node, product] as const] : [];
-    }),
-  );
-  const stripped = new Set(late.values());
   const identities = new Map<Ref, LazyTensor>();
-  const rewritten = nodes.flatMap(node => {
+  let bias: Ref | undefined;
+  const nodes = takeApart(graph.nodes).flatMap(node => {
     if (node.kind !== 'op') return node;
-    if (stripped.has(node)) {
-      const { b: _, ...rest } = node.in;
+    if (node.in.b?.endsWith('dt_proj.bias')) {
+      const { b, ...rest } = node.in;
+      bias = b;
       return { ...node, in: rest };
     }
-    const product = late.get(node);
-    if (!product) return node;
-    const d = graph.weights.get(product.in.b)!.shape[0];
+    if (node.op.name !== softplus.name || bias === undefined) return node;
+    const d = graph.weights.get(bias)!.shape[0];
     const data = Float32Array.from({ length: d * d }, (_, i) => (i % (d + 1) === 0 ? 1 : 0));
     const identity = tensor(data, [d, d]);
     identities.set(`identity.${d}`, { ...identity, read: () => identity });
     const before = `${node.out.y}.before-bias`;
     return [
       { ...node, out: { y: before } },
-      opNode(linear, { x: before, w: `identity.${d}`, b: product.in.b }, node.out.y),
+      opNode(linear, { x: before, w: `identity.${d}`, b: bias }, node.out.y),
     ];
   });
-  return withNodes(program, rewritten, identities);
+  return withNodes(program, nodes, identities);
 }
 
 type Altered = {

@@ -2,7 +2,7 @@
 import { ops } from '../../ops/index.ts';
 import { unpacked } from '../../ops/nibbles.ts';
 import { roundEven } from '../../ops/numerics.ts';
-import { type Broken, inEveryKernel, inKernel, mapped, misreading, tensorsOf } from './row.ts';
+import { type Broken, inEveryKernel, inKernel, mapped, mistaken } from './row.ts';
 
 const f = Math.fround;
 
@@ -44,8 +44,6 @@ const multiplyingI8 = (
       }
   });
 
-const TINY = 2 ** -126;
-
 /* biome-ignore format: rows of a name, a sentence, and how it is done */
 export const roundingBugs: readonly Broken[] = [
   quantizing('quantize-half-away', 'Ties go away from zero.', (x, scale) => {
@@ -65,55 +63,41 @@ export const roundingBugs: readonly Broken[] = [
     (x, scale) => Math.max(roundEven(clamp(f(x / scale))), -127)),
   quantizing('quantize-by-reciprocal', 'Multiplies by 1 / scale in place of dividing.',
     (x, scale) => roundEven(clamp(f(x * f(1 / scale))))),
-  misreading('quantize-first-scale', 'Every token has the scale of the first.',
-    quantize, ({ scale }) => ({ scale: mapped(scale, () => scale.data[0]) })),
+  mistaken('quantize-first-scale', 'Every token has the scale of the first.',
+    quantize, { inputs: ({ scale }) => ({ scale: mapped(scale, () => scale.data[0]) }) }),
   inKernel('absmax-scale-no-floor', 'A row of zeros has the scale 0.',
     absmaxScale, ({ x }, _, { scale }, { l, n }) => {
       for (let t = 0; t < l; t++)
         scale.data[t] = f(Math.max(...x.data.subarray(t * n, (t + 1) * n).map(Math.abs)) / 127);
     }),
-  misreading('absmax-scale-forgets-negatives', 'The largest x in place of the largest |x|.',
-    absmaxScale, ({ x }) => ({ x: mapped(x, v => Math.max(v, 0)) })),
-  inKernel('absmax-scale-by-128', 'The range maps to 128 steps in place of 127.',
-    absmaxScale, (inputs, attrs, outputs, dims) => {
-      absmaxScale.reference(inputs, attrs, outputs, dims);
-      for (const [t, scale] of outputs.scale.data.entries()) outputs.scale.data[t] = f((scale * 127) / 128);
-    }),
+  mistaken('absmax-scale-forgets-negatives', 'The largest x in place of the largest |x|.',
+    absmaxScale, { inputs: ({ x }) => ({ x: mapped(x, v => Math.max(v, 0)) }) }),
+  mistaken('absmax-scale-by-128', 'The range maps to 128 steps in place of 127.',
+    absmaxScale, { output: scale => f((scale * 127) / 128) }),
   multiplyingI8('linear-i8-saturates-pairs',
     'Two products are added with int16 saturation, as an unsigned byte product of SSSE3 does.',
     (acc, first, second) => acc + saturateInt16(first + second)),
   multiplyingI8('linear-i8-int16-sum', 'The sum is kept in int16 and wraps.',
     (acc, first, second) => toInt16(acc + first + second)),
-  misreading('linear-i8-first-scale', 'Every token has the scale of the first.',
-    linearI8, ({ xscale }) => ({ xscale: mapped(xscale, () => xscale.data[0]) })),
+  mistaken('linear-i8-first-scale', 'Every token has the scale of the first.',
+    linearI8, { inputs: ({ xscale }) => ({ xscale: mapped(xscale, () => xscale.data[0]) }) }),
   inKernel('linear-i4-lowest-positive', 'A half of −8 is taken for 8.',
     linearI4, (inputs, attrs, outputs, dims) => {
       const w = unpacked(inputs.w, dims.i);
       const data = w.data.map(each => (each === -8 ? 8 : each));
       linearI8.reference({ ...inputs, w: { ...w, data } }, attrs, outputs, { ...dims, p: dims.o });
     }),
-  inKernel('linear-i8-scales-one-by-one',
+  mistaken('linear-i8-scales-one-by-one',
     '(acc · s_x) · s_w in place of acc · (s_x · s_w): three roundings, others than the reference.',
-    linearI8, (inputs, attrs, outputs, dims) => {
-      const { wscale, b, ...rest } = inputs;
-      const { l, o, i, p, g } = dims;
-      if (g !== 1) return linearI8.reference(inputs, attrs, outputs, dims);
-      const one = { ...wscale, data: wscale.data.map(() => 1) };
-      linearI8.reference({ ...rest, wscale: one }, attrs, outputs, { ...dims, l, i });
-      for (let at = 0; at < l * o; at++) {
-        const y = f(outputs.y.data[at] * wscale.data[p === 1 ? 0 : at % o]);
-        outputs.y.data[at] = b ? f(y + b.data[at % o]) : y;
-      }
+    linearI8, {
+      inputs: ({ wscale }, { g }) => (g === 1 ? { wscale: mapped(wscale, () => 1), b: undefined } : {}),
+      output(y, at, { wscale, b }, { o, p, g }) {
+        if (g !== 1) return y;
+        const scaled = f(y * wscale.data[p === 1 ? 0 : at % o]);
+        return b ? f(scaled + b.data[at % o]) : scaled;
+      },
     }),
-  inEveryKernel('minus-zero-lost', 'Every −0 comes out as +0.',
-    right => (inputs, attrs, outputs, dims, states) => {
-      right(inputs, attrs, outputs, dims, states);
-      for (const { data } of tensorsOf(outputs)) for (const [i, x] of data.entries()) data[i] = x + 0;
-    }),
+  inEveryKernel('minus-zero-lost', 'Every −0 comes out as +0.', x => x + 0),
   inEveryKernel('denormals-flushed', 'Every result below 2⁻¹²⁶ comes out as 0.',
-    right => (inputs, attrs, outputs, dims, states) => {
-      right(inputs, attrs, outputs, dims, states);
-      for (const { data } of tensorsOf(outputs))
-        for (const [i, x] of data.entries()) if (Math.abs(x) < TINY) data[i] = 0;
-    }),
+    x => (Math.abs(x) < 2 ** -126 ? 0 : x)),
 ];

@@ -4,7 +4,7 @@ import { selectiveScan } from '../../ops/selective-scan.ts';
 import { stateView } from '../../state.ts';
 import { zeros } from '../../tensor.ts';
 import { toF16 } from './accumulation.ts';
-import { type Broken, inKernel, misreading } from './row.ts';
+import { type Broken, inKernel, mistaken } from './row.ts';
 
 const f = Math.fround;
 
@@ -46,29 +46,22 @@ const plain = (step: Step): number => f(decayed(step) + f(f(step.dt * step.u) * 
 
 /* biome-ignore format: rows of a name, a sentence, and how it is done */
 export const scanBugs: readonly Broken[] = [
-  misreading('scan-b-and-c-swapped', 'B and C change places.', selectiveScan, ({ B, C }) => ({ B: C, C: B })),
-  misreading('scan-no-skip', 'D · u is left out.', selectiveScan, () => ({ D: undefined })),
-  misreading('scan-no-gate', 'silu(z) is left out.', selectiveScan, () => ({ z: undefined })),
-  inKernel('scan-gate-before-skip', 'The gate multiplies the sum over n, and D · u is added behind it.',
-    selectiveScan, (inputs, attrs, outputs, dims, states) => {
-      const { D, z, ...rest } = inputs;
-      selectiveScan.reference(rest, attrs, outputs, dims, states);
-      for (const [i, sum] of outputs.y.data.entries()) {
+  mistaken('scan-b-and-c-swapped', 'B and C change places.',
+    selectiveScan, { inputs: ({ B, C }) => ({ B: C, C: B }) }),
+  mistaken('scan-no-skip', 'D · u is left out.', selectiveScan, { inputs: () => ({ D: undefined }) }),
+  mistaken('scan-no-gate', 'silu(z) is left out.', selectiveScan, { inputs: () => ({ z: undefined }) }),
+  mistaken('scan-gate-before-skip', 'The gate multiplies the sum over n, and D · u is added behind it.',
+    selectiveScan, {
+      inputs: () => ({ D: undefined, z: undefined }),
+      output(sum, i, { u, D, z }, { d }) {
         const gated = z ? f(sum * silu(z.data[i])) : sum;
-        outputs.y.data[i] = D ? f(gated + f(D.data[i % dims.d] * inputs.u.data[i])) : gated;
-      }
+        return D ? f(gated + f(D.data[i % d] * u.data[i])) : gated;
+      },
     }),
-  inKernel('scan-state-ignored', 'The scan starts at zeros, whatever state is given.',
-    selectiveScan, (inputs, attrs, outputs, dims, { h }) => {
-      h.put(0, new Float32Array(h.data.length));
-      selectiveScan.reference(inputs, attrs, outputs, dims, { h });
-    }),
-  inKernel('scan-state-not-written', 'The state after the tokens is the one before them.',
-    selectiveScan, (inputs, attrs, outputs, dims, { h }) => {
-      const before = h.data.slice();
-      selectiveScan.reference(inputs, attrs, outputs, dims, { h });
-      h.put(0, before);
-    }),
+  mistaken('scan-state-ignored', 'The scan starts at zeros, whatever state is given.',
+    selectiveScan, { before: h => new Float32Array(h.length) }),
+  mistaken('scan-state-not-written', 'The state after the tokens is the one before them.',
+    selectiveScan, { after: (_, __, start) => start }),
   inKernel('scan-state-one-step-early', 'The state is the one before the last token.',
     selectiveScan, (inputs, attrs, outputs, dims, { h }) => {
       const before = h.data.slice();
@@ -97,14 +90,8 @@ export const scanBugs: readonly Broken[] = [
         h = after.data.slice();
       }
     }),
-  inKernel('scan-state-of-first-channel', 'Every channel starts from the state of the first.',
-    selectiveScan, (inputs, attrs, outputs, dims, { h }) => {
-      h.put(
-        0,
-        h.data.map((_, i) => h.data[i % dims.n]),
-      );
-      selectiveScan.reference(inputs, attrs, outputs, dims, { h });
-    }),
+  mistaken('scan-state-of-first-channel', 'Every channel starts from the state of the first.',
+    selectiveScan, { before: (h, { n }) => h.map((_, i) => h[i % n]) }),
   scanning('scan-exact-hold-of-b', 'B is discretised as A is, by (exp(dt·A) − 1) / A, in place of dt · B.',
     step => {
       const gain = step.a === 0 ? step.dt : f(f(exp(f(step.dt * step.a)) - 1) / step.a);

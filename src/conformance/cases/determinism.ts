@@ -7,8 +7,9 @@ import { DEFAULT_RECIPE, recipes } from '../../quant/recipes.ts';
 import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
 import { compare } from '../judge/compare.ts';
-import { called, caseOf, type Finding, Skipped, worstOf } from '../judge/judge.ts';
-import { cut, fed, type Outcomes, opNamesOf, withExecutable } from '../plan.ts';
+import { called, caseOf, type Finding, Skipped, skippedCase, worstOf } from '../judge/judge.ts';
+import type { Tensors } from '../named.ts';
+import { cut, fed, opNamesOf, withExecutable } from '../plan.ts';
 import { planOfToy, toys } from '../toy.ts';
 import { textFor } from './plan.ts';
 import { callsOf } from './small-calls.ts';
@@ -30,7 +31,7 @@ function ofForm({ backend }: Subject, { name, op, dtype }: Form): Case {
   );
 }
 
-const outcomesOf = (executable: Executable, text: Int32Array): Outcomes =>
+const outcomesOf = (executable: Executable, text: Int32Array): Tensors =>
   fed(executable, cut(text, [1, text.length - 1]));
 
 const everyTime =
@@ -71,19 +72,12 @@ export function determinismCases(subject: Subject): Case[] {
       everyTime(`${recipe}/${name}`, needed, plan, () => text().slice(0, 8)),
     );
   const counts = subject.threads.filter(count => count > 1);
+  const says = 'the bits do not depend on the threads';
+  const ofThreads = { address: 'determinism/threads', says, quick: false, ops: [] };
   return [
     ...forms.map(form => ofForm(subject, form)),
     ...ofToy.map(make => make(subject, 1)),
     ...counts.flatMap(count => [...ofToy, ...ofModels].map(make => make(subject, count))),
-    ...(counts.length ? [] : [noThreads(subject)]),
+    ...(counts.length ? [] : [skippedCase(subject.backend, ofThreads, 'no number of threads was given')]),
   ];
 }
-
-const noThreads = ({ backend }: Subject): Case =>
-  caseOf(
-    backend,
-    { address: 'determinism/threads', says: 'the bits do not depend on the threads', quick: false, ops: [] },
-    () => {
-      throw new Skipped('no number of threads was given');
-    },
-  );

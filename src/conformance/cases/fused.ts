@@ -12,21 +12,9 @@ import { gauss, integer } from '../inputs.ts';
 import { requantized } from '../judge/bounds.ts';
 import { compare } from '../judge/compare.ts';
 import { caseOf, type Finding, worstOf } from '../judge/judge.ts';
-import { expectedFrom, fed, judgeNear, type Outcomes, withExecutable } from '../plan.ts';
+import type { Tensors } from '../named.ts';
+import { expectedFrom, fed, judgeNear, withExecutable } from '../plan.ts';
 
-/** The tools that a program is written with: the ops, and each kind of value that a fused op reads. */
-interface Parts {
-  readonly g: Builder;
-  /** f32[l, width], a row for each token. */
-  rows(name: string, width: number): Ref;
-  /** i8[l, width] and the scale of its steps. */
-  codes(name: string, width: number): { readonly q: Ref; readonly scale: Ref };
-  real(name: string, width: number): Ref;
-  constant(name: string, shape: readonly number[], make: (i: number) => number): Ref;
-  weight(name: string, ...shape: number[]): Ref;
-  integers(name: string, ...shape: number[]): Ref;
-  quantized(x: Ref, scheme: Scheme): Ref;
-}
 type Scheme = 'static' | 'dynamic';
 const schemes: readonly Scheme[] = ['static', 'dynamic'];
 
@@ -45,49 +33,54 @@ export interface FusedProgram {
 
 const VOCABULARY = 13;
 
+/** The tools that a program is written with: its builder, and each kind of value that a fused op reads. */
+function partsOf(g: Builder, tokens: Ref, constants: Map<Ref, Tensor>) {
+  const next = random(3);
+  const put = (name: string, value: Tensor): Ref => {
+    constants.set(name, value);
+    return g.weight(name, value.shape, '', value.dtype);
+  };
+  const constant = (name: string, shape: readonly number[], make: (i: number) => number): Ref => {
+    const data = Float32Array.from({ length: sizeOf(shape) }, (_, i) => make(i));
+    return put(name, tensor(data, shape));
+  };
+  const step = (name: string) => constant(`${name}.scale`, [1], () => 0.02);
+  const weight = (name: string, ...shape: number[]) => constant(name, shape, () => gauss(next));
+  /** f32[l, width], a row for each token. */
+  const rows = (name: string, width: number) =>
+    g.op(name, ops.embedding, { tokens, w: weight(`${name}.table`, VOCABULARY, width) });
+  /** i8[l, width] and the scale of its steps. */
+  const codes = (name: string, width: number) => {
+    const scale = step(name);
+    return { q: g.op(`${name}.q`, ops.quantize, { x: rows(name, width), scale }), scale };
+  };
+  return {
+    ...{ g, constant, weight, rows, codes },
+    integers(name: string, ...shape: number[]) {
+      const data = Int8Array.from({ length: sizeOf(shape) }, () => integer(next));
+      return put(name, tensor(data, shape));
+    },
+    real: (name: string, width: number) => g.op(`${name}.real`, ops.dequantize, codes(name, width)),
+    quantized(x: Ref, scheme: Scheme) {
+      const scale = scheme === 'static' ? step(x) : g.op(`${x}.scale`, ops.absmaxScale, { x });
+      return g.op(`${x}.q`, ops.quantize, { x, scale });
+    },
+  };
+}
+type Parts = ReturnType<typeof partsOf>;
+
 /** One program for each value that is compared, with that value as its result. */
 export function programsOf({ write }: FusedProgram): readonly {
   readonly program: Program;
   readonly isCodes: boolean;
 }[] {
   const constants = new Map<Ref, Tensor>();
-  const next = random(3);
   let shown: Shown = {};
   const results = new Map<Ref, boolean>();
   const graph = trace((g, tokens) => {
-    const put = (name: string, value: Tensor): Ref => {
-      constants.set(name, value);
-      return g.weight(name, value.shape, '', value.dtype);
-    };
-    const constant: Parts['constant'] = (name, shape, make) => {
-      const data = Float32Array.from({ length: sizeOf(shape) }, (_, i) => make(i));
-      return put(name, tensor(data, shape));
-    };
-    const step = (name: string) => constant(`${name}.scale`, [1], () => 0.02);
-    const parts: Parts = {
-      g,
-      constant,
-      weight: (name, ...shape) => constant(name, shape, () => gauss(next)),
-      integers(name, ...shape) {
-        const data = Int8Array.from({ length: sizeOf(shape) }, () => integer(next));
-        return put(name, tensor(data, shape));
-      },
-      rows(name, width) {
-        const w = constant(`${name}.table`, [VOCABULARY, width], () => gauss(next));
-        return g.op(name, ops.embedding, { tokens, w });
-      },
-      codes(name, width) {
-        const scale = step(name);
-        return { q: g.op(`${name}.q`, ops.quantize, { x: parts.rows(name, width), scale }), scale };
-      },
-      real: (name, width) => g.op(`${name}.real`, ops.dequantize, { ...parts.codes(name, width) }),
-      quantized(x, scheme) {
-        const scale = scheme === 'static' ? step(x) : g.op(`${x}.scale`, ops.absmaxScale, { x });
-        return g.op(`${x}.q`, ops.quantize, { x, scale });
-      },
-    };
+    const parts = partsOf(g, tokens, constants);
     shown = write(parts);
-    const one = constant('one', [1], () => 1);
+    const one = parts.constant('one', [1], () => 1);
     for (const q of shown.codes ?? [])
       results.set(g.op(`${q}.shown`, ops.dequantize, { q, scale: one }), true);
     for (const x of shown.floats ?? []) results.set(x, false);
@@ -251,10 +244,10 @@ export const fusedPrograms: readonly FusedProgram[] = [
 const LENGTHS = [1, 17, 130];
 const textOf = (length: number) => Int32Array.from({ length }, (_, i) => (i * 5 + (i >> 3)) % VOCABULARY);
 
-function judge(profile: Profile, program: Program, isCodes: boolean, length: number, got: Outcomes): Finding {
+function judge(profile: Profile, program: Program, isCodes: boolean, length: number, got: Tensors): Finding {
   const expected = expectedFrom(program, textOf(length));
   if (profile === 'exact') return compare(expected, got, 'exact');
-  const asCodes = ({ logits }: Outcomes) => ({ logits: tensor(Int8Array.from(logits.data), logits.shape) });
+  const asCodes = ({ logits }: Tensors) => ({ logits: tensor(Int8Array.from(logits.data), logits.shape) });
   const { logits, ...states } = expected;
   return worstOf([
     isCodes

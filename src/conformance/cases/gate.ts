@@ -4,7 +4,7 @@ import { DEFAULT_RECIPE } from '../../quant/recipes.ts';
 import type { Tensor } from '../../tensor.ts';
 import { rowsOf, surprise } from '../../text/logits.ts';
 import type { Case, Subject } from '../case.ts';
-import { caseOf, type Finding, Skipped } from '../judge/judge.ts';
+import { caseOf, type Finding, skippedCase } from '../judge/judge.ts';
 import { expectedFrom, withExecutable } from '../plan.ts';
 
 const TOKENS = 192;
@@ -22,11 +22,7 @@ export function gateCases({ backend, profile, models }: Subject): Case[] {
   const model = models.find(({ recipe }) => recipe === DEFAULT_RECIPE);
   if (!model) {
     const about = { ...ADDRESS, says: 'the perplexity of a real model', ops: [] };
-    return [
-      caseOf(backend, about, () => {
-        throw new Skipped('no model was given');
-      }),
-    ];
+    return [skippedCase(backend, about, 'no model was given')];
   }
   const says = `nats per token of ${model.recipe} over ${TOKENS} tokens of a book that the model has never seen`;
   return [

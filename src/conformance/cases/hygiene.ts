@@ -1,14 +1,13 @@
 /** What a kernel may touch: it only reads its inputs, writes all of its outputs, touches no other memory, and remembers nothing. */
 import { type AnyOp, type BoundCall, resultsOf } from '../../op.ts';
-import { type StateView, stateView } from '../../state.ts';
+import { stateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
 import { compare } from '../judge/compare.ts';
 import { called, caseOf, type Finding, freshCall, invoke, judgeCall, worstOf } from '../judge/judge.ts';
+import { copied, each, type Tensors } from '../named.ts';
 import { callsOf } from './small-calls.ts';
-
-type Named = Readonly<Record<string, Tensor>>;
 
 /** How many values stand on each side of a tensor. It is no multiple of a vector's length, so that nothing is aligned by chance. */
 const MARGIN = 67;
@@ -25,21 +24,17 @@ function framed({ data, shape }: Tensor, filler: number): Framed {
   inner.set(data);
   return { inner: tensor(inner, shape), whole: tensor(whole) };
 }
-const each = <T, U>(named: Readonly<Record<string, T>>, map: (value: T) => U): Record<string, U> =>
-  Object.fromEntries(Object.entries(named).map(([key, value]) => [key, map(value)]));
 
 /** The outputs of a kernel whose tensors lie inside larger arrays, and the values around these outputs afterwards. */
 function inFrames({ backend }: Subject, op: AnyOp, call: BoundCall, around: (t: Tensor) => number) {
   const fresh = freshCall(call);
   const inputs = each(fresh.inputs, t => framed(t, around(t)));
   const outputs = each(fresh.outputs, t => framed(t, 99));
-  const states = each(fresh.states, ({ shape, data }) => framed(tensor(data, shape), 99));
-  const inner = (frames: Readonly<Record<string, Framed>>): Named => each(frames, frame => frame.inner);
-  const views: Record<string, StateView> = {};
-  for (const [key, { dtype, scale, shape }] of Object.entries(fresh.states)) {
-    const data = states[key].inner.data as Float32Array;
-    views[key] = stateView({ dtype, ...(scale && { scale }) }, shape, data);
-  }
+  const states = each(fresh.states, view => ({ view, ...framed(tensor(view.data, view.shape), 99) }));
+  const inner = (frames: Readonly<Record<string, Framed>>): Tensors => each(frames, frame => frame.inner);
+  const views = each(states, ({ view, inner: { data } }) =>
+    stateView(view, view.shape, data as Float32Array),
+  );
   const framedCall = { ...fresh, inputs: inner(inputs), outputs: inner(outputs), states: views };
   invoke(backend.kernelOf(op, call.states)!, framedCall);
   const margins = each({ ...outputs, ...states }, ({ whole: { data } }) =>
@@ -49,11 +44,11 @@ function inFrames({ backend }: Subject, op: AnyOp, call: BoundCall, around: (t: 
 }
 
 /** The outputs, named apart from the inputs. */
-const marginsOf = (outputs: Named): Named =>
+const marginsOf = (outputs: Tensors): Tensors =>
   each(outputs, () => tensor(new Float32Array(2 * MARGIN).fill(99)));
 
 /** Compares outputs of one kernel bit for bit, in either profile. */
-const same = (a: Named, b: Named, reason: string): Finding => ({ ...compare(a, b, 'exact'), reason });
+const same = (a: Tensors, b: Tensors, reason: string): Finding => ({ ...compare(a, b, 'exact'), reason });
 
 type Judge = (subject: Subject, form: Form) => Iterable<Finding>;
 
@@ -83,7 +78,7 @@ const manners: readonly (readonly [what: string, says: string, judge: Judge])[] 
       const calls = callsOf(form);
       const results = [...calls, ...[...calls].reverse()].map(call => {
         const outputs = resultsOf(called(subject.backend, op, call));
-        return { call, outputs, fresh: each(outputs, t => tensor(t.data.slice(), t.shape)) };
+        return { call, outputs, fresh: copied(outputs) };
       });
       for (const { call, outputs, fresh } of results) {
         yield same(fresh, outputs, 'a later call changed the outputs of an earlier one');

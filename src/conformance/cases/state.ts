@@ -2,7 +2,7 @@
 import { prepare } from '../../backends/backend.ts';
 import { reference } from '../../backends/reference.ts';
 import type { Executable } from '../../executable.ts';
-import { type Program, withNodes } from '../../graph.ts';
+import { type LazyTensor, type Program, type Ref, withNodes } from '../../graph.ts';
 import { once } from '../../once.ts';
 import { bind, resultsOf } from '../../op.ts';
 import { DEFAULT_RECIPE, recipe } from '../../quant/recipes.ts';
@@ -11,35 +11,33 @@ import type { StateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
-import { ordinaryCall } from '../inputs.ts';
+import { ordinaryCall, tokensOf } from '../inputs.ts';
 import { compare } from '../judge/compare.ts';
 import type { Finding } from '../judge/judge.ts';
 import { called, caseOf, freshCall, judgeResults, Skipped, worstOf } from '../judge/judge.ts';
+import { copied } from '../named.ts';
 import type { PlanUnderTest } from '../plan.ts';
 import { cut, joined, judgeOutcomes, opNamesOf, statesOf, withExecutable } from '../plan.ts';
 import { planOfToy, toys } from '../toy.ts';
 import { feedCase, textFor } from './plan.ts';
 
 const scheme = recipe(DEFAULT_RECIPE);
-/** A toy and its plan, in which the last row of the table that tokens index is NaN. */
-const under = once((): PlanUnderTest => {
-  const withNaN = ({ graph, weights }: Program): Program => {
-    const ref = graph.nodes.flatMap(node => (node.kind === 'op' && node.in.tokens ? node.in.w : []))[0];
-    const read = (): Tensor => {
-      const table = weights.read(ref) as Tensor<'f32'>;
-      const data = table.data.slice();
-      data.fill(Number.NaN, NAN_TOKEN * table.shape[1], (NAN_TOKEN + 1) * table.shape[1]);
-      return tensor(data, table.shape);
-    };
-    const named = 'table.with-nan';
-    const nodes = graph.nodes.map(node =>
-      node.kind === 'op' && node.in.tokens ? { ...node, in: { ...node.in, w: named } } : node,
-    );
-    const made = { ...graph.weights.get(ref)!, read };
-    return withNodes({ graph, weights }, nodes, new Map([[named, made]]));
-  };
-  return { plan: withNaN(planOfToy(toys()[0], scheme)), float: toys()[0].program };
-});
+/** The program in which the last row of the table that tokens index is NaN. */
+function withNaN(program: Program): Program {
+  const made = new Map<Ref, LazyTensor>();
+  const nodes = program.graph.nodes.map(node => {
+    if (node.kind !== 'op' || !node.in.tokens) return node;
+    const { data, shape } = program.weights.read(node.in.w);
+    const table = tensor(data.slice(), shape);
+    table.data.fill(Number.NaN, NAN_TOKEN * shape[1], (NAN_TOKEN + 1) * shape[1]);
+    made.set('table.with-nan', { ...table, read: () => table });
+    return { ...node, in: { ...node.in, w: 'table.with-nan' } };
+  });
+  return withNodes(program, nodes, made);
+}
+const under = once(
+  (): PlanUnderTest => ({ plan: withNaN(planOfToy(toys()[0], scheme)), float: toys()[0].program }),
+);
 const needed = () => opNamesOf(toys()[0].program, scheme);
 const text = (length: number, seed?: number) =>
   textFor(toys()[0], length, seed).map(token => (token === NAN_TOKEN ? 0 : token));
@@ -194,30 +192,19 @@ function inBatches(
   texts: readonly Int32Array[],
   logits: (tokens: Int32Array, ...rows: readonly Tensor<'f32'>[]) => Finding,
 ): readonly Finding[] {
-  const running = texts.map((tokens, i) => ({
-    tokens,
-    sequence: executable.open(),
-    at: 0,
-    begin: i,
-    size: [1, 13, 64][i % 3],
-  }));
-  const rows = texts.map((): Tensor<'f32'>[] => []);
-  for (let step = 0; running.some(({ at, tokens }) => at < tokens.length); step++) {
-    const now = running.filter(({ at, tokens, begin }) => begin <= step && at < tokens.length);
-    const turns = now.map(({ sequence, tokens, at, size }) => ({
-      sequence,
-      tokens: tokens.slice(at, at + size),
-    }));
-    for (const [i, made] of executable.feed(turns).entries()) {
-      rows[running.indexOf(now[i])].push(made);
-      now[i].at += turns[i].tokens.length;
-    }
+  const running = texts.map((tokens, i) => {
+    const size = [1, 13, 64][i % 3];
+    const count = Math.ceil(tokens.length / size);
+    const parts = Array.from({ length: count }, (_, part) => tokens.slice(part * size, (part + 1) * size));
+    return { tokens, sequence: executable.open(), parts, rows: [] as Tensor<'f32'>[] };
+  });
+  for (let step = 0; running.some(({ parts }) => parts.length > 0); step++) {
+    const now = running.filter(({ parts }, i) => i <= step && parts.length > 0);
+    const turns = now.map(({ sequence, parts }) => ({ sequence, tokens: parts.shift()! }));
+    for (const [i, made] of executable.feed(turns).entries()) now[i].rows.push(made);
   }
-  return texts.map((tokens, i) => logits(tokens, ...rows[i]));
+  return running.map(({ tokens, rows }) => logits(tokens, ...rows));
 }
-
-const copied = (state: Readonly<Record<string, Tensor>>) =>
-  Object.fromEntries(Object.entries(state).map(([ref, t]) => [ref, tensor(t.data.slice(), t.shape)]));
 
 /** A call of an op with states, cut after each of a few tokens. */
 function opCuts({ backend, profile }: Subject, form: Form): Case {
@@ -230,18 +217,12 @@ function opCuts({ backend, profile }: Subject, form: Form): Case {
   };
   return caseOf(backend, about, () => {
     const whole = ordinaryCall(form, { l: 23, d: 9, n: 5, k: 4 });
-    const ofEachToken = (key: string) => (op.inputs[key] as string).startsWith('f32[l,');
     const rows: Tensor<'f32'>[] = [];
     let states: Readonly<Record<string, StateView>> = freshCall(whole).states;
     let at = 0;
     for (const size of [1, 2, 9, 1, 10]) {
-      const part = Object.entries(whole.inputs).map(([key, t]) => {
-        const width = t.shape.at(-1)!;
-        return ofEachToken(key)
-          ? [key, tensor(t.data.slice(at * width, (at + size) * width), [size, width])]
-          : [key, t];
-      });
-      const call = called(backend, op, bind(op, { ...Object.fromEntries(part), ...states }, whole.attrs));
+      const part = tokensOf(op.inputs, whole.inputs, at, size);
+      const call = called(backend, op, bind(op, { ...part, ...states }, whole.attrs));
       rows.push(call.outputs.y as Tensor<'f32'>);
       ({ states } = call);
       at += size;

@@ -1,11 +1,9 @@
 /** Every op at many sizes: those of its own sweep, and sizes next to the usual tile sizes of kernels. */
-import type { AnyOp } from '../../op.ts';
-import { factor } from '../../ops/hadamard.ts';
-import { ops } from '../../ops/index.ts';
+import { type AnyOp, violated } from '../../op.ts';
 import { random } from '../../text/random.ts';
 import type { Case, Subject } from '../case.ts';
 import { forms } from '../forms.ts';
-import { type Choice, optionalOf, ordinaryCall } from '../inputs.ts';
+import { type Choice, optionalOf, ordinaryCall, sizesOf } from '../inputs.ts';
 import { opCase } from '../judge/judge.ts';
 
 type Sizes = Readonly<Record<string, readonly (number | boolean | string)[]>>;
@@ -47,28 +45,20 @@ function some<T>(list: readonly T[]): readonly T[] {
   return list.filter(() => next() < MOST / list.length);
 }
 
-/** Whether the choice keeps the constraints of its op. */
-function isAllowed(op: AnyOp, choice: Choice): boolean {
-  const { i = 1, o = 1, g = 1, p = 1, n = 1 } = choice as Readonly<Record<string, number>>;
-  if (op.name === ops.fwht.name) return factor(n) !== undefined;
-  if (op.name === ops.dequantizeI4.name) return n % g === 0;
-  return i % g === 0 && (g === 1 || p === o || op.name === ops.linearI4.name);
-}
-
 const solved = (choice: Choice): Choice =>
   Object.fromEntries(Object.entries(choice).map(([key, value]) => [key, choice[value as string] ?? value]));
-
-const inWords = (choice: Choice, absent: readonly string[]): string =>
-  [
-    ...Object.entries(choice).map(([key, value]) => `${key}=${value}`),
-    ...absent.map(key => `no-${key.toLowerCase()}`),
-  ].join(',');
 
 /** One point of a sweep: the sizes and attributes of a call, and the inputs that it goes without. */
 export interface Point {
   readonly choice: Choice;
   readonly absent: readonly string[];
 }
+
+const inWords = ({ choice, absent }: Point): string =>
+  [
+    ...Object.entries(choice).map(([key, value]) => `${key}=${value}`),
+    ...absent.map(key => `no-${key.toLowerCase()}`),
+  ].join(',');
 
 /** The points of an op at given choices, by the words of their addresses. Every optional input is there at half of them. */
 export function pointsOf(op: AnyOp, all: readonly Choice[]): ReadonlyMap<string, Point> {
@@ -78,11 +68,8 @@ export function pointsOf(op: AnyOp, all: readonly Choice[]): ReadonlyMap<string,
     choice: solved(choice),
     absent: optional.filter(() => next() < 0.5),
   }));
-  return new Map(
-    points.flatMap(({ choice, absent }) =>
-      isAllowed(op, choice) ? [[inWords(choice, absent), { choice, absent }] as const] : [],
-    ),
-  );
+  const allowed = points.filter(({ choice }) => !violated(op, { ...op.attrs, ...sizesOf(choice) }));
+  return new Map(allowed.map(point => [inWords(point), point]));
 }
 
 /** The points that the suite visits. */

@@ -1,19 +1,18 @@
 /** The parts of edge cases. */
-import { type AnyOp, type Attrs, type BoundCall, bind, type KeptStates } from '../../op.ts';
+import type { AnyOp, Attrs, BoundCall, KeptStates } from '../../op.ts';
 import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
-import { random } from '../../text/random.ts';
-import { type Form, keptAll } from '../forms.ts';
-import { attrsOf, type Choice, gauss, inputOf, stepsFor } from '../inputs.ts';
+import type { Form } from '../forms.ts';
+import { type Choice, callOf, gauss, type Maker } from '../inputs.ts';
+import type { Tensors } from '../named.ts';
 
 /** An op, the name of the edge, what the case shows, its inputs, and what else there is to its call. */
 export type Edge = readonly [
   op: AnyOp,
   what: string,
   says: string,
-  inputs: () => Inputs,
+  inputs: () => Tensors,
   more?: { readonly attrs?: Attrs; readonly kept?: KeptStates },
 ];
-export type Inputs = Readonly<Record<string, Tensor>>;
 
 /** An edge, written as one call. */
 export const edge = (...parts: Edge): Edge => parts;
@@ -61,15 +60,15 @@ export function everyExponent(count: number): Float32Array {
 /** As large as can be without two opposite infinities meeting in a sum. */
 const LARGE = 1e9;
 
-function extreme(next: () => number): number {
+const extreme: Maker = next => {
   const kind = next();
   if (kind < 0.1) return next() < 0.5 ? 0 : -0;
   return gauss(next) * [1e-41, LARGE, 20, 50, 1][Math.floor(5 * next())];
-}
+};
 
 /** Inputs that cannot be zero or negative. */
-const positive = (next: () => number): number => Math.abs(extreme(next)) || 1;
-const SIGNS: Readonly<Record<string, (next: () => number) => number>> = {
+const positive: Maker = next => Math.abs(extreme(next)) || 1;
+const SIGNS: Readonly<Record<string, Maker>> = {
   scale: positive,
   xscale: positive,
   wscale: positive,
@@ -79,11 +78,5 @@ const SIGNS: Readonly<Record<string, (next: () => number) => number>> = {
 };
 
 /** Inputs of all magnitudes of f32, without infinities. */
-export function extremeCall({ op, dtype }: Form, choice: Choice): BoundCall {
-  const inputs = Object.keys({ ...op.inputs, ...op.states }).map((key, i) => [
-    key,
-    inputOf(op, key, choice, random(7000 + i), SIGNS[key] ?? extreme),
-  ]);
-  const kept = keptAll(op, { dtype, ...(dtype === 'i8' && { scale: stepsFor(op, choice, 7) }) });
-  return bind(op, Object.fromEntries(inputs), attrsOf(op, choice), kept);
-}
+export const extremeCall = (form: Form, choice: Choice): BoundCall =>
+  callOf(form, choice, [], 7, key => SIGNS[key] ?? extreme);

@@ -3,7 +3,8 @@ import { ops } from '../../ops/index.ts';
 import type { Tensor } from '../../tensor.ts';
 import { random } from '../../text/random.ts';
 import { gauss } from '../inputs.ts';
-import type { Edge, Inputs } from './edge.ts';
+import type { Tensors } from '../named.ts';
+import type { Edge } from './edge.ts';
 import { around, both, edge, everyExponent, f32, f32By, f32Rows, times } from './edge.ts';
 
 const { softplus, silu, negExp, selectiveScan, causalConv1d, fwht, rmsNorm } = ops;
@@ -28,7 +29,7 @@ interface Scan {
 const D = 5;
 const N = 16;
 /** A scan whose dt and A are drawn from these intervals. `positive`: no term can cancel an infinity. */
-function scan({ l = 6, dt, A, sign, z }: Scan): Inputs {
+function scan({ l = 6, dt, A, sign, z }: Scan): Tensors {
   const values = (seed: number, size: number) => {
     const drawn = noise(seed, size);
     return sign ? drawn.map(Math.abs) : drawn;
@@ -46,14 +47,14 @@ function scan({ l = 6, dt, A, sign, z }: Scan): Inputs {
 }
 
 /** Decays whose exponents run through f32. u is 0, so that the state shows the decay alone. */
-function everyDecay(): Inputs {
+function everyDecay(): Tensors {
   const d = 1 << 12;
   const [u, A] = [f32By([1, d], () => 0), f32(everyExponent(d * N), d, N)];
   return { u, dt: ones(1, d), A, B: ones(1, N), C: ones(1, N), h: ones(d, N) };
 }
 const ones = (...shape: number[]) => f32By(shape, () => 1);
 
-const conv = (l: number, k: number): Inputs => ({
+const conv = (l: number, k: number): Tensors => ({
   x: f32(noise(1, 3 * l), l, 3),
   w: f32(noise(2, 3 * k), 3, k),
   b: f32(noise(3, 3), 3),

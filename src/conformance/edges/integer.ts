@@ -1,7 +1,8 @@
 /** The edges of the ops that make integers and of those that read them. */
 import { ops } from '../../ops/index.ts';
 import { random } from '../../text/random.ts';
-import { around, both, type Edge, edge, f32, f32By, f32Rows, type Inputs, i8, i8By, times } from './edge.ts';
+import type { Tensors } from '../named.ts';
+import { around, both, type Edge, edge, f32, f32By, f32Rows, i8, i8By, times } from './edge.ts';
 
 const { quantize, dequantize, dequantizeI4, absmaxScale, linearI8, linearI4, embedding, embeddingI8 } = ops;
 const f = Math.fround;
@@ -40,13 +41,13 @@ const INEXACT = both([
 ]);
 
 /** The same row of x with each of the scales. */
-const atEach = (scales: readonly number[], x: readonly number[]): Inputs => ({
+const atEach = (scales: readonly number[], x: readonly number[]): Tensors => ({
   x: f32Rows(scales.map(() => x)),
   scale: f32(scales, scales.length),
 });
 
 /** One row of x and one of w, filled. */
-const filled = (x: number, w: number, size: number) => (): Inputs => ({
+const filled = (x: number, w: number, size: number) => (): Tensors => ({
   x: i8(new Int8Array(3 * size).fill(x), 3, size),
   xscale: f32([1], 1),
   w: i8(new Int8Array(5 * size).fill(w), 5, size),

@@ -1,33 +1,18 @@
 /** Bounds of the ops that carry a state from token to token: the error of h is carried along beside h. */
-import { half } from '../../ops/half.ts';
-import { type Kept, stepsOf } from '../../state.ts';
+import { type Kept, stateView } from '../../state.ts';
 import { copy } from './bounds-values.ts';
 import type { Bounds, Doubt } from './doubt.ts';
 import { alike, flushed, NONE, roundings, siluDoubt, siluSlope, sum, times, tolerance } from './doubt.ts';
 
-function storedAs({ dtype, scale }: Kept): Stored {
-  if (dtype === 'f16')
-    return {
-      words: ' + 2⁻¹⁰ |h| + 2⁻²⁴',
-      round: half,
-      doubt: h => roundings(2 ** 14, Math.abs(h) + HALF_TINY),
-    };
-  if (!scale) return { words: '', round: h => h, doubt: () => NONE };
-  return {
-    words: ' + scale',
-    round: (h, c) => Math.fround(scale[c] * stepsOf(h, scale[c])),
-    doubt: (_, c) => roundings(2 ** 24, scale[c]),
-  };
+/** What it adds to the error of a state that it is kept as it is, in words and for a value of a channel. */
+function keeping({ dtype, scale }: Kept): [words: string, doubt: (h: number, channel: number) => Doubt] {
+  if (dtype === 'f16') return [' + 2⁻¹⁰ |h| + 2⁻²⁴', h => roundings(2 ** 14, Math.abs(h) + HALF_TINY)];
+  if (!scale) return ['', () => NONE];
+  return [' + scale', (_, channel) => roundings(2 ** 24, scale[channel])];
 }
 
 /** 2¹⁴ roundings of 2⁻²⁴ make 2⁻¹⁰. This term makes them 2⁻²⁴ where h is subnormal. */
 const HALF_TINY = 2 ** -14;
-
-interface Stored {
-  readonly words: string;
-  readonly round: (h: number, channel: number) => number;
-  readonly doubt: (h: number, channel: number) => Doubt;
-}
 
 /**
  * Per state and step, with a = |dt·A|. exp(dt·A) is off by an exp of 2 ulp on either side, and by its argument's
@@ -46,8 +31,9 @@ interface Stored {
  */
 const scanBounds: Bounds = ({ u, dt, A, B, C, D, z, h: before }, { dims, states }, expected) => {
   const { l, d, n } = dims;
-  const stored = storedAs(states.h);
-  const h = Float64Array.from({ length: d * n }, (_, i) => stored.round(before[i], Math.floor(i / n)));
+  const [words, doubtOf] = keeping(states.h);
+  const state = stateView(states.h, [d, n]);
+  state.put(0, before);
   const doubts = new Array<Doubt>(d * n).fill(flushed(1));
   const ofOutput = new Array<Doubt>(l * d).fill(NONE);
   for (let t = 0; t < l; t++)
@@ -60,7 +46,7 @@ const scanBounds: Bounds = ({ u, dt, A, B, C, D, z, h: before }, { dims, states 
         const i = c * n + s;
         const exponent = dt[at] * A[i];
         const decay = Math.exp(exponent);
-        const kept = decay * h[i];
+        const kept = decay * state.data[i];
         const input = dt[at] * u[at] * B[t * n + s];
         doubts[i] = sum(
           times(doubts[i], decay),
@@ -68,20 +54,20 @@ const scanBounds: Bounds = ({ u, dt, A, B, C, D, z, h: before }, { dims, states 
           roundings(9, Math.abs(kept)),
           roundings(4, Math.abs(input)),
           roundings(2, Math.abs(kept + input)),
-          flushed(3 + Math.abs(h[i]) + Math.abs(B[t * n + s])),
+          flushed(3 + Math.abs(state.data[i]) + Math.abs(B[t * n + s])),
         );
-        h[i] = Math.fround(kept + input); // it overflows here too, where f32 overflows
-        const product = h[i] * C[t * n + s];
+        const h = Math.fround(kept + input); // it overflows here too, where f32 overflows
+        const product = h * C[t * n + s];
         carried = sum(carried, times(doubts[i], Math.abs(C[t * n + s])));
         value += product;
         size += Math.abs(product);
-        doubts[i] = sum(doubts[i], stored.doubt(h[i], c));
-        h[i] = stored.round(h[i], c);
+        doubts[i] = sum(doubts[i], doubtOf(h, c));
+        state.put(i, [h]);
       }
       const doubt = sum(carried, roundings(2 * (n + 2), size), flushed(n + 2));
       ofOutput[at] = z ? gated(doubt, value, z[at]) : doubt;
     }
-  const ofState = `e_h ← decay e_h + u (|decay h| (6 |dt A| + 10) + 4 |dt u B| + 2 |h|)${stored.words}`;
+  const ofState = `e_h ← decay e_h + u (|decay h| (6 |dt A| + 10) + 4 |dt u B| + 2 |h|)${words}`;
   const formula = `${ofState}, e_y = Σ|C| e_h + 2 (n + 2) u (Σ|C h| + |D u|), times silu`;
   return {
     y: tolerance(formula, expected.y, at => ofOutput[at]),

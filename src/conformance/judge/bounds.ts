@@ -7,7 +7,8 @@
  */
 import { type AnyOp, type BoundCall, givenOf } from '../../op.ts';
 import type { Tensor } from '../../tensor.ts';
-import type { Tolerance } from '../case.ts';
+import type { Tolerance, Vectors } from '../case.ts';
+import { each, type Tensors } from '../named.ts';
 import { stateBounds } from './bounds-states.ts';
 import { sumBounds } from './bounds-sums.ts';
 import { valueBounds } from './bounds-values.ts';
@@ -15,12 +16,8 @@ import { valueBounds } from './bounds-values.ts';
 const BOUNDS = { ...valueBounds, ...sumBounds, ...stateBounds };
 
 /** How far each output of a call may be off. `expected` is the reference's output. */
-export function tolerances(
-  op: AnyOp,
-  call: BoundCall,
-  expected: Readonly<Record<string, Tensor>>,
-): Readonly<Record<string, Tolerance>> {
-  const inputs = Object.fromEntries(Object.entries(givenOf(call)).map(([key, { data }]) => [key, data]));
+export function tolerances(op: AnyOp, call: BoundCall, expected: Tensors): Vectors['tolerances'] {
+  const inputs = each(givenOf(call), ({ data }) => data);
   return BOUNDS[op.name](inputs, call, expected);
 }
 

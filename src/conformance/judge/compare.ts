@@ -10,8 +10,7 @@
  */
 import { type Data, describe, sizeOf, type Tensor } from '../../tensor.ts';
 import type { Mismatch, Profile, Tolerance } from '../case.ts';
-
-type Tensors = Readonly<Record<string, Tensor>>;
+import type { Tensors } from '../named.ts';
 
 export interface Comparison {
   /** The mismatch of the first wrong output. */

@@ -6,7 +6,8 @@
  */
 import type { BoundCall } from '../../op.ts';
 import type { Data, Tensor } from '../../tensor.ts';
-import type { Tolerance } from '../case.ts';
+import type { Tolerance, Vectors } from '../case.ts';
+import type { Tensors } from '../named.ts';
 
 export const U = 2 ** -24;
 export const TINY = 2 ** -126;
@@ -75,8 +76,8 @@ export const siluDoubt = (x: number): Doubt => {
 export type Bounds = (
   inputs: Readonly<Record<string, Data>>,
   call: BoundCall,
-  expected: Readonly<Record<string, Tensor>>,
-) => Readonly<Record<string, Tolerance>>;
+  expected: Tensors,
+) => Vectors['tolerances'];
 
 /**
  * The tolerance of an output whose element i has the doubt `at(i)`. Its bias is what all elements share, plus four standard

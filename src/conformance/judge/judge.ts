@@ -2,17 +2,15 @@
 import { type Backend, isUnsupported, Unsupported } from '../../backends/backend.ts';
 import { type AnyOp, type BoundCall, formOf, resultsOf } from '../../op.ts';
 import type { AnyKernel } from '../../run.ts';
-import { type StateView, stateView } from '../../state.ts';
-import { type Tensor, tensor } from '../../tensor.ts';
+import { stateView } from '../../state.ts';
 import type { Case, Mismatch, Profile, Vectors, Verdict } from '../case.ts';
 import { type Form, formNamed, keptAll } from '../forms.ts';
+import { copied, each, type Tensors } from '../named.ts';
 import { tolerances } from './bounds.ts';
 import { compare } from './compare.ts';
 
 /** Thrown where a case cannot apply. */
 export class Skipped extends Error {}
-
-type Named = Readonly<Record<string, Tensor>>;
 
 /** What a judgement found. Without a mismatch the case passes. */
 export interface Finding {
@@ -33,6 +31,12 @@ export function caseOf(backend: Backend, about: Omit<Case, 'run'>, judge: () => 
     },
   };
 }
+
+/** A case that cannot apply, and why. */
+export const skippedCase = (backend: Backend, about: Omit<Case, 'run'>, reason: string): Case =>
+  caseOf(backend, about, () => {
+    throw new Skipped(reason);
+  });
 
 type Untimed = Omit<Verdict, 'milliseconds'>;
 function verdictOf(backend: Backend, needed: readonly string[], judge: () => Finding): Untimed {
@@ -67,11 +71,6 @@ export function worstOf(findings: Iterable<Finding>): Finding {
   return worst;
 }
 
-const copied = (tensors: Named): Named =>
-  Object.fromEntries(
-    Object.entries(tensors).flatMap(([key, t]) => (t ? [[key, tensor(t.data.slice(), t.shape)]] : [])),
-  );
-
 /** What outputs hold before a kernel writes them. */
 const UNWRITTEN = { f32: Number.NaN, i8: 0x55, i32: 0x55555555 } as const;
 
@@ -79,9 +78,7 @@ const UNWRITTEN = { f32: Number.NaN, i8: 0x55, i32: 0x55555555 } as const;
 export const freshCall = ({ inputs, outputs, states, attrs, dims }: BoundCall): BoundCall => {
   const unwritten = copied(outputs);
   for (const { data, dtype } of Object.values(unwritten)) data.fill(UNWRITTEN[dtype]);
-  const own: Record<string, StateView> = {};
-  for (const [key, { dtype, scale, shape, data }] of Object.entries(states))
-    own[key] = stateView({ dtype, ...(scale && { scale }) }, shape, data.slice());
+  const own = each(states, view => stateView(view, view.shape, view.data.slice()));
   return { inputs: copied(inputs), outputs: unwritten, states: own, attrs, dims };
 };
 
@@ -99,7 +96,7 @@ export function called(backend: Backend, op: AnyOp, call: BoundCall): BoundCall 
 }
 
 /** The reference's results for a call, which does not change. */
-export function expectedOf(op: AnyOp, call: BoundCall): Named {
+export function expectedOf(op: AnyOp, call: BoundCall): Tensors {
   const fresh = freshCall(call);
   invoke(op.reference, fresh);
   return resultsOf(fresh);
@@ -115,7 +112,7 @@ export const judgeCall = (backend: Backend, profile: Profile, op: AnyOp, call: B
   judgeResults(profile, op, call, resultsOf(called(backend, op, call)));
 
 /** Compares results of a call with the reference's. The exact profile needs no tolerances. */
-export function judgeResults(profile: Profile, op: AnyOp, call: BoundCall, got: Named): Finding {
+export function judgeResults(profile: Profile, op: AnyOp, call: BoundCall, got: Tensors): Finding {
   const expected = expectedOf(op, call);
   return compare(expected, got, profile, profile === 'exact' ? {} : tolerances(op, call, expected));
 }

@@ -7,13 +7,17 @@ import { OUTCOMES, type Outcome, type Profile } from '../case.ts';
 import { STYLE } from './html-style.ts';
 import type { Report, Result } from './report.ts';
 import {
+  byRow,
   conclusion,
+  countOf,
   countsOf,
+  errorOf,
   explain,
   isExpectedFailure,
   isFailure,
   isUnexpectedPass,
   largestError,
+  outcomesOf,
   placeOf,
   replayOf,
   short,
@@ -90,29 +94,29 @@ function counters(report: Report): string {
 
 /** A row for each op, a column for each family of cases. */
 function matrix({ results, profile }: Report): string {
+  const familyOf = ({ address }: Result) => placeOf(address).family;
   const placed = results.filter(({ address }) => placeOf(address).isOp);
-  const families = [...groupBy(placed, ({ address }) => placeOf(address).family).keys()];
+  const families = [...groupBy(placed, familyOf).keys()];
   const cellOf = (family: string, group: readonly Result[]) =>
     cell(
-      group.filter(({ address }) => placeOf(address).family === family),
-      profile === 'tolerant',
+      group.filter(result => familyOf(result) === family),
+      profile,
     );
-  return byRow('Ops', 'op', placed, families, cellOf, profile, `\n${legend()}`);
+  return rowsOf('Ops', 'op', placed, families, cellOf, profile, `\n${legend()}`);
 }
 
 /** The cases that do not judge one op (fused ops, blocks, models, states), a column for each outcome. */
 function wholes({ results, profile }: Report): string {
   const placed = results.filter(({ address }) => !placeOf(address).isOp);
-  const columns = OUTCOMES.filter(outcome => placed.some(result => result.outcome === outcome));
   const cellOf = (column: Outcome, group: readonly Result[]) => {
-    const n = group.filter(({ outcome }) => outcome === column).length;
+    const n = countOf(group, column);
     return n ? `<td class="${column}">${SIGNS[column]} ${n}</td>` : '<td></td>';
   };
-  return byRow('Fused ops, blocks, models, state', 'part', placed, columns, cellOf, profile);
+  return rowsOf('Fused ops, blocks, models, state', 'part', placed, outcomesOf(placed), cellOf, profile);
 }
 
 /** A table of results, in the tolerant profile with the largest error of each row. */
-function byRow<Column extends string>(
+function rowsOf<Column extends string>(
   title: string,
   head: string,
   results: readonly Result[],
@@ -123,16 +127,13 @@ function byRow<Column extends string>(
 ): string {
   if (results.length === 0) return '';
   const measured = profile === 'tolerant';
-  const rows = [...groupBy(results, ({ address }) => placeOf(address).row)].map(([row, group]) => {
+  const rows = byRow(results).map(([row, group]) => {
     const cells = columns.map(column => cellOf(column, group)).join('');
     return `<tr><th scope="row">${text(row)}</th>${cells}${measured ? worstCell(group) : ''}</tr>`;
   });
-  const heads = [head, ...columns, ...(measured ? ['worst error'] : [])];
-  const shown = table(
-    heads.map(word => `<th scope="col">${text(word)}</th>`).join(''),
-    rows,
-    ' class="matrix"',
-  );
+  const words = [head, ...columns, ...(measured ? ['worst error'] : [])];
+  const heads = words.map(word => `<th scope="col">${text(word)}</th>`);
+  const shown = table(heads.join(''), rows, ' class="matrix"');
   return `<section>\n<h2>${title}</h2>\n${shown}${after}\n</section>`;
 }
 
@@ -148,28 +149,26 @@ const legend = () =>
   `<p class="legend">${OUTCOMES.map(outcome => `<span class="${outcome}">${SIGNS[outcome]}</span> ${outcome}`).join(' &ensp; ')}</p>`;
 
 /** The worst outcome, how many of the cases have it, and the largest error. */
-function cell(group: readonly Result[], measured: boolean): string {
+function cell(group: readonly Result[], profile: Profile): string {
   if (group.length === 0) return '<td></td>';
-  const gravest = (['error', 'fail', 'pass', 'skipped', 'unsupported'] as const).find(outcome =>
-    group.some(result => result.outcome === outcome),
-  )!;
-  const n = group.filter(({ outcome }) => outcome === gravest).length;
+  const gravest = GRAVITY.find(outcome => countOf(group, outcome) > 0)!;
+  const n = countOf(group, gravest);
   const counts = n === group.length ? String(n) : `${n}<small>/${group.length}</small>`;
-  const all = OUTCOMES.flatMap(outcome => {
-    const count = group.filter(result => result.outcome === outcome).length;
-    return count ? [`${count} ${outcome}`] : [];
-  });
-  const worst = largestError(group);
-  const error = measured && worst ? ` <small class="by">${short(worst)}</small>` : '';
+  const all = outcomesOf(group).map(outcome => `${countOf(group, outcome)} ${outcome}`);
+  const worst = largestError(group) ? errorOf(group, profile) : '';
+  const error = worst && ` <small class="by">${worst}</small>`;
   return `<td class="${gravest}" title="${all.join(', ')}">${SIGNS[gravest]} ${counts}${error}</td>`;
 }
+
+/** The gravest first. */
+const GRAVITY: readonly Outcome[] = ['error', 'fail', 'pass', 'skipped', 'unsupported'];
 
 /** Where the largest error was. */
 function worstCell(group: readonly Result[]): string {
   const worst = largestError(group);
   if (worst === undefined) return '<td class="worst"></td>';
   const at = group.find(result => result.worst === worst)!;
-  return `<td class="worst" title="${text(at.address)}">${worst === 0 ? '0' : short(worst)}</td>`;
+  return `<td class="worst" title="${text(at.address)}">${short(worst)}</td>`;
 }
 
 function failure(report: Report, result: Result): string {

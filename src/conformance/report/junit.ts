@@ -4,14 +4,13 @@
  */
 
 import { escapeXml } from '../../formats/xml.ts';
-import { groupBy } from '../../group-by.ts';
 import type { Outcome } from '../case.ts';
 import type { Report, Result } from './report.ts';
-import { conclusion, explain, isExpectedFailure, placeOf, replayOf } from './report.ts';
+import { byRow, conclusion, explain, isExpectedFailure, placeOf, replayOf } from './report.ts';
 
 export function renderJUnit(report: Report): string {
   const { results, milliseconds, backend, profile } = report;
-  const suites = [...groupBy(results, ({ address }) => placeOf(address).row)].map(([row, group]) =>
+  const suites = byRow(results).map(([row, group]) =>
     suite(
       row,
       seconds(group.reduce((sum, { milliseconds: ms }) => sum + ms, 0)),

@@ -1,18 +1,16 @@
 /** A report as Markdown: for a pull request, a summary of continuous integration, or a page of results. */
-import { groupBy } from '../../group-by.ts';
 import { OUTCOMES } from '../case.ts';
 import type { Report } from './report.ts';
-import { conclusion, explain, isFailure, largestError, placeOf, reasons, replayOf, short } from './report.ts';
+import { byRow, conclusion, countOf, errorOf, explain, isFailure, reasons, replayOf } from './report.ts';
 
 /** Failures that are shown in full. */
 const SHOWN = 50;
 
 export function renderMarkdown(report: Report): string {
   const { results, backend, profile, environment } = report;
-  const rows = [...groupBy(results, ({ address }) => placeOf(address).row)].map(([row, group]) => {
-    const worst = largestError(group);
-    const counts = OUTCOMES.map(outcome => group.filter(result => result.outcome === outcome).length || '');
-    return [`\`${row}\``, ...counts, worst === undefined || profile === 'exact' ? '' : short(worst)];
+  const rows = byRow(results).map(([row, group]) => {
+    const counts = OUTCOMES.map(outcome => countOf(group, outcome) || '');
+    return [`\`${row}\``, ...counts, errorOf(group, profile)];
   });
   const failures = results.filter(isFailure);
   const details = failures

@@ -75,16 +75,19 @@ export const isExpectedFailure = (result: Result): boolean => isBad(result) && r
 export const isUnexpectedPass = ({ outcome, xfail }: Result): boolean =>
   outcome === 'pass' && xfail !== undefined;
 
+/** How many of the results have this outcome. */
+export const countOf = (results: readonly Result[], of: Outcome): number =>
+  results.filter(({ outcome }) => outcome === of).length;
+
 export function countsOf({ results }: Run): Counts {
-  const count = (outcome: Outcome) =>
-    results.filter(result => result.outcome === outcome && !isExpectedFailure(result)).length;
+  const counted = results.filter(result => !isExpectedFailure(result));
   return {
-    passed: count('pass'),
-    failed: count('fail'),
-    unsupported: count('unsupported'),
-    skipped: count('skipped'),
-    errors: count('error'),
-    expectedFailures: results.filter(isExpectedFailure).length,
+    passed: countOf(counted, 'pass'),
+    failed: countOf(counted, 'fail'),
+    unsupported: countOf(counted, 'unsupported'),
+    skipped: countOf(counted, 'skipped'),
+    errors: countOf(counted, 'error'),
+    expectedFailures: results.length - counted.length,
   };
 }
 
@@ -122,6 +125,15 @@ export function placeOf(address: string): Place {
   return { row: third ? `${first}/${second}` : first, family: third || second, isOp: false };
 }
 
+/** The results of each line of a table. */
+export const byRow = (results: readonly Result[]): (readonly [row: string, results: readonly Result[]])[] => [
+  ...groupBy(results, ({ address }) => placeOf(address).row),
+];
+
+/** The outcomes that occur. */
+export const outcomesOf = (results: readonly Result[]): readonly Outcome[] =>
+  OUTCOMES.filter(outcome => countOf(results, outcome) > 0);
+
 /** The largest error in units of its bound; undefined where none was measured. */
 export const largestError = (results: readonly Result[]): number | undefined =>
   results.reduce<number | undefined>(
@@ -136,6 +148,12 @@ export const short = (x: number): string =>
     : Number.isInteger(x) && Math.abs(x) < 1e6
       ? String(x)
       : String(Number(x.toPrecision(3)));
+
+/** The largest error in a table; nothing in the exact profile, in which no error is allowed. */
+export function errorOf(results: readonly Result[], profile: Profile): string {
+  const worst = largestError(results);
+  return worst === undefined || profile === 'exact' ? '' : short(worst);
+}
 
 /** An f32 with enough digits to tell it from its neighbours. */
 export const value = (x: number): string => (Object.is(x, -0) ? '-0' : String(Number(x.toPrecision(9))));
@@ -219,18 +237,12 @@ const NO_REASON = 'no reason was given';
 
 /** A line for each op and part, a column for each outcome that occurs. */
 function table({ results, profile }: Report): readonly (readonly string[])[] {
-  const columns = OUTCOMES.filter(outcome => results.some(result => result.outcome === outcome));
-  const line = (name: string, group: readonly Result[]) => {
-    const worst = largestError(group);
-    const counts = columns.map(column => group.filter(({ outcome }) => outcome === column).length);
-    const measured = worst === undefined || profile === 'exact' ? '' : short(worst);
-    return [name, ...counts.map(n => (n ? String(n) : '·')), measured];
-  };
-  return [
-    ['', ...columns, 'worst error / bound'],
-    ...[...groupBy(results, ({ address }) => placeOf(address).row)].map(([row, group]) => line(row, group)),
-    line('all', results),
-  ];
+  const columns = outcomesOf(results);
+  const lines = [...byRow(results), ['all', results] as const].map(([name, group]) => {
+    const counts = columns.map(column => String(countOf(group, column) || '·'));
+    return [name, ...counts, errorOf(group, profile)];
+  });
+  return [['', ...columns, 'worst error / bound'], ...lines];
 }
 
 /** JSON has no NaN, no infinity and no −0, so they are written as strings. */
