@@ -6,27 +6,19 @@
  */
 import { wasm } from '../dist/backends/wasm/index.js';
 import { machine, median, rate } from '../dist/cli/measure.js';
+import { count, printAs } from '../dist/cli/terminal.js';
 import { table as cellsOf } from '../dist/eval/report/tables.js';
 import { ops, prepare, trace } from '../dist/index.js';
 import { align } from '../dist/plan/render.js';
 import { shapes } from '../dist/random/shapes.js';
-import { readOptions } from './options.mjs';
+import { program } from './options.mjs';
 
-const HELP = `node bench/ceilings.mjs [options]
-
-  --rounds N   rounds, interleaved; medians are printed (default 9)
-  --rows N     tokens at once in prefill (default 128)
-  --json       print JSON instead of the table
-
-Examples:
-  node bench/ceilings.mjs --rounds 5`;
-
-const { values, count } = readOptions('ceilings', HELP, {
-  rounds: { type: 'string', default: '9' },
-  rows: { type: 'string', default: '128' },
-});
-const rounds = count('rounds');
-const rows = count('rows');
+const { rounds, rows, json } = program('ceilings.mjs', 'The int8 product against what the machine can do.')
+  .option('--rounds <n>', 'rounds, interleaved; medians are printed', count, 9)
+  .option('--rows <n>', 'tokens at once in prefill', count, 128)
+  .addHelpText('after', '\nExamples:\n  node bench/ceilings.mjs --rounds 5')
+  .parse()
+  .opts();
 
 /** Matrices of one size, each read once: enough that together they do not stay in a cache. */
 const COLD_BYTES = 160e6;
@@ -62,16 +54,16 @@ function products(inputs, outputs) {
       return { dtype, shape, data };
     },
   };
-  return { program: { graph, weights }, matrices };
+  return { plan: { graph, weights }, matrices };
 }
 
 const table = [];
 for (const [shape, { dModel, dInner }] of Object.entries(shapes)) {
-  const { program, matrices } = products(dModel, 2 * dInner);
+  const { plan, matrices } = products(dModel, 2 * dInner);
   const work = dModel * 2 * dInner * matrices;
   const runs = [];
   for (const threads of [1, 2]) {
-    const executable = prepare(wasm, program, { threads });
+    const executable = prepare(wasm, plan, { threads });
     await executable.ready;
     runs.push({ threads, executable, gemm: [], gemv: [], multiply: [], read: [] });
   }
@@ -108,22 +100,20 @@ for (const [shape, { dModel, dInner }] of Object.entries(shapes)) {
 }
 
 const about = { ...machine(), rows, rounds };
-if (values.json) console.log(JSON.stringify({ ...about, table }));
-else {
-  console.log(`${about.cpu}, Node ${about.node}, ${about.date}; ${rows} rows, medians of ${rounds} rounds\n`);
-  console.log(
-    align(
-      cellsOf(table, [
-        ['shape', row => row.shape],
-        ['matrix', row => row.matrix],
-        ['kernels', row => row.kernels],
-        ['threads', row => `${row.threads}`],
-        ['GEMM GOP/s a thread', row => row.gemmGopsPerThread.toFixed(1)],
-        ['of registers', row => row.ofRegisters.toFixed(2)],
-        ['against 1 thread', row => `${row.againstOneThread.toFixed(2)} ×`],
-        ['GEMV GB/s', row => (row.gemvBytesPerSecond / 1e9).toFixed(1)],
-        ['of a plain read', row => row.ofPlainRead.toFixed(2)],
-      ]),
-    ),
-  );
-}
+const cells = cellsOf(table, [
+  ['shape', row => row.shape],
+  ['matrix', row => row.matrix],
+  ['kernels', row => row.kernels],
+  ['threads', row => `${row.threads}`],
+  ['GEMM GOP/s a thread', row => row.gemmGopsPerThread.toFixed(1)],
+  ['of registers', row => row.ofRegisters.toFixed(2)],
+  ['against 1 thread', row => `${row.againstOneThread.toFixed(2)} ×`],
+  ['GEMV GB/s', row => (row.gemvBytesPerSecond / 1e9).toFixed(1)],
+  ['of a plain read', row => row.ofPlainRead.toFixed(2)],
+]);
+printAs(
+  json,
+  { ...about, table },
+  () =>
+    `${about.cpu}, Node ${about.node}, ${about.date}; ${rows} rows, medians of ${rounds} rounds\n\n${align(cells)}`,
+);

@@ -10,35 +10,31 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { machine, median } from '../dist/cli/measure.js';
+import { count, printAs } from '../dist/cli/terminal.js';
 import { EMBEDDED_MODEL, load } from '../dist/index.js';
 import { align } from '../dist/plan/render.js';
-import { readOptions } from './options.mjs';
+import { program } from './options.mjs';
 import { openPage } from './page.mjs';
-
-const HELP = `node bench/web.mjs [options]
-
-  --rounds N    rounds, page and Node in turn; medians are printed (default 9)
-  --tokens N    tokens of a round (default 128)
-  --visits N    visits to the playground (default 5)
-  --json        print JSON instead of the table
-
-Examples:
-  node bench/web.mjs
-  node bench/web.mjs --rounds 21 --visits 9 --json`;
 
 const PROMPT = 'The old man looked out of the window and saw';
 const BARS = { decodeRatio: 0.8, firstTokenSeconds: 1.5, longestTaskMilliseconds: 50 };
 
-const { values, count, fail } = readOptions('web', HELP, {
-  rounds: { type: 'string', default: '9' },
-  tokens: { type: 'string', default: '128' },
-  visits: { type: 'string', default: '5' },
-});
-const rounds = count('rounds');
-const visits = count('visits');
-const options = { maxTokens: count('tokens'), temperature: 0 };
+const command = program('web.mjs', 'quamba in a page beside Node, and the playground as it is built.')
+  .option('--rounds <n>', 'rounds, page and Node in turn; medians are printed', count, 9)
+  .option('--tokens <n>', 'tokens of a round', count, 128)
+  .option('--visits <n>', 'visits to the playground', count, 5)
+  .addHelpText(
+    'after',
+    `
+Examples:
+  node bench/web.mjs
+  node bench/web.mjs --rounds 21 --visits 9 --json`,
+  )
+  .parse();
+const { rounds, tokens, visits, json } = command.opts();
+const options = { maxTokens: tokens, temperature: 0 };
 const folder = path => fileURLToPath(new URL(`../${path}/`, import.meta.url));
-if (!existsSync(folder('web/dist'))) fail('there is no web/dist; run npm run web:build');
+if (!existsSync(folder('web/dist'))) command.error('web: there is no web/dist; run npm run web:build');
 
 const work = mkdtempSync(join(tmpdir(), 'quamba-bench-web-'));
 let browser;
@@ -52,7 +48,7 @@ try {
   const decode = await decodeBeside(browser.page);
   const site = await playground(browser);
   const report = { ...machine(), browser: browser.about, rounds, visits, ...options, ...decode, ...site };
-  console.log(values.json ? JSON.stringify(report) : table(report));
+  printAs(json, report, () => table(report));
 } catch (error) {
   console.error(`web: ${error.message}`);
   process.exitCode = 1;
