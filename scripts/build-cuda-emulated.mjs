@@ -15,14 +15,8 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    cuda: { type: 'string', default: fileURLToPath(new URL('../cuda', import.meta.url)) },
-    out: { type: 'string' },
-  },
-});
-const cuda = resolve(values.cuda);
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { out: { type: 'string' } } });
+const cuda = fileURLToPath(new URL('../cuda', import.meta.url));
 const emulate = fileURLToPath(new URL('../cuda/emulate', import.meta.url));
 const out = resolve(values.out ?? join(cuda, 'build', 'libquamba_cuda_emulated.so'));
 const program = positionals.length > 0;

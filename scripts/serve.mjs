@@ -12,11 +12,7 @@ export const ISOLATED = /** @type {const} */ ({
   'Cross-Origin-Embedder-Policy': 'require-corp',
 });
 
-/**
- * A page takes modules, sheets and service workers from no other type.
- *
- * @type {Readonly<Record<string, string>>}
- */
+/** @type {Readonly<Record<string, string>>} a page takes modules, sheets and service workers from no other type */
 const TYPES = {
   '': 'text/html; charset=utf-8',
   '.css': 'text/css',
@@ -28,16 +24,8 @@ const TYPES = {
 };
 
 /**
- * @typedef {object} Asked
- * @property {string} method
- * @property {string} path
- * @property {number} bytes of the answer's body
- *
- * @typedef {object} Site
- * @property {string} address
- * @property {Asked[]} asked
- * @property {() => void} close
- *
+ * @typedef {{ method: string, path: string, bytes: number }} Asked `bytes`: of the answer's body
+ * @typedef {{ address: string, asked: Asked[], close: () => void }} Site
  * @typedef {(request: import('node:http').IncomingMessage) => string | Promise<string>} Answer
  */
 
