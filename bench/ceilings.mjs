@@ -12,6 +12,7 @@ import { ops, prepare, trace } from '../dist/index.js';
 import { align } from '../dist/plan/render.js';
 import { shapes } from '../dist/random/shapes.js';
 import { program } from './options.mjs';
+import { filled } from './values.mjs';
 
 const { rounds, rows, json } = program('ceilings.mjs', 'The int8 product against what the machine can do.')
   .option('--rounds <n>', 'rounds, interleaved; medians are printed', count, 9)
@@ -46,12 +47,7 @@ function products(inputs, outputs) {
     has: ref => graph.weights.has(ref),
     read(ref) {
       const { dtype, shape } = /** @type {import('../dist/tensor.js').TensorType} */ (graph.weights.get(ref));
-      const size = shape.reduce((a, b) => a * b, 1);
-      const data =
-        dtype === 'f32'
-          ? Float32Array.from({ length: size }, (_, i) => (1 + (i % 251)) / 100)
-          : Int8Array.from({ length: size }, (_, i) => (i * 37) % 256);
-      return { dtype, shape, data };
+      return filled(dtype, shape);
     },
   };
   return { plan: { graph, weights }, matrices };

@@ -32,8 +32,8 @@ import { randomModel } from '../dist/random/model.js';
 import { nominalStats } from '../dist/random/nominal-ranges.js';
 import { shapes } from '../dist/random/shapes.js';
 import { extent, parse } from '../dist/signature.js';
-import { zeros } from '../dist/tensor.js';
 import { listOf, oneOf, program } from './options.mjs';
+import { filled } from './values.mjs';
 
 const ALL = Object.keys(shapes);
 const NAMES = [...Object.values(ops).map(op => op.name), ...patterns.map(({ name }) => name)];
@@ -96,19 +96,6 @@ function singles({ dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, vocabSi
     { op: ops.selectiveScan, what: 'scan', dims: { d, n } },
     ...[ops.fwht, ops.scaleChannels, ops.absmaxScale, ops.quantize, ops.dequantize].map(op => ({ op, what: 'y', dims: { n: d } })),
   ];
-}
-
-/** Values between −1 and 1, or small integers, or tokens: no op's speed depends on more. */
-function filled(dtype, shape, most = 1) {
-  const t = zeros(dtype, shape);
-  const { data } = t;
-  const begin = Math.min(data.length, 4099);
-  for (let i = 0, x = 1; i < begin; i++) {
-    x = (Math.imul(x, 1664525) + 1013904223) | 0;
-    data[i] = dtype === 'f32' ? x / 2 ** 31 : dtype === 'i8' ? x >> 25 : (x >>> 8) % most;
-  }
-  for (let size = begin; size < data.length; size *= 2) data.copyWithin(size, 0, size);
-  return t;
 }
 
 /** @type {(one: Single, l: number) => import('../dist/op.js').BoundCall} */

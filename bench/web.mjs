@@ -60,23 +60,23 @@ try {
 /** Both as their reader sees it: from the first token that arrives to the last. */
 async function decodeBeside(page) {
   const node = await load();
-  const inNode = speedOf(node);
-  await page.evaluate(async speedOf => {
+  const inPage = await page.evaluate(async () => {
     const { load } = await import('/quamba/quamba.js');
     globalThis.model = await load('/model');
-    globalThis.speed = new Function(`return ${speedOf}`)()(globalThis.model);
-  }, speedOf.toString());
+    return globalThis.model.about.kernels;
+  });
   /** @type {Record<'page' | 'node', number[]>} */
   const speeds = { page: [], node: [] };
   for (let round = -2; round < rounds; round++) {
-    const one = await page.evaluate(given => globalThis.speed(...given), [PROMPT, options]);
-    const other = await inNode(PROMPT, options);
+    const one = await page.evaluate(
+      `(${speed})(model, ${JSON.stringify(PROMPT)}, ${JSON.stringify(options)})`,
+    );
+    const other = await speed(node, PROMPT, options);
     if (round < 0) continue; // warm-up
     speeds.page.push(one);
     speeds.node.push(other);
   }
   const { kernels } = node.executable.about ?? {};
-  const inPage = await page.evaluate(() => globalThis.model.about.kernels);
   node.dispose();
   await page.evaluate(() => globalThis.model.dispose());
   return {
@@ -87,18 +87,16 @@ async function decodeBeside(page) {
 }
 
 /** Tokens for each second; runs in Node and, as text, in the page. */
-function speedOf(model) {
-  return async (prompt, options) => {
-    let first;
-    let last;
-    let count = 0;
-    for await (const _ of model.generate(prompt, options)) {
-      last = performance.now();
-      first ??= last;
-      count++;
-    }
-    return ((count - 1) / (last - first)) * 1000;
-  };
+async function speed(model, prompt, options) {
+  let first;
+  let last;
+  let count = 0;
+  for await (const _ of model.generate(prompt, options)) {
+    last = performance.now();
+    first ??= last;
+    count++;
+  }
+  return ((count - 1) / (last - first)) * 1000;
 }
 
 /** Visits the playground, which writes of its own accord; the first time fills the cache and does not count. */
