@@ -38,15 +38,13 @@ const TYPES = {
  */
 export async function serve(mounts, headers = {}, answers = {}) {
   const places = Object.entries(mounts).flatMap(([at, folders]) =>
-    [folders].flat().map(folder => ({ at, folder: resolve(root, folder) })),
+    [folders].flat().map(folder => ({ at, isFolder: at.endsWith('/'), place: resolve(root, folder) })),
   );
   const find = /** @param {string} path */ path =>
     places
-      .filter(({ at }) => (at.endsWith('/') ? path.startsWith(at) : path === at))
-      .map(({ at, folder }) =>
-        path === at && !at.endsWith('/')
-          ? folder
-          : join(folder, path.slice(at.length).replace(/^$|\/$/, '$&index.html')),
+      .filter(({ at, isFolder }) => (isFolder ? path.startsWith(at) : path === at))
+      .map(({ at, isFolder, place }) =>
+        isFolder ? join(place, path.slice(at.length).replace(/^$|\/$/, '$&index.html')) : place,
       )
       .map(file => ({ file, stat: statSync(file, { throwIfNoEntry: false }) }))
       .find(({ stat }) => stat?.isFile());
