@@ -14,10 +14,11 @@ import { shapes } from '../dist/random/shapes.js';
 import { program } from './options.mjs';
 import { filled } from './values.mjs';
 
-const { rounds, rows, json } = program('ceilings.mjs', 'The int8 product against what the machine can do.')
+const { rounds, rows, json } = program('ceilings.mjs', 'The int8 product against what the machine can do.', [
+  '--rounds 5',
+])
   .option('--rounds <n>', 'rounds, interleaved; medians are printed', count, 9)
   .option('--rows <n>', 'tokens at once in prefill', count, 128)
-  .addHelpText('after', '\nExamples:\n  node bench/ceilings.mjs --rounds 5')
   .parse()
   .opts();
 

@@ -37,20 +37,16 @@ import { filled } from './values.mjs';
 
 const ALL = Object.keys(shapes);
 const NAMES = [...Object.values(ops).map(op => op.name), ...patterns.map(({ name }) => name)];
-const options = program('ops.mjs', 'Microseconds of every op alone, and of the fused nodes of a plan.')
+const options = program('ops.mjs', 'Microseconds of every op alone, and of the fused nodes of a plan.', [
+  '--shape mamba-130m',
+  '--shape mamba-130m,mamba-2.8b --only linear-i8,selective-scan --rows 1 --json',
+])
   .option('--shape <a,b>', `${ALL.join(', ')} (default: all)`, listOf(oneOf(ALL)))
   .option('--only <a,b>', `${NAMES.join(', ')} (default: all)`, listOf(oneOf(NAMES)))
   .option('--rows <1,64>', 'tokens in a call', listOf(count), [1, 64])
   .option('--threads <n>', 'of wasm', count, 1)
   .option('--time <ms>', 'for each measurement', count, 100)
   .option('--no-reference', 'wasm only')
-  .addHelpText(
-    'after',
-    `
-Examples:
-  node bench/ops.mjs --shape mamba-130m
-  node bench/ops.mjs --shape mamba-130m,mamba-2.8b --only linear-i8,selective-scan --rows 1 --json`,
-  )
   .parse()
   .opts();
 const { shape: chosen = ALL, only = NAMES } = options;

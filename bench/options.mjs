@@ -2,11 +2,15 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { jsonOption } from '../dist/cli/terminal.js';
 
-/** A program that has --json, and ends with exit code 2 where it is used wrongly. */
-export const program = (path, description) =>
+/** A program that has --json, and ends with exit code 2 where it is used wrongly. `examples`: options that may be given to it. */
+export const program = (path, description, examples) =>
   new Command(`node bench/${path}`)
     .description(description)
     .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      ['\nExamples:', ...examples.map(given => `  node bench/${path} ${given}`)].join('\n'),
+    )
     .showHelpAfterError('(--help shows the options)')
     .exitOverride(({ exitCode }) => process.exit(exitCode && 2));
 

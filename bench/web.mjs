@@ -19,17 +19,13 @@ import { openPage } from './page.mjs';
 const PROMPT = 'The old man looked out of the window and saw';
 const BARS = { decodeRatio: 0.8, firstTokenSeconds: 1.5, longestTaskMilliseconds: 50 };
 
-const command = program('web.mjs', 'quamba in a page beside Node, and the playground as it is built.')
+const command = program('web.mjs', 'quamba in a page beside Node, and the playground as it is built.', [
+  '',
+  '--rounds 21 --visits 9 --json',
+])
   .option('--rounds <n>', 'rounds, page and Node in turn; medians are printed', count, 9)
   .option('--tokens <n>', 'tokens of a round', count, 128)
   .option('--visits <n>', 'visits to the playground', count, 5)
-  .addHelpText(
-    'after',
-    `
-Examples:
-  node bench/web.mjs
-  node bench/web.mjs --rounds 21 --visits 9 --json`,
-  )
   .parse();
 const { rounds, tokens, visits, json } = command.opts();
 const options = { maxTokens: tokens, temperature: 0 };

@@ -15,6 +15,8 @@
  */
 import { writeFileSync } from 'node:fs';
 import { ops } from '../../dist/index.js';
+import { w8rows } from '../../dist/quant/scheme.js';
+import { quantizeWeight } from '../../dist/quant/weights.js';
 import { bytes, float, int } from './protobuf.mjs';
 
 const TYPES = { f32: 1, i8: 3, i64: 7 };
@@ -34,15 +36,23 @@ export function writeOnnx(file, { config, program }, { dq8 }) {
   const weight = name => program.weights.read(name).data;
   const vector = (name, shape = [weight(name).length]) => g.constant('f32', shape, weight(name));
 
+  /** W [rows, columns] as [columns, rows]. */
+  const transposed = ({ dtype, shape, data }) => {
+    const [rows, columns] = shape;
+    const out = data.slice();
+    for (let i = 0; i < rows; i++)
+      for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j];
+    return g.constant(dtype, [columns, rows], out);
+  };
   /** x · Wᵀ (+ b) for W [rows, columns] of the checkpoint. */
   const linear = (x, name, bias) => {
-    const { data, shape } = program.weights.read(name);
+    const w = program.weights.read(name);
     if (dq8) {
-      const { values, scales } = quantized(data, ...shape);
-      const inputs = [x, g.constant('i8', shape.toReversed(), values), g.constant('f32', [shape[0]], scales)];
+      const { q, scale } = quantizeWeight(w, w8rows);
+      const inputs = [x, transposed(q), g.constant('f32', [q.shape[0]], scale.data)];
       return g.op('DynamicQuantizeMatMul', bias ? [...inputs, '', bias] : inputs);
     }
-    const y = g.op('MatMul', [x, g.constant('f32', shape.toReversed(), transposed(data, ...shape))]);
+    const y = g.op('MatMul', [x, transposed(w)]);
     return bias ? g.op('Add', [y, bias]) : y;
   };
   const split = (x, sizes) => {
@@ -103,24 +113,6 @@ export function writeOnnx(file, { config, program }, { dq8 }) {
   const last = g.op('Gather', [norm('backbone.norm_f.weight'), rows], { axis: 1 });
   g.output(linear(last, head), 'logits', 'f32', [1, 'r', vocabSize]);
   writeFileSync(file, Buffer.concat(g.done()));
-}
-
-/** [rows, columns] → int8 [columns, rows] with a scale for each row of the checkpoint. */
-function quantized(data, rows, columns) {
-  const values = new Int8Array(data.length);
-  const scales = new Float32Array(rows);
-  for (let i = 0; i < rows; i++) {
-    const row = data.subarray(i * columns, (i + 1) * columns);
-    scales[i] = row.reduce((most, x) => Math.max(most, Math.abs(x)), 1e-30) / 127;
-    for (let j = 0; j < columns; j++) values[j * rows + i] = Math.round(row[j] / scales[i]);
-  }
-  return { values, scales };
-}
-
-function transposed(data, rows, columns) {
-  const out = new Float32Array(data.length);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j];
-  return out;
 }
 
 /** Collects nodes, constants, inputs and outputs; names values by number. */

@@ -1,5 +1,6 @@
 /** What is said of a run: the error of each engine, and the table. */
 import { table as cellsOf } from '../../dist/eval/report/tables.js';
+import { likeliest } from '../../dist/text/logits.js';
 
 /** Relative L2 error over all compared rows, and at how many the likeliest token is the same. */
 export function errors(truth, { positions, data, shifted = false }) {
@@ -15,12 +16,11 @@ export function errors(truth, { positions, data, shifted = false }) {
       difference += (found[i] - shift - right[i]) ** 2;
       size += right[i] ** 2;
     }
-    if (largest(found) === largest(right)) argmax++;
+    if (likeliest(found) === likeliest(right)) argmax++;
   }
   return { error: Math.sqrt(difference / size), argmax, compared: positions.length };
 }
 const mean = values => values.reduce((sum, x) => sum + x, 0) / values.length;
-const largest = values => values.reduce((best, x, i) => (x > values[best] ? i : best), 0);
 
 /** The run as Markdown. */
 export function table(run) {

@@ -25,7 +25,11 @@ const CONTINUATION = 64;
 const COMPARED = 32;
 const WARM_UPS = 2;
 const NAMES = Object.keys(PEERS);
-const options = program('peers/run.mjs', 'The same weights in quamba and in other engines, in turn.')
+const options = program('peers/run.mjs', 'The same weights in quamba and in other engines, in turn.', [
+  '',
+  '--only quamba,llama-q8 --threads 2 --rounds 3',
+  '--out bench/results/peers-my-machine.md',
+])
   .option(
     '--model <dir>',
     "checkpoint in Hugging Face's form (default: mamba-130m's shape with random weights, made for the run)",
@@ -38,14 +42,6 @@ const options = program('peers/run.mjs', 'The same weights in quamba and in othe
   .option('--rounds <n>', 'rounds, interleaved; the table shows medians', count, 5)
   .option('--threads <n>', 'for every engine', count, 1)
   .option('--out <file>', 'write the table to a file too')
-  .addHelpText(
-    'after',
-    `
-Examples:
-  node bench/peers/run.mjs
-  node bench/peers/run.mjs --only quamba,llama-q8 --threads 2 --rounds 3
-  node bench/peers/run.mjs --out bench/results/peers-my-machine.md`,
-  )
   .parse()
   .opts();
 
