@@ -9,6 +9,7 @@
  * a line that names it. New memory holds 0xff. QUAMBA_EMULATE_REVERSED=1 runs the threads in the opposite order.
  */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -70,15 +71,14 @@ async function compileNext() {
 }
 
 /** Whether it succeeded; it has said why not. */
-function compiler(args) {
-  return new Promise(done => {
-    const child = spawn(process.env.CXX ?? 'g++', args, { stdio: 'inherit' });
-    child.on('error', error => {
-      console.error(`${error.message}: this needs g++ (or CXX).`);
-      done(false);
-    });
-    child.on('exit', code => done(code === 0));
-  });
+async function compiler(args) {
+  try {
+    const [code] = await once(spawn(process.env.CXX ?? 'g++', args, { stdio: 'inherit' }), 'exit');
+    return code === 0;
+  } catch (error) {
+    console.error(`${error.message}: this needs g++ (or CXX).`);
+    return false;
+  }
 }
 
 /**

@@ -99,9 +99,7 @@ async function kernels(binary) {
 
 /** What a program prints, however it ends. */
 function run(binary, ...args) {
-  return new Promise(resolve =>
-    execFile(binary, args, { maxBuffer: 1 << 28 }, (_, stdout, stderr) => resolve({ stdout, stderr })),
-  );
+  return promisify(execFile)(binary, args, { maxBuffer: 1 << 28 }).catch(output => output);
 }
 
 /** @param {{ passed: number, failed: number, skipped?: number }} counted */

@@ -1,4 +1,5 @@
 /** Folders of the project over HTTP, on a port of this machine, and a record of what was asked of them. */
+import { once } from 'node:events';
 import { createReadStream, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, resolve } from 'node:path';
@@ -72,13 +73,8 @@ export async function serve(mounts, headers = {}, answers = {}) {
     });
     return method === 'HEAD' ? response.end() : createReadStream(found.file).pipe(response);
   });
-  /** @type {number} */
-  const port = await new Promise(listening => {
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      listening(typeof address === 'object' && address ? address.port : 0);
-    });
-  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
   return {
     address: `http://127.0.0.1:${port}`,
     asked,
