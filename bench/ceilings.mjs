@@ -62,35 +62,33 @@ for (const [shape, { dModel, dInner }] of Object.entries(shapes)) {
   for (const threads of [1, 2]) {
     const executable = prepare(wasm, plan, { threads });
     await executable.ready;
-    runs.push({ threads, executable, gemm: [], gemv: [], multiply: [], read: [] });
+    runs.push({ threads, executable, seen: [] });
   }
   const ids = Int32Array.from({ length: rows }, (_, i) => i % 16);
   for (let round = -2; round < rounds; round++)
-    for (const { executable, gemm, gemv, multiply, read } of runs) {
+    for (const { executable, seen } of runs) {
       const sequence = executable.open();
-      const prefill = rate(rows * work, () => sequence.feed(ids));
-      const decode = rate(work, () => sequence.feed(ids.subarray(0, 1)));
+      const gemm = rate(rows * work, () => sequence.feed(ids));
+      const gemv = rate(work, () => sequence.feed(ids.subarray(0, 1)));
       sequence.close();
-      const registers = executable.multiplyRate?.() ?? Number.NaN;
-      const bandwidth = executable.readBandwidth?.(work) ?? Number.NaN;
-      if (round < 0) continue;
-      gemm.push(prefill);
-      gemv.push(decode);
-      multiply.push(registers);
-      read.push(bandwidth);
+      const multiply = executable.multiplyRate?.() ?? Number.NaN;
+      const read = executable.readBandwidth?.(work) ?? Number.NaN;
+      if (round >= 0) seen.push({ gemm, gemv, multiply, read });
     }
-  const [one] = runs.map(({ gemm }) => median(gemm));
-  for (const { threads, executable, gemm, gemv, multiply, read } of runs) {
+  const medianOf = ({ seen }, key) => median(seen.map(round => round[key]));
+  for (const run of runs) {
+    const { threads, executable } = run;
+    const [gemm, gemv] = [medianOf(run, 'gemm'), medianOf(run, 'gemv')];
     table.push({
       shape,
       matrix: `${2 * dInner} × ${dModel}`,
       kernels: executable.about.kernels,
       threads,
-      gemmGopsPerThread: (2 * median(gemm)) / threads / 1e9,
-      ofRegisters: median(gemm) / median(multiply),
-      againstOneThread: median(gemm) / one,
-      gemvBytesPerSecond: median(gemv),
-      ofPlainRead: median(gemv) / median(read),
+      gemmGopsPerThread: (2 * gemm) / threads / 1e9,
+      ofRegisters: gemm / medianOf(run, 'multiply'),
+      againstOneThread: gemm / medianOf(runs[0], 'gemm'),
+      gemvBytesPerSecond: gemv,
+      ofPlainRead: gemv / medianOf(run, 'read'),
     });
     executable.dispose();
   }
