@@ -82,17 +82,22 @@ export function stepsFor(op: AnyOp, choice: Choice, seed: number): Float32Array 
   return Float32Array.from({ length: rows }, () => 0.002 + 0.02 * next());
 }
 
-/** A call of these sizes, without the inputs in `absent`. A letter that is not given (s, p, g) is 1, and h follows from i. */
+/**
+ * A call of these sizes, without the inputs in `absent`. A letter that is not given (s, p, g) is 1, and h follows from i. `float`: how
+ * every float is made, in place of what suits its input.
+ */
 export function ordinaryCall(
   { op, dtype }: Pick<Form, 'op' | 'dtype'>,
   choice: Choice,
   absent: readonly string[] = [],
   seed = 1,
+  float?: Maker,
 ): BoundCall {
   const inputs: Record<string, Tensor> = {};
-  for (const [i, key] of Object.keys({ ...op.inputs, ...op.states }).entries())
-    if (!absent.includes(key))
-      inputs[key] = inputOf(op, key, choice, random(1000 * seed + i), MAKERS[`${op.name} ${key}`] ?? gauss);
+  for (const [i, key] of Object.keys({ ...op.inputs, ...op.states }).entries()) {
+    const make = float ?? MAKERS[`${op.name} ${key}`] ?? gauss;
+    if (!absent.includes(key)) inputs[key] = inputOf(op, key, choice, random(1000 * seed + i), make);
+  }
   const kept = keptAll(op, { dtype, ...(dtype === 'i8' && { scale: stepsFor(op, choice, seed) }) });
   return bind(op, inputs, attrsOf(op, choice), kept);
 }
