@@ -18,7 +18,7 @@ import { forward } from './float64.mjs';
 import { writeOnnx } from './onnx.mjs';
 import { DEFAULT, PEERS } from './peers.mjs';
 import { startPeer } from './process.mjs';
-import { errors, table } from './report.mjs';
+import { exactnessOf, table } from './report.mjs';
 
 const PROMPT = 128;
 const CONTINUATION = 64;
@@ -64,7 +64,7 @@ async function bench() {
       const { threads } = options;
       const given = { ...PEERS[row.name], file, checkpoint, threads, work };
       row.about = await row.process.call('open', given);
-      Object.assign(row, errors(truth, await row.process.call('logits', ids.slice(0, COMPARED))));
+      row.exactness = exactnessOf(truth, await row.process.call('logits', ids.slice(0, COMPARED)));
     });
   }
   for (let round = -WARM_UPS; round < options.rounds; round++) {
@@ -106,13 +106,11 @@ async function attempt(row, step) {
 /** @import { MambaConfig } from '../../dist/model/mamba.js' */
 
 const reported = row => ({
-  ...{ peer: row.name, package: row.package, version: row.version },
-  ...(row.about && { about: row.about }),
-  weights: row.weights,
+  ...{ peer: row.name, package: row.package, version: row.version, about: row.about, weights: row.weights },
   prefillTokensPerSecond: statistics(row.prefill),
   prefillLogits: row.all ? 'all' : 'last',
   decodeTokensPerSecond: statistics(row.decode),
-  ...{ relativeL2: row.error, argmaxEqual: row.argmax, comparedPositions: row.compared },
+  ...row.exactness,
 });
 
 const say = text => console.error(`peers: ${text}`);
@@ -143,17 +141,9 @@ function modelFile(name, checkpoint, model) {
 
 /** A failure is what the command said. */
 function exportGguf(path, checkpoint, type) {
-  const command = [
-    here('../../dist/cli/main.js'),
-    'export',
-    '--type',
-    type,
-    '--model',
-    checkpoint,
-    '--out',
-    path,
-  ];
+  const given = ['--type', type, '--model', checkpoint, '--out', path];
   try {
+    const command = [here('../../dist/cli/main.js'), 'export', ...given];
     execFileSync(process.execPath, command, { stdio: ['ignore', 'ignore', 'pipe'] });
   } catch (error) {
     throw new Error(`quamba export failed: ${String(error.stderr).trim().split('\n')[0]}`);
