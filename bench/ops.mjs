@@ -163,12 +163,13 @@ async function timeMachine(/** @type {Alone} */ { subgraph, values }, rows) {
 /** The reference's kernel, where a call is not too long by what one row took. */
 async function timeReference(/** @type {Single} */ one, rows) {
   if (!options.reference) return undefined;
-  const [short, call] = [callOf(one, 1), callOf(one, rows)];
+  const short = callOf(one, 1);
   const run = () => invoke(one.op.reference, short);
   run();
   const start = performance.now();
   run();
   if ((performance.now() - start) * rows > LONGEST) return undefined;
+  const call = callOf(one, rows);
   return time(() => invoke(one.op.reference, call));
 }
 
