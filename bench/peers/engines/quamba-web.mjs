@@ -24,37 +24,42 @@ export async function open({ recipe, model, threads, work }) {
     '/quamba/': fileURLToPath(new URL('../../../dist/browser/', import.meta.url)),
   };
   const { page, about, close } = await openPage(paths, work);
-  const { kernels } = await page.evaluate(
-    async options => {
-      const { load } = await import('/quamba/quamba.js');
-      globalThis.model = await load('/model', options);
-      Object.assign(globalThis, { session: await globalThis.model.session() });
-      return globalThis.model.about;
-    },
-    { recipe, threads, files: [file], cache: false },
-  );
-  return {
-    about: `${kernels}, ${about}`,
-    measure: (prompt, continuation) =>
-      page.evaluate(
-        async ([prompt, continuation]) => {
-          const { session } = /** @type {any} */ (globalThis);
-          await session.reset();
-          const start = performance.now();
-          await session.feed(prompt, { logits: 'last' });
-          const middle = performance.now();
-          for (const id of continuation) await session.feed([id]);
-          return { prefill: (middle - start) / 1000, decode: (performance.now() - middle) / 1000 };
-        },
-        [prompt, continuation],
-      ),
-    async logits(ids) {
-      const data = await page.evaluate(async ids => {
-        await globalThis.session.reset();
-        return (await globalThis.session.feed(ids)).data;
-      }, ids);
-      return { positions: Array.from(ids.keys()), data };
-    },
-    close,
-  };
+  try {
+    const { kernels } = await page.evaluate(
+      async options => {
+        const { load } = await import('/quamba/quamba.js');
+        globalThis.model = await load('/model', options);
+        Object.assign(globalThis, { session: await globalThis.model.session() });
+        return globalThis.model.about;
+      },
+      { recipe, threads, files: [file], cache: false },
+    );
+    return {
+      about: `${kernels}, ${about}`,
+      measure: (prompt, continuation) =>
+        page.evaluate(
+          async ([prompt, continuation]) => {
+            const { session } = /** @type {any} */ (globalThis);
+            await session.reset();
+            const start = performance.now();
+            await session.feed(prompt, { logits: 'last' });
+            const middle = performance.now();
+            for (const id of continuation) await session.feed([id]);
+            return { prefill: (middle - start) / 1000, decode: (performance.now() - middle) / 1000 };
+          },
+          [prompt, continuation],
+        ),
+      async logits(ids) {
+        const data = await page.evaluate(async ids => {
+          await globalThis.session.reset();
+          return (await globalThis.session.feed(ids)).data;
+        }, ids);
+        return { positions: Array.from(ids.keys()), data };
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }

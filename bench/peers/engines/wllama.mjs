@@ -16,48 +16,53 @@ export async function open({ file, model, threads, work }) {
     '/model.gguf': file,
   };
   const { page, about, close } = await openPage(paths, work);
-  await page.evaluate(async n_threads => {
-    const { Wllama } = await import('/wllama.js');
-    globalThis.engine = new Wllama({ default: '/wllama.wasm' }, { suppressNativeLog: true });
-    const blob = await (await fetch('/model.gguf')).blob();
-    await globalThis.engine.loadModel([blob], { n_ctx: 512, n_batch: 512, n_threads, n_gpu_layers: 0 });
-  }, threads);
-  const complete = async (ids, options) => {
-    const answer = await page.evaluate(body => globalThis.engine.createCompletion(body), {
-      prompt: ids.map(id => `[${id}]`).join(''),
-      temperature: 0,
-      ignore_eos: true,
-      cache_prompt: false,
-      ...options,
-    });
-    const { prompt_n, predicted_n } = answer.timings;
-    if (prompt_n !== ids.length || predicted_n !== options.max_tokens)
-      throw new Error(
-        `wllama: asked for ${ids.length} + ${options.max_tokens} tokens; it ran ${prompt_n} + ${predicted_n}`,
-      );
-    return answer;
-  };
-  return {
-    about,
-    async measure(prompt, continuation) {
-      const { timings } = await complete(prompt, { max_tokens: continuation.length });
-      return { prefill: timings.prompt_ms / 1000, decode: timings.predicted_ms / 1000 };
-    },
-    /** It tells probabilities only after the end of a text, as JSON of a megabyte for each, so of a few positions. */
-    async logits(ids) {
-      const { vocabSize } = model.config;
-      const positions = [1, 2, 3, 4].map(quarter => Math.floor((quarter * ids.length) / 4) - 1);
-      const data = new Float32Array(positions.length * vocabSize);
-      for (const [row, position] of positions.entries()) {
-        const { choices } = await complete(ids.slice(0, position + 1), {
-          max_tokens: 1,
-          logprobs: vocabSize,
-        });
-        for (const { id, logprob } of choices[0].logprobs.content[0].top_logprobs)
-          data[row * vocabSize + id] = logprob;
-      }
-      return { positions, data, shifted: true };
-    },
-    close,
-  };
+  try {
+    await page.evaluate(async n_threads => {
+      const { Wllama } = await import('/wllama.js');
+      globalThis.engine = new Wllama({ default: '/wllama.wasm' }, { suppressNativeLog: true });
+      const blob = await (await fetch('/model.gguf')).blob();
+      await globalThis.engine.loadModel([blob], { n_ctx: 512, n_batch: 512, n_threads, n_gpu_layers: 0 });
+    }, threads);
+    const complete = async (ids, options) => {
+      const answer = await page.evaluate(body => globalThis.engine.createCompletion(body), {
+        prompt: ids.map(id => `[${id}]`).join(''),
+        temperature: 0,
+        ignore_eos: true,
+        cache_prompt: false,
+        ...options,
+      });
+      const { prompt_n, predicted_n } = answer.timings;
+      if (prompt_n !== ids.length || predicted_n !== options.max_tokens)
+        throw new Error(
+          `wllama: asked for ${ids.length} + ${options.max_tokens} tokens; it ran ${prompt_n} + ${predicted_n}`,
+        );
+      return answer;
+    };
+    return {
+      about,
+      async measure(prompt, continuation) {
+        const { timings } = await complete(prompt, { max_tokens: continuation.length });
+        return { prefill: timings.prompt_ms / 1000, decode: timings.predicted_ms / 1000 };
+      },
+      /** It tells probabilities only after the end of a text, as JSON of a megabyte for each, so of a few positions. */
+      async logits(ids) {
+        const { vocabSize } = model.config;
+        const positions = [1, 2, 3, 4].map(quarter => Math.floor((quarter * ids.length) / 4) - 1);
+        const data = new Float32Array(positions.length * vocabSize);
+        for (const [row, position] of positions.entries()) {
+          const { choices } = await complete(ids.slice(0, position + 1), {
+            max_tokens: 1,
+            logprobs: vocabSize,
+          });
+          for (const { id, logprob } of choices[0].logprobs.content[0].top_logprobs)
+            data[row * vocabSize + id] = logprob;
+        }
+        return { positions, data, shifted: true };
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }
