@@ -6,27 +6,22 @@
  */
 import { wasm } from '../dist/backends/wasm/index.js';
 import { machine, median, rate } from '../dist/cli/measure.js';
+import { printAs } from '../dist/cli/terminal.js';
+import { wholeFrom } from '../dist/cli/values.js';
 import { table as cellsOf } from '../dist/eval/report/tables.js';
 import { ops, prepare, trace } from '../dist/index.js';
 import { align } from '../dist/plan/render.js';
 import { shapes } from '../dist/random/shapes.js';
-import { readOptions } from './options.mjs';
+import { program } from './options.mjs';
+import { filled } from './values.mjs';
 
-const HELP = `node bench/ceilings.mjs [options]
-
-  --rounds N   rounds, interleaved; medians are printed (default 9)
-  --rows N     tokens at once in prefill (default 128)
-  --json       print JSON instead of the table
-
-Examples:
-  node bench/ceilings.mjs --rounds 5`;
-
-const { values, count } = readOptions('ceilings', HELP, {
-  rounds: { type: 'string', default: '9' },
-  rows: { type: 'string', default: '128' },
-});
-const rounds = count('rounds');
-const rows = count('rows');
+const { rounds, rows, json } = program('ceilings.mjs', 'The int8 product against what the machine can do.', [
+  '--rounds 5',
+])
+  .option('--rounds <n>', 'rounds, interleaved; medians are printed', wholeFrom(1), 9)
+  .option('--rows <n>', 'tokens at once in prefill', wholeFrom(1), 128)
+  .parse()
+  .opts();
 
 /** Matrices of one size, each read once: enough that together they do not stay in a cache. */
 const COLD_BYTES = 160e6;
@@ -54,76 +49,67 @@ function products(inputs, outputs) {
     has: ref => graph.weights.has(ref),
     read(ref) {
       const { dtype, shape } = /** @type {import('../dist/tensor.js').TensorType} */ (graph.weights.get(ref));
-      const size = shape.reduce((a, b) => a * b, 1);
-      const data =
-        dtype === 'f32'
-          ? Float32Array.from({ length: size }, (_, i) => (1 + (i % 251)) / 100)
-          : Int8Array.from({ length: size }, (_, i) => (i * 37) % 256);
-      return { dtype, shape, data };
+      return filled(dtype, shape);
     },
   };
-  return { program: { graph, weights }, matrices };
+  return { plan: { graph, weights }, matrices };
 }
 
 const table = [];
 for (const [shape, { dModel, dInner }] of Object.entries(shapes)) {
-  const { program, matrices } = products(dModel, 2 * dInner);
+  const { plan, matrices } = products(dModel, 2 * dInner);
   const work = dModel * 2 * dInner * matrices;
   const runs = [];
   for (const threads of [1, 2]) {
-    const executable = prepare(wasm, program, { threads });
+    const executable = prepare(wasm, plan, { threads });
     await executable.ready;
-    runs.push({ threads, executable, gemm: [], gemv: [], multiply: [], read: [] });
+    runs.push({ threads, executable, seen: [] });
   }
   const ids = Int32Array.from({ length: rows }, (_, i) => i % 16);
   for (let round = -2; round < rounds; round++)
-    for (const { executable, gemm, gemv, multiply, read } of runs) {
+    for (const { executable, seen } of runs) {
       const sequence = executable.open();
-      const prefill = rate(rows * work, () => sequence.feed(ids));
-      const decode = rate(work, () => sequence.feed(ids.subarray(0, 1)));
+      const gemm = rate(rows * work, () => sequence.feed(ids));
+      const gemv = rate(work, () => sequence.feed(ids.subarray(0, 1)));
       sequence.close();
-      const registers = executable.multiplyRate?.() ?? Number.NaN;
-      const bandwidth = executable.readBandwidth?.(work) ?? Number.NaN;
-      if (round < 0) continue;
-      gemm.push(prefill);
-      gemv.push(decode);
-      multiply.push(registers);
-      read.push(bandwidth);
+      const multiply = executable.multiplyRate?.() ?? Number.NaN;
+      const read = executable.readBandwidth?.(work) ?? Number.NaN;
+      if (round >= 0) seen.push({ gemm, gemv, multiply, read });
     }
-  const [one] = runs.map(({ gemm }) => median(gemm));
-  for (const { threads, executable, gemm, gemv, multiply, read } of runs) {
+  const medianOf = ({ seen }, key) => median(seen.map(round => round[key]));
+  for (const run of runs) {
+    const { threads, executable } = run;
+    const [gemm, gemv] = [medianOf(run, 'gemm'), medianOf(run, 'gemv')];
     table.push({
       shape,
       matrix: `${2 * dInner} × ${dModel}`,
       kernels: executable.about.kernels,
       threads,
-      gemmGopsPerThread: (2 * median(gemm)) / threads / 1e9,
-      ofRegisters: median(gemm) / median(multiply),
-      againstOneThread: median(gemm) / one,
-      gemvBytesPerSecond: median(gemv),
-      ofPlainRead: median(gemv) / median(read),
+      gemmGopsPerThread: (2 * gemm) / threads / 1e9,
+      ofRegisters: gemm / medianOf(run, 'multiply'),
+      againstOneThread: gemm / medianOf(runs[0], 'gemm'),
+      gemvBytesPerSecond: gemv,
+      ofPlainRead: gemv / medianOf(run, 'read'),
     });
     executable.dispose();
   }
 }
 
 const about = { ...machine(), rows, rounds };
-if (values.json) console.log(JSON.stringify({ ...about, table }));
-else {
-  console.log(`${about.cpu}, Node ${about.node}, ${about.date}; ${rows} rows, medians of ${rounds} rounds\n`);
-  console.log(
-    align(
-      cellsOf(table, [
-        ['shape', row => row.shape],
-        ['matrix', row => row.matrix],
-        ['kernels', row => row.kernels],
-        ['threads', row => `${row.threads}`],
-        ['GEMM GOP/s a thread', row => row.gemmGopsPerThread.toFixed(1)],
-        ['of registers', row => row.ofRegisters.toFixed(2)],
-        ['against 1 thread', row => `${row.againstOneThread.toFixed(2)} ×`],
-        ['GEMV GB/s', row => (row.gemvBytesPerSecond / 1e9).toFixed(1)],
-        ['of a plain read', row => row.ofPlainRead.toFixed(2)],
-      ]),
-    ),
-  );
-}
+const cells = cellsOf(table, [
+  ['shape', row => row.shape],
+  ['matrix', row => row.matrix],
+  ['kernels', row => row.kernels],
+  ['threads', row => `${row.threads}`],
+  ['GEMM GOP/s a thread', row => row.gemmGopsPerThread.toFixed(1)],
+  ['of registers', row => row.ofRegisters.toFixed(2)],
+  ['against 1 thread', row => `${row.againstOneThread.toFixed(2)} ×`],
+  ['GEMV GB/s', row => (row.gemvBytesPerSecond / 1e9).toFixed(1)],
+  ['of a plain read', row => row.ofPlainRead.toFixed(2)],
+]);
+printAs(
+  json,
+  { ...about, table },
+  () =>
+    `${about.cpu}, Node ${about.node}, ${about.date}; ${rows} rows, medians of ${rounds} rounds\n\n${align(cells)}`,
+);

@@ -11,10 +11,14 @@
  */
 import { Bench } from 'tinybench';
 import { createMachine } from '../dist/backends/wasm/machine.js';
+import { alone } from '../dist/backends/wasm/single.js';
 import { variantOf } from '../dist/backends/wasm/variants.js';
 import { machine } from '../dist/cli/measure.js';
+import { printAs } from '../dist/cli/terminal.js';
+import { wholeFrom } from '../dist/cli/values.js';
+import { invoke } from '../dist/conformance/judge/judge.js';
 import { table } from '../dist/eval/report/tables.js';
-import { opNode, reads, statesOf, weightsOf } from '../dist/graph.js';
+import { reads, statesOf } from '../dist/graph.js';
 import { bind } from '../dist/op.js';
 import { ops } from '../dist/ops/index.js';
 import { packedColumns } from '../dist/ops/nibbles.js';
@@ -28,26 +32,25 @@ import { recipe } from '../dist/quant/recipes.js';
 import { randomModel } from '../dist/random/model.js';
 import { nominalStats } from '../dist/random/nominal-ranges.js';
 import { shapes } from '../dist/random/shapes.js';
-import { parse } from '../dist/signature.js';
-import { zeros } from '../dist/tensor.js';
-import { readOptions } from './options.mjs';
+import { extent, parse } from '../dist/signature.js';
+import { listOf, oneOf, program } from './options.mjs';
+import { filled } from './values.mjs';
 
-const HELP = `node bench/ops.mjs [options]
-
-  --shape a,b      shapes: ${Object.keys(shapes).join(', ')} (default: all)
-  --only a,b       ops by name (default: all): ${Object.values(ops)
-    .map(op => op.name)
-    .join(', ')},
-                   or of the fused nodes of a plan: ${patterns.map(({ name }) => name).join(', ')}
-  --rows 1,64      tokens in a call
-  --threads N      of wasm (default 1)
-  --time MS        for each measurement (default 100)
-  --no-reference   wasm only
-  --json           print JSON instead of the tables
-
-Examples:
-  node bench/ops.mjs --shape mamba-130m
-  node bench/ops.mjs --shape mamba-130m,mamba-2.8b --only linear-i8,selective-scan --rows 1 --json`;
+const ALL = Object.keys(shapes);
+const NAMES = [...Object.values(ops).map(op => op.name), ...patterns.map(({ name }) => name)];
+const options = program('ops.mjs', 'Microseconds of every op alone, and of the fused nodes of a plan.', [
+  '--shape mamba-130m',
+  '--shape mamba-130m,mamba-2.8b --only linear-i8,selective-scan --rows 1 --json',
+])
+  .option('--shape <a,b>', `${ALL.join(', ')} (default: all)`, listOf(oneOf(ALL)))
+  .option('--only <a,b>', `${NAMES.join(', ')} (default: all)`, listOf(oneOf(NAMES)))
+  .option('--rows <1,64>', 'tokens in a call', listOf(wholeFrom(1)), [1, 64])
+  .option('--threads <n>', 'of wasm', wholeFrom(1), 1)
+  .option('--time <ms>', 'for each measurement', wholeFrom(1), 100)
+  .option('--no-reference', 'wasm only')
+  .parse()
+  .opts();
+const { shape: chosen = ALL, only = NAMES } = options;
 
 /** The reference is left out where it takes longer, in milliseconds. */
 const LONGEST = 1000;
@@ -56,166 +59,81 @@ const LONGEST = 1000;
  * @import { Subgraph } from '../dist/backends/wasm/program.js'
  * @import { ValueType } from '../dist/graph.js'
  * @import { MambaConfig } from '../dist/model/mamba.js'
- * @import { AnyOp, BoundCall } from '../dist/op.js'
+ * @import { AnyOp } from '../dist/op.js'
  * @import { Tensor } from '../dist/tensor.js'
  * @typedef {Record<string, number>} Dims
- * @typedef {Pick<Subgraph, 'nodes' | 'types' | 'states' | 'weights'> & { values: Map<string, Tensor> }} Alone a node, and what it
- *   reads of each row
+ * @typedef {{ op: AnyOp, what: string, dims: Dims, attrs?: Dims }} Single
+ * @typedef {{ subgraph: Subgraph, values: Tensor[] }} Alone nodes, and what they read of each row
  */
-
-/**
- * @param {string} name
- * @param {string} what
- * @param {Dims} dims
- * @param {Record<string, number>} attrs
- */
-function row(name, what, dims, attrs = {}) {
-  const op = /** @type {AnyOp} */ (Object.values(ops).find(found => found.name === name));
-  return { op, what, dims, attrs };
-}
 
 /**
  * Every op with the letters of its signatures at the sizes of a model, and what it is there for.
  *
- * @param {MambaConfig} config
+ * @type {(config: MambaConfig) => Single[]}
  */
 /* biome-ignore format: a table */
-function cases({ dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, vocabSize: v }) {
-  /** @type {(of: (what: string, dims: Dims) => ReturnType<typeof row>) => ReturnType<typeof row>[]} */
-  const ofMatrices = of => [
-    of('in_proj', { i: m, o: 2 * d }), of('x_proj', { i: d, o: r + 2 * n }), of('dt_proj', { i: r, o: d }),
-    of('out_proj', { i: d, o: m }), of('head', { i: m, o: v }),
-  ];
+function singles({ dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, vocabSize: v }) {
+  /** @type {(op: AnyOp, more: (dims: Dims) => Dims) => Single[]} */
+  const matrices = (op, more) => Object.entries({
+    in_proj: { i: m, o: 2 * d }, x_proj: { i: d, o: r + 2 * n }, dt_proj: { i: r, o: d }, out_proj: { i: d, o: m }, head: { i: m, o: v },
+  }).map(([what, dims]) => ({ op, what, dims: { ...dims, ...more(dims) } }));
   return [
-    row('embedding', 'embedding', { v, m }),
-    row('embedding-i8', 'embedding', { v, m }),
-    row('add', 'residual', { m }),
-    row('rms-norm', 'block', { m }),
-    ...ofMatrices((what, dims) => row('linear', what, dims)),
-    ...ofMatrices((what, dims) => row('linear-i8', what, { ...dims, p: what === 'head' ? v : 1, g: 1 })),
-    ...ofMatrices((what, dims) => row('linear-i4', what, { ...dims, h: packedColumns(dims.i), g: dims.i / groupSize(128, dims.i) })),
-    row('slice', 'x of xz', { n: 2 * d }, { start: 0, size: d }),
-    row('causal-conv1d', 'conv', { d, k }),
-    row('softplus', 'dt', { n: d }),
-    row('silu', 'z', { n: d }),
-    row('neg-exp', 'A', { n: d }),
-    row('selective-scan', 'scan', { d, n }),
-    row('fwht', 'y', { n: d }),
-    row('scale-channels', 'y', { n: d }),
-    row('absmax-scale', 'y', { n: d }),
-    row('quantize', 'y', { n: d }),
-    row('dequantize', 'y', { n: d }),
+    { op: ops.embedding, what: 'embedding', dims: { v, m } },
+    { op: ops.embeddingI8, what: 'embedding', dims: { v, m } },
+    { op: ops.add, what: 'residual', dims: { m } },
+    { op: ops.rmsNorm, what: 'block', dims: { m } },
+    ...matrices(ops.linear, () => ({})),
+    ...matrices(ops.linearI8, ({ o }) => ({ p: o === v ? v : 1, g: 1 })),
+    ...matrices(ops.linearI4, ({ i }) => ({ h: packedColumns(i), g: i / groupSize(128, i) })),
+    { op: ops.slice, what: 'x of xz', dims: { n: 2 * d }, attrs: { start: 0, size: d } },
+    { op: ops.causalConv1d, what: 'conv', dims: { d, k } },
+    { op: ops.softplus, what: 'dt', dims: { n: d } },
+    { op: ops.silu, what: 'z', dims: { n: d } },
+    { op: ops.negExp, what: 'A', dims: { n: d } },
+    { op: ops.selectiveScan, what: 'scan', dims: { d, n } },
+    ...[ops.fwht, ops.scaleChannels, ops.absmaxScale, ops.quantize, ops.dequantize].map(op => ({ op, what: 'y', dims: { n: d } })),
   ];
 }
 
-/** Values between −1 and 1, or small integers, or tokens: no op's speed depends on more. */
-function filled(dtype, shape, most = 1) {
-  const t = zeros(dtype, shape);
-  const { data } = t;
-  const begin = Math.min(data.length, 4099);
-  for (let i = 0, x = 1; i < begin; i++) {
-    x = (Math.imul(x, 1664525) + 1013904223) | 0;
-    data[i] = dtype === 'f32' ? x / 2 ** 31 : dtype === 'i8' ? x >> 25 : (x >>> 8) % most;
-  }
-  for (let size = begin; size < data.length; size *= 2) data.copyWithin(size, 0, size);
-  return t;
-}
-
-/**
- * The tensors of one call, by the op's signatures, and which of them have one row for each token.
- *
- * @param {AnyOp} op
- * @param {Dims} dims
- * @param {number} rows
- */
-function inputsOf(op, dims, rows) {
-  const values = { s: 1, l: rows, ...dims };
-  return Object.entries(/** @type {Record<string, string>} */ (op.inputs)).map(([key, signature]) => {
+/** @type {(one: Single, l: number) => import('../dist/op.js').BoundCall} */
+function callOf({ op, dims, attrs }, l) {
+  const inputs = Object.entries(op.inputs).map(([key, signature]) => {
     const { dtype, axes } = parse(signature);
-    const shape = axes.map(({ letter, minus, size }) => size ?? values[letter ?? ''] - minus);
-    const tensor = filled(dtype, shape, dims.v);
+    const tensor = filled(
+      dtype,
+      axes.map(axis => extent(axis, { s: 1, l, ...dims })),
+      dims.v,
+    );
     if (key.endsWith('scale') || key === 'c') tensor.data.fill(1 / 64); // scales are positive
-    return { key, tensor, isRows: axes[0].letter === 'l' };
+    return [key, tensor];
   });
-}
-
-/** @type {(op: AnyOp, dims: Dims, attrs: Dims, rows: number) => BoundCall} */
-const callOf = (op, dims, attrs, rows) =>
-  bind(op, Object.fromEntries(inputsOf(op, dims, rows).map(({ key, tensor }) => [key, tensor])), attrs);
-
-/** What reference's kernel does in one call. */
-function referenceCall(op, dims, attrs, rows) {
-  const call = callOf(op, dims, attrs, rows);
-  return () => op.reference(call.inputs, call.attrs, call.outputs, call.dims, call.states);
-}
-
-/** One node in a wasm machine of its own. */
-async function machineCall(/** @type {Alone} */ { values, ...alone }, rows, threads) {
-  const subgraph = { ...alone, inputs: [...values.keys()], results: [] };
-  const machine = createMachine(subgraph, variantOf(), { rows, threads });
-  await machine.ready;
-  const place = machine.take();
-  machine.run([{ place, rows, inputs: [...values.values()] }]);
-  return {
-    // without inputs: what the first call copied in is still there
-    run: () => machine.run([{ place, rows, inputs: [] }]),
-    dispose: () => machine.dispose(),
-  };
-}
-
-/** @type {(op: AnyOp, dims: Dims, attrs: Dims, rows: number) => Alone} an op alone */
-function single(op, dims, attrs, rows) {
-  const inputs = inputsOf(op, dims, rows);
-  const { outputs, states } = callOf(op, dims, attrs, rows);
-  const refs = Object.fromEntries(
-    [...inputs.map(({ key }) => key), ...Object.keys(states)].map(key => [key, key]),
-  );
-  const out = Object.fromEntries(Object.keys(outputs).map(key => [key, `after.${key}`]));
-  /** @type {(tensor: Tensor, isRows: boolean) => ValueType} */
-  const typeOf = ({ dtype, shape }, isRows) => ({ dtype, shape: isRows ? ['l', ...shape.slice(1)] : shape });
-  /** @type {(rows: boolean) => Map<string, Tensor>} */
-  const named = rows =>
-    new Map(inputs.filter(({ isRows }) => isRows === rows).map(({ key, tensor }) => [key, tensor]));
-  return {
-    nodes: [{ ...opNode(op, refs, '', attrs), out }],
-    types: new Map([
-      ...inputs.map(({ key, tensor, isRows }) => /** @type {const} */ ([key, typeOf(tensor, isRows)])),
-      ...Object.keys(out).map(key => /** @type {const} */ ([out[key], typeOf(outputs[key], true)])),
-    ]),
-    values: named(true),
-    states: new Map(Object.entries(states).map(([key, { dtype, shape }]) => [key, { dtype, shape }])),
-    weights: weightsOf(named(false)),
-  };
+  return bind(op, Object.fromEntries(inputs), attrs);
 }
 
 /**
  * The fused nodes of the first layer's plan, each alone, and what it is there for.
  *
- * @param {MambaConfig} config
- * @param {number} rows
- * @returns {(Alone & { name: string, what: string })[]}
+ * @type {(config: MambaConfig, rows: number) => (Alone & { name: string, what: string })[]}
  */
 function fusedNodes(config, rows) {
-  const program = randomModel({ ...config, layers: 1 }, 1);
+  const model = randomModel({ ...config, layers: 1 }, 1);
   const scheme = recipe('quamba-int8-head');
-  const { graph, weights } = foldConstants(planOf(program, scheme, nominalStats(program, scheme)));
+  const { graph, weights } = foldConstants(planOf(model, scheme, nominalStats(model, scheme)));
   const types = inferTypes(graph);
   return graph.nodes.flatMap(node => {
     if (node.kind !== 'fused') return [];
-    const values = reads(node).flatMap(ref => {
-      const { dtype, shape: [first, ...shape] = [] } = types.get(ref) ?? {};
-      if (first !== 'l') return [];
-      return [/** @type {const} */ ([ref, filled(dtype, [rows, ...shape])])];
+    const inputs = reads(node).filter(ref => types.get(ref)?.shape[0] === 'l');
+    const values = inputs.map(ref => {
+      const { dtype, shape } = /** @type {ValueType} */ (types.get(ref));
+      return filled(dtype, [rows, ...shape.slice(1)]);
     });
+    const states = new Map([...graph.states].filter(([ref]) => statesOf(node).includes(ref)));
     const last = Object.values(node.body.at(-1)?.out ?? {})[0];
     return {
       name: node.name,
       what: node.body.find(({ role }) => role)?.role ?? last.replace('layers.0.', ''),
-      nodes: [node],
-      types,
-      values: new Map(values),
-      states: new Map([...graph.states].filter(([ref]) => statesOf(node).includes(ref))),
-      weights,
+      subgraph: { nodes: [node], inputs, results: [], states, types, weights },
+      values,
     };
   });
 }
@@ -225,28 +143,35 @@ async function time(run) {
   const least = { iterations: 3, warmupIterations: 2 };
   const bench = new Bench({ time: options.time, warmupTime: options.time / 4, ...least });
   bench.add('op', run, { async: false });
-  const [task] = await bench.run();
-  const { result } = task;
+  const [{ result }] = await bench.run();
   if ('error' in result) throw result.error;
   return 'latency' in result ? result.latency.p50 * 1000 : Number.NaN;
 }
 
-async function timeMachine(one, rows) {
-  const { run, dispose } = await machineCall(one, rows, options.threads);
-  const us = await time(run);
-  dispose();
+/** In a wasm machine of its own. */
+async function timeMachine(/** @type {Alone} */ { subgraph, values }, rows) {
+  const { threads } = options;
+  const machine = createMachine({ ...subgraph, results: [] }, variantOf(), { rows, threads });
+  await machine.ready;
+  const place = machine.take();
+  machine.run([{ place, rows, inputs: values }]);
+  // without inputs: what the first call copied in is still there
+  const us = await time(() => machine.run([{ place, rows, inputs: [] }]));
+  machine.dispose();
   return us;
 }
 
-/** The reference, where a call is not too long by what one row took. */
-async function timeReference({ op, dims, attrs }, rows) {
+/** The reference's kernel, where a call is not too long by what one row took. */
+async function timeReference(/** @type {Single} */ one, rows) {
   if (!options.reference) return undefined;
-  const one = referenceCall(op, dims, attrs, 1);
-  one();
+  const short = callOf(one, 1);
+  const run = () => invoke(one.op.reference, short);
+  run();
   const start = performance.now();
-  one();
+  run();
   if ((performance.now() - start) * rows > LONGEST) return undefined;
-  return time(referenceCall(op, dims, attrs, rows));
+  const call = callOf(one, rows);
+  return time(() => invoke(one.op.reference, call));
 }
 
 /** The rows of a shape: { l, op, what, dims?, reference?, wasm } in microseconds, and what a matrix product reaches. */
@@ -255,23 +180,20 @@ async function measure(shape) {
   const rows = [];
   const add = row => {
     rows.push({ shape, ...row });
-    say(`${shape}, ${row.l} rows: ${row.op} ${row.what}`);
+    console.error(`ops: ${shape}, ${row.l} rows: ${row.op} ${row.what}`);
   };
-  const wanted = name => options.only === undefined || options.only.includes(name);
   for (const l of options.rows) {
-    add({ l, op: 'call', what: '', wasm: await timeMachine(single(ops.add, { m: 1 }, {}, l), l) });
-    for (const one of cases(config)) {
-      const { op, what, dims, attrs } = one;
-      if (!wanted(op.name)) continue;
+    const nothing = callOf({ op: ops.add, what: '', dims: { m: 1 } }, l);
+    add({ l, op: 'call', what: '', wasm: await timeMachine(alone(ops.add, nothing), l) });
+    for (const one of singles(config).filter(({ op }) => only.includes(op.name))) {
+      const { op, what, dims } = one;
       const reference = await timeReference(one, l);
-      const wasm = await timeMachine(single(op, dims, attrs, l), l);
+      const wasm = await timeMachine(alone(op, callOf(one, l)), l);
       const products = dims.o && { billionProductsPerSecond: (l * dims.i * dims.o) / wasm / 1e3 };
       add({ l, op: op.name, what, dims, reference, wasm, ...products });
     }
-    for (const one of fusedNodes(config, l)) {
-      if (!wanted(one.name)) continue;
+    for (const one of fusedNodes(config, l).filter(({ name }) => only.includes(name)))
       add({ l, op: one.name, what: one.what, wasm: await timeMachine(one, l) });
-    }
   }
   return rows;
 }
@@ -288,51 +210,17 @@ const COLUMNS = [
   ['10⁹ products/s', row => row.billionProductsPerSecond?.toFixed(1)],
 ];
 
-function optionsGiven() {
-  const { values, fail, count, counts } = readOptions('ops', HELP, {
-    shape: { type: 'string', default: Object.keys(shapes).join(',') },
-    only: { type: 'string' },
-    rows: { type: 'string', default: '1,64' },
-    threads: { type: 'string', default: '1' },
-    time: { type: 'string', default: '100' },
-    'no-reference': { type: 'boolean', default: false },
-  });
-  const several = (name, known) => {
-    const words = values[name].split(',');
-    const unknown = words.find(word => !known.includes(word));
-    return unknown ? fail(`--${name} expected of ${known.join(', ')}; got '${unknown}'`) : words;
-  };
-  const names = [...Object.values(ops).map(op => op.name), ...patterns.map(({ name }) => name)];
-  return {
-    shapes: several('shape', Object.keys(shapes)),
-    only: values.only === undefined ? undefined : several('only', names),
-    rows: counts('rows'),
-    threads: count('threads'),
-    time: count('time'),
-    reference: !values['no-reference'],
-    json: values.json,
-  };
-}
-
-const say = text => console.error(`ops: ${text}`);
-
-const options = optionsGiven();
 const about = { ...machine(), kernels: variantOf().name, threads: options.threads };
 const rows = [];
-for (const shape of options.shapes) rows.push(...(await measure(shape)));
-if (options.json) console.log(JSON.stringify({ ...about, unit: 'microseconds', rows }));
-else {
-  console.log(
+for (const shape of chosen) rows.push(...(await measure(shape)));
+printAs(options.json, { ...about, unit: 'microseconds', rows }, () =>
+  [
     `${about.cpu}, Node ${about.node}, ${about.kernels}, threads ${about.threads}; microseconds, medians`,
-  );
-  for (const shape of options.shapes)
-    for (const l of options.rows)
-      console.log(
-        `\n${shape}, l = ${l}\n${align(
-          table(
-            rows.filter(row => row.shape === shape && row.l === l),
-            COLUMNS,
-          ),
-        )}`,
-      );
-}
+    ...chosen.flatMap(shape =>
+      options.rows.map(l => {
+        const those = rows.filter(row => row.shape === shape && row.l === l);
+        return `\n${shape}, l = ${l}\n${align(table(those, COLUMNS))}`;
+      }),
+    ),
+  ].join('\n'),
+);

@@ -1,37 +1,24 @@
-/** Reading the options of the programs in this folder: --help, whole numbers, and one sentence for what is wrong. */
-import { parseArgs } from 'node:util';
+/** The options of the programs in this folder: as those of quamba, and lists with commas. */
+import { Command, InvalidArgumentError } from 'commander';
+import { jsonOption } from '../dist/cli/options.js';
 
-/**
- * `name` begins every complaint; --json and --help are there for all.
- *
- * @template {import('node:util').ParseArgsConfig['options'] & {}} T
- * @param {string} name
- * @param {string} help
- * @param {T} options
- */
-export function readOptions(name, help, options) {
-  const fail = sentence => {
-    console.error(`${name}: ${sentence}\n(--help shows the options)`);
-    process.exit(2);
-  };
-  const json = { type: 'boolean', default: false };
-  let values;
-  try {
-    ({ values } = parseArgs({ options: { ...options, json, help: json } }));
-  } catch (error) {
-    fail(error.message);
-  }
-  if (values.help) {
-    console.log(help);
-    process.exit(0);
-  }
-  const whole = (key, text) =>
-    /^[1-9]\d*$/.test(text) ? Number(text) : fail(`--${key} expected a whole number >= 1; got '${text}'`);
-  return {
-    values,
-    fail,
-    count: key => whole(key, values[key]),
-    /** Several, separated by commas. */
-    counts: key => values[key].split(',').map(text => whole(key, text)),
-  };
-}
+/** A program that has --json, and ends with exit code 2 where it is used wrongly. `examples`: options that may be given to it. */
+export const program = (path, description, examples) =>
+  new Command(`node bench/${path}`)
+    .description(description)
+    .addOption(jsonOption)
+    .addHelpText(
+      'after',
+      ['\nExamples:', ...examples.map(given => `  node bench/${path} ${given}`)].join('\n'),
+    )
+    .showHelpAfterError('(--help shows the options)')
+    .exitOverride(({ exitCode }) => process.exit(exitCode && 2));
+
+/** Reads a list with commas, each part by `read`. */
+export const listOf = read => text => text.split(',').map(read);
+
+/** Reads one of these names. */
+export const oneOf = known => name => {
+  if (known.includes(name)) return name;
+  throw new InvalidArgumentError(`expected of ${known.join(', ')}; got '${name}'`);
+};

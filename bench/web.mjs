@@ -10,35 +10,28 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { machine, median } from '../dist/cli/measure.js';
+import { printAs } from '../dist/cli/terminal.js';
+import { wholeFrom } from '../dist/cli/values.js';
 import { EMBEDDED_MODEL, load } from '../dist/index.js';
 import { align } from '../dist/plan/render.js';
-import { readOptions } from './options.mjs';
+import { program } from './options.mjs';
 import { openPage } from './page.mjs';
-
-const HELP = `node bench/web.mjs [options]
-
-  --rounds N    rounds, page and Node in turn; medians are printed (default 9)
-  --tokens N    tokens of a round (default 128)
-  --visits N    visits to the playground (default 5)
-  --json        print JSON instead of the table
-
-Examples:
-  node bench/web.mjs
-  node bench/web.mjs --rounds 21 --visits 9 --json`;
 
 const PROMPT = 'The old man looked out of the window and saw';
 const BARS = { decodeRatio: 0.8, firstTokenSeconds: 1.5, longestTaskMilliseconds: 50 };
 
-const { values, count, fail } = readOptions('web', HELP, {
-  rounds: { type: 'string', default: '9' },
-  tokens: { type: 'string', default: '128' },
-  visits: { type: 'string', default: '5' },
-});
-const rounds = count('rounds');
-const visits = count('visits');
-const options = { maxTokens: count('tokens'), temperature: 0 };
+const command = program('web.mjs', 'quamba in a page beside Node, and the playground as it is built.', [
+  '',
+  '--rounds 21 --visits 9 --json',
+])
+  .option('--rounds <n>', 'rounds, page and Node in turn; medians are printed', wholeFrom(1), 9)
+  .option('--tokens <n>', 'tokens of a round', wholeFrom(1), 128)
+  .option('--visits <n>', 'visits to the playground', wholeFrom(1), 5)
+  .parse();
+const { rounds, tokens, visits, json } = command.opts();
+const options = { maxTokens: tokens, temperature: 0 };
 const folder = path => fileURLToPath(new URL(`../${path}/`, import.meta.url));
-if (!existsSync(folder('web/dist'))) fail('there is no web/dist; run npm run web:build');
+if (!existsSync(folder('web/dist'))) command.error('web: there is no web/dist; run npm run web:build');
 
 const work = mkdtempSync(join(tmpdir(), 'quamba-bench-web-'));
 let browser;
@@ -52,7 +45,7 @@ try {
   const decode = await decodeBeside(browser.page);
   const site = await playground(browser);
   const report = { ...machine(), browser: browser.about, rounds, visits, ...options, ...decode, ...site };
-  console.log(values.json ? JSON.stringify(report) : table(report));
+  printAs(json, report, () => table(report));
 } catch (error) {
   console.error(`web: ${error.message}`);
   process.exitCode = 1;
@@ -64,23 +57,23 @@ try {
 /** Both as their reader sees it: from the first token that arrives to the last. */
 async function decodeBeside(page) {
   const node = await load();
-  const inNode = speedOf(node);
-  await page.evaluate(async speedOf => {
+  const inPage = await page.evaluate(async () => {
     const { load } = await import('/quamba/quamba.js');
     globalThis.model = await load('/model');
-    globalThis.speed = new Function(`return ${speedOf}`)()(globalThis.model);
-  }, speedOf.toString());
+    return globalThis.model.about.kernels;
+  });
   /** @type {Record<'page' | 'node', number[]>} */
   const speeds = { page: [], node: [] };
   for (let round = -2; round < rounds; round++) {
-    const one = await page.evaluate(given => globalThis.speed(...given), [PROMPT, options]);
-    const other = await inNode(PROMPT, options);
+    const one = await page.evaluate(
+      `(${speed})(model, ${JSON.stringify(PROMPT)}, ${JSON.stringify(options)})`,
+    );
+    const other = await speed(node, PROMPT, options);
     if (round < 0) continue; // warm-up
     speeds.page.push(one);
     speeds.node.push(other);
   }
   const { kernels } = node.executable.about ?? {};
-  const inPage = await page.evaluate(() => globalThis.model.about.kernels);
   node.dispose();
   await page.evaluate(() => globalThis.model.dispose());
   return {
@@ -91,18 +84,16 @@ async function decodeBeside(page) {
 }
 
 /** Tokens for each second; runs in Node and, as text, in the page. */
-function speedOf(model) {
-  return async (prompt, options) => {
-    let first;
-    let last;
-    let count = 0;
-    for await (const _ of model.generate(prompt, options)) {
-      last = performance.now();
-      first ??= last;
-      count++;
-    }
-    return ((count - 1) / (last - first)) * 1000;
-  };
+async function speed(model, prompt, options) {
+  let first;
+  let last;
+  let count = 0;
+  for await (const _ of model.generate(prompt, options)) {
+    last = performance.now();
+    first ??= last;
+    count++;
+  }
+  return ((count - 1) / (last - first)) * 1000;
 }
 
 /** Visits the playground, which writes of its own accord; the first time fills the cache and does not count. */

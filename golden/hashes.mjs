@@ -22,7 +22,7 @@ export const known = JSON.parse(readFileSync(new URL('hashes.json', import.meta.
  */
 export const calibrationOf = recipe => (known.calibrated.includes(recipe) ? known.calibration : {});
 
-/** @param {{ data: Float32Array }} logits */
+/** @param {{ data: ArrayBufferView }} logits */
 export const hashOf = ({ data }) =>
   createHash('sha256')
     .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))

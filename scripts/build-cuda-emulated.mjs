@@ -9,20 +9,15 @@
  * a line that names it. New memory holds 0xff. QUAMBA_EMULATE_REVERSED=1 runs the threads in the opposite order.
  */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    cuda: { type: 'string', default: fileURLToPath(new URL('../cuda', import.meta.url)) },
-    out: { type: 'string' },
-  },
-});
-const cuda = resolve(values.cuda);
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { out: { type: 'string' } } });
+const cuda = fileURLToPath(new URL('../cuda', import.meta.url));
 const emulate = fileURLToPath(new URL('../cuda/emulate', import.meta.url));
 const out = resolve(values.out ?? join(cuda, 'build', 'libquamba_cuda_emulated.so'));
 const program = positionals.length > 0;
@@ -76,15 +71,14 @@ async function compileNext() {
 }
 
 /** Whether it succeeded; it has said why not. */
-function compiler(args) {
-  return new Promise(done => {
-    const child = spawn(process.env.CXX ?? 'g++', args, { stdio: 'inherit' });
-    child.on('error', error => {
-      console.error(`${error.message}: this needs g++ (or CXX).`);
-      done(false);
-    });
-    child.on('exit', code => done(code === 0));
-  });
+async function compiler(args) {
+  try {
+    const [code] = await once(spawn(process.env.CXX ?? 'g++', args, { stdio: 'inherit' }), 'exit');
+    return code === 0;
+  } catch (error) {
+    console.error(`${error.message}: this needs g++ (or CXX).`);
+    return false;
+  }
 }
 
 /**

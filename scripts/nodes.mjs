@@ -18,8 +18,13 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
 const MAJORS = ['20', '22', '24', '26'];
 const WASM = ['wasm', 'threads', 'sequences'].map(name => `test/backends/wasm/${name}.test.ts`);
-const TESTS = [...WASM, 'test/cli/doctor.test.ts'];
-const THREADS = ['1', '2'];
+const TESTS = [...WASM, 'test/cli/doctor.test.ts', '--reporter=dot', '--reporter=json'];
+/** Programs whose last line says how many passed and failed. */
+const PROGRAMS = {
+  conformance: ['dist/cli/main.js', 'conform', '--backend', 'wasm'],
+  'golden/hashes.json, --threads 1': ['scripts/hashes.mjs', '--threads', '1'],
+  'golden/hashes.json, --threads 2': ['scripts/hashes.mjs', '--threads', '2'],
+};
 
 const windows = process.platform === 'win32';
 const PACKAGE = `node-${windows ? 'win' : process.platform}-${process.arch}`;
@@ -39,15 +44,11 @@ for (const major of others) {
   if (!binary) continue;
   const name = `node ${(await run(binary, '--version')).stdout.trim()}`;
   console.log(`${name} · ${await kernels(binary)}`);
-  for (const [what, counted] of [
-    ['tests', await tested(binary, major)],
-    ['conformance', await conformed(binary)],
-    ...(await hashed(binary)),
-  ]) {
-    console.log(`${name} · ${what} · ${say(counted)}`);
-    total.passed += counted.passed;
-    total.failed += counted.failed;
-  }
+  const report = join(work, `${major}.json`);
+  const vitest = ['node_modules/vitest/vitest.mjs', 'run', ...TESTS, `--outputFile.json=${report}`];
+  await judge(binary, `${name} · tests`, vitest, () => counts(report));
+  for (const [what, args] of Object.entries(PROGRAMS))
+    await judge(binary, `${name} · ${what}`, args, countsIn);
 }
 console.log(say(total));
 process.exit(total.passed > 0 && total.failed === 0 ? 0 : 1);
@@ -67,60 +68,38 @@ async function fetched(major) {
   }
 }
 
-/** What the tests find under a Node. No report, as where vitest itself does not run there, is a failure. */
-async function tested(binary, major) {
-  const report = join(work, `${major}.json`);
-  const options = ['--reporter=dot', '--reporter=json', `--outputFile.json=${report}`];
-  const { stdout, stderr } = await run(binary, 'node_modules/vitest/vitest.mjs', 'run', ...TESTS, ...options);
-  const found = counts(report);
-  if (found.passed + found.failed > 0 && found.failed === 0) return found;
-  console.error(`${stdout}${stderr}`.trim());
-  return { ...found, failed: Math.max(found.failed, 1) };
+/** Runs a program under a Node. One that passes nothing, as where it does not run there, is a failure, and shows what it printed. */
+async function judge(binary, title, args, countsOf) {
+  const { stdout, stderr } = await run(binary, ...args);
+  const found = countsOf(stdout);
+  if (found.passed === 0 || found.failed > 0) {
+    console.error(`${stdout}${stderr}`.trim());
+    found.failed = Math.max(found.failed, 1);
+  }
+  console.log(`${title} · ${say(found)}`);
+  total.passed += found.passed;
+  total.failed += found.failed;
 }
 
-/** What the whole conformance suite says of the kernels that a Node chooses. */
-async function conformed(binary) {
-  const { stdout, stderr } = await run(binary, 'dist/cli/main.js', 'conform', '--backend', 'wasm', '--json');
-  const report = parsed(stdout);
-  if (report?.ok) return { passed: report.passed, failed: 0 };
-  console.error(report?.says ?? stderr.trim());
-  return { passed: report?.passed ?? 0, failed: Math.max(1, (report?.failed ?? 0) + (report?.errors ?? 0)) };
+/** As the last line of a program has them. */
+function countsIn(stdout) {
+  const line = stdout.trimEnd().split('\n').at(-1);
+  const count = words => Number(new RegExp(`(\\d+) ${words}`).exec(line)?.[1] ?? 0);
+  return { passed: count('passed'), failed: count('failed') + count('ended in an error') };
 }
 
 /** The kernels that a Node's doctor chose, and why it did not choose others, whose tests then do not run. */
 async function kernels(binary) {
   const { stdout } = await run(binary, 'dist/cli/main.js', 'doctor', '--json');
-  const { kernels } = parsed(stdout) ?? {};
+  const { kernels } = JSON.parse(stdout || '{}');
   if (!kernels) return 'doctor gave no answer';
   const left = kernels.tried.flatMap(({ usable, name, why }) => (usable ? [] : `${name} skipped: ${why}`));
   return [`${kernels.chosen ?? 'no'} kernels`, ...left].join(' · ');
 }
 
-/** The bits of every recipe, for each number of threads. */
-async function hashed(binary) {
-  const found = [];
-  for (const threads of THREADS) {
-    const { stdout, stderr } = await run(binary, 'scripts/hashes.mjs', '--threads', threads);
-    const [passed, failed] = (/^(\d+) passed, (\d+) failed$/m.exec(stdout)?.slice(1) ?? [0, 1]).map(Number);
-    if (failed > 0) console.error(`${stdout}${stderr}`.trim());
-    found.push([`golden/hashes.json, --threads ${threads}`, { passed, failed }]);
-  }
-  return found;
-}
-
 /** What a program prints, however it ends. */
 function run(binary, ...args) {
-  return new Promise(resolve =>
-    execFile(binary, args, { maxBuffer: 1 << 28 }, (_, stdout, stderr) => resolve({ stdout, stderr })),
-  );
-}
-
-function parsed(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  return promisify(execFile)(binary, args, { maxBuffer: 1 << 28 }).catch(output => output);
 }
 
 /** @param {{ passed: number, failed: number, skipped?: number }} counted */

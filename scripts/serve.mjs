@@ -1,4 +1,5 @@
 /** Folders of the project over HTTP, on a port of this machine, and a record of what was asked of them. */
+import { once } from 'node:events';
 import { createReadStream, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, resolve } from 'node:path';
@@ -12,11 +13,7 @@ export const ISOLATED = /** @type {const} */ ({
   'Cross-Origin-Embedder-Policy': 'require-corp',
 });
 
-/**
- * A page takes modules, sheets and service workers from no other type.
- *
- * @type {Readonly<Record<string, string>>}
- */
+/** @type {Readonly<Record<string, string>>} a page takes modules, sheets and service workers from no other type */
 const TYPES = {
   '': 'text/html; charset=utf-8',
   '.css': 'text/css',
@@ -28,16 +25,8 @@ const TYPES = {
 };
 
 /**
- * @typedef {object} Asked
- * @property {string} method
- * @property {string} path
- * @property {number} bytes of the answer's body
- *
- * @typedef {object} Site
- * @property {string} address
- * @property {Asked[]} asked
- * @property {() => void} close
- *
+ * @typedef {{ method: string, path: string, bytes: number }} Asked `bytes`: of the answer's body
+ * @typedef {{ address: string, asked: Asked[], close: () => void }} Site
  * @typedef {(request: import('node:http').IncomingMessage) => string | Promise<string>} Answer
  */
 
@@ -50,15 +39,13 @@ const TYPES = {
  */
 export async function serve(mounts, headers = {}, answers = {}) {
   const places = Object.entries(mounts).flatMap(([at, folders]) =>
-    [folders].flat().map(folder => ({ at, folder: resolve(root, folder) })),
+    [folders].flat().map(folder => ({ at, isFolder: at.endsWith('/'), place: resolve(root, folder) })),
   );
   const find = /** @param {string} path */ path =>
     places
-      .filter(({ at }) => (at.endsWith('/') ? path.startsWith(at) : path === at))
-      .map(({ at, folder }) =>
-        path === at && !at.endsWith('/')
-          ? folder
-          : join(folder, path.slice(at.length).replace(/^$|\/$/, '$&index.html')),
+      .filter(({ at, isFolder }) => (isFolder ? path.startsWith(at) : path === at))
+      .map(({ at, isFolder, place }) =>
+        isFolder ? join(place, path.slice(at.length).replace(/^$|\/$/, '$&index.html')) : place,
       )
       .map(file => ({ file, stat: statSync(file, { throwIfNoEntry: false }) }))
       .find(({ stat }) => stat?.isFile());
@@ -86,13 +73,8 @@ export async function serve(mounts, headers = {}, answers = {}) {
     });
     return method === 'HEAD' ? response.end() : createReadStream(found.file).pipe(response);
   });
-  /** @type {number} */
-  const port = await new Promise(listening => {
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      listening(typeof address === 'object' && address ? address.port : 0);
-    });
-  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
   return {
     address: `http://127.0.0.1:${port}`,
     asked,

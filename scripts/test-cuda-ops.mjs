@@ -2,12 +2,11 @@
 
 import { choices, pointsOf } from '../dist/conformance/cases/sweep.js';
 import { forms, keptAll } from '../dist/conformance/forms.js';
-import { attrsOf, gauss, inputOf, ordinaryCall, stepsFor, wild } from '../dist/conformance/inputs.js';
+import { callOf, gauss, ordinaryCall, wild } from '../dist/conformance/inputs.js';
 import { called, expectedOf } from '../dist/conformance/judge/judge.js';
 import { bind, resultsOf } from '../dist/op.js';
 import { ops } from '../dist/ops/index.js';
 import { sizeOf, tensor, zeros } from '../dist/tensor.js';
-import { random } from '../dist/text/random.js';
 
 /** Sizes that the suite lacks: around the tiles of the kernels. */
 const BEYOND = {
@@ -70,66 +69,57 @@ const LARGE = {
 /**
  * @import { Backend } from '../dist/backends/backend.js'
  * @import { Form } from '../dist/conformance/forms.js'
- * @import { Point } from '../dist/conformance/cases/sweep.js'
  * @import { AnyOp, BoundCall } from '../dist/op.js'
  * @import { Data, Tensor } from '../dist/tensor.js'
  */
 /** @typedef {(what: string, difference: string) => void} Check says what was compared, and the difference, '' where there is none */
-/** @typedef {[title: string, run: (check: Check) => void | Promise<void>]} Section */
+/** @typedef {Record<string, (check: Check) => void | Promise<void>>} Sections by title */
 
-/** @type {(backend: Backend, options: { brief: boolean, only?: string[] }) => Section[]} */
+/** @type {(backend: Backend, options: { brief: boolean, only?: string[] }) => Sections} */
 export function opSections(backend, { brief, only }) {
   /** @type {(what: string, op: AnyOp, call: BoundCall, check: Check) => void} */
-  const compare = (what, op, call, check) => {
-    const expected = expectedOf(op, call);
-    const results = resultsOf(called(backend, op, call));
-    for (const key in expected) check(`${what}: ${key}`, difference(results[key].data, expected[key].data));
-  };
+  const judge = (what, op, call, check) =>
+    compare(what, resultsOf(called(backend, op, call)), expectedOf(op, call), check);
   const chosen = forms.filter(
     ({ op, dtype }) => backend.kernelOf(op, keptAll(op, { dtype })) && (!only || only.includes(op.name)),
   );
-  const sweeps = chosen.map(form => {
-    const { name, op } = form;
+  /** @type {(form: Form, check: Check) => void} */
+  const sweep = (form, check) => {
+    const { op } = form;
     const sizes = brief ? [op.sweep] : [op.sweep, BEYOND[op.name] ?? ROWS, LARGE[op.name]].flat();
-    const next = random(op.name.length);
-    return section(`${name}, plain and wild values`, check => {
-      for (const [words, point] of pointsOf(op, sizes.flatMap(choices)))
-        for (const values of FLOATS)
-          compare(`${words} ${values.name}`, op, callOf(form, point, values, next), check);
-    });
-  });
+    let seed = 0;
+    for (const [words, { choice, absent }] of pointsOf(op, sizes.flatMap(choices)))
+      for (const values of FLOATS) {
+        const isRefused = op === ops.quantize; // a NaN is an error of quantize
+        seed++;
+        const call = isRefused
+          ? ordinaryCall(form, choice, absent, seed)
+          : callOf(form, choice, absent, seed, () => values);
+        judge(`${words} ${values.name}`, op, call, check);
+      }
+  };
+  const sweeps = Object.fromEntries(
+    chosen.map(form => [`${form.name}, plain and wild values`, check => sweep(form, check)]),
+  );
   if (only) return sweeps;
-  const refused = section('errors', check => errors(backend, check));
-  if (brief) return [...sweeps, refused];
-  return [
+  const refused = { errors: check => errors(backend, check) };
+  if (brief) return { ...sweeps, ...refused };
+  const allOf = op => check => judge(op.name, op, bind(op, { x: allFloats(1 << 22, 1021) }), check);
+  return {
     ...sweeps,
-    section('linear-i8 at its largest sums', check => largestSums(backend, check)),
-    ...[ops.silu, ops.softplus, ops.negExp].map(op =>
-      section(`${op.name} over float32`, check =>
-        compare(op.name, op, bind(op, { x: allFloats(1 << 22, 1021) }), check),
-      ),
-    ),
-    section('exp2 over float32, by way of the scan', check =>
-      compare('exp2', ops.selectiveScan, exp2OverAllFloats(), check),
-    ),
-    refused,
-  ];
+    'linear-i8 at its largest sums': check => largestSums(backend, check),
+    'silu over float32': allOf(ops.silu),
+    'softplus over float32': allOf(ops.softplus),
+    'neg-exp over float32': allOf(ops.negExp),
+    'exp2 over float32, by way of the scan': check =>
+      judge('exp2', ops.selectiveScan, exp2OverAllFloats(), check),
+    ...refused,
+  };
 }
 
-/** @type {(title: string, run: (check: Check) => void | Promise<void>) => Section} */
-export const section = (title, run) => [title, run];
-
-/**
- * A quantize has values of its own, without a NaN, which is an error.
- *
- * @type {(form: Form, point: Point, float: (next: () => number) => number, next: () => number) => BoundCall}
- */
-function callOf({ op, dtype }, { choice, absent }, float, next) {
-  if (op === ops.quantize) return ordinaryCall({ op, dtype }, choice, absent, 1 + FLOATS.indexOf(float));
-  const given = Object.keys({ ...op.inputs, ...op.states }).filter(key => !absent.includes(key));
-  const inputs = given.map(key => [key, inputOf(op, key, choice, next, float)]);
-  const kept = keptAll(op, { dtype, ...(dtype === 'i8' && { scale: stepsFor(op, choice, 1) }) });
-  return bind(op, Object.fromEntries(inputs), attrsOf(op, choice), kept);
+/** @type {(what: string, got: Record<string, Tensor>, expected: Record<string, Tensor>, check: Check) => void} */
+export function compare(what, got, expected, check) {
+  for (const name in expected) check(`${what}: ${name}`, difference(got[name].data, expected[name].data));
 }
 
 /**
@@ -181,24 +171,12 @@ function exp2OverAllFloats() {
   return bind(ops.selectiveScan, inputs);
 }
 
-/**
- * They are those of the reference.
- *
- * @type {(backend: Backend, check: Check) => void}
- */
+/** @type {(backend: Backend, check: Check) => void} they are those of the reference */
 function errors(backend, check) {
-  const message = /** @param {() => unknown} call */ call => {
-    try {
-      call();
-      return 'no error';
-    } catch (error) {
-      return `${error.name}: ${error.message}`;
-    }
-  };
   /** @type {(op: AnyOp, inputs: Record<string, Tensor | Data>) => void} */
   const refused = (op, inputs) => {
-    const expected = message(() => op(inputs));
-    const actual = message(() => called(backend, op, bind(op, inputs)));
+    const expected = complaintOf(() => op(inputs));
+    const actual = complaintOf(() => called(backend, op, bind(op, inputs)));
     check(op.name, actual === expected ? '' : `'${actual}'; expected '${expected}'`);
   };
   for (const [rows, n, at] of [
@@ -213,4 +191,14 @@ function errors(backend, check) {
   refused(ops.quantize, { x: Float32Array.of(1, 0), scale: Float32Array.of(0) });
   for (const token of [-1, 4])
     refused(ops.embedding, { tokens: Int32Array.of(1, token), w: zeros('f32', [4, 2]) });
+}
+
+/** The error of an attempt, as a sentence. */
+export function complaintOf(attempt) {
+  try {
+    attempt();
+    return 'no error';
+  } catch (error) {
+    return `${error.name}: ${error.message}`;
+  }
 }

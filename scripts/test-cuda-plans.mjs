@@ -6,12 +6,10 @@ import { loadLibrary } from '../dist/backends/cuda/library.js';
 import { wasm } from '../dist/backends/wasm/index.js';
 import { cut, fed, joined, statesOf } from '../dist/conformance/plan.js';
 import { toys } from '../dist/conformance/toy.js';
-import { bytesOf } from '../dist/formats/bytes.js';
 import { openFile } from '../dist/formats/disk.js';
 import { load } from '../dist/index.js';
 import { sites } from '../dist/model/index.js';
 import { costOf } from '../dist/plan/cost.js';
-import { hasher } from '../dist/plan/identity.js';
 import { loadPlan } from '../dist/quant/checkpoint.js';
 import { planOf } from '../dist/quant/pipeline.js';
 import { recipes } from '../dist/quant/recipes.js';
@@ -21,8 +19,8 @@ import { nominalRecipe, nominalStats } from '../dist/random/nominal-ranges.js';
 import { shapes } from '../dist/random/shapes.js';
 import { shapeAt } from '../dist/state.js';
 import { random } from '../dist/text/random.js';
-import { calibrationOf, known } from '../golden/hashes.mjs';
-import { difference, section } from './test-cuda-ops.mjs';
+import { calibrationOf, hashOf, known } from '../golden/hashes.mjs';
+import { compare, complaintOf, difference } from './test-cuda-ops.mjs';
 
 /** The least that runs as one kernel. */
 const SMALLEST = { dModel: 128, dInner: 256, dtRank: 8 };
@@ -38,40 +36,39 @@ const SHAPES = {
   'a layer of mamba-2.8b': { config: one('mamba-2.8b'), cuts: [[70], [1, 68, 1]] },
 };
 
+/** Ways to run a token. Only `persistent` may be refused. */
+const WAYS = /** @type {const} */ (['nodes', 'graph', 'persistent']);
+
 /**
- * @import { Cuda, CudaExecutable, Decode } from '../dist/backends/cuda/index.js'
+ * @import { Cuda, CudaExecutable } from '../dist/backends/cuda/index.js'
  * @import { MambaConfig } from '../dist/model/mamba.js'
  * @import { Program } from '../dist/graph.js'
  * @import { Recipe } from '../dist/quant/scheme.js'
  * @import { Tensor } from '../dist/tensor.js'
- * @import { Check, Section } from './test-cuda-ops.mjs'
+ * @import { Check, Sections } from './test-cuda-ops.mjs'
+ * @typedef {(cuda: Cuda, config: MambaConfig, check: Check) => void} OfShape
  */
 
-/**
- * @param {Cuda} cuda
- * @returns {Section[]}
- */
+/** @type {(cuda: Cuda, options: { brief: boolean }) => Sections} */
 export function planSections(cuda, { brief }) {
-  const chosen = Object.entries(SHAPES).slice(0, brief ? 3 : undefined);
-  return [
-    ...chosen.flatMap(([name, { config, cuts }]) => [
-      section(`plans, ${name}`, check => plans(cuda, config, cuts, check)),
-      section(`ways to run a token, ${name}`, check => decodes(cuda, config, check)),
+  const ofShapes = Object.entries(SHAPES)
+    .slice(0, brief ? 3 : undefined)
+    .map(([name, { config, cuts }]) => ({
+      [`plans, ${name}`]: check => plans(cuda, config, cuts, check),
+      [`ways to run a token, ${name}`]: check => decodes(cuda, config, check),
       // rows of halves are read 16 bytes at a time
-      ...(config.dModel % 8 === 0 ? [section(`f16, ${name}`, check => nearFloat(cuda, config, check))] : []),
-      section(`several sequences, ${name}`, check => sequences(cuda, config, check)),
-    ]),
-    section('two models in turn', check => inTurn(cuda, check)),
-    section('the embedded model', check => embedded(cuda, brief ? 8 : 200, check)),
-    ...(brief ? [] : [section('golden/hashes.json', check => hashes(cuda, check))]),
-  ];
+      ...(config.dModel % 8 === 0 && { [`f16, ${name}`]: check => nearFloat(cuda, config, check) }),
+      [`several sequences, ${name}`]: check => sequences(cuda, config, check),
+    }));
+  return {
+    ...Object.assign({}, ...ofShapes),
+    'two models in turn': check => inTurn(cuda, check),
+    'the embedded model': check => embedded(cuda, brief ? 8 : 200, check),
+    ...(!brief && { 'golden/hashes.json': check => hashes(cuda, check) }),
+  };
 }
 
-/**
- * A plan of random weights, its ranges constants.
- *
- * @type {(config: MambaConfig, recipe: Recipe) => Program}
- */
+/** @type {(config: MambaConfig, recipe: Recipe) => Program} of random weights, its ranges constants */
 function randomPlan(config, recipe) {
   const model = randomModel(config, 1);
   return planOf(model, nominalRecipe(recipe), nominalStats(model, recipe));
@@ -87,14 +84,15 @@ const text = (length, v, seed = 7) => {
  * @type {(cuda: Cuda, config: MambaConfig, cuts: number[][], check: Check) => void}
  */
 function plans({ open }, config, cuts, check) {
+  const length = cuts[0].reduce((sum, size) => sum + size, 0);
   for (const [name, recipe] of Object.entries(recipes)) {
     if (smooths(recipe)) continue;
     const plan = randomPlan(config, recipe);
     if (!isKept(plan)) {
-      refused(name, () => open(plan), /is kept as (f16|i8); the library keeps states as f32$/, check);
+      const complaint = complaintOf(() => open(plan));
+      check(name, /is kept as (f16|i8); the library keeps states as f32$/.test(complaint) ? '' : complaint);
       continue;
     }
-    const length = cuts[0].reduce((sum, size) => sum + size, 0);
     const tokens = text(length, config.vocabSize);
     for (const sizes of cuts) compareFed(`${name} ${sizes}`, open(plan), plan, cut(tokens, sizes), check);
   }
@@ -107,28 +105,13 @@ function plans({ open }, config, cuts, check) {
  */
 const smooths = recipe => sites.some(site => typeof siteAction(recipe, site).basis === 'object');
 
-/**
- * Whether the library can keep the states of a plan.
- *
- * @type {(plan: Program) => boolean}
- */
+/** @type {(plan: Program) => boolean} whether the library can keep its states */
 const isKept = ({ graph }) => [...graph.states.values()].every(({ dtype }) => dtype === 'f32');
-
-/** @type {(what: string, attempt: () => unknown, sentence: RegExp, check: Check) => void} */
-function refused(what, attempt, sentence, check) {
-  let message = 'no error';
-  try {
-    attempt();
-  } catch (error) {
-    message = error.message;
-  }
-  check(what, sentence.test(message) ? '' : message);
-}
 
 /**
  * One token after the other in each mode, with the bits of wasm; a mode that a plan cannot have says so.
  *
- * @type {(cuda: Cuda, config: MambaConfig, check: Check) => void}
+ * @type {OfShape}
  */
 function decodes({ open, about: { device } }, config, check) {
   const channels = config.dInner / device.multiprocessors; // of a block, which has room for so many
@@ -136,30 +119,36 @@ function decodes({ open, about: { device } }, config, check) {
   for (const row of /** @type {const} */ (['quamba', 'quamba-int8-head', 'naive-static', 'dynamic'])) {
     const plan = randomPlan(config, recipes[row]);
     const cuts = cut(text(12, config.vocabSize), [4, ...Array(8).fill(1)]);
-    const { bytes } = costOf(plan);
-    for (const decode of /** @type {const} */ (['nodes', 'graph', 'persistent', 'best'])) {
-      /** @type {CudaExecutable} */
-      let executable;
-      try {
-        executable = open(plan, { decode });
-      } catch (error) {
+    const bytes = Math.round(costOf(plan).bytes);
+    for (const decode of /** @type {const} */ ([...WAYS, 'best'])) {
+      const executable = opened(() => open(plan, { decode }));
+      if (executable instanceof Error) {
         const mayBe = row === 'dynamic' || config.dModel % 128 !== 0 || channels > 1000;
-        check(`${row} ${decode}`, decode === 'persistent' && mayBe ? '' : error.message);
+        check(`${row} ${decode}`, decode === 'persistent' && mayBe ? '' : executable.message);
         continue;
       }
       const { decode: runs, bytesPerToken } = executable.about;
       check(`${row} ${decode}`, decode === 'best' || runs === decode ? '' : `runs as ${runs}`);
-      const same = Math.round(bytes) === bytesPerToken;
-      check(`${row} bytes for each token`, same ? '' : `${bytesPerToken}; expected ${bytes}`);
+      const moved = bytesPerToken === bytes ? '' : `${bytesPerToken}; expected ${bytes}`;
+      check(`${row} bytes for each token`, moved);
       compareFed(`${row} ${decode}`, executable, plan, cuts, check);
     }
+  }
+}
+
+/** @type {(open: () => CudaExecutable) => CudaExecutable | Error} the error where it is refused */
+function opened(open) {
+  try {
+    return open();
+  } catch (error) {
+    return error;
   }
 }
 
 /**
  * ‖f16 − f32‖ / ‖f32‖ of the logits, as a prompt and token by token.
  *
- * @type {(cuda: Cuda, config: MambaConfig, check: Check) => void}
+ * @type {OfShape}
  */
 function nearFloat({ open }, config, check) {
   const plan = randomPlan(config, recipes.fp32);
@@ -172,7 +161,7 @@ function nearFloat({ open }, config, check) {
       const { data } = fed(executable, cut(tokens, sizes)).logits;
       executable.dispose();
       /** @param {(x: number, y: number) => number} of */
-      const norm = of => Math.sqrt(expected.reduce((sum, y, i) => sum + of(data[i], y) ** 2, 0));
+      const norm = of => Math.hypot(...expected.map((y, i) => of(data[i], y)));
       const error = norm((x, y) => x - y) / norm((_, y) => y);
       check(`${decode} ${sizes}`, error < 0.01 ? '' : `relative error ${error}`);
     }
@@ -182,7 +171,7 @@ function nearFloat({ open }, config, check) {
  * Texts that join, go on and fork as chance has it, in batches that are cut in many ways, give what each gives alone: on the
  * smallest model in every recipe.
  *
- * @type {(cuda: Cuda, config: MambaConfig, check: Check) => void}
+ * @type {OfShape}
  */
 function sequences({ open }, config, check) {
   const v = config.vocabSize;
@@ -202,48 +191,39 @@ function sequences({ open }, config, check) {
       const many = open(plan, { sequences: texts.length + 1, chunk: 16, decode });
       const next = random(texts.length);
       const running = texts.map(tokens => ({
-        tokens,
+        left: tokens,
         sequence: many.open(),
         rows: /** @type {Tensor<'f32'>[]} */ ([]),
-        at: 0,
       }));
-      const chosen = () => {
-        const isSingle = next() < 0.5;
-        const left = running.filter(({ tokens, at }) => at < tokens.length);
-        const now = left.filter(() => next() < 0.7).sort(() => next() - 0.5);
-        return (now.length ? now : left).map(one => ({
-          one,
-          turn: {
-            sequence: one.sequence,
-            tokens: one.tokens.slice(one.at).slice(0, isSingle ? 1 : 1 + Math.floor(20 * next())),
-          },
+      while (running.some(({ left }) => left.length > 0)) {
+        const most = next() < 0.5 ? 1 : 20;
+        const unfinished = running.filter(({ left }) => left.length > 0);
+        const chosen = unfinished.filter(() => next() < 0.7).sort(() => next() - 0.5);
+        const now = chosen.length > 0 ? chosen : unfinished;
+        const turns = now.map(({ sequence, left }) => ({
+          sequence,
+          tokens: left.slice(0, 1 + Math.floor(most * next())),
         }));
-      };
-      for (let now = chosen(); now.length > 0; now = chosen()) {
-        const logits = many.feed(now.map(({ turn }) => turn));
-        for (const [i, { one, turn }] of now.entries()) {
-          one.rows.push(logits[i]);
-          one.at += turn.tokens.length;
+        for (const [i, logits] of many.feed(turns).entries()) {
+          now[i].rows.push(logits);
+          now[i].left = now[i].left.slice(turns[i].tokens.length);
         }
-        const [{ one }] = now;
-        const fork = one.sequence.fork(); // the text goes on in another place
-        one.sequence.close();
-        one.sequence = fork;
+        const [first] = now;
+        const fork = first.sequence.fork(); // the text goes on in another place
+        first.sequence.close();
+        first.sequence = fork;
       }
       for (const [i, { sequence, rows }] of running.entries()) {
         const got = { logits: joined(rows), ...statesOf(sequence) };
-        for (const name in expected[i])
-          check(`${row} ${decode}, text ${i}: ${name}`, difference(got[name].data, expected[i][name].data));
+        compare(`${row} ${decode}, text ${i}`, got, expected[i], check);
       }
       const [{ sequence }, { sequence: other }] = running;
       sequence.load();
-      const last = many.feed(
-        [sequence, other].map(one => ({ sequence: one, tokens: texts[2].slice(0, 5) })),
-        { logits: 'last' },
-      );
-      const begun = [alone(texts[2].slice(0, 5)), alone(texts[1], texts[2].slice(0, 5))];
-      for (const [i, { logits }] of begun.entries())
-        check(`${row} ${decode}, last logits ${i}`, difference(last[i].data, logits.data.slice(-v)));
+      const tokens = texts[2].slice(0, 5);
+      const turns = [sequence, other].map(one => ({ sequence: one, tokens }));
+      const begun = [alone(tokens), alone(texts[1], tokens)];
+      for (const [i, { data }] of many.feed(turns, { logits: 'last' }).entries())
+        check(`${row} ${decode}, last logits ${i}`, difference(data, begun[i].logits.data.slice(-v)));
       many.dispose();
     }
   }
@@ -277,7 +257,7 @@ function embedded({ open }, length, check) {
   const { plan } = loadPlan(openFile(path));
   const tokens = Int32Array.from({ length }, (_, i) => 300 + 37 * i);
   const prompt = length - 4;
-  for (const decode of /** @type {const} */ (['nodes', 'graph', 'persistent']))
+  for (const decode of WAYS)
     compareFed(decode, open(plan, { decode }), plan, cut(tokens, [prompt, 1, 1, 1, 1]), check);
 
   const found = loadLibrary();
@@ -305,26 +285,15 @@ async function hashes({ open }, check) {
     const model = await load(undefined, { recipe, ...calibrationOf(recipe) });
     const tokens = Int32Array.from(model.tokenizer.encode(known.text)).slice(0, known.positions);
     const { length } = tokens;
-    /** @type {Decode[]} */
-    const ways = isKept(model.plan) ? ['nodes', 'graph', 'persistent'] : [];
-    for (const decode of ways) {
-      /** @type {CudaExecutable} */
-      let executable;
-      try {
-        executable = open(model.plan, { decode });
-      } catch (error) {
-        if (decode !== 'persistent') check(`${recipe} ${decode}`, error.message); // not for every recipe
+    for (const decode of isKept(model.plan) ? WAYS : []) {
+      const executable = opened(() => open(model.plan, { decode }));
+      if (executable instanceof Error) {
+        if (decode !== 'persistent') check(`${recipe} ${decode}`, executable.message); // not for every recipe
         continue;
       }
       for (const sizes of [[length], [length / 2, ...Array(length / 2).fill(1)]]) {
-        const hash = hasher();
-        const sequence = executable.open();
-        for (const part of cut(tokens, sizes)) hash.update(bytesOf(sequence.feed(part).data));
-        sequence.close();
-        check(
-          `${recipe} ${decode} ${sizes.length}`,
-          hash.hex() === known.logits[recipe] ? '' : 'another hash',
-        );
+        const hash = hashOf(fed(executable, cut(tokens, sizes)).logits);
+        check(`${recipe} ${decode} ${sizes.length}`, hash === known.logits[recipe] ? '' : 'another hash');
       }
       executable.dispose();
     }
@@ -338,9 +307,6 @@ async function hashes({ open }, check) {
  * @type {(what: string, executable: CudaExecutable, plan: Program, cuts: Int32Array[], check: Check) => void}
  */
 function compareFed(what, executable, plan, cuts, check) {
-  const expected = fed(prepare(wasm, plan), cuts);
-  const outcomes = fed(executable, cuts);
-  for (const name in expected)
-    check(`${what}: ${name}`, difference(outcomes[name].data, expected[name].data));
+  compare(what, fed(executable, cuts), fed(prepare(wasm, plan), cuts), check);
   executable.dispose();
 }

@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { cuda } from '../dist/backends/cuda/index.js';
 import { embeddedModels, goldens } from '../dist/conformance/goldens.js';
 import { conformance } from '../dist/conformance/suite.js';
+import { groupBy } from '../dist/group-by.js';
 import { opSections } from './test-cuda-ops.mjs';
 import { planSections } from './test-cuda-plans.mjs';
 
@@ -41,24 +42,20 @@ console.log(
   `${card}, sm_${sm}, ${multiprocessors} multiprocessors, ${(memory / 2 ** 30).toFixed(0)} GiB · ${about.library} · built for ${about.builtFor}`,
 );
 await suite();
-for (const [title, run] of opSections(backend, { brief, only })) await section(title, run);
-if (!only) for (const [title, run] of planSections(found, { brief })) await section(title, run);
+const beyond = { ...opSections(backend, { brief, only }), ...(!only && planSections(found, { brief })) };
+for (const [title, run] of Object.entries(beyond)) await section(title, run);
 for (const reason of lacking) console.log(`not run: ${reason}`);
 console.log(`${total.passed} passed, ${total.failed} failed`);
 process.exit(total.passed > 0 && total.failed === 0 ? 0 : 1);
 
 /** The conformance suite, a line for each family, and for each op in it. */
 async function suite() {
-  const all = conformance(backend, { goldens: goldens(), models: embeddedModels() });
-  const groups = new Map();
-  for (const c of all) {
-    const [family, name] = c.address.split('/');
-    if (brief && !c.quick) continue;
-    if (only && !(family === 'op' && only.includes(name))) continue;
-    const group = family === 'op' ? `${family}/${name}` : family;
-    groups.set(group, [...(groups.get(group) ?? []), c]);
-  }
-  for (const [group, cases] of groups)
+  const chosen = conformance(backend, { goldens: goldens(), models: embeddedModels() }).filter(
+    ({ address, quick }) =>
+      (quick || !brief) && (!only || only.some(name => address.startsWith(`op/${name}/`))),
+  );
+  const groupOf = ({ address }) => /^(?:op\/)?[^/]+/.exec(address)?.[0] ?? '';
+  for (const [group, cases] of groupBy(chosen, groupOf))
     await section(`conformance ${group}`, check => {
       for (const c of cases) {
         const { outcome, reason } = c.run();

@@ -3,7 +3,7 @@
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { openFloatModel, openFolder, openModel, writeSafetensors } from '../dist/index.js';
-import { render, rows } from '../dist/plan/render.js';
+import { align, cells, rows } from '../dist/plan/render.js';
 import { interpret } from '../dist/run.js';
 import { sizeOf } from '../dist/tensor.js';
 
@@ -82,6 +82,7 @@ async function writePlans(recipes) {
   for (const recipe of recipes) {
     const { plan, dispose } = await openModel(openFolder(from), { recipe });
     const table = rows(plan);
+    const [titles, ...lines] = cells(plan);
     const isOfBlock = ({ value }) => /^(?:layers|backbone\.layers)\.0\./.test(value);
     const begin = table.findIndex(isOfBlock);
     const end = table.findIndex(({ value }) => value === 'layers.0.h') + 1;
@@ -93,7 +94,7 @@ async function writePlans(recipes) {
         }),
       );
     plans[recipe] = {
-      lines: aligned(render(plan).split('\n'), begin, end),
+      lines: align([titles, ...lines.slice(begin, end)].map(line => line.map(short))).split('\n'),
       rows: table.slice(begin, end).map(row => ({
         ...row,
         value: short(row.value),
@@ -109,19 +110,4 @@ async function writePlans(recipes) {
 /** @param {string} text */
 function short(text) {
   return text.replaceAll(/\b(?:backbone\.)?layers\.0\.(?:mixer\.)?/g, '');
-}
-
-/**
- * The columns begin where the titles do.
- *
- * @param {string[]} lines
- */
-function aligned([titles, ...lines], begin, end) {
-  const starts = [...titles.matchAll(/\S+/g)].map(({ index }) => index);
-  const cells = [titles, ...lines.slice(begin, end)].map(line =>
-    starts.map((start, i) => short(line.slice(start, starts[i + 1]).trim())),
-  );
-  const widths = starts.map((_, column) => Math.max(...cells.map(row => row[column].length)));
-  const line = row => row.map((cell, i) => cell.padEnd(widths[i])).join('  ');
-  return cells.map(row => line(row).trimEnd());
 }

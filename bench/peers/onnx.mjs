@@ -15,12 +15,17 @@
  */
 import { writeFileSync } from 'node:fs';
 import { ops } from '../../dist/index.js';
+import { w8rows } from '../../dist/quant/scheme.js';
+import { quantizeWeight } from '../../dist/quant/weights.js';
 import { bytes, float, int } from './protobuf.mjs';
 
 const TYPES = { f32: 1, i8: 3, i64: 7 };
-/** The domain of ONNX Runtime's own ops. */
-const MICROSOFT = 'com.microsoft';
-const OPSETS = { '': 21, [MICROSOFT]: 1 };
+const OPSETS = { '': 21, 'com.microsoft': 1 };
+/** The ops of ONNX Runtime's own domain. */
+const MICROSOFT =
+  'CausalConvWithState DynamicQuantizeMatMul LinearAttention QuickGelu SkipSimplifiedLayerNormalization'.split(
+    ' ',
+  );
 
 /** @param model what `openFloatModel` gives */
 export function writeOnnx(file, { config, program }, { dq8 }) {
@@ -31,32 +36,38 @@ export function writeOnnx(file, { config, program }, { dq8 }) {
   const weight = name => program.weights.read(name).data;
   const vector = (name, shape = [weight(name).length]) => g.constant('f32', shape, weight(name));
 
+  /** W [rows, columns] as [columns, rows]. */
+  const transposed = ({ dtype, shape, data }) => {
+    const [rows, columns] = shape;
+    const out = data.slice();
+    for (let i = 0; i < rows; i++)
+      for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j];
+    return g.constant(dtype, [columns, rows], out);
+  };
   /** x · Wᵀ (+ b) for W [rows, columns] of the checkpoint. */
   const linear = (x, name, bias) => {
-    const { data, shape } = program.weights.read(name);
+    const w = program.weights.read(name);
     if (dq8) {
-      const { values, scales } = quantized(data, ...shape);
-      const inputs = [x, g.constant('i8', shape.toReversed(), values), g.constant('f32', [shape[0]], scales)];
-      return g.op('DynamicQuantizeMatMul', bias ? [...inputs, '', bias] : inputs, { domain: MICROSOFT });
+      const { q, scale } = quantizeWeight(w, w8rows);
+      const inputs = [x, transposed(q), g.constant('f32', [q.shape[0]], scale.data)];
+      return g.op('DynamicQuantizeMatMul', bias ? [...inputs, '', bias] : inputs);
     }
-    const y = g.op('MatMul', [x, g.constant('f32', shape.toReversed(), transposed(data, ...shape))]);
+    const y = g.op('MatMul', [x, transposed(w)]);
     return bias ? g.op('Add', [y, bias]) : y;
   };
   const split = (x, sizes) => {
     const parts = g.constant('i64', [sizes.length], BigInt64Array.from(sizes, BigInt));
-    return g.op('Split', [x, parts], { attributes: { axis: -1 }, outputs: sizes.length });
+    return g.op('Split', [x, parts], { axis: -1 }, sizes.length);
   };
-  const swap = x => g.op('Transpose', [x], { attributes: { perm: [0, 2, 1] } });
+  const swap = x => g.op('Transpose', [x], { perm: [0, 2, 1] });
 
   const ids = g.input('input_ids', 'i64', [1, 'l']);
   const rows = g.input('rows', 'i64', ['r']);
   let h = g.op('Gather', [vector('backbone.embeddings.weight', [vocabSize, config.dModel]), ids]);
   let update; // what the layer before adds to h
   const norm = name => {
-    if (!update)
-      return g.op('SimplifiedLayerNormalization', [h, vector(name)], { attributes: { epsilon, axis: -1 } });
-    const options = { attributes: { epsilon }, domain: MICROSOFT, outputs: 4 };
-    const added = g.op('SkipSimplifiedLayerNormalization', [h, update, vector(name)], options);
+    if (!update) return g.op('SimplifiedLayerNormalization', [h, vector(name)], { epsilon, axis: -1 });
+    const added = g.op('SkipSimplifiedLayerNormalization', [h, update, vector(name)], { epsilon }, 4);
     h = added[3];
     return added[0];
   };
@@ -71,7 +82,8 @@ export function writeOnnx(file, { config, program }, { dq8 }) {
         config.useConvBias ? vector(at('mixer.conv1d.bias')) : '',
         g.input(`past_conv.${i}`, 'f32', [1, d, k - 1]),
       ],
-      { attributes: { activation: 'silu' }, domain: MICROSOFT, outputs: 2 },
+      { activation: 'silu' },
+      2,
     );
     const u = swap(conv);
     const [low, B, C] = split(linear(u, at('mixer.x_proj.weight')), [r, n, n]);
@@ -88,40 +100,19 @@ export function writeOnnx(file, { config, program }, { dq8 }) {
         g.input(`past_ssm.${i}`, 'f32', [1, d, n, 1]),
         g.op('Reshape', [decay, g.constant('i64', [3], BigInt64Array.of(0n, 0n, -1n))]),
       ],
-      {
-        attributes: { q_num_heads: 1, kv_num_heads: d, update_rule: 'gated', scale: { float: 1 } },
-        domain: MICROSOFT,
-        outputs: 2,
-      },
+      { q_num_heads: 1, kv_num_heads: d, update_rule: 'gated', scale: { float: 1 } },
+      2,
     );
     const y = g.op('Add', [scanned, g.op('Mul', [u, vector(at('mixer.D'))])]);
-    const silu = g.op('QuickGelu', [z], { attributes: { alpha: { float: 1 } }, domain: MICROSOFT });
+    const silu = g.op('QuickGelu', [z], { alpha: { float: 1 } });
     update = linear(g.op('Mul', [y, silu]), at('mixer.out_proj.weight'));
     g.output(presentConv, `present_conv.${i}`, 'f32', [1, d, k - 1]);
     g.output(presentSsm, `present_ssm.${i}`, 'f32', [1, d, n, 1]);
   }
   const head = config.tieEmbeddings ? 'backbone.embeddings.weight' : 'lm_head.weight';
-  const last = g.op('Gather', [norm('backbone.norm_f.weight'), rows], { attributes: { axis: 1 } });
+  const last = g.op('Gather', [norm('backbone.norm_f.weight'), rows], { axis: 1 });
   g.output(linear(last, head), 'logits', 'f32', [1, 'r', vocabSize]);
   writeFileSync(file, Buffer.concat(g.done()));
-}
-
-/** [rows, columns] → int8 [columns, rows] with a scale for each row of the checkpoint. */
-function quantized(data, rows, columns) {
-  const values = new Int8Array(data.length);
-  const scales = new Float32Array(rows);
-  for (let i = 0; i < rows; i++) {
-    const row = data.subarray(i * columns, (i + 1) * columns);
-    scales[i] = row.reduce((most, x) => Math.max(most, Math.abs(x)), 1e-30) / 127;
-    for (let j = 0; j < columns; j++) values[j * rows + i] = Math.round(row[j] / scales[i]);
-  }
-  return { values, scales };
-}
-
-function transposed(data, rows, columns) {
-  const out = new Float32Array(data.length);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j];
-  return out;
 }
 
 /** Collects nodes, constants, inputs and outputs; names values by number. */
@@ -133,28 +124,21 @@ function graph() {
     const dims = shape.map(size => bytes(1, typeof size === 'string' ? bytes(2, size) : int(1, size)));
     return [...bytes(1, name), ...bytes(2, bytes(1, [...int(1, TYPES[dtype]), ...bytes(2, dims.flat())]))];
   };
-  const node = (type, from, to, attributes = {}, domain = '') =>
+  const node = (type, from, to, attributes = {}) =>
     nodes.push(
       ...bytes(1, [
         ...from.flatMap(name => bytes(1, name)),
         ...to.flatMap(name => bytes(2, name)),
         ...bytes(4, type),
         ...Object.entries(attributes).flatMap(([name, content]) => bytes(5, attribute(name, content))),
-        ...bytes(7, domain),
+        ...bytes(7, MICROSOFT.includes(type) ? 'com.microsoft' : ''),
       ]),
     );
   return {
-    /**
-     * Gives the name of the one output, or of all where `outputs` says how many.
-     *
-     * @param {string} type
-     * @param {string[]} from
-     * @param {{ attributes?: object, domain?: string, outputs?: number }} options
-     * @returns {any}
-     */
-    op(type, from, { attributes, domain, outputs: many } = {}) {
+    /** @returns {any} the name of the one output, or of all where `many` says how many */
+    op(type, from, attributes, many) {
       const to = Array.from({ length: many ?? 1 }, () => `v${count++}`);
-      node(type, from, to, attributes, domain);
+      node(type, from, to, attributes);
       return many ? to : to[0];
     },
     constant(dtype, shape, data) {

@@ -1,5 +1,6 @@
 /** An engine in a process of its own (child.mjs), called from here. */
 import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
 /** A call that takes longer, in milliseconds, has hung. */
@@ -11,32 +12,21 @@ export function startPeer() {
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   });
-  /** @type {Record<'accept' | 'reject', (value: any) => void> | undefined} */
-  let waiting;
-  const settle = (how, value) => {
-    waiting?.[how](value);
-    waiting = undefined;
-  };
-  child.on('message', (/** @type {any} */ { answer, failure }) =>
-    failure === undefined ? settle('accept', answer) : settle('reject', new Error(`failed: ${failure}`)),
-  );
-  child.on('exit', (code, signal) =>
-    settle('reject', new Error(`ended with ${signal ?? `exit code ${code}`}`)),
-  );
+  const ended = once(child, 'exit').then(([code, signal]) => {
+    throw new Error(`ended with ${signal ?? `exit code ${code}`}`);
+  });
+  ended.catch(() => {}); // whoever calls it is told
   return {
-    call: (call, ...given) =>
-      new Promise((accept, reject) => {
-        const limit = setTimeout(
-          () => settle('reject', new Error(`gave no answer in ${TIMEOUT / 1000} s`)),
-          TIMEOUT,
-        );
-        const end = settled => value => {
-          clearTimeout(limit);
-          settled(value);
-        };
-        waiting = { accept: end(accept), reject: end(reject) };
-        child.send({ call, given });
-      }),
+    async call(call, ...given) {
+      const signal = AbortSignal.timeout(TIMEOUT);
+      const answered = once(child, 'message', { signal }).catch(error => {
+        throw signal.aborted ? new Error(`gave no answer in ${TIMEOUT / 1000} s`) : error;
+      });
+      child.send({ call, given });
+      const [{ answer, failure }] = await Promise.race([answered, ended]);
+      if (failure !== undefined) throw new Error(`failed: ${failure}`);
+      return answer;
+    },
     kill: () => child.kill(),
   };
 }

@@ -1,11 +1,12 @@
-/** What is said of a run: the error of each engine, and the table. */
+/** What is said of a run: how exact each engine is, and the table. */
 import { table as cellsOf } from '../../dist/eval/report/tables.js';
+import { likeliest } from '../../dist/text/logits.js';
 
 /** Relative L2 error over all compared rows, and at how many the likeliest token is the same. */
-export function errors(truth, { positions, data, shifted = false }) {
+export function exactnessOf(truth, { positions, data, shifted = false }) {
   let difference = 0;
   let size = 0;
-  let argmax = 0;
+  let argmaxEqual = 0;
   for (const [row, position] of positions.entries()) {
     const right = truth[position];
     const found = data.subarray(row * right.length, (row + 1) * right.length);
@@ -15,12 +16,11 @@ export function errors(truth, { positions, data, shifted = false }) {
       difference += (found[i] - shift - right[i]) ** 2;
       size += right[i] ** 2;
     }
-    if (largest(found) === largest(right)) argmax++;
+    if (likeliest(found) === likeliest(right)) argmaxEqual++;
   }
-  return { error: Math.sqrt(difference / size), argmax, compared: positions.length };
+  return { relativeL2: Math.sqrt(difference / size), argmaxEqual, comparedPositions: positions.length };
 }
 const mean = values => values.reduce((sum, x) => sum + x, 0) / values.length;
-const largest = values => values.reduce((best, x, i) => (x > values[best] ? i : best), 0);
 
 /** The run as Markdown. */
 export function table(run) {

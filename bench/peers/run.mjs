@@ -4,51 +4,47 @@
  *   npm run build && npm install --prefix bench/peers && node bench/peers/run.mjs
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { machine } from '../../dist/cli/measure.js';
+import { machine, median } from '../../dist/cli/measure.js';
+import { printAs } from '../../dist/cli/terminal.js';
+import { wholeFrom } from '../../dist/cli/values.js';
 import { openFloatModel, openFolder } from '../../dist/index.js';
-import { readOptions } from '../options.mjs';
+import { configs } from '../../dist/random/shapes.js';
+import { writeCheckpoint } from '../../dist/random/write-checkpoint.js';
+import { listOf, oneOf, program } from '../options.mjs';
 import { forward } from './float64.mjs';
 import { writeOnnx } from './onnx.mjs';
 import { DEFAULT, PEERS } from './peers.mjs';
 import { startPeer } from './process.mjs';
-import { errors, table } from './report.mjs';
+import { exactnessOf, table } from './report.mjs';
 
 const PROMPT = 128;
 const CONTINUATION = 64;
 const COMPARED = 32;
 const WARM_UPS = 2;
-const HELP = `node bench/peers/run.mjs [options]
-
-  --model DIR     checkpoint in Hugging Face's form (default: mamba-130m's shape with random weights, made for the run)
-  --only a,b      peers: ${Object.keys(PEERS).join(', ')}
-                  (default: the first ${DEFAULT.length})
-  --rounds N      rounds, interleaved; the table shows medians (default 5)
-  --threads N     for every engine (default 1)
-  --json          print JSON instead of the table
-  --out FILE      write the table to a file too
-
-Examples:
-  node bench/peers/run.mjs
-  node bench/peers/run.mjs --only quamba,llama-q8 --threads 2 --rounds 3
-  node bench/peers/run.mjs --out bench/results/peers-my-machine.md`;
-
-function optionsGiven() {
-  const { values, fail, count } = readOptions('peers', HELP, {
-    model: { type: 'string' },
-    only: { type: 'string', default: DEFAULT.join(',') },
-    rounds: { type: 'string', default: '5' },
-    threads: { type: 'string', default: '1' },
-    out: { type: 'string' },
-  });
-  const only = values.only.split(',');
-  const unknown = only.find(name => !Object.hasOwn(PEERS, name));
-  if (unknown !== undefined) fail(`--only expected of ${Object.keys(PEERS).join(', ')}; got '${unknown}'`);
-  return { ...values, only, rounds: count('rounds'), threads: count('threads') };
-}
+const NAMES = Object.keys(PEERS);
+const options = program('peers/run.mjs', 'The same weights in quamba and in other engines, in turn.', [
+  '',
+  '--only quamba,llama-q8 --threads 2 --rounds 3',
+  '--out bench/results/peers-my-machine.md',
+])
+  .option(
+    '--model <dir>',
+    "checkpoint in Hugging Face's form (default: mamba-130m's shape with random weights, made for the run)",
+  )
+  .option(
+    '--only <a,b>',
+    `peers: ${NAMES.join(', ')} (default: the first ${DEFAULT.length})`,
+    listOf(oneOf(NAMES)),
+  )
+  .option('--rounds <n>', 'rounds, interleaved; the table shows medians', wholeFrom(1), 5)
+  .option('--threads <n>', 'for every engine', wholeFrom(1), 1)
+  .option('--out <file>', 'write the table to a file too')
+  .parse()
+  .opts();
 
 async function bench() {
   const checkpoint = options.model === undefined ? randomCheckpoint() : resolve(options.model);
@@ -60,49 +56,30 @@ async function bench() {
   say('float64');
   const truth = forward(model, ids.slice(0, COMPARED));
 
-  const rows = [];
-  const skipped = [];
-  const skip = (name, reason) => {
-    skipped.push({ peer: name, reason });
-    say(`${name} is skipped: it ${reason}`);
-    running.get(name)?.kill();
-    running.delete(name);
-  };
-  /** Runs one step of a peer; one that fails is skipped from then on. */
-  const attempt = async (row, step) => {
-    if (skipped.some(({ peer }) => peer === row.name)) return;
-    try {
-      await step(running.get(row.name));
-    } catch (error) {
-      skip(row.name, error.message);
-    }
-  };
-  for (const name of options.only) {
-    const row = { name, ...PEERS[name], prefill: [], decode: [] };
-    rows.push(row);
-    say(`${name}: opens`);
+  for (const row of rows) {
+    say(`${row.name}: opens`);
     await attempt(row, async () => {
       row.version = versionOf(row.package);
       const file = row.file && modelFile(row.file, checkpoint, model);
-      running.set(name, startPeer());
+      row.process = startPeer();
       const { threads } = options;
-      row.about = await running.get(name).call('open', { ...row, file, checkpoint, threads, work });
+      const given = { ...PEERS[row.name], file, checkpoint, threads, work };
+      row.about = await row.process.call('open', given);
+      row.exactness = exactnessOf(truth, await row.process.call('logits', ids.slice(0, COMPARED)));
     });
-    await attempt(row, async peer =>
-      Object.assign(row, errors(truth, await peer.call('logits', ids.slice(0, COMPARED)))),
-    );
   }
   for (let round = -WARM_UPS; round < options.rounds; round++) {
     say(round < 0 ? 'warm-up' : `round ${round + 1} of ${options.rounds}`);
     for (const row of rows)
-      await attempt(row, async peer => {
-        const { prefill, decode } = await peer.call('measure', prompt, continuation);
+      await attempt(row, async () => {
+        const { prefill, decode } = await row.process.call('measure', prompt, continuation);
         if (round < 0) return;
         row.prefill.push(PROMPT / prefill);
         row.decode.push(CONTINUATION / decode);
       });
   }
-  for (const peer of running.values()) await peer.call('close').catch(() => {});
+  const whole = rows.filter(({ skipped }) => !skipped);
+  for (const row of whole) await row.process.call('close').catch(() => {});
   const { layers, dModel, vocabSize } = /** @type {MambaConfig} */ (model.config);
   const { cpu, node, date } = machine();
   const { threads, rounds } = options;
@@ -110,57 +87,68 @@ async function bench() {
     ...{ machine: `${cpu}, ${cpus().length} CPUs`, node, date, threads, rounds },
     ...{ prompt: PROMPT, continuation: CONTINUATION, warmUps: WARM_UPS },
     model: `${options.model === undefined ? 'random weights, ' : ''}${layers} layers, d_model ${dModel}, ${vocabSize} tokens`,
-    peers: rows.filter(({ name }) => !skipped.some(({ peer }) => peer === name)).map(reported),
-    skipped,
+    peers: whole.map(reported),
+    skipped: rows.flatMap(({ name: peer, skipped: reason }) => (reason ? [{ peer, reason }] : [])),
   };
+}
+
+/** Runs one step of a peer; one that fails is skipped from then on. */
+async function attempt(row, step) {
+  if (row.skipped) return;
+  try {
+    await step();
+  } catch ({ message }) {
+    row.skipped = message;
+    row.process?.kill();
+    say(`${row.name} is skipped: it ${message}`);
+  }
 }
 
 /** @import { MambaConfig } from '../../dist/model/mamba.js' */
 
 const reported = row => ({
-  ...{ peer: row.name, package: row.package, version: row.version },
-  ...(row.about && { about: row.about }),
-  weights: row.weights,
+  ...{ peer: row.name, package: row.package, version: row.version, about: row.about, weights: row.weights },
   prefillTokensPerSecond: statistics(row.prefill),
   prefillLogits: row.all ? 'all' : 'last',
   decodeTokensPerSecond: statistics(row.decode),
-  ...{ relativeL2: row.error, argmaxEqual: row.argmax, comparedPositions: row.compared },
+  ...row.exactness,
 });
 
 const say = text => console.error(`peers: ${text}`);
 const here = path => fileURLToPath(new URL(path, import.meta.url));
 
-function statistics(values) {
-  const sorted = values.toSorted((a, b) => a - b);
-  return { median: sorted[sorted.length >> 1], least: sorted[0], most: sorted.at(-1) };
-}
-
-/** Runs a command of quamba's; a failure is what it said. */
-function quamba(...args) {
-  try {
-    const main = here('../../dist/cli/main.js');
-    execFileSync(process.execPath, [main, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
-  } catch (error) {
-    throw new Error(`quamba ${args[0]} failed: ${String(error.stderr).trim().split('\n')[0]}`);
-  }
-}
+const statistics = values => ({
+  median: median(values),
+  least: Math.min(...values),
+  most: Math.max(...values),
+});
 
 function randomCheckpoint() {
   const checkpoint = join(work, 'mamba-130m');
   say('writes random weights in the shape of mamba-130m');
-  quamba('bench', '--shape', 'mamba-130m', '--write-checkpoint', checkpoint);
+  writeCheckpoint(checkpoint, configs['mamba-130m'], { seed: 1, type: 'f32' });
   return checkpoint;
 }
 
 /** The file that an engine loads, written when the first one asks for it. */
 function modelFile(name, checkpoint, model) {
   const path = join(work, name);
-  if (written.has(path)) return path;
+  if (existsSync(path)) return path;
   const [kind, format] = name.split('.');
   if (format === 'onnx') writeOnnx(path, model, { dq8: kind === 'dq8' });
-  else quamba('export', '--format', 'gguf', '--type', kind, '--model', checkpoint, '--out', path);
-  written.add(path);
+  else exportGguf(path, checkpoint, kind);
   return path;
+}
+
+/** A failure is what the command said. */
+function exportGguf(path, checkpoint, type) {
+  const given = ['--type', type, '--model', checkpoint, '--out', path];
+  try {
+    const command = [here('../../dist/cli/main.js'), 'export', ...given];
+    execFileSync(process.execPath, command, { stdio: ['ignore', 'ignore', 'pipe'] });
+  } catch (error) {
+    throw new Error(`quamba export failed: ${String(error.stderr).trim().split('\n')[0]}`);
+  }
 }
 
 function versionOf(name) {
@@ -172,19 +160,17 @@ function versionOf(name) {
   }
 }
 
-const options = optionsGiven();
 const work = mkdtempSync(join(tmpdir(), 'quamba-peers-'));
-const running = new Map();
-const written = new Set();
+/** @type {any[]} the peers, and what comes of each */
+const rows = (options.only ?? DEFAULT).map(name => ({ name, ...PEERS[name], prefill: [], decode: [] }));
 try {
   const result = await bench();
-  if (options.json) console.log(JSON.stringify(result));
-  else console.log(table(result));
+  printAs(options.json, result, () => table(result));
   if (options.out) writeFileSync(options.out, `${table(result)}\n`);
 } catch (error) {
   say(error.message);
   process.exitCode = 1;
 } finally {
-  for (const peer of running.values()) peer.kill();
+  for (const row of rows) row.process?.kill();
   rmSync(work, { recursive: true, force: true });
 }

@@ -49,10 +49,13 @@ export function rows(program: Program): readonly Row[] {
   });
 }
 
-/** The table. Lines of a fused node are joined by a bracket that carries its name. */
-export function render(program: Program): string {
+/** The table, `cells` as text. */
+export const render = (program: Program): string => align(cells(program));
+
+/** A heading, then a line of cells for each row. Lines of a fused node are joined by a bracket that carries its name. */
+export function cells(program: Program): readonly (readonly string[])[] {
   const table = rows(program);
-  const cells = table.map((row, i) => {
+  const lines = table.map((row, i) => {
     const first = row.fused?.node !== table[i - 1]?.fused?.node;
     const last = row.fused?.node !== table[i + 1]?.fused?.node;
     const bracket = row.fused === undefined ? '' : first ? `┌ ${row.fused.name}` : last ? '└' : '│';
@@ -63,7 +66,7 @@ export function render(program: Program): string {
     const states = Object.entries(row.states).map(([key, { ref, type }]) => `${key} = ${ref} ${type}`);
     return [row.value, row.type, row.op, bracket, [...inputs, ...attrs].join('  '), states.join('  ')];
   });
-  return align([['value', 'type', 'op', 'fused', 'inputs', 'states'], ...cells]);
+  return [['value', 'type', 'op', 'fused', 'inputs', 'states'], ...lines];
 }
 
 /** Columns padded to equal width, two spaces between; empty columns left out. */

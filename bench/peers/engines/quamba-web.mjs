@@ -1,7 +1,8 @@
 /** quamba in a page of headless Chromium, as whoever takes `quamba/browser` has it: the model in a worker. */
-import { closeSync, mkdtempSync, openSync, writeSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { writeFileAtomic } from '../../../dist/formats/disk.js';
 import { recipe as recipeNamed, savePlan } from '../../../dist/index.js';
 import { openPage } from '../../page.mjs';
 import { planFor } from './plan.mjs';
@@ -16,9 +17,7 @@ export async function open({ recipe, model, threads, work }) {
     source: model.identity(),
     calibration: null,
   };
-  const out = openSync(join(folder, file), 'w');
-  for (const bytes of savePlan(planFor({ recipe, model, threads }), info)) writeSync(out, bytes);
-  closeSync(out);
+  writeFileAtomic(join(folder, file), savePlan(planFor({ recipe, model, threads }), info));
 
   const paths = {
     '/model/': folder,

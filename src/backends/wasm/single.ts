@@ -1,12 +1,13 @@
 /** An op alone: a plan of one node. What has one row for each token is an input, the rest are constants. */
 import { opNode, type Ref, type ValueType, weightsOf } from '../../graph.ts';
-import type { AnyOp } from '../../op.ts';
+import type { AnyOp, BoundCall } from '../../op.ts';
 import { checkTokens } from '../../ops/embedding.ts';
 import type { AnyKernel } from '../../run.ts';
 import { parse } from '../../signature.ts';
 import type { StateType, StateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import { createMachine } from './machine.ts';
+import type { Subgraph } from './program.ts';
 import { BASE, instantiate, type Kernels, type Variant } from './variants.ts';
 
 type Named<T> = Readonly<Record<string, T>>;
@@ -20,51 +21,54 @@ function instanceOf(variant: Variant): Kernels {
   return kernels;
 }
 
+/** An op as a subgraph of one node. `values`: what a call gives it for its inputs; `before`: the states before the call. */
+export function alone(op: AnyOp, { inputs: given, outputs, states: carried, attrs, dims }: BoundCall) {
+  const inputs = Object.entries(given).filter(([, value]) => value !== undefined);
+  const isOfEachRow = (key: string): boolean => {
+    const { letter } = parse(op.inputs[key]).axes[0];
+    return letter === 'l' || (letter === 's' && dims.s === dims.l && dims.l > 1);
+  };
+  const values = new Map(inputs.filter(([key]) => isOfEachRow(key)));
+  const constants = new Map(inputs.filter(([key]) => !values.has(key)));
+  const tokens = values.get('tokens');
+  if (tokens) checkTokens(op.name, tokens.data as Int32Array, dims.v);
+
+  const states = new Map<Ref, StateType>();
+  const before = new Map<Ref, Tensor<'f32'>>();
+  for (const [key, { dtype, scale, shape, data }] of Object.entries(carried)) {
+    states.set(key, { dtype, shape, ...(scale && { scale: `${key}.scale` }) });
+    if (scale) constants.set(`${key}.scale`, tensor(scale, [scale.length]));
+    before.set(key, { dtype: 'f32', shape, data });
+  }
+
+  const ofRows = ({ dtype, shape }: Tensor): ValueType => ({ dtype, shape: ['l', ...shape.slice(1)] });
+  const types = new Map<Ref, ValueType>(constants);
+  for (const [key, value] of values) types.set(key, ofRows(value));
+  for (const [key, value] of Object.entries(outputs)) types.set(`after.${key}`, ofRows(value));
+
+  const refs = Object.fromEntries([...inputs.map(([key]) => key), ...states.keys()].map(key => [key, key]));
+  const out = Object.fromEntries(Object.keys(outputs).map(key => [key, `after.${key}`]));
+  const subgraph: Subgraph = {
+    nodes: [{ ...opNode(op, refs, '', attrs), out }],
+    inputs: [...values.keys()],
+    results: Object.values(out),
+    states,
+    types,
+    weights: weightsOf(constants),
+  };
+  return { subgraph, values: [...values.values()], before };
+}
+
 /** Packs, copies in, runs and copies out at every call: for the laws and for ops on their own, not for speed. */
 export function kernelOf(op: AnyOp, variant: Variant): AnyKernel {
-  return (given, attrs, made, dims, carried: Named<StateView> = {}) => {
-    const inputs = Object.entries(given as Named<Tensor>).filter(([, value]) => value !== undefined);
-    const outputs = made as Named<Tensor>;
-    const isOfEachRow = (key: string): boolean => {
-      const { letter } = parse(op.inputs[key]).axes[0];
-      return letter === 'l' || (letter === 's' && dims.s === dims.l && dims.l > 1);
-    };
-    const values = new Map(inputs.filter(([key]) => isOfEachRow(key)));
-    const constants = new Map(inputs.filter(([key]) => !values.has(key)));
-    const tokens = values.get('tokens');
-    if (tokens) checkTokens(op.name, tokens.data as Int32Array, dims.v);
-
-    const states = new Map<Ref, StateType>();
-    const before = new Map<Ref, Tensor<'f32'>>();
-    for (const [key, { dtype, scale, shape, data }] of Object.entries(carried)) {
-      states.set(key, { dtype, shape, ...(scale && { scale: `${key}.scale` }) });
-      if (scale) constants.set(`${key}.scale`, tensor(scale, [scale.length]));
-      before.set(key, { dtype: 'f32', shape, data });
-    }
-
-    const ofRows = ({ dtype, shape }: Tensor): ValueType => ({ dtype, shape: ['l', ...shape.slice(1)] });
-    const types = new Map<Ref, ValueType>(constants);
-    for (const [key, value] of values) types.set(key, ofRows(value));
-    for (const [key, value] of Object.entries(outputs)) types.set(`after.${key}`, ofRows(value));
-
-    const refs = Object.fromEntries([...inputs.map(([key]) => key), ...states.keys()].map(key => [key, key]));
-    const out = Object.fromEntries(Object.keys(outputs).map(key => [key, `after.${key}`]));
-    const machine = createMachine(
-      {
-        nodes: [{ ...opNode(op, refs, '', attrs), out }],
-        inputs: [...values.keys()],
-        results: Object.values(out),
-        states,
-        types,
-        weights: weightsOf(constants),
-      },
-      variant,
-      { kernels: instanceOf(variant) },
-    );
+  return (given, attrs, made, dims, states: Named<StateView> = {}) => {
+    const [inputs, outputs] = [given as Named<Tensor>, made as Named<Tensor>];
+    const { subgraph, values, before } = alone(op, { inputs, outputs, states, attrs, dims });
+    const machine = createMachine(subgraph, variant, { kernels: instanceOf(variant) });
     const place = machine.take();
     machine.write(place, before, 0);
-    const [results] = machine.run([{ place, rows: dims.l, inputs: [...values.values()] }]);
+    const [results] = machine.run([{ place, rows: dims.l, inputs: values }]);
     for (const [i, value] of Object.values(outputs).entries()) value.data.set(results[i].data);
-    for (const [key, value] of machine.read(place, 0)) carried[key].put(0, value.data);
+    for (const [key, value] of machine.read(place, 0)) states[key].put(0, value.data);
   };
 }
