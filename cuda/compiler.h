@@ -40,8 +40,8 @@ class Compiler {
     return at->second;
   }
 
-  void add(std::vector<int> reads, std::vector<int> writes, bool mixes, std::function<void(const Rows&)> run) {
-    program.steps.push_back({std::move(reads), std::move(writes), mixes, std::move(run)});
+  void add(std::vector<int> reads, std::vector<int> writes, bool everyRow, std::function<void(const Rows&)> run) {
+    program.steps.push_back({std::move(reads), std::move(writes), everyRow, std::move(run)});
   }
 
   static bool isActivated(const OpNode& conv);

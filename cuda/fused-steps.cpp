@@ -49,7 +49,7 @@ bool Compiler::addNormQuantize(const std::vector<OpNode>& body) {
   const float eps = static_cast<float>(norm->number("eps", 1e-5));
   const float* w = constant(norm->input("w"));
   const Stored<int8_t> stored = steps(nullptr, *quantize);
-  add(sum ? std::vector<int>{x, y} : std::vector<int>{x}, sum ? std::vector<int>{total, out} : std::vector<int>{out}, false,
+  add(sum ? std::vector<int>{x, y} : std::vector<int>{x}, sum ? std::vector<int>{total, out} : std::vector<int>{out}, true,
       [=, nan = nan](const Rows& rows) {
         addNorm<int8_t>(rows.stream, {rows.at<float>(x), y < 0 ? nullptr : rows.at<float>(y), w, eps,
                                       total < 0 ? nullptr : rows.at<float>(total),
@@ -98,7 +98,7 @@ bool Compiler::gemmQuantize(const std::vector<OpNode>& body) {
   }
   if (a.segments == 0) return false;
   const int x = value(linear->input("x"));
-  add({x}, outs, false, [=](const Rows& rows) {
+  add({x}, outs, true, [=](const Rows& rows) {
     GemmI8 g = a;
     g.x = rows.at<int8_t>(x);
     g.rows = rows.count;
@@ -192,7 +192,7 @@ bool Compiler::fwhtQuantized(const std::vector<OpNode>& body) {
   const int n = static_cast<int>(plan.type(fwht->input("x")).width());
   const bool inverse = fwht->number("inverse", 0) != 0;
   const float* scale = constant(quantize->input("scale"));
-  add({x}, {q}, false, [=, nan = nan](const Rows& rows) {
+  add({x}, {q}, true, [=, nan = nan](const Rows& rows) {
     fwhtQuantize(rows.stream, rows.at<float>(x), {rows.at<int8_t>(q), scale}, rows.count, n, inverse, nan);
   });
   return true;

@@ -39,7 +39,7 @@ class NodeEngine : public Engine {
       : program(std::move(made)), stream(stream), places(program.rowBytes.size()), tailPlaces(places) {
     const int count = static_cast<int>(program.steps.size());
     for (int i = 0; i < count; i++)
-      if (program.steps[i].mixes) begin = i + 1;
+      if (program.steps[i].everyRow) begin = i + 1;
     bodyMemory = arrange(0, begin, count, chunk, places);
     tailMemory = arrange(begin, count, count, std::min(chunk, TAIL_ROWS), tailPlaces);
   }
@@ -61,7 +61,7 @@ class NodeEngine : public Engine {
  private:
   Program program;
   const cudaStream_t stream;
-  int begin = 0;  // of the steps whose rows do not depend on each other, up to the end
+  int begin = 0;  // of the steps that run only for the rows that are asked for, up to the end
   std::vector<char*> places, tailPlaces;
   Buffer bodyMemory, tailMemory;
 

@@ -163,7 +163,7 @@ void Compiler::general(const OpNode& op) {
   for (const auto& o : inputs)
     if (o.value >= 0) reads.push_back(o.value);
   for (const auto& o : outputs) writes.push_back(o.value);
-  add(reads, writes, false, [=, nan = nan, node = op](const Rows& rows) {
+  add(reads, writes, op.name == "quantize", [=, nan = nan, node = op](const Rows& rows) {
     std::vector<quamba_tensor> in, out;
     Resident on{};
     on.nan = nan;

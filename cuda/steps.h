@@ -31,8 +31,8 @@ struct Rows {
 
 struct Step {
   std::vector<int> reads, writes;  // values
-  /** A row of its results depends on rows before it. */
-  bool mixes = false;
+  /** It runs for every row, asked for or not: a row of its results depends on rows before it, or a NaN in any row is an error. */
+  bool everyRow = false;
   std::function<void(const Rows&)> run;
 };
 
