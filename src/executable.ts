@@ -14,7 +14,10 @@ export type Observer = (site: string, ref: Ref, x: Tensor<'f32'>) => void;
 export interface FeedOptions {
   /** For a feed of one sequence. */
   readonly observe?: Observer;
-  /** `last`: only the logits after the last token, f32[1, v], which is what writing on from a prompt needs. Default: all. */
+  /**
+   * `last`: only the logits after the last token, f32[1, v], which is what writing on from a prompt needs. Default: all. What
+   * fails does not depend on it: a NaN that is to be quantized is an error at every token.
+   */
   readonly logits?: 'all' | 'last';
 }
 

@@ -62,7 +62,12 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
   /** A sequence that nobody closes gives its place back when it is collected as garbage. */
   const forgotten = new FinalizationRegistry(close);
 
+  let isFeeding = false;
+  const notFeeding = (): void => {
+    if (isFeeding) throw new Error('sequence: an observer cannot use the executable that it observes');
+  };
   const notClosed = (text: Text): Text => {
+    notFeeding();
     if (text.isClosed) throw new Error('sequence: it was closed');
     return text;
   };
@@ -99,21 +104,25 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
     else places.clear(place);
   };
 
-  let isFeeding = false;
   const feed = (turns: readonly Turn[], options: FeedOptions = {}): readonly Tensor<'f32'>[] => {
-    const fed = turns.map(({ sequence }) => {
-      const text = texts.get(sequence);
+    if (!Array.isArray(turns))
+      throw new TypeError('feed: expected a list of sequences, each with its tokens');
+    const fed = turns.map(turn => {
+      const text = texts.get(turn?.sequence);
       if (!text) throw new Error('feed: a sequence belongs to another executable');
       return usable(text);
     });
     if (turns.length === 0) return [];
-    if (isFeeding) throw new Error('feed: an observer cannot feed the executable that it observes');
     if (new Set(fed).size < fed.length)
       throw new RangeError('feed: expected each sequence once; got one of them twice');
     for (const { tokens } of turns) {
+      if (!isArray('Int32Array', tokens)) throw new TypeError('feed: expected the tokens as an Int32Array');
       if (tokens.length === 0) throw new RangeError('feed: expected at least one token; got none');
       check(tokens);
     }
+    const { logits: wanted = 'all' } = options;
+    if (wanted !== 'all' && wanted !== 'last')
+      throw new RangeError(`feed: logits expected 'all' or 'last'; got ${JSON.stringify(wanted)}`);
     if (options.observe && turns.length > 1)
       throw new RangeError(`feed: expected one sequence to observe; got ${turns.length}`);
     let logits: readonly Tensor<'f32'>[];
@@ -155,7 +164,10 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
         const place = taken(to => places.copy(from, to));
         return sequenceOf({ ...text, place, since: text.since.slice() });
       },
-      close: () => close(text),
+      close() {
+        notFeeding();
+        close(text);
+      },
     };
     texts.set(sequence, text);
     forgotten.register(sequence, text);
@@ -164,6 +176,7 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
 
   return {
     open(state) {
+      notFeeding();
       if (state) checkState(program, state);
       const place = taken(to => {
         if (state) places.write(to, state.values, state.position);
@@ -174,10 +187,24 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
   };
 }
 
-const startOf = (state?: State) => ({ position: state?.position ?? 0, begin: state, since: [] });
+/** The state is copied: its owner may go on to change it. */
+const startOf = (state?: State) => ({
+  position: state?.position ?? 0,
+  begin: state && {
+    position: state.position,
+    values: new Map([...state.values].map(([ref, t]) => [ref, { ...t, data: t.data.slice() }])),
+  },
+  since: [],
+});
+
+/** Whether a value is a typed array of this name, be it of another realm. */
+const isArray = (name: string, value: unknown): boolean =>
+  Object.prototype.toString.call(value) === `[object ${name}]`;
 
 /** @throws RangeError for a state that is not one of the program. */
 function checkState({ graph }: Program, { position, values }: State): void {
+  if (!isArray('Map', values))
+    throw new TypeError('state: values expected a Map, from the name of each state');
   if (!Number.isSafeInteger(position) || position < 0)
     throw new RangeError(`state: position expected a whole number; got ${position}`);
   for (const [ref, type] of graph.states) {
@@ -186,7 +213,7 @@ function checkState({ graph }: Program, { position, values }: State): void {
     if (!value) throw new RangeError(`state: ${ref} ${expected} is missing`);
     if (describe(value) !== expected)
       throw new RangeError(`state: ${ref} expected ${expected}; got ${describe(value)}`);
-    if (value.data.length !== sizeOf(value.shape))
+    if (!isArray('Float32Array', value.data) || value.data.length !== sizeOf(value.shape))
       throw new RangeError(`state: ${ref} says ${expected} but holds ${value.data.length} values`);
   }
 }

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { prepare } from '../src/backends/backend.ts';
 import { reference } from '../src/backends/reference.ts';
 import { wasm } from '../src/backends/wasm/index.ts';
-import type { State } from '../src/executable.ts';
+import type { Executable, Sequence, State } from '../src/executable.ts';
 import { recipes } from '../src/quant/recipes.ts';
 import { interpret, interpretedPlaces } from '../src/run.ts';
 import { type Places, type PlaceTurn, sequences } from '../src/sequences.ts';
@@ -116,13 +116,57 @@ describe('a feed', () => {
     expect(fed).toEqual([]);
   });
 
-  it('may not begin while another one runs', () => {
-    const executable = interpret(toy.program);
-    const [sequence, other] = [executable.open(), executable.open()];
-    const observe = () => void other.feed(text(1));
-    expect(() => sequence.feed(text(2), { observe })).toThrow('feed: an observer cannot feed the executable');
-    expect([sequence.position, other.position]).toEqual([0, 0]);
-    expect(sequence.feed(text(2))).toEqual(other.feed(text(2)));
+  it.each([
+    Int8Array.of(1),
+    Uint32Array.of(1),
+    Float64Array.of(NaN),
+    new BigInt64Array(1),
+    [1],
+    'a',
+    1,
+    undefined,
+    { length: 1, 0: 1 },
+  ])('refuses tokens that are no Int32Array: %s', tokens => {
+    const { executable, fed } = watched();
+    const sequence = executable.open();
+    const sentence = new TypeError('feed: expected the tokens as an Int32Array');
+    expect(() => sequence.feed(tokens as unknown as Int32Array)).toThrow(sentence);
+    expect(() => executable.feed([{ sequence, tokens: tokens as unknown as Int32Array }])).toThrow(sentence);
+    expect(fed).toEqual([]);
+  });
+
+  it.each([[undefined], [null], [{}], ['a'], [new Set()]])('refuses turns that are no list: %s', turns => {
+    const sentence = new TypeError('feed: expected a list of sequences, each with its tokens');
+    expect(() => watched().executable.feed(turns as never)).toThrow(sentence);
+  });
+
+  it('refuses logits that there are not', () => {
+    const sequence = watched().executable.open();
+    expect(() => sequence.feed(text(1), { logits: 'first' as 'last' })).toThrow(
+      new RangeError("feed: logits expected 'all' or 'last'; got \"first\""),
+    );
+  });
+
+  it.each<[string, (executable: Executable, sequence: Sequence, other: Sequence) => void]>([
+    ['feed', (_, __, other) => other.feed(text(1))],
+    ['feed several', (executable, _, other) => executable.feed([{ sequence: other, tokens: text(1) }])],
+    ['open', executable => executable.open()],
+    ['save', (_, sequence) => sequence.save()],
+    ['load', (_, sequence) => sequence.load()],
+    ['fork', (_, sequence) => sequence.fork()],
+    ['close', (_, sequence) => sequence.close()],
+  ])('is alone: an observer cannot %s', (_, act) => {
+    for (const executable of [interpret(toy.program), prepare(wasm, toy.program)]) {
+      const [sequence, other] = [executable.open(), executable.open()];
+      sequence.feed(text(3));
+      other.feed(text(3));
+      const observe = () => act(executable, sequence, other);
+      expect(() => sequence.feed(text(2), { observe })).toThrow(
+        'sequence: an observer cannot use the executable that it observes',
+      );
+      expect([sequence.position, other.position]).toEqual([3, 3]);
+      expect(sequence.feed(text(2))).toEqual(other.feed(text(2)));
+    }
   });
 
   it('that fails leaves a long text as it was, fed again in pieces', () => {
@@ -174,6 +218,33 @@ describe('a state', () => {
   const type = `f32[${shape.join(', ')}]`;
   const withValue = (value: unknown): State =>
     ({ ...saved, values: new Map([...saved.values, [ref, value]]) }) as State;
+
+  it('is copied when it is loaded: its owner may change it, and a feed that fails restores what it was', () => {
+    const { executable, fails } = watched();
+    const given = structuredClone(saved);
+    const [opened, loaded] = [executable.open(given), executable.open()];
+    loaded.load(given);
+    for (const { data } of given.values.values()) data.fill(7);
+    fails.set('feed', 1);
+    expect(() =>
+      executable.feed([opened, loaded].map(one => ({ sequence: one, tokens: text(1) }))),
+    ).toThrow();
+    expect(opened.save()).toEqual(saved);
+    expect(loaded.save()).toEqual(saved);
+  });
+
+  it.each([
+    ['without values', { position: 3 } as State, 'state: values expected a Map, from the name of each state'],
+    [
+      'whose values are no floats',
+      withValue({ dtype: 'f32', shape, data: new BigInt64Array(data.length) }),
+      `state: ${ref} says ${type} but holds ${data.length} values`,
+    ],
+  ])('%s is refused, and the sequence is as it was', (_, state, message) => {
+    expect(() => sequence.load(state)).toThrow(message);
+    expect(() => executable.open(state)).toThrow(message);
+    expect(sequence.save()).toEqual(saved);
+  });
 
   it.each([
     ['without a value', { position: 3, values: new Map() }, `state: ${ref} ${type} is missing`],

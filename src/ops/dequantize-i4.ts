@@ -13,7 +13,7 @@
  * Source   as linear-i4; it is how weights of 4 bits meet float activations (W4A16)
  */
 import { defineOp } from '../op.ts';
-import { nibble } from './nibbles.ts';
+import { nibble, packedColumns } from './nibbles.ts';
 
 const f = Math.fround;
 
@@ -24,7 +24,7 @@ export const dequantizeI4 = defineOp({
   outputs: { x: 'f32[l, n]' },
   attrs: { n: 1 } as { readonly n: number },
   constraints: {
-    C1: ['a row of q must hold n halves of bytes', ({ h, n }) => n >= 1 && h === (n + 1) >> 1],
+    C1: ['a row of q must hold n halves of bytes', ({ h, n }) => n >= 1 && h === packedColumns(n)],
     C2: ['the groups g must divide n', ({ g, n }) => n % g === 0],
   },
   reference: ({ q, scale }, { n }, { x }, { l, h, g }) => {

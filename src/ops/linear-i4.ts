@@ -18,7 +18,7 @@
  */
 import { defineOp } from '../op.ts';
 import { linearI8 } from './linear-i8.ts';
-import { unpacked } from './nibbles.ts';
+import { packedColumns, unpacked } from './nibbles.ts';
 
 export const linearI4 = defineOp({
   name: 'linear-i4',
@@ -27,7 +27,7 @@ export const linearI4 = defineOp({
   outputs: { y: 'f32[l, o]' },
   constraints: {
     C1: ['xscale must have one value or one for each token', ({ s, l }) => s === 1 || s === l],
-    C2: ['a row of w must hold i halves of bytes', ({ h, i }) => h === (i + 1) >> 1],
+    C2: ['a row of w must hold i halves of bytes', ({ h, i }) => h === packedColumns(i)],
     C3: ['the groups g must divide i', ({ g, i }) => i % g === 0],
     C4: ['i must be at most 2097151, so that the int32 sum cannot overflow', ({ i }) => i <= 2097151],
   },

@@ -2,7 +2,7 @@
 import type { Tensor } from '../tensor.ts';
 
 /** Bytes of a row of so many columns. */
-export const packedColumns = (columns: number): number => (columns + 1) >> 1;
+export const packedColumns = (columns: number): number => Math.ceil(columns / 2);
 
 /** Integers in −8 … 7, i8[rows, columns] → i8[rows, ⌈columns/2⌉]. What is left of a last byte is 0. */
 export function packed({ shape: [rows, columns], data }: Tensor<'i8'>): Tensor<'i8'> {

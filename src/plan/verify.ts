@@ -23,6 +23,8 @@ import {
   type ValueType,
   writes,
 } from '../graph.ts';
+import type { AnyOp } from '../op.ts';
+import { ops } from '../ops/index.ts';
 import { parse } from '../signature.ts';
 import { type StateType, shapeAt } from '../state.ts';
 import { BYTES, describe, sizeOf, type Tensor } from '../tensor.ts';
@@ -38,6 +40,8 @@ const MOST = {
   bytesOfValues: 2 ** 29,
   bytesOfToken: 2 ** 30,
 };
+/** What takes far longer than its bytes say, so that it is not done when a program is prepared. */
+const PRODUCTS: readonly AnyOp[] = [ops.linear, ops.linearI8, ops.linearI4];
 /** Values are counted for as many tokens as a backend takes at once. */
 const ROWS = 128;
 /** How often a token may read all constants, beside `bytesOfToken`: layers may share their weights. */
@@ -64,6 +68,8 @@ export function verify(program: Program, where: string, vocabSize?: number): Pro
     if (found) throw new TypeError(`${at} expected a new name; got ${show(ref)}, which is ${found}`);
     if (ref.length < 1 || ref.length > MOST.characters)
       unexpected(at, `a name of 1 to ${MOST.characters} characters`, ref);
+    if (ref === '__metadata__' || /\p{Surrogate}/u.test(ref))
+      unexpected(at, 'a name that a file of tensors can have', ref);
     names.set(ref, what);
     if (type) types.set(ref, type);
   };
@@ -112,7 +118,7 @@ export function verify(program: Program, where: string, vocabSize?: number): Pro
       bytesOfToken += written + sum(inputs, ([, ref]) => bytesOf(types.get(ref)!));
       return;
     }
-    if (isFused || Object.keys(node.states).length > 0)
+    if (isFused || Object.keys(node.states).length > 0 || PRODUCTS.includes(node.op))
       throw new TypeError(`${at}.in expected a value of each token; got constants only`);
     const made = written + sum(inputs, ([, ref]) => constants.get(ref)!);
     for (const ref of Object.values(node.out)) constants.set(ref, made);

@@ -64,6 +64,10 @@ const names: Row[] = [
     'crafted: graph.weights[""] expected a name of 1 to 1024 characters; got ""'],
   ['a name is not long', plan => renamed(plan, 'embedded', 'e'.repeat(1025)),
     `crafted: graph.nodes[0].out.y expected a name of 1 to 1024 characters; got "${'e'.repeat(80)}…"`],
+  ['a file of tensors can have it', plan => renamed(plan, 'layers.0.convState', '__metadata__'),
+    'crafted: graph.states["__metadata__"] expected a name that a file of tensors can have; got "__metadata__"'],
+  ['it is text', plan => renamed(plan, 'layers.0.convState', '\ud800'),
+    'crafted: graph.states["\\ud800"] expected a name that a file of tensors can have; got "\\ud800"'],
   ['the result is defined', ({ graph }) => { graph.result = 'nowhere'; },
     'crafted: graph.result expected the name of a value or weight that comes before; got "nowhere"'],
 ];
@@ -231,6 +235,10 @@ const sizes: Row[] = [
     for (let i = 0; i < 12; i++) nodes.push({ op: 'linear', in: { x: 'embedded', w: 'w' }, out: { y: `y${i}` } });
     for (let i = 1; i < 12; i++) nodes.push({ op: 'add', in: { x: 'y0', y: `y${i}` }, out: { sum: `s${i}` } });
   }, /^crafted: graph.nodes expected at most 536870912 bytes of values; got \d+$/.source],
+  ['no product is made of constants, which takes longer than its bytes say', (_, nodes) => {
+    const w = 'backbone.embeddings.weight';
+    nodes.push({ op: 'linear', in: { x: w, w }, out: { y: 'product' } });
+  }, 'crafted: graph.nodes[24].in expected a value of each token; got constants only'],
   ['what is made of constants is counted in bytes', (_, nodes) => {
     const x = 'backbone.embeddings.weight';
     for (let i = 0; i < 500; i++) nodes.push({ op: 'neg-exp', in: { x }, out: { y: `m${i}` } });

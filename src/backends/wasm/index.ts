@@ -30,6 +30,8 @@ function prepare(
   name?: VariantName,
   { threads = 1, timeout }: WasmOptions = {},
 ): Executable {
+  if (!(Number.isSafeInteger(threads) && threads > 0))
+    throw new RangeError(`backend wasm: threads expected a whole number >= 1; got ${threads}`);
   const { graph, weights } = foldConstants(program);
   const { input, result, states, nodes } = graph;
   const types = inferTypes(graph);

@@ -17,6 +17,9 @@ import { BASE, grow, instantiate, type Kernels, type Variant } from './variants.
 /** Seconds after which a thread that does not come back is taken for lost: far more than any instruction takes. */
 const TIMEOUT = 30;
 
+/** Bytes of values and scratch: some ten times what the largest models need. The verifier does not know of the scratch. */
+const MOST_WORK = 2 ** 30;
+
 /** Rows for the sequence in a place: a tensor for each input of the subgraph, in its order. */
 export interface MachineTurn {
   readonly place: number;
@@ -48,6 +51,9 @@ export function createMachine(
   const assembled = assemble(plan, variant.tiles, threads);
   const { firstPlace, placeBytes } = assembled;
   let layout = assembled.layout(rows);
+  const work = layout.end - layout.begin;
+  if (work > MOST_WORK)
+    throw new RangeError(`backend wasm: the plan works on ${work} bytes; expected at most ${MOST_WORK}`);
   /** The first byte behind all that is laid out, and the places that no sequence has. */
   let top = layout.end;
   const free = [firstPlace];
@@ -183,7 +189,7 @@ export function createMachine(
       const sizes = turns.map(turn => turn.rows);
       const results = sizes.map(size => plan.results.map(ref => emptyOf(plan, ref, onlyLast ? 1 : size)));
       if (observe) makeRoom(sizes[0]);
-      for (const pass of passesOf(sizes, layout.rows)) {
+      for (const pass of passesOf(sizes, observe ? layout.rows : rows)) {
         writePass(pass, turns);
         const { row, count } = pass.at(-1)!;
         if (observe) show(observe, count);
@@ -193,7 +199,7 @@ export function createMachine(
           const ends = pass.filter(span => span.isLast);
           if (ends.length === 0) continue;
           gatherLastRows(observe ? plan.results : assembled.tail.values, ends);
-          if (!observe) execute(tail, end, ends.length, at => ends[at].from + ends[at].count - 1);
+          if (!observe) execute(tail, end, ends.length, row => row);
           made = ends.map((span, i) => ({ ...span, from: 0, count: 1, row: i }));
         }
         for (const span of made)

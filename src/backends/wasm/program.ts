@@ -104,9 +104,10 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
   const firstPlace = take(placeBytes);
   const at = take((list.length + 1) * INSTRUCTION_BYTES);
   const lifetimes = lifetimesOf(plan, list, stops, root);
-  const hasState = ({ operands }: Instruction) =>
+  const needsEveryRow = ({ operands, quantized }: Instruction) =>
+    quantized !== undefined ||
     operands.some(operand => typeof operand === 'object' && operand.kind === 'state');
-  const tailBegin = list.findLastIndex(hasState) + 1;
+  const tailBegin = list.findLastIndex(needsEveryRow) + 1;
   const crosses = ({ from, to }: { from: number; to: number }) => from < tailBegin && to >= tailBegin;
 
   /** The table for a number of rows, and where the values are, from the address `begin` on: by default behind the table. */
@@ -154,7 +155,10 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
     placeBytes,
     /** The address of the table. Behind its last instruction there is room for one more. */
     at,
-    /** What comes after the last state: from which instruction on, and the values of before that it reads. */
+    /**
+     * What runs only for the rows whose logits are asked for: what comes after the last state and the last instruction that refuses
+     * a NaN. From which instruction on, and the values of before that it reads.
+     */
     tail: {
       begin: tailBegin,
       values: [...lifetimes].flatMap(([ref, lifetime]) => (crosses(lifetime) ? ref : [])),

@@ -6,9 +6,12 @@ import { reference } from '../../../src/backends/reference.ts';
 import { wasm } from '../../../src/backends/wasm/index.ts';
 import { passesOf } from '../../../src/backends/wasm/passes.ts';
 import type { Executable, Sequence } from '../../../src/executable.ts';
+import { type Program, trace, weightsOf } from '../../../src/graph.ts';
+import { ops } from '../../../src/ops/index.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import type { Recipe } from '../../../src/quant/scheme.ts';
 import { interpret } from '../../../src/run.ts';
+import { type Tensor, tensor, zeros } from '../../../src/tensor.ts';
 import { planOfToy, toy } from '../../toy.ts';
 import { difference, variants } from '../feeds.ts';
 
@@ -107,8 +110,9 @@ it('as on the reference', () => {
   sameAlone(prepare(wasm, plan), interpret(plan), rounds);
 });
 
-it('more sequences than a pass has rows', () => {
+it('more sequences than a pass has rows, also after a long text was observed', () => {
   const executable = prepare(wasm, planOfToy(toy, recipes.quamba));
+  executable.open().feed(new Int32Array(300), { observe: () => {} });
   const sequences = Array.from({ length: 300 }, () => executable.open());
   const tokens = (i: number) => Int32Array.from({ length: 1 + (i % 3) }, (_, t) => (i + t) % vocabSize);
   const results = executable.feed(
@@ -120,6 +124,80 @@ it('more sequences than a pass has rows', () => {
     one.load();
     expect(difference(data, one.feed(tokens(i), { logits: 'last' }).data)).toBe('');
   }
+});
+
+/** Token 0 gives an infinite value, and that a NaN behind the last state, where only the logits of asked rows are made. */
+const failing = (): Program => {
+  const graph = trace((g, tokens) => {
+    const table = g.weight('table', [8, 4]);
+    const scale = g.weight('scale', [1]);
+    const x = g.op('x', ops.embedding, { tokens, w: table });
+    const past = g.state('past', [4, 1]);
+    const c = g.op('c', ops.causalConv1d, { x, w: g.weight('taps', [4, 2]), past });
+    const sum = g.op('sum', ops.add, { x: c, y: c });
+    const q = g.op('q', ops.quantize, { x: g.op('norm', ops.rmsNorm, { x: sum }), scale });
+    return g.op('logits', ops.linearI8, {
+      x: q,
+      xscale: scale,
+      w: g.weight('w', [8, 4], '', 'i8'),
+      wscale: g.weight('wscale', [1, 1]),
+    });
+  });
+  const values = (size: number, first = 0.5) =>
+    Float32Array.from({ length: size }, (_, i) => (i < 4 ? first : 0.5));
+  return {
+    graph,
+    weights: weightsOf(
+      new Map<string, Tensor>([
+        ['table', tensor(values(32, 3.4e38), [8, 4])],
+        ['taps', tensor(values(8).fill(1), [4, 2])],
+        ['scale', tensor(values(1), [1])],
+        ['wscale', tensor(values(1), [1, 1])],
+        ['w', tensor(new Int8Array(32).fill(3), [8, 4])],
+      ]),
+    ),
+  };
+};
+
+describe.each(backends)('%s: a NaN that is to be quantized', (_, backend) => {
+  const executable = prepare(backend, failing());
+  it.each(['all', 'last'] as const)('is an error at every token, with the logits of %s', logits => {
+    for (const tokens of [[0], [0, 1, 2], [1, 0, 1, 2], [...Array(150).fill(1), 0, 1, 1, 1]]) {
+      const sequence = executable.open();
+      expect(() => sequence.feed(Int32Array.from(tokens), { logits })).toThrow(
+        'quantize C2: x must not hold NaN',
+      );
+      expect(sequence.position).toBe(0);
+      expect(sequence.feed(Int32Array.of(1, 2)).shape).toEqual([2, 8]);
+    }
+  });
+});
+
+it.each([0, -1, 1.5, NaN, null, {}])('threads of %s are refused', threads => {
+  expect(() => prepare(wasm, planOfToy(toy, recipes.quamba), { threads: threads as number })).toThrow(
+    new RangeError(`backend wasm: threads expected a whole number >= 1; got ${threads}`),
+  );
+});
+
+it('a plan whose matrices take far more than their bytes to multiply is refused', () => {
+  const columns = 240_000;
+  const graph = trace((g, tokens) => {
+    const x = g.op('x', ops.embedding, { tokens, w: g.weight('table', [2, columns]) });
+    const q = g.op('q', ops.quantize, { x, scale: g.weight('scale', [1]) });
+    const w = g.weight('w', [2, columns / 2], '', 'i8');
+    return g.op('y', ops.linearI4, {
+      x: q,
+      xscale: g.weight('scale', [1]),
+      w,
+      wscale: g.weight('s', [2, columns]),
+    });
+  });
+  const weights = weightsOf(
+    new Map([...graph.weights].map(([ref, { dtype, shape }]) => [ref, zeros(dtype, shape)])),
+  );
+  expect(() => prepare(wasm, { graph, weights })).toThrow(
+    /^backend wasm: the plan works on \d+ bytes; expected at most 1073741824$/,
+  );
 });
 
 it('passes have every row of every turn once, in order, at most so many', () => {
