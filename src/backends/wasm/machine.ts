@@ -18,7 +18,7 @@ import { BASE, grow, instantiate, type Kernels, type Variant } from './variants.
 const TIMEOUT = 30;
 
 /** Bytes of values and scratch: some ten times what the largest models need. The verifier does not know of the scratch. */
-const MOST_WORK = 2 ** 30;
+const MOST_WORK = 1 << 30;
 
 /** Rows for the sequence in a place: a tensor for each input of the subgraph, in its order. */
 export interface MachineTurn {

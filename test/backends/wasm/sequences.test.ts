@@ -112,14 +112,14 @@ it('as on the reference', () => {
 
 it('more sequences than a pass has rows, also after a long text was observed', () => {
   const executable = prepare(wasm, planOfToy(toy, recipes.quamba));
-  executable.open().feed(new Int32Array(300), { observe: () => {} });
+  executable.open().feed(new Int32Array(600), { observe: () => {} });
   const sequences = Array.from({ length: 300 }, () => executable.open());
   const tokens = (i: number) => Int32Array.from({ length: 1 + (i % 3) }, (_, t) => (i + t) % vocabSize);
   const results = executable.feed(
     sequences.map((sequence, i) => ({ sequence, tokens: tokens(i) })),
     { logits: 'last' },
   );
-  const one = executable.open();
+  const one = prepare(wasm, planOfToy(toy, recipes.quamba)).open();
   for (const [i, { data }] of results.entries()) {
     one.load();
     expect(difference(data, one.feed(tokens(i), { logits: 'last' }).data)).toBe('');
