@@ -131,7 +131,7 @@ async function inNewFolder(path: string, fill: () => Promise<void>): Promise<voi
 }
 
 /** Files that are copied along with the weights. */
-const COMPANIONS = ['config.json', 'tokenizer.json', 'tokenizer_config.json'];
+const COMPANIONS = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json'];
 
 async function quantize(options: Options): Promise<void> {
   const { out, model: path, text, samples, window, percentile, backend, threads, json } = options;
