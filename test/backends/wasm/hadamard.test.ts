@@ -17,7 +17,7 @@ import { noise, random, sameBits } from '../../toy.ts';
 const ORDERS = [36, 44, 52, 60, 68, 76, 84, 100, 108, 124, 132, 140, 148, 164, 180, 312, 368, 464, 752, 1020];
 
 describe('fwht', () => {
-  it.each(ORDERS.flatMap(K => [K, 2 * K, 4 * K, 8 * K]))('of size %d', n => {
+  it.each([...ORDERS.flatMap(K => [K, 2 * K, 4 * K, 8 * K]), 1152, 1920, 2944])('of size %d', n => {
     const x = tensor(noise(3 * n, random(n), 2), [3, n]);
     for (const inverse of [false, true]) {
       const { inputs, attrs, outputs, dims, states } = bind(ops.fwht, { x }, { inverse });
