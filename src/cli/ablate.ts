@@ -10,6 +10,7 @@ import { sentenceOf } from '../eval/report/words.ts';
 import { openFolder } from '../formats/disk.ts';
 import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
+import { checkRecipes } from '../open/plan.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import { command, type OptionsOf, option } from './command.ts';
@@ -67,6 +68,7 @@ async function run(options: OptionsOf<typeof OPTIONS>): Promise<void> {
   const { backend } = openBackend(name);
   const { text = VALIDATION_TEXT, calibration: calibrationText = CALIBRATION_TEXT } = options;
 
+  checkRecipes(openFolder(path), chosen);
   const float = await load(path, { recipe: FLOAT_RECIPE, backend: name, threads });
   const { tokenizer, name: model } = float;
   const evaluation = tokenizer.encode(await text.read());

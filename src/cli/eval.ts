@@ -4,7 +4,9 @@ import { type Evaluation, evaluate } from '../eval/evaluate.ts';
 import { type EvaluationFigures, merge, reportOf } from '../eval/partial.ts';
 import { joinResults } from '../eval/report/results.ts';
 import { resultsTable, tasksTable } from '../eval/report/tables.ts';
+import { openFolder } from '../formats/disk.ts';
 import { load, textFile } from '../open/node.ts';
+import { checkRecipes } from '../open/plan.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import { command, type OptionsOf, option } from './command.ts';
@@ -94,6 +96,7 @@ const tables = ({ results }: EvaluationFigures): string =>
 async function run(options: Options): Promise<void> {
   const { model: path, backend = defaultBackend(), threads, rounds, out, json } = options;
   const evaluation = await asked(options);
+  checkRecipes(openFolder(path), evaluation.recipes);
   const kept = out === undefined ? undefined : partialFile(out);
   try {
     const { partial, report } = await evaluate(evaluation, {

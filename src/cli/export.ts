@@ -72,7 +72,7 @@ const SOURCES = /\.(?:safetensors|json)$/;
 function vocabularyFor(folder: Folder, { config }: FloatModel) {
   const rows = config.vocabSize;
   // the config of a Mamba that names no end of text has 0 (transformers, MambaConfig)
-  const eosTokenId = openTokenizer(folder, config).eosTokenId ?? config.eosTokenId ?? 0;
+  const eosTokenId = openTokenizer(folder, config).eosTokenId ?? 0;
   if (!folder.list().includes('tokenizer.json'))
     return { source: 'placeholders', keys: placeholderVocabulary({ rows, eosTokenId }) };
   const file = `${folder.name}/tokenizer.json`;

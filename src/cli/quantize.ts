@@ -8,15 +8,15 @@ import { openBackend } from '../backends/node.ts';
 import { floatReference } from '../eval/fidelity.ts';
 import { sizeWords } from '../eval/report/words.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
-import { architectureOf } from '../model/index.ts';
 import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
 import { CALIBRATION_DEFAULTS } from '../open/plan.ts';
 import { openTokenizer } from '../open/tokenizer.ts';
+import { checkRecipe } from '../quant/check-recipe.ts';
 import { savePlan } from '../quant/checkpoint.ts';
 import { heldOutOf, samplesOf } from '../quant/pipeline.ts';
 import { DEFAULT_RECIPE } from '../quant/recipes.ts';
-import { checkWords, type Recipe, withPercentile } from '../quant/scheme.ts';
+import { withPercentile } from '../quant/scheme.ts';
 import { clips, type Search, searchPercentile, type Trial } from '../quant/search.ts';
 import { command, type OptionsOf, option, required } from './command.ts';
 import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
@@ -73,7 +73,7 @@ async function chosenRecipe(options: Options): Promise<NamedRecipe & { search?: 
     throw new UsageError(
       `quantize: --percentile ${percentile} changes nothing, recipe ${row.name} clips at no site`,
     );
-  const search = percentile === 'search' ? await searched(options, row.scheme) : undefined;
+  const search = percentile === 'search' ? await searched(options, row) : undefined;
   const p = search?.percentile ?? (percentile as number);
   const name = `${row.name} p=${typeof p === 'number' ? p : 'by layer'}`;
   return { name, scheme: withPercentile(row.scheme, p), search };
@@ -90,13 +90,13 @@ const HELD_OUT = 16;
  *
  * @throws RangeError for a text that is too short; what opening the model throws.
  */
-async function searched(options: Options, recipe: Recipe): Promise<Found> {
+async function searched(options: Options, { name, scheme: recipe }: NamedRecipe): Promise<Found> {
   const { model: path, text = CALIBRATION_TEXT, perLayer, threads, json } = options;
   const { samples = CALIBRATION_DEFAULTS.samples, window = CALIBRATION_DEFAULTS.window } = options;
   const folder = openFolder(path);
   const { config, program, close } = openFloatModel(folder);
   try {
-    checkWords(recipe, architectureOf(config));
+    checkRecipe({ name, scheme: recipe }, config, program.graph);
     const tokens = openTokenizer(folder, config).encode(await text.read());
     const { backend } = openBackend(options.backend ?? defaultBackend());
     const run = (part: typeof program) => prepare(backend, part, { threads });
@@ -131,7 +131,7 @@ async function inNewFolder(path: string, fill: () => Promise<void>): Promise<voi
 }
 
 /** Files that are copied along with the weights. */
-const COMPANIONS = ['config.json', 'tokenizer.json', 'tokenizer_config.json'];
+const COMPANIONS = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json'];
 
 async function quantize(options: Options): Promise<void> {
   const { out, model: path, text, samples, window, percentile, backend, threads, json } = options;

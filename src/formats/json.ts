@@ -1,5 +1,6 @@
 /** JSON that came from outside: read strictly, and shown in errors without printing all of it. */
 import { decodeUtf8, type Folder, using } from './bytes.ts';
+import { standIn } from './stand-in.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -24,22 +25,41 @@ export function readJson(folder: Folder, file: string, most = MOST_BYTES): unkno
  */
 export function parseJson(bytes: Uint8Array, what: string): unknown {
   const text = decodeUtf8(bytes);
-  if (text === undefined) throw new Error(`${what}: expected UTF-8 text; got bytes that are not`);
+  if (text === undefined)
+    throw new Error(`${what}: ${standIn(bytes) ?? 'expected UTF-8 text; got bytes that are not'}`);
   return parseJsonText(text, what);
 }
 
-/** The same of a text. */
+/** The same of a text. What Python's json writes for Infinity, −Infinity and NaN is read as these numbers. */
 export function parseJsonText(text: string, what: string): unknown {
   checkDepth(text, what);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parsePython(text);
   } catch (error) {
-    throw new Error(`${what}: expected JSON; ${error instanceof Error ? error.message : error}`);
+    const wrong = `expected JSON; ${error instanceof Error ? error.message : error}`;
+    throw new Error(`${what}: ${standIn(text) ?? wrong}`);
   }
   const twice = repeatedKey(text);
   if (twice !== undefined) throw new Error(`${what}: key ${show(twice)} stands twice in one object`);
   return value;
+}
+
+/** The key under which transformers writes a number that JSON does not have: {"__float__": "Infinity"}. */
+const FLOAT = '__float__';
+const FLOATS: ReadonlyMap<unknown, number> = new Map(
+  [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN].map(x => [String(x), x]),
+);
+/** A string, also one without an end, so that no text is read twice; or a bare word of json.dump. */
+const WORDS = /"[^"\\]*(?:\\[\s\S][^"\\]*)*"?|-?\bInfinity\b|\bNaN\b/g;
+
+function parsePython(text: string): unknown {
+  const spell = (word: string) => (word[0] === '"' ? word : `{"${FLOAT}":"${word}"}`);
+  const json = /Infinity|NaN/.test(text) ? text.replace(WORDS, spell) : text;
+  if (!json.includes(`"${FLOAT}"`)) return JSON.parse(json);
+  const isFloat = (value: unknown): value is JsonObject =>
+    isObject(value) && Object.keys(value).length === 1 && FLOATS.has(value[FLOAT]);
+  return JSON.parse(json, (_, value) => (isFloat(value) ? FLOATS.get(value[FLOAT]) : value));
 }
 
 /** Before it is parsed: each level takes memory, and of the stack. `text` may be anything. */

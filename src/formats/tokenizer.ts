@@ -11,10 +11,14 @@ import { concat } from './bytes.ts';
 import { isObject, type JsonObject, show } from './json.ts';
 
 export interface Tokenizer {
-  /** Ids are 0 … vocabSize − 1. The model may have more rows than that (padding). */
+  /** Ids are 0 … vocabSize − 1, with holes where `has` says so. The model may have more rows than that (padding). */
   readonly vocabSize: number;
-  /** The token that ends a text; undefined where the files name none. */
+  /** The token that stands for an empty text, one of those that end a text; undefined where the files name none. */
   readonly eosTokenId?: number;
+  /** All tokens that end a text. */
+  readonly endTokenIds: readonly number[];
+  /** Whether a file names the token. */
+  has(id: number): boolean;
   /**
    * Adds no special tokens; those written out in the text (`<|endoftext|>`) become their ids.
    *
@@ -46,12 +50,19 @@ export interface TokenStream {
  * @param json the parsed tokenizer.json
  * @param config the parsed tokenizer_config.json; only its eos_token is read
  * @param file how errors call the tokenizer.json
+ * @param ends tokens that other files name as ends of a text
  * @throws Error naming the file and the field that is wrong.
  */
-export function createTokenizer(json: unknown, config?: unknown, file = 'tokenizer.json'): Tokenizer {
+export function createTokenizer(
+  json: unknown,
+  config?: unknown,
+  file = 'tokenizer.json',
+  ends: readonly number[] = [],
+): Tokenizer {
   const tokens = readVocabulary(json, file);
-  const vocabSize = [...tokens.keys()].reduce((most, id) => Math.max(most, id), -1) + 1;
-  const eosTokenId = findEos(tokens, config, file);
+  const endTokenIds = endsOf(tokens, config, file, ends);
+  const known = new Set([...tokens.keys(), ...endTokenIds]);
+  const vocabSize = [...known].reduce((most, id) => Math.max(most, id), -1) + 1;
   const bpe = open(json as object, file);
 
   const bytesOf = (id: number, position: number, skipSpecial: boolean): Uint8Array => {
@@ -63,7 +74,9 @@ export function createTokenizer(json: unknown, config?: unknown, file = 'tokeniz
 
   return {
     vocabSize,
-    eosTokenId,
+    eosTokenId: endTokenIds[0],
+    endTokenIds,
+    has: id => known.has(id),
     encode(text) {
       if (typeof text !== 'string') throw new TypeError(`encode: expected a text; got ${show(text)}`);
       const at = text.search(/\p{Surrogate}/u);
@@ -180,18 +193,33 @@ const ID = `an id from 0 to ${MOST_IDS - 1}`;
 const isId = (id: unknown): id is number =>
   Number.isInteger(id) && (id as number) >= 0 && (id as number) < MOST_IDS;
 
-/** What tokenizer_config.json says (null: there is none); where it says nothing, the name that GPT-2's heirs share. */
-function findEos(tokens: ReadonlyMap<number, Token>, config: unknown, file: string): number | undefined {
+/**
+ * First what tokenizer_config.json says (null: it names none), then what other files say. Where it says nothing, the name that
+ * GPT-2's heirs share ends a text too, and comes last.
+ */
+function endsOf(
+  tokens: ReadonlyMap<number, Token>,
+  config: unknown,
+  file: string,
+  others: readonly number[],
+): readonly number[] {
   const { eos_token: said }: JsonObject = isObject(config) ? config : {};
-  if (said === null) return undefined;
+  const idOf = (text: unknown): number | undefined =>
+    [...tokens].find(([, token]) => token.text === text)?.[0];
+  if (said === undefined) return unique([...others, idOf('<|endoftext|>')]);
+  if (said === null) return unique(others);
   const text = isObject(said) ? said.content : said;
-  const [id] = [...tokens].find(([, token]) => token.text === (text ?? '<|endoftext|>')) ?? [];
-  if (id === undefined && text !== undefined)
+  const id = idOf(text);
+  if (id === undefined)
     throw new Error(
       `${file}: the vocabulary has no token ${show(text)}, which tokenizer_config.json names as eos_token`,
     );
-  return id;
+  return unique([id, ...others]);
 }
+
+const unique = (ids: readonly (number | undefined)[]): readonly number[] => [
+  ...new Set(ids.filter(id => id !== undefined)),
+];
 
 function open(json: object, file: string): BpeTokenizer {
   try {

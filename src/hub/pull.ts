@@ -28,7 +28,7 @@ export interface Pulled {
   readonly files: readonly { readonly name: string; readonly bytes: number; readonly fetched: boolean }[];
 }
 
-const COMPANIONS = ['tokenizer.json', 'tokenizer_config.json'];
+const COMPANIONS = ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json'];
 
 /**
  * Fetches what is not in the cache yet.

@@ -3,7 +3,7 @@
  * `quamba quantize`), applies a recipe, and gives sessions.
  *
  * Files it knows, all in one folder:
- *   config.json, model.safetensors (or shards with their index), tokenizer.json, tokenizer_config.json
+ *   config.json, model.safetensors (or shards with their index), tokenizer.json, tokenizer_config.json, generation_config.json
  *   model.safetensors or plan.<recipe>.safetensors    a quantized checkpoint: loads as it is
  *   stats.<recipe>.safetensors                        what calibration saw: quantizes without calibrating again
  */

@@ -7,13 +7,13 @@ import { type Folder, using } from '../formats/bytes.ts';
 import { hasWeights } from '../formats/weights.ts';
 import type { Program } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
-import { architectureOf } from '../model/index.ts';
 import { once } from '../once.ts';
 import { calibrate, needsCalibration, type Progress } from '../quant/calibrate.ts';
+import { checkRecipe } from '../quant/check-recipe.ts';
 import { isPlan, loadPlan, type PlanInfo } from '../quant/checkpoint.ts';
 import { planOf, samplesOf } from '../quant/pipeline.ts';
 import { DEFAULT_RECIPE, FLOAT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
-import { checkWords, type Recipe, sameRecipe } from '../quant/scheme.ts';
+import { type Recipe, sameRecipe } from '../quant/scheme.ts';
 import { type CalibrationInfo, loadStats, type Stats } from '../quant/stats.ts';
 import { fileOf } from './files.ts';
 import { type FloatModel, openFloatModel, readConfig } from './float.ts';
@@ -67,6 +67,20 @@ export async function openPlan(folder: Folder, options: PlanOptions, backend: Ba
   }
 }
 
+/** Checks recipes that a folder is to be run by one after the other, so that the last is not refused after the first were calibrated. */
+export function checkRecipes(folder: Folder, recipes: readonly OpenPlan['info']['recipe'][]): void {
+  if (!hasWeights(folder) || isQuantized(folder)) return;
+  const { config, program, close } = openFloatModel(folder);
+  try {
+    for (const recipe of recipes) checkRecipe(recipe, config, program.graph);
+  } finally {
+    close();
+  }
+}
+
+const isQuantized = (folder: Folder): boolean =>
+  folder.list().includes('model.safetensors') && using(folder, 'model.safetensors', isPlan);
+
 /** Whether static scales are to be measured, whatever the folder holds. */
 const anew = ({ recalibrate, samples, window }: PlanOptions): boolean =>
   recalibrate === true || samples !== undefined || window !== undefined;
@@ -79,7 +93,7 @@ function readyPlan(
   float: () => FloatModel,
 ): OpenPlan | undefined {
   const files = folder.list();
-  const quantized = files.includes('model.safetensors') && using(folder, 'model.safetensors', isPlan);
+  const quantized = isQuantized(folder);
   const asked = options.recipe === undefined ? undefined : named(options.recipe);
   const file = quantized ? 'model.safetensors' : fileOf('plan', (asked ?? defaultRecipe(folder)).name);
   if (!files.includes(file) || (!quantized && anew(options))) return undefined;
@@ -131,7 +145,7 @@ async function makePlan(
 ): Promise<OpenPlan> {
   const recipe = options.recipe === undefined ? defaultRecipe(folder) : named(options.recipe);
   const { config, program, close } = model;
-  checkWords(recipe.scheme, architectureOf(config));
+  checkRecipe(recipe, config, program.graph);
   const needed = needsCalibration(program, recipe.scheme);
   const found = needed ? await statsOf(folder, model, recipe, options, backend) : undefined;
   const plan = planOf(program, recipe.scheme, found?.stats);

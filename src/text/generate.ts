@@ -47,7 +47,7 @@ const PROMPT_PART = 128;
 
 /**
  * Feeds the prompt to the session where it stands, then writes. An empty prompt is the eos token: to a language model the
- * end of a text is the start of the next. Only tokens that the tokenizer knows are drawn, not the padding rows of a model.
+ * end of a text is the start of the next. Only tokens that the tokenizer knows are drawn: no padding rows of a model, no holes.
  *
  *   for await (const { text } of generate(session, tokenizer, 'The old man')) process.stdout.write(text);
  *
@@ -66,6 +66,7 @@ export function generate(
   const stops = stopFilter(stop);
   const sample = sampler(sampling);
   const drawable = Math.min(tokenizer.vocabSize, session.vocabSize);
+  const holes = Array.from({ length: drawable }, (_, id) => id).filter(id => !tokenizer.has(id));
   const stream = tokenizer.stream();
   const history = [...promptTokens];
   const tokens: number[] = [];
@@ -82,7 +83,11 @@ export function generate(
     const logits = timed(phase, () => session.feed(part, { logits: onLogits ? 'all' : 'last' }));
     onLogits?.(logits);
     const last = (logits.shape[0] - 1) * logits.shape[1];
-    return logits.data.subarray(last, last + drawable);
+    const row = logits.data.subarray(last, last + drawable);
+    if (holes.length === 0) return row;
+    const named = row.slice(); // the row itself is the caller's
+    for (const id of holes) named[id] = Number.NEGATIVE_INFINITY;
+    return named;
   };
   const finished = (finishReason: FinishReason): Generated => ({
     text,
@@ -109,7 +114,7 @@ export function generate(
       const position = session.position;
       tokens.push(token);
       history.push(token);
-      const eos = token === tokenizer.eosTokenId;
+      const eos = tokenizer.endTokenIds.includes(token);
       const last = eos || tokens.length === maxTokens;
       const shown = stops.push((eos ? '' : stream.push(token)) + (last ? stream.end() : ''));
       const piece = shown.text + (last && !shown.stopped ? stops.end() : '');

@@ -43,7 +43,10 @@ async function hashOnTheFly(
 }
 
 beforeAll(async () => {
-  writeFolder(inHere('text'), toyFiles({ text: true }));
+  writeFolder(inHere('text'), {
+    ...toyFiles({ text: true }),
+    'generation_config.json': json({ eos_token_id: [1] }),
+  });
   writeFileSync(inHere('prose.txt'), 'The quick brown fox jumps over the lazy dog. '.repeat(8));
   await quantize('text', 'quantized', ...TINY);
 });
@@ -52,11 +55,12 @@ describe('the folder that it writes', () => {
   it('holds the checkpoint and what goes with it, and nothing else', async () => {
     expect(readdirSync(inHere('quantized')).sort()).toEqual([
       'config.json',
+      'generation_config.json',
       'model.safetensors',
       'tokenizer.json',
       'tokenizer_config.json',
     ]);
-    for (const file of ['config.json', 'tokenizer.json', 'tokenizer_config.json'])
+    for (const file of ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json'])
       expect(readFileSync(inHere('quantized', file))).toEqual(readFileSync(inHere('text', file)));
   });
 

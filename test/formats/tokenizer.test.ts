@@ -100,6 +100,22 @@ describe('encode and decode', () => {
     expect(createTokenizer(json, { eos_token: null }).eosTokenId).toBeUndefined();
   });
 
+  it('know every end of a text that any file names, the tokenizer_config.json first', () => {
+    const ends = (about: unknown, ...others: number[]) =>
+      createTokenizer(json, about, '', others).endTokenIds;
+    expect(ends({ eos_token: '!' }, 5, 1, 9000)).toEqual([1, 5, 9000]);
+    expect(ends({ eos_token: null }, 5)).toEqual([5]);
+    expect(ends({}, 5)).toEqual([5, 0]); // <|endoftext|> ends a text where nobody says that it does not
+    expect(ends(undefined)).toEqual([0]);
+    const far = createTokenizer(json, undefined, '', [9000]);
+    expect([far.vocabSize, far.has(9000), far.has(8999), far.decode([9000])]).toEqual([
+      9001,
+      true,
+      false,
+      '',
+    ]);
+  });
+
   it('refuse what has no UTF-8', () => {
     expect(() => tokenizer.encode('ab\ud83d')).toThrow(
       'encode: the text has a lone surrogate (U+D83D) at index 2',

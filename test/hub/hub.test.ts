@@ -19,7 +19,7 @@ import { pull } from '../../src/hub/pull.ts';
 import { hubFetch } from '../../src/hub/request.ts';
 import { load } from '../../src/open/node.ts';
 import { bin, workFolder } from '../cli/run.ts';
-import { json, sharded, toyFiles, toyTensors } from '../cli/toy.ts';
+import { type Files, json, sharded, toyFiles, toyTensors } from '../cli/toy.ts';
 import { gitSha1, type Hub, type Repo, sha256, startHub } from './server.ts';
 
 const work = workFolder();
@@ -27,10 +27,11 @@ const files = toyFiles({ text: true });
 const weights = files['model.safetensors'];
 const { 'model.safetensors': _, ...noWeights } = files;
 const bin2 = new Uint8Array(readFileSync(new URL('../formats/pytorch/valid/linear.bin', import.meta.url)));
+const ends = json({ eos_token_id: [0, 1] });
 const other = { 'README.md': json('x'), 'flax_model.msgpack': weights, 'pytorch_model.bin': bin2 };
 
 const repos: Readonly<Record<string, Repo>> = {
-  'state-spaces/toy-hf': { ...other, ...files },
+  'state-spaces/toy-hf': { ...other, ...files, 'generation_config.json': ends },
   'state-spaces/toy': { 'config.json': noWeights['config.json'], 'pytorch_model.bin': bin2 },
   'some/shards': { ...noWeights, ...sharded(toyTensors({ text: true })) },
   'some/llama': {
@@ -75,12 +76,13 @@ describe('pull', () => {
     const pulled = await fetchModel(TOY, {
       onProgress: (file, done, total) => seen.push(`${file} ${done}/${total}`),
     });
-    const names = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'];
+    const written: Files = { ...files, 'generation_config.json': ends };
+    const names = Object.keys(written).sort();
     expect(pulled).toMatchObject({ model: TOY, revision: hub.commit });
     expect(pulled.folder).toBe(join(cache, 'models--state-spaces--toy-hf/snapshots', hub.commit));
     expect(readdirSync(pulled.folder).sort()).toEqual(names);
     for (const name of names) {
-      const bytes = files[name];
+      const bytes = written[name];
       const path = join(pulled.folder, name);
       expect(lstatSync(path).isSymbolicLink()).toBe(true);
       const large = name === 'model.safetensors';
@@ -98,7 +100,7 @@ describe('pull', () => {
     await fetchModel(TOY);
     hub.requests.length = 0;
     const again = await fetchModel(TOY);
-    expect(again.files.map(({ fetched }) => fetched)).toEqual([false, false, false, false]);
+    expect(again.files.map(({ fetched }) => fetched)).toEqual([false, false, false, false, false]);
     expect(hub.requests.every(({ path }) => path.startsWith('/api/'))).toBe(true);
   });
 
@@ -175,7 +177,7 @@ describe('a download that breaks', () => {
     );
     expect(hub.requests.filter(({ cdn }) => cdn)).toHaveLength(3);
     Object.assign(hub.faults, { statuses: 2 });
-    expect((await fetchModel(TOY, { attempts: 3 })).files).toHaveLength(4);
+    expect((await fetchModel(TOY, { attempts: 3 })).files).toHaveLength(5);
   });
 
   it('begins anew where the server has no ranges', async () => {

@@ -24,6 +24,13 @@ const ranked = (scores: ArrayLike<number>) =>
   Array.from(scores, (_, id) => id).sort((a, b) => scores[b] - scores[a] || a - b);
 const sorted = (ids: Iterable<number>) => [...ids].sort((a, b) => a - b);
 
+const settings = fc.record({
+  temperature: fc.double({ min: Number.MIN_VALUE, max: 1e30, noNaN: true }),
+  topK: fc.nat(50),
+  topP: fc.double({ min: Number.MIN_VALUE, max: 1, noNaN: true }),
+  minP: fc.double({ min: 0, max: 1, noNaN: true }),
+});
+
 describe('candidates', () => {
   it('without cuts are all, with the probabilities of softmax', () => {
     fc.assert(
@@ -90,12 +97,6 @@ describe('candidates', () => {
   });
 
   it('include the likeliest, whatever the settings', () => {
-    const settings = fc.record({
-      temperature: fc.double({ min: Number.MIN_VALUE, max: 1e30, noNaN: true }),
-      topK: fc.nat(50),
-      topP: fc.double({ min: Number.MIN_VALUE, max: 1, noNaN: true }),
-      minP: fc.double({ min: 0, max: 1, noNaN: true }),
-    });
     fc.assert(
       fc.property(logits, settings, (scores, set) => {
         const { ids, weights } = candidates(scores, set);
@@ -191,15 +192,29 @@ describe('sampler', () => {
     );
   });
 
+  it('never draws −Infinity, and draws else as if it were not there', () => {
+    const rows = fc.array(fc.option(fc.float({ min: -20, max: 20, noNaN: true })), { minLength: 1 });
+    fc.assert(
+      fc.property(rows, settings, (row, options) => {
+        const ids = [...row.keys()].filter(id => row[id] !== null);
+        fc.pre(ids.length > 0);
+        const all = Float32Array.from(row, score => score ?? Number.NEGATIVE_INFINITY);
+        const kept = Float32Array.from(ids, id => all[id]);
+        expect(draws(options, all, 20)).toEqual(draws(options, kept, 20).map(at => ids[at]));
+      }),
+    );
+  });
+
   it.each([
     [[1, Number.NaN, 2], 'got NaN at id 1'],
     [[1, 2, Number.POSITIVE_INFINITY], 'got Infinity at id 2'],
-    [[Number.NEGATIVE_INFINITY], 'got -Infinity at id 0'],
   ])('refuses logits %j', (values, got) => {
     for (const temperature of [0, 1])
       expect(() => sampler({ temperature })(Float32Array.from(values))).toThrow(
-        `sampler: logits expected finite values; ${got}`,
+        `sampler: logits expected finite values or −Infinity; ${got}`,
       );
+    const never = Float32Array.of(Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY);
+    expect(() => sampler()(never)).toThrow('sampler: logits expected a value above −Infinity; got none');
     expect(() => sampler()(new Float32Array(0))).toThrow('sampler: expected logits; got none');
   });
 

@@ -296,7 +296,7 @@ def archives():
     good = archive()
     yield "empty", b"", F + 'expected a checkpoint of torch.save, a zip file that begins with PK; got ""'
     yield "text", b"hello, world", F + 'expected a checkpoint of torch.save, a zip file that begins with PK; got "hello, worl"'
-    yield "html", b"<!doctype html><html></html>", F + 'expected a checkpoint of torch.save, … got "<!doctype h"'
+    yield "html", b"<!doctype html><html></html>", F + "is a page of HTML"
     yield "git-lfs-pointer", b"version https://git-lfs.github.com/spec/v1\n", F + "is the pointer of Git LFS"
     yield "legacy", PROTO + b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", F + "is in the format of torch before 1.6"
     yield "bare-pickle", pickled(call(name("os", "system"), text("echo harm"))), F + "is in the format of torch before 1.6"
