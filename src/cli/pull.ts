@@ -3,7 +3,7 @@ import { isRepoName } from '../hub/cache.ts';
 import { pull } from '../hub/pull.ts';
 import { command, type OptionsOf, option } from './command.ts';
 import { jsonOption } from './options.ts';
-import { printAs, progressLines, UsageError } from './terminal.ts';
+import { printAs, progressLines, tell, UsageError } from './terminal.ts';
 
 const OPTIONS = [
   option('--revision <name>', 'a branch, a tag or a commit', String, 'main'),
@@ -35,7 +35,7 @@ async function pullModel(model: string, { revision, json }: OptionsOf<typeof OPT
   const pulled = await pull(model, { revision, onProgress });
   printAs(json, pulled, () => pulled.folder);
   if (!pulled.files.some(({ name }) => name === 'tokenizer.json') && !json)
-    process.stderr.write(
-      `${model}: has no tokenizer.json, so it takes --tokens; the state-spaces models have that of EleutherAI/gpt-neox-20b\n`,
+    tell(
+      `${model}: has no tokenizer.json, so it takes --tokens; the state-spaces models have that of EleutherAI/gpt-neox-20b`,
     );
 }
