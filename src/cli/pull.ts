@@ -19,6 +19,7 @@ Only config.json, the tokenizer and the weights are fetched (safetensors, or els
 Hugging Face's Python library uses too. A broken download goes on where it broke; sums are checked.
 
 HF_HOME or HF_HUB_CACHE say where the cache is, HF_ENDPOINT names a mirror, HF_TOKEN opens private and gated models.
+Node follows HTTPS_PROXY from 22.21 or 24 on, with NODE_USE_ENV_PROXY=1.
 
 Examples:
   quamba pull state-spaces/mamba-130m-hf

@@ -4,7 +4,7 @@ import { decodeUtf8, type Folder, using } from './bytes.ts';
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** No JSON that we read is near this size; the limit keeps a wrong file from filling the memory. */
-const MOST_BYTES = 100_000_000;
+export const MOST_BYTES = 100_000_000;
 /** Nor is any as deep. */
 const MOST_DEPTH = 100;
 
