@@ -4,6 +4,7 @@
  */
 import type { Executable, FeedOptions, Sequence, State } from './executable.ts';
 import { concat, fromBytes } from './formats/bytes.ts';
+import { plain, show } from './formats/json.ts';
 import { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
 import type { Program, Ref } from './graph.ts';
 import { type StateType, shapeAt, stepsOf } from './state.ts';
@@ -88,23 +89,23 @@ function readState(bytes: Uint8Array, runnable: Runnable): State {
   if (format !== STATE_FORMAT.format) throw new Error('state: these bytes are not a saved state of quamba');
   if (version !== STATE_FORMAT.version)
     throw new Error(
-      `state: format version ${version} is not known; this quamba reads version ${STATE_FORMAT.version}`,
+      `state: format version ${plain(version)} is not known; this quamba reads version ${STATE_FORMAT.version}`,
     );
   if (identity !== runnable.identity())
     throw new Error(
-      `state: was saved by ${model} (${identity?.slice(0, 12)}); this session runs ${runnable.name} (${runnable.identity().slice(0, 12)})`,
+      `state: was saved by ${plain(model)} (${plain(identity?.slice(0, 12))}); this session runs ${plain(runnable.name)} (${runnable.identity().slice(0, 12)})`,
     );
   if (!/^\d{1,15}$/.test(position ?? ''))
-    throw new Error(`state: position expected a whole number; got ${JSON.stringify(position)}`);
+    throw new Error(`state: position expected a whole number; got ${show(position)}`);
   const { program } = runnable;
   const values = new Map<Ref, Tensor<'f32'>>();
   for (const [ref, type] of program.graph.states) {
-    if (!file.tensors.has(ref)) throw new Error(`state: tensor ${ref} is missing`);
+    if (!file.tensors.has(ref)) throw new Error(`state: tensor ${plain(ref)} is missing`);
     const t = file.read(ref);
     const dtype = type.dtype === 'i8' ? 'i8' : 'f32';
     const expected = describe({ dtype, shape: shapeAt(type, Number(position)) });
     if (describe(t) !== expected)
-      throw new Error(`state: tensor ${ref} expected ${expected}; got ${describe(t)}`);
+      throw new Error(`state: tensor ${plain(ref)} expected ${expected}; got ${describe(t)}`);
     values.set(ref, restored(t, type, program));
   }
   return { position: Number(position), values };

@@ -256,6 +256,21 @@ const rules: Rule[] = [
     })),
   },
   {
+    says: 'nothing reaches a terminal but by cli/terminal.ts, which escapes it, except for the text that a model writes',
+    applies: path => isSource(path) && path !== 'src/cli/terminal.ts',
+    breaches: source => {
+      const writes = found(source, /\bprocess\.std(?:out|err)\.write\b|\bconsole\.\w+/g);
+      const isText = (write: string) =>
+        source.path === 'src/cli/generate.ts' && write === 'process.stdout.write';
+      return writes.filter(write => !isText(write)).map(write => `${source.path}: ${write}`);
+    },
+    planted: [
+      { path: 'src/cli/main.ts', text: 'process.stderr.write(error.message);' },
+      { path: 'src/cli/generate.ts', text: 'process.stderr.write(recipe);' },
+      { path: 'src/open/plan.ts', text: 'console.warn(name);' },
+    ],
+  },
+  {
     says: 'the project names no path of a machine',
     applies: path => !/\.(?:safetensors|gz|npy|wasm|png|ico)$/.test(path),
     breaches: ({ path, text }) => {

@@ -1,5 +1,6 @@
 /** A command as a table of its options. Each option is said once: its name and its type follow from its line. */
 import { Command, Option } from 'commander';
+import { harmless } from './terminal.ts';
 
 /** An option with these flags, such as `--max-tokens <n>`, that gives such a value. `gives` is there for the types alone. */
 type Typed<Flags extends string, Value> = Option & { readonly flags: Flags; readonly gives: Value };
@@ -43,6 +44,7 @@ export const namesOf = <Name extends string>(table: Readonly<Record<Name, unknow
 export function command(name: string, says: string, options: readonly Option[], more?: string): Command {
   const made = new Command(name).description(says);
   made.exitOverride().showHelpAfterError('(--help shows the options)');
+  made.configureOutput({ outputError: (text, write) => write(harmless(text)) });
   for (const each of options) made.addOption(each);
   return more === undefined ? made : made.addHelpText('after', more);
 }

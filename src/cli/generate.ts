@@ -4,7 +4,7 @@ import { load } from '../open/node.ts';
 import { hasher } from '../plan/identity.ts';
 import { command, type OptionsOf, option } from './command.ts';
 import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
-import { printJson, progressLine, UsageError } from './terminal.ts';
+import { printJson, progressLine, tell, UsageError } from './terminal.ts';
 import { fraction, fractionOrZero, integer, nonNegative, positive, tokenList, wholeFrom } from './values.ts';
 
 const OPTIONS = [
@@ -77,8 +77,9 @@ async function generate(options: OptionsOf<typeof OPTIONS>): Promise<void> {
     });
   else {
     process.stdout.write('\n');
-    process.stderr.write(
-      `\n${about.recipe} on ${about.backend}: ${written.length} tokens, prefill ${tokensPerSecond.prefill}/s, decode ${tokensPerSecond.decode}/s\n`,
+    tell('');
+    tell(
+      `${about.recipe} on ${about.backend}: ${written.length} tokens, prefill ${tokensPerSecond.prefill}/s, decode ${tokensPerSecond.decode}/s`,
     );
   }
   if (finishReason === 'aborted') process.exitCode = 130;

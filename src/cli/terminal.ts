@@ -1,5 +1,6 @@
 /** What the commands share: progress on stderr, results on stdout, and how an error ends the program. */
 import { mkdirSync, readFileSync } from 'node:fs';
+import { plain } from '../formats/json.ts';
 
 /** Wrong usage: exit code 2. Everything else that fails: 1. */
 export class UsageError extends Error {}
@@ -43,7 +44,7 @@ export function progressLine(label: string, quiet = false): (done: number, total
     if (quiet) return;
     const seconds = (performance.now() - start) / 1000;
     const left = done > 0 ? Math.round((seconds / done) * (total - done)) : 0;
-    const line = `${label} ${done}/${total}, ${Math.round(seconds)} s, ${left} s left`;
+    const line = `${plain(label)} ${done}/${total}, ${Math.round(seconds)} s, ${left} s left`;
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}${done === total ? '\n' : ''}`);
     else if (Math.floor((10 * done) / total) > tenth) {
       tenth = Math.floor((10 * done) / total);
@@ -62,7 +63,20 @@ export function progressLines(labelOf: (of: string) => string, quiet = false) {
   };
 }
 
-export const print = (text: string): void => void process.stdout.write(`${text}\n`);
+/**
+ * What the commands say goes through `print` and `tell`, all but the text that a model writes: there may be names from a file in
+ * it, and a terminal takes some characters as commands.
+ */
+export const print = (text: string): void => void process.stdout.write(`${harmless(text)}\n`);
+/** A sentence on stderr. No path that a system takes is longer. */
+export const tell = (sentence: string): void => void process.stderr.write(`${plain(sentence, 5000)}\n`);
+/** Lines stay lines, and JSON the same value. */
+export const harmless = (text: string): string =>
+  text
+    .split('\n')
+    .map(line => plain(line, Infinity))
+    .join('\n');
+
 export const printJson = (value: unknown): void => print(JSON.stringify(value));
 /** Prints a result, as JSON or in words. */
 export const printAs = (json: boolean | undefined, value: unknown, inWords: () => string): void =>

@@ -6,6 +6,7 @@
  * measures all windows before the next group is loaded. The figures do not depend on the size of the groups.
  */
 import { bytesOf } from '../formats/bytes.ts';
+import { plain } from '../formats/json.ts';
 import type { Model } from '../open/model.ts';
 import { hasher, identity } from '../plan/identity.ts';
 import type { Recipe } from '../quant/scheme.ts';
@@ -205,7 +206,7 @@ function partFor(
   const there = partOf(partial.parts, name);
   if (there && there.identity !== own)
     throw new Error(
-      `${where}recipe ${name}: what was kept is of another model, tokenizer or calibration (${there.identity.slice(0, 12)} there, ${own.slice(0, 12)} here)`,
+      `${where}recipe ${name}: what was kept is of another model, tokenizer or calibration (${plain(there.identity.slice(0, 12))} there, ${own.slice(0, 12)} here)`,
     );
   if (there) return there;
   const sizes = [...plan.graph.weights.keys()].map(ref => plan.weights.read(ref).data.byteLength);

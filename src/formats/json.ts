@@ -5,7 +5,7 @@ import { standIn } from './stand-in.ts';
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** No JSON that we read is near this size; the limit keeps a wrong file from filling the memory. */
-const MOST_BYTES = 100_000_000;
+export const MOST_BYTES = 100_000_000;
 /** Nor is any as deep. */
 const MOST_DEPTH = 100;
 
@@ -37,7 +37,7 @@ export function parseJsonText(text: string, what: string): unknown {
   try {
     value = parsePython(text);
   } catch (error) {
-    const wrong = `expected JSON; ${error instanceof Error ? error.message : error}`;
+    const wrong = `expected JSON; ${plain((error as Error).message)}`;
     throw new Error(`${what}: ${standIn(text) ?? wrong}`);
   }
   const twice = repeatedKey(text);
@@ -147,13 +147,25 @@ export function show(value: unknown): string {
       ? `an array of ${value.length}`
       : `[${value.map(v => (Array.isArray(v) ? 'an array' : show(v))).join(', ')}]`;
   if (typeof value === 'object' && value !== null) return 'an object';
-  if (typeof value === 'string') return quoted(value.length > 80 ? `${value.slice(0, 80)}…` : value);
+  if (typeof value === 'string')
+    return escaped(JSON.stringify(cut(value, 80)), /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu);
   return value === undefined ? 'nothing' : String(value);
 }
 
-/** JSON.stringify leaves some characters as they are that a terminal takes as commands, such as those that turn a line around. */
-const quoted = (text: string): string =>
-  JSON.stringify(text).replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    char => `\\u${char.codePointAt(0)!.toString(16).padStart(4, '0')}`,
+/**
+ * Words of someone else, such as another library's message, in a sentence or table of ours: on one line, without the characters
+ * that a terminal takes as commands (C0, C1) or that turn a line around, and at most `most` characters.
+ */
+export const plain = (text: unknown, most = 200): string =>
+  escaped(cut(String(text), most), /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu);
+
+const cut = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most)}…` : text);
+
+/** JSON.stringify leaves most of them as they are. What is written here in their place is JSON too. */
+const escaped = (text: string, which: RegExp): string =>
+  text.replace(which, char =>
+    char
+      .split('') // of the tags beyond U+FFFF each half
+      .map(unit => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+      .join(''),
   );

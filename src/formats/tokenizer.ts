@@ -8,7 +8,7 @@
  */
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
 import { concat } from './bytes.ts';
-import { isObject, type JsonObject, show } from './json.ts';
+import { isObject, type JsonObject, plain, show } from './json.ts';
 
 export interface Tokenizer {
   /** Ids are 0 … vocabSize − 1, with holes where `has` says so. The model may have more rows than that (padding). */
@@ -227,7 +227,8 @@ function open(json: object, file: string): BpeTokenizer {
     const defaults = { normalizer: null, pre_tokenizer: null, post_processor: null, added_tokens: [] };
     return new BpeTokenizer({ ...defaults, ...json }, {});
   } catch (error) {
-    const why = error instanceof Error ? error.message : error;
-    throw new Error(`${file}: cannot be used (${why})`, { cause: error });
+    throw new Error(`${file}: cannot be used (${plain(error instanceof Error ? error.message : error)})`, {
+      cause: error,
+    });
   }
 }

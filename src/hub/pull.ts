@@ -5,12 +5,12 @@
 import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
-import { isObject, isSize, readJson } from '../formats/json.ts';
+import { isObject, isSize, MOST_BYTES, plain, readJson } from '../formats/json.ts';
 import { indexOf, WEIGHT_FILES } from '../formats/weights.ts';
 import { parseConfig } from '../model/index.ts';
 import { type HubSettings, hubSettings, isCommit, isRepoName, repoFolder } from './cache.ts';
 import { type DownloadOptions, download, type RemoteFile } from './download.ts';
-import { HubFailure, hubFetch } from './request.ts';
+import { type Attempts, HubFailure, hubApi, hubRequest } from './request.ts';
 
 export interface PullOptions extends Omit<DownloadOptions, 'onProgress'> {
   /** A branch, a tag or a commit; `main` by default. */
@@ -43,14 +43,18 @@ export async function pull(model: string, options: PullOptions = {}): Promise<Pu
   if (settings.offline)
     throw new Error(`${model}: cannot be fetched, HF_HUB_OFFLINE says that there is no network`);
 
-  const { commit, files } = await listing(model, revision, settings);
+  checkSettings(settings);
+
+  const { commit, files } = await listing(model, revision, settings, options);
   const folder = repoFolder(settings.cache, model);
   const snapshot = join(folder, 'snapshots', commit);
   const pulled: Pulled['files'][number][] = [];
 
   const fetchFile = async (name: string): Promise<void> => {
     const file = files.get(name);
-    if (!file) throw new Error(`${model}: has no ${name}`);
+    if (!file) throw new Error(`${model}: has no ${plain(name)}`);
+    if (name.endsWith('.json') && file.size > MOST_BYTES)
+      throw new Error(`${model}/${name}: expected at most ${MOST_BYTES} bytes; got ${file.size}`);
     const blob = join(folder, 'blobs', file.sum.hex);
     const fetched = await download(`${model}/${name}`, file, blob, {
       ...options,
@@ -83,6 +87,19 @@ export async function pull(model: string, options: PullOptions = {}): Promise<Pu
   return { model, revision: commit, folder: snapshot, files: pulled };
 }
 
+/** What stands in them may be a secret, so it is not shown. */
+function checkSettings({ endpoint, token, tokenFrom = 'token' }: HubSettings): void {
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
+  if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password)
+    throw new Error(
+      'HF_ENDPOINT: expected the address of a hub, such as https://huggingface.co, without a password',
+    );
+  if (token && !/^[\x21-\x7e]+$/.test(token))
+    throw new Error(
+      `${tokenFrom}: is no token; a line break or another character is in it that no token has`,
+    );
+}
+
 /** No step of a path, and nothing hidden. */
 const PLAIN = /^\w[\w.-]*$/;
 const SUMS = { sha256: /^[0-9a-f]{64}$/, 'git-sha1': /^[0-9a-f]{40}$/ } as const;
@@ -92,10 +109,11 @@ async function listing(
   model: string,
   revision: string,
   settings: HubSettings,
+  options: Attempts,
 ): Promise<{ readonly commit: string; readonly files: ReadonlyMap<string, RemoteFile> }> {
   // the client of the hub is half a megabyte: only who pulls waits for it
   const hub = await import('@huggingface/hub');
-  const at = { hubUrl: settings.endpoint, fetch: hubFetch(model, settings) };
+  const at = { hubUrl: settings.endpoint, fetch: hubApi(model, settings, options) };
   const files = new Map<string, RemoteFile>();
   try {
     const { sha: commit } = await hub.modelInfo({ name: model, revision, additionalFields: ['sha'], ...at });
@@ -108,15 +126,23 @@ async function listing(
       if (!hex || !SUMS[kind].test(hex)) throw new Error(`no ${kind} of ${path}`);
       if (!isSize(size)) throw new Error(`no size of ${path}`);
       const url = `${at.hubUrl}/${model}/resolve/${commit}/${encodeURIComponent(path)}`;
-      const get = hubFetch(`${model}/${path}`, settings);
-      const request = (begin: number) => get(url, begin > 0 ? { headers: { range: `bytes=${begin}-` } } : {});
+      const request = (begin: number) =>
+        hubRequest(
+          `${model}/${path}`,
+          settings,
+          url,
+          begin > 0 ? { range: `bytes=${begin}-` } : {},
+          options.limits,
+        );
       files.set(path, { name: path, size, sum: { kind, hex }, request });
     }
     return { commit, files };
   } catch (error) {
     if (error instanceof HubFailure) throw error;
     const { message } = error as Error;
-    throw new Error(`${model}: ${at.hubUrl} does not answer as the hub does (${message})`, { cause: error });
+    throw new Error(`${model}: ${at.hubUrl} does not answer as the hub does (${plain(message)})`, {
+      cause: error,
+    });
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { type Backend, prepare } from '../backends/backend.ts';
 import { type Folder, using } from '../formats/bytes.ts';
+import { plain } from '../formats/json.ts';
 import { hasWeights } from '../formats/weights.ts';
 import type { Program } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
@@ -109,7 +110,7 @@ function readyPlan(
     if (sameRecipe(scheme, info.recipe.scheme)) ready = { plan, info, close: () => source.close() };
     else if (quantized)
       throw new Error(
-        `${where}: is quantized by recipe ${info.recipe.name}; for ${asked?.name} give the folder of the float model`,
+        `${where}: is quantized by recipe ${plain(info.recipe.name)}; for ${asked?.name} give the folder of the float model`,
       );
     return ready;
   } finally {
@@ -126,14 +127,14 @@ function checkSameConfig(config: Config, beside: Config, where: string): void {
   for (const key of new Set([...says.keys(), ...made.keys()]))
     if (!OF_THE_FILE.includes(key) && made.get(key) !== says.get(key))
       throw new Error(
-        `${where}: was made for a model with ${key} ${made.get(key)}; config.json says ${says.get(key)}`,
+        `${where}: was made for a model with ${plain(key)} ${plain(made.get(key))}; config.json says ${plain(says.get(key))}`,
       );
 }
 
 function checkSameWeights(made: string, found: string, where: string): void {
   if (found !== made)
     throw new Error(
-      `${where}: was made for other weights (${made.slice(0, 12)}) than those beside it (${found.slice(0, 12)})`,
+      `${where}: was made for other weights (${plain(made.slice(0, 12))}) than those beside it (${found.slice(0, 12)})`,
     );
 }
 

@@ -1,6 +1,7 @@
 /**
  * A program as an aligned table, one line a node: what `quamba inspect --plan` prints, and what tests keep snapshots of.
  */
+import { plain } from '../formats/json.ts';
 import type { Node, OpNode, Program, Ref } from '../graph.ts';
 import { describe, sizeOf } from '../tensor.ts';
 import { inferTypes } from './types.ts';
@@ -69,10 +70,15 @@ export function cells(program: Program): readonly (readonly string[])[] {
   return [['value', 'type', 'op', 'fused', 'inputs', 'states'], ...lines];
 }
 
-/** Columns padded to equal width, two spaces between; empty columns left out. */
+/** Characters. Ours have less; a name of megabytes would make every line as long. */
+const MOST_OF_CELL = 2000;
+
+/** Columns padded to equal width, two spaces between; empty columns left out. A name from a file cannot break out of its cell. */
 export function align(cells: readonly (readonly string[])[]): string {
   const used = cells[0].map((_, column) => cells.slice(1).some(row => row[column] !== ''));
-  const kept = cells.map(row => row.filter((_, column) => used[column]));
+  const kept = cells.map(row =>
+    row.filter((_, column) => used[column]).map(cell => plain(cell, MOST_OF_CELL)),
+  );
   const widths = kept[0].map((_, column) => Math.max(...kept.map(row => row[column].length)));
   const padded = kept.map(row => row.map((cell, i) => cell.padEnd(widths[i])).join('  '));
   return padded.map(line => line.trimEnd()).join('\n');

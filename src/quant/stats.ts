@@ -6,7 +6,7 @@
  * `version`, `recipe` (the scheme, as JSON), `source` (the identity of the float weights) and `calibration` (JSON).
  */
 import type { ByteSource } from '../formats/bytes.ts';
-import { parseJsonText } from '../formats/json.ts';
+import { parseJsonText, plain } from '../formats/json.ts';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
 import type { Ref } from '../graph.ts';
 import { describe, type Tensor } from '../tensor.ts';
@@ -71,21 +71,21 @@ export function loadStats(
   const { format, version, recipe, source: made, calibration } = file.metadata;
   if (format !== STATS_FORMAT.format || version !== STATS_FORMAT.version)
     throw new Error(
-      `${file.name}: expected ${STATS_FORMAT.format} version ${STATS_FORMAT.version}; got ${format} version ${version}`,
+      `${file.name}: expected ${STATS_FORMAT.format} version ${STATS_FORMAT.version}; got ${plain(format)} version ${plain(version)}`,
     );
   if (made !== expected.source)
     throw new Error(
-      `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
+      `${file.name}: was made for another model (${plain(made?.slice(0, 12))}); this one is ${expected.source.slice(0, 12)}`,
     );
   const parsed = (key: string, text = '') => parseJsonText(text, `${file.name}: ${key}`);
   if (!sameRecipe(parsed('recipe', recipe) as Recipe, expected.recipe))
-    throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
+    throw new Error(`${file.name}: was made for another recipe: ${plain(recipe, 1000)}`);
   const read = (suffix: string, expected = 'f32[n]', fits = (_: number): boolean => true) => {
     const found = [...file.tensors.keys()].flatMap(name => {
       if (!name.endsWith(suffix)) return [];
       const t = file.read(name);
       if (t.dtype !== 'f32' || t.shape.length !== 1 || !fits(t.shape[0]))
-        throw new TypeError(`${file.name}: tensor ${name} expected ${expected}; got ${describe(t)}`);
+        throw new TypeError(`${file.name}: tensor ${plain(name)} expected ${expected}; got ${describe(t)}`);
       return [[name.slice(0, -suffix.length), (t as Tensor<'f32'>).data] as const];
     });
     return Object.fromEntries(found);
