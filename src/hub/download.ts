@@ -8,10 +8,12 @@
  * prints to stdout, where our `--json` goes.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { makeFolder } from '../formats/disk.ts';
+import { withLock } from '../formats/lock.ts';
 import { HubFailure, reasonOf } from './request.ts';
 
 export interface RemoteFile {
@@ -33,6 +35,8 @@ export interface DownloadOptions {
 }
 
 /**
+ * One process at a time fetches a file; another that wants it waits, and finds it there.
+ *
  * @param what begins the complaints.
  * @returns whether anything had to be fetched.
  * @throws Error in one sentence.
@@ -41,11 +45,25 @@ export async function download(
   what: string,
   file: RemoteFile,
   path: string,
-  { onProgress, attempts = 5, pause = 1000 }: DownloadOptions = {},
+  options: DownloadOptions = {},
 ): Promise<boolean> {
-  if (sizeOf(path) === file.size) return false;
+  const isThere = () => sizeOf(path) === file.size;
+  if (isThere()) return false;
+  makeFolder(dirname(path));
+  return withLock(`${path}.lock`, async () => {
+    if (isThere()) return false;
+    await fetchWhole(what, file, path, options);
+    return true;
+  });
+}
+
+async function fetchWhole(
+  what: string,
+  file: RemoteFile,
+  path: string,
+  { onProgress, attempts = 5, pause = 1000 }: DownloadOptions,
+): Promise<void> {
   const partial = `${path}.incomplete`;
-  mkdirSync(dirname(path), { recursive: true });
   let left = attempts;
   for (let restarted = false; ; ) {
     if ((sizeOf(partial) ?? 0) > file.size) rmSync(partial);
@@ -71,7 +89,6 @@ export async function download(
     restarted = true;
   }
   renameSync(partial, path);
-  return true;
 }
 
 const sizeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.size;
