@@ -6,11 +6,15 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { reference } from '../../src/backends/reference.ts';
+import { emit } from '../../src/cli/conform-files.ts';
+import { conformance } from '../../src/conformance/suite.ts';
 import { lockOutput } from '../../src/formats/lock.ts';
 import { answer, bin, complaint, printed, quamba, workFolder } from './run.ts';
 import { toyFiles, writeFolder } from './toy.ts';
@@ -130,6 +134,29 @@ describe('an --out folder that is there', () => {
     await answer(here, ...args, '--force');
     expect(readFileSync(inHere('there', 'model.safetensors'))).not.toEqual(before);
     expect(readFileSync(inHere('there', 'mine.txt'), 'utf8')).toBe('mine');
+  });
+});
+
+describe('what comes into a folder while a command fills it stays', () => {
+  const cases = conformance(reference)
+    .filter(({ vectors }) => vectors)
+    .slice(0, 2);
+  it('where emit ends well, and where it fails', async () => {
+    const mine = () => {
+      mkdirSync(inHere('vectors'), { recursive: true });
+      writeFileSync(inHere('vectors', 'mine.txt'), 'mine');
+    };
+    await emit(inHere('vectors'), cases, {}, mine);
+    const files = cases.map(({ address }) => `${address}.safetensors`);
+    const all = ['index.json', 'mine.txt', ...files].map(name => inHere('vectors', name));
+    expect(all.filter(path => !existsSync(path))).toEqual([]);
+    rmSync(inHere('vectors'), { recursive: true });
+    const failing = () => {
+      mine();
+      throw new Error('half-way');
+    };
+    await expect(emit(inHere('vectors'), cases, {}, failing)).rejects.toThrow('half-way');
+    expect(readdirSync(inHere('vectors'))).toEqual(['mine.txt']);
   });
 });
 
