@@ -124,7 +124,7 @@ const opFile = (path: string) =>
   /^src\/ops\/[^/]+\.ts$/.test(path) && !OP_HELPERS.includes(basename(path, '.ts'));
 
 const NODE_FILES =
-  /^src\/(?:formats\/disk\.ts|open\/node\.ts|hub\/.*|backends\/cuda\/library\.ts|backends\/exec\/.*|conformance\/goldens\.ts|random\/write-checkpoint\.ts|cli\/.*)$/;
+  /^src\/(?:formats\/(?:disk|lock|undo)\.ts|open\/node\.ts|hub\/.*|backends\/cuda\/library\.ts|backends\/exec\/.*|conformance\/goldens\.ts|random\/write-checkpoint\.ts|cli\/.*)$/;
 const recipeFile = 'src/quant/recipes.ts';
 const allRecipes: string[] = exists(recipeFile)
   ? Object.keys((await load(recipeFile)).recipes as object)
@@ -175,7 +175,7 @@ const rules: Rule[] = [
     ],
   },
   {
-    says: 'only disk.ts, open/node.ts, the hub, the loader of the CUDA library, backends/exec, the goldens and the cli know Node',
+    says: 'only disk.ts, lock.ts, undo.ts, open/node.ts, the hub, the loader of the CUDA library, backends/exec, the goldens and the cli know Node',
     applies: path => isSource(path) && !NODE_FILES.test(path),
     breaches: source =>
       importsOf(source)

@@ -1,8 +1,9 @@
 /** `quamba generate`: writes on from a prompt. */
+import type { Command } from 'commander';
 import { bytesOf } from '../formats/bytes.ts';
 import { load } from '../open/node.ts';
 import { hasher } from '../plan/identity.ts';
-import { command, type OptionsOf, option } from './command.ts';
+import { command, type OptionsOf, option, refuse } from './command.ts';
 import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
 import { printJson, progressLine, tell, UsageError } from './terminal.ts';
 import { fraction, fractionOrZero, integer, nonNegative, positive, tokenList, wholeFrom } from './values.ts';
@@ -35,10 +36,11 @@ Examples:
   quamba generate --tokens 510,1543,3081 --max-tokens 16 --temperature 0 --json`,
 ).action(generate);
 
-async function generate(options: OptionsOf<typeof OPTIONS>): Promise<void> {
+async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<void> {
   const { prompt, tokens, model: path, recipe, backend, threads, json, ...sampling } = options;
   if ((prompt === undefined) === (tokens === undefined))
     throw new UsageError('generate: give either --prompt TEXT or --tokens IDS');
+  if (sampling.temperature === 0) refuse(self, ['--top-k', '--top-p', '--min-p'], 'with --temperature 0');
   if (sampling.stop?.includes('')) throw new UsageError('generate: --stop expected a text; got an empty one');
   const onProgress = progressLine('calibrating', json);
   const model = await load(path, { recipe, backend, threads, onProgress });

@@ -1,5 +1,7 @@
 /** The options that several commands share. */
+import { InvalidArgumentError } from 'commander';
 import { backendNames } from '../backends/node.ts';
+import { checkWritable, checkWritableFolder } from '../formats/disk.ts';
 import { modelFolder } from '../hub/cache.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
 import { recipes } from '../quant/recipes.ts';
@@ -39,3 +41,15 @@ const threadsOption = option(
 /** On what a model runs. */
 export const engineOptions = [backendOption, threadsOption] as const;
 export const jsonOption = option('--json', 'print one JSON object');
+
+/** An option that names what a command will write. That it can be written is known before anything is loaded. */
+const output =
+  (check: (path: string) => void) =>
+  <const Flags extends string>(flags: Flags, says: string) =>
+    option(flags, says, path => {
+      if (path === '') throw new InvalidArgumentError('expected a path; got an empty one');
+      check(path);
+      return path;
+    });
+export const outFile = output(path => checkWritable(path));
+export const outFolder = output(checkWritableFolder);

@@ -1,13 +1,15 @@
 /** `quamba quantize`: a quantized checkpoint, as a folder that every command takes as --model. */
 
-import { readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
 import { prepare } from '../backends/backend.ts';
 import { defaultBackend } from '../backends/index.ts';
 import { openBackend } from '../backends/node.ts';
 import { floatReference } from '../eval/fidelity.ts';
 import { sizeWords } from '../eval/report/words.ts';
-import { openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { openFolder, writeFiles } from '../formats/disk.ts';
+import { lockOutput } from '../formats/lock.ts';
 import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
 import { CALIBRATION_DEFAULTS } from '../open/plan.ts';
@@ -18,15 +20,16 @@ import { heldOutOf, samplesOf } from '../quant/pipeline.ts';
 import { DEFAULT_RECIPE } from '../quant/recipes.ts';
 import { withPercentile } from '../quant/scheme.ts';
 import { clips, type Search, searchPercentile, type Trial } from '../quant/search.ts';
-import { command, type OptionsOf, option, required } from './command.ts';
-import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
-import { makeFolder, print, printAs, progressLine, UsageError } from './terminal.ts';
+import { command, type OptionsOf, option, refuse, required } from './command.ts';
+import { engineOptions, jsonOption, modelOption, outFolder, recipeOption } from './options.ts';
+import { print, printAs, progressLine, UsageError } from './terminal.ts';
 import { fraction, type NamedRecipe, recipeNamed, wholeFrom } from './values.ts';
 
 const fractionOrSearch = (text: string) => (text === 'search' ? text : fraction(text));
 
 const OPTIONS = [
-  required('--out <dir>', 'folder to write: model.safetensors, config.json and the tokenizer'),
+  required(outFolder('--out <dir>', 'folder to write: model.safetensors, config.json and the tokenizer')),
+  option('--force', 'write into a folder in which something is already'),
   modelOption,
   recipeOption(DEFAULT_RECIPE),
   option(
@@ -119,26 +122,17 @@ async function searched(options: Options, { name, scheme: recipe }: NamedRecipe)
 const inWords = ({ percentile, score }: Trial): string =>
   `p ${typeof percentile === 'number' ? percentile : percentile.join(' ')}: KL ${score.toFixed(5)}`;
 
-/** Runs `fill` once the folder is there, so that a wrong path is known before an hour of calibration and not after it. */
-async function inNewFolder(path: string, fill: () => Promise<void>): Promise<void> {
-  const made = makeFolder(path, '--out');
-  try {
-    await fill();
-  } catch (error) {
-    if (made) rmSync(made, { recursive: true });
-    throw error;
-  }
-}
-
 /** Files that are copied along with the weights. */
 const COMPANIONS = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json'];
 
-async function quantize(options: Options): Promise<void> {
-  const { out, model: path, text, samples, window, percentile, backend, threads, json } = options;
+async function quantize(options: Options, self: Command): Promise<void> {
+  const { out, force, model: path, text, samples, window, percentile, backend, threads, json } = options;
   if (resolve(out) === resolve(path))
     throw new UsageError(`quantize: --out ${out} is the folder of the model itself`);
-  const target = join(out, 'model.safetensors');
-  await inNewFolder(out, async () => {
+  if (!force && existsSync(out) && readdirSync(out).length > 0)
+    throw new UsageError(`quantize: --out ${out} is there already; --force writes into it`);
+  const release = lockOutput(out);
+  try {
     const { search, ...recipe } = await chosenRecipe(options);
     const model = await load(path, {
       ...{ recipe, backend, threads, samples, window },
@@ -146,14 +140,22 @@ async function quantize(options: Options): Promise<void> {
       recalibrate: [text, samples, window, percentile].some(setting => setting !== undefined),
       onProgress: progressLine('calibrating', json),
     });
-    writeFileAtomic(target, savePlan(model.plan, model.info));
-    model.dispose();
-    const files = openFolder(path).list();
-    for (const file of COMPANIONS.filter(name => files.includes(name)))
-      writeFileAtomic(join(out, file), [readFileSync(join(path, file))]);
     const { calibration } = model.info;
+    if (!calibration) refuse(self, CALIBRATE, `where nothing is calibrated, as for recipe ${recipe.name}`);
+    const files = openFolder(path).list();
+    const companions = COMPANIONS.filter(name => files.includes(name));
+    await writeFiles(out, [
+      ['model.safetensors', savePlan(model.plan, model.info)],
+      ...companions.map(name => [name, [readFileSync(join(path, name))]] as const),
+    ]);
+    model.dispose();
+    const target = join(out, 'model.safetensors');
     const bytes = statSync(target).size;
     const report = { out, recipe: recipe.name, bytes, calibration, ...(search && { search }) };
     printAs(json, report, () => `${target}: ${sizeWords(bytes)}, recipe ${recipe.name}`);
-  });
+  } finally {
+    release();
+  }
 }
+
+const CALIBRATE = ['--text', '--samples', '--window'];

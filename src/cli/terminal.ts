@@ -1,5 +1,5 @@
 /** What the commands share: progress on stderr, results on stdout, and how an error ends the program. */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { plain } from '../formats/json.ts';
 
 /** Wrong usage: exit code 2. Everything else that fails: 1. */
@@ -11,19 +11,6 @@ export function readGiven(path: string, what = path): Uint8Array {
     return readFileSync(path);
   } catch (error) {
     throw new UsageError(`${what}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
-  }
-}
-
-/**
- * Makes the folder that an option names, with those above it.
- *
- * @returns the first folder that was not there before
- */
-export function makeFolder(path: string, option: string): string | undefined {
-  try {
-    return mkdirSync(path, { recursive: true });
-  } catch (error) {
-    throw new Error(`${option} ${path}: cannot be made a folder (${(error as NodeJS.ErrnoException).code})`);
   }
 }
 

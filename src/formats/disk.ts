@@ -1,18 +1,29 @@
 /** Files on disk: the only part of the library that knows Node. */
 import { randomUUID } from 'node:crypto';
 import {
+  accessSync,
   closeSync,
+  constants,
+  existsSync,
   fstatSync,
   fsyncSync,
+  lstatSync,
+  mkdirSync,
   openSync,
   readdirSync,
+  readlinkSync,
   readSync,
+  realpathSync,
   renameSync,
+  rmdirSync,
   rmSync,
+  type Stats,
+  statSync,
   writeSync,
 } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { type ByteSource, checkRange, type Folder } from './bytes.ts';
+import { orUndo, turn } from './undo.ts';
 
 /** Node refuses to read or write 2 GiB or more at once. */
 const MOST_AT_ONCE = 1 << 30;
@@ -65,25 +76,151 @@ export function openFolder(path: string): Folder {
 }
 
 /**
- * Writes a file so that its name holds either what it held before or all of `chunks`, also after a crash or when
- * `chunks` throws half-way: into a temporary file beside it, which is renamed at the end and removed on failure.
+ * Writes a file so that its name holds either what it held before or all of `chunks`, also after a crash, a signal, or when
+ * `chunks` throws half-way: into a temporary file beside it, which is renamed at the end and removed on failure. Links are
+ * followed, and the mode of a file stays. A device, a FIFO and a standard stream are written into.
+ *
+ * @throws Error in one sentence that begins with the path.
  */
-export function writeFileAtomic(path: string, chunks: Iterable<Uint8Array>): void {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
-  const fd = attempt(path, () => openSync(temporary, 'wx'));
-  try {
+export async function writeFileAtomic(path: string, chunks: Iterable<Uint8Array>): Promise<void> {
+  const { stream, file, mode } = attempt(path, () => placeOf(path));
+  if (stream) {
+    for (const chunk of chunks)
+      await new Promise<void>((resolve, reject) =>
+        stream.write(chunk, error => (error ? reject(inWords(path, error)) : resolve())),
+      );
+    return;
+  }
+  if (file === undefined) {
+    const fd = attempt(path, () => openSync(path, 'a'));
     try {
       for (const chunk of chunks) attempt(path, () => writeAll(fd, chunk));
+    } finally {
+      closeSync(fd);
+    }
+    return;
+  }
+  const temporary = temporaryOf(file);
+  const remove = () => rmSync(temporary, { force: true });
+  await orUndo(remove, async () => {
+    const fd = attempt(path, () => openSync(temporary, 'wx', mode));
+    try {
+      for (const chunk of chunks) {
+        attempt(path, () => writeAll(fd, chunk));
+        await turn();
+      }
       attempt(path, () => fsyncSync(fd));
     } finally {
       closeSync(fd);
     }
-    attempt(path, () => renameSync(temporary, path));
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
+    await turn();
+    attempt(path, () => renameSync(temporary, file));
+  });
+}
+
+/**
+ * Writes files into a folder, one after the other, and makes what folders they need. Where one fails, those before it that were
+ * not there earlier are removed again, and the new folders where nothing else has come into them.
+ */
+export async function writeFiles(
+  folder: string,
+  files: Iterable<readonly [name: string, chunks: Iterable<Uint8Array>]>,
+): Promise<void> {
+  const written: string[] = [];
+  const made: string[] = [];
+  const undo = () => {
+    for (const file of written) rmSync(file, { force: true });
+    removeEmpty(made);
+  };
+  await orUndo(undo, async () => {
+    for (const [name, chunks] of files) {
+      const file = join(folder, name);
+      const isNew = !existsSync(file);
+      made.push(...makeFolder(dirname(file)));
+      await writeFileAtomic(file, chunks);
+      if (isNew) written.push(file);
+    }
+  });
+}
+
+/** @throws Error that writing the file would end with, as far as it can be known without writing anything. */
+export function checkWritable(path: string, what = path): void {
+  attempt(what, () => {
+    const { file } = placeOf(path);
+    if (file !== undefined) accessSync(dirname(file), constants.W_OK);
+  });
+}
+
+/** The same of a folder, which need not be there yet. */
+export function checkWritableFolder(path: string): void {
+  const made = makeFolder(path);
+  try {
+    checkWritable(join(path, 'file'), path);
+  } finally {
+    removeEmpty(made);
   }
 }
+
+/**
+ * Makes a folder and those above it. Node's own recursive mkdir never ends below /proc (seen with Node 20 to 24).
+ *
+ * @returns those that were not there before, the outermost first
+ */
+export function makeFolder(path: string): readonly string[] {
+  if (isFolder(path)) return [];
+  const above = dirname(path);
+  const made = above === path ? [] : makeFolder(above);
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if (isFolder(path)) return made; // another process was faster
+    removeEmpty(made);
+    throw inWords(path, (error as NodeJS.ErrnoException).code === 'EEXIST' ? failure('ENOTDIR') : error);
+  }
+  return [...made, path];
+}
+
+/** Removes those of the folders in which nothing is; the innermost stand last. */
+function removeEmpty(folders: readonly string[]): void {
+  for (const folder of folders.toReversed())
+    try {
+      rmdirSync(folder);
+    } catch {
+      // Something came into it meanwhile.
+    }
+}
+
+const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
+
+const temporaryOf = (file: string): string => join(dirname(file), `.${basename(file)}.${randomUUID()}.tmp`);
+
+/** What is written for a path: a file; a stream of this process; or, where it is neither, what takes bytes as they come. */
+type Place =
+  | { readonly file: string; readonly mode?: number; readonly stream?: undefined }
+  | { readonly file?: undefined; readonly mode?: undefined; readonly stream?: NodeJS.WriteStream };
+
+function placeOf(path: string): Place {
+  const status = statSync(path, { throwIfNoEntry: false });
+  if (!status) {
+    if (/(?:^|[/\\])$/.test(path)) throw failure('EISDIR');
+    return { file: followed(path) };
+  }
+  if (status.isDirectory()) throw failure('EISDIR');
+  accessSync(path, constants.W_OK); // a rename would replace what may not be written, too
+  // `--junit /dev/stdout > log`: what is printed stands in the same file; and a socket cannot be opened
+  const same = ({ dev, ino }: Stats) => dev === status.dev && ino === status.ino;
+  for (const fd of [1, 2] as const)
+    if (same(fstatSync(fd))) return { stream: fd === 1 ? process.stdout : process.stderr };
+  return status.isFile() ? { file: realpathSync(path), mode: status.mode } : {};
+}
+
+/** The file that is not there yet, at the end of links or without any. */
+function followed(path: string): string {
+  if (!lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) return path;
+  return followed(resolve(realpathSync(dirname(path)), readlinkSync(path)));
+}
+
+const failure = (code: string): Error => Object.assign(new Error(code), { code });
 
 function writeAll(fd: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length; )
@@ -96,6 +233,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EISDIR: 'expected a file; got a folder',
   ENOTDIR: 'expected a folder; got a file',
   ENOSPC: 'no space left on the disk',
+  EROFS: 'the file system is read-only',
+  EPIPE: 'whoever read it has gone',
 };
 
 /** Runs one system call; its failure becomes one sentence that names the file. */
@@ -103,7 +242,12 @@ function attempt<T>(path: string, call: () => T): T {
   try {
     return call();
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error);
-    throw new Error(`${path}: ${REASONS[code] ?? code}`, { cause: error });
+    throw inWords(path, error);
   }
+}
+
+/** What a system call failed with, as one sentence that names the file. */
+export function inWords(path: string, error: unknown): Error {
+  const code = (error as NodeJS.ErrnoException).code ?? String(error);
+  return new Error(`${path}: ${REASONS[code] ?? code}`, { cause: error });
 }

@@ -8,9 +8,11 @@
  * prints to stdout, where our `--json` goes.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeFolder } from '../formats/disk.ts';
+import { withLock } from '../formats/lock.ts';
 import { type Answer, type Attempts, beforeNext, HubFailure, LIMITS, reasonOf } from './request.ts';
 
 export interface RemoteFile {
@@ -28,6 +30,8 @@ export interface DownloadOptions extends Attempts {
 }
 
 /**
+ * One process at a time fetches a file; another that wants it waits, and finds it there.
+ *
  * @param what begins the complaints.
  * @returns whether anything had to be fetched.
  * @throws Error in one sentence.
@@ -36,11 +40,25 @@ export async function download(
   what: string,
   file: RemoteFile,
   path: string,
-  { onProgress, ...options }: DownloadOptions = {},
+  options: DownloadOptions = {},
 ): Promise<boolean> {
-  if (sizeOf(path) === file.size) return false;
+  const isThere = () => sizeOf(path) === file.size;
+  if (isThere()) return false;
+  makeFolder(dirname(path));
+  return withLock(`${path}.lock`, async () => {
+    if (isThere()) return false;
+    await fetchWhole(what, file, path, options);
+    return true;
+  });
+}
+
+async function fetchWhole(
+  what: string,
+  file: RemoteFile,
+  path: string,
+  { onProgress, ...options }: DownloadOptions,
+): Promise<void> {
   const partial = `${path}.incomplete`;
-  mkdirSync(dirname(path), { recursive: true });
   const { least } = options.limits ?? LIMITS;
   let failed = 0;
   for (let restarted = false; ; ) {
@@ -67,7 +85,6 @@ export async function download(
     restarted = true;
   }
   renameSync(partial, path);
-  return true;
 }
 
 const sizeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.size;

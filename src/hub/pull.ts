@@ -2,10 +2,12 @@
  * A model of the Hugging Face hub into the cache: config, tokenizer and weights, nothing else. The configuration comes first,
  * so that a model that cannot run is known before its gigabytes are here; a revision gets its name when it is whole.
  */
-import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { copyFileSync, existsSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { makeFolder, openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { isObject, isSize, MOST_BYTES, plain, readJson } from '../formats/json.ts';
+import { orUndo } from '../formats/undo.ts';
 import { indexOf, WEIGHT_FILES } from '../formats/weights.ts';
 import { parseConfig } from '../model/index.ts';
 import { type HubSettings, hubSettings, isCommit, isRepoName, repoFolder } from './cache.ts';
@@ -60,7 +62,7 @@ export async function pull(model: string, options: PullOptions = {}): Promise<Pu
       ...options,
       onProgress: (done, total) => onProgress?.(name, done, total),
     });
-    link(blob, join(snapshot, name));
+    await link(blob, join(snapshot, name));
     pulled.push({ name, bytes: file.size, fetched });
   };
 
@@ -81,8 +83,8 @@ export async function pull(model: string, options: PullOptions = {}): Promise<Pu
   }
   if (!isCommit(revision)) {
     const ref = join(folder, 'refs', revision);
-    mkdirSync(dirname(ref), { recursive: true });
-    writeFileAtomic(ref, [new TextEncoder().encode(commit)]);
+    makeFolder(dirname(ref));
+    await writeFileAtomic(ref, [new TextEncoder().encode(commit)]);
   }
   return { model, revision: commit, folder: snapshot, files: pulled };
 }
@@ -153,13 +155,19 @@ function shardsOf(index: unknown, where: string): readonly string[] {
 }
 
 /** A link as the Python library makes it, so that a moved cache stays whole; a copy where the system has no links. */
-function link(blob: string, path: string): void {
+async function link(blob: string, path: string): Promise<void> {
   if (existsSync(path)) return;
-  mkdirSync(dirname(path), { recursive: true });
-  rmSync(path, { force: true }); // a link to nothing
-  try {
-    symlinkSync(relative(dirname(path), blob), path);
-  } catch {
-    copyFileSync(blob, path);
-  }
+  makeFolder(dirname(path));
+  const made = `${path}.${randomUUID()}.tmp`;
+  await orUndo(
+    () => rmSync(made, { force: true }),
+    async () => {
+      try {
+        symlinkSync(relative(dirname(path), blob), made);
+      } catch {
+        copyFileSync(blob, made);
+      }
+      renameSync(made, path); // over a link to nothing, and over one that another process made meanwhile
+    },
+  );
 }

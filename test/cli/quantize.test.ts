@@ -81,7 +81,7 @@ describe('the folder that it writes', () => {
   });
 
   it.each(['quamba', 'smoothquant', 'dynamic'])('gives the bits of %s on the fly', async name => {
-    await quantize('text', `as-${name}`, '--recipe', name, ...TINY);
+    await quantize('text', `as-${name}`, '--recipe', name, ...(name === 'dynamic' ? [] : TINY));
     const expected = await hashOnTheFly('text', name);
     expect(await hash('--model', `as-${name}`, ...PROMPT)).toBe(expected);
     expect(await hash('--model', `as-${name}`, '--recipe', name, ...PROMPT)).toBe(expected);

@@ -1,10 +1,13 @@
+import { execFileSync } from 'node:child_process';
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -14,7 +17,14 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ByteSource, folderOf, fromBytes } from '../../src/formats/bytes.ts';
-import { openFile, openFolder, writeFileAtomic } from '../../src/formats/disk.ts';
+import {
+  checkWritable,
+  checkWritableFolder,
+  openFile,
+  openFolder,
+  writeFileAtomic,
+  writeFiles,
+} from '../../src/formats/disk.ts';
 import { readJson } from '../../src/formats/json.ts';
 import { thrown, utf8 } from './file.ts';
 
@@ -119,17 +129,17 @@ describe('folders', () => {
 });
 
 describe('writeFileAtomic', () => {
-  it('writes all chunks under the name, over what was there, and leaves nothing else', () => {
+  it('writes all chunks under the name, over what was there, and leaves nothing else', async () => {
     const path = join(dir, 'x.bin');
-    writeFileAtomic(path, [bytes]);
-    writeFileAtomic(path, [bytes.subarray(0, 3), new Uint8Array(0), bytes.subarray(990)]);
+    await writeFileAtomic(path, [bytes]);
+    await writeFileAtomic(path, [bytes.subarray(0, 3), new Uint8Array(0), bytes.subarray(990)]);
     expect([...readFileSync(path)]).toEqual([...bytes.subarray(0, 3), ...bytes.subarray(990)]);
     expect(readdirSync(dir)).toEqual(['x.bin']);
-    writeFileAtomic(path, []);
+    await writeFileAtomic(path, []);
     expect(readFileSync(path).length).toBe(0);
   });
 
-  it('keeps the old file, and nothing beside it, when the chunks throw half-way', () => {
+  it('keeps the old file, and nothing beside it, when the chunks throw half-way', async () => {
     const path = join(dir, 'x.bin');
     writeFileSync(path, 'old');
     function* failing() {
@@ -138,24 +148,26 @@ describe('writeFileAtomic', () => {
       expect(readFileSync(path, 'utf8')).toBe('old');
       throw new RangeError('half-way');
     }
-    expect(() => writeFileAtomic(path, failing())).toThrow(new RangeError('half-way'));
+    await expect(writeFileAtomic(path, failing())).rejects.toThrow(new RangeError('half-way'));
     expect(readFileSync(path, 'utf8')).toBe('old');
     expect(readdirSync(dir)).toEqual(['x.bin']);
   });
 
-  it('leaves nothing when a chunk is no bytes, when the name is a folder, or when there is no folder', () => {
+  it('leaves nothing when a chunk is no bytes, when the name is a folder, or when there is no folder', async () => {
     const path = join(dir, 'x.bin');
-    expect(() => writeFileAtomic(path, [null as unknown as Uint8Array])).toThrow();
+    await expect(writeFileAtomic(path, [null as unknown as Uint8Array])).rejects.toThrow();
     mkdirSync(path);
-    expect(() => writeFileAtomic(path, [bytes])).toThrow(`${path}: `);
+    await expect(writeFileAtomic(path, [bytes])).rejects.toThrow(`${path}: `);
     expect(readdirSync(dir)).toEqual(['x.bin']);
     expect(readdirSync(path)).toEqual([]);
     const nowhere = join(dir, 'none', 'x.bin');
-    expect(() => writeFileAtomic(nowhere, [bytes])).toThrow(new Error(`${nowhere}: no such file or folder`));
+    await expect(writeFileAtomic(nowhere, [bytes])).rejects.toThrow(
+      new Error(`${nowhere}: no such file or folder`),
+    );
     expect(existsSync(join(dir, 'none'))).toBe(false);
   });
 
-  it('closes the generator that feeds it when the write fails', () => {
+  it('closes the generator that feeds it when the write fails', async () => {
     let closed = false;
     function* endless() {
       try {
@@ -164,7 +176,60 @@ describe('writeFileAtomic', () => {
         closed = true;
       }
     }
-    expect(() => writeFileAtomic(join(dir, 'x.bin'), endless())).toThrow();
+    await expect(writeFileAtomic(join(dir, 'x.bin'), endless())).rejects.toThrow();
     expect(closed).toBe(true);
+  });
+
+  it('follows links, also to what is not there yet, and keeps the mode of a file', async () => {
+    writeFileSync(join(dir, 'secret'), 'old', { mode: 0o600 });
+    symlinkSync('secret', join(dir, 'link'));
+    symlinkSync('new', join(dir, 'dangling'));
+    symlinkSync('dangling', join(dir, 'twice'));
+    for (const name of ['link', 'twice']) await writeFileAtomic(join(dir, name), [bytes]);
+    expect(readdirSync(dir).sort()).toEqual(['dangling', 'link', 'new', 'secret', 'twice']);
+    for (const name of ['dangling', 'link', 'twice'])
+      expect(lstatSync(join(dir, name)).isSymbolicLink()).toBe(true);
+    for (const name of ['new', 'secret'])
+      expect(Buffer.compare(readFileSync(join(dir, name)), bytes)).toBe(0);
+    expect(statSync(join(dir, 'secret')).mode & 0o777).toBe(0o600);
+  });
+
+  // only root may make a device
+  it.skipIf(process.getuid?.() !== 0)('writes into a device, which stays one', async () => {
+    execFileSync('mknod', [join(dir, 'null'), 'c', '1', '3']);
+    await writeFileAtomic(join(dir, 'null'), [bytes]);
+    checkWritable(join(dir, 'null'));
+    expect(statSync(join(dir, 'null')).isCharacterDevice()).toBe(true);
+    expect(readdirSync(dir)).toEqual(['null']);
+  });
+});
+
+describe('writeFiles', () => {
+  it('removes what it wrote, and nothing that came into its folders meanwhile', async () => {
+    function* failing(others: readonly string[]) {
+      yield ['one', [bytes]] as const;
+      yield ['deep/two', [bytes]] as const;
+      for (const name of others) writeFileSync(join(dir, 'a', name), 'mine');
+      throw new RangeError('half-way');
+    }
+    await expect(writeFiles(join(dir, 'a/b'), failing([]))).rejects.toThrow('half-way');
+    expect(readdirSync(dir)).toEqual([]);
+    await expect(writeFiles(join(dir, 'a/b'), failing(['b/mine', 'other']))).rejects.toThrow('half-way');
+    expect(readdirSync(join(dir, 'a'), { recursive: true }).sort()).toEqual(['b', 'b/mine', 'other']);
+  });
+});
+
+describe('checkWritable', () => {
+  it('says what writing would, and leaves nothing', () => {
+    const nowhere = join(dir, 'none', 'x');
+    expect(() => checkWritable(nowhere)).toThrow(new Error(`${nowhere}: no such file or folder`));
+    expect(() => checkWritable(dir)).toThrow(new Error(`${dir}: expected a file; got a folder`));
+    checkWritable(join(dir, 'x'));
+    checkWritableFolder(join(dir, 'a/b'));
+    expect(readdirSync(dir)).toEqual([]);
+    writeFileSync(join(dir, 'x'), 'old');
+    checkWritable(join(dir, 'x'));
+    expect(readFileSync(join(dir, 'x'), 'utf8')).toBe('old');
+    expect(() => checkWritableFolder(join(dir, 'x/y'))).toThrow('expected a folder; got a file');
   });
 });

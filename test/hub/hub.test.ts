@@ -1,5 +1,5 @@
 /** `quamba pull` against a server of this machine: what is fetched, from where, how it goes on after a break, and every refusal. */
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import {
   existsSync,
   lstatSync,
@@ -11,7 +11,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hubSettings, isRepoName, modelFolder, modelName, snapshotOf } from '../../src/hub/cache.ts';
@@ -139,9 +139,10 @@ describe('pull', () => {
   });
 });
 
+const arrived = (bytes: number) =>
+  (statSync(`${blob(weights)}.incomplete`, { throwIfNoEntry: false })?.size ?? 0) >= bytes;
+
 describe('a download that breaks', () => {
-  const arrived = (bytes: number) =>
-    (statSync(`${blob(weights)}.incomplete`, { throwIfNoEntry: false })?.size ?? 0) >= bytes;
   it('goes on where it broke, as often as something comes', async () => {
     Object.assign(hub.faults, { breakAfter: Math.ceil(weights.length / 9), breaks: 8, arrived });
     const pulled = await fetchModel(TOY, { attempts: 2, limits: { ...LIMITS, least: 1000 } });
@@ -446,3 +447,54 @@ describe('the command', () => {
 });
 
 afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+describe('two at once', () => {
+  const isSound = () => {
+    expect(new Uint8Array(readFileSync(blob(weights)))).toEqual(weights);
+    expect(readdirSync(join(blob(weights), '..')).filter(name => /[.]/.test(name))).toEqual([]);
+  };
+  /** What a process of its own that pulls ends with. */
+  const pulls = () =>
+    new Promise<string>(resolve =>
+      execFile(
+        process.execPath,
+        [bin, 'pull', TOY, '--json'],
+        { env: { ...process.env, HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: cache } },
+        (_, stdout, stderr) => resolve(stdout ? JSON.parse(stdout).folder : stderr),
+      ),
+    );
+
+  it('in one process: one fetches, and the other waits for it', async () => {
+    Object.assign(hub.faults, { breakAfter: 1000, breaks: 1, arrived });
+    const both = await Promise.all([fetchModel(TOY), fetchModel(TOY)]);
+    expect(both.map(({ files }) => files.filter(({ fetched }) => fetched).length).sort()).not.toEqual([4, 4]);
+    expect(hub.requests.filter(({ cdn }) => cdn).map(({ range }) => range)).toEqual([
+      undefined,
+      'bytes=1000-',
+    ]);
+    isSound();
+  });
+
+  it('in two processes: both end well', async () => {
+    const both = await Promise.all([pulls(), pulls()]);
+    const folder = join(cache, 'models--state-spaces--toy-hf/snapshots', hub.commit);
+    expect(both).toEqual([folder, folder]);
+    isSound();
+  });
+
+  it('takes over the lock of a process that is no more', async () => {
+    const gone = spawnSync(process.execPath, ['-e', '']).pid;
+    mkdirSync(join(blob(weights), '..'), { recursive: true });
+    writeFileSync(`${blob(weights)}.lock`, `${gone} ${hostname()} x`);
+    await fetchModel(TOY);
+    isSound();
+  });
+
+  it('makes a link over one to nothing', async () => {
+    const { folder } = await fetchModel(TOY);
+    rmSync(blob(weights));
+    await fetchModel(TOY);
+    isSound();
+    expect(readdirSync(folder)).toHaveLength(4);
+  });
+});
