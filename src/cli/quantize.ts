@@ -1,13 +1,13 @@
 /** `quamba quantize`: a quantized checkpoint, as a folder that every command takes as --model. */
 
-import { readFileSync, rmSync, statSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { prepare } from '../backends/backend.ts';
 import { defaultBackend } from '../backends/index.ts';
 import { openBackend } from '../backends/node.ts';
 import { floatReference } from '../eval/fidelity.ts';
 import { sizeWords } from '../eval/report/words.ts';
-import { openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { openFolder, readFile, writeFileAtomic } from '../formats/disk.ts';
 import { architectureOf } from '../model/index.ts';
 import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
@@ -150,7 +150,7 @@ async function quantize(options: Options): Promise<void> {
     model.dispose();
     const files = openFolder(path).list();
     for (const file of COMPANIONS.filter(name => files.includes(name)))
-      writeFileAtomic(join(out, file), [readFileSync(join(path, file))]);
+      writeFileAtomic(join(out, file), [readFile(join(path, file))]);
     const { calibration } = model.info;
     const bytes = statSync(target).size;
     const report = { out, recipe: recipe.name, bytes, calibration, ...(search && { search }) };
