@@ -4,6 +4,7 @@
  */
 import type { Executable, FeedOptions, Sequence, State } from './executable.ts';
 import { concat, fromBytes } from './formats/bytes.ts';
+import { show, visible } from './formats/json.ts';
 import { readSafetensors, type Writable, writeSafetensors } from './formats/safetensors.ts';
 import type { Program, Ref } from './graph.ts';
 import { hasher } from './plan/identity.ts';
@@ -96,14 +97,14 @@ function readState(bytes: Uint8Array, runnable: Runnable): State {
   if (format !== STATE_FORMAT.format) throw new Error('state: these bytes are not a saved state of quamba');
   if (version !== STATE_FORMAT.version)
     throw new Error(
-      `state: format version ${version} is not known; this quamba reads version ${STATE_FORMAT.version}`,
+      `state: format version ${visible(version)} is not known; this quamba reads version ${STATE_FORMAT.version}`,
     );
   if (identity !== runnable.identity())
     throw new Error(
-      `state: was saved by ${model} (${identity?.slice(0, 12)}); this session runs ${runnable.name} (${runnable.identity().slice(0, 12)})`,
+      `state: was saved by ${visible(model)} (${visible(identity?.slice(0, 12))}); this session runs ${runnable.name} (${runnable.identity().slice(0, 12)})`,
     );
   if (!/^\d{1,15}$/.test(position ?? ''))
-    throw new Error(`state: position expected a whole number; got ${JSON.stringify(position)}`);
+    throw new Error(`state: position expected a whole number; got ${show(position)}`);
   const { program } = runnable;
   const values = new Map<Ref, Tensor<'f32'>>();
   const tensors: [Ref, Writable][] = [];

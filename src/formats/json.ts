@@ -40,7 +40,7 @@ export function parseJsonText(text: string, what: string, most = MOST_VALUES): u
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new Error(`${what}: expected JSON; ${error instanceof Error ? error.message : error}`);
+    throw new Error(`${what}: expected JSON; ${visible((error as Error).message)}`); // it quotes the text
   }
   const twice = repeatedKey(text);
   if (twice !== undefined) throw new Error(`${what}: key ${show(twice)} stands twice in one object`);
@@ -140,9 +140,13 @@ export function show(value: unknown): string {
   return value === undefined ? 'nothing' : String(value);
 }
 
-/** JSON.stringify leaves some characters as they are that a terminal takes as commands, such as those that turn a line around. */
-const quoted = (text: string): string =>
-  JSON.stringify(text).replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    char => `\\u${char.codePointAt(0)!.toString(16).padStart(4, '0')}`,
-  );
+const quoted = (text: string): string => visible(JSON.stringify(text));
+
+/** A text of a file as an error may hold it: not long, and without what a terminal takes as commands, such as to turn a line around. */
+export const visible = (text: unknown): string =>
+  String(text)
+    .slice(0, 500)
+    .replace(
+      /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+      char => `\\u${char.codePointAt(0)!.toString(16).padStart(4, '0')}`,
+    );

@@ -9,7 +9,7 @@
  */
 import { type ByteSource, bytesOf } from '../formats/bytes.ts';
 import { fitsF16 } from '../formats/half.ts';
-import { number, object, parseJsonText, show, string } from '../formats/json.ts';
+import { number, object, parseJsonText, show, string, visible } from '../formats/json.ts';
 import { DTYPES, readSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.ts';
 import { type Program, type Ref, type Weights, weightsOf } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
@@ -72,7 +72,7 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
     );
   if (metadata.version !== PLAN_FORMAT.version)
     throw new Error(
-      `${name}: plan format version ${metadata.version} is not known; this quamba reads version ${PLAN_FORMAT.version}`,
+      `${name}: plan format version ${visible(metadata.version)} is not known; this quamba reads version ${PLAN_FORMAT.version}`,
     );
   const parsed = (key: string) => parseJsonText(metadata[key] ?? '', `${name}: metadata ${key}`);
   const config = configOf(parsed('config'), `${name}: config`);

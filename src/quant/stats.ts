@@ -6,7 +6,7 @@
  * `version`, `recipe` (the scheme, as JSON), `source` (the identity of the float weights) and `calibration` (JSON).
  */
 import type { ByteSource } from '../formats/bytes.ts';
-import { isSize, number, object, parseJsonText, string } from '../formats/json.ts';
+import { isSize, number, object, parseJsonText, string, visible } from '../formats/json.ts';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
 import type { Ref } from '../graph.ts';
 import { describe } from '../tensor.ts';
@@ -77,15 +77,15 @@ export function loadStats(
   const { format, version, recipe, source: made, calibration } = file.metadata;
   if (format !== STATS_FORMAT.format || version !== STATS_FORMAT.version)
     throw new Error(
-      `${file.name}: expected ${STATS_FORMAT.format} version ${STATS_FORMAT.version}; got ${format} version ${version}`,
+      `${file.name}: expected ${STATS_FORMAT.format} version ${STATS_FORMAT.version}; got ${visible(format)} version ${visible(version)}`,
     );
   if (made !== expected.source)
     throw new Error(
-      `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
+      `${file.name}: was made for another model (${visible(made?.slice(0, 12))}); this one is ${expected.source.slice(0, 12)}`,
     );
   const parsed = (key: string, text = '') => parseJsonText(text, `${file.name}: ${key}`);
   if (!sameRecipe(parsed('recipe', recipe) as Recipe, expected.recipe))
-    throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
+    throw new Error(`${file.name}: was made for another recipe: ${visible(recipe)}`);
   const info = calibrationFrom(parsed('calibration', calibration), `${file.name}: calibration`);
   const read = (kind: keyof Stats) => {
     const found = Object.entries(expected.sizes[kind]).map(([site, size]) => {
