@@ -5,8 +5,9 @@
 import type { Executable, FeedOptions, Sequence, State } from './executable.ts';
 import { concat, fromBytes } from './formats/bytes.ts';
 import { plain, show } from './formats/json.ts';
-import { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
+import { readSafetensors, type Writable, writeSafetensors } from './formats/safetensors.ts';
 import type { Program, Ref } from './graph.ts';
+import { hasher } from './plan/identity.ts';
 import { type StateType, shapeAt, stepsOf } from './state.ts';
 import { describe, type Tensor, tensor } from './tensor.ts';
 
@@ -24,7 +25,7 @@ export interface Session {
   reset(): void;
   /** The state as bytes: a safetensors file, see `STATE_FORMAT`. */
   snapshot(): Uint8Array;
-  /** @throws Error for bytes that are no state, or the state of another model or recipe. */
+  /** @throws Error for bytes that are no state, that have changed since, or the state of another model or recipe. */
   restore(bytes: Uint8Array): void;
   /** Another session that goes on from here, independently. */
   fork(): Session;
@@ -37,7 +38,7 @@ export interface Runnable {
   readonly program: Program;
   readonly executable: Executable;
   readonly vocabSize: number;
-  /** The model and the recipe, in words. */
+  /** The model and the recipe, in words that a state file may hold: no path of this machine. */
   readonly name: string;
   /** Their hash: a state of another one is refused. */
   identity(): string;
@@ -47,9 +48,10 @@ export interface Runnable {
  * A state file is a safetensors file. Its tensors are the states by name, in the type that the plan gives them
  * (`layers.0.convState` f32[d, k−1], oldest input first; `layers.0.ssmState` f32[d, n]; F16 or I8 where the recipe keeps them
  * so: integers are in steps that the plan knows). Its metadata holds `format`, `version`, `model` (a name for people),
- * `identity` (of the model and recipe) and `position` (tokens fed).
+ * `identity` (of the model and recipe), `position` (tokens fed) and `sha256` (of the file that has these five metadata alone:
+ * whoever keeps a state may add others).
  */
-export const STATE_FORMAT = { format: 'quamba-state', version: '2' } as const;
+export const STATE_FORMAT = { format: 'quamba-state', version: '3' } as const;
 
 /** A new session, at the start of a text or on a sequence that is given to it. */
 export function createSession(runnable: Runnable, sequence: Sequence = runnable.executable.open()): Session {
@@ -80,12 +82,18 @@ function stateFile({ position, values }: State, { program, name, identity }: Run
   const tensors = [...program.graph.states].map(
     ([ref, type]) => [ref, stored(values.get(ref)!, type, program)] as const,
   );
-  return concat(writeSafetensors(tensors, metadata));
+  return concat(writeSafetensors(tensors, { ...metadata, sha256: sumOf(tensors, metadata) }));
+}
+
+function sumOf(...file: Parameters<typeof writeSafetensors>): string {
+  const hash = hasher();
+  for (const piece of writeSafetensors(...file)) hash.update(piece);
+  return hash.hex();
 }
 
 function readState(bytes: Uint8Array, runnable: Runnable): State {
   const file = readSafetensors(fromBytes('state', bytes));
-  const { format, version, model, identity, position } = file.metadata;
+  const { format, version, model, identity, position, sha256 } = file.metadata;
   if (format !== STATE_FORMAT.format) throw new Error('state: these bytes are not a saved state of quamba');
   if (version !== STATE_FORMAT.version)
     throw new Error(
@@ -99,15 +107,20 @@ function readState(bytes: Uint8Array, runnable: Runnable): State {
     throw new Error(`state: position expected a whole number; got ${show(position)}`);
   const { program } = runnable;
   const values = new Map<Ref, Tensor<'f32'>>();
+  const tensors: [Ref, Writable][] = [];
   for (const [ref, type] of program.graph.states) {
-    if (!file.tensors.has(ref)) throw new Error(`state: tensor ${plain(ref)} is missing`);
+    const found = file.tensors.get(ref);
+    if (!found) throw new Error(`state: tensor ${plain(ref)} is missing`);
     const t = file.read(ref);
     const dtype = type.dtype === 'i8' ? 'i8' : 'f32';
     const expected = describe({ dtype, shape: shapeAt(type, Number(position)) });
     if (describe(t) !== expected)
       throw new Error(`state: tensor ${plain(ref)} expected ${expected}; got ${describe(t)}`);
     values.set(ref, restored(t, type, program));
+    tensors.push([ref, { ...t, dtype: found.dtype as Writable['dtype'] }]);
   }
+  if (sumOf(tensors, { ...STATE_FORMAT, model: `${model}`, identity, position }) !== sha256)
+    throw new Error('state: has changed since it was saved (sha256 differs)');
   return { position: Number(position), values };
 }
 

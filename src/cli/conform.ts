@@ -194,7 +194,7 @@ async function emitTo(folder: string, cases: readonly Case[], options: Options):
 
 /** Each line has an address and a reason. Empty lines and lines that begin with # are skipped. */
 function readXfails(path: string, all: readonly Case[]): ReadonlyMap<string, string> {
-  const text = new TextDecoder().decode(readGiven(path, `--xfails ${path}`));
+  const text = new TextDecoder().decode(readGiven(path, { name: `--xfails ${path}` }));
   const known = new Set(all.map(({ address }) => address));
   return new Map(
     text.split(/\r?\n/).flatMap((line, i) => {

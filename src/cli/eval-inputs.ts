@@ -51,7 +51,7 @@ export const weightBytes = (folder: string): number =>
 
 /** @throws Error in one sentence for what is no partial result. */
 export const readPartial = (path: string): PartialResult =>
-  parsePartial(parseJson(readGiven(path), path), path);
+  parsePartial(parseJson(readGiven(path), path, Number.POSITIVE_INFINITY), path);
 
 /** Measuring one item of a small model takes as little time as writing a file of ten thousand items, so not every step is written. */
 const SECONDS_BETWEEN_WRITES = 2;

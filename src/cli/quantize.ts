@@ -1,6 +1,6 @@
 /** `quamba quantize`: a quantized checkpoint, as a folder that every command takes as --model. */
 
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { prepare } from '../backends/backend.ts';
@@ -8,7 +8,7 @@ import { defaultBackend } from '../backends/index.ts';
 import { openBackend } from '../backends/node.ts';
 import { floatReference } from '../eval/fidelity.ts';
 import { sizeWords } from '../eval/report/words.ts';
-import { openFolder, writeFiles } from '../formats/disk.ts';
+import { openFolder, readFile, writeFiles } from '../formats/disk.ts';
 import { lockOutput } from '../formats/lock.ts';
 import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
@@ -146,7 +146,7 @@ async function quantize(options: Options, self: Command): Promise<void> {
     const companions = COMPANIONS.filter(name => files.includes(name));
     await writeFiles(out, [
       ['model.safetensors', savePlan(model.plan, model.info)],
-      ...companions.map(name => [name, [readFileSync(join(path, name))]] as const),
+      ...companions.map(name => [name, [readFile(join(path, name))]] as const),
     ]);
     model.dispose();
     const target = join(out, 'model.safetensors');

@@ -1,18 +1,13 @@
 /** What the commands share: progress on stderr, results on stdout, and how an error ends the program. */
-import { readFileSync } from 'node:fs';
+import { readFile } from '../formats/disk.ts';
 import { plain } from '../formats/json.ts';
 
 /** Wrong usage: exit code 2. Everything else that fails: 1. */
 export class UsageError extends Error {}
 
 /** Reads a file that the user named. One that cannot be read is wrong usage. */
-export function readGiven(path: string, what = path): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new UsageError(`${what}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
-  }
-}
+export const readGiven = (path: string, options?: Parameters<typeof readFile>[1]): Uint8Array =>
+  usage(() => readFile(path, options));
 
 /** Runs a check of what the user asked for; its failure is wrong usage. */
 export function usage<T>(check: () => T): T {

@@ -137,7 +137,7 @@ function arc(of: Fields): Item {
   return question(
     makers ? text('stem', makers) : text('question'),
     texts('choices.text', column('text')),
-    answer < 0 ? fail('answerKey', `one of ${labels.join(', ')}`, row.answerKey) : answer,
+    answer < 0 ? fail('answerKey', `one of ${show(labels)}`, row.answerKey) : answer,
   );
 }
 

@@ -28,34 +28,39 @@ import { orUndo, turn } from './undo.ts';
 /** Node refuses to read or write 2 GiB or more at once. */
 const MOST_AT_ONCE = 1 << 30;
 
+/** Without O_NONBLOCK, which Windows does not have, to open a pipe waits until somebody writes into it. */
+const READ_AT_ONCE = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
 /**
  * Opens a file for reading in ranges. Nothing is read yet.
  *
- * @throws Error when there is no such file, it is a folder, or it may not be read.
+ * @param name how errors call it.
+ * @throws Error when there is no such file, it is a folder, a pipe or a device, or it may not be read.
  */
-export function openFile(path: string): ByteSource {
-  let fd: number | undefined = attempt(path, () => openSync(path, 'r'));
+export function openFile(path: string, name = path): ByteSource {
+  let fd: number | undefined = attempt(name, () => openSync(path, READ_AT_ONCE));
   const status = fstatSync(fd);
   if (!status.isFile()) {
     closeSync(fd);
-    throw new Error(`${path}: expected a file; got a ${status.isDirectory() ? 'folder' : 'device'}`);
+    const got = status.isDirectory() ? 'folder' : status.isFIFO() ? 'pipe' : 'device';
+    throw new Error(`${name}: expected a file; got a ${got}`);
   }
   const readInto = (target: Uint8Array, begin: number): void => {
-    if (fd === undefined) throw new Error(`${path}: read after it was closed`);
-    checkRange(path, status.size, begin, begin + target.length);
+    if (fd === undefined) throw new Error(`${name}: read after it was closed`);
+    checkRange(name, status.size, begin, begin + target.length);
     for (let done = 0; done < target.length; ) {
       const length = Math.min(target.length - done, MOST_AT_ONCE);
-      const read = attempt(path, () => readSync(fd!, target, done, length, begin + done));
-      if (read === 0) throw new Error(`${path}: ends at byte ${begin + done}; it was cut while being read`);
+      const read = attempt(name, () => readSync(fd!, target, done, length, begin + done));
+      if (read === 0) throw new Error(`${name}: ends at byte ${begin + done}; it was cut while being read`);
       done += read;
     }
   };
   return {
-    name: path,
+    name,
     size: status.size,
     readInto,
     read(begin, end) {
-      checkRange(path, status.size, begin, end);
+      checkRange(name, status.size, begin, end);
       const bytes = new Uint8Array(end - begin);
       readInto(bytes, begin);
       return bytes;
@@ -65,6 +70,21 @@ export function openFile(path: string): ByteSource {
       fd = undefined;
     },
   };
+}
+
+/** More than any text or list of results that is read whole; V8 has no longer strings than twice that. */
+export const MOST_BYTES_AT_ONCE = 2 ** 28;
+
+/** The whole of a file that is expected to be small. @throws as `openFile`, and Error for one of more than `most` bytes. */
+export function readFile(path: string, { name = path, most = MOST_BYTES_AT_ONCE } = {}): Uint8Array {
+  const source = openFile(path, name);
+  try {
+    if (source.size > most)
+      throw new Error(`${name}: expected a file of at most ${most} bytes; got ${source.size}`);
+    return source.read(0, source.size);
+  } finally {
+    source.close();
+  }
 }
 
 /** @throws Error when there is no such folder. */
@@ -232,6 +252,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EISDIR: 'expected a file; got a folder',
   ENOTDIR: 'expected a folder; got a file',
+  ENXIO: 'expected a file; got a socket',
   ENOSPC: 'no space left on the disk',
   EROFS: 'the file system is read-only',
   EPIPE: 'whoever read it has gone',

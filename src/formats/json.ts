@@ -4,14 +4,19 @@ import { standIn } from './stand-in.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** No JSON that we read is near this size; the limit keeps a wrong file from filling the memory. */
-export const MOST_BYTES = 100_000_000;
-/** Nor is any as deep. */
+/** No JSON that we read is as deep. */
 const MOST_DEPTH = 100;
+/** A vocabulary of 260,000 tokens with its merges has two million. */
+const MOST_VALUES = 1 << 22;
 
-/** Parses the whole of a JSON file of the folder, which has at most `most` bytes. */
-export function readJson(folder: Folder, file: string, most = MOST_BYTES): unknown {
+/** A config has thousands of bytes, the index of the largest models a million, a vocabulary tens of millions. */
+export const mostBytes = (file: string): number =>
+  file === 'tokenizer.json' ? 1e8 : /^tokenizer_config\.json$|\.index\.json$/.test(file) ? 1e7 : 1e6;
+
+/** Parses the whole of a JSON file of the folder, which has at most `mostBytes`. */
+export function readJson(folder: Folder, file: string): unknown {
   return using(folder, file, source => {
+    const most = mostBytes(file);
     if (source.size > most)
       throw new Error(`${source.name}: expected JSON of at most ${most} bytes; got ${source.size}`);
     return parseJson(source.read(0, source.size), source.name);
@@ -21,18 +26,18 @@ export function readJson(folder: Folder, file: string, most = MOST_BYTES): unkno
 /**
  * `what` begins the sentence.
  *
- * @throws Error when the bytes are not UTF-8, not JSON, too deep, or name a key twice in one object.
+ * @throws Error when the bytes are not UTF-8, not JSON, too deep, have more than `most` values, or name a key twice in one object.
  */
-export function parseJson(bytes: Uint8Array, what: string): unknown {
+export function parseJson(bytes: Uint8Array, what: string, most = MOST_VALUES): unknown {
   const text = decodeUtf8(bytes);
   if (text === undefined)
     throw new Error(`${what}: ${standIn(bytes) ?? 'expected UTF-8 text; got bytes that are not'}`);
-  return parseJsonText(text, what);
+  return parseJsonText(text, what, most);
 }
 
 /** The same of a text. What Python's json writes for Infinity, −Infinity and NaN is read as these numbers. */
-export function parseJsonText(text: string, what: string): unknown {
-  checkDepth(text, what);
+export function parseJsonText(text: string, what: string, most = MOST_VALUES): unknown {
+  checkSize(text, what, most);
   let value: unknown;
   try {
     value = parsePython(text);
@@ -62,16 +67,20 @@ function parsePython(text: string): unknown {
   return JSON.parse(json, (_, value) => (isFloat(value) ? FLOATS.get(value[FLOAT]) : value));
 }
 
-/** Before it is parsed: each level takes memory, and of the stack. `text` may be anything. */
-function checkDepth(text: string, what: string): void {
+/** Before it is parsed: each value takes memory, and each level of the stack. `text` may be anything. */
+function checkSize(text: string, what: string, most: number): void {
   let depth = 0;
+  let values = 1; // one begins each bracket, and one follows each comma
   for (let i = 0; i < text.length; i++) {
     const char = text[i];
     if (char === '{' || char === '[') depth++;
     else if (char === '}' || char === ']') depth--;
     else if (char === '"') while (++i < text.length && text[i] !== '"') if (text[i] === '\\') i++;
+    if (char === '{' || char === '[' || char === ',') values++;
     if (depth > MOST_DEPTH)
       throw new Error(`${what}: expected JSON of at most ${MOST_DEPTH} levels; got more at character ${i}`);
+    if (values > most)
+      throw new Error(`${what}: expected JSON of at most ${most} values; got more at character ${i}`);
   }
 }
 

@@ -8,9 +8,11 @@
  *
  * Source  https://huggingface.co/docs/huggingface_hub/guides/manage-cache and …/package_reference/environment_variables
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { decodeUtf8 } from '../formats/bytes.ts';
+import { readFile } from '../formats/disk.ts';
 
 export interface HubSettings {
   /** The hub, or a mirror of it. */
@@ -51,7 +53,7 @@ export function hubSettings(env: NodeJS.ProcessEnv = process.env): HubSettings {
 
 function fileText(path: string): string | undefined {
   try {
-    return readFileSync(path, 'utf8').trim() || undefined;
+    return decodeUtf8(readFile(path))?.trim() || undefined;
   } catch {
     return undefined;
   }

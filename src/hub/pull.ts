@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { copyFileSync, existsSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { makeFolder, openFolder, writeFileAtomic } from '../formats/disk.ts';
-import { isObject, isSize, MOST_BYTES, plain, readJson } from '../formats/json.ts';
+import { isObject, isSize, mostBytes, plain, readJson } from '../formats/json.ts';
 import { orUndo } from '../formats/undo.ts';
 import { indexOf, WEIGHT_FILES } from '../formats/weights.ts';
 import { parseConfig } from '../model/index.ts';
@@ -55,8 +55,8 @@ export async function pull(model: string, options: PullOptions = {}): Promise<Pu
   const fetchFile = async (name: string): Promise<void> => {
     const file = files.get(name);
     if (!file) throw new Error(`${model}: has no ${plain(name)}`);
-    if (name.endsWith('.json') && file.size > MOST_BYTES)
-      throw new Error(`${model}/${name}: expected at most ${MOST_BYTES} bytes; got ${file.size}`);
+    if (name.endsWith('.json') && file.size > mostBytes(name))
+      throw new Error(`${model}/${name}: expected at most ${mostBytes(name)} bytes; got ${file.size}`);
     const blob = join(folder, 'blobs', file.sum.hex);
     const fetched = await download(`${model}/${name}`, file, blob, {
       ...options,

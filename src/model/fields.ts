@@ -4,6 +4,9 @@ import { isObject, isSize, type JsonObject, show } from '../formats/json.ts';
 /** More than any model has. What a file asks for beyond that is refused before anything is made of it. */
 const MOST = 2 ** 24;
 
+/** The smallest normal float32: a smaller eps would be 0, or less than it says, where it is added. */
+const LEAST = 2 ** -126;
+
 /** Ways to read a field. Of several paths the first that is there counts; without a fallback one must be. */
 export function fields(json: JsonObject, file: string) {
   /** null is absent: Python's configs write it for what was not set. */
@@ -43,7 +46,12 @@ export function fields(json: JsonObject, file: string) {
       return whole(first(paths, fallback, `a number that, times ${of}, is 1 … ${MOST}`, holds));
     },
     eps: (paths: readonly string[], fallback: number) =>
-      first(paths, fallback, 'a number between 0 and 1', v => typeof v === 'number' && v > 0 && v < 1),
+      first(
+        paths,
+        fallback,
+        `a number from ${LEAST} to 1`,
+        v => typeof v === 'number' && v >= LEAST && v < 1,
+      ),
     flag: (paths: readonly string[], fallback: boolean) =>
       first(paths, fallback, 'true or false', v => typeof v === 'boolean'),
   };

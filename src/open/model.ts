@@ -59,7 +59,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     program: plan,
     executable,
     vocabSize: info.config.vocabSize,
-    name: `${folder.name} as ${info.recipe.name}`,
+    name: `${folder.name.split(/[/\\]/).findLast(step => step !== '')} as ${info.recipe.name}`,
     identity: once(() =>
       identity(plan.weights, plan.graph.weights.keys(), [info.recipe.scheme, info.source]),
     ),

@@ -9,7 +9,7 @@ import { hasWeights } from '../formats/weights.ts';
 import type { Program } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { once } from '../once.ts';
-import { calibrate, needsCalibration, type Progress } from '../quant/calibrate.ts';
+import { calibrate, needsCalibration, type Progress, statsSizes } from '../quant/calibrate.ts';
 import { checkRecipe } from '../quant/check-recipe.ts';
 import { isPlan, loadPlan, type PlanInfo } from '../quant/checkpoint.ts';
 import { planOf, samplesOf } from '../quant/pipeline.ts';
@@ -154,27 +154,29 @@ async function makePlan(
   return { plan, info: { config, recipe, source: model.identity(), calibration }, close };
 }
 
-/** The statistics of a recipe that lie in the folder, if there are any. `source` is the identity of the float weights. */
+/** The statistics of a recipe that lie in the folder of a float model, if there are any. */
 export function keptStats(
   folder: Folder,
   recipe: { readonly name: string; readonly scheme: Recipe },
-  source: () => string,
+  { program, identity }: Pick<FloatModel, 'program' | 'identity'>,
 ): ReturnType<typeof loadStats> | undefined {
   const file = fileOf('stats', recipe.name);
   if (!folder.list().includes(file)) return undefined;
-  return using(folder, file, found => loadStats(found, { recipe: recipe.scheme, source: source() }));
+  const sizes = statsSizes(program, recipe.scheme);
+  return using(folder, file, found => loadStats(found, { recipe: recipe.scheme, source: identity(), sizes }));
 }
 
 /** Statistics from the folder, or else from a calibration run. */
 async function statsOf(
   folder: Folder,
-  { config, program, identity: source }: FloatModel,
+  model: FloatModel,
   recipe: { readonly name: string; readonly scheme: Recipe },
   options: PlanOptions,
   backend: Backend,
 ): Promise<{ readonly stats: Stats; readonly calibration: CalibrationInfo }> {
-  const kept = anew(options) ? undefined : keptStats(folder, recipe, source);
+  const kept = anew(options) ? undefined : keptStats(folder, recipe, model);
   if (kept) return kept;
+  const { config, program } = model;
   const { text, onProgress } = options;
   const { samples = CALIBRATION_DEFAULTS.samples, window = CALIBRATION_DEFAULTS.window } = options;
   if (!folder.list().includes('tokenizer.json'))

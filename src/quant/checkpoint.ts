@@ -18,7 +18,7 @@ import { hasher, identity } from '../plan/identity.ts';
 import { verify } from '../plan/verify.ts';
 import { describe, type TensorType } from '../tensor.ts';
 import { parseRecipe, type Recipe } from './scheme.ts';
-import type { CalibrationInfo } from './stats.ts';
+import { type CalibrationInfo, calibrationFrom } from './stats.ts';
 
 export const PLAN_FORMAT = { format: 'quamba-plan', version: '2' } as const;
 
@@ -77,6 +77,7 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
   const parsed = (key: string) => parseJsonText(metadata[key] ?? '', `${name}: metadata ${key}`);
   const config = configOf(parsed('config'), `${name}: config`);
   const recipe = object(parsed('recipe'), `${name}: recipe`);
+  const calibration = parsed('calibration');
   const info = {
     config,
     recipe: {
@@ -84,7 +85,7 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
       scheme: parseRecipe(recipe.scheme, `${name}: recipe.scheme`),
     },
     source: string(metadata.source, `${name}: source`),
-    calibration: calibrationOf(parsed('calibration'), `${name}: calibration`),
+    calibration: calibration === null ? null : calibrationFrom(calibration, `${name}: calibration`),
   };
   const graph = graphFromJson(parsed('graph'), `${name}: graph`);
   for (const [ref, type] of graph.weights) checkHeader(file, ref, type);
@@ -117,15 +118,6 @@ function configOf(json: unknown, where: string): Config {
   if (config.eosTokenId !== undefined)
     number(config.eosTokenId, `${where}.eosTokenId`, 'a token', id => id === 0 || isCount(id));
   return config as unknown as Config;
-}
-
-function calibrationOf(json: unknown, where: string): CalibrationInfo | null {
-  if (json === null) return null;
-  const found = object(json, where);
-  string(found.text, `${where}.text`);
-  for (const key of ['samples', 'window'])
-    number(found[key], `${where}.${key}`, 'a whole number >= 1', isCount);
-  return found as unknown as CalibrationInfo;
 }
 
 /** What the file says of a tensor is what the graph says of it. */

@@ -190,7 +190,7 @@ describe('what fails leaves nothing behind', () => {
   });
 
   it.each<[RegExp, string, string[]]>([
-    [/^missing\.txt: cannot be read/, 'text', ['--text', 'missing.txt']],
+    [/^missing\.txt: no such file or folder/, 'text', ['--text', 'missing.txt']],
     [/^latin1\.txt: expected UTF-8/, 'text', ['--text', 'latin1.txt']],
     [/expected at least 9999 tokens/, 'text', ['--text', 'prose.txt', '--window', '9999']],
     [/^nan\/model\.safetensors: tensor "backbone\.layers\.1\.mixer\.D".*NaN at index 0$/, 'nan', TINY],

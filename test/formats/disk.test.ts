@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   existsSync,
   lstatSync,
@@ -12,6 +13,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -22,10 +24,11 @@ import {
   checkWritableFolder,
   openFile,
   openFolder,
+  readFile,
   writeFileAtomic,
   writeFiles,
 } from '../../src/formats/disk.ts';
-import { readJson } from '../../src/formats/json.ts';
+import { parseJsonText, readJson } from '../../src/formats/json.ts';
 import { thrown, utf8 } from './file.ts';
 
 let dir: string;
@@ -80,6 +83,22 @@ describe('openFile', () => {
     expect(() => openFile(join(path, 'y'))).toThrow(`${join(path, 'y')}: `);
   });
 
+  // In a pipe nobody writes here: to wait for one would be for ever.
+  it.skipIf(process.platform === 'win32')('refuses a pipe, a device and a socket at once', async () => {
+    const [pipe, socket] = [join(dir, 'pipe'), join(dir, 'socket')];
+    execFileSync('mkfifo', [pipe]);
+    expect(() => openFile(pipe)).toThrow(new Error(`${pipe}: expected a file; got a pipe`));
+    expect(() => readFile(pipe, { name: '--text' })).toThrow(
+      new Error('--text: expected a file; got a pipe'),
+    );
+    expect(() => readJson(openFolder(dir), 'pipe')).toThrow(`${pipe}: expected a file; got a pipe`);
+    expect(() => openFile('/dev/zero')).toThrow(new Error('/dev/zero: expected a file; got a device'));
+    const server = createServer().listen(socket);
+    await once(server, 'listening');
+    expect(() => openFile(socket)).toThrow(new Error(`${socket}: expected a file; got a socket`));
+    server.close();
+  });
+
   it('says so when the file is closed, or was cut while it was open', () => {
     const path = join(dir, 'x.bin');
     writeFileSync(path, bytes);
@@ -116,6 +135,44 @@ describe('folders', () => {
     expect(read('{"a": {"b": "a"}, "b": ["a", "a", {"a": 1}, {"a": "\\\\"}]}')).toBeTypeOf('object');
     expect(() => readJson(folderOf('m', {}), 'a.json')).toThrow('m/a.json: no such file');
     expect(() => readJson(folderOf('m', {}), 'toString')).toThrow('m/toString: no such file');
+  });
+
+  it('readJson limits the size by the kind of the file, before it is read', () => {
+    const limits = {
+      'config.json': 1e6,
+      'tokenizer_config.json': 1e7,
+      'a.index.json': 1e7,
+      'tokenizer.json': 1e8,
+    };
+    for (const [file, most] of Object.entries(limits)) {
+      const of = (size: number) => {
+        const source = { ...fromBytes(`m/${file}`, utf8('{}')), size };
+        return { ...folderOf('m', {}), open: () => ({ ...source, read: () => utf8('{}') }) };
+      };
+      expect(readJson(of(most), file)).toEqual({});
+      expect(() => readJson(of(most + 1), file)).toThrow(
+        new Error(`m/${file}: expected JSON of at most ${most} bytes; got ${most + 1}`),
+      );
+    }
+  });
+
+  it.each(['[],', '{},', '0,', '"",', '[[0],{"a":[0]}],', '0,"\\",[],{}",'])(
+    'refuses more values than fit in memory before it parses: %s',
+    what => {
+      const text = `[${what.repeat(5e6)}0]`;
+      expect(() => parseJsonText(text, 'm/tokenizer.json')).toThrow(
+        /^m\/tokenizer\.json: expected JSON of at most 4194304 values; got more at character \d+$/,
+      );
+      expect(() => parseJsonText(`[${what.repeat(500)}0]`, 'm')).not.toThrow();
+    },
+  );
+
+  it('refuses more levels than any file has, valid or not', () => {
+    for (const text of ['['.repeat(101), `${'{"a":'.repeat(101)}0${'}'.repeat(101)}`, '[{"a":'.repeat(5e6)])
+      expect(() => parseJsonText(text, 'm/config.json')).toThrow(
+        /^m\/config\.json: expected JSON of at most 100 levels; got more at character \d+$/,
+      );
+    expect(parseJsonText(`${'['.repeat(100)}${']'.repeat(100)}`, 'm')).toBeTypeOf('object');
   });
 
   it('accepts any JSON that has no key twice', () => {

@@ -174,6 +174,15 @@ describe('safetensors', () => {
     );
   });
 
+  it('a tensor without values is harmless, whatever its other extents claim', () => {
+    const header = (shape: readonly number[], dtype = 'F32') =>
+      safetensors({ x: { dtype, shape, data_offsets: [0, 0] } });
+    for (const shape of [[0], [2 ** 53 - 1, 2 ** 53 - 1, 0], [0, 2 ** 53 - 1]])
+      for (const dtype of ['F32', 'F16', 'I8', 'I64'])
+        expect(open(header(shape, dtype)).read('x').data.length).toBe(0);
+    expect(() => open(header([...Array(40).fill(2 ** 53 - 1), 0]))).toThrow(/^x\.safetensors: tensor "x": /);
+  });
+
   it('names what it cannot give', () => {
     const bytes = safetensors({ x: { dtype: 'U64', shape: [1], data_offsets: [0, 8] } }, new Uint8Array(8));
     expect(() => open(bytes).read('x')).toThrow(

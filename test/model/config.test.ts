@@ -170,7 +170,15 @@ describe('parseConfig', () => {
     ],
     [
       { ...hf, layer_norm_epsilon: 0 },
-      'config.json: layer_norm_epsilon expected a number between 0 and 1; got 0',
+      'config.json: layer_norm_epsilon expected a number from 1.1754943508222875e-38 to 1; got 0',
+    ],
+    [
+      { ...hf, layer_norm_epsilon: 5e-324 },
+      'config.json: layer_norm_epsilon expected a number from 1.1754943508222875e-38 to 1; got 5e-324',
+    ],
+    [
+      { ...falcon, mixer_rms_eps: 1e-40 },
+      'config.json: mixer_rms_eps expected a number from 1.1754943508222875e-38 to 1; got 1e-40',
     ],
     [{ ...hf, use_bias: 'no' }, 'config.json: use_bias expected true or false; got "no"'],
     [

@@ -27,6 +27,15 @@ const embedded = openFolder(EMBEDDED_MODEL);
 const parsed = (bytes: Uint8Array) => JSON.parse(new TextDecoder().decode(bytes));
 const PROMPT = [510, 1543, 3081, 7];
 
+it.each(['/srv/me/toy', 'C:\\\\me\\\\toy', 'https://host/me/toy/', 'toy'])(
+  'a state of the model in %s does not say where that is',
+  async where => {
+    const model = await openModel(folderOf(where, toyFiles()), { recipe: 'fp32' });
+    const { metadata } = readSafetensors(fromBytes('state', model.session().snapshot()));
+    expect(metadata.model).toBe('toy as fp32');
+  },
+);
+
 describe('the model of the package', () => {
   it('comes with what calibration saw for every recipe that needs it but those of GPTQ, and with the plan of quamba', () => {
     // GPTQ needs Σ x xᵀ of every site: more bytes than the model
