@@ -495,6 +495,6 @@ describe('two at once', () => {
     rmSync(blob(weights));
     await fetchModel(TOY);
     isSound();
-    expect(readdirSync(folder)).toHaveLength(4);
+    expect(readdirSync(folder)).toHaveLength(5);
   });
 });
