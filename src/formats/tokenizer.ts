@@ -6,9 +6,10 @@
  *
  *   decode(ids) = utf8(bytes(id₀) · bytes(id₁) · …) = push(id₀) + push(id₁) + … + end()
  */
-import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
 import { concat } from './bytes.ts';
-import { isObject, type JsonObject, plain, show } from './json.ts';
+import { readCutting } from './cutting.ts';
+import { BPE } from './huggingface.ts';
+import { isObject, type JsonObject, show } from './json.ts';
 
 export interface Tokenizer {
   /** Ids are 0 … vocabSize − 1, with holes where `has` says so. The model may have more rows than that (padding). */
@@ -63,7 +64,10 @@ export function createTokenizer(
   const endTokenIds = endsOf(tokens, config, file, ends);
   const known = new Set([...tokens.keys(), ...endTokenIds]);
   const vocabSize = [...known].reduce((most, id) => Math.max(most, id), -1) + 1;
-  const bpe = open(json as object, file);
+  const cut = readCutting(json as JsonObject, file);
+  const { model } = json as { model: { merges: (string | string[])[] } };
+  const merges = model.merges.map(pair => (typeof pair === 'string' ? pair.split(' ') : pair));
+  const bpe = new BPE({ ...model, merges });
 
   const bytesOf = (id: number, position: number, skipSpecial: boolean): Uint8Array => {
     if (!Number.isInteger(id) || id < 0 || id >= vocabSize)
@@ -79,12 +83,16 @@ export function createTokenizer(
     has: id => known.has(id),
     encode(text) {
       if (typeof text !== 'string') throw new TypeError(`encode: expected a text; got ${show(text)}`);
-      const at = text.search(/\p{Surrogate}/u);
+      const at = text.search(SURROGATE);
       if (at >= 0)
         throw new RangeError(
           `encode: the text has a lone surrogate (U+${text.charCodeAt(at).toString(16).toUpperCase()}) at index ${at}`,
         );
-      return Int32Array.from(bpe.encode(text, { add_special_tokens: false }).ids);
+      return Int32Array.from(
+        cut(text).flatMap(piece =>
+          typeof piece === 'number' ? piece : bpe.encode([piece]).map(token => bpe.tokens_to_ids.get(token)!),
+        ),
+      );
     },
     decode(list, { skipSpecial = true } = {}) {
       return utf8().decode(concat(Array.from(list, (id, position) => bytesOf(id, position, skipSpecial))));
@@ -107,6 +115,9 @@ export function createTokenizer(
   };
 }
 
+/** Of an added token. Published ones have up to 64. */
+const MOST_ADDED = 256;
+const SURROGATE = /\p{Surrogate}/u;
 const NOTHING = new Uint8Array(0);
 /** A byte order mark inside a text is a character like any other. */
 const utf8 = () => new TextDecoder('utf-8', { ignoreBOM: true });
@@ -148,6 +159,8 @@ function readVocabulary(json: unknown, file: string): Map<number, Token> {
   if (!isObject(model) || model.type !== 'BPE')
     return fail('model.type', '"BPE"', isObject(model) ? model.type : model);
   const { vocab, merges } = model;
+  for (const field of ['dropout', 'continuing_subword_prefix', 'end_of_word_suffix'])
+    if (model[field]) return fail(`model.${field}`, 'none (byte-level BPE has none)', model[field]);
   if (!isObject(vocab)) return fail('model.vocab', 'an object', vocab);
   if (!Array.isArray(merges)) return fail('model.merges', 'an array', merges);
   if (!Array.isArray(added)) return fail('added_tokens', 'an array', added);
@@ -174,9 +187,16 @@ function readVocabulary(json: unknown, file: string): Map<number, Token> {
   }
   for (const [i, token] of added.entries()) {
     const { content, id, special }: JsonObject = isObject(token) ? token : {};
-    if (typeof content !== 'string' || content === '')
-      return fail(`added_tokens[${i}].content`, 'a text', content);
+    if (
+      typeof content !== 'string' ||
+      content === '' ||
+      content.length > MOST_ADDED ||
+      SURROGATE.test(content)
+    )
+      return fail(`added_tokens[${i}].content`, `a text of at most ${MOST_ADDED} characters`, content);
     if (!isId(id)) return fail(`added_tokens[${i}].id`, ID, id);
+    const known = Object.hasOwn(vocab, content) ? vocab[content] : id;
+    if (known !== id) return fail(`added_tokens[${i}].id`, `${known}, as in model.vocab`, id);
     tokens.set(id, { text: content, bytes: new TextEncoder().encode(content), special: special === true });
   }
   return tokens;
@@ -220,15 +240,3 @@ function endsOf(
 const unique = (ids: readonly (number | undefined)[]): readonly number[] => [
   ...new Set(ids.filter(id => id !== undefined)),
 ];
-
-function open(json: object, file: string): BpeTokenizer {
-  try {
-    // What the library reads from a tokenizer_config.json is for other models; ours is all in the tokenizer.json.
-    const defaults = { normalizer: null, pre_tokenizer: null, post_processor: null, added_tokens: [] };
-    return new BpeTokenizer({ ...defaults, ...json }, {});
-  } catch (error) {
-    throw new Error(`${file}: cannot be used (${plain(error instanceof Error ? error.message : error)})`, {
-      cause: error,
-    });
-  }
-}

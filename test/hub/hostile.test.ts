@@ -130,9 +130,7 @@ describe('a list of files', () => {
   it('may name a configuration of any size, which is not fetched', async () => {
     const entries = [{ type: 'file', path: 'config.json', size: 1e15, oid: 'a'.repeat(40) }];
     answer('tree', (_, response) => response.end(JSON.stringify(entries)));
-    expect(await refusal()).toBe(
-      `${TOY}/config.json: expected at most 1000000 bytes; got 1000000000000000`,
-    );
+    expect(await refusal()).toBe(`${TOY}/config.json: expected at most 1000000 bytes; got 1000000000000000`);
   });
 });
 
