@@ -22,7 +22,7 @@ export const WIDTHS = {
   BOOL: 1, U8: 1, I8: 1, F8_E4M3: 1, F8_E5M2: 1, F8_E8M0: 1,
   F6_E2M3: 0.75, F6_E3M2: 0.75, F4: 0.5,
 } as const;
-export type StoredDType = keyof typeof WIDTHS;
+type StoredDType = keyof typeof WIDTHS;
 
 /** What a stored dtype becomes in memory. */
 export const DTYPES = { F32: 'f32', F16: 'f32', BF16: 'f32', I8: 'i8', I32: 'i32', I64: 'i32' } as const;
