@@ -9,7 +9,7 @@ export const program = (path, description, examples) =>
     .addOption(jsonOption)
     .addHelpText(
       'after',
-      ['\nExamples:', ...examples.map(given => `  node bench/${path} ${given}`)].join('\n'),
+      ['\nExamples:', ...examples.map(given => `  node bench/${path} ${given}`.trimEnd())].join('\n'),
     )
     .showHelpAfterError('(--help shows the options)')
     .exitOverride(({ exitCode }) => process.exit(exitCode && 2));

@@ -1,4 +1,4 @@
-// Every op in one list, as in src/ops/index.ts.
+// Every op in one list, as in src/ops/list.ts.
 #include "ops.h"
 
 #include "absmax-scale.cuh"

@@ -91,8 +91,13 @@ function countsIn(stdout) {
 /** The kernels that a Node's doctor chose, and why it did not choose others, whose tests then do not run. */
 async function kernels(binary) {
   const { stdout } = await run(binary, 'dist/cli/main.js', 'doctor', '--json');
-  const { kernels } = JSON.parse(stdout || '{}');
-  if (!kernels) return 'doctor gave no answer';
+  let kernels;
+  try {
+    ({ kernels } = JSON.parse(stdout));
+  } catch {
+    return 'doctor gave no answer';
+  }
+  if (!kernels) return 'doctor did not say which kernels it chose';
   const left = kernels.tried.flatMap(({ usable, name, why }) => (usable ? [] : `${name} skipped: ${why}`));
   return [`${kernels.chosen ?? 'no'} kernels`, ...left].join(' · ');
 }

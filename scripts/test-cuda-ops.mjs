@@ -90,9 +90,9 @@ export function opSections(backend, { brief, only }) {
     let seed = 0;
     for (const [words, { choice, absent }] of pointsOf(op, sizes.flatMap(choices)))
       for (const values of FLOATS) {
-        const isRefused = op === ops.quantize; // a NaN is an error of quantize
+        const refusesNaN = op === ops.quantize; // a NaN is an error of quantize
         seed++;
-        const call = isRefused
+        const call = refusesNaN
           ? ordinaryCall(form, choice, absent, seed)
           : callOf(form, choice, absent, seed, () => values);
         judge(`${words} ${values.name}`, op, call, check);

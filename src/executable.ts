@@ -4,6 +4,9 @@
  * A sequence is one text in progress. It owns a place in the backend's memory, where its states are. Several are fed together
  * by `executable.feed`, which reads the weights once for all of them. The bits of a sequence do not depend on how its text is
  * cut into feeds, nor on who is fed beside it.
+ *
+ * In JavaScript it owns the state that its text began from and the tokens since, a number each, so that a feed that fails can
+ * be undone (sequences.ts).
  */
 import type { Ref } from './graph.ts';
 import type { Tensor } from './tensor.ts';

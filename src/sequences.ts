@@ -44,7 +44,7 @@ interface Text {
   begin: State | undefined;
   since: number[];
   isClosed: boolean;
-  /** Why its state is lost, where it is. A state that is loaded takes its place. */
+  /** After what its state is lost, where it is. A state that is loaded takes its place. */
   lost?: string;
 }
 
@@ -73,7 +73,7 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
   };
   const usable = (text: Text): Text => {
     const { lost } = notClosed(text);
-    if (lost) throw new Error(`sequence: its state was lost after a feed that failed: ${lost}`);
+    if (lost) throw new Error(`sequence: its state was lost after a ${lost}`);
     return text;
   };
   const restore = (text: Text): void => {
@@ -85,7 +85,7 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
         places.feed([{ place, position: (begin?.position ?? 0) + at, tokens }], { logits: 'last' });
       }
     } catch (error) {
-      text.lost = error instanceof Error ? error.message : String(error);
+      text.lost = `feed that failed: ${messageOf(error)}`;
     }
   };
   /** A place that holds what `fill` puts there; where that fails, it is given back. */
@@ -156,7 +156,12 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
       load(state) {
         notClosed(text);
         if (state) checkState(program, state);
-        load(text.place, state);
+        try {
+          load(text.place, state);
+        } catch (error) {
+          text.lost = `load that failed: ${messageOf(error)}`; // the place may hold a part of it
+          throw error;
+        }
         Object.assign(text, startOf(state), { lost: undefined });
       },
       fork() {
@@ -186,6 +191,8 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
     feed,
   };
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** The state is copied: its owner may go on to change it. */
 const startOf = (state?: State) => ({

@@ -208,6 +208,23 @@ describe('a feed', () => {
   });
 });
 
+describe('a load', () => {
+  it.each(['write', 'clear'] as const)('whose %s fails loses the state until one is loaded', name => {
+    const { executable, fails } = watched();
+    const [sequence, other] = [executable.open(), executable.open()];
+    other.feed(text(3));
+    const state = name === 'write' ? other.save() : undefined;
+    sequence.feed(text(2));
+    fails.set(name, 1);
+    expect(() => sequence.load(state)).toThrow(`${name} fails`);
+    const lost = `sequence: its state was lost after a load that failed: ${name} fails`;
+    for (const use of [() => sequence.feed(text(1)), () => sequence.save(), () => sequence.fork()])
+      expect(use).toThrow(lost);
+    sequence.load(other.save());
+    expect(sameBits(sequence.feed(text(4)).data, other.feed(text(4)).data)).toBe(true);
+  });
+});
+
 describe('a state', () => {
   const { executable } = watched();
   const sequence = executable.open();

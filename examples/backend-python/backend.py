@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A backend for `quamba conform` in Python with numpy.
 
-    quamba conform --backend "exec:python3 backend.py" --profile tolerant
+    npx quamba conform --backend "exec:python3 backend.py" --profile tolerant
 
 Three parts: the ops, the table that names them, and the protocol (docs/conformance-protocol.md). An op is a function of its
 attributes and its inputs, as numpy arrays, that returns its outputs by name; to add one, write it and give it a row. All

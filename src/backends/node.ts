@@ -11,7 +11,7 @@ export interface OpenBackend {
   /** What it runs on, where that is not this machine's processor. */
   readonly device?: string;
 }
-export interface FoundBackend extends OpenBackend {
+interface FoundBackend extends OpenBackend {
   readonly device: string;
   /** What `quamba doctor` tells of it: as JSON, and in words. */
   readonly about: object;

@@ -9,7 +9,7 @@ import { isObject } from '../formats/json.ts';
 import { UsageError, usage } from './terminal.ts';
 
 /** A backend to be judged. */
-export interface Judged extends OpenBackend {
+interface Judged extends OpenBackend {
   /** Ends what was started for it. */
   dispose(): void;
 }

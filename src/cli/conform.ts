@@ -212,15 +212,16 @@ function aboutOf({ backend, profile, seed, threads }: Options, device?: string):
   const replay = ['quamba', 'conform', '--backend', backend, '--profile', profile];
   if (seed !== 1) replay.push('--seed', String(seed));
   if (String(threads) !== '1,2') replay.push('--threads', String(threads));
-  return { backend, profile, replay: replay.map(shellWord).join(' '), environment: environmentOf(device) };
+  const kernels = device ?? (backend === 'wasm' ? (best()?.name ?? 'none') : undefined);
+  return { backend, profile, replay: replay.map(shellWord).join(' '), environment: environmentOf(kernels) };
 }
 
-const environmentOf = (kernels = best()?.name ?? 'none') => ({
+const environmentOf = (kernels?: string) => ({
   suite: version,
   goldens: goldensHash().slice(0, 16),
   node: process.version,
   engine: `V8 ${process.versions.v8}`,
   platform: `${process.platform} ${process.arch}`,
   cpu: cpus()[0]?.model.trim() ?? 'unknown',
-  kernels,
+  ...(kernels !== undefined && { kernels }),
 });

@@ -1,8 +1,8 @@
 /** Inputs of an op from a seed, for any sizes. Their values are like those in a model. */
 import { type AnyOp, type Attrs, type BoundCall, bind } from '../op.ts';
 import { packedColumns } from '../ops/nibbles.ts';
-import { parse, type Signatures } from '../signature.ts';
-import { type Tensor, tensor, zeros } from '../tensor.ts';
+import { parse } from '../signature.ts';
+import { type Tensor, zeros } from '../tensor.ts';
 import { random } from '../text/random.ts';
 import { type Form, keptAll } from './forms.ts';
 
@@ -78,29 +78,11 @@ export const optionalOf = (op: AnyOp): readonly string[] => [
 ];
 
 /** Steps of a state in int8, in which some values saturate. */
-export function stepsFor(op: AnyOp, choice: Choice, seed: number): Float32Array {
+function stepsFor(op: AnyOp, choice: Choice, seed: number): Float32Array {
   const next = random(500 * seed);
   const [rows] = inputOf(op, Object.keys(op.states)[0], choice, next, gauss).shape;
   return Float32Array.from({ length: rows }, () => 0.002 + 0.02 * next());
 }
-
-/** Of `size` tokens from token `at` on: the rows of each tensor that has a row for each token, and all of the others. */
-export const tokensOf = (
-  signatures: Signatures,
-  tensors: Readonly<Record<string, Tensor | undefined>>,
-  at: number,
-  size: number,
-): Record<string, Tensor> => {
-  const parts: Record<string, Tensor> = {};
-  for (const [key, whole] of Object.entries(tensors)) {
-    if (!whole) continue;
-    const width = whole.shape[1];
-    parts[key] = signatures[key].startsWith('f32[l,')
-      ? tensor(whole.data.subarray(at * width, (at + size) * width), [size, width])
-      : whole;
-  }
-  return parts;
-};
 
 /** A call of these sizes, without the inputs in `absent`. `makerOf` says how the values of an input are made. */
 export function callOf(

@@ -79,7 +79,7 @@ function joined(a: CentralSums, b: CentralSums): CentralSums {
 }
 
 export interface Histogram {
-  /** Bin i of n holds −to + 2·to·i / n ≤ x < −to + 2·to·(i + 1) / n; the last one also x = to. */
+  /** Bin i of n holds −to + 2·to·i / n ≤ x < −to + 2·to·(i + 1) / n. */
   readonly to: number;
   readonly counts: readonly number[];
 }
@@ -98,7 +98,7 @@ export function histogramObserver(bins = 192): { observe(x: Float32Array): void;
   return {
     observe(x) {
       for (const value of x) {
-        while (Math.abs(value) > to) widen();
+        while (Math.abs(value) >= to && to < Infinity) widen();
         counts[Math.min(bins - 1, Math.floor(((value + to) / (2 * to)) * bins))]++;
       }
     },

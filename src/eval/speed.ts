@@ -11,7 +11,7 @@ export interface Speed {
 }
 
 export const PROMPT = 128;
-export const DECODED = 32;
+const DECODED = 32;
 
 /** Measures after one round to warm up. Prefill asks for the logits of the last token only, as generation does. */
 export function speeds(models: readonly Model[], rounds: number): Speed[] {

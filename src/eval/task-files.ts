@@ -151,7 +151,14 @@ function instructed({ row, fail }: Fields): Item | undefined {
   const [, says, listed, word] =
     /question: (.*)\n\n((Answer|Solution)1: .*?)\s*(?:Answer|Solution) format:/s.exec(row.instruction) ??
     fail('instruction', "a question and 'Answer1: …'", row.instruction);
-  const [, ...choices] = listed.split(new RegExp(`\\b${word}\\d+: `)).map(strip);
+  const choices: string[] = [];
+  let rest: string | undefined = listed;
+  while (rest !== undefined) {
+    const mark = `${word}${choices.length + 1}: `;
+    const next: number = rest.search(new RegExp(`\\s${word}${choices.length + 2}: `)); // another number is a part of the choice
+    choices.push(strip(rest.slice(mark.length, next < 0 ? undefined : next)));
+    rest = next < 0 ? undefined : rest.slice(next + 1);
+  }
   return question(says, choices, answerOf(row.answer, word, choices.length, fail));
 }
 

@@ -93,10 +93,11 @@ export function measureTechniques(
 
 /**
  * Naive static quantization is the paper's worst row, each technique alone improves it, and both together are better than each
- * alone (arXiv 2410.13229). Its p for small models is 0.99999.
+ * alone (arXiv 2410.13229). Its p for small models is 0.99999. Without a p only the rotation is judged.
  */
 export function claims(percentiles: readonly number[]): readonly Claim[] {
   const p = percentiles.includes(PAPER_P) ? PAPER_P : percentiles[0];
+  if (p === undefined) return [{ better: { name: 'rotate' }, worse: { name: 'baseline' } }];
   const [baseline, clipped, rotated, both] = arms([p]).map(({ recipe: _, ...technique }) => technique);
   return [
     { better: clipped, worse: baseline },

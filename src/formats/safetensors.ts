@@ -23,7 +23,7 @@ export const WIDTHS = {
   BOOL: 1, U8: 1, I8: 1, F8_E4M3: 1, F8_E5M2: 1, F8_E8M0: 1,
   F6_E2M3: 0.75, F6_E3M2: 0.75, F4: 0.5,
 } as const;
-export type StoredDType = keyof typeof WIDTHS;
+type StoredDType = keyof typeof WIDTHS;
 
 /** What a stored dtype becomes in memory. */
 export const DTYPES = {

@@ -46,7 +46,7 @@ export interface PlanOptions {
   readonly onProgress?: Progress;
 }
 
-export interface OpenPlan {
+interface OpenPlan {
   readonly plan: Program;
   readonly info: PlanInfo;
   close(): void;

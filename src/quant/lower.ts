@@ -86,7 +86,7 @@ function seen<T>(what: string, by: Readonly<Record<Ref, T>>, ref: Ref): T {
 }
 
 /** The size of a step for each range. */
-const stepsOf = (ranges: ArrayLike<number>): LazyTensor => ({
+const scalesOf = (ranges: ArrayLike<number>): LazyTensor => ({
   dtype: 'f32',
   shape: [ranges.length],
   read: () => tensor(Float32Array.from(ranges, scaleOf)),
@@ -118,7 +118,7 @@ export function quantize(
     }
     const scale = nameOf.scale(node.out);
     if (scheme.when === 'dynamic') nodes.push(opNode(ops.absmaxScale, { x }, scale));
-    else scales.set(scale, stepsOf([seen('range', ranges, node.out)]));
+    else scales.set(scale, scalesOf([seen('range', ranges, node.out)]));
     nodes.push(opNode(ops.quantize, { x, scale }, node.out));
     scaleOfSite.set(node.out, scale);
   };
@@ -129,7 +129,7 @@ export function quantize(
     if (!scheme) return type;
     if (scheme.bits === 16) return { dtype: 'f16', shape: type.shape };
     const scale = nameOf.scale(ref);
-    scales.set(scale, stepsOf(seen('channel statistics', channels, ref)));
+    scales.set(scale, scalesOf(seen('channel statistics', channels, ref)));
     return { dtype: 'i8', shape: type.shape, scale };
   };
   const states = new Map([...program.graph.states].map(([ref, type]) => [ref, kept(ref, type)]));

@@ -40,7 +40,7 @@ export interface Place {
 /** Gives a place an accumulator. Recipes that ask for the same thing (`what`) at a place share one. */
 export type Watch = <T>(what: string, start: () => Accumulator<T>) => Accumulator<T>;
 
-export interface Statistic {
+interface Statistic {
   readonly pass: Pass;
   /** Whether a recipe needs it at a place of a graph. */
   needs(place: Place, recipe: Recipe, graph: Graph): boolean;

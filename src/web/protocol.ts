@@ -1,4 +1,4 @@
-/** What a page and its worker say to each other beside plain calls, which go through comlink. */
+/** What a page and its worker hand each other. Calls go through comlink; a text being written has a port of its own. */
 import type { Executable } from '../executable.ts';
 import type { Model } from '../open/model.ts';
 import type { Generated, Piece } from '../text/generate.ts';

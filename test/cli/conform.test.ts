@@ -321,17 +321,12 @@ describe('files', () => {
   });
 });
 
-it('the environment tells engine, platform, kernels, suite and goldens', async () => {
+it('the environment tells engine, platform, suite and goldens, and of wasm the kernels', async () => {
   const { environment } = await answer<Report>(here, 'conform', ...ADD);
-  expect(Object.keys(environment)).toEqual([
-    'suite',
-    'goldens',
-    'node',
-    'engine',
-    'platform',
-    'cpu',
-    'kernels',
-  ]);
+  const always = ['suite', 'goldens', 'node', 'engine', 'platform', 'cpu'];
+  expect(Object.keys(environment)).toEqual([...always, 'kernels']);
+  const { environment: other } = await answer<Report>(here, 'conform', ...ADD, '--backend', 'reference');
+  expect(Object.keys(other)).toEqual(always);
   expect(environment.node).toBe(process.version);
   expect(environment.goldens).toMatch(/^[0-9a-f]{16}$/);
 });

@@ -288,6 +288,16 @@ describe('the order of the paper', () => {
     ]);
   });
 
+  it('without a p is only that of the rotation', () => {
+    expect(claims([])).toEqual([{ better: { name: 'rotate' }, worse: { name: 'baseline' } }]);
+    const verdict = judge(
+      [row('baseline', 0.14, 0.15), row('rotate', 0.02, 0.03)],
+      blocksAt(3, 2.5),
+      claims([]),
+    );
+    expect(verdict).toMatchObject([{ verdict: 'as the paper' }]);
+  });
+
   it('a difference within its own error is noise though the seeds are apart', () => {
     const rows = [
       row('baseline', 0.14, 0.15),

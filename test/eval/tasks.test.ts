@@ -84,11 +84,20 @@ describe('files', () => {
     expect(readItems('arc_easy', { name: 'f', text })).toEqual(want);
   });
 
-  it("LLM-Adapters' piqa and winogrande", () => {
+  it("LLM-Adapters' piqa and winogrande, and an answer that speaks of other answers", () => {
     const piqa =
       'Please choose the correct solution to the question: g\n\nSolution1: a b Solution2: c\n\nAnswer format: solution1/solution2';
     expect(read('piqa', { instruction: piqa, answer: 'solution2' })).toEqual(
       read('piqa', { goal: 'g', sol1: 'a b', sol2: 'c', label: 1 }),
+    );
+    const arc =
+      'the question: Q?\n\nAnswer1: see Answer3: it Answer2: see Answer1: or Answer2: it\nAnswer3: no\n\nAnswer format: a';
+    expect(read('arc_easy', { instruction: arc, answer: 'answer2' })).toEqual(
+      read('arc_easy', {
+        question: 'Q?',
+        choices: { text: ['see Answer3: it', 'see Answer1: or Answer2: it', 'no'], label: ['A', 'B', 'C'] },
+        answerKey: 'B',
+      }),
     );
     const sentence = 'Ann thanked _ because she left.';
     const winogrande = `Please choose the correct answer to fill in the blank to complete the given sentence: ${sentence}\n\nOption1: Eve Option2: Joe Answer format: option1/option2`;

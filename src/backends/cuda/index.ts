@@ -24,7 +24,7 @@ export type { Bandwidth, Device, PlanOptions } from './functions.ts';
 export type { CudaExecutable, CudaExecutableInfo } from './plan.ts';
 
 /** What runs it. */
-export interface CudaInfo {
+interface CudaInfo {
   readonly device: Device;
   readonly library: string;
   /** The architectures with machine code in the library. */

@@ -16,7 +16,7 @@ import {
   type Product,
   quantizeFrom,
   type Scale,
-  scaleOf,
+  scaleOperands,
   scanOperands,
 } from './instructions.ts';
 import { padded } from './memory.ts';
@@ -145,7 +145,7 @@ export const fused: Readonly<Record<string, Rule>> = {
         format.CausalConv1dI8,
         {
           x: from.value('q'),
-          ...scaleOf('x', from.scale('scale')),
+          ...scaleOperands('x', from.scale('scale')),
           ...convOperands(call),
           scale: isMeasured(target) ? 0 : target.scale,
           q: isMeasured(target) ? y : target.q,
@@ -215,15 +215,15 @@ function scanI8(body: Body): ReturnType<Rule> {
       format.SelectiveScanI8,
       {
         u: calls.u.value('q'),
-        ...scaleOf('u', calls.u.scale('scale')),
+        ...scaleOperands('u', calls.u.scale('scale')),
         dt: calls.dt.value('q'),
-        ...scaleOf('dt', dtScale),
+        ...scaleOperands('dt', dtScale),
         B: calls.B.value('q'),
-        ...scaleOf('B', calls.B.scale('scale')),
+        ...scaleOperands('B', calls.B.scale('scale')),
         C: calls.C.value('q'),
-        ...scaleOf('C', calls.C.scale('scale')),
+        ...scaleOperands('C', calls.C.scale('scale')),
         z: calls.z ? calls.z.value('q') : 0,
-        ...scaleOf('z', zScale),
+        ...scaleOperands('z', zScale),
         ...scanOperands(call),
         channels: channels ? body.callOf(channels).weight('c', vector) : 0,
       },

@@ -41,7 +41,7 @@ export interface Scale {
   readonly scaleStride: number;
 }
 /** The scale as the operands of an instruction that has several. */
-export const scaleOf = <X extends string>(x: X, { scale, scaleStride }: Scale) =>
+export const scaleOperands = <X extends string>(x: X, { scale, scaleStride }: Scale) =>
   ({ [`${x}Scale`]: scale, [`${x}ScaleStride`]: scaleStride }) as Record<`${X}Scale`, Address> &
     Record<`${X}ScaleStride`, number>;
 
@@ -182,7 +182,7 @@ const productBy =
       instruction(format.PackI8, { x, packed, i, groups }),
       instruction(
         of,
-        { x, packed, ...scaleOf('x', scale('xscale')), w, wScale, b, i, groups, o, y },
+        { x, packed, ...scaleOperands('x', scale('xscale')), w, wScale, b, i, groups, o, y },
         { own: rows => own(dims, rows), ...(segments && { segments, quantized: o }) },
       ),
     ];

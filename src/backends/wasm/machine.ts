@@ -21,7 +21,7 @@ const TIMEOUT = 30;
 const MOST_WORK = 1 << 30;
 
 /** Rows for the sequence in a place: a tensor for each input of the subgraph, in its order. */
-export interface MachineTurn {
+interface MachineTurn {
   readonly place: number;
   readonly rows: number;
   readonly inputs: readonly Tensor[];
@@ -81,7 +81,7 @@ export function createMachine(
       words().set(layout.table.subarray(at, at + TAKEN / 4), assembled.at / 4 + at);
   };
   writeTable();
-  const pool = threads > 1 ? startPool(wasm, variant, threads, timeout) : undefined;
+  let pool = threads > 1 ? startPool(wasm, variant, threads, timeout) : undefined;
 
   /** Runs the instructions from the address `at` to `to` on `count` rows. `inTurn`: which row of its turn a row is. */
   const execute = (at: number, to: number, count: number, inTurn: (row: number) => number): void => {
@@ -228,6 +228,7 @@ export function createMachine(
     },
     dispose() {
       pool?.close();
+      pool = undefined; // it holds the memory, and a feed after this finds none
       wasm = undefined;
     },
   };

@@ -3,7 +3,7 @@ import type { ValueType } from '../../graph.ts';
 import { BYTES, type DataOf, type DType } from '../../tensor.ts';
 
 /** A value's bytes, and the first and last instruction that needs them. */
-export interface Lifetime {
+interface Lifetime {
   readonly bytes: number;
   readonly from: number;
   readonly to: number;

@@ -4,7 +4,7 @@
  * different cache lines.
  */
 export const SYNC = 65536;
-export const SYNC_BYTES = 1024;
+const SYNC_BYTES = 1024;
 
 /** Changes when threads that sleep until an instruction is done are to look again. */
 export const WAKE = SYNC + 128;

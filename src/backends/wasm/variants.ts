@@ -20,7 +20,7 @@ export interface Variant {
 export type TileFormat = { readonly bias: true } | { readonly bias: false; readonly offset: number };
 
 /** What was found of a variant on this engine: whether it can be used, and why. */
-export interface Probe {
+interface Probe {
   readonly name: VariantName;
   readonly variant?: Variant;
   readonly why: string;

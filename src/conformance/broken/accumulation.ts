@@ -24,7 +24,7 @@ const toBF16 = (x: number): number => significant(x, 8);
 const FLOAT = new Float32Array(1);
 const BITS = new Int32Array(FLOAT.buffer);
 /** Rounds toward zero: takes the next f32 toward zero where the nearest one is larger than x. */
-export function truncated(x: number): number {
+function truncated(x: number): number {
   FLOAT[0] = x;
   if (Math.abs(FLOAT[0]) > Math.abs(x)) BITS[0]--;
   return FLOAT[0];
@@ -45,7 +45,7 @@ const multiplying = (
       }
   });
 
-/** `rootMeanSquare` of a row, whose eps comes with it. */
+/** A norm that divides each row by `rootOf` it. */
 export const norming = (
   name: string,
   says: string,

@@ -2,7 +2,7 @@
 import { factor } from '../../ops/hadamard.ts';
 import { ops } from '../../ops/index.ts';
 import type { Tensor } from '../../tensor.ts';
-import { type Broken, inKernel, mapped, mistaken } from './row.ts';
+import { type Broken, inKernel, mapped, mistaken, reversed } from './row.ts';
 
 const f = Math.fround;
 
@@ -17,14 +17,6 @@ function transposed<T extends Tensor>(matrix: T): T {
     for (let j = 0; j < columns; j++) data[i * columns + j] = matrix.data[j * rows + i];
   return { ...matrix, data };
 }
-
-/** Each row backwards. */
-export const reversed = <T extends Tensor>(matrix: T): T => {
-  const [rows, columns] = matrix.shape;
-  const data = matrix.data.slice();
-  for (let i = 0; i < rows; i++) data.subarray(i * columns, (i + 1) * columns).reverse();
-  return { ...matrix, data };
-};
 
 /** The scales with that of the first of `g` groups in place of each. */
 const ofFirstGroup = (scales: Tensor<'f32'>, g: number): Tensor<'f32'> =>

@@ -87,6 +87,14 @@ export const mapped = <T extends Tensor>(of: T, value: (x: number, i: number) =>
   data: of.data.map(value),
 });
 
+/** Each row backwards. */
+export const reversed = <T extends Tensor>(matrix: T): T => {
+  const [rows, columns] = matrix.shape;
+  const data = matrix.data.slice();
+  for (let i = 0; i < rows; i++) data.subarray(i * columns, (i + 1) * columns).reverse();
+  return { ...matrix, data };
+};
+
 /** The row of a bug in the way a plan is run. */
 export const inExecutable = (
   name: string,

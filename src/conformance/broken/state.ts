@@ -4,9 +4,8 @@ import { causalConv1d } from '../../ops/causal-conv1d.ts';
 import { selectiveScan } from '../../ops/selective-scan.ts';
 import type { AnyKernel } from '../../run.ts';
 import { tensor, zeros } from '../../tensor.ts';
-import { tokensOf } from '../inputs.ts';
-import { reversed } from './layout.ts';
-import { type Broken, inKernel, mistaken } from './row.ts';
+import { tokensOf } from '../named.ts';
+import { type Broken, inKernel, mistaken, reversed } from './row.ts';
 
 /** How many tokens the tile of a kernel holds. */
 const TILE = 128;

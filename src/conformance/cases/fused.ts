@@ -25,7 +25,7 @@ interface Shown {
   /** How its state is kept, f32 by default; in i8 by the constant `steps`. */
   readonly kept?: StateType['dtype'];
 }
-export interface FusedProgram {
+interface FusedProgram {
   readonly name: string;
   readonly what: string;
   readonly write: (parts: Parts) => Shown;

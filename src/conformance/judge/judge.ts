@@ -102,7 +102,7 @@ export function expectedOf(op: AnyOp, call: BoundCall): Tensors {
   return resultsOf(fresh);
 }
 
-export function vectorsOf(op: AnyOp, call: BoundCall): Vectors {
+function vectorsOf(op: AnyOp, call: BoundCall): Vectors {
   const expected = expectedOf(op, call);
   return { op: op.name, call, expected, tolerances: tolerances(op, call, expected) };
 }

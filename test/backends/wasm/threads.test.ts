@@ -1,6 +1,8 @@
 /**
  * Threads: the same bits for any number of them, no hang when one dies, nothing left running.
  */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type PrepareOptions, prepare } from '../../../src/backends/backend.ts';
@@ -179,6 +181,35 @@ describe('nothing is left running', () => {
     model.dispose();
     await expect.poll(() => process.getActiveResourcesInfo().length).toBeLessThanOrEqual(before);
     expect(() => model.session().feed([1])).toThrow('disposed');
+  });
+
+  it.each([1, 2])('a disposed executable of %i threads does not hold its memory', async threads => {
+    setFlagsFromString('--expose-gc');
+    const collect: () => void = runInNewContext('gc');
+    const made: WeakRef<WebAssembly.Memory>[] = [];
+    const { Memory } = WebAssembly;
+    class Seen extends Memory {
+      constructor(of: WebAssembly.MemoryDescriptor) {
+        super(of);
+        made.push(new WeakRef(this));
+      }
+    }
+    vi.stubGlobal('WebAssembly', Object.create(WebAssembly, { Memory: { value: Seen } }));
+    const executable = prepare(wasm, planOfToy(toy, recipes.quamba), { threads });
+    await executable.ready;
+    executable.open().feed(toy.text);
+    executable.dispose!();
+    expect(made.length).toBeGreaterThan(0);
+    await expect
+      .poll(
+        () => {
+          collect();
+          return made.filter(memory => memory.deref()).length;
+        },
+        { timeout: 4000 },
+      )
+      .toBe(0);
+    expect(() => executable.open()).toThrow('disposed');
   });
 
   it('a program that disposes of nothing ends, and its logits are those of one thread', async () => {

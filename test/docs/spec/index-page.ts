@@ -200,10 +200,13 @@ function recipeTable(): string {
     const of = typeof range === 'object' ? ` p = ${range.percentile}, σ = ${range.ema}` : '';
     return [turned, quantize && `int8 ${when}${of}`].filter(Boolean).join(' · ') || 'float';
   };
-  const weightInWords = (scheme: WeightScheme | undefined) =>
-    scheme
-      ? `int8 per ${typeof scheme.per === 'object' ? `group of ${scheme.per.group}` : scheme.per}`
-      : 'float';
+  const weightInWords = (scheme: WeightScheme | undefined) => {
+    if (!scheme) return 'float';
+    const { bits, per, rounding } = scheme;
+    const by = { nearest: ', each to the nearest', gptq: ', by GPTQ' };
+    const group = typeof per === 'object' ? `group of ${per.group}` : per;
+    return `int${bits} per ${group}${rounding ? by[rounding] : ''}`;
+  };
   const stateInWords = ({ bits }: StateScheme) =>
     bits === 16 ? 'in f16' : 'int8 static, a step for each row';
   const group = (names: readonly string[], words: (name: string) => string) => {
