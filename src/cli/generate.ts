@@ -46,6 +46,11 @@ async function generate(options: OptionsOf<typeof OPTIONS>): Promise<void> {
   const abort = new AbortController();
   const interrupt = () => abort.abort();
   process.once('SIGINT', interrupt);
+  let isRead = true;
+  process.stdout.once('error', () => {
+    isRead = false;
+    interrupt();
+  });
   const writing = model.generate(prompt ?? tokens!, {
     ...sampling,
     signal: abort.signal,
@@ -75,11 +80,11 @@ async function generate(options: OptionsOf<typeof OPTIONS>): Promise<void> {
       logitsHash: hash.hex(),
       tokensPerSecond,
     });
-  else {
+  else if (isRead) {
     process.stdout.write('\n');
     process.stderr.write(
       `\n${about.recipe} on ${about.backend}: ${written.length} tokens, prefill ${tokensPerSecond.prefill}/s, decode ${tokensPerSecond.decode}/s\n`,
     );
   }
-  if (finishReason === 'aborted') process.exitCode = 130;
+  if (finishReason === 'aborted' && isRead) process.exitCode = 130;
 }

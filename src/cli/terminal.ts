@@ -1,8 +1,27 @@
 /** What the commands share: progress on stderr, results on stdout, and how an error ends the program. */
 import { mkdirSync, readFileSync } from 'node:fs';
+import { reasonOf } from '../formats/disk.ts';
 
 /** Wrong usage: exit code 2. Everything else that fails: 1. */
 export class UsageError extends Error {}
+
+/**
+ * What becomes of its output does not change what a command does, nor its verdict. It is no failure if a reader such as head closes
+ * the pipe early, and progress that nobody takes is dropped. A result that is lost, as on a full disk, is told once; the exit code is
+ * then 1 where it would have been 0.
+ */
+export function outliveStreams(): void {
+  process.stderr.on('error', () => {});
+  let told = false;
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE' || told) return;
+    told = true;
+    process.stderr.write(`quamba: stdout: ${reasonOf(error)}\n`);
+    process.once('exit', code => {
+      process.exitCode = code || 1;
+    });
+  });
+}
 
 /** Reads a file that the user named. One that cannot be read is wrong usage. */
 export function readGiven(path: string, what = path): Uint8Array {

@@ -98,12 +98,17 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'no space left on the disk',
 };
 
+/** Why a system call failed, in words. */
+export function reasonOf(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code ?? String(error);
+  return REASONS[code] ?? code;
+}
+
 /** Runs one system call; its failure becomes one sentence that names the file. */
 function attempt<T>(path: string, call: () => T): T {
   try {
     return call();
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error);
-    throw new Error(`${path}: ${REASONS[code] ?? code}`, { cause: error });
+    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
   }
 }
