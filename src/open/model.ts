@@ -36,10 +36,19 @@ export interface Model {
   readonly plan: Program;
   /** Where the folder has no tokenizer.json it knows ids only: every text is empty, and encoding one is an error. */
   readonly tokenizer: Tokenizer;
-  session(): Session;
+  encode(text: string): Int32Array;
+  decode(tokens: ArrayLike<number>): string;
+  session(): TextSession;
   /** Writes on from a prompt (text, or token ids) in a new session. */
   generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): ReturnType<typeof generate>;
   dispose(): void;
+}
+
+/** A session that knows its model's tokenizer. */
+export interface TextSession extends Session {
+  /** Writes on from where the session stands, see text/generate.ts; with an empty prompt from where it stopped. */
+  generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): ReturnType<typeof generate>;
+  fork(): TextSession;
 }
 
 /** @throws Error, RangeError or TypeError in one sentence that names what is wrong and where. */
@@ -65,6 +74,14 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     ),
   };
   const tokenizer = once(() => openTokenizer(folder, info.config));
+  const withText = (session: Session): TextSession => {
+    const { fork } = session;
+    return Object.assign(session, {
+      generate: (...[prompt, how]: Parameters<TextSession['generate']>) =>
+        generate(session, tokenizer(), prompt, how),
+      fork: () => withText(fork()),
+    });
+  };
   return {
     name: folder.name,
     backend: backend.name,
@@ -74,12 +91,14 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     get tokenizer() {
       return tokenizer();
     },
-    session: () => createSession(runnable),
+    encode: text => tokenizer().encode(text),
+    decode: tokens => tokenizer().decode(tokens),
+    session: () => withText(createSession(runnable)),
     generate(prompt, generateOptions) {
-      const session = createSession(runnable);
+      const session = withText(createSession(runnable));
       // Wrong arguments are an error at once.
       try {
-        return closing(session, generate(session, tokenizer(), prompt, generateOptions));
+        return closing(session, session.generate(prompt, generateOptions));
       } catch (error) {
         session.close();
         throw error;

@@ -43,7 +43,7 @@ export const SAMPLING_DEFAULTS: Required<SamplingOptions> = {
 /**
  * @returns a function of the logits f32[v] of one position and the tokens before it, that gives a token; each call draws
  *   one random number (none at temperature 0)
- * @throws RangeError for a setting out of its range, and later for logits that are not finite.
+ * @throws RangeError for a setting out of its range, and later for logits that are NaN or Infinity, or all −Infinity (which forbids a token).
  */
 export function sampler(
   options: SamplingOptions = {},
@@ -103,7 +103,7 @@ const sum = (values: Float32Array): number => values.reduce((total, value) => to
 const everyId = (n: number): Int32Array => new Int32Array(n).map((_, id) => id);
 
 /** Gives the ids from the highest score down, the lowest id first among equals. A heap: the first m of n cost n + m·log n. */
-function ranking(scores: Float32Array): () => number {
+export function ranking(scores: Float32Array): () => number {
   const heap = everyId(scores.length);
   let size = heap.length;
   const before = (a: number, b: number) => scores[a] > scores[b] || (scores[a] === scores[b] && a < b);
@@ -132,9 +132,13 @@ function penalized(logits: Float32Array, history: ArrayLike<number>, penalty: nu
   if (penalty !== 1)
     for (const id of new Set(Array.from(history)))
       if (id < scores.length) scores[id] = scores[id] < 0 ? scores[id] * penalty : scores[id] / penalty;
-  const wrong = scores.findIndex(value => !Number.isFinite(value));
+  const wrong = scores.findIndex(value => !(value < Number.POSITIVE_INFINITY));
   if (wrong >= 0)
-    throw new RangeError(`sampler: logits expected finite values; got ${scores[wrong]} at id ${wrong}`);
+    throw new RangeError(
+      `sampler: logits expected finite values or -Infinity; got ${scores[wrong]} at id ${wrong}`,
+    );
+  if (scores[likeliest(scores)] === Number.NEGATIVE_INFINITY)
+    throw new RangeError('sampler: expected a token that may be drawn; all logits are -Infinity');
   return scores;
 }
 

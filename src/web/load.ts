@@ -15,9 +15,6 @@ export interface WebLoadOptions extends Omit<LoadRequest, 'url'> {
   readonly signal?: AbortSignal;
 }
 
-/** What `generate` takes, without what would have to run in the worker. */
-export type WebGenerateOptions = Omit<GenerateOptions, 'onLogits'>;
-
 /** A text in progress, in the worker. See Session for what each does. */
 export interface WebSession {
   /** Tokens fed since the start of the text, as of the last answer. */
@@ -29,7 +26,7 @@ export interface WebSession {
    */
   generate(
     prompt: string | ArrayLike<number>,
-    options?: WebGenerateOptions,
+    options?: GenerateOptions,
   ): AsyncGenerator<Piece, Generated, void>;
   reset(): Promise<void>;
   snapshot(): Promise<Uint8Array>;
@@ -48,7 +45,7 @@ export interface WebModel extends Loaded {
   /** Writes on from a prompt (text, or token ids) in a new session. */
   generate(
     prompt: string | ArrayLike<number>,
-    options?: WebGenerateOptions,
+    options?: GenerateOptions,
   ): AsyncGenerator<Piece, Generated, void>;
   /** Ends the threads and the worker; what still waits for an answer is rejected. */
   dispose(): Promise<void>;
@@ -128,7 +125,7 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, ending: Ab
         return position;
       },
       async feed(tokens, { logits = 'all' } = {}) {
-        const fed = await answer(remote.feed(id, Int32Array.from(tokens), logits));
+        const fed = await answer(remote.feed(id, tokens, logits));
         position = fed.position;
         return fed.logits;
       },
@@ -152,8 +149,8 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, ending: Ab
   return {
     ...loaded,
     encode: text => answer(remote.encode(text)),
-    decode: tokens => answer(remote.decode(Int32Array.from(tokens))),
-    pieces: tokens => answer(remote.pieces(Int32Array.from(tokens))),
+    decode: tokens => answer(remote.decode(tokens)),
+    pieces: tokens => answer(remote.pieces(tokens)),
     session,
     async *generate(prompt, options) {
       const own = await session();
@@ -178,7 +175,7 @@ async function* written(
   ended: AbortSignal,
   id: number,
   prompt: string | ArrayLike<number>,
-  { signal, ...options }: WebGenerateOptions = {},
+  { signal, onLogits, logitsProcessor, ...options }: GenerateOptions = {},
   onPosition: (position: number) => void,
 ): AsyncGenerator<Piece, Generated, void> {
   const { port1: port, port2 } = new MessageChannel();
@@ -198,9 +195,16 @@ async function* written(
   port.onmessage = ({ data }: MessageEvent<Message>) => arrived(data);
   const abort = () => port.postMessage('abort');
   const leaves = [onAbort(ended, error => arrived({ error })), onAbort(signal, abort)];
-  const given = typeof prompt === 'string' ? prompt : Int32Array.from(prompt);
+  const hooks = comlink.proxy({
+    onLogits: async (logits: Tensor<'f32'>) => onLogits!(logits),
+    logitsProcessor: async (logits: Float32Array, tokens: readonly number[]) =>
+      logitsProcessor!(logits, tokens),
+  });
+  const has = { onLogits: !!onLogits, logitsProcessor: !!logitsProcessor };
   // What cannot be sent, such as a function among the options, would never be answered on the port.
-  remote.generate(id, given, options, comlink.transfer(port2, [port2])).catch(error => arrived({ error }));
+  remote
+    .generate(id, prompt, options, has, hooks, comlink.transfer(port2, [port2]))
+    .catch(error => arrived({ error }));
   try {
     for (;;) {
       while (messages.length === 0) await nextArrival();
