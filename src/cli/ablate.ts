@@ -78,7 +78,7 @@ async function run(options: OptionsOf<typeof OPTIONS>): Promise<void> {
       (recipe): NamedPlan => ({
         ...recipe,
         plan: async use => {
-          const onProgress = progressLine(`${recipe.name}: calibrating`, json);
+          const onProgress = progressLine(`${recipe.name}: calibrating`);
           const made = await load(path, { recipe, backend: name, threads, onProgress });
           try {
             return use(made.plan);
@@ -97,7 +97,7 @@ async function run(options: OptionsOf<typeof OPTIONS>): Promise<void> {
         program: source.program,
         ...{ calibration, evaluation, plans },
         prepare: program => prepare(backend, program, { threads }),
-        onProgress: progressLines(part => part, json),
+        onProgress: progressLines(part => part),
       },
       settings,
     );

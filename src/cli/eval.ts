@@ -98,14 +98,14 @@ async function run(options: Options): Promise<void> {
   try {
     const { partial, report } = await evaluate(evaluation, {
       load: recipe => {
-        const onProgress = progressLine(`${recipe.name}: calibrating`, json);
+        const onProgress = progressLine(`${recipe.name}: calibrating`);
         return load(path, { recipe, backend, threads, onProgress });
       },
       together: Math.max(1, Math.floor(TOGETHER_BYTES / weightBytes(path))),
       rounds,
       resume: kept?.earlier,
       onStep: kept?.step,
-      onProgress: progressLine('measured', json),
+      onProgress: progressLine('measured'),
     });
     kept?.step(partial);
     printAs(json, report, () => tables(report));

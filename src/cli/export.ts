@@ -55,7 +55,7 @@ function exportModel({ out, model: path, format, type, json }: OptionsOf<typeof 
     const { metadata, tensors } = ggufOf(config, program, type, modelName(path), `${path}/config.json`);
     const vocabulary = vocabularyFor(folder, model);
     const gguf = { metadata: { ...metadata, ...vocabulary.keys }, tensors };
-    writeFileAtomic(out, writeGguf(gguf, progressLine('writing tensor', json)));
+    writeFileAtomic(out, writeGguf(gguf, progressLine('writing tensor')));
     const bytes = statSync(out).size;
     const count = Object.keys(tensors).length;
     const report = { out, format, type, bytes, tensors: count, vocabulary: vocabulary.source };

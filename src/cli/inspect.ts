@@ -4,12 +4,14 @@ import { sizeWords } from '../eval/report/words.ts';
 import { using } from '../formats/bytes.ts';
 import { openFolder } from '../formats/disk.ts';
 import type { Program } from '../graph.ts';
+import type { Config } from '../model/architecture.ts';
+import { graphOf } from '../model/index.ts';
 import type { Model } from '../open/model.ts';
 import { load } from '../open/node.ts';
 import { align, type Row, render, rows } from '../plan/render.ts';
 import { isPlan, verifyPlan } from '../quant/checkpoint.ts';
 import { statesBytes } from '../state.ts';
-import { BYTES, describe } from '../tensor.ts';
+import { BYTES, describe, sizeOf } from '../tensor.ts';
 import { command, type OptionsOf, option } from './command.ts';
 import { diffLines } from './diff.ts';
 import { jsonOption, modelOption, recipeOption } from './options.ts';
@@ -43,7 +45,7 @@ async function inspect(options: OptionsOf<typeof OPTIONS>): Promise<void> {
   const { model: path, layer, json = false } = options;
   if (options.verify) return verify(path, json);
   const open = (recipe: NamedRecipe | undefined) =>
-    load(path, { recipe, onProgress: progressLine('calibrating', json) });
+    load(path, { recipe, onProgress: progressLine('calibrating') });
   const model = await open(options.recipe);
   const { config, recipe } = model.info;
   if (layer !== undefined && layer >= config.layers)
@@ -108,18 +110,21 @@ function table(plan: Program, layer: number | undefined): string[] {
 function tensorsOf({ graph, weights }: Program) {
   return [...graph.weights.keys()].map(name => {
     const t = weights.read(name);
-    return { name, type: describe(t), parameters: t.data.length, bytes: t.data.length * BYTES[t.dtype] };
+    return { name, type: describe(t), bytes: t.data.length * BYTES[t.dtype] };
   });
 }
 
+/** Of the float model: a plan packs two weights into a byte, and adds scales. */
+const parametersOf = (config: Config): number =>
+  [...graphOf(config).weights.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+
 function factsOf({ plan, info }: Model, tensors: ReturnType<typeof tensorsOf>) {
-  const total = (key: 'parameters' | 'bytes') => tensors.reduce((sum, tensor) => sum + tensor[key], 0);
   return {
     config: info.config,
     scheme: info.recipe.scheme,
     calibration: info.calibration,
-    parameters: total('parameters'),
-    bytes: total('bytes'),
+    parameters: parametersOf(info.config),
+    bytes: tensors.reduce((sum, tensor) => sum + tensor.bytes, 0),
     stateBytes: statesBytes(plan.graph.states, 0),
     nodes: rows(plan).length,
     source: info.source,

@@ -106,7 +106,7 @@ async function searched(options: Options, recipe: Recipe): Promise<Found> {
     const found = searchPercentile(program, recipe, samplesOf(tokens, samples, window), score, {
       perLayer,
       prepare: run,
-      onProgress: progressLine('search: calibrating', json),
+      onProgress: progressLine('search: calibrating'),
       onTrial: (trial, done, total) => json || print(`${done}/${total}  ${inWords(trial)}`),
     });
     if (!json) print(`found ${inWords(found)}`);
@@ -144,7 +144,7 @@ async function quantize(options: Options): Promise<void> {
       ...{ recipe, backend, threads, samples, window },
       text: text ?? CALIBRATION_TEXT,
       recalibrate: [text, samples, window, percentile].some(setting => setting !== undefined),
-      onProgress: progressLine('calibrating', json),
+      onProgress: progressLine('calibrating'),
     });
     writeFileAtomic(target, savePlan(model.plan, model.info));
     model.dispose();

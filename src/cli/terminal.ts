@@ -54,15 +54,22 @@ export function usage<T>(check: () => T): T {
   }
 }
 
-/** Shows progress on stderr: in a terminal on one line that is rewritten, elsewhere a line for every tenth. Nothing if `quiet`. */
-export function progressLine(label: string, quiet = false): (done: number, total: number) => void {
+/** A rate over less than this is an accident of compiling and caches. */
+const SECONDS_BEFORE_ESTIMATE = 2;
+
+/** Shows progress on stderr: in a terminal on one line that is rewritten, elsewhere a line for every tenth. */
+export function progressLine(label: string): (done: number, total: number) => void {
   const start = performance.now();
   let tenth = -1;
+  let first: { readonly done: number; readonly at: number } | undefined;
   return (done, total) => {
-    if (quiet) return;
-    const seconds = (performance.now() - start) / 1000;
-    const left = done > 0 ? Math.round((seconds / done) * (total - done)) : 0;
-    const line = `${label} ${done}/${total}, ${Math.round(seconds)} s, ${left} s left`;
+    const now = performance.now();
+    // What came before the first report, such as loading, or files of an earlier run, does not tell how fast it goes on.
+    first ??= { done, at: now };
+    const seconds = (now - first.at) / 1000;
+    const left = Math.round((seconds / (done - first.done)) * (total - done));
+    const estimate = seconds >= SECONDS_BEFORE_ESTIMATE && done > first.done ? `, about ${left} s left` : '';
+    const line = `${label} ${done}/${total}, ${Math.round((now - start) / 1000)} s${estimate}`;
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}${done === total ? '\n' : ''}`);
     else if (Math.floor((10 * done) / total) > tenth) {
       tenth = Math.floor((10 * done) / total);
@@ -72,10 +79,10 @@ export function progressLine(label: string, quiet = false): (done: number, total
 }
 
 /** Progress of several things at once, each on lines of its own. */
-export function progressLines(labelOf: (of: string) => string, quiet = false) {
+export function progressLines(labelOf: (of: string) => string) {
   const lines = new Map<string, ReturnType<typeof progressLine>>();
   return (of: string, done: number, total: number): void => {
-    const line = lines.get(of) ?? progressLine(labelOf(of), quiet);
+    const line = lines.get(of) ?? progressLine(labelOf(of));
     lines.set(of, line);
     line(done, total);
   };

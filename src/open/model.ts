@@ -11,6 +11,7 @@ import { type Backend, prepare } from '../backends/backend.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
 import type { Executable } from '../executable.ts';
 import type { Folder } from '../formats/bytes.ts';
+import { number } from '../formats/json.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Program } from '../graph.ts';
 import { once } from '../once.ts';
@@ -49,6 +50,22 @@ export interface TextSession extends Session {
   /** Writes on from where the session stands, see text/generate.ts; with an empty prompt from where it stopped. */
   generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): ReturnType<typeof generate>;
   fork(): TextSession;
+}
+
+/** The names of `ModelOptions`, against misspelt ones. */
+export const MODEL_OPTIONS: readonly (keyof ModelOptions)[] = [
+  ...(['recipe', 'threads', 'backend'] as const),
+  ...(['text', 'samples', 'window', 'recalibrate', 'onProgress'] as const),
+];
+
+/**
+ * How many threads of the `most` that a machine can run at once. More would only wait for each other.
+ *
+ * @throws TypeError for what is no whole number from 1 on.
+ */
+export function threadsOf({ threads = 1 }: Pick<ModelOptions, 'threads'>, most: number): number {
+  const isCount = (n: number): boolean => Number.isSafeInteger(n) && n >= 1;
+  return Math.min(number(threads, 'load: threads', 'a whole number >= 1', isCount), most);
 }
 
 /** @throws Error, RangeError or TypeError in one sentence that names what is wrong and where. */

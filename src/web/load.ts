@@ -3,6 +3,7 @@
  * isolated from other origins. What Node's `load` gives at once, this one gives as promises; the bits are the same.
  */
 import * as comlink from 'comlink';
+import { object } from '../formats/json.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Generated, GenerateOptions, Piece } from '../text/generate.ts';
 import type { FetchProgress } from './fetch-files.ts';
@@ -51,6 +52,11 @@ export interface WebModel extends Loaded {
   dispose(): Promise<void>;
 }
 
+/** The names of `WebLoadOptions`, against misspelt ones. */
+const WEB_OPTIONS: readonly (keyof WebLoadOptions)[] = [
+  ...(['recipe', 'threads', 'files', 'cache', 'onProgress', 'signal'] as const),
+];
+
 /** The folder of the model that comes with the package, beside this module. */
 const EMBEDDED = '../../models/mamba-books-15m/';
 
@@ -63,6 +69,7 @@ const EMBEDDED = '../../models/mamba-books-15m/';
  * @throws Error in one sentence that names the file and what is wrong with it; the signal's reason.
  */
 export async function load(url?: string | URL, options: WebLoadOptions = {}): Promise<WebModel> {
+  object(options, 'load', WEB_OPTIONS);
   const { onProgress = () => {}, signal, ...request } = options;
   signal?.throwIfAborted();
   const folder =

@@ -2,7 +2,7 @@
 import * as comlink from 'comlink';
 import { folderOf } from '../formats/bytes.ts';
 import { fileOf } from '../open/files.ts';
-import { type Model, openModel } from '../open/model.ts';
+import { type Model, openModel, threadsOf } from '../open/model.ts';
 import { DEFAULT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
 import type { Session } from '../session.ts';
 import type { Tensor } from '../tensor.ts';
@@ -55,12 +55,13 @@ const api = {
     { url, recipe, threads, files, cache }: LoadRequest,
     onProgress: (progress: FetchProgress) => void,
   ): Promise<Loaded> {
+    const most = threadsOf({ threads }, navigator.hardwareConcurrency);
     if (recipe !== undefined) recipeOf(recipe); // a wrong name is told before 30 MB are fetched for it
     const fetched = (names: readonly (string | readonly string[])[]) =>
       fetchFiles(url, names, { cache, onProgress });
     const found = await (files ? fetched(files) : filesOf(recipe ?? DEFAULT_RECIPE, fetched));
     const folder = folderOf(new URL(url).pathname.split('/').findLast(Boolean) ?? url, found);
-    model = await openModel(folder, { recipe, threads });
+    model = await openModel(folder, { recipe, threads: most });
     const { name, backend, executable, info } = model;
     return {
       name,
