@@ -12,11 +12,12 @@ import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
+import { calibrating } from './calibrating.ts';
 import { command, type OptionsOf, option } from './command.ts';
 import { VALIDATION_TEXT } from './eval-inputs.ts';
 import { engineOptions, jsonOption, modelOption } from './options.ts';
 import { reportOptions, writeReport } from './report.ts';
-import { printAs, progressLine, progressLines, UsageError } from './terminal.ts';
+import { printAs, progressLines, UsageError } from './terminal.ts';
 import { fraction, namesIn, recipeNamed, wholeFrom } from './values.ts';
 
 const OPTIONS = [
@@ -78,8 +79,8 @@ async function run(options: OptionsOf<typeof OPTIONS>): Promise<void> {
       (recipe): NamedPlan => ({
         ...recipe,
         plan: async use => {
-          const onProgress = progressLine(`${recipe.name}: calibrating`);
-          const made = await load(path, { recipe, backend: name, threads, onProgress });
+          const how = calibrating(`${recipe.name}: calibrating`);
+          const made = await load(path, { recipe, backend: name, threads, ...how });
           try {
             return use(made.plan);
           } finally {

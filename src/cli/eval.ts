@@ -7,6 +7,7 @@ import { resultsTable, tasksTable } from '../eval/report/tables.ts';
 import { load, textFile } from '../open/node.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
+import { calibrating } from './calibrating.ts';
 import { command, type OptionsOf, option } from './command.ts';
 import { partialFile, readPartial, taskItems, VALIDATION_TEXT, weightBytes } from './eval-inputs.ts';
 import { engineOptions, jsonOption, modelOption } from './options.ts';
@@ -98,8 +99,7 @@ async function run(options: Options): Promise<void> {
   try {
     const { partial, report } = await evaluate(evaluation, {
       load: recipe => {
-        const onProgress = progressLine(`${recipe.name}: calibrating`);
-        return load(path, { recipe, backend, threads, onProgress });
+        return load(path, { recipe, backend, threads, ...calibrating(`${recipe.name}: calibrating`) });
       },
       together: Math.max(1, Math.floor(TOGETHER_BYTES / weightBytes(path))),
       rounds,

@@ -4,9 +4,10 @@ import { bytesOf, decodeUtf8 } from '../formats/bytes.ts';
 import { modelName } from '../hub/cache.ts';
 import { load } from '../open/node.ts';
 import { hasher } from '../plan/identity.ts';
+import { calibrating } from './calibrating.ts';
 import { command, type OptionsOf, option } from './command.ts';
 import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
-import { printJson, progressLine, readGiven, UsageError } from './terminal.ts';
+import { printJson, readGiven, UsageError } from './terminal.ts';
 import { fraction, fractionOrZero, integer, nonNegative, positive, tokenList, wholeFrom } from './values.ts';
 
 const OPTIONS = [
@@ -57,8 +58,7 @@ async function generate(options: OptionsOf<typeof OPTIONS>): Promise<void> {
     );
   if (sampling.stop?.includes('')) throw new UsageError('generate: --stop expected a text; got an empty one');
   const text = tokens ? undefined : await promptText(options);
-  const onProgress = progressLine('calibrating');
-  const model = await load(path, { recipe, backend, threads, onProgress });
+  const model = await load(path, { recipe, backend, threads, ...calibrating() });
   const hash = hasher();
   const abort = new AbortController();
   const interrupt = () => abort.abort();

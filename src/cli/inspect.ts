@@ -8,14 +8,15 @@ import type { Config } from '../model/architecture.ts';
 import { graphOf } from '../model/index.ts';
 import type { Model } from '../open/model.ts';
 import { load } from '../open/node.ts';
-import { align, type Row, render, rows } from '../plan/render.ts';
+import { align, folded, type Row, rows } from '../plan/render.ts';
 import { isPlan, verifyPlan } from '../quant/checkpoint.ts';
 import { statesBytes } from '../state.ts';
 import { BYTES, describe, sizeOf } from '../tensor.ts';
+import { calibrating } from './calibrating.ts';
 import { command, type OptionsOf, option } from './command.ts';
 import { diffLines } from './diff.ts';
 import { jsonOption, modelOption, recipeOption } from './options.ts';
-import { printAs, progressLine, UsageError } from './terminal.ts';
+import { printAs, UsageError } from './terminal.ts';
 import { type NamedRecipe, recipeNamed, wholeFrom } from './values.ts';
 
 const OPTIONS = [
@@ -44,22 +45,23 @@ Examples:
 async function inspect(options: OptionsOf<typeof OPTIONS>): Promise<void> {
   const { model: path, layer, json = false } = options;
   if (options.verify) return verify(path, json);
-  const open = (recipe: NamedRecipe | undefined) =>
-    load(path, { recipe, onProgress: progressLine('calibrating') });
+  const open = (recipe: NamedRecipe | undefined) => load(path, { recipe, ...calibrating() });
   const model = await open(options.recipe);
   const { config, recipe } = model.info;
   if (layer !== undefined && layer >= config.layers)
     throw new UsageError(`inspect: --layer expected 0 … ${config.layers - 1}; got ${layer}`);
 
+  const most = json ? Number.POSITIVE_INFINITY : (process.stdout.columns ?? COLUMNS);
   const shown: Record<string, unknown> = { model: path, recipe: recipe.name };
   const texts: string[] = [];
   if (options.plan) {
     shown.plan = rows(model.plan).filter(inLayer(layer));
-    texts.push(table(model.plan, layer).join('\n'));
+    texts.push(table(model.plan, layer, most).join('\n'));
   }
   if (options.diff !== undefined) {
     const other = await open(options.diff);
-    shown.diff = diffLines(table(model.plan, layer), table(other.plan, layer));
+    const [before, after] = [model, other].map(({ plan }) => table(plan, layer, most - 2));
+    shown.diff = diffLines(before, after);
     texts.push((shown.diff as string[]).join('\n'));
   }
   const tensors = tensorsOf(model.plan);
@@ -98,13 +100,14 @@ function verify(path: string, json: boolean): void {
 const inLayer = (layer: number | undefined) => (row: Row) =>
   layer === undefined || row.value.startsWith(`layers.${layer}.`);
 
-/** The lines of the plan's table; with a layer, those of that layer and the heading. */
-function table(plan: Program, layer: number | undefined): string[] {
+/** How wide a table may be where no terminal says it. */
+const COLUMNS = 100;
+
+/** The entries of the plan's table; with a layer, those of that layer and the heading. */
+function table(plan: Program, layer: number | undefined, most: number): string[] {
   const keep = inLayer(layer);
   const all = rows(plan);
-  return render(plan)
-    .split('\n')
-    .filter((_, i) => i === 0 || keep(all[i - 1]));
+  return folded(plan, most).filter((_, i) => i === 0 || keep(all[i - 1]));
 }
 
 function tensorsOf({ graph, weights }: Program) {

@@ -18,6 +18,7 @@ import { heldOutOf, samplesOf } from '../quant/pipeline.ts';
 import { DEFAULT_RECIPE } from '../quant/recipes.ts';
 import { checkWords, type Recipe, withPercentile } from '../quant/scheme.ts';
 import { clips, type Search, searchPercentile, type Trial } from '../quant/search.ts';
+import { statsCache } from './calibrating.ts';
 import { command, type OptionsOf, option, required } from './command.ts';
 import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
 import { makeFolder, print, printAs, progressLine, UsageError } from './terminal.ts';
@@ -144,6 +145,7 @@ async function quantize(options: Options): Promise<void> {
       ...{ recipe, backend, threads, samples, window },
       text: text ?? CALIBRATION_TEXT,
       recalibrate: [text, samples, window, percentile].some(setting => setting !== undefined),
+      cache: statsCache,
       onProgress: progressLine('calibrating'),
     });
     writeFileAtomic(target, savePlan(model.plan, model.info));

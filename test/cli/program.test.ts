@@ -1,6 +1,6 @@
 /** The command line among other programs: what it reads, what it says beside its result, what it makes of a slip. */
 import { spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -72,6 +72,54 @@ it('progress is on stderr with --json too, and says nothing of what is left befo
   expect(code, stderr).toBe(0);
   expect(JSON.parse(stdout)).toMatchObject({ out: 'q' });
   expect(stderr).toMatch(/^calibrating 1\/2, \d+ s\n/);
+});
+
+describe('what calibration saw', () => {
+  const scheme = { bits: 8, per: 'tensor' };
+  const range = { percentile: 0.999, ema: 0.01 };
+  const own = {
+    weights: scheme,
+    acts: { basis: 'none', range: 'absmax', when: 'static', bits: 8 },
+    at: { scanIn: { range }, scanOut: { basis: 'hadamard' } },
+  };
+  const line = 'generate --model text --recipe own.json --prompt ab --max-tokens 3 --json';
+  const hashOf = (stdout: string): string => JSON.parse(stdout).logitsHash;
+  const kept = () => {
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+    const folder = join(here, '.cache', 'quamba', version);
+    return existsSync(folder) ? readdirSync(folder).map(file => join(folder, file)) : [];
+  };
+
+  it('is kept for a recipe of one’s own, with the same bits, and said; a damaged file is measured anew', async () => {
+    writeFileSync(join(here, 'own.json'), JSON.stringify(own));
+    const before = kept();
+    const first = await quamba(here, ...line.split(' '));
+    expect(first.code, first.stderr).toBe(0);
+    expect(first.stderr).toMatch(/^The recipe has static scales, .* quamba quantize --out DIR saves /);
+    expect(first.stderr).toMatch(/^calibrating 128\/128, /m);
+    const file = kept().find(path => !before.includes(path))!;
+
+    const second = await quamba(here, ...line.split(' '));
+    expect({ ...second, stdout: hashOf(second.stdout) }).toEqual({
+      code: 0,
+      stdout: hashOf(first.stdout),
+      stderr: '',
+    });
+
+    const whole = readFileSync(file);
+    writeFileSync(file, whole.subarray(0, 100));
+    const third = await quamba(here, ...line.split(' '));
+    expect(hashOf(third.stdout)).toBe(hashOf(first.stdout));
+    expect(readFileSync(file)).toEqual(whole);
+  });
+
+  it('of another recipe is not taken for it', async () => {
+    const other = { ...own, at: { scanIn: { range: { ...range, percentile: 0.5 } } } };
+    const before = kept().length;
+    writeFileSync(join(here, 'own.json'), JSON.stringify(other));
+    expect((await quamba(here, ...line.split(' '))).stderr).toMatch(/^calibrating 128\/128, /m);
+    expect(kept()).toHaveLength(before + 1);
+  });
 });
 
 it('inspect counts the parameters of the model, whatever a recipe packs or adds', async () => {

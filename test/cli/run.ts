@@ -22,14 +22,22 @@ export function workFolder(): string {
   return folder;
 }
 
+/** What is kept for the next time is kept in the folder of the test. */
+export const envOf = (cwd: string) => ({ ...process.env, XDG_CACHE_HOME: join(cwd, '.cache') });
+
 /** `quamba(folder, 'generate', '--prompt', 'a')`: what `quamba generate --prompt a` does in that folder. */
 export const quamba = (cwd: string, ...args: string[]): Promise<Ended> =>
   new Promise((resolve, reject) =>
-    execFile(process.execPath, [bin, ...args], { cwd, maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
-      const code = error === null ? 0 : error.code;
-      if (typeof code === 'number') resolve({ code, stdout, stderr });
-      else reject(error);
-    }),
+    execFile(
+      process.execPath,
+      [bin, ...args],
+      { cwd, env: envOf(cwd), maxBuffer: 1 << 26 },
+      (error, stdout, stderr) => {
+        const code = error === null ? 0 : error.code;
+        if (typeof code === 'number') resolve({ code, stdout, stderr });
+        else reject(error);
+      },
+    ),
   );
 
 /** stdout of a run that must go well. */

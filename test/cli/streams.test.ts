@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { bin, quamba, workFolder } from './run.ts';
+import { bin, envOf, quamba, workFolder } from './run.ts';
 import { toyFiles, writeFolder } from './toy.ts';
 
 const here = workFolder();
@@ -21,6 +21,7 @@ const run = (line: string, closed: readonly ('stdout' | 'stderr')[], full?: 'std
     const target = (stream: string) => (stream === full ? openSync('/dev/full', 'w') : 'pipe');
     const child = spawn(process.execPath, [bin, ...line.split(' ')], {
       cwd: here,
+      env: envOf(here),
       stdio: ['ignore', target('stdout'), target('stderr')],
     });
     for (const stream of closed) child[stream]!.destroy();
