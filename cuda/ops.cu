@@ -81,7 +81,7 @@ const Op OPS[] = {
      }},
     {"fwht(x f32[l, n]; inverse) -> y f32[l, n]",
      [](const Call& call) {
-       call.require(factor(call.dim("n")).K > 0, "C1", "n must be m·2^k with m in {1, 12, 20, 28, 40}", {"n"});
+       call.require(factor(call.dim("n")).K > 0, "C1", "on CUDA n must be m·2^k with m in {1, 12, 20, 28, 40}", {"n"});
      },
      [](const Call& call, const Resident& on) {
        fwht(on.stream, on.in<float>("x"), on.out<float>("y"), call.dim("l"), call.dim("n"), call.number("inverse", 0) != 0);

@@ -37,8 +37,8 @@ const all = calibrateEach(program, names.map(recipe), samplesOf(tokens, samples,
 for (const [i, name] of names.entries()) {
   const scheme = recipe(name);
   const file = kind => `${EMBEDDED_MODEL}/${kind}.${name}.safetensors`;
-  writeFileAtomic(file('stats'), saveStats(all[i], { recipe: scheme, source, calibration }));
+  await writeFileAtomic(file('stats'), saveStats(all[i], { recipe: scheme, source, calibration }));
   if (name !== DEFAULT_RECIPE) continue;
   const info = { config, recipe: { name, scheme }, source, calibration };
-  writeFileAtomic(file('plan'), savePlan(planOf(program, scheme, all[i]), info));
+  await writeFileAtomic(file('plan'), savePlan(planOf(program, scheme, all[i]), info));
 }

@@ -4,7 +4,7 @@
  * The signatures do the validation, so that no op file contains any. `bind` solves their letters from the inputs that
  * came, checks every rule, and its errors all have one form:
  *
- *     fwht C1: n must be m·2^k with m in {1, 12, 20, 28, 40}; got n=36
+ *     fwht C1: n must be K·2^k where Paley gives …; got n=6
  *     linear: w expected f32[o, i] with i=65; got f32[256, 64]
  */
 import { extent, type Inputs, type Parsed, parse, type Signatures, type Tensors } from './signature.ts';

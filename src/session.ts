@@ -4,9 +4,10 @@
  */
 import type { Executable, FeedOptions, Sequence, State } from './executable.ts';
 import { concat, fromBytes } from './formats/bytes.ts';
-import { show } from './formats/json.ts';
-import { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
+import { plain, show } from './formats/json.ts';
+import { readSafetensors, type Writable, writeSafetensors } from './formats/safetensors.ts';
 import type { Program, Ref } from './graph.ts';
+import { hasher } from './plan/identity.ts';
 import { type StateType, shapeAt, stepsOf } from './state.ts';
 import { describe, type Tensor, tensor } from './tensor.ts';
 
@@ -26,7 +27,7 @@ export interface Session {
   reset(): void;
   /** The state as bytes: a safetensors file, see `STATE_FORMAT`. */
   snapshot(): Uint8Array;
-  /** @throws Error for bytes that are no state, or the state of another model or recipe. */
+  /** @throws Error for bytes that are no state, that have changed since, or the state of another model or recipe. */
   restore(bytes: Uint8Array): void;
   /** Another session that goes on from here, independently. */
   fork(): Session;
@@ -39,7 +40,7 @@ export interface Runnable {
   readonly program: Program;
   readonly executable: Executable;
   readonly vocabSize: number;
-  /** The model and the recipe, in words. */
+  /** The model and the recipe, in words that a state file may hold: no path of this machine. */
   readonly name: string;
   /** Their hash: a state of another one is refused. */
   identity(): string;
@@ -48,8 +49,9 @@ export interface Runnable {
 /**
  * A state file is a safetensors file. Its tensors are the states by name, in the type that the plan gives them
  * (`layers.0.convState` f32[d, k−1], oldest input first; `layers.0.ssmState` f32[d, n]; F16 or I8 where the recipe keeps them
- * so: integers are in steps that the plan knows), and `logits` f32[v], those after the last token. Its metadata holds `format`, `version`, `model` (a name for people),
- * `identity` (of the model and recipe) and `position` (tokens fed).
+ * so: integers are in steps that the plan knows), and `logits` f32[v], those after the last token, where there is one. Its metadata
+ * holds `format`, `version`, `model` (a name for people), `identity` (of the model and recipe), `position` (tokens fed) and `sha256`
+ * (of the file that has these tensors and the five other metadata alone: whoever keeps a state may add others).
  */
 export const STATE_FORMAT = { format: 'quamba-state', version: '3' } as const;
 
@@ -106,34 +108,44 @@ function stateFile(
   { program, name, identity }: Runnable,
 ): Uint8Array {
   const metadata = { ...STATE_FORMAT, model: name, identity: identity(), position: `${position}` };
-  const tensors = [...program.graph.states].map(
-    ([ref, type]) => [ref, stored(values.get(ref)!, type, program)] as const,
-  );
-  const last = logits && (['logits', { dtype: 'F32', shape: [logits.length], data: logits }] as const);
-  return concat(writeSafetensors(last ? [...tensors, last] : tensors, metadata));
+  const tensors = [...program.graph.states].map(([ref, type]): [string, Writable] => [
+    ref,
+    stored(values.get(ref)!, type, program),
+  ]);
+  if (logits) tensors.push(['logits', { dtype: 'F32', shape: [logits.length], data: logits }]);
+  return concat(writeSafetensors(tensors, { ...metadata, sha256: sumOf(tensors, metadata) }));
+}
+
+function sumOf(...file: Parameters<typeof writeSafetensors>): string {
+  const hash = hasher();
+  for (const piece of writeSafetensors(...file)) hash.update(piece);
+  return hash.hex();
 }
 
 function readState(bytes: Uint8Array, runnable: Runnable): State & Pick<Session, 'logits'> {
   const file = readSafetensors(fromBytes('state', bytes));
-  const { format, version, model, identity, position } = file.metadata;
+  const { format, version, model, identity, position, sha256 } = file.metadata;
   if (format !== STATE_FORMAT.format) throw new Error('state: these bytes are not a saved state of quamba');
   if (version !== STATE_FORMAT.version)
     throw new Error(
-      `state: format version ${version} is not known; this quamba reads version ${STATE_FORMAT.version}`,
+      `state: format version ${plain(version)} is not known; this quamba reads version ${STATE_FORMAT.version}`,
     );
   if (identity !== runnable.identity())
     throw new Error(
-      `state: was saved by ${model} (${identity?.slice(0, 12)}); this session runs ${runnable.name} (${runnable.identity().slice(0, 12)})`,
+      `state: was saved by ${plain(model)} (${plain(identity?.slice(0, 12))}); this session runs ${plain(runnable.name)} (${runnable.identity().slice(0, 12)})`,
     );
   if (!/^\d{1,15}$/.test(position ?? ''))
-    throw new Error(`state: position expected a whole number; got ${JSON.stringify(position)}`);
+    throw new Error(`state: position expected a whole number; got ${show(position)}`);
   const { program } = runnable;
-  const read = (ref: Ref, dtype: 'i8' | 'f32', shape: readonly number[]): Tensor => {
-    if (!file.tensors.has(ref)) throw new Error(`state: tensor ${ref} is missing`);
-    const t = file.read(ref);
+  const tensors: [string, Writable][] = [];
+  const read = (name: string, dtype: 'i8' | 'f32', shape: readonly number[]): Tensor => {
+    const found = file.tensors.get(name);
+    if (!found) throw new Error(`state: tensor ${plain(name)} is missing`);
+    const t = file.read(name);
     const expected = describe({ dtype, shape });
     if (describe(t) !== expected)
-      throw new Error(`state: tensor ${ref} expected ${expected}; got ${describe(t)}`);
+      throw new Error(`state: tensor ${plain(name)} expected ${expected}; got ${describe(t)}`);
+    tensors.push([name, { ...t, dtype: found.dtype as Writable['dtype'] }]);
     return t;
   };
   const values = new Map<Ref, Tensor<'f32'>>();
@@ -144,6 +156,8 @@ function readState(bytes: Uint8Array, runnable: Runnable): State & Pick<Session,
   const logits = Number(position)
     ? (read('logits', 'f32', [runnable.vocabSize]).data as Float32Array)
     : undefined;
+  if (sumOf(tensors, { ...STATE_FORMAT, model: `${model}`, identity, position }) !== sha256)
+    throw new Error('state: has changed since it was saved (sha256 differs)');
   return { position: Number(position), values, logits };
 }
 

@@ -75,7 +75,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   quant: 'once tensor arithmetic state ops graph formats plan executable run model',
   backends: 'once tensor signature arithmetic state op ops graph plan executable sequences run',
   exec: 'tensor signature state op formats plan run backends',
-  session: 'tensor state graph formats executable',
+  session: 'tensor state graph formats plan executable',
   text: 'tensor arithmetic formats | session',
   hub: 'formats model',
   open: 'once graph formats plan executable model quant backends session text hub',
@@ -124,7 +124,7 @@ const opFile = (path: string) =>
   /^src\/ops\/[^/]+\.ts$/.test(path) && !OP_HELPERS.includes(basename(path, '.ts'));
 
 const NODE_FILES =
-  /^src\/(?:formats\/disk\.ts|open\/node\.ts|hub\/.*|backends\/cuda\/library\.ts|backends\/exec\/.*|conformance\/goldens\.ts|random\/write-checkpoint\.ts|cli\/.*)$/;
+  /^src\/(?:formats\/(?:disk|lock|undo)\.ts|open\/node\.ts|hub\/.*|backends\/cuda\/library\.ts|backends\/exec\/.*|conformance\/goldens\.ts|random\/write-checkpoint\.ts|cli\/.*)$/;
 const recipeFile = 'src/quant/recipes.ts';
 const allRecipes: string[] = exists(recipeFile)
   ? Object.keys((await load(recipeFile)).recipes as object)
@@ -175,7 +175,7 @@ const rules: Rule[] = [
     ],
   },
   {
-    says: 'only disk.ts, open/node.ts, the hub, the loader of the CUDA library, backends/exec, the goldens and the cli know Node',
+    says: 'only disk.ts, lock.ts, undo.ts, open/node.ts, the hub, the loader of the CUDA library, backends/exec, the goldens and the cli know Node',
     applies: path => isSource(path) && !NODE_FILES.test(path),
     breaches: source =>
       importsOf(source)
@@ -254,6 +254,21 @@ const rules: Rule[] = [
       path: 'src/ops/silu.ts',
       text: `/** Not Math.sqrt(x), which is exact. */\nconst y = ${use};`,
     })),
+  },
+  {
+    says: 'nothing reaches a terminal but by cli/terminal.ts, which escapes it, except for the text that a model writes',
+    applies: path => isSource(path) && path !== 'src/cli/terminal.ts',
+    breaches: source => {
+      const writes = found(source, /\bprocess\.std(?:out|err)\.write\b|\bconsole\.\w+/g);
+      const isText = (write: string) =>
+        source.path === 'src/cli/generate.ts' && write === 'process.stdout.write';
+      return writes.filter(write => !isText(write)).map(write => `${source.path}: ${write}`);
+    },
+    planted: [
+      { path: 'src/cli/main.ts', text: 'process.stderr.write(error.message);' },
+      { path: 'src/cli/generate.ts', text: 'process.stderr.write(recipe);' },
+      { path: 'src/open/plan.ts', text: 'console.warn(name);' },
+    ],
   },
   {
     says: 'the project names no path of a machine',

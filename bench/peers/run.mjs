@@ -47,7 +47,7 @@ const options = program('peers/run.mjs', 'The same weights in quamba and in othe
   .opts();
 
 async function bench() {
-  const checkpoint = options.model === undefined ? randomCheckpoint() : resolve(options.model);
+  const checkpoint = options.model === undefined ? await randomCheckpoint() : resolve(options.model);
   const model = openFloatModel(openFolder(checkpoint));
   const modulus = Math.min(256, model.config.vocabSize);
   const ids = Array.from({ length: PROMPT + CONTINUATION }, (_, i) => (i * 7 + 3) % modulus);
@@ -123,10 +123,10 @@ const statistics = values => ({
   most: Math.max(...values),
 });
 
-function randomCheckpoint() {
+async function randomCheckpoint() {
   const checkpoint = join(work, 'mamba-130m');
   say('writes random weights in the shape of mamba-130m');
-  writeCheckpoint(checkpoint, configs['mamba-130m'], { seed: 1, type: 'f32' });
+  await writeCheckpoint(checkpoint, configs['mamba-130m'], { seed: 1, type: 'f32' });
   return checkpoint;
 }
 

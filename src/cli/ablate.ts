@@ -1,19 +1,21 @@
 /** `quamba ablate`: what each technique of the paper brings for a model, and what is noise. */
 import { basename } from 'node:path';
+import type { Command } from 'commander';
 import { prepare } from '../backends/backend.ts';
 import { defaultBackend } from '../backends/index.ts';
 import { openBackend } from '../backends/node.ts';
-import { ABLATION_DEFAULTS, type Ablation, ablate, PARTS } from '../eval/ablation.ts';
+import { ABLATION_DEFAULTS, type Ablation, ablate, PARTS, type Part } from '../eval/ablation.ts';
 import type { NamedPlan } from '../eval/layer-error.ts';
 import { layersTable, outliersTable, sitesTable, techniquesTable } from '../eval/report/tables.ts';
 import { sentenceOf } from '../eval/report/words.ts';
 import { openFolder } from '../formats/disk.ts';
 import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
+import { checkRecipes } from '../open/plan.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import { calibrating } from './calibrating.ts';
-import { command, type OptionsOf, option } from './command.ts';
+import { command, type OptionsOf, option, refuse } from './command.ts';
 import { VALIDATION_TEXT } from './eval-inputs.ts';
 import { engineOptions, jsonOption, modelOption } from './options.ts';
 import { reportOptions, writeReport } from './report.ts';
@@ -59,7 +61,21 @@ Examples:
   quamba ablate --only outliers layers --recipe naive-static,quamba --svg plots`,
 ).action(run);
 
-async function run(options: OptionsOf<typeof OPTIONS>): Promise<void> {
+/** Which options only some parts read. The layers are those of plans that are calibrated as every command does it. */
+const READ_BY: readonly (readonly [options: readonly string[], parts: readonly Part[]])[] = [
+  [
+    ['--calibration', '--samples', '--sample'],
+    ['techniques', 'outliers', 'sites'],
+  ],
+  [['--seeds'], ['techniques']],
+  [['--percentile'], ['outliers', 'sites']],
+  [['--recipe'], ['layers']],
+];
+
+async function run(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<void> {
+  for (const [flags, parts] of READ_BY)
+    if (!parts.some(part => options.only.includes(part)))
+      refuse(self, flags, `without --only ${parts.join(' or ')}`);
   const { model: path, backend: name = defaultBackend(), threads, json = false } = options;
   const { limit, window, samples, sample, seeds } = options;
   const names = namesIn(options.recipe, Object.keys(recipes), '--recipe');
@@ -68,6 +84,7 @@ async function run(options: OptionsOf<typeof OPTIONS>): Promise<void> {
   const { backend } = openBackend(name);
   const { text = VALIDATION_TEXT, calibration: calibrationText = CALIBRATION_TEXT } = options;
 
+  checkRecipes(openFolder(path), chosen);
   const float = await load(path, { recipe: FLOAT_RECIPE, backend: name, threads });
   const { tokenizer, name: model } = float;
   const evaluation = tokenizer.encode(await text.read());
@@ -107,8 +124,8 @@ async function run(options: OptionsOf<typeof OPTIONS>): Promise<void> {
       settings,
       ablation,
     };
-    writeReport(options, results);
     printAs(json, results, () => inWords(ablation));
+    await writeReport(options, results);
   } finally {
     source.close();
   }

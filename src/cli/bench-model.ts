@@ -12,7 +12,7 @@ import { shapes } from '../random/shapes.ts';
 import { TYPES } from '../random/write-checkpoint.ts';
 import { calibrating } from './calibrating.ts';
 import { namesOf, type OptionsOf, option } from './command.ts';
-import { engineOptions, jsonOption, recipeOption } from './options.ts';
+import { engineOptions, jsonOption, outFolder, recipeOption } from './options.ts';
 import { usage } from './terminal.ts';
 import { integer, recipeNamed, wholeFrom } from './values.ts';
 
@@ -34,7 +34,7 @@ export const BENCH_OPTIONS = [
   option('--generate <n>', 'tokens fed one by one', wholeFrom(1), 64),
   option('--rounds <n>', 'medians are over so many rounds, after one to warm up', wholeFrom(1), 5),
   option('--seed <n>', 'of the random weights', integer, 1),
-  option('--write-checkpoint <dir>', 'only write the random float weights, as a Hugging Face folder'),
+  outFolder('--write-checkpoint <dir>', 'only write the random float weights, as a Hugging Face folder'),
   option('--type <name>', 'of the checkpoint: the same values, in 4 or 2 bytes', namesOf(TYPES), 'f32'),
   jsonOption,
 ] as const;

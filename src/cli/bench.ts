@@ -2,6 +2,7 @@
 
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Command } from 'commander';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
 import { sizeWords } from '../eval/report/words.ts';
 import type { Executable } from '../executable.ts';
@@ -10,7 +11,7 @@ import { configs, type ShapeName } from '../random/shapes.ts';
 import { writeCheckpoint } from '../random/write-checkpoint.ts';
 import { benchCuda } from './bench-cuda.ts';
 import { BENCH_OPTIONS, type BenchOptions, type Opened, open } from './bench-model.ts';
-import { command } from './command.ts';
+import { command, refuse } from './command.ts';
 import { machine, median, rate } from './measure.ts';
 import { printAs, progressLine, UsageError } from './terminal.ts';
 
@@ -36,17 +37,23 @@ Examples:
   quamba bench --shape mamba-2.8b --backend cuda --precision f16`,
 ).action(bench);
 
-async function bench(options: BenchOptions): Promise<void> {
+/** What a checkpoint of random weights does not depend on. */
+const OF_RUNS =
+  '--recipe --backend --threads --precision --decode --batch --prompt-length --generate --rounds'.split(' ');
+
+async function bench(options: BenchOptions, self: Command): Promise<void> {
   const { shape, model, writeCheckpoint, json } = options;
   if ((shape === undefined) === (model === undefined))
     throw new UsageError('bench: give either --shape NAME or --model DIR');
   if (writeCheckpoint !== undefined) {
     if (shape === undefined) throw new UsageError('bench: --write-checkpoint takes a --shape');
+    refuse(self, OF_RUNS, 'with --write-checkpoint');
     return write(writeCheckpoint, shape, options);
   }
-  const onlyCuda = (['precision', 'decode'] as const).find(key => options[key] !== undefined);
+  refuse(self, ['--type'], 'without --write-checkpoint');
+  if (shape === undefined) refuse(self, ['--seed'], 'without --shape');
   if (options.backend === 'cuda') return benchCuda(options);
-  if (onlyCuda !== undefined) throw new UsageError(`bench: --${onlyCuda} is for --backend cuda`);
+  refuse(self, ['--precision', '--decode'], 'without --backend cuda');
   const start = performance.now();
   const opened = await open(options, backendOf(options.backend ?? defaultBackend()));
   try {
@@ -152,8 +159,8 @@ function table(report: ReturnType<typeof reportOf>): string {
   return align(rows);
 }
 
-function write(path: string, shape: ShapeName, { seed, type, json }: BenchOptions): void {
-  writeCheckpoint(path, configs[shape], { seed, type, onProgress: progressLine('writing tensor') });
+async function write(path: string, shape: ShapeName, { seed, type, json }: BenchOptions): Promise<void> {
+  await writeCheckpoint(path, configs[shape], { seed, type, onProgress: progressLine('writing tensor') });
   const size = statSync(join(path, 'model.safetensors')).size;
   const words = `${path}: ${shape} with random weights, seed ${seed}, ${type}, ${sizeWords(size)}`;
   printAs(json, { out: path, shape, seed, type, bytes: size }, () => words);

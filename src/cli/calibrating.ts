@@ -1,10 +1,10 @@
 /** How the commands open a model whose recipe may need calibration: they say so, show how far it is, and keep what it saw. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { openFile, writeFileAtomic } from '../formats/disk.ts';
+import { makeFolder, openFile, writeFileAtomic } from '../formats/disk.ts';
 import type { StatsCache } from '../open/plan.ts';
-import { progressLine } from './terminal.ts';
+import { progressLine, tell } from './terminal.ts';
 import { version } from './version.ts';
 
 /** What one version saw is not taken by another, which may look at other things. */
@@ -15,9 +15,9 @@ export const statsCache: StatsCache = {
     const path = join(folder(), file);
     return existsSync(path) ? openFile(path) : undefined;
   },
-  write(file, chunks) {
-    mkdirSync(folder(), { recursive: true });
-    writeFileAtomic(join(folder(), file), chunks);
+  async write(file, chunks) {
+    makeFolder(folder());
+    await writeFileAtomic(join(folder(), file), chunks);
   },
 };
 
@@ -27,8 +27,8 @@ export function calibrating(label = 'calibrating') {
   let isTold = false;
   const onProgress = (done: number, total: number): void => {
     if (!isTold)
-      process.stderr.write(
-        `The recipe has static scales, which are being measured on a text, and kept in ${folder()}. With the same --recipe, quamba quantize --out DIR saves a model that opens at once.\n`,
+      tell(
+        `The recipe has static scales, which are being measured on a text, and kept in ${folder()}. With the same --recipe, quamba quantize --out DIR saves a model that opens at once.`,
       );
     isTold = true;
     line(done, total);

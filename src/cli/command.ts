@@ -1,5 +1,6 @@
 /** A command as a table of its options. Each option is said once: its name and its type follow from its line. */
 import { Command, Option } from 'commander';
+import { harmless, UsageError } from './terminal.ts';
 
 /** An option with these flags, such as `--max-tokens <n>`, that gives such a value. `gives` is there for the types alone. */
 type Typed<Flags extends string, Value> = Option & { readonly flags: Flags; readonly gives: Value };
@@ -32,8 +33,18 @@ export function option<
 }
 
 /** An option that must be given. */
-export const required = <const Flags extends string>(flags: Flags, says: string) =>
-  option(flags, says).makeOptionMandatory() as Typed<Flags, string>;
+export const required = <const Flags extends string>(made: Typed<Flags, string | undefined>) =>
+  made.makeOptionMandatory() as Typed<Flags, string>;
+
+/**
+ * @param flags options such as `--layer`
+ * @throws UsageError where one of them was given that changes nothing there: what the user meant by it does not happen.
+ */
+export function refuse(of: Command, flags: readonly string[], why: string): void {
+  const given = (each: Option) => of.getOptionValueSource(each.attributeName()) === 'cli';
+  const idle = of.options.find(each => flags.includes(each.long!) && given(each));
+  if (idle) throw new UsageError(`${of.name()}: ${idle.long} changes nothing ${why}`);
+}
 
 /** The names in a table, as what an option allows. */
 export const namesOf = <Name extends string>(table: Readonly<Record<Name, unknown>>) =>
@@ -43,6 +54,7 @@ export const namesOf = <Name extends string>(table: Readonly<Record<Name, unknow
 export function command(name: string, says: string, options: readonly Option[], more?: string): Command {
   const made = new Command(name).description(says);
   made.exitOverride().showHelpAfterError('(--help shows the options)');
+  made.configureOutput({ outputError: (text, write) => write(harmless(text)) });
   for (const each of options) made.addOption(each);
   return more === undefined ? made : made.addHelpText('after', more);
 }

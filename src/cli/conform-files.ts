@@ -2,14 +2,15 @@
  * The calls of the suite as plain files, for those who compare without Node: safetensors beside JSON. The layout is in
  * docs/conformance-protocol.md.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Backend } from '../backends/backend.ts';
 import type { Case, Vectors } from '../conformance/case.ts';
 import { formNamed } from '../conformance/forms.ts';
 import { called } from '../conformance/judge/judge.ts';
 import { type About, type Result, toJson } from '../conformance/report/report.ts';
-import { writeFileAtomic } from '../formats/disk.ts';
+import { inWords, makeFolder, writeFiles } from '../formats/disk.ts';
+import { lockOutput } from '../formats/lock.ts';
 import { type Writable, writeSafetensors } from '../formats/safetensors.ts';
 import { givenOf, resultsOf } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
@@ -32,7 +33,7 @@ function roundedUp(bounds: Float64Array): Float32Array {
   return rounded;
 }
 
-function write(path: string, about: Record<string, string>, vectors: Vectors, got: Tensors = {}) {
+function vectorsFile(about: Record<string, string>, vectors: Vectors, got: Tensors = {}) {
   const { op, call, expected, tolerances } = vectors;
   const bounds = Object.entries(tolerances).map(([name, { bounds: data }]): readonly [string, Writable] => [
     `bound.${name}`,
@@ -47,9 +48,8 @@ function write(path: string, about: Record<string, string>, vectors: Vectors, go
     ...bounds,
     ...stored('got', got),
   ];
-  mkdirSync(dirname(path), { recursive: true });
   const [attrs, kept] = [call.attrs, keptOf(call)].map(value => JSON.stringify(value));
-  writeFileAtomic(path, writeSafetensors(tensors, { ...about, op, attrs, kept }));
+  return writeSafetensors(tensors, { ...about, op, attrs, kept });
 }
 
 /** How the states of a call are kept, by name, where that is not f32. */
@@ -58,61 +58,70 @@ const keptOf = ({ states }: Vectors['call']): Readonly<Record<string, string>> =
     Object.entries(states).flatMap(([key, { dtype }]) => (dtype === 'f32' ? [] : [[key, dtype]])),
   );
 
-const writeJson = (path: string, value: unknown): void =>
-  writeFileAtomic(path, [new TextEncoder().encode(`${toJson(value, 1)}\n`)]);
+const jsonFile = (value: unknown): Uint8Array[] => [new TextEncoder().encode(`${toJson(value, 1)}\n`)];
 
 /**
- * Writes the calls of all cases that have one, a file for each, and index.json. The folder appears when all is written.
+ * Writes the calls of all cases that have one, a file for each, and at the end index.json. What fails leaves nothing.
  *
  * @throws UsageError where the folder holds something already.
  */
-export function emit(
+export async function emit(
   folder: string,
   cases: readonly Case[],
   about: object,
   onCase: (done: number, total: number) => void,
-): number {
+): Promise<number> {
   if (existsSync(folder) && readdirSync(folder).length > 0)
     throw new UsageError(`--emit ${folder}: expected a folder that is empty or not there`);
-  const temporary = join(dirname(resolve(folder)), `.${basename(folder)}.${process.pid}.tmp`);
+  const calls = cases.filter(c => c.vectors);
+  const release = lockOutput(folder);
   try {
-    const calls = cases.filter(c => c.vectors);
-    const entries = calls.map(({ address, says, quick, vectors }, i) => {
-      const made = vectors!();
-      const file = `${address}.safetensors`;
-      write(join(temporary, file), { address, says }, made);
-      onCase(i + 1, calls.length);
-      const outputs = Object.keys(made.expected).map(name => {
-        const { formula, bias, share } = made.tolerances[name] ?? { formula: 'the same values', bias: 0 };
-        return [name, { formula, bias, share }] as const;
-      });
-      const { op, call } = made;
-      return {
-        ...{ address, says, op, attrs: call.attrs, kept: keptOf(call), quick, file },
-        inputs: Object.keys(givenOf(call)),
-        outputs: Object.fromEntries(outputs),
-      };
-    });
-    mkdirSync(temporary, { recursive: true });
-    writeJson(join(temporary, 'index.json'), { ...about, cases: entries });
-    rmSync(folder, { recursive: true, force: true });
-    renameSync(temporary, folder);
-    return entries.length;
-  } catch (error) {
-    rmSync(temporary, { recursive: true, force: true });
-    throw error;
+    await writeFiles(folder, filesOf(calls, about, onCase));
+  } finally {
+    release();
   }
+  return calls.length;
+}
+
+function* filesOf(calls: readonly Case[], about: object, onCase: (done: number, total: number) => void) {
+  const entries: object[] = [];
+  for (const { address, says, quick, vectors } of calls) {
+    const made = vectors!();
+    const file = `${address}.safetensors`;
+    const outputs = Object.keys(made.expected).map(name => {
+      const { formula, bias, share } = made.tolerances[name] ?? { formula: 'the same values', bias: 0 };
+      return [name, { formula, bias, share }] as const;
+    });
+    const { op, call } = made;
+    yield [file, vectorsFile({ address, says }, made)] as const;
+    entries.push({
+      ...{ address, says, op, attrs: call.attrs, kept: keptOf(call), quick, file },
+      inputs: Object.keys(givenOf(call)),
+      outputs: Object.fromEntries(outputs),
+    });
+    onCase(entries.length, calls.length);
+  }
+  yield ['index.json', jsonFile({ ...about, cases: entries })] as const;
 }
 
 /** Writes the call of a failing case and what the backend gives for it now. Of a whole model it writes the verdict alone. */
 export function dump(folder: string, backend: Backend, failed: Case, result: Result, about: About): void {
   const base = join(folder, failed.address);
-  mkdirSync(dirname(base), { recursive: true });
-  writeJson(`${base}.json`, { ...about, ...result });
+  makeFolder(dirname(base));
+  put(`${base}.json`, jsonFile({ ...about, ...result }));
   const vectors = attempt(() => failed.vectors?.());
   if (!vectors) return;
   const got = attempt(() => resultsOf(called(backend, formNamed(vectors.op)!.op, vectors.call)));
-  write(`${base}.safetensors`, { address: failed.address, says: failed.says }, vectors, got);
+  put(`${base}.safetensors`, vectorsFile({ address: failed.address, says: failed.says }, vectors, got));
+}
+
+/** At one go and in place, between two cases: if the backend then takes the process with it, this is what is left. */
+function put(path: string, chunks: Iterable<Uint8Array>): void {
+  try {
+    writeFileSync(path, Buffer.concat([...chunks]));
+  } catch (error) {
+    throw inWords(path, error);
+  }
 }
 
 /** If this fails, it has failed before, and the verdict says why. */

@@ -1,6 +1,6 @@
 /** `quamba conform`: whether a backend computes Quamba, op by op and whole. */
 import { cpus } from 'node:os';
-import { InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { backendNames } from '../backends/node.ts';
 import { best } from '../backends/wasm/variants.ts';
 import { brokenBackends } from '../conformance/broken/index.ts';
@@ -22,10 +22,10 @@ import {
 import { conformance } from '../conformance/suite.ts';
 import { writeFileAtomic } from '../formats/disk.ts';
 import { align } from '../plan/render.ts';
-import { command, type OptionsOf, option } from './command.ts';
+import { command, type OptionsOf, option, refuse } from './command.ts';
 import { openJudged } from './conform-backend.ts';
 import { dump, emit } from './conform-files.ts';
-import { jsonOption } from './options.ts';
+import { jsonOption, outFile, outFolder } from './options.ts';
 import { print, printAs, progressLine, readGiven, UsageError } from './terminal.ts';
 import { integer, positive } from './values.ts';
 import { version } from './version.ts';
@@ -70,12 +70,12 @@ const OPTIONS = [
   option('--list-broken', 'print the planted bugs, each a backend broken:NAME'),
   option('--xfails <file>', 'cases that are expected to fail: an address and the reason in each line'),
   option('--timeout <seconds>', 'that exec:COMMAND may take for one call', positive, 30),
-  option('--dump <dir>', 'write what failing cases were made of: inputs, expected, got, bounds'),
-  option('--emit <dir>', 'write the calls of all ops as safetensors and JSON, instead of running them'),
+  outFolder('--dump <dir>', 'write what failing cases were made of: inputs, expected, got, bounds'),
+  outFolder('--emit <dir>', 'write the calls of all ops as safetensors and JSON, instead of running them'),
   jsonOption,
-  option('--junit <file>', 'write the report as JUnit XML'),
-  option('--html <file>', 'write the report as a page'),
-  option('--md <file>', 'write the report as Markdown'),
+  outFile('--junit <file>', 'write the report as JUnit XML'),
+  outFile('--html <file>', 'write the report as a page'),
+  outFile('--md <file>', 'write the report as Markdown'),
 ] as const;
 
 export const conformCommand = command(
@@ -96,8 +96,24 @@ Examples:
 
 type Options = OptionsOf<typeof OPTIONS>;
 
-async function conform(options: Options): Promise<void> {
-  if (options.listBroken) return listBroken(options);
+/** What judging writes and reads. */
+const OF_JUDGING = ['--xfails', '--dump', '--junit', '--html', '--md'];
+const OF_SELECTING = ['--quick', '--filter'];
+
+async function conform(options: Options, self: Command): Promise<void> {
+  if (options.listBroken) {
+    const all = self.options.map(({ long }) => long!);
+    refuse(
+      self,
+      all.filter(flag => !['--list-broken', '--json'].includes(flag)),
+      'with --list-broken',
+    );
+    return listBroken(options);
+  }
+  if (options.list) refuse(self, ['--emit', ...OF_JUDGING], 'with --list');
+  if (options.emit !== undefined) refuse(self, OF_JUDGING, 'with --emit');
+  if (options.case !== undefined) refuse(self, OF_SELECTING, 'with --case');
+  if (!options.backend.startsWith('exec:')) refuse(self, ['--timeout'], 'without --backend exec:COMMAND');
   const { backend, device, dispose } = await openJudged(options.backend, 1000 * options.timeout);
   try {
     const { profile, seed, threads, json } = options;
@@ -105,7 +121,7 @@ async function conform(options: Options): Promise<void> {
     const all = conformance(backend, { profile, seed, threads, ...given });
     const cases = select(all, options);
     if (options.list) return list(cases, json);
-    if (options.emit !== undefined) return emitTo(options.emit, cases, options);
+    if (options.emit !== undefined) return await emitTo(options.emit, cases, options);
     const xfails = options.xfails === undefined ? undefined : readXfails(options.xfails, all);
     const about = aboutOf(options, device);
     const line = progressLine(backend.name);
@@ -119,20 +135,20 @@ async function conform(options: Options): Promise<void> {
       },
       xfails,
     );
-    give({ ...about, ...run }, options);
+    await give({ ...about, ...run }, options);
   } finally {
     dispose();
   }
 }
 
 /** Prints and writes every form of the report that was asked for. */
-function give(report: Report, { json, junit, html, md }: Options): void {
+async function give(report: Report, { json, junit, html, md }: Options): Promise<void> {
+  print(json ? renderJson(report) : renderText(report));
+  if (!conclusion(report).ok) process.exitCode = 1;
   // biome-ignore format: a table
   const forms = [[junit, renderJUnit], [html, renderHtml], [md, renderMarkdown]] as const;
   for (const [path, renderAs] of forms)
-    if (path !== undefined) writeFileAtomic(path, [new TextEncoder().encode(renderAs(report))]);
-  print(json ? renderJson(report) : renderText(report));
-  if (!conclusion(report).ok) process.exitCode = 1;
+    if (path !== undefined) await writeFileAtomic(path, [new TextEncoder().encode(renderAs(report))]);
 }
 
 function select(all: readonly Case[], { quick, filter, case: address }: Options): readonly Case[] {
@@ -168,17 +184,17 @@ function listBroken({ json }: Options): void {
   printAs(json, { broken: named }, () => align([['name', 'what is wrong'], ...rows]));
 }
 
-function emitTo(folder: string, cases: readonly Case[], options: Options): void {
+async function emitTo(folder: string, cases: readonly Case[], options: Options): Promise<void> {
   const { suite, goldens: hash } = environmentOf();
   const about = { suite, goldens: hash, seed: options.seed };
-  const written = emit(folder, cases, about, progressLine('writing call'));
+  const written = await emit(folder, cases, about, progressLine('writing call'));
   const words = () => `${folder}: ${written} calls, and index.json`;
   printAs(options.json, { folder, cases: written }, words);
 }
 
 /** Each line has an address and a reason. Empty lines and lines that begin with # are skipped. */
 function readXfails(path: string, all: readonly Case[]): ReadonlyMap<string, string> {
-  const text = new TextDecoder().decode(readGiven(path, `--xfails ${path}`));
+  const text = new TextDecoder().decode(readGiven(path, { name: `--xfails ${path}` }));
   const known = new Set(all.map(({ address }) => address));
   return new Map(
     text.split(/\r?\n/).flatMap((line, i) => {

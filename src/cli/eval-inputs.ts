@@ -7,6 +7,7 @@ import { readItems } from '../eval/task-files.ts';
 import type { TaskName } from '../eval/tasks.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { parseJson } from '../formats/json.ts';
+import { lockOutput } from '../formats/lock.ts';
 import { EMBEDDED_MODEL, textFile } from '../open/node.ts';
 import { readGiven } from './terminal.ts';
 
@@ -27,6 +28,7 @@ export async function taskItems(task: TaskName, data: string, limit?: number) {
 }
 
 const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
+const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile();
 
 /** In a folder the file of a task has the task's name: arc_easy.jsonl, hellaswag.txt.gz. */
 function fileFor(task: TaskName, folder: string): string {
@@ -49,27 +51,34 @@ export const weightBytes = (folder: string): number =>
 
 /** @throws Error in one sentence for what is no partial result. */
 export const readPartial = (path: string): PartialResult =>
-  parsePartial(parseJson(readGiven(path), path), path);
+  parsePartial(parseJson(readGiven(path), path, Number.POSITIVE_INFINITY), path);
 
 /** Measuring one item of a small model takes as little time as writing a file of ten thousand items, so not every step is written. */
 const SECONDS_BETWEEN_WRITES = 2;
 
-/** A file of partial results, and what an earlier run kept in it. While a result grows, it is written at intervals; `flush` writes the rest. */
+/**
+ * A file of partial results, and what an earlier run kept in it. While a result grows, it is written at intervals; `close`
+ * writes the rest. Until then no other run may keep its results there.
+ */
 export function partialFile(path: string) {
+  const release = lockOutput(path);
   let latest: PartialResult | undefined;
   let written: number | undefined;
-  const write = (): void => {
+  const write = async (): Promise<void> => {
     if (!latest) return;
-    writeFileAtomic(path, [new TextEncoder().encode(`${JSON.stringify(latest)}\n`)]);
+    await writeFileAtomic(path, [new TextEncoder().encode(`${JSON.stringify(latest)}\n`)]);
     latest = undefined;
     written = performance.now();
   };
   return {
-    earlier: existsSync(path) ? { partial: readPartial(path), name: path } : undefined,
-    step(partial: PartialResult): void {
+    earlier: isFile(path) ? { partial: readPartial(path), name: path } : undefined,
+    async step(partial: PartialResult): Promise<void> {
       latest = partial;
-      if (written === undefined || performance.now() - written > 1000 * SECONDS_BETWEEN_WRITES) write();
+      if (written === undefined || performance.now() - written > 1000 * SECONDS_BETWEEN_WRITES) await write();
     },
-    flush: write,
+    async close(): Promise<void> {
+      await write();
+      release();
+    },
   };
 }

@@ -1,16 +1,19 @@
 /** `quamba eval`: perplexity and zero-shot tasks of recipes, their sizes and their speed. */
+import type { Command } from 'commander';
 import { defaultBackend } from '../backends/index.ts';
 import { type Evaluation, evaluate } from '../eval/evaluate.ts';
 import { type EvaluationFigures, merge, reportOf } from '../eval/partial.ts';
 import { joinResults } from '../eval/report/results.ts';
 import { resultsTable, tasksTable } from '../eval/report/tables.ts';
+import { openFolder } from '../formats/disk.ts';
 import { load, textFile } from '../open/node.ts';
+import { checkRecipes } from '../open/plan.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import { calibrating } from './calibrating.ts';
-import { command, type OptionsOf, option } from './command.ts';
+import { command, type OptionsOf, option, refuse } from './command.ts';
 import { partialFile, readPartial, taskItems, VALIDATION_TEXT, weightBytes } from './eval-inputs.ts';
-import { engineOptions, jsonOption, modelOption } from './options.ts';
+import { engineOptions, jsonOption, modelOption, outFile } from './options.ts';
 import { reportOptions, writeReport } from './report.ts';
 import { printAs, progressLine, UsageError } from './terminal.ts';
 import { namesIn, recipeNamed, shardNamed, tasksNamed, wholeFrom } from './values.ts';
@@ -47,7 +50,7 @@ const OPTIONS = [
     'only every n-th window and item, from the i-th on (from 0); needs --out',
     shardNamed,
   ),
-  option('--out <file>', 'keep partial results there, and go on from what it holds'),
+  outFile('--out <file>', 'keep partial results there, and go on from what it holds'),
   option('--rounds <n>', 'of measuring tokens per second; 0 for none', wholeFrom(0), 3),
   modelOption,
   ...engineOptions,
@@ -92,9 +95,11 @@ const tables = ({ results }: EvaluationFigures): string =>
     .map(align)
     .join('\n\n');
 
-async function run(options: Options): Promise<void> {
+async function run(options: Options, self: Command): Promise<void> {
   const { model: path, backend = defaultBackend(), threads, rounds, out, json } = options;
+  if (options.task && !options.text) refuse(self, ['--window'], 'without a text');
   const evaluation = await asked(options);
+  checkRecipes(openFolder(path), evaluation.recipes);
   const kept = out === undefined ? undefined : partialFile(out);
   try {
     const { partial, report } = await evaluate(evaluation, {
@@ -107,11 +112,11 @@ async function run(options: Options): Promise<void> {
       onStep: kept?.step,
       onProgress: progressLine('measured'),
     });
-    kept?.step(partial);
+    await kept?.step(partial);
     printAs(json, report, () => tables(report));
-    writeReport(options, joinResults([report]));
+    await writeReport(options, joinResults([report]));
   } finally {
-    kept?.flush();
+    await kept?.close();
   }
 }
 

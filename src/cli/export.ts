@@ -6,6 +6,7 @@ import { sizeWords } from '../eval/report/words.ts';
 import { type Folder, using } from '../formats/bytes.ts';
 import { openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { readJson } from '../formats/json.ts';
+import { lockOutput } from '../formats/lock.ts';
 import { writeGguf } from '../gguf/file.ts';
 import { ggufOf, storage } from '../gguf/mamba.ts';
 import { placeholderVocabulary, vocabularyOf } from '../gguf/vocabulary.ts';
@@ -14,11 +15,11 @@ import { type FloatModel, openFloatModel } from '../open/float.ts';
 import { openTokenizer } from '../open/tokenizer.ts';
 import { isPlan } from '../quant/checkpoint.ts';
 import { command, namesOf, type OptionsOf, option, required } from './command.ts';
-import { jsonOption, modelOption } from './options.ts';
+import { jsonOption, modelOption, outFile } from './options.ts';
 import { printAs, progressLine, UsageError } from './terminal.ts';
 
 const OPTIONS = [
-  required('--out <file>', 'file to write'),
+  required(outFile('--out <file>', 'file to write')),
   modelOption,
   option('--format <name>', 'file format', ['gguf'], 'gguf'),
   option(
@@ -43,19 +44,21 @@ Examples:
   quamba export --format gguf --type f16 --model mamba-130m-hf --out mamba-130m.gguf`,
 ).action(exportModel);
 
-function exportModel({ out, model: path, format, type, json }: OptionsOf<typeof OPTIONS>): void {
+async function exportModel(options: OptionsOf<typeof OPTIONS>): Promise<void> {
+  const { out, model: path, format, type, json } = options;
   const folder = openFolder(path);
   if (dirname(resolve(out)) === resolve(path) && SOURCES.test(basename(out)))
     throw new UsageError(`export: --out ${out} is a file of the model itself`);
   if (folder.list().includes('model.safetensors') && using(folder, 'model.safetensors', isPlan))
     throw new Error(`${path}: is quantized already; export takes the folder of the float model`);
+  const release = lockOutput(out);
   const model = openFloatModel(folder);
   try {
     const { config, program } = model;
     const { metadata, tensors } = ggufOf(config, program, type, modelName(path), `${path}/config.json`);
     const vocabulary = vocabularyFor(folder, model);
     const gguf = { metadata: { ...metadata, ...vocabulary.keys }, tensors };
-    writeFileAtomic(out, writeGguf(gguf, progressLine('writing tensor')));
+    await writeFileAtomic(out, writeGguf(gguf, progressLine('writing tensor')));
     const bytes = statSync(out).size;
     const count = Object.keys(tensors).length;
     const report = { out, format, type, bytes, tensors: count, vocabulary: vocabulary.source };
@@ -63,6 +66,7 @@ function exportModel({ out, model: path, format, type, json }: OptionsOf<typeof 
     printAs(json, report, () => `${out}: ${words}`);
   } finally {
     model.close();
+    release();
   }
 }
 
@@ -72,7 +76,7 @@ const SOURCES = /\.(?:safetensors|json)$/;
 function vocabularyFor(folder: Folder, { config }: FloatModel) {
   const rows = config.vocabSize;
   // the config of a Mamba that names no end of text has 0 (transformers, MambaConfig)
-  const eosTokenId = openTokenizer(folder, config).eosTokenId ?? config.eosTokenId ?? 0;
+  const eosTokenId = openTokenizer(folder, config).eosTokenId ?? 0;
   if (!folder.list().includes('tokenizer.json'))
     return { source: 'placeholders', keys: placeholderVocabulary({ rows, eosTokenId }) };
   const file = `${folder.name}/tokenizer.json`;

@@ -1,13 +1,14 @@
 /** `quamba generate`: writes on from a prompt. */
 import { buffer } from 'node:stream/consumers';
+import type { Command } from 'commander';
 import { bytesOf, decodeUtf8 } from '../formats/bytes.ts';
 import { modelName } from '../hub/cache.ts';
 import { load } from '../open/node.ts';
 import { hasher } from '../plan/identity.ts';
 import { calibrating } from './calibrating.ts';
-import { command, type OptionsOf, option } from './command.ts';
+import { command, type OptionsOf, option, refuse } from './command.ts';
 import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
-import { printJson, readGiven, UsageError } from './terminal.ts';
+import { printJson, readGiven, tell, UsageError } from './terminal.ts';
 import { fraction, fractionOrZero, integer, nonNegative, positive, tokenList, wholeFrom } from './values.ts';
 
 const OPTIONS = [
@@ -50,12 +51,13 @@ async function promptText({ prompt, promptFile }: OptionsOf<typeof OPTIONS>): Pr
   return text.replace(/\r?\n$/, '');
 }
 
-async function generate(options: OptionsOf<typeof OPTIONS>): Promise<void> {
+async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<void> {
   const { prompt, promptFile, tokens, model: path, recipe, backend, threads, json, ...sampling } = options;
   if ([prompt, promptFile, tokens].filter(given => given !== undefined).length !== 1)
     throw new UsageError(
       'generate: give either --prompt TEXT or --tokens IDS; or --prompt-file FILE, or --prompt - for standard input',
     );
+  if (sampling.temperature === 0) refuse(self, ['--top-k', '--top-p', '--min-p'], 'with --temperature 0');
   if (sampling.stop?.includes('')) throw new UsageError('generate: --stop expected a text; got an empty one');
   const text = tokens ? undefined : await promptText(options);
   const model = await load(path, { recipe, backend, threads, ...calibrating() });
@@ -100,8 +102,9 @@ async function generate(options: OptionsOf<typeof OPTIONS>): Promise<void> {
     });
   else if (isRead) {
     process.stdout.write('\n');
-    process.stderr.write(
-      `\n${about.recipe} on ${about.backend}: ${written.length} tokens, prefill ${tokensPerSecond.prefill}/s, decode ${tokensPerSecond.decode}/s\n`,
+    tell('');
+    tell(
+      `${about.recipe} on ${about.backend}: ${written.length} tokens, prefill ${tokensPerSecond.prefill}/s, decode ${tokensPerSecond.decode}/s`,
     );
   }
   if (finishReason === 'aborted' && isRead) process.exitCode = 130;

@@ -1,5 +1,5 @@
 /** `quamba inspect`: what is in a model, and what a recipe makes of it. */
-
+import type { Command } from 'commander';
 import { sizeWords } from '../eval/report/words.ts';
 import { using } from '../formats/bytes.ts';
 import { openFolder } from '../formats/disk.ts';
@@ -13,7 +13,7 @@ import { isPlan, verifyPlan } from '../quant/checkpoint.ts';
 import { statesBytes } from '../state.ts';
 import { BYTES, describe, sizeOf } from '../tensor.ts';
 import { calibrating } from './calibrating.ts';
-import { command, type OptionsOf, option } from './command.ts';
+import { command, type OptionsOf, option, refuse } from './command.ts';
 import { diffLines } from './diff.ts';
 import { jsonOption, modelOption, recipeOption } from './options.ts';
 import { printAs, UsageError } from './terminal.ts';
@@ -42,9 +42,13 @@ Examples:
   quamba inspect --model my-quamba --tensors --json`,
 ).action(inspect);
 
-async function inspect(options: OptionsOf<typeof OPTIONS>): Promise<void> {
+async function inspect(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<void> {
   const { model: path, layer, json = false } = options;
-  if (options.verify) return verify(path, json);
+  if (options.verify) {
+    refuse(self, ['--recipe', '--plan', '--diff', '--layer', '--tensors'], 'with --verify');
+    return verify(path, json);
+  }
+  if (!options.plan && !options.diff) refuse(self, ['--layer'], 'without --plan or --diff');
   const open = (recipe: NamedRecipe | undefined) => load(path, { recipe, ...calibrating() });
   const model = await open(options.recipe);
   const { config, recipe } = model.info;

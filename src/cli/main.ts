@@ -13,7 +13,7 @@ import { inspectCommand } from './inspect.ts';
 import { pullCommand } from './pull.ts';
 import { quantizeCommand } from './quantize.ts';
 import { reportCommand } from './report.ts';
-import { outliveStreams, UsageError } from './terminal.ts';
+import { outliveStreams, tell, UsageError } from './terminal.ts';
 import { version } from './version.ts';
 
 const program = command(
@@ -42,7 +42,7 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else {
-    process.stderr.write(`quamba: ${error instanceof Error ? error.message : error}\n`);
+    tell(`quamba: ${error instanceof Error ? error.message : error}`);
     process.exitCode = error instanceof UsageError ? 2 : 1;
   }
 }

@@ -1,6 +1,8 @@
 /** The options that several commands share. */
 import { availableParallelism } from 'node:os';
+import { InvalidArgumentError } from 'commander';
 import { backendNames } from '../backends/node.ts';
+import { checkWritable, checkWritableFolder } from '../formats/disk.ts';
 import { modelFolder } from '../hub/cache.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
 import { recipes } from '../quant/recipes.ts';
@@ -40,3 +42,15 @@ const threadsOption = option(
 /** On what a model runs. */
 export const engineOptions = [backendOption, threadsOption] as const;
 export const jsonOption = option('--json', 'print one JSON object');
+
+/** An option that names what a command will write. That it can be written is known before anything is loaded. */
+const output =
+  (check: (path: string) => void) =>
+  <const Flags extends string>(flags: Flags, says: string) =>
+    option(flags, says, path => {
+      if (path === '') throw new InvalidArgumentError('expected a path; got an empty one');
+      check(path);
+      return path;
+    });
+export const outFile = output(path => checkWritable(path));
+export const outFolder = output(checkWritableFolder);

@@ -3,7 +3,7 @@ import { isRepoName } from '../hub/cache.ts';
 import { pull } from '../hub/pull.ts';
 import { command, type OptionsOf, option } from './command.ts';
 import { jsonOption } from './options.ts';
-import { printAs, progressLines, UsageError } from './terminal.ts';
+import { printAs, progressLines, tell, UsageError } from './terminal.ts';
 
 const OPTIONS = [
   option('--revision <name>', 'a branch, a tag or a commit', String, 'main'),
@@ -19,6 +19,7 @@ Only config.json, the tokenizer and the weights are fetched (safetensors, or els
 Hugging Face's Python library uses too. A broken download goes on where it broke; sums are checked.
 
 HF_HOME or HF_HUB_CACHE say where the cache is, HF_ENDPOINT names a mirror, HF_TOKEN opens private and gated models.
+Node follows HTTPS_PROXY from 22.21 or 24 on, with NODE_USE_ENV_PROXY=1.
 
 Examples:
   quamba pull state-spaces/mamba-130m-hf
@@ -35,7 +36,7 @@ async function pullModel(model: string, { revision, json }: OptionsOf<typeof OPT
   const pulled = await pull(model, { revision, onProgress });
   printAs(json, pulled, () => pulled.folder);
   if (!pulled.files.some(({ name }) => name === 'tokenizer.json') && !json)
-    process.stderr.write(
-      `${model}: has no tokenizer.json, so it takes --tokens; the state-spaces models have that of EleutherAI/gpt-neox-20b\n`,
+    tell(
+      `${model}: has no tokenizer.json, so it takes --tokens; the state-spaces models have that of EleutherAI/gpt-neox-20b`,
     );
 }

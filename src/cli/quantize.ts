@@ -1,33 +1,36 @@
 /** `quamba quantize`: a quantized checkpoint, as a folder that every command takes as --model. */
 
-import { readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
 import { prepare } from '../backends/backend.ts';
 import { defaultBackend } from '../backends/index.ts';
 import { openBackend } from '../backends/node.ts';
 import { floatReference } from '../eval/fidelity.ts';
 import { sizeWords } from '../eval/report/words.ts';
-import { openFolder, writeFileAtomic } from '../formats/disk.ts';
-import { architectureOf } from '../model/index.ts';
+import { openFolder, readFile, writeFiles } from '../formats/disk.ts';
+import { lockOutput } from '../formats/lock.ts';
 import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
 import { CALIBRATION_DEFAULTS } from '../open/plan.ts';
 import { openTokenizer } from '../open/tokenizer.ts';
+import { checkRecipe } from '../quant/check-recipe.ts';
 import { savePlan } from '../quant/checkpoint.ts';
 import { heldOutOf, samplesOf } from '../quant/pipeline.ts';
 import { DEFAULT_RECIPE } from '../quant/recipes.ts';
-import { checkWords, type Recipe, withPercentile } from '../quant/scheme.ts';
+import { withPercentile } from '../quant/scheme.ts';
 import { clips, type Search, searchPercentile, type Trial } from '../quant/search.ts';
 import { statsCache } from './calibrating.ts';
-import { command, type OptionsOf, option, required } from './command.ts';
-import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
-import { makeFolder, print, printAs, progressLine, UsageError } from './terminal.ts';
+import { command, type OptionsOf, option, refuse, required } from './command.ts';
+import { engineOptions, jsonOption, modelOption, outFolder, recipeOption } from './options.ts';
+import { print, printAs, progressLine, UsageError } from './terminal.ts';
 import { fraction, type NamedRecipe, recipeNamed, wholeFrom } from './values.ts';
 
 const fractionOrSearch = (text: string) => (text === 'search' ? text : fraction(text));
 
 const OPTIONS = [
-  required('--out <dir>', 'folder to write: model.safetensors, config.json and the tokenizer'),
+  required(outFolder('--out <dir>', 'folder to write: model.safetensors, config.json and the tokenizer')),
+  option('--force', 'write into a folder in which something is already'),
   modelOption,
   recipeOption(DEFAULT_RECIPE),
   option(
@@ -74,7 +77,7 @@ async function chosenRecipe(options: Options): Promise<NamedRecipe & { search?: 
     throw new UsageError(
       `quantize: --percentile ${percentile} changes nothing, recipe ${row.name} clips at no site`,
     );
-  const search = percentile === 'search' ? await searched(options, row.scheme) : undefined;
+  const search = percentile === 'search' ? await searched(options, row) : undefined;
   const p = search?.percentile ?? (percentile as number);
   const name = `${row.name} p=${typeof p === 'number' ? p : 'by layer'}`;
   return { name, scheme: withPercentile(row.scheme, p), search };
@@ -91,13 +94,13 @@ const HELD_OUT = 16;
  *
  * @throws RangeError for a text that is too short; what opening the model throws.
  */
-async function searched(options: Options, recipe: Recipe): Promise<Found> {
+async function searched(options: Options, { name, scheme: recipe }: NamedRecipe): Promise<Found> {
   const { model: path, text = CALIBRATION_TEXT, perLayer, threads, json } = options;
   const { samples = CALIBRATION_DEFAULTS.samples, window = CALIBRATION_DEFAULTS.window } = options;
   const folder = openFolder(path);
   const { config, program, close } = openFloatModel(folder);
   try {
-    checkWords(recipe, architectureOf(config));
+    checkRecipe({ name, scheme: recipe }, config, program.graph);
     const tokens = openTokenizer(folder, config).encode(await text.read());
     const { backend } = openBackend(options.backend ?? defaultBackend());
     const run = (part: typeof program) => prepare(backend, part, { threads });
@@ -120,26 +123,17 @@ async function searched(options: Options, recipe: Recipe): Promise<Found> {
 const inWords = ({ percentile, score }: Trial): string =>
   `p ${typeof percentile === 'number' ? percentile : percentile.join(' ')}: KL ${score.toFixed(5)}`;
 
-/** Runs `fill` once the folder is there, so that a wrong path is known before an hour of calibration and not after it. */
-async function inNewFolder(path: string, fill: () => Promise<void>): Promise<void> {
-  const made = makeFolder(path, '--out');
-  try {
-    await fill();
-  } catch (error) {
-    if (made) rmSync(made, { recursive: true });
-    throw error;
-  }
-}
-
 /** Files that are copied along with the weights. */
-const COMPANIONS = ['config.json', 'tokenizer.json', 'tokenizer_config.json'];
+const COMPANIONS = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json'];
 
-async function quantize(options: Options): Promise<void> {
-  const { out, model: path, text, samples, window, percentile, backend, threads, json } = options;
+async function quantize(options: Options, self: Command): Promise<void> {
+  const { out, force, model: path, text, samples, window, percentile, backend, threads, json } = options;
   if (resolve(out) === resolve(path))
     throw new UsageError(`quantize: --out ${out} is the folder of the model itself`);
-  const target = join(out, 'model.safetensors');
-  await inNewFolder(out, async () => {
+  if (!force && existsSync(out) && readdirSync(out).length > 0)
+    throw new UsageError(`quantize: --out ${out} is there already; --force writes into it`);
+  const release = lockOutput(out);
+  try {
     const { search, ...recipe } = await chosenRecipe(options);
     const model = await load(path, {
       ...{ recipe, backend, threads, samples, window },
@@ -148,14 +142,22 @@ async function quantize(options: Options): Promise<void> {
       cache: statsCache,
       onProgress: progressLine('calibrating'),
     });
-    writeFileAtomic(target, savePlan(model.plan, model.info));
-    model.dispose();
-    const files = openFolder(path).list();
-    for (const file of COMPANIONS.filter(name => files.includes(name)))
-      writeFileAtomic(join(out, file), [readFileSync(join(path, file))]);
     const { calibration } = model.info;
+    if (!calibration) refuse(self, CALIBRATE, `where nothing is calibrated, as for recipe ${recipe.name}`);
+    const files = openFolder(path).list();
+    const companions = COMPANIONS.filter(name => files.includes(name));
+    await writeFiles(out, [
+      ['model.safetensors', savePlan(model.plan, model.info)],
+      ...companions.map(name => [name, [readFile(join(path, name))]] as const),
+    ]);
+    model.dispose();
+    const target = join(out, 'model.safetensors');
     const bytes = statSync(target).size;
     const report = { out, recipe: recipe.name, bytes, calibration, ...(search && { search }) };
     printAs(json, report, () => `${target}: ${sizeWords(bytes)}, recipe ${recipe.name}`);
-  });
+  } finally {
+    release();
+  }
 }
+
+const CALIBRATE = ['--text', '--samples', '--window'];

@@ -1,6 +1,6 @@
 /** What the commands share: progress on stderr, results on stdout, and how an error ends the program. */
-import { mkdirSync, readFileSync } from 'node:fs';
-import { reasonOf } from '../formats/disk.ts';
+import { inWords, readFile } from '../formats/disk.ts';
+import { plain } from '../formats/json.ts';
 
 /** Wrong usage: exit code 2. Everything else that fails: 1. */
 export class UsageError extends Error {}
@@ -16,7 +16,7 @@ export function outliveStreams(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE' || told) return;
     told = true;
-    process.stderr.write(`quamba: stdout: ${reasonOf(error)}\n`);
+    tell(`quamba: ${inWords('stdout', error).message}`);
     process.once('exit', code => {
       process.exitCode = code || 1;
     });
@@ -24,26 +24,8 @@ export function outliveStreams(): void {
 }
 
 /** Reads a file that the user named. One that cannot be read is wrong usage. */
-export function readGiven(path: string, what = path): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new UsageError(`${what}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
-  }
-}
-
-/**
- * Makes the folder that an option names, with those above it.
- *
- * @returns the first folder that was not there before
- */
-export function makeFolder(path: string, option: string): string | undefined {
-  try {
-    return mkdirSync(path, { recursive: true });
-  } catch (error) {
-    throw new Error(`${option} ${path}: cannot be made a folder (${(error as NodeJS.ErrnoException).code})`);
-  }
-}
+export const readGiven = (path: string, options?: Parameters<typeof readFile>[1]): Uint8Array =>
+  usage(() => readFile(path, options));
 
 /** Runs a check of what the user asked for; its failure is wrong usage. */
 export function usage<T>(check: () => T): T {
@@ -69,7 +51,7 @@ export function progressLine(label: string): (done: number, total: number) => vo
     const seconds = (now - first.at) / 1000;
     const left = Math.round((seconds / (done - first.done)) * (total - done));
     const estimate = seconds >= SECONDS_BEFORE_ESTIMATE && done > first.done ? `, about ${left} s left` : '';
-    const line = `${label} ${done}/${total}, ${Math.round((now - start) / 1000)} s${estimate}`;
+    const line = `${plain(label)} ${done}/${total}, ${Math.round((now - start) / 1000)} s${estimate}`;
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}${done === total ? '\n' : ''}`);
     else if (Math.floor((10 * done) / total) > tenth) {
       tenth = Math.floor((10 * done) / total);
@@ -88,7 +70,20 @@ export function progressLines(labelOf: (of: string) => string) {
   };
 }
 
-export const print = (text: string): void => void process.stdout.write(`${text}\n`);
+/**
+ * What the commands say goes through `print` and `tell`, all but the text that a model writes: there may be names from a file in
+ * it, and a terminal takes some characters as commands.
+ */
+export const print = (text: string): void => void process.stdout.write(`${harmless(text)}\n`);
+/** A sentence on stderr. No path that a system takes is longer. */
+export const tell = (sentence: string): void => void process.stderr.write(`${plain(sentence, 5000)}\n`);
+/** Lines stay lines, and JSON the same value. */
+export const harmless = (text: string): string =>
+  text
+    .split('\n')
+    .map(line => plain(line, Infinity))
+    .join('\n');
+
 export const printJson = (value: unknown): void => print(JSON.stringify(value));
 /** Prints a result, as JSON or in words. */
 export const printAs = (json: boolean | undefined, value: unknown, inWords: () => string): void =>

@@ -26,12 +26,15 @@ export const fractionOrZero = numberOption('a number in [0, 1]', n => n >= 0 && 
 const tokenId = numberOption('token ids separated by commas', n => Number.isSafeInteger(n) && n >= 0);
 export const tokenList = (text: string): number[] => text.split(',').map(tokenId);
 
+/** The longest row of the table has a few hundred. */
+const MOST_BYTES_OF_RECIPE = 1e6;
+
 export type NamedRecipe = { readonly name: string; readonly scheme: Recipe };
 
 /** A recipe of the table by its name, or a recipe of the user in a JSON file. */
 export function recipeNamed(name: string): NamedRecipe {
   if (!name.endsWith('.json')) return { name, scheme: usage(() => recipe(name)) };
-  const file = readGiven(name, `--recipe ${name}`);
+  const file = readGiven(name, { name: `--recipe ${name}`, most: MOST_BYTES_OF_RECIPE });
   return { name: basename(name, '.json'), scheme: usage(() => parseRecipe(parseJson(file, name), name)) };
 }
 

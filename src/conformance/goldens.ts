@@ -77,7 +77,8 @@ export const goldensHash = (): string =>
 /** The embedded model under every recipe whose statistics it has. Weights are read and plans are made when a case runs. */
 export function embeddedModels(): readonly ModelUnderTest[] {
   const folder = openFolder(EMBEDDED_MODEL);
-  const { config, program, identity } = openFloatModel(folder);
+  const model = openFloatModel(folder);
+  const { config, program } = model;
   const text = once(() => beginning(folder, config, 'validation.txt.gz'));
   const here = new Set(folder.list());
   const ready = Object.entries(recipes).filter(
@@ -88,7 +89,7 @@ export function embeddedModels(): readonly ModelUnderTest[] {
     name: 'embedded',
     recipe: name,
     float: () => program,
-    plan: once(() => planOf(program, recipe, keptStats(folder, { name, scheme: recipe }, identity)?.stats)),
+    plan: once(() => planOf(program, recipe, keptStats(folder, { name, scheme: recipe }, model)?.stats)),
     ops: opNamesOf(program, recipe),
     text,
   }));

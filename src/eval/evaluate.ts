@@ -6,6 +6,7 @@
  * measures all windows before the next group is loaded. The figures do not depend on the size of the groups.
  */
 import { bytesOf } from '../formats/bytes.ts';
+import { plain } from '../formats/json.ts';
 import type { Model } from '../open/model.ts';
 import { hasher, identity } from '../plan/identity.ts';
 import type { Recipe } from '../quant/scheme.ts';
@@ -62,8 +63,8 @@ export interface EvaluateOptions {
   readonly rounds?: number;
   /** What an earlier run of the same evaluation kept, and its name in errors. It is not changed. */
   readonly resume?: { readonly partial: PartialResult; readonly name: string };
-  /** Called after each window and each item, with everything measured so far. */
-  readonly onStep?: (partial: PartialResult) => void;
+  /** Called after each window and each item, with everything measured so far. A promise is waited for. */
+  readonly onStep?: (partial: PartialResult) => unknown;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -113,9 +114,9 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
   let partial = resume && structuredClone(resume.partial);
   let done = 0;
   let total = 0;
-  const step = (): void => {
+  const step = async (): Promise<void> => {
     done++;
-    onStep?.(partial!);
+    await onStep?.(partial!);
     onProgress?.(done, total);
   };
   try {
@@ -136,7 +137,7 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
         const sums = measureWindow(sessions, tokens![index], index, float?.session);
         for (const [i, { part }] of missing.entries()) {
           part.windows.push(sums[i]);
-          step();
+          await step();
         }
       }
       for (const { task, items } of tasks) {
@@ -145,7 +146,7 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
           for (const [i, row] of measured.entries()) {
             if (itemsDone[i].has(index)) continue;
             row.part.tasks[task]!.push(scored(row, task, index, items[index]));
-            step();
+            await step();
           }
       }
       for (const { model } of rows) {
@@ -205,7 +206,7 @@ function partFor(
   const there = partOf(partial.parts, name);
   if (there && there.identity !== own)
     throw new Error(
-      `${where}recipe ${name}: what was kept is of another model, tokenizer or calibration (${there.identity.slice(0, 12)} there, ${own.slice(0, 12)} here)`,
+      `${where}recipe ${name}: what was kept is of another model, tokenizer or calibration (${plain(there.identity.slice(0, 12))} there, ${own.slice(0, 12)} here)`,
     );
   if (there) return there;
   const sizes = [...plan.graph.weights.keys()].map(ref => plan.weights.read(ref).data.byteLength);

@@ -4,12 +4,13 @@
  *
  *   log p(continuation | context) = Σ log p(token), in float64, over the continuation's tokens
  *
- * Spaces at the end of a context count as part of the continuation. Both are tokenised as one text; its first tokens are the context,
+ * White space (Python's) at the end of a context count as part of the continuation. Both are tokenised as one text; its first tokens are the context,
  * as many as the context alone has. An empty context is the token that ends texts.
  */
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Session } from '../session.ts';
 import { likeliest, rowsOf, surprise } from '../text/logits.ts';
+import { rstrip } from './python-text.ts';
 
 /** The longest input of a model. Longer ones lose their beginning (the paper's setting). */
 export const MOST_TOKENS = 2048;
@@ -27,7 +28,7 @@ export interface Likelihood {
 
 /** @throws Error where there is nothing to score, or too much, or where the context is empty and the tokenizer has no end token. */
 export function request(tokenizer: Tokenizer, context: string, continuation: string): Request {
-  const kept = context.trimEnd();
+  const kept = rstrip(context);
   let ids = tokenizer.encode(context + continuation);
   let before = kept === '' ? 0 : tokenizer.encode(kept).length;
   if (before === 0) {

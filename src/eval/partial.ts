@@ -3,7 +3,7 @@
  * it, and the parts of several machines are joined. It holds the sums of each window and the scores of each item, and no
  * figure: those are made at the end, from all of them in order, so that no sharding changes a digit.
  */
-import { array, isObject, object, show } from '../formats/json.ts';
+import { array, isObject, object, plain, show } from '../formats/json.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import { type Perplexity, perplexityOf, type WindowSums } from './perplexity.ts';
 import { median, type Speed } from './speed.ts';
@@ -138,11 +138,11 @@ export function difference(a: Settings, b: Settings): string | undefined {
   const scheme = a.recipes.find(
     ({ scheme }, i) => JSON.stringify(scheme) !== JSON.stringify(b.recipes[i].scheme),
   );
-  if (scheme) return `recipe ${scheme.name} is another one`;
+  if (scheme) return `recipe ${plain(scheme.name)} is another one`;
   if (a.text?.sha256 !== b.text?.sha256)
-    return `the text is another one (${a.text?.name} there, ${b.text?.name} here)`;
+    return `the text is another one (${plain(a.text?.name)} there, ${plain(b.text?.name)} here)`;
   const other = a.tasks.find(({ sha256 }, i) => sha256 !== b.tasks[i].sha256);
-  return other && `the data of ${other.task} is another file`;
+  return other && `the data of ${plain(other.task)} is another file`;
 }
 
 const COMPARED: readonly (readonly [what: string, of: (settings: Settings) => unknown])[] = [
@@ -177,7 +177,7 @@ export function merge(
       const other = partOf(first.parts, part.recipe);
       if (other && other.identity !== part.identity)
         throw new Error(
-          `${names[i]}: recipe ${part.recipe} is of another model, text or calibration than in ${names[0]}`,
+          `${names[i]}: recipe ${plain(part.recipe)} is of another model, text or calibration than in ${names[0]}`,
         );
     }
   }

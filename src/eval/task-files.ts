@@ -15,6 +15,7 @@ import {
   show,
   unexpected,
 } from '../formats/json.ts';
+import { rstrip, strip } from './python-text.ts';
 import { hellaswag, type Item, lambada, question, type TaskName, winogrande } from './tasks.ts';
 
 export interface TaskFile {
@@ -50,7 +51,7 @@ function jsonRows({ name, text }: TaskFile): JsonObject[] {
 /** HellaSwag as text. The border between ctx_a and ctx_b is lost there, see `borderOf`. */
 function sixLines(task: TaskName, { name, text }: TaskFile): JsonObject[] {
   if (task !== 'hellaswag') throw new Error(`${name}: expected JSON lines or a JSON array; got other text`);
-  const lines = text.trimEnd().split(/\r?\n/);
+  const lines = rstrip(text).split(/\r?\n/);
   if (lines.length % 6)
     throw new Error(
       `${name}: expected six lines an item (context, label, four endings); got ${lines.length} lines`,
@@ -137,7 +138,7 @@ function arc(of: Fields): Item {
   return question(
     makers ? text('stem', makers) : text('question'),
     texts('choices.text', column('text')),
-    answer < 0 ? fail('answerKey', `one of ${labels.join(', ')}`, row.answerKey) : answer,
+    answer < 0 ? fail('answerKey', `one of ${show(labels)}`, row.answerKey) : answer,
   );
 }
 
@@ -150,7 +151,7 @@ function instructed({ row, fail }: Fields): Item | undefined {
   const [, says, listed, word] =
     /question: (.*)\n\n((Answer|Solution)1: .*?)\s*(?:Answer|Solution) format:/s.exec(row.instruction) ??
     fail('instruction', "a question and 'Answer1: …'", row.instruction);
-  const [, ...choices] = listed.split(new RegExp(`\\b${word}\\d+: `)).map(choice => choice.trim());
+  const [, ...choices] = listed.split(new RegExp(`\\b${word}\\d+: `)).map(strip);
   return question(says, choices, answerOf(row.answer, word, choices.length, fail));
 }
 

@@ -10,6 +10,7 @@
  * The first of equal choices wins, as numpy's argmax has it.
  */
 import type { Likelihood } from './likelihood.ts';
+import { capitalize, strip } from './python-text.ts';
 
 export const taskNames = ['lambada', 'hellaswag', 'piqa', 'arc_easy', 'arc_challenge', 'winogrande'] as const;
 export type TaskName = (typeof taskNames)[number];
@@ -38,7 +39,7 @@ export const hellaswag = (
   ctx_b: string,
   endings: readonly string[],
   gold: number,
-): Item => asked(tidy(`${activity}: ${ctx_a} ${capitalized(ctx_b)}`), endings.map(tidy), gold);
+): Item => asked(tidy(`${activity}: ${ctx_a} ${capitalize(ctx_b)}`), endings.map(tidy), gold);
 
 /** piqa and both arcs. */
 export const question = (says: string, choices: readonly string[], gold: number): Item =>
@@ -47,7 +48,7 @@ export const question = (says: string, choices: readonly string[], gold: number)
 /** The option is part of the context, and the text after the blank is scored (partial evaluation). */
 export function winogrande(sentence: string, options: readonly string[], gold: number): Item {
   const blank = sentence.indexOf('_');
-  const continuation = ` ${sentence.slice(blank + 1).trim()}`;
+  const continuation = ` ${strip(sentence.slice(blank + 1))}`;
   const before = sentence.slice(0, blank);
   return { choices: options.map(option => ({ context: before + option, continuation })), gold };
 }
@@ -57,19 +58,12 @@ const asked = (context: string, choices: readonly string[], gold: number): Item 
   gold,
 });
 
-/** Removes what lm-eval removes from HellaSwag's texts: the marks of WikiHow in brackets. */
+/** Removes what lm-eval removes from HellaSwag's texts: the marks of WikiHow in brackets. A mark ends in its own line. */
 const tidy = (text: string): string =>
-  text
-    .trim()
+  strip(text)
     .replaceAll(' [title]', '. ')
-    .replace(/\[.*?\]/g, '')
+    .replace(/\[[^\n]*?\]/g, '')
     .replaceAll('  ', ' ');
-
-/** Python's str.capitalize: the rest becomes lower case. */
-const capitalized = (text: string): string => {
-  const [first = '', ...rest] = text;
-  return first.toUpperCase() + rest.join('').toLowerCase();
-};
 
 /** What one item scored. */
 export interface ItemScore {

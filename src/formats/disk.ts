@@ -1,50 +1,66 @@
 /** Files on disk: the only part of the library that knows Node. */
 import { randomUUID } from 'node:crypto';
 import {
+  accessSync,
   closeSync,
+  constants,
+  existsSync,
   fstatSync,
   fsyncSync,
+  lstatSync,
+  mkdirSync,
   openSync,
   readdirSync,
+  readlinkSync,
   readSync,
+  realpathSync,
   renameSync,
+  rmdirSync,
   rmSync,
+  type Stats,
+  statSync,
   writeSync,
 } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { type ByteSource, checkRange, type Folder } from './bytes.ts';
+import { orUndo, turn } from './undo.ts';
 
 /** Node refuses to read or write 2 GiB or more at once. */
 const MOST_AT_ONCE = 1 << 30;
 
+/** Without O_NONBLOCK, which Windows does not have, to open a pipe waits until somebody writes into it. */
+const READ_AT_ONCE = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
 /**
  * Opens a file for reading in ranges. Nothing is read yet.
  *
- * @throws Error when there is no such file, it is a folder, or it may not be read.
+ * @param name how errors call it.
+ * @throws Error when there is no such file, it is a folder, a pipe or a device, or it may not be read.
  */
-export function openFile(path: string): ByteSource {
-  let fd: number | undefined = attempt(path, () => openSync(path, 'r'));
+export function openFile(path: string, name = path): ByteSource {
+  let fd: number | undefined = attempt(name, () => openSync(path, READ_AT_ONCE));
   const status = fstatSync(fd);
   if (!status.isFile()) {
     closeSync(fd);
-    throw new Error(`${path}: expected a file; got a ${status.isDirectory() ? 'folder' : 'device'}`);
+    const got = status.isDirectory() ? 'folder' : status.isFIFO() ? 'pipe' : 'device';
+    throw new Error(`${name}: expected a file; got a ${got}`);
   }
   const readInto = (target: Uint8Array, begin: number): void => {
-    if (fd === undefined) throw new Error(`${path}: read after it was closed`);
-    checkRange(path, status.size, begin, begin + target.length);
+    if (fd === undefined) throw new Error(`${name}: read after it was closed`);
+    checkRange(name, status.size, begin, begin + target.length);
     for (let done = 0; done < target.length; ) {
       const length = Math.min(target.length - done, MOST_AT_ONCE);
-      const read = attempt(path, () => readSync(fd!, target, done, length, begin + done));
-      if (read === 0) throw new Error(`${path}: ends at byte ${begin + done}; it was cut while being read`);
+      const read = attempt(name, () => readSync(fd!, target, done, length, begin + done));
+      if (read === 0) throw new Error(`${name}: ends at byte ${begin + done}; it was cut while being read`);
       done += read;
     }
   };
   return {
-    name: path,
+    name,
     size: status.size,
     readInto,
     read(begin, end) {
-      checkRange(path, status.size, begin, end);
+      checkRange(name, status.size, begin, end);
       const bytes = new Uint8Array(end - begin);
       readInto(bytes, begin);
       return bytes;
@@ -56,6 +72,21 @@ export function openFile(path: string): ByteSource {
   };
 }
 
+/** More than any text or list of results that is read whole; V8 has no longer strings than twice that. */
+export const MOST_BYTES_AT_ONCE = 2 ** 28;
+
+/** The whole of a file that is expected to be small. @throws as `openFile`, and Error for one of more than `most` bytes. */
+export function readFile(path: string, { name = path, most = MOST_BYTES_AT_ONCE } = {}): Uint8Array {
+  const source = openFile(path, name);
+  try {
+    if (source.size > most)
+      throw new Error(`${name}: expected a file of at most ${most} bytes; got ${source.size}`);
+    return source.read(0, source.size);
+  } finally {
+    source.close();
+  }
+}
+
 /** @throws Error when there is no such folder. */
 export function openFolder(path: string): Folder {
   const entries = attempt(path, () => readdirSync(path, { withFileTypes: true }));
@@ -65,25 +96,151 @@ export function openFolder(path: string): Folder {
 }
 
 /**
- * Writes a file so that its name holds either what it held before or all of `chunks`, also after a crash or when
- * `chunks` throws half-way: into a temporary file beside it, which is renamed at the end and removed on failure.
+ * Writes a file so that its name holds either what it held before or all of `chunks`, also after a crash, a signal, or when
+ * `chunks` throws half-way: into a temporary file beside it, which is renamed at the end and removed on failure. Links are
+ * followed, and the mode of a file stays. A device, a FIFO and a standard stream are written into.
+ *
+ * @throws Error in one sentence that begins with the path.
  */
-export function writeFileAtomic(path: string, chunks: Iterable<Uint8Array>): void {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
-  const fd = attempt(path, () => openSync(temporary, 'wx'));
-  try {
+export async function writeFileAtomic(path: string, chunks: Iterable<Uint8Array>): Promise<void> {
+  const { stream, file, mode } = attempt(path, () => placeOf(path));
+  if (stream) {
+    for (const chunk of chunks)
+      await new Promise<void>((resolve, reject) =>
+        stream.write(chunk, error => (error ? reject(inWords(path, error)) : resolve())),
+      );
+    return;
+  }
+  if (file === undefined) {
+    const fd = attempt(path, () => openSync(path, 'a'));
     try {
       for (const chunk of chunks) attempt(path, () => writeAll(fd, chunk));
+    } finally {
+      closeSync(fd);
+    }
+    return;
+  }
+  const temporary = temporaryOf(file);
+  const remove = () => rmSync(temporary, { force: true });
+  await orUndo(remove, async () => {
+    const fd = attempt(path, () => openSync(temporary, 'wx', mode));
+    try {
+      for (const chunk of chunks) {
+        attempt(path, () => writeAll(fd, chunk));
+        await turn();
+      }
       attempt(path, () => fsyncSync(fd));
     } finally {
       closeSync(fd);
     }
-    attempt(path, () => renameSync(temporary, path));
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
+    await turn();
+    attempt(path, () => renameSync(temporary, file));
+  });
+}
+
+/**
+ * Writes files into a folder, one after the other, and makes what folders they need. Where one fails, those before it that were
+ * not there earlier are removed again, and the new folders where nothing else has come into them.
+ */
+export async function writeFiles(
+  folder: string,
+  files: Iterable<readonly [name: string, chunks: Iterable<Uint8Array>]>,
+): Promise<void> {
+  const written: string[] = [];
+  const made: string[] = [];
+  const undo = () => {
+    for (const file of written) rmSync(file, { force: true });
+    removeEmpty(made);
+  };
+  await orUndo(undo, async () => {
+    for (const [name, chunks] of files) {
+      const file = join(folder, name);
+      const isNew = !existsSync(file);
+      made.push(...makeFolder(dirname(file)));
+      await writeFileAtomic(file, chunks);
+      if (isNew) written.push(file);
+    }
+  });
+}
+
+/** @throws Error that writing the file would end with, as far as it can be known without writing anything. */
+export function checkWritable(path: string, what = path): void {
+  attempt(what, () => {
+    const { file } = placeOf(path);
+    if (file !== undefined) accessSync(dirname(file), constants.W_OK);
+  });
+}
+
+/** The same of a folder, which need not be there yet. */
+export function checkWritableFolder(path: string): void {
+  const made = makeFolder(path);
+  try {
+    checkWritable(join(path, 'file'), path);
+  } finally {
+    removeEmpty(made);
   }
 }
+
+/**
+ * Makes a folder and those above it. Node's own recursive mkdir never ends below /proc (seen with Node 20 to 24).
+ *
+ * @returns those that were not there before, the outermost first
+ */
+export function makeFolder(path: string): readonly string[] {
+  if (isFolder(path)) return [];
+  const above = dirname(path);
+  const made = above === path ? [] : makeFolder(above);
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if (isFolder(path)) return made; // another process was faster
+    removeEmpty(made);
+    throw inWords(path, (error as NodeJS.ErrnoException).code === 'EEXIST' ? failure('ENOTDIR') : error);
+  }
+  return [...made, path];
+}
+
+/** Removes those of the folders in which nothing is; the innermost stand last. */
+function removeEmpty(folders: readonly string[]): void {
+  for (const folder of folders.toReversed())
+    try {
+      rmdirSync(folder);
+    } catch {
+      // Something came into it meanwhile.
+    }
+}
+
+const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
+
+const temporaryOf = (file: string): string => join(dirname(file), `.${basename(file)}.${randomUUID()}.tmp`);
+
+/** What is written for a path: a file; a stream of this process; or, where it is neither, what takes bytes as they come. */
+type Place =
+  | { readonly file: string; readonly mode?: number; readonly stream?: undefined }
+  | { readonly file?: undefined; readonly mode?: undefined; readonly stream?: NodeJS.WriteStream };
+
+function placeOf(path: string): Place {
+  const status = statSync(path, { throwIfNoEntry: false });
+  if (!status) {
+    if (/(?:^|[/\\])$/.test(path)) throw failure('EISDIR');
+    return { file: followed(path) };
+  }
+  if (status.isDirectory()) throw failure('EISDIR');
+  accessSync(path, constants.W_OK); // a rename would replace what may not be written, too
+  // `--junit /dev/stdout > log`: what is printed stands in the same file; and a socket cannot be opened
+  const same = ({ dev, ino }: Stats) => dev === status.dev && ino === status.ino;
+  for (const fd of [1, 2] as const)
+    if (same(fstatSync(fd))) return { stream: fd === 1 ? process.stdout : process.stderr };
+  return status.isFile() ? { file: realpathSync(path), mode: status.mode } : {};
+}
+
+/** The file that is not there yet, at the end of links or without any. */
+function followed(path: string): string {
+  if (!lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) return path;
+  return followed(resolve(realpathSync(dirname(path)), readlinkSync(path)));
+}
+
+const failure = (code: string): Error => Object.assign(new Error(code), { code });
 
 function writeAll(fd: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length; )
@@ -95,20 +252,23 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EISDIR: 'expected a file; got a folder',
   ENOTDIR: 'expected a folder; got a file',
+  ENXIO: 'expected a file; got a socket',
   ENOSPC: 'no space left on the disk',
+  EROFS: 'the file system is read-only',
+  EPIPE: 'whoever read it has gone',
 };
-
-/** Why a system call failed, in words. */
-export function reasonOf(error: unknown): string {
-  const code = (error as NodeJS.ErrnoException).code ?? String(error);
-  return REASONS[code] ?? code;
-}
 
 /** Runs one system call; its failure becomes one sentence that names the file. */
 function attempt<T>(path: string, call: () => T): T {
   try {
     return call();
   } catch (error) {
-    throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+    throw inWords(path, error);
   }
+}
+
+/** What a system call failed with, as one sentence that names the file. */
+export function inWords(path: string, error: unknown): Error {
+  const code = (error as NodeJS.ErrnoException).code ?? String(error);
+  return new Error(`${path}: ${REASONS[code] ?? code}`, { cause: error });
 }

@@ -1,17 +1,23 @@
 /** JSON that came from outside: read strictly, and shown in errors without printing all of it. */
 import { decodeUtf8, type Folder, using } from './bytes.ts';
 import { didYouMean } from './nearest.ts';
+import { standIn } from './stand-in.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** No JSON that we read is near this size; the limit keeps a wrong file from filling the memory. */
-const MOST_BYTES = 100_000_000;
-/** Nor is any as deep. */
+/** No JSON that we read is as deep. */
 const MOST_DEPTH = 100;
+/** A vocabulary of 260,000 tokens with its merges has two million. */
+const MOST_VALUES = 1 << 22;
 
-/** Parses the whole of a JSON file of the folder, which has at most `most` bytes. */
-export function readJson(folder: Folder, file: string, most = MOST_BYTES): unknown {
+/** A config has thousands of bytes, the index of the largest models a million, a vocabulary tens of millions. */
+export const mostBytes = (file: string): number =>
+  file === 'tokenizer.json' ? 1e8 : /^tokenizer_config\.json$|\.index\.json$/.test(file) ? 1e7 : 1e6;
+
+/** Parses the whole of a JSON file of the folder, which has at most `mostBytes`. */
+export function readJson(folder: Folder, file: string): unknown {
   return using(folder, file, source => {
+    const most = mostBytes(file);
     if (source.size > most)
       throw new Error(`${source.name}: expected JSON of at most ${most} bytes; got ${source.size}`);
     return parseJson(source.read(0, source.size), source.name);
@@ -21,38 +27,61 @@ export function readJson(folder: Folder, file: string, most = MOST_BYTES): unkno
 /**
  * `what` begins the sentence.
  *
- * @throws Error when the bytes are not UTF-8, not JSON, too deep, or name a key twice in one object.
+ * @throws Error when the bytes are not UTF-8, not JSON, too deep, have more than `most` values, or name a key twice in one object.
  */
-export function parseJson(bytes: Uint8Array, what: string): unknown {
+export function parseJson(bytes: Uint8Array, what: string, most = MOST_VALUES): unknown {
   const text = decodeUtf8(bytes);
-  if (text === undefined) throw new Error(`${what}: expected UTF-8 text; got bytes that are not`);
-  return parseJsonText(text, what);
+  if (text === undefined)
+    throw new Error(`${what}: ${standIn(bytes) ?? 'expected UTF-8 text; got bytes that are not'}`);
+  return parseJsonText(text, what, most);
 }
 
-/** The same of a text. */
-export function parseJsonText(text: string, what: string): unknown {
-  checkDepth(text, what);
+/** The same of a text. What Python's json writes for Infinity, −Infinity and NaN is read as these numbers. */
+export function parseJsonText(text: string, what: string, most = MOST_VALUES): unknown {
+  checkSize(text, what, most);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parsePython(text);
   } catch (error) {
-    throw new Error(`${what}: expected JSON; ${error instanceof Error ? error.message : error}`);
+    const wrong = `expected JSON; ${plain((error as Error).message)}`;
+    throw new Error(`${what}: ${standIn(text) ?? wrong}`);
   }
   const twice = repeatedKey(text);
   if (twice !== undefined) throw new Error(`${what}: key ${show(twice)} stands twice in one object`);
   return value;
 }
 
-/** Before it is parsed: each level takes memory, and of the stack. `text` may be anything. */
-function checkDepth(text: string, what: string): void {
+/** The key under which transformers writes a number that JSON does not have: {"__float__": "Infinity"}. */
+const FLOAT = '__float__';
+const FLOATS: ReadonlyMap<unknown, number> = new Map(
+  [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN].map(x => [String(x), x]),
+);
+/** A string, also one without an end, so that no text is read twice; or a bare word of json.dump. */
+const WORDS = /"[^"\\]*(?:\\[\s\S][^"\\]*)*"?|-?\bInfinity\b|\bNaN\b/g;
+
+function parsePython(text: string): unknown {
+  const spell = (word: string) => (word[0] === '"' ? word : `{"${FLOAT}":"${word}"}`);
+  const json = /Infinity|NaN/.test(text) ? text.replace(WORDS, spell) : text;
+  if (!json.includes(`"${FLOAT}"`)) return JSON.parse(json);
+  const isFloat = (value: unknown): value is JsonObject =>
+    isObject(value) && Object.keys(value).length === 1 && FLOATS.has(value[FLOAT]);
+  return JSON.parse(json, (_, value) => (isFloat(value) ? FLOATS.get(value[FLOAT]) : value));
+}
+
+/** Before it is parsed: each value takes memory, and each level of the stack. `text` may be anything. */
+function checkSize(text: string, what: string, most: number): void {
   let depth = 0;
+  let values = 1; // one begins each bracket, and one follows each comma
   for (let i = 0; i < text.length; i++) {
     const char = text[i];
     if (char === '{' || char === '[') depth++;
     else if (char === '}' || char === ']') depth--;
     else if (char === '"') while (++i < text.length && text[i] !== '"') if (text[i] === '\\') i++;
+    if (char === '{' || char === '[' || char === ',') values++;
     if (depth > MOST_DEPTH)
       throw new Error(`${what}: expected JSON of at most ${MOST_DEPTH} levels; got more at character ${i}`);
+    if (values > most)
+      throw new Error(`${what}: expected JSON of at most ${most} values; got more at character ${i}`);
   }
 }
 
@@ -130,13 +159,25 @@ export function show(value: unknown): string {
       ? `an array of ${value.length}`
       : `[${value.map(v => (Array.isArray(v) ? 'an array' : show(v))).join(', ')}]`;
   if (typeof value === 'object' && value !== null) return 'an object';
-  if (typeof value === 'string') return quoted(value.length > 80 ? `${value.slice(0, 80)}…` : value);
+  if (typeof value === 'string')
+    return escaped(JSON.stringify(cut(value, 80)), /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu);
   return value === undefined ? 'nothing' : String(value);
 }
 
-/** JSON.stringify leaves some characters as they are that a terminal takes as commands, such as those that turn a line around. */
-const quoted = (text: string): string =>
-  JSON.stringify(text).replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    char => `\\u${char.codePointAt(0)!.toString(16).padStart(4, '0')}`,
+/**
+ * Words of someone else, such as another library's message, in a sentence or table of ours: on one line, without the characters
+ * that a terminal takes as commands (C0, C1) or that turn a line around, and at most `most` characters.
+ */
+export const plain = (text: unknown, most = 200): string =>
+  escaped(cut(String(text), most), /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu);
+
+const cut = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most)}…` : text);
+
+/** JSON.stringify leaves most of them as they are. What is written here in their place is JSON too. */
+const escaped = (text: string, which: RegExp): string =>
+  text.replace(which, char =>
+    char
+      .split('') // of the tags beyond U+FFFF each half
+      .map(unit => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+      .join(''),
   );

@@ -4,7 +4,8 @@
  * in that table and nowhere else, so a file can call nothing but what its reader wrote down; every other name, and every
  * instruction that a checkpoint does not use, is refused with its position.
  *
- * What it holds is bounded by the length of the file: each instruction makes at most one value, and none copies one.
+ * What it holds is bounded by its length and by the number of its instructions: each makes at most one value, and none copies
+ * one. The length alone is not enough, since an instruction of one byte makes a dictionary of two hundred.
  *
  * Source  CPython, Lib/pickletools.py (the instructions) · torch/_weights_only_unpickler.py (which of them PyTorch needs)
  */
@@ -32,18 +33,30 @@ export interface PickleReader {
 }
 
 const MOST_DEPTH = 1000;
+/** The pickle of a checkpoint of 2.8 B parameters has about 30,000. */
+const MOST_INSTRUCTIONS = 1 << 18;
 
 /**
  * @param where begins every complaint: the file.
  * @throws Error in one sentence with the position of the instruction.
  */
 export function unpickle(bytes: Uint8Array, where: string, reader: PickleReader): Pickled {
-  const machine: Machine = { bytes, at: 0, ended: false, stack: [], marks: [], memo: new Map(), reader };
+  const machine: Machine = {
+    bytes,
+    at: 0,
+    done: 0,
+    ended: false,
+    stack: [],
+    marks: [],
+    memo: new Map(),
+    reader,
+  };
   while (!machine.ended) refusing(`${where}: byte ${machine.at} of the pickle`, () => step(machine));
   return machine.stack[0];
 }
 
 function step(m: Machine): void {
+  if (++m.done > MOST_INSTRUCTIONS) refuse(`more than ${MOST_INSTRUCTIONS} instructions`);
   const code = String.fromCharCode(take(m, 1)[0]);
   const run = STEPS[code];
   if (!run) refuse(`instruction ${OPCODE_NAMES[code] ?? hexOf(code)} is not allowed`);
@@ -62,6 +75,8 @@ function stop(m: Machine): void {
 interface Machine {
   readonly bytes: Uint8Array;
   at: number;
+  /** How many instructions were run. */
+  done: number;
   ended: boolean;
   readonly stack: Pickled[];
   /** How high the stack was at each MARK. */

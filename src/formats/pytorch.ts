@@ -16,6 +16,7 @@ import { isSize, show } from './json.ts';
 import { type Allowed, describe, type Pickled, type PickleReader, unpickle } from './pickle.ts';
 import { refuse, refusing } from './refusal.ts';
 import { type Entry, readTensor, type TensorSource, tensorSource, WIDTHS } from './safetensors.ts';
+import { BEGINNING, standIn } from './stand-in.ts';
 import { isZip, readZip, type ZipEntry } from './zip.ts';
 
 interface Storage {
@@ -67,16 +68,16 @@ function readViews(source: ByteSource): ReadonlyMap<string, View> {
 
 /** What the first bytes of a file that is not a zip file say it is. */
 function whyNoZip(source: ByteSource): string {
-  const first = source.read(0, Math.min(source.size, 11));
+  const first = source.read(0, Math.min(source.size, BEGINNING));
   if (first[0] === 0x80 && first[1] === 2)
     return (
       'is in the format of torch before 1.6, which is not read; write it anew once: ' +
       `python -c "import torch; torch.save(torch.load('in.bin', weights_only=True), 'out.bin')"`
     );
-  const text = new TextDecoder('latin1').decode(first);
-  if (text.startsWith('version https'.slice(0, 11)))
-    return 'is the pointer of Git LFS, not the file itself; fetch it by git lfs pull';
-  return `expected a checkpoint of torch.save, a zip file that begins with PK; got ${show(text)}`;
+  const text = new TextDecoder('latin1').decode(first.subarray(0, 11));
+  return (
+    standIn(first) ?? `expected a checkpoint of torch.save, a zip file that begins with PK; got ${show(text)}`
+  );
 }
 
 /** The folder in the zip file: `archive/`, or the file's own name. */

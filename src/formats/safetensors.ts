@@ -12,6 +12,7 @@ import { ARRAYS, type Data, sizeOf, type Tensor, zeros } from '../tensor.ts';
 import { type ByteSource, bytesOf } from './bytes.ts';
 import { narrowBF16, narrowF16, widenBF16, widenF16 } from './half.ts';
 import { isObject, isSize, type JsonObject, parseJson, show } from './json.ts';
+import { BEGINNING, standIn } from './stand-in.ts';
 
 /** Bytes for each value. A file may hold all of these; `read` knows those of `DTYPES`. */
 // biome-ignore format: a table
@@ -25,7 +26,15 @@ export const WIDTHS = {
 export type StoredDType = keyof typeof WIDTHS;
 
 /** What a stored dtype becomes in memory. */
-export const DTYPES = { F32: 'f32', F16: 'f32', BF16: 'f32', I8: 'i8', I32: 'i32', I64: 'i32' } as const;
+export const DTYPES = {
+  F32: 'f32',
+  F16: 'f32',
+  BF16: 'f32',
+  F64: 'f32',
+  I8: 'i8',
+  I32: 'i32',
+  I64: 'i32',
+} as const;
 
 const MOST_HEADER_BYTES = 100_000_000; // the official limit
 /** Values converted at a time: the memory that a read or write needs besides the tensor. */
@@ -48,7 +57,7 @@ export interface TensorSource<S extends Stored = Stored> {
   readonly tensors: ReadonlyMap<string, S>;
   has(name: string): boolean;
   /**
-   * One tensor: F32, F16 and BF16 as f32, I8 as i8, I32 and I64 as i32.
+   * One tensor: F32, F16, BF16 and F64 (rounded) as f32, I8 as i8, I32 and I64 as i32.
    *
    * @throws Error when there is no such tensor; TypeError on another dtype; RangeError when a float is not finite (see
    * `readSafetensors`) or an I64 does not fit.
@@ -109,8 +118,10 @@ function headerLength(source: ByteSource): number {
   if (size < 8) throw new Error(`${file}: expected a safetensors file of at least 8 bytes; got ${size}`);
   const head = source.read(0, 8);
   const length = new DataView(head.buffer, head.byteOffset).getBigUint64(0, true);
-  if (length > MOST_HEADER_BYTES)
-    throw new Error(`${file}: header expected at most ${MOST_HEADER_BYTES} bytes; its length says ${length}`);
+  if (length > MOST_HEADER_BYTES) {
+    const header = `header expected at most ${MOST_HEADER_BYTES} bytes; its length says ${length}`;
+    throw new Error(`${file}: ${standIn(source.read(0, Math.min(size, BEGINNING))) ?? header}`);
+  }
   if (length > size - 8)
     throw new Error(`${file}: header of ${length} bytes does not fit in a file of ${size}; is it cut off?`);
   return Number(length);
@@ -173,6 +184,7 @@ export function readTensor(source: ByteSource, entry: Entry, where: string, fini
       source.readInto(chunk.subarray(0, count * width), begin + at * width);
       if (dtype === 'I64')
         narrowI64(where, new Int32Array(chunk.buffer, 0, 2 * count), data as Int32Array, at);
+      else if (dtype === 'F64') data.set(new Float64Array(chunk.buffer, 0, count), at);
       else {
         const widen = dtype === 'F16' ? widenF16 : widenBF16;
         widen(new Uint16Array(chunk.buffer, 0, count), bitsOf(data as Float32Array, at, count));

@@ -6,15 +6,20 @@
  *
  *   decode(ids) = utf8(bytes(id₀) · bytes(id₁) · …) = push(id₀) + push(id₁) + … + end()
  */
-import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
 import { concat } from './bytes.ts';
+import { readCutting } from './cutting.ts';
+import { BPE } from './huggingface.ts';
 import { isObject, type JsonObject, show } from './json.ts';
 
 export interface Tokenizer {
-  /** Ids are 0 … vocabSize − 1. The model may have more rows than that (padding). */
+  /** Ids are 0 … vocabSize − 1, with holes where `has` says so. The model may have more rows than that (padding). */
   readonly vocabSize: number;
-  /** The token that ends a text; undefined where the files name none. */
+  /** The token that stands for an empty text, one of those that end a text; undefined where the files name none. */
   readonly eosTokenId?: number;
+  /** All tokens that end a text. */
+  readonly endTokenIds: readonly number[];
+  /** Whether a file names the token. */
+  has(id: number): boolean;
   /**
    * Adds no special tokens; those written out in the text (`<|endoftext|>`) become their ids.
    *
@@ -46,13 +51,23 @@ export interface TokenStream {
  * @param json the parsed tokenizer.json
  * @param config the parsed tokenizer_config.json; only its eos_token is read
  * @param file how errors call the tokenizer.json
+ * @param ends tokens that other files name as ends of a text
  * @throws Error naming the file and the field that is wrong.
  */
-export function createTokenizer(json: unknown, config?: unknown, file = 'tokenizer.json'): Tokenizer {
+export function createTokenizer(
+  json: unknown,
+  config?: unknown,
+  file = 'tokenizer.json',
+  ends: readonly number[] = [],
+): Tokenizer {
   const tokens = readVocabulary(json, file);
-  const vocabSize = [...tokens.keys()].reduce((most, id) => Math.max(most, id), -1) + 1;
-  const eosTokenId = findEos(tokens, config, file);
-  const bpe = open(json as object, file);
+  const endTokenIds = endsOf(tokens, config, file, ends);
+  const known = new Set([...tokens.keys(), ...endTokenIds]);
+  const vocabSize = [...known].reduce((most, id) => Math.max(most, id), -1) + 1;
+  const cut = readCutting(json as JsonObject, file);
+  const { model } = json as { model: { merges: (string | string[])[] } };
+  const merges = model.merges.map(pair => (typeof pair === 'string' ? pair.split(' ') : pair));
+  const bpe = new BPE({ ...model, merges });
 
   const bytesOf = (id: number, position: number, skipSpecial: boolean): Uint8Array => {
     if (!Number.isInteger(id) || id < 0 || id >= vocabSize)
@@ -63,15 +78,21 @@ export function createTokenizer(json: unknown, config?: unknown, file = 'tokeniz
 
   return {
     vocabSize,
-    eosTokenId,
+    eosTokenId: endTokenIds[0],
+    endTokenIds,
+    has: id => known.has(id),
     encode(text) {
       if (typeof text !== 'string') throw new TypeError(`encode: expected a text; got ${show(text)}`);
-      const at = text.search(/\p{Surrogate}/u);
+      const at = text.search(SURROGATE);
       if (at >= 0)
         throw new RangeError(
           `encode: the text has a lone surrogate (U+${text.charCodeAt(at).toString(16).toUpperCase()}) at index ${at}`,
         );
-      return Int32Array.from(bpe.encode(text, { add_special_tokens: false }).ids);
+      return Int32Array.from(
+        cut(text).flatMap(piece =>
+          typeof piece === 'number' ? piece : bpe.encode([piece]).map(token => bpe.tokens_to_ids.get(token)!),
+        ),
+      );
     },
     decode(list, { skipSpecial = true } = {}) {
       return utf8().decode(concat(Array.from(list, (id, position) => bytesOf(id, position, skipSpecial))));
@@ -94,6 +115,9 @@ export function createTokenizer(json: unknown, config?: unknown, file = 'tokeniz
   };
 }
 
+/** Of an added token. Published ones have up to 64. */
+const MOST_ADDED = 256;
+const SURROGATE = /\p{Surrogate}/u;
 const NOTHING = new Uint8Array(0);
 /** A byte order mark inside a text is a character like any other. */
 const utf8 = () => new TextDecoder('utf-8', { ignoreBOM: true });
@@ -135,6 +159,8 @@ function readVocabulary(json: unknown, file: string): Map<number, Token> {
   if (!isObject(model) || model.type !== 'BPE')
     return fail('model.type', '"BPE"', isObject(model) ? model.type : model);
   const { vocab, merges } = model;
+  for (const field of ['dropout', 'continuing_subword_prefix', 'end_of_word_suffix'])
+    if (model[field]) return fail(`model.${field}`, 'none (byte-level BPE has none)', model[field]);
   if (!isObject(vocab)) return fail('model.vocab', 'an object', vocab);
   if (!Array.isArray(merges)) return fail('model.merges', 'an array', merges);
   if (!Array.isArray(added)) return fail('added_tokens', 'an array', added);
@@ -161,9 +187,16 @@ function readVocabulary(json: unknown, file: string): Map<number, Token> {
   }
   for (const [i, token] of added.entries()) {
     const { content, id, special }: JsonObject = isObject(token) ? token : {};
-    if (typeof content !== 'string' || content === '')
-      return fail(`added_tokens[${i}].content`, 'a text', content);
+    if (
+      typeof content !== 'string' ||
+      content === '' ||
+      content.length > MOST_ADDED ||
+      SURROGATE.test(content)
+    )
+      return fail(`added_tokens[${i}].content`, `a text of at most ${MOST_ADDED} characters`, content);
     if (!isId(id)) return fail(`added_tokens[${i}].id`, ID, id);
+    const known = Object.hasOwn(vocab, content) ? vocab[content] : id;
+    if (known !== id) return fail(`added_tokens[${i}].id`, `${known}, as in model.vocab`, id);
     tokens.set(id, { text: content, bytes: new TextEncoder().encode(content), special: special === true });
   }
   return tokens;
@@ -180,26 +213,30 @@ const ID = `an id from 0 to ${MOST_IDS - 1}`;
 const isId = (id: unknown): id is number =>
   Number.isInteger(id) && (id as number) >= 0 && (id as number) < MOST_IDS;
 
-/** What tokenizer_config.json says (null: there is none); where it says nothing, the name that GPT-2's heirs share. */
-function findEos(tokens: ReadonlyMap<number, Token>, config: unknown, file: string): number | undefined {
+/**
+ * First what tokenizer_config.json says (null: it names none), then what other files say. Where it says nothing, the name that
+ * GPT-2's heirs share ends a text too, and comes last.
+ */
+function endsOf(
+  tokens: ReadonlyMap<number, Token>,
+  config: unknown,
+  file: string,
+  others: readonly number[],
+): readonly number[] {
   const { eos_token: said }: JsonObject = isObject(config) ? config : {};
-  if (said === null) return undefined;
+  const idOf = (text: unknown): number | undefined =>
+    [...tokens].find(([, token]) => token.text === text)?.[0];
+  if (said === undefined) return unique([...others, idOf('<|endoftext|>')]);
+  if (said === null) return unique(others);
   const text = isObject(said) ? said.content : said;
-  const [id] = [...tokens].find(([, token]) => token.text === (text ?? '<|endoftext|>')) ?? [];
-  if (id === undefined && text !== undefined)
+  const id = idOf(text);
+  if (id === undefined)
     throw new Error(
       `${file}: the vocabulary has no token ${show(text)}, which tokenizer_config.json names as eos_token`,
     );
-  return id;
+  return unique([id, ...others]);
 }
 
-function open(json: object, file: string): BpeTokenizer {
-  try {
-    // What the library reads from a tokenizer_config.json is for other models; ours is all in the tokenizer.json.
-    const defaults = { normalizer: null, pre_tokenizer: null, post_processor: null, added_tokens: [] };
-    return new BpeTokenizer({ ...defaults, ...json }, {});
-  } catch (error) {
-    const why = error instanceof Error ? error.message : error;
-    throw new Error(`${file}: cannot be used (${why})`, { cause: error });
-  }
-}
+const unique = (ids: readonly (number | undefined)[]): readonly number[] => [
+  ...new Set(ids.filter(id => id !== undefined)),
+];

@@ -3,7 +3,8 @@
  * Nothing is read before it is asked for.
  *
  * Names and shapes are those that the model reads: state-spaces' `backbone.embedding.weight` goes by Hugging Face's
- * `backbone.embeddings.weight`, and `conv1d.weight` [d, 1, k] is [d, k].
+ * `backbone.embeddings.weight`, what a wrapper or the lack of a head did to the names is undone, and `conv1d.weight`
+ * [d, 1, k] is [d, k].
  */
 import type { Tensor } from '../tensor.ts';
 import type { ByteSource, Folder } from './bytes.ts';
@@ -92,7 +93,7 @@ function open(
     for (const [tensor, shard] of Object.entries(index))
       if (found.get(tensor)?.file !== files[shards.indexOf(shard)])
         throw new Error(`${name}: tensor ${show(tensor)} is not in ${show(shard)}`);
-    return { ...tensorSource(name, underModelNames(found), readFound), close };
+    return { ...tensorSource(name, underModelNames(found, name), readFound), close };
   } catch (error) {
     close();
     throw error;
@@ -114,10 +115,25 @@ function collect(files: readonly TensorSource[]): Map<string, Found> {
   return found;
 }
 
-function underModelNames(found: ReadonlyMap<string, Found>): Map<string, Found> {
-  const alias = (name: string) =>
-    name === 'backbone.embedding.weight' && !found.has('backbone.embeddings.weight')
-      ? 'backbone.embeddings.weight'
-      : name;
-  return new Map([...found].map(([name, tensor]) => [alias(name), tensor]));
+/** What torch.compile, DataParallel and trainers put before a model's names, and some of them between their parts. */
+const WRAPPERS = /^(?:(?:_orig_mod|module|model)\.)+|(?<=\.)(?:_orig_mod|_fsdp_wrapped_module)\./g;
+/** The parts of a model that was saved without its head, and so without the name that it has beside it. */
+const BARE = /^(?:embeddings?|layers|norm_f)\./;
+
+function modelName(name: string): string {
+  const own = name.replace(WRAPPERS, '').replace(BARE, 'backbone.$&');
+  return own === 'backbone.embedding.weight' ? 'backbone.embeddings.weight' : own;
+}
+
+/** A tensor keeps its name where another has its model's already. */
+function underModelNames(found: ReadonlyMap<string, Found>, file: string): Map<string, Found> {
+  const named = new Map<string, Found>();
+  for (const [name, tensor] of found) {
+    const own = found.has(modelName(name)) ? name : modelName(name);
+    const other = named.get(own)?.name;
+    if (other !== undefined)
+      throw new Error(`${file}: tensors ${show(other)} and ${show(name)} are both the model's ${own}`);
+    named.set(own, tensor);
+  }
+  return named;
 }

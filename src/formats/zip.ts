@@ -29,7 +29,7 @@ const LOCATOR64 = { signature: 0x07064b50, bytes: 20 };
 
 const MOST_COMMENT_BYTES = 0xffff;
 /** A checkpoint of 2.8 B parameters has 60 kB of it. */
-const MOST_DIRECTORY_BYTES = 1 << 26;
+const MOST_DIRECTORY_BYTES = 1 << 22;
 const FULL32 = 0xffffffff;
 /** What the end says in place of a number that only the 64-bit end can hold. */
 const FULL = { count: 0xffff, size: FULL32, begin: FULL32 };

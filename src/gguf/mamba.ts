@@ -10,6 +10,7 @@
  * Source  llama.cpp, src/models/mamba.cpp, src/models/mamba-base.cpp, conversion/mamba.py
  */
 
+import { plain } from '../formats/json.ts';
 import type { Program, Ref } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { falconMamba } from '../model/falcon-mamba.ts';
@@ -48,7 +49,9 @@ export function ggufOf(
   where = 'config',
 ): Gguf {
   if (!isMamba(config))
-    throw new RangeError(`${where}: architecture expected mamba or falcon-mamba; got ${config.architecture}`);
+    throw new RangeError(
+      `${where}: architecture expected mamba or falcon-mamba; got ${plain(config.architecture)}`,
+    );
   checkExpressible(config, where);
   return { metadata: metadataOf(config, stored, name), tensors: tensorsOf(config, program, stored) };
 }

@@ -6,7 +6,7 @@
  * It does not normalize texts: where the tokenizer does (NFC, in GPT-NeoX's), a text that is not normal gets other tokens.
  */
 
-import { isObject, type JsonObject, show } from '../formats/json.ts';
+import { isObject, type JsonObject, plain, show } from '../formats/json.ts';
 import type { GgufValue } from './file.ts';
 
 /** Kinds of token, by llama.cpp's numbers. A control token is no text; a user-defined one is found before any merge. */
@@ -84,7 +84,7 @@ function cutterName(cutter: unknown, file: string): string {
   const found = (list as JsonObject[]).map(inWords).join(', ');
   if (Object.hasOwn(CUTTERS, found)) return CUTTERS[found];
   throw new Error(
-    `${file}: pre_tokenizer expected one that llama.cpp has (${Object.keys(CUTTERS).join('; or ')}); got ${found}`,
+    `${file}: pre_tokenizer expected one that llama.cpp has (${Object.keys(CUTTERS).join('; or ')}); got ${plain(found)}`,
   );
 }
 

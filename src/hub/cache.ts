@@ -8,15 +8,21 @@
  *
  * Source  https://huggingface.co/docs/huggingface_hub/guides/manage-cache and …/package_reference/environment_variables
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { decodeUtf8 } from '../formats/bytes.ts';
+import { readFile } from '../formats/disk.ts';
 
 export interface HubSettings {
   /** The hub, or a mirror of it. */
   readonly endpoint: string;
   readonly cache: string;
   readonly token?: string;
+  /** Where the token was found, for errors. */
+  readonly tokenFrom?: string;
+  /** The variable that names a proxy which Node does not follow. */
+  readonly proxy?: string;
   /** The user said that there is no network. */
   readonly offline: boolean;
 }
@@ -30,18 +36,24 @@ export function hubSettings(env: NodeJS.ProcessEnv = process.env): HubSettings {
     said('HF_HOME') ?? join(said('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'huggingface'),
   );
   const tokenFile = path(said('HF_TOKEN_PATH') ?? join(home, 'token'));
-  const token = said('HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN') ?? fileText(tokenFile);
+  const named = ['HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN'].find(name => said(name));
+  const token = named ? said(named) : fileText(tokenFile);
+  // the flag is as old as the variable, and a Node that has neither goes past the proxy in silence
+  const follows =
+    env.NODE_USE_ENV_PROXY === '1' && process.allowedNodeEnvironmentFlags.has('--use-env-proxy');
+  const proxy = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy'].find(name => said(name));
   return {
     endpoint: (said('HF_ENDPOINT') ?? 'https://huggingface.co').replace(/\/+$/, ''),
     cache: path(said('HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE') ?? join(home, 'hub')),
-    ...(token && { token }),
+    ...(token && { token, tokenFrom: named ?? tokenFile }),
+    ...(proxy && !follows && { proxy }),
     offline: /^(?:1|on|yes|true)$/i.test(said('HF_HUB_OFFLINE', 'TRANSFORMERS_OFFLINE') ?? ''),
   };
 }
 
 function fileText(path: string): string | undefined {
   try {
-    return readFileSync(path, 'utf8').trim() || undefined;
+    return decodeUtf8(readFile(path))?.trim() || undefined;
   } catch {
     return undefined;
   }

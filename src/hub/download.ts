@@ -8,11 +8,12 @@
  * prints to stdout, where our `--json` goes.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
-import { HubFailure, reasonOf } from './request.ts';
+import { makeFolder } from '../formats/disk.ts';
+import { withLock } from '../formats/lock.ts';
+import { type Answer, type Attempts, beforeNext, HubFailure, LIMITS, reasonOf } from './request.ts';
 
 export interface RemoteFile {
   readonly name: string;
@@ -21,18 +22,16 @@ export interface RemoteFile {
   /** Of the bytes: sha256 for a large file, git's sha1 of the blob for a small one. */
   readonly sum: { readonly kind: 'sha256' | 'git-sha1'; readonly hex: string };
   /** Asks for its bytes from `begin` on. */
-  request(begin: number): Promise<Response>;
+  request(begin: number): Promise<Answer>;
 }
 
-export interface DownloadOptions {
+export interface DownloadOptions extends Attempts {
   readonly onProgress?: (done: number, total: number) => void;
-  /** How often in a row an attempt may bring nothing. */
-  readonly attempts?: number;
-  /** Milliseconds before the next attempt; doubled each time. */
-  readonly pause?: number;
 }
 
 /**
+ * One process at a time fetches a file; another that wants it waits, and finds it there.
+ *
  * @param what begins the complaints.
  * @returns whether anything had to be fetched.
  * @throws Error in one sentence.
@@ -41,23 +40,38 @@ export async function download(
   what: string,
   file: RemoteFile,
   path: string,
-  { onProgress, attempts = 5, pause = 1000 }: DownloadOptions = {},
+  options: DownloadOptions = {},
 ): Promise<boolean> {
-  if (sizeOf(path) === file.size) return false;
+  const isThere = () => sizeOf(path) === file.size;
+  if (isThere()) return false;
+  makeFolder(dirname(path));
+  return withLock(`${path}.lock`, async () => {
+    if (isThere()) return false;
+    await fetchWhole(what, file, path, options);
+    return true;
+  });
+}
+
+async function fetchWhole(
+  what: string,
+  file: RemoteFile,
+  path: string,
+  { onProgress, ...options }: DownloadOptions,
+): Promise<void> {
   const partial = `${path}.incomplete`;
-  mkdirSync(dirname(path), { recursive: true });
-  let left = attempts;
+  const { least } = options.limits ?? LIMITS;
+  let failed = 0;
   for (let restarted = false; ; ) {
     if ((sizeOf(partial) ?? 0) > file.size) rmSync(partial);
     const had = sizeOf(partial) ?? 0;
     try {
       await fetchRest(what, file, partial, onProgress);
     } catch (error) {
-      const failure = error instanceof HubFailure ? error : brokenOff(what, error);
-      const brought = (sizeOf(partial) ?? 0) > had;
-      left = brought ? attempts : left - 1;
-      if (!failure.again || left <= 0) throw failure;
-      await wait(pause * 2 ** (attempts - left));
+      if (!(error instanceof HubFailure))
+        throw new Error(`${what}: cannot be written (${reasonOf(error)})`, { cause: error });
+      const brought = (sizeOf(partial) ?? 0) - had >= least;
+      failed = brought ? 0 : failed + 1;
+      await beforeNext(error, failed, options);
       continue;
     }
     const found = await sumOf(partial, file);
@@ -71,19 +85,9 @@ export async function download(
     restarted = true;
   }
   renameSync(partial, path);
-  return true;
 }
 
 const sizeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.size;
-
-const SYSTEM = /^E(?:NOSPC|ACCES|ROFS|IO|DQUOT|PERM|MFILE)$/;
-
-function brokenOff(what: string, error: unknown): HubFailure {
-  const reason = reasonOf(error);
-  return SYSTEM.test(reason)
-    ? new HubFailure(`${what}: cannot be written (${reason})`, false, { cause: error })
-    : new HubFailure(`${what}: the connection broke (${reason})`, true, { cause: error });
-}
 
 async function fetchRest(
   what: string,
@@ -102,7 +106,7 @@ async function fetchRest(
       await target.truncate(0);
       done = 0;
     }
-    for await (const chunk of body ?? []) {
+    for await (const chunk of body) {
       done += chunk.length;
       if (done > file.size) throw new HubFailure(`${what}: expected ${file.size} bytes; more came`, false);
       await target.writeFile(chunk);

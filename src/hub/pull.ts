@@ -2,15 +2,17 @@
  * A model of the Hugging Face hub into the cache: config, tokenizer and weights, nothing else. The configuration comes first,
  * so that a model that cannot run is known before its gigabytes are here; a revision gets its name when it is whole.
  */
-import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { copyFileSync, existsSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { openFolder, writeFileAtomic } from '../formats/disk.ts';
-import { isObject, isSize, readJson } from '../formats/json.ts';
+import { makeFolder, openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { isObject, isSize, mostBytes, plain, readJson } from '../formats/json.ts';
+import { orUndo } from '../formats/undo.ts';
 import { indexOf, WEIGHT_FILES } from '../formats/weights.ts';
 import { parseConfig } from '../model/index.ts';
 import { type HubSettings, hubSettings, isCommit, isRepoName, repoFolder } from './cache.ts';
 import { type DownloadOptions, download, type RemoteFile } from './download.ts';
-import { HubFailure, hubFetch } from './request.ts';
+import { type Attempts, HubFailure, hubApi, hubRequest } from './request.ts';
 
 export interface PullOptions extends Omit<DownloadOptions, 'onProgress'> {
   /** A branch, a tag or a commit; `main` by default. */
@@ -28,7 +30,7 @@ export interface Pulled {
   readonly files: readonly { readonly name: string; readonly bytes: number; readonly fetched: boolean }[];
 }
 
-const COMPANIONS = ['tokenizer.json', 'tokenizer_config.json'];
+const COMPANIONS = ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json'];
 
 /**
  * Fetches what is not in the cache yet.
@@ -43,20 +45,24 @@ export async function pull(model: string, options: PullOptions = {}): Promise<Pu
   if (settings.offline)
     throw new Error(`${model}: cannot be fetched, HF_HUB_OFFLINE says that there is no network`);
 
-  const { commit, files } = await listing(model, revision, settings);
+  checkSettings(settings);
+
+  const { commit, files } = await listing(model, revision, settings, options);
   const folder = repoFolder(settings.cache, model);
   const snapshot = join(folder, 'snapshots', commit);
   const pulled: Pulled['files'][number][] = [];
 
   const fetchFile = async (name: string): Promise<void> => {
     const file = files.get(name);
-    if (!file) throw new Error(`${model}: has no ${name}`);
+    if (!file) throw new Error(`${model}: has no ${plain(name)}`);
+    if (name.endsWith('.json') && file.size > mostBytes(name))
+      throw new Error(`${model}/${name}: expected at most ${mostBytes(name)} bytes; got ${file.size}`);
     const blob = join(folder, 'blobs', file.sum.hex);
     const fetched = await download(`${model}/${name}`, file, blob, {
       ...options,
       onProgress: (done, total) => onProgress?.(name, done, total),
     });
-    link(blob, join(snapshot, name));
+    await link(blob, join(snapshot, name));
     pulled.push({ name, bytes: file.size, fetched });
   };
 
@@ -77,10 +83,23 @@ export async function pull(model: string, options: PullOptions = {}): Promise<Pu
   }
   if (!isCommit(revision)) {
     const ref = join(folder, 'refs', revision);
-    mkdirSync(dirname(ref), { recursive: true });
-    writeFileAtomic(ref, [new TextEncoder().encode(commit)]);
+    makeFolder(dirname(ref));
+    await writeFileAtomic(ref, [new TextEncoder().encode(commit)]);
   }
   return { model, revision: commit, folder: snapshot, files: pulled };
+}
+
+/** What stands in them may be a secret, so it is not shown. */
+function checkSettings({ endpoint, token, tokenFrom = 'token' }: HubSettings): void {
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
+  if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password)
+    throw new Error(
+      'HF_ENDPOINT: expected the address of a hub, such as https://huggingface.co, without a password',
+    );
+  if (token && !/^[\x21-\x7e]+$/.test(token))
+    throw new Error(
+      `${tokenFrom}: is no token; a line break or another character is in it that no token has`,
+    );
 }
 
 /** No step of a path, and nothing hidden. */
@@ -92,10 +111,11 @@ async function listing(
   model: string,
   revision: string,
   settings: HubSettings,
+  options: Attempts,
 ): Promise<{ readonly commit: string; readonly files: ReadonlyMap<string, RemoteFile> }> {
   // the client of the hub is half a megabyte: only who pulls waits for it
   const hub = await import('@huggingface/hub');
-  const at = { hubUrl: settings.endpoint, fetch: hubFetch(model, settings) };
+  const at = { hubUrl: settings.endpoint, fetch: hubApi(model, settings, options) };
   const files = new Map<string, RemoteFile>();
   try {
     const { sha: commit } = await hub.modelInfo({ name: model, revision, additionalFields: ['sha'], ...at });
@@ -108,15 +128,23 @@ async function listing(
       if (!hex || !SUMS[kind].test(hex)) throw new Error(`no ${kind} of ${path}`);
       if (!isSize(size)) throw new Error(`no size of ${path}`);
       const url = `${at.hubUrl}/${model}/resolve/${commit}/${encodeURIComponent(path)}`;
-      const get = hubFetch(`${model}/${path}`, settings);
-      const request = (begin: number) => get(url, begin > 0 ? { headers: { range: `bytes=${begin}-` } } : {});
+      const request = (begin: number) =>
+        hubRequest(
+          `${model}/${path}`,
+          settings,
+          url,
+          begin > 0 ? { range: `bytes=${begin}-` } : {},
+          options.limits,
+        );
       files.set(path, { name: path, size, sum: { kind, hex }, request });
     }
     return { commit, files };
   } catch (error) {
     if (error instanceof HubFailure) throw error;
     const { message } = error as Error;
-    throw new Error(`${model}: ${at.hubUrl} does not answer as the hub does (${message})`, { cause: error });
+    throw new Error(`${model}: ${at.hubUrl} does not answer as the hub does (${plain(message)})`, {
+      cause: error,
+    });
   }
 }
 
@@ -127,13 +155,19 @@ function shardsOf(index: unknown, where: string): readonly string[] {
 }
 
 /** A link as the Python library makes it, so that a moved cache stays whole; a copy where the system has no links. */
-function link(blob: string, path: string): void {
+async function link(blob: string, path: string): Promise<void> {
   if (existsSync(path)) return;
-  mkdirSync(dirname(path), { recursive: true });
-  rmSync(path, { force: true }); // a link to nothing
-  try {
-    symlinkSync(relative(dirname(path), blob), path);
-  } catch {
-    copyFileSync(blob, path);
-  }
+  makeFolder(dirname(path));
+  const made = `${path}.${randomUUID()}.tmp`;
+  await orUndo(
+    () => rmSync(made, { force: true }),
+    async () => {
+      try {
+        symlinkSync(relative(dirname(path), blob), made);
+      } catch {
+        copyFileSync(blob, made);
+      }
+      renameSync(made, path); // over a link to nothing, and over one that another process made meanwhile
+    },
+  );
 }

@@ -5,7 +5,7 @@ import type { Graph } from '../graph.ts';
 import type { Config } from './architecture.ts';
 import { architectureOf } from './index.ts';
 
-const FLOATS: readonly string[] = ['F32', 'F16', 'BF16'];
+const FLOATS: readonly string[] = ['F32', 'F16', 'BF16', 'F64'];
 /** Checkpoints of models whose head is the embedding hold it a second time under this name, or do not. */
 const TIED_HEAD = 'lm_head.weight';
 
@@ -25,7 +25,7 @@ export function checkWeights(
   for (const [name, { shape }] of graph.weights) {
     const where = `${source.name}: tensor ${name}`;
     const stored = source.tensors.get(name);
-    if (!stored) throw new Error(`${where} is missing`);
+    if (!stored) throw new Error(`${where} is missing; ${nearest(name, [...source.tensors.keys()])}`);
     if (!FLOATS.includes(stored.dtype))
       throw new TypeError(`${where} expected ${FLOATS.join(', ')}; got ${stored.dtype}`);
     if (String(stored.shape) !== String(shape))
@@ -33,4 +33,15 @@ export function checkWeights(
   }
   const unused = [...source.tensors.keys()].filter(name => !graph.weights.has(name) && name !== TIED_HEAD);
   return { config, graph, unused };
+}
+
+/** What is there instead: the name that ends most like it, which shows what is put before the names. */
+function nearest(name: string, there: readonly string[]): string {
+  const shared = (other: string) => {
+    let length = 0;
+    while (length < other.length && other.at(-1 - length) === name.at(-1 - length)) length++;
+    return length;
+  };
+  const [best] = [...there].sort((a, b) => shared(b) - shared(a));
+  return best === undefined ? 'there is no tensor' : `the nearest of ${there.length} is ${show(best)}`;
 }

@@ -133,7 +133,7 @@ const MOST_LAYERS = 4096;
 
 /** Hugging Face's keys, or those of state-spaces (`d_model`, `n_layer`, `ssm_cfg`). */
 function parse(json: JsonObject, file: string): MambaConfig {
-  const { at, may, size, eps, flag } = fields(json, file);
+  const { at, may, size, times, eps, flag } = fields(json, file);
   may('ssm_cfg', 'an object', isObject);
   may('ssm_cfg.layer', '"Mamba1" (Mamba-2 is not supported)', v => v === 'Mamba1');
   may('attn_layer_idx', '[] (attention is not supported)', v => Array.isArray(v) && !v.length);
@@ -153,7 +153,7 @@ function parse(json: JsonObject, file: string): MambaConfig {
     layers: size(['num_hidden_layers', 'n_layer', 'n_layers'], undefined, MOST_LAYERS),
     dModel,
     // falcon-mamba-7b says expand 16 and intermediate_size 8192 = 2 · 4096: the size is right.
-    dInner: size(['intermediate_size', 'd_inner'], dModel * size(['expand', 'ssm_cfg.expand'], 2)),
+    dInner: size(['intermediate_size', 'd_inner'], () => times(['expand', 'ssm_cfg.expand'], dModel, 2)),
     dState: size(['state_size', 'ssm_cfg.d_state', 'd_state'], 16),
     dConv: size(['conv_kernel', 'ssm_cfg.d_conv', 'd_conv'], 4),
     dtRank: size(ranks, Math.ceil(dModel / 16)),

@@ -20,12 +20,9 @@ export interface FloatModel {
   close(): void;
 }
 
-/** Any config.json has a few thousand bytes. */
-const MOST_BYTES_OF_CONFIG = 1_000_000;
-
 /** @throws Error naming the file and the field that is wrong. */
 export const readConfig = (folder: Folder): Config =>
-  parseConfig(readJson(folder, 'config.json', MOST_BYTES_OF_CONFIG), `${folder.name}/config.json`);
+  parseConfig(readJson(folder, 'config.json'), `${folder.name}/config.json`);
 
 /**
  * @param readOwn gives what config.json says, to whom has read it already.

@@ -3,7 +3,7 @@
  * `quamba quantize`), applies a recipe, and gives sessions.
  *
  * Files it knows, all in one folder:
- *   config.json, model.safetensors (or shards with their index), tokenizer.json, tokenizer_config.json
+ *   config.json, model.safetensors (or shards with their index), tokenizer.json, tokenizer_config.json, generation_config.json
  *   model.safetensors or plan.<recipe>.safetensors    a quantized checkpoint: loads as it is
  *   stats.<recipe>.safetensors                        what calibration saw: quantizes without calibrating again
  */
@@ -85,7 +85,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     program: plan,
     executable,
     vocabSize: info.config.vocabSize,
-    name: `${folder.name} as ${info.recipe.name}`,
+    name: `${folder.name.split(/[/\\]/).findLast(step => step !== '')} as ${info.recipe.name}`,
     identity: once(() =>
       identity(plan.weights, plan.graph.weights.keys(), [info.recipe.scheme, info.source]),
     ),

@@ -1,12 +1,11 @@
 /** `load` for Node: a folder's path, or the model that comes with the package. */
-import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { openBackend } from '../backends/node.ts';
 import { decodeUtf8 } from '../formats/bytes.ts';
-import { openFolder } from '../formats/disk.ts';
+import { MOST_BYTES_AT_ONCE, openFolder, readFile } from '../formats/disk.ts';
 import { object, show } from '../formats/json.ts';
 import { modelFolder } from '../hub/cache.ts';
 import { MODEL_OPTIONS, type Model, type ModelOptions, openModel, threadsOf } from './model.ts';
@@ -19,19 +18,25 @@ export const EMBEDDED_MODEL = fileURLToPath(new URL('../../models/mamba-books-15
 export const textFile = (path: string): CalibrationText => ({
   name: basename(path),
   read: async () => {
-    let bytes: Uint8Array;
-    try {
-      bytes = readFileSync(path);
-      if (path.endsWith('.gz')) bytes = gunzipSync(bytes);
-    } catch (error) {
-      const why = (error as NodeJS.ErrnoException).code ?? error;
-      throw new Error(`${path}: cannot be read (${why})`, { cause: error });
-    }
-    const text = decodeUtf8(bytes);
+    const bytes = readFile(path);
+    const text = decodeUtf8(path.endsWith('.gz') ? unzipped(bytes, path) : bytes);
     if (text === undefined) throw new Error(`${path}: expected UTF-8 text; got bytes that are not`);
     return text;
   },
 });
+
+function unzipped(bytes: Uint8Array, path: string): Uint8Array {
+  try {
+    return gunzipSync(bytes, { maxOutputLength: MOST_BYTES_AT_ONCE });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why =
+      code === 'ERR_BUFFER_TOO_LARGE'
+        ? `expected a text of at most ${MOST_BYTES_AT_ONCE} bytes; it unzips to more`
+        : `expected a gzip file (${code})`;
+    throw new Error(`${path}: ${why}`, { cause: error });
+  }
+}
 
 /** Public-domain prose, 2 MB: what static scales are taken from where nothing else is said. */
 export const CALIBRATION_TEXT = textFile(`${EMBEDDED_MODEL}/calibration.txt.gz`);

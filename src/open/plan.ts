@@ -4,17 +4,18 @@
  */
 import { type Backend, prepare } from '../backends/backend.ts';
 import { type ByteSource, bytesOf, type Folder, using } from '../formats/bytes.ts';
+import { plain } from '../formats/json.ts';
 import { hasWeights } from '../formats/weights.ts';
 import type { Program } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
-import { architectureOf } from '../model/index.ts';
 import { once } from '../once.ts';
 import { hasher } from '../plan/identity.ts';
-import { calibrate, needsCalibration, type Progress } from '../quant/calibrate.ts';
+import { calibrate, needsCalibration, type Progress, statsSizes } from '../quant/calibrate.ts';
+import { checkRecipe } from '../quant/check-recipe.ts';
 import { isPlan, loadPlan, type PlanInfo } from '../quant/checkpoint.ts';
 import { planOf, samplesOf } from '../quant/pipeline.ts';
 import { DEFAULT_RECIPE, FLOAT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
-import { checkWords, type Recipe, sameRecipe } from '../quant/scheme.ts';
+import { type Recipe, sameRecipe } from '../quant/scheme.ts';
 import { type CalibrationInfo, loadStats, type Stats, saveStats } from '../quant/stats.ts';
 import { fileOf } from './files.ts';
 import { type FloatModel, openFloatModel, readConfig } from './float.ts';
@@ -31,7 +32,7 @@ export interface CalibrationText {
 /** Where statistics are kept for the next time. What it cannot keep is measured again. */
 export interface StatsCache {
   open(file: string): ByteSource | undefined;
-  write(file: string, chunks: Iterable<Uint8Array>): void;
+  write(file: string, chunks: Iterable<Uint8Array>): Promise<void>;
 }
 
 export interface PlanOptions {
@@ -76,6 +77,20 @@ export async function openPlan(folder: Folder, options: PlanOptions, backend: Ba
   }
 }
 
+/** Checks recipes that a folder is to be run by one after the other, so that the last is not refused after the first were calibrated. */
+export function checkRecipes(folder: Folder, recipes: readonly OpenPlan['info']['recipe'][]): void {
+  if (!hasWeights(folder) || isQuantized(folder)) return;
+  const { config, program, close } = openFloatModel(folder);
+  try {
+    for (const recipe of recipes) checkRecipe(recipe, config, program.graph);
+  } finally {
+    close();
+  }
+}
+
+const isQuantized = (folder: Folder): boolean =>
+  folder.list().includes('model.safetensors') && using(folder, 'model.safetensors', isPlan);
+
 /** Whether static scales are to be measured, whatever the folder holds. */
 const anew = ({ recalibrate, samples, window }: PlanOptions): boolean =>
   recalibrate === true || samples !== undefined || window !== undefined;
@@ -88,7 +103,7 @@ function readyPlan(
   float: () => FloatModel,
 ): OpenPlan | undefined {
   const files = folder.list();
-  const quantized = files.includes('model.safetensors') && using(folder, 'model.safetensors', isPlan);
+  const quantized = isQuantized(folder);
   const asked = options.recipe === undefined ? undefined : named(options.recipe);
   const file = quantized ? 'model.safetensors' : fileOf('plan', (asked ?? defaultRecipe(folder)).name);
   if (!files.includes(file) || (!quantized && anew(options))) return undefined;
@@ -104,7 +119,7 @@ function readyPlan(
     if (sameRecipe(scheme, info.recipe.scheme)) ready = { plan, info, close: () => source.close() };
     else if (quantized)
       throw new Error(
-        `${where}: is quantized by recipe ${info.recipe.name}; for ${asked?.name} give the folder of the float model`,
+        `${where}: is quantized by recipe ${plain(info.recipe.name)}; for ${asked?.name} give the folder of the float model`,
       );
     return ready;
   } finally {
@@ -121,14 +136,14 @@ function checkSameConfig(config: Config, beside: Config, where: string): void {
   for (const key of new Set([...says.keys(), ...made.keys()]))
     if (!OF_THE_FILE.includes(key) && made.get(key) !== says.get(key))
       throw new Error(
-        `${where}: was made for a model with ${key} ${made.get(key)}; config.json says ${says.get(key)}`,
+        `${where}: was made for a model with ${plain(key)} ${plain(made.get(key))}; config.json says ${plain(says.get(key))}`,
       );
 }
 
 function checkSameWeights(made: string, found: string, where: string): void {
   if (found !== made)
     throw new Error(
-      `${where}: was made for other weights (${made.slice(0, 12)}) than those beside it (${found.slice(0, 12)})`,
+      `${where}: was made for other weights (${plain(made.slice(0, 12))}) than those beside it (${found.slice(0, 12)})`,
     );
 }
 
@@ -140,7 +155,7 @@ async function makePlan(
 ): Promise<OpenPlan> {
   const recipe = options.recipe === undefined ? defaultRecipe(folder) : named(options.recipe);
   const { config, program, close } = model;
-  checkWords(recipe.scheme, architectureOf(config));
+  checkRecipe(recipe, config, program.graph);
   const needed = needsCalibration(program, recipe.scheme);
   const found = needed ? await statsOf(folder, model, recipe, options, backend) : undefined;
   const plan = planOf(program, recipe.scheme, found?.stats);
@@ -148,27 +163,29 @@ async function makePlan(
   return { plan, info: { config, recipe, source: model.identity(), calibration }, close };
 }
 
-/** The statistics of a recipe that lie in the folder, if there are any. `source` is the identity of the float weights. */
+/** The statistics of a recipe that lie in the folder of a float model, if there are any. */
 export function keptStats(
   folder: Folder,
   recipe: { readonly name: string; readonly scheme: Recipe },
-  source: () => string,
+  { program, identity }: Pick<FloatModel, 'program' | 'identity'>,
 ): ReturnType<typeof loadStats> | undefined {
   const file = fileOf('stats', recipe.name);
   if (!folder.list().includes(file)) return undefined;
-  return using(folder, file, found => loadStats(found, { recipe: recipe.scheme, source: source() }));
+  const sizes = statsSizes(program, recipe.scheme);
+  return using(folder, file, found => loadStats(found, { recipe: recipe.scheme, source: identity(), sizes }));
 }
 
 /** Statistics from the folder, or else from a calibration run. */
 async function statsOf(
   folder: Folder,
-  { config, program, identity: source }: FloatModel,
+  model: FloatModel,
   recipe: { readonly name: string; readonly scheme: Recipe },
   options: PlanOptions,
   backend: Backend,
 ): Promise<{ readonly stats: Stats; readonly calibration: CalibrationInfo }> {
-  const kept = anew(options) ? undefined : keptStats(folder, recipe, source);
+  const kept = anew(options) ? undefined : keptStats(folder, recipe, model);
   if (kept) return kept;
+  const { config, program, identity } = model;
   const { text, onProgress } = options;
   const { samples = CALIBRATION_DEFAULTS.samples, window = CALIBRATION_DEFAULTS.window } = options;
   if (!folder.list().includes('tokenizer.json'))
@@ -180,25 +197,26 @@ async function statsOf(
   const tokens = openTokenizer(folder, config).encode(await text.read());
   const windows = samplesOf(tokens, samples, window);
   const calibration = { text: text.name, samples, window };
-  return { stats: cached(), calibration };
+  return { stats: await cached(), calibration };
 
-  function cached(): Stats {
+  async function cached(): Promise<Stats> {
     const { cache } = options;
-    const info = { recipe: recipe.scheme, source: source(), calibration };
+    const info = { recipe: recipe.scheme, source: identity(), calibration };
+    const sizes = statsSizes(program, recipe.scheme);
     const key = hasher();
-    key.update(new TextEncoder().encode(JSON.stringify([recipe.scheme, source()])));
+    key.update(new TextEncoder().encode(JSON.stringify([recipe.scheme, identity()])));
     for (const each of windows) key.update(bytesOf(each));
     const file = `stats.${key.hex()}.safetensors`;
     try {
       const found = cache?.open(file);
-      if (found) return closing(found, () => loadStats(found, info).stats);
+      if (found) return closing(found, () => loadStats(found, { ...info, sizes }).stats);
     } catch {
       // a damaged file is written anew
     }
     const run = { prepare: (part: Program) => prepare(backend, part, options), onProgress };
     const stats = calibrate(program, recipe.scheme, windows, run);
     try {
-      if (hessianBytes(stats) <= MOST_HESSIANS) cache?.write(file, saveStats(stats, info));
+      if (hessianBytes(stats) <= MOST_HESSIANS) await cache?.write(file, saveStats(stats, info));
     } catch {
       // no place to keep it is no reason to fail
     }

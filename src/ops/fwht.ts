@@ -18,8 +18,10 @@
  *            halves       for n = 40·2^k only, where M_20 was applied in each half on its own, to its 20 runs of 2^k
  *                         (M_40 = H_2 ⊗ M_20): one more butterfly, stride n/2
  *            scale        each element times fround(1/√n), the root and the quotient in f64
- *          20·2^k with k ≥ 1 counts as 40·2^(k−1). inverse applies Qᵀ: the same steps with M_Kᵀ. M_20 and M_40 are not
- *          symmetric, so Q is not its own inverse at 2.8b (d_inner 5120). Exact by this order
+ *          K is the smallest for which n = K·2^k and there is an M_K: Paley II with q = K/2 − 1, or else Paley I with
+ *          q = K − 1, as src/ops/hadamard.ts makes them; 20·2^k with k ≥ 1 counts as 40·2^(k−1). inverse applies Qᵀ: the
+ *          same steps with M_Kᵀ. Paley I is not symmetric, and neither are M_20 and M_40, so Q is not its own inverse at
+ *          2.8b (d_inner 5120). A backend may refuse K > 28. Exact by this order
  * Errors   C1
  * Example  fwht({ x: [8, 0, 0, 0] }).y = [4, 4, 4, 4]        an outlier, spread
  *          fwht({ x: [4, 4, 4, 4] }, { inverse: true }).y = [8, 0, 0, 0]
@@ -66,7 +68,10 @@ export const fwht = defineOp({
   outputs: { y: 'f32[l, n]' },
   attrs: { inverse: false } as { readonly inverse: boolean },
   constraints: {
-    C1: ['n must be m·2^k with m in {1, 12, 20, 28, 40}', ({ n }) => factor(n) !== undefined],
+    C1: [
+      'n must be K·2^k where Paley gives a Hadamard matrix of order K ≤ 1024 (1, 12, 20, 28, 36, 44, 52, 60, …)',
+      ({ n }) => factor(n) !== undefined,
+    ],
   },
   reference: ({ x }, { inverse }, { y }, { l, n }) => {
     const { outer, base, run } = factor(n)!;

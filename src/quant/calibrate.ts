@@ -4,13 +4,14 @@
  */
 import type { Executable, Sequence } from '../executable.ts';
 import { type Graph, type Program, type Ref, withNodes } from '../graph.ts';
+import { inferTypes } from '../plan/types.ts';
 import { interpret } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Accumulator } from './accumulators.ts';
 import { transform, withResidual } from './lower.ts';
 import { type Pass, placesOf, statistics, type Watch, withoutSteps } from './observers.ts';
 import type { Recipe } from './scheme.ts';
-import type { Stats } from './stats.ts';
+import type { Stats, StatsSizes } from './stats.ts';
 
 /** Called after each sample, with the number of samples that are done and the number of all, over all passes. */
 export type Progress = (done: number, total: number) => void;
@@ -24,6 +25,20 @@ export interface CalibrateOptions {
 /** Whether a recipe needs any statistic of a program. */
 export const needsCalibration = ({ graph }: Program, recipe: Recipe): boolean =>
   placesOf(graph).some(place => statistics.some(statistic => statistic.needs(place, recipe, graph)));
+
+/** How large the statistics are that a recipe needs of a program. A range is one value; the rest follows from the width of the site. */
+export function statsSizes({ graph }: Program, recipe: Recipe): StatsSizes {
+  const types = inferTypes(graph);
+  const width = (ref: Ref) => (graph.states.get(ref)?.shape[0] ?? types.get(ref)!.shape.at(-1)) as number;
+  const needed = gather(collect(graph, [recipe]).parts[0]); // of no samples
+  const sizes = (found: object, size: (ref: Ref) => number) =>
+    Object.fromEntries(Object.keys(found).map(ref => [ref, size(ref)]));
+  return {
+    channels: sizes(needed.channels, width),
+    ranges: sizes(needed.ranges, () => 1),
+    hessians: sizes(needed.hessians, ref => width(ref) ** 2),
+  };
+}
 
 /**
  * The statistics that `recipe` needs of a float program, over samples of token ids. Every sample begins with an empty state.

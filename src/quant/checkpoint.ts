@@ -9,7 +9,7 @@
  */
 import { type ByteSource, bytesOf } from '../formats/bytes.ts';
 import { fitsF16 } from '../formats/half.ts';
-import { number, object, parseJsonText, show, string } from '../formats/json.ts';
+import { number, object, parseJsonText, plain, show, string } from '../formats/json.ts';
 import { DTYPES, readSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.ts';
 import { type Program, type Ref, type Weights, weightsOf } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
@@ -18,7 +18,7 @@ import { hasher, identity } from '../plan/identity.ts';
 import { verify } from '../plan/verify.ts';
 import { describe, type TensorType } from '../tensor.ts';
 import { parseRecipe, type Recipe } from './scheme.ts';
-import type { CalibrationInfo } from './stats.ts';
+import { type CalibrationInfo, calibrationFrom } from './stats.ts';
 
 export const PLAN_FORMAT = { format: 'quamba-plan', version: '2' } as const;
 
@@ -72,11 +72,12 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
     );
   if (metadata.version !== PLAN_FORMAT.version)
     throw new Error(
-      `${name}: plan format version ${metadata.version} is not known; this quamba reads version ${PLAN_FORMAT.version}`,
+      `${name}: plan format version ${plain(metadata.version)} is not known; this quamba reads version ${PLAN_FORMAT.version}`,
     );
   const parsed = (key: string) => parseJsonText(metadata[key] ?? '', `${name}: metadata ${key}`);
   const config = configOf(parsed('config'), `${name}: config`);
   const recipe = object(parsed('recipe'), `${name}: recipe`);
+  const calibration = parsed('calibration');
   const info = {
     config,
     recipe: {
@@ -84,7 +85,7 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
       scheme: parseRecipe(recipe.scheme, `${name}: recipe.scheme`),
     },
     source: string(metadata.source, `${name}: source`),
-    calibration: calibrationOf(parsed('calibration'), `${name}: calibration`),
+    calibration: calibration === null ? null : calibrationFrom(calibration, `${name}: calibration`),
   };
   const graph = graphFromJson(parsed('graph'), `${name}: graph`);
   for (const [ref, type] of graph.weights) checkHeader(file, ref, type);
@@ -117,15 +118,6 @@ function configOf(json: unknown, where: string): Config {
   if (config.eosTokenId !== undefined)
     number(config.eosTokenId, `${where}.eosTokenId`, 'a token', id => id === 0 || isCount(id));
   return config as unknown as Config;
-}
-
-function calibrationOf(json: unknown, where: string): CalibrationInfo | null {
-  if (json === null) return null;
-  const found = object(json, where);
-  string(found.text, `${where}.text`);
-  for (const key of ['samples', 'window'])
-    number(found[key], `${where}.${key}`, 'a whole number >= 1', isCount);
-  return found as unknown as CalibrationInfo;
 }
 
 /** What the file says of a tensor is what the graph says of it. */

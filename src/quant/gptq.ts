@@ -28,7 +28,11 @@ export interface Curvature {
   readonly diagonal: Float64Array;
 }
 
-/** Only the lower triangle of H f32[n, n] is read. */
+/**
+ * Only the lower triangle of H f32[n, n] is read.
+ *
+ * @throws RangeError for what is no sum of x xᵀ.
+ */
 export function curvatureOf(hessian: Float32Array): Curvature {
   const n = Math.round(Math.sqrt(hessian.length));
   const diagonal = Float64Array.from({ length: n }, (_, j) => hessian[j * n + j]);
@@ -54,7 +58,12 @@ export function curvatureOf(hessian: Float32Array): Curvature {
 function cholesky(h: Float64Array, n: number): void {
   for (let a = 0; a < n; a++) {
     for (let b = 0; b < a; b++) h[a * n + b] = (h[a * n + b] - dot(h, a * n, b * n, b)) / h[b * n + b];
-    h[a * n + a] = Math.sqrt(h[a * n + a] - dot(h, a * n, a * n, a));
+    const pivot = h[a * n + a] - dot(h, a * n, a * n, a);
+    if (!(pivot > 0))
+      throw new RangeError(
+        'quantize: a Hessian is no sum of products of inputs; calibrate with this recipe again',
+      );
+    h[a * n + a] = Math.sqrt(pivot);
   }
 }
 

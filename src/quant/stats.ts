@@ -6,10 +6,10 @@
  * `version`, `recipe` (the scheme, as JSON), `source` (the identity of the float weights) and `calibration` (JSON).
  */
 import type { ByteSource } from '../formats/bytes.ts';
-import { parseJsonText } from '../formats/json.ts';
+import { isSize, number, object, parseJsonText, plain, string } from '../formats/json.ts';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
 import type { Ref } from '../graph.ts';
-import { describe, type Tensor } from '../tensor.ts';
+import { describe } from '../tensor.ts';
 import { type Recipe, sameRecipe } from './scheme.ts';
 
 /** What calibration saw, by the names of sites and states. */
@@ -41,13 +41,18 @@ export interface StatsInfo {
   readonly calibration: CalibrationInfo;
 }
 
+/** How many values each statistic has that a recipe needs of a model. */
+export type StatsSizes = { readonly [K in keyof Stats]-?: Readonly<Record<Ref, number>> };
+
+/** What the name of a tensor adds to the name of its site or state. */
+const SUFFIXES = { ranges: '.range', hessians: '.hessian', channels: '.channels' } as const;
+
 /** The file of the statistics of a recipe, in pieces. */
 export function saveStats(stats: Stats, info: StatsInfo): Iterable<Uint8Array> {
-  const parts = { range: stats.ranges, hessian: stats.hessians ?? {}, channels: stats.channels };
-  const tensors = Object.entries(parts).flatMap(([suffix, bySite]) =>
-    Object.entries<number | Float32Array>(bySite).map(([site, value]) => {
+  const tensors = Object.entries(SUFFIXES).flatMap(([kind, suffix]) =>
+    Object.entries<number | Float32Array>(stats[kind as keyof Stats] ?? {}).map(([site, value]) => {
       const data = typeof value === 'number' ? Float32Array.of(value) : value;
-      return [`${site}.${suffix}`, { dtype: 'F32', shape: [data.length], data }] as const;
+      return [site + suffix, { dtype: 'F32', shape: [data.length], data }] as const;
     }),
   );
   return writeSafetensors(tensors, {
@@ -59,44 +64,56 @@ export function saveStats(stats: Stats, info: StatsInfo): Iterable<Uint8Array> {
 }
 
 /**
- * Reads statistics for a recipe of a model.
+ * Reads statistics for a recipe of a model: those that the recipe needs, each of the size that the model asks for.
  *
- * @throws Error where they were made for another recipe, model or format version.
+ * @throws Error where they were made for another recipe, model or format version, or one is missing; TypeError or RangeError where
+ * one is of another type, has a negative range, or it is not said what was calibrated on. All name the file and the tensor or field.
  */
 export function loadStats(
   source: ByteSource,
-  expected: { readonly recipe: Recipe; readonly source: string },
+  expected: { readonly recipe: Recipe; readonly source: string; readonly sizes: StatsSizes },
 ): { readonly stats: Stats; readonly calibration: CalibrationInfo } {
   const file = readSafetensors(source);
   const { format, version, recipe, source: made, calibration } = file.metadata;
   if (format !== STATS_FORMAT.format || version !== STATS_FORMAT.version)
     throw new Error(
-      `${file.name}: expected ${STATS_FORMAT.format} version ${STATS_FORMAT.version}; got ${format} version ${version}`,
+      `${file.name}: expected ${STATS_FORMAT.format} version ${STATS_FORMAT.version}; got ${plain(format)} version ${plain(version)}`,
     );
   if (made !== expected.source)
     throw new Error(
-      `${file.name}: was made for another model (${made?.slice(0, 12)}); this one is ${expected.source.slice(0, 12)}`,
+      `${file.name}: was made for another model (${plain(made?.slice(0, 12))}); this one is ${expected.source.slice(0, 12)}`,
     );
   const parsed = (key: string, text = '') => parseJsonText(text, `${file.name}: ${key}`);
   if (!sameRecipe(parsed('recipe', recipe) as Recipe, expected.recipe))
-    throw new Error(`${file.name}: was made for another recipe: ${recipe}`);
-  const read = (suffix: string, expected = 'f32[n]', fits = (_: number): boolean => true) => {
-    const found = [...file.tensors.keys()].flatMap(name => {
-      if (!name.endsWith(suffix)) return [];
-      const t = file.read(name);
-      if (t.dtype !== 'f32' || t.shape.length !== 1 || !fits(t.shape[0]))
-        throw new TypeError(`${file.name}: tensor ${name} expected ${expected}; got ${describe(t)}`);
-      return [[name.slice(0, -suffix.length), (t as Tensor<'f32'>).data] as const];
+    throw new Error(`${file.name}: was made for another recipe: ${plain(recipe)}`);
+  const info = calibrationFrom(parsed('calibration', calibration), `${file.name}: calibration`);
+  const read = (kind: keyof Stats) => {
+    const found = Object.entries(expected.sizes[kind]).map(([site, size]) => {
+      const name = site + SUFFIXES[kind];
+      const where = `${file.name}: tensor ${name}`;
+      if (!file.has(name)) throw new Error(`${where} is missing`);
+      const { data, ...type } = file.read(name);
+      if (describe(type) !== `f32[${size}]`)
+        throw new TypeError(`${where} expected f32[${size}]; got ${describe(type)}`);
+      const step = kind === 'hessians' ? Math.sqrt(size) + 1 : 1; // of a Hessian, its diagonal
+      for (let i = 0; i < size; i += step)
+        if (data[i] < 0) throw new RangeError(`${where} expected 0 or more at index ${i}; got ${data[i]}`);
+      return [site, data as Float32Array] as const;
     });
     return Object.fromEntries(found);
   };
-  const ranges = Object.entries(read('.range', 'f32[1]', size => size === 1));
+  const ranges = Object.entries(read('ranges')).map(([site, [range]]) => [site, range]);
   return {
-    stats: {
-      hessians: read('.hessian', 'f32[n²]', size => Number.isInteger(Math.sqrt(size))),
-      ranges: Object.fromEntries(ranges.map(([site, [range]]) => [site, range])),
-      channels: read('.channels'),
-    },
-    calibration: parsed('calibration', calibration) as CalibrationInfo,
+    stats: { ranges: Object.fromEntries(ranges), hessians: read('hessians'), channels: read('channels') },
+    calibration: info,
   };
+}
+
+/** @throws TypeError naming the field that is wrong. */
+export function calibrationFrom(json: unknown, where: string): CalibrationInfo {
+  const found = object(json, where);
+  string(found.text, `${where}.text`);
+  for (const key of ['samples', 'window'])
+    number(found[key], `${where}.${key}`, 'a whole number >= 1', size => isSize(size) && size > 0);
+  return found as unknown as CalibrationInfo;
 }

@@ -1,7 +1,7 @@
 /** Random weights as a folder in Hugging Face's form, which every tool reads. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeFileAtomic } from '../formats/disk.ts';
+import { writeFiles } from '../formats/disk.ts';
 import type { JsonObject } from '../formats/json.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
 import { parseConfig } from '../model/index.ts';
@@ -20,14 +20,13 @@ export const TYPES = {
  * @param config the config.json of the model.
  * @throws RangeError where the config is none of a model that is known; Error where one of the files is there already, or cannot be written.
  */
-export function writeCheckpoint(
+export async function writeCheckpoint(
   path: string,
   config: JsonObject,
   { seed, type, onProgress }: { seed: number; type: keyof typeof TYPES; onProgress?: Progress },
-): void {
-  const about = join(path, 'config.json');
-  const target = join(path, 'model.safetensors');
-  for (const file of [about, target]) if (existsSync(file)) throw new Error(`${file}: is there already`);
+): Promise<void> {
+  for (const file of ['config.json', 'model.safetensors'].map(name => join(path, name)))
+    if (existsSync(file)) throw new Error(`${file}: is there already`);
   const { dtype, torch } = TYPES[type];
   const { graph, weights } = randomModel(parseConfig(config, 'config.json'), seed);
   let written = 0;
@@ -43,8 +42,9 @@ export function writeCheckpoint(
     };
     return [ref, lazy] as const;
   });
-  mkdirSync(path, { recursive: true });
-  writeFileAtomic(target, writeSafetensors(tensors, { format: 'pt' }));
   const json = `${JSON.stringify({ ...config, torch_dtype: torch }, null, 2)}\n`;
-  writeFileAtomic(about, [new TextEncoder().encode(json)]);
+  await writeFiles(path, [
+    ['model.safetensors', writeSafetensors(tensors, { format: 'pt' })],
+    ['config.json', [new TextEncoder().encode(json)]],
+  ]);
 }

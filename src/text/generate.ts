@@ -70,7 +70,8 @@ const PROMPT_PART = 128;
 /**
  * Feeds the prompt to the session where it stands, then writes. Every token that is written is fed as well, the last one when the
  * writing ends or is left. So a session, also one that was restored, goes on with an empty prompt where it stopped. At the start of a
- * text an empty prompt is the eos token: to a language model the end of a text is the start of the next. Only tokens that the tokenizer knows are drawn, not the padding rows of a model.
+ * text an empty prompt is the eos token: to a language model the end of a text is the start of the next. Only tokens that the
+ * tokenizer knows are drawn: no padding rows of a model, no holes.
  *
  *   for await (const { text } of generate(session, tokenizer, 'The old man')) process.stdout.write(text);
  *
@@ -91,6 +92,7 @@ export function generate(
   const stops = stopFilter(stop);
   const sample = sampler(sampling);
   const drawable = Math.min(tokenizer.vocabSize, session.vocabSize);
+  const holes = Array.from({ length: drawable }, (_, id) => id).filter(id => !tokenizer.has(id));
   const stream = tokenizer.stream();
   const history = [...promptTokens];
   const tokens: number[] = [];
@@ -102,12 +104,19 @@ export function generate(
     seconds[phase] += (performance.now() - start) / 1000;
     return result;
   };
+  /** Logits in which no hole is drawn. */
+  const named = (row: Float32Array): Float32Array => {
+    if (holes.length === 0) return row;
+    const masked = row.slice(); // the row itself is the caller's, or the session's
+    for (const id of holes) masked[id] = Number.NEGATIVE_INFINITY;
+    return masked;
+  };
   /** The logits after the last of these tokens, of those tokens that may be drawn. */
   const feed = async (phase: keyof typeof seconds, part: ArrayLike<number>): Promise<Float32Array> => {
     const logits = timed(phase, () => session.feed(part, { logits: onLogits ? 'all' : 'last' }));
     await onLogits?.(logits);
     const last = (logits.shape[0] - 1) * logits.shape[1];
-    return logits.data.subarray(last, last + drawable);
+    return named(logits.data.subarray(last, last + drawable));
   };
   const draw = async (phase: keyof typeof seconds, logits: Float32Array): Promise<number> => {
     const scores = logitsProcessor ? await logitsProcessor(logits.slice(), history) : logits;
@@ -129,7 +138,7 @@ export function generate(
   return write();
 
   async function* write(): AsyncGenerator<Piece, Generated, void> {
-    let logits = session.logits?.subarray(0, drawable) ?? new Float32Array(0);
+    let logits = named(session.logits?.subarray(0, drawable) ?? new Float32Array(0));
     for (let at = 0; at < promptTokens.length; at += PROMPT_PART) {
       if (signal?.aborted) return finished('aborted');
       logits = await feed('prompt', promptTokens.subarray(at, at + PROMPT_PART));
@@ -144,7 +153,7 @@ export function generate(
         const position = session.position;
         tokens.push(token);
         history.push(token);
-        const eos = token === tokenizer.eosTokenId;
+        const eos = tokenizer.endTokenIds.includes(token);
         const last = eos || tokens.length === maxTokens;
         const shown = stops.push((eos ? '' : stream.push(token)) + (last ? stream.end() : ''));
         const piece = shown.text + (last && !shown.stopped ? stops.end() : '');
@@ -173,7 +182,9 @@ export function generate(
 function likely(logits: Float32Array, token: number, count: number): Pick<Piece, 'logprob' | 'likeliest'> {
   const z = logSum(logits);
   const next = ranking(logits);
-  const best = Array.from({ length: Math.min(count, logits.length) }, next);
+  const best = Array.from({ length: Math.min(count, logits.length) }, next).filter(
+    id => logits[id] > Number.NEGATIVE_INFINITY,
+  );
   return {
     logprob: logits[token] - z,
     likeliest: best.map(id => ({ token: id, logprob: logits[id] - z })),

@@ -43,7 +43,7 @@ export const SAMPLING_DEFAULTS: Required<SamplingOptions> = {
 /**
  * @returns a function of the logits f32[v] of one position and the tokens before it, that gives a token; each call draws
  *   one random number (none at temperature 0)
- * @throws RangeError for a setting out of its range, and later for logits that are NaN or Infinity, or all −Infinity (which forbids a token).
+ * @throws RangeError for a setting out of its range, and later for logits that are NaN or Infinity, or −Infinity (never drawn) for all tokens.
  */
 export function sampler(
   options: SamplingOptions = {},
@@ -93,7 +93,7 @@ function draw({ ids, weights }: Candidates, uniform: number): number {
   const target = uniform * sum(weights);
   let mass = 0;
   for (let i = 0; i < ids.length; i++) if ((mass += weights[i]) > target) return ids[i];
-  return ids[ids.length - 1];
+  return ids[weights.findLastIndex(weight => weight > 0)];
 }
 
 /** In f64, in ascending order. */
@@ -135,10 +135,10 @@ function penalized(logits: Float32Array, history: ArrayLike<number>, penalty: nu
   const wrong = scores.findIndex(value => !(value < Number.POSITIVE_INFINITY));
   if (wrong >= 0)
     throw new RangeError(
-      `sampler: logits expected finite values or -Infinity; got ${scores[wrong]} at id ${wrong}`,
+      `sampler: logits expected finite values or −Infinity; got ${scores[wrong]} at id ${wrong}`,
     );
   if (scores[likeliest(scores)] === Number.NEGATIVE_INFINITY)
-    throw new RangeError('sampler: expected a token that may be drawn; all logits are -Infinity');
+    throw new RangeError('sampler: logits expected a value above −Infinity; got none');
   return scores;
 }
 

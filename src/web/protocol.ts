@@ -11,7 +11,7 @@ export interface LoadRequest {
   /** How many threads share the work; 1 in a page that is not cross-origin isolated. Default: 1. The bits do not depend on it. */
   readonly threads?: number;
   /**
-   * The files to fetch, where the page knows them: nothing else is asked for. Default: config.json, the tokenizer's,
+   * The files to fetch, where the page knows them: nothing else is asked for. Default: config.json, generation_config.json, the tokenizer's,
    * plan.<recipe>.safetensors or else model.safetensors with stats.<recipe>.safetensors.
    */
   readonly files?: readonly string[];
@@ -23,6 +23,7 @@ export interface Loaded extends Pick<Model, 'name' | 'backend' | 'info'> {
   /** Its kernels, threads and memory. */
   readonly about: Executable['about'];
   readonly eosTokenId: number | undefined;
+  readonly endTokenIds: readonly number[];
 }
 
 /** What comes on the port of a text being written, until it is done or failed. The page may say 'abort'. */

@@ -38,6 +38,7 @@ async function filesOf(
     'config.json',
     'tokenizer.json?',
     'tokenizer_config.json?',
+    'generation_config.json?',
     [`${plan}?`, 'model.safetensors'],
   ]);
   return plan in files ? files : { ...files, ...(await fetched([`${fileOf('stats', recipe)}?`])) };
@@ -69,6 +70,7 @@ const api = {
       about: executable.about && { ...executable.about },
       info,
       eosTokenId: model.tokenizer.eosTokenId,
+      endTokenIds: model.tokenizer.endTokenIds,
     };
   },
   encode: (text: string) => loaded().encode(text),

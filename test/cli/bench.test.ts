@@ -106,7 +106,7 @@ describe('a checkpoint of random weights', () => {
   it.each(['f32', 'f16'] as const)('as %s loads as the model itself', async type => {
     const path = inHere(`as-${type}`);
     const seen: number[] = [];
-    writeCheckpoint(path, hfConfig(config), { seed: 5, type, onProgress: done => seen.push(done) });
+    await writeCheckpoint(path, hfConfig(config), { seed: 5, type, onProgress: done => seen.push(done) });
     expect(readdirSync(path).sort()).toEqual(['config.json', 'model.safetensors']);
     const model = openFloatModel(openFolder(path));
     expect(model.unused).toEqual([]);
@@ -129,9 +129,9 @@ describe('a checkpoint of random weights', () => {
     expect(about('as-f32')).toMatchObject({ model_type: 'mamba', torch_dtype: 'float32', hidden_size: 24 });
   });
 
-  it('depends on the seed', () => {
+  it('depends on the seed', async () => {
     for (const seed of [5, 6])
-      writeCheckpoint(inHere(`seed-${seed}`), hfConfig(config), { seed, type: 'f32' });
+      await writeCheckpoint(inHere(`seed-${seed}`), hfConfig(config), { seed, type: 'f32' });
     const [same, other] = [5, 6].map(seed => readFileSync(inHere(`seed-${seed}/model.safetensors`)));
     expect(same.equals(readFileSync(inHere('as-f32/model.safetensors')))).toBe(true);
     expect(same.equals(other)).toBe(false);

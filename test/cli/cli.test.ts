@@ -1,7 +1,8 @@
 /** What all commands have in common: help, exit codes, one sentence for each error, a reader that goes away. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { safetensors } from '../formats/file.ts';
 import { bin, complaint, printed, quamba, workFolder } from './run.ts';
@@ -20,6 +21,12 @@ beforeAll(() => {
   nan['backbone.norm_f.weight'].data[5] = Number.NaN;
   writeFolder(join(here, 'nan'), { ...toyFiles(), 'model.safetensors': safetensorsOf(nan) });
   writeFolder(join(here, 'hollow'), { ...toyFiles(), 'model.safetensors': safetensors({}) });
+  const { 'config.json': _, ...others } = toyFiles();
+  writeFolder(join(here, 'piped'), others);
+  for (const pipe of ['piped/config.json', 'pipe.json', 'pipe']) execFileSync('mkfifo', [join(here, pipe)]);
+  const part = gzipSync(new Uint8Array(1 << 24)); // parts of a gzip file make one text
+  writeFileSync(join(here, 'bomb.txt.gz'), Buffer.concat(Array(17).fill(part)));
+  writeFileSync(join(here, 'no.txt.gz'), 'plain');
   writeFileSync(join(here, 'short.txt'), 'too short');
   writeFileSync(join(here, 'latin1.txt'), Uint8Array.of(0x63, 0xe9));
   writeFileSync(join(here, 'not-json.json'), '{');
@@ -67,7 +74,9 @@ describe('wrong usage ends with 2 and says what was expected', () => {
     [/--tokens.* expected token ids separated by commas; got ''/, 'generate --tokens 1,'],
     [/--backend.* 'frob' is invalid.*reference/, 'generate --prompt a --backend frob'],
     [/recipe 'nope' is not known; expected fp32, .*quamba/, 'generate --model toy --tokens 1 --recipe nope'],
-    [/none\.json: cannot be read/, 'generate --model toy --tokens 1 --recipe none.json'],
+    [/none\.json: no such file or folder/, 'generate --model toy --tokens 1 --recipe none.json'],
+    [/pipe\.json: expected a file; got a pipe/, 'generate --model toy --tokens 1 --recipe pipe.json'],
+    [/^pipe: expected a file; got a pipe/, 'report pipe --html x.html'],
     [/unknown-field\.json: no field "frob"/, 'generate --model toy --tokens 1 --recipe unknown-field.json'],
     [
       /two-bits\.json\.weights\.bits expected 8 or 4; got 2/,
@@ -78,7 +87,7 @@ describe('wrong usage ends with 2 and says what was expected', () => {
     [/--out toy is the folder of the model itself/, 'quantize --model toy --out toy'],
     [/--samples.* expected a whole number >= 1; got '0'/, 'quantize --out q --samples 0'],
     [/--percentile.* expected a number in \(0, 1\]; got '2'/, 'quantize --out q --percentile 2'],
-    [/--layer expected 0 … 1; got 2/, 'inspect --model toy --recipe fp32 --layer 2'],
+    [/--layer expected 0 … 1; got 2/, 'inspect --model toy --recipe fp32 --plan --layer 2'],
     [/recipe 'nope' is not known/, 'inspect --model toy --recipe fp32 --diff nope'],
     [/recipe 'nope' is not known/, 'eval --model text --recipe fp32,nope'],
     [/--limit.* expected a whole number >= 1; got '0'/, 'eval --limit 0'],
@@ -107,10 +116,22 @@ describe('what fails ends with 1 and names the file', () => {
       /^nan\/model\.safetensors: tensor "backbone\.norm_f\.weight": .*NaN/,
       'generate --model nan --recipe fp32 --tokens 1',
     ],
-    [/^hollow\/model\.safetensors: tensor \S+ is missing$/, 'generate --model hollow --tokens 1'],
+    [/^hollow\/model\.safetensors: tensor \S+ is missing; there is no tensor$/, 'generate --model hollow --tokens 1'],
     [/^toy: has no tokenizer\.json/, `generate ${toy.join(' ')} --prompt a`],
     [/^token 99 is out of range 0 … 31 at position 1$/, `generate ${toy.join(' ')} --tokens 1,99`],
-    [/^none\.txt: cannot be read/, 'eval --model text --recipe fp32 --text none.txt'],
+    [/^none\.txt: no such file or folder/, 'eval --model text --recipe fp32 --text none.txt'],
+    [/^piped\/config\.json: expected a file; got a pipe$/, 'generate --model piped --tokens 1'],
+    [/^pipe: expected a file; got a pipe$/, 'eval --model text --recipe fp32 --text pipe'],
+    [/^pipe: expected a file; got a pipe$/, 'eval --model text --recipe fp32 --task piqa --data pipe'],
+    [/^pipe: expected a file; got a pipe$/, 'quantize --model text --text pipe --out q'],
+    [
+      /^bomb\.txt\.gz: expected a text of at most 268435456 bytes; it unzips to more$/,
+      'eval --model text --recipe fp32 --text bomb.txt.gz',
+    ],
+    [
+      /^no\.txt\.gz: expected a gzip file \(Z_DATA_ERROR\)$/,
+      'eval --model text --recipe fp32 --text no.txt.gz',
+    ],
     [/^latin1\.txt: expected UTF-8/, 'eval --model text --recipe fp32 --text latin1.txt'],
     [/expected at least 16 tokens .* got 9$/, 'eval --model text --recipe fp32 --text short.txt --window 16'],
     [/^nowhere: no such file or folder$/, 'inspect --model nowhere'],

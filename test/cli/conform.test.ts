@@ -128,7 +128,7 @@ describe('the outcome', () => {
       ['--case', 'op/add/golden/nobody'],
       '--case op/add/golden/nobody: there is no such case; --list shows them',
     ],
-    [['--xfails', 'nobody.txt'], '--xfails nobody.txt: cannot be read (ENOENT)'],
+    [['--xfails', 'nobody.txt'], '--xfails nobody.txt: no such file or folder'],
     [['--colour'], "unknown option '--colour'"],
   ])('is 2 where nothing could run: %j', async (args, says) => {
     expect(await complaint(2, here, 'conform', ...args)).toContain(says);

@@ -3,6 +3,9 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { load } from '../../src/open/node.ts';
+import { randomModel } from '../../src/random/model.ts';
+import { shapes } from '../../src/random/shapes.ts';
+import { toy } from '../toy.ts';
 import { answer, complaint, printed, workFolder } from './run.ts';
 import { toyFiles, writeFolder } from './toy.ts';
 
@@ -22,6 +25,40 @@ beforeAll(() => {
 });
 
 type Row = Record<string, number | string>;
+
+describe('a size that no Hadamard matrix has', () => {
+  const config = { ...shapes['mamba-130m'], layers: 1, dModel: 86, dInner: 172, dtRank: 6, vocabSize: 40 };
+  const odd = { ...toy, config, program: randomModel(config, 1) };
+  const refused = (name: string, what: string, field: string) =>
+    new RegExp(
+      `^recipe ${name} rotates ${what}, and ${field} has no Hadamard matrix \\(n must be .*\\); recipes that work: fp32, .*naive-static.*$`,
+    );
+  const calibrated = /calibrating/;
+
+  it('is told with the field and the recipes that work, before anything is calibrated', async () => {
+    writeFolder(join(here, 'odd'), toyFiles({ of: odd, text: true }));
+    const [model, recipe] = [
+      ['--model', 'odd'],
+      ['--recipe', 'naive-static,dynamic,quamba'],
+    ];
+    const asked = ['eval', ...model, '--text', 'prose.txt', '--window', '16', '--rounds', '0', ...recipe];
+    for (const args of [
+      asked,
+      ['ablate', ...model, ...recipe, '--text', 'prose.txt', '--calibration', 'prose.txt'],
+      ['quantize', ...model, '--out', 'odd-out', '--text', 'prose.txt'],
+      ['quantize', ...model, '--out', 'odd-out', '--percentile', 'search', '--text', 'prose.txt'],
+    ]) {
+      const said = await complaint(1, here, ...args);
+      expect(said).toMatch(refused('quamba', 'scanOut', 'd_inner 172'));
+      expect(said).not.toMatch(calibrated);
+      expect(said).not.toMatch(/that work:.*(quamba|rotated|quarot)/);
+    }
+    const residual = ['generate', ...model, '--recipe', 'quamba-plus', '--prompt', 'a'];
+    expect(await complaint(1, here, ...residual)).toMatch(
+      refused('quamba-plus', 'the residual stream', 'd_model 86'),
+    );
+  });
+});
 
 it('gives the perplexity that the logits give', async () => {
   // 50 tokens: three windows of 16

@@ -53,7 +53,7 @@ describe('a prompt', () => {
 
   it('that cannot be read, or is no text, is wrong usage', async () => {
     expect(await complaint(2, here, ...how, '--prompt-file', 'none.txt')).toBe(
-      'none.txt: cannot be read (ENOENT)',
+      'none.txt: no such file or folder',
     );
     const { code, stderr } = await piped(Uint8Array.of(0xff), ...how, '--prompt', '-');
     expect({ code, stderr }).toEqual({

@@ -55,7 +55,7 @@ export async function answer<T>(cwd: string, ...args: string[]): Promise<T> {
 }
 
 /**
- * The sentence on stderr of a run that must fail with this code. stdout is empty, and nobody is shown a stack. What is
+ * The sentence on stderr, besides progress, of a run that must fail with this code. stdout is empty, and nobody is shown a stack. What is
  * wrong usage may be followed by a hint at --help.
  */
 export async function complaint(code: 1 | 2, cwd: string, ...args: string[]): Promise<string> {
@@ -64,7 +64,11 @@ export async function complaint(code: 1 | 2, cwd: string, ...args: string[]): Pr
     code,
     stdout: '',
   });
-  const [first, ...rest] = ended.stderr.trimEnd().split('\n');
+  const isProgress = (line: string) => /^[^:]+ \d+\/\d+, \d+ s/.test(line);
+  const [first, ...rest] = ended.stderr
+    .trimEnd()
+    .split('\n')
+    .filter(line => !isProgress(line));
   expect(
     rest.filter(line => line !== '(--help shows the options)'),
     args.join(' '),

@@ -370,7 +370,7 @@ describe('commands', () => {
       'report: give --html FILE, --svg DIR, or both',
     );
     expect(await complaint(2, here, 'report', 'none.json', '--html', 'x.html')).toMatch(
-      /^none\.json: cannot be read \(ENOENT\)/,
+      /^none\.json: no such file or folder/,
     );
     expect(await complaint(1, here, 'report', 'no.json', '--html', 'x.html')).toMatch(
       /^no\.json: expected what quamba eval/,

@@ -142,7 +142,7 @@ describe('files', () => {
     [
       'arc_easy',
       '{"question":"q","choices":{"text":["a","b"],"label":["A","B"]},"answerKey":"C"}',
-      'f: item 1: answerKey expected one of A, B; got "C"',
+      'f: item 1: answerKey expected one of ["A", "B"]; got "C"',
     ],
     [
       'winogrande',

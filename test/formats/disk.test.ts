@@ -1,21 +1,34 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ByteSource, folderOf, fromBytes } from '../../src/formats/bytes.ts';
-import { openFile, openFolder, writeFileAtomic } from '../../src/formats/disk.ts';
-import { readJson } from '../../src/formats/json.ts';
+import {
+  checkWritable,
+  checkWritableFolder,
+  openFile,
+  openFolder,
+  readFile,
+  writeFileAtomic,
+  writeFiles,
+} from '../../src/formats/disk.ts';
+import { parseJsonText, readJson } from '../../src/formats/json.ts';
 import { thrown, utf8 } from './file.ts';
 
 let dir: string;
@@ -70,6 +83,22 @@ describe('openFile', () => {
     expect(() => openFile(join(path, 'y'))).toThrow(`${join(path, 'y')}: `);
   });
 
+  // In a pipe nobody writes here: to wait for one would be for ever.
+  it.skipIf(process.platform === 'win32')('refuses a pipe, a device and a socket at once', async () => {
+    const [pipe, socket] = [join(dir, 'pipe'), join(dir, 'socket')];
+    execFileSync('mkfifo', [pipe]);
+    expect(() => openFile(pipe)).toThrow(new Error(`${pipe}: expected a file; got a pipe`));
+    expect(() => readFile(pipe, { name: '--text' })).toThrow(
+      new Error('--text: expected a file; got a pipe'),
+    );
+    expect(() => readJson(openFolder(dir), 'pipe')).toThrow(`${pipe}: expected a file; got a pipe`);
+    expect(() => openFile('/dev/zero')).toThrow(new Error('/dev/zero: expected a file; got a device'));
+    const server = createServer().listen(socket);
+    await once(server, 'listening');
+    expect(() => openFile(socket)).toThrow(new Error(`${socket}: expected a file; got a socket`));
+    server.close();
+  });
+
   it('says so when the file is closed, or was cut while it was open', () => {
     const path = join(dir, 'x.bin');
     writeFileSync(path, bytes);
@@ -108,6 +137,44 @@ describe('folders', () => {
     expect(() => readJson(folderOf('m', {}), 'toString')).toThrow('m/toString: no such file');
   });
 
+  it('readJson limits the size by the kind of the file, before it is read', () => {
+    const limits = {
+      'config.json': 1e6,
+      'tokenizer_config.json': 1e7,
+      'a.index.json': 1e7,
+      'tokenizer.json': 1e8,
+    };
+    for (const [file, most] of Object.entries(limits)) {
+      const of = (size: number) => {
+        const source = { ...fromBytes(`m/${file}`, utf8('{}')), size };
+        return { ...folderOf('m', {}), open: () => ({ ...source, read: () => utf8('{}') }) };
+      };
+      expect(readJson(of(most), file)).toEqual({});
+      expect(() => readJson(of(most + 1), file)).toThrow(
+        new Error(`m/${file}: expected JSON of at most ${most} bytes; got ${most + 1}`),
+      );
+    }
+  });
+
+  it.each(['[],', '{},', '0,', '"",', '[[0],{"a":[0]}],', '0,"\\",[],{}",'])(
+    'refuses more values than fit in memory before it parses: %s',
+    what => {
+      const text = `[${what.repeat(5e6)}0]`;
+      expect(() => parseJsonText(text, 'm/tokenizer.json')).toThrow(
+        /^m\/tokenizer\.json: expected JSON of at most 4194304 values; got more at character \d+$/,
+      );
+      expect(() => parseJsonText(`[${what.repeat(500)}0]`, 'm')).not.toThrow();
+    },
+  );
+
+  it('refuses more levels than any file has, valid or not', () => {
+    for (const text of ['['.repeat(101), `${'{"a":'.repeat(101)}0${'}'.repeat(101)}`, '[{"a":'.repeat(5e6)])
+      expect(() => parseJsonText(text, 'm/config.json')).toThrow(
+        /^m\/config\.json: expected JSON of at most 100 levels; got more at character \d+$/,
+      );
+    expect(parseJsonText(`${'['.repeat(100)}${']'.repeat(100)}`, 'm')).toBeTypeOf('object');
+  });
+
   it('accepts any JSON that has no key twice', () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.nat(4), (value, indent) => {
@@ -119,17 +186,17 @@ describe('folders', () => {
 });
 
 describe('writeFileAtomic', () => {
-  it('writes all chunks under the name, over what was there, and leaves nothing else', () => {
+  it('writes all chunks under the name, over what was there, and leaves nothing else', async () => {
     const path = join(dir, 'x.bin');
-    writeFileAtomic(path, [bytes]);
-    writeFileAtomic(path, [bytes.subarray(0, 3), new Uint8Array(0), bytes.subarray(990)]);
+    await writeFileAtomic(path, [bytes]);
+    await writeFileAtomic(path, [bytes.subarray(0, 3), new Uint8Array(0), bytes.subarray(990)]);
     expect([...readFileSync(path)]).toEqual([...bytes.subarray(0, 3), ...bytes.subarray(990)]);
     expect(readdirSync(dir)).toEqual(['x.bin']);
-    writeFileAtomic(path, []);
+    await writeFileAtomic(path, []);
     expect(readFileSync(path).length).toBe(0);
   });
 
-  it('keeps the old file, and nothing beside it, when the chunks throw half-way', () => {
+  it('keeps the old file, and nothing beside it, when the chunks throw half-way', async () => {
     const path = join(dir, 'x.bin');
     writeFileSync(path, 'old');
     function* failing() {
@@ -138,24 +205,26 @@ describe('writeFileAtomic', () => {
       expect(readFileSync(path, 'utf8')).toBe('old');
       throw new RangeError('half-way');
     }
-    expect(() => writeFileAtomic(path, failing())).toThrow(new RangeError('half-way'));
+    await expect(writeFileAtomic(path, failing())).rejects.toThrow(new RangeError('half-way'));
     expect(readFileSync(path, 'utf8')).toBe('old');
     expect(readdirSync(dir)).toEqual(['x.bin']);
   });
 
-  it('leaves nothing when a chunk is no bytes, when the name is a folder, or when there is no folder', () => {
+  it('leaves nothing when a chunk is no bytes, when the name is a folder, or when there is no folder', async () => {
     const path = join(dir, 'x.bin');
-    expect(() => writeFileAtomic(path, [null as unknown as Uint8Array])).toThrow();
+    await expect(writeFileAtomic(path, [null as unknown as Uint8Array])).rejects.toThrow();
     mkdirSync(path);
-    expect(() => writeFileAtomic(path, [bytes])).toThrow(`${path}: `);
+    await expect(writeFileAtomic(path, [bytes])).rejects.toThrow(`${path}: `);
     expect(readdirSync(dir)).toEqual(['x.bin']);
     expect(readdirSync(path)).toEqual([]);
     const nowhere = join(dir, 'none', 'x.bin');
-    expect(() => writeFileAtomic(nowhere, [bytes])).toThrow(new Error(`${nowhere}: no such file or folder`));
+    await expect(writeFileAtomic(nowhere, [bytes])).rejects.toThrow(
+      new Error(`${nowhere}: no such file or folder`),
+    );
     expect(existsSync(join(dir, 'none'))).toBe(false);
   });
 
-  it('closes the generator that feeds it when the write fails', () => {
+  it('closes the generator that feeds it when the write fails', async () => {
     let closed = false;
     function* endless() {
       try {
@@ -164,7 +233,60 @@ describe('writeFileAtomic', () => {
         closed = true;
       }
     }
-    expect(() => writeFileAtomic(join(dir, 'x.bin'), endless())).toThrow();
+    await expect(writeFileAtomic(join(dir, 'x.bin'), endless())).rejects.toThrow();
     expect(closed).toBe(true);
+  });
+
+  it('follows links, also to what is not there yet, and keeps the mode of a file', async () => {
+    writeFileSync(join(dir, 'secret'), 'old', { mode: 0o600 });
+    symlinkSync('secret', join(dir, 'link'));
+    symlinkSync('new', join(dir, 'dangling'));
+    symlinkSync('dangling', join(dir, 'twice'));
+    for (const name of ['link', 'twice']) await writeFileAtomic(join(dir, name), [bytes]);
+    expect(readdirSync(dir).sort()).toEqual(['dangling', 'link', 'new', 'secret', 'twice']);
+    for (const name of ['dangling', 'link', 'twice'])
+      expect(lstatSync(join(dir, name)).isSymbolicLink()).toBe(true);
+    for (const name of ['new', 'secret'])
+      expect(Buffer.compare(readFileSync(join(dir, name)), bytes)).toBe(0);
+    expect(statSync(join(dir, 'secret')).mode & 0o777).toBe(0o600);
+  });
+
+  // only root may make a device
+  it.skipIf(process.getuid?.() !== 0)('writes into a device, which stays one', async () => {
+    execFileSync('mknod', [join(dir, 'null'), 'c', '1', '3']);
+    await writeFileAtomic(join(dir, 'null'), [bytes]);
+    checkWritable(join(dir, 'null'));
+    expect(statSync(join(dir, 'null')).isCharacterDevice()).toBe(true);
+    expect(readdirSync(dir)).toEqual(['null']);
+  });
+});
+
+describe('writeFiles', () => {
+  it('removes what it wrote, and nothing that came into its folders meanwhile', async () => {
+    function* failing(others: readonly string[]) {
+      yield ['one', [bytes]] as const;
+      yield ['deep/two', [bytes]] as const;
+      for (const name of others) writeFileSync(join(dir, 'a', name), 'mine');
+      throw new RangeError('half-way');
+    }
+    await expect(writeFiles(join(dir, 'a/b'), failing([]))).rejects.toThrow('half-way');
+    expect(readdirSync(dir)).toEqual([]);
+    await expect(writeFiles(join(dir, 'a/b'), failing(['b/mine', 'other']))).rejects.toThrow('half-way');
+    expect(readdirSync(join(dir, 'a'), { recursive: true }).sort()).toEqual(['b', 'b/mine', 'other']);
+  });
+});
+
+describe('checkWritable', () => {
+  it('says what writing would, and leaves nothing', () => {
+    const nowhere = join(dir, 'none', 'x');
+    expect(() => checkWritable(nowhere)).toThrow(new Error(`${nowhere}: no such file or folder`));
+    expect(() => checkWritable(dir)).toThrow(new Error(`${dir}: expected a file; got a folder`));
+    checkWritable(join(dir, 'x'));
+    checkWritableFolder(join(dir, 'a/b'));
+    expect(readdirSync(dir)).toEqual([]);
+    writeFileSync(join(dir, 'x'), 'old');
+    checkWritable(join(dir, 'x'));
+    expect(readFileSync(join(dir, 'x'), 'utf8')).toBe('old');
+    expect(() => checkWritableFolder(join(dir, 'x/y'))).toThrow('expected a folder; got a file');
   });
 });

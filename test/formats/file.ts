@@ -36,3 +36,6 @@ export function thrown(call: () => unknown): Error {
   }
   throw new Error('expected an error; the call returned');
 }
+
+/** What a terminal takes as a command, or what turns its line around. A line break is one: text of a file makes no lines. */
+export const COMMANDS = /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/u;

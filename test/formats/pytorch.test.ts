@@ -253,8 +253,16 @@ describe('fuzz', () => {
     );
   });
 
+  const shell = bytesOf('hostile', 'none.bin'); // its pickle is 4 bytes, and its directory says so
+  it.each(['}', ']', ')', 'N', 'K\x00', '(t', ']a', 'h\x00'])('a pickle of ever more %j ends soon', what => {
+    const pickle = `\x80\x02]q\x00${what.repeat(300_000)}.`;
+    const { message } = thrown(() => readAll(withPickle(shell, pickle)));
+    expect(message).toMatch(
+      /^hostile\.bin\/data\.pkl: byte \d+ of the pickle: more than 262144 instructions$/,
+    );
+  });
+
   it('random instructions in a sound zip file', () => {
-    const shell = bytesOf('hostile', 'none.bin'); // its pickle is 4 bytes, and its directory says so
     expect(Buffer.from(shell).indexOf('\x80\x02N.', 0, 'latin1')).toBeGreaterThan(0);
     const opcodes = '.(N\x88\x89KMJ\x8aGX)\x85\x86\x87t]ae}suqrhjcRbQ0i\x81\x93'.split('');
     const anything = fc.array(

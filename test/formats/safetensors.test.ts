@@ -155,10 +155,38 @@ describe('safetensors', () => {
     expect(open(bytes, { finite: false }).read('w').data[66000]).toBe(value);
   });
 
+  it('rounds F64 to the nearest f32, and refuses what is not finite as one', () => {
+    const file = (values: Float64Array) =>
+      open(
+        safetensors(
+          { x: { dtype: 'F64', shape: [values.length], data_offsets: [0, 8 * values.length] } },
+          new Uint8Array(values.slice().buffer),
+        ),
+      );
+    const values = Float64Array.from({ length: 70_000 }, (_, i) => (i - 35_000) / 7);
+    expect(file(values).read('x')).toEqual({
+      dtype: 'f32',
+      shape: [70_000],
+      data: Float32Array.from(values),
+    });
+    expect(() => file(Float64Array.of(1, 1e300)).read('x')).toThrow(
+      'x.safetensors: tensor "x": expected finite values; got Infinity at index 1',
+    );
+  });
+
+  it('a tensor without values is harmless, whatever its other extents claim', () => {
+    const header = (shape: readonly number[], dtype = 'F32') =>
+      safetensors({ x: { dtype, shape, data_offsets: [0, 0] } });
+    for (const shape of [[0], [2 ** 53 - 1, 2 ** 53 - 1, 0], [0, 2 ** 53 - 1]])
+      for (const dtype of ['F32', 'F16', 'I8', 'I64'])
+        expect(open(header(shape, dtype)).read('x').data.length).toBe(0);
+    expect(() => open(header([...Array(40).fill(2 ** 53 - 1), 0]))).toThrow(/^x\.safetensors: tensor "x": /);
+  });
+
   it('names what it cannot give', () => {
-    const bytes = safetensors({ x: { dtype: 'F64', shape: [1], data_offsets: [0, 8] } }, new Uint8Array(8));
+    const bytes = safetensors({ x: { dtype: 'U64', shape: [1], data_offsets: [0, 8] } }, new Uint8Array(8));
     expect(() => open(bytes).read('x')).toThrow(
-      new TypeError('x.safetensors: tensor "x": expected one of F32, F16, BF16, I8, I32, I64; got F64'),
+      new TypeError('x.safetensors: tensor "x": expected one of F32, F16, BF16, F64, I8, I32, I64; got U64'),
     );
     expect(() => open(bytes).read('y')).toThrow('x.safetensors: no tensor "y"');
   });

@@ -199,6 +199,35 @@ describe('openWeights', () => {
     }
   });
 
+  it('undoes what wrappers and a missing head do to the names', () => {
+    const names = ['backbone.embeddings.weight', 'backbone.layers.0.norm.weight', 'backbone.norm_f.weight'];
+    const open = (list: readonly string[]) =>
+      namesOf(
+        openWeights(
+          folderOf('m', {
+            'model.safetensors': zerosFile(Object.fromEntries(list.map(name => [name, [1]]))),
+          }),
+        ),
+      );
+    const bare = (name: string) => name.replace('backbone.', '');
+    for (const change of [
+      bare,
+      ...['_orig_mod.', 'model.', 'module.', 'module._orig_mod.', '_orig_mod.model.'].flatMap(prefix => [
+        (name: string) => prefix + name,
+        (name: string) => prefix + bare(name),
+      ]),
+      (name: string) => name.replace('layers.0.', 'layers.0._orig_mod.'),
+      (name: string) => name.replace('embeddings', 'embedding'),
+    ])
+      expect(open([...names, 'lm_head.weight'].map(change)).sort()).toEqual([...names, 'lm_head.weight']);
+    expect(open(['model.x', 'x', 'a.model.x', 'modelx', 'ema.layers.0.x'])).toEqual(
+      expect.arrayContaining(['model.x', 'x', 'a.model.x', 'modelx', 'ema.layers.0.x']),
+    );
+    expect(() => open(['model.x', 'module.x'])).toThrow(
+      'm/model.safetensors: tensors "model.x" and "module.x" are both the model\'s x',
+    );
+  });
+
   it('names the shard in what goes wrong later', () => {
     const nan = safetensors(
       { a: { dtype: 'F32', shape: [1], data_offsets: [0, 4] } },

@@ -1,5 +1,5 @@
 /** `quamba pull` against a server of this machine: what is fetched, from where, how it goes on after a break, and every refusal. */
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import {
   existsSync,
   lstatSync,
@@ -11,15 +11,15 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hubSettings, isRepoName, modelFolder, modelName, snapshotOf } from '../../src/hub/cache.ts';
 import { pull } from '../../src/hub/pull.ts';
-import { hubFetch } from '../../src/hub/request.ts';
+import { hubRequest, LIMITS } from '../../src/hub/request.ts';
 import { load } from '../../src/open/node.ts';
 import { bin, workFolder } from '../cli/run.ts';
-import { json, sharded, toyFiles, toyTensors } from '../cli/toy.ts';
+import { type Files, json, sharded, toyFiles, toyTensors } from '../cli/toy.ts';
 import { gitSha1, type Hub, type Repo, sha256, startHub } from './server.ts';
 
 const work = workFolder();
@@ -27,10 +27,11 @@ const files = toyFiles({ text: true });
 const weights = files['model.safetensors'];
 const { 'model.safetensors': _, ...noWeights } = files;
 const bin2 = new Uint8Array(readFileSync(new URL('../formats/pytorch/valid/linear.bin', import.meta.url)));
+const ends = json({ eos_token_id: [0, 1] });
 const other = { 'README.md': json('x'), 'flax_model.msgpack': weights, 'pytorch_model.bin': bin2 };
 
 const repos: Readonly<Record<string, Repo>> = {
-  'state-spaces/toy-hf': { ...other, ...files },
+  'state-spaces/toy-hf': { ...other, ...files, 'generation_config.json': ends },
   'state-spaces/toy': { 'config.json': noWeights['config.json'], 'pytorch_model.bin': bin2 },
   'some/shards': { ...noWeights, ...sharded(toyTensors({ text: true })) },
   'some/llama': {
@@ -75,12 +76,13 @@ describe('pull', () => {
     const pulled = await fetchModel(TOY, {
       onProgress: (file, done, total) => seen.push(`${file} ${done}/${total}`),
     });
-    const names = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'];
+    const written: Files = { ...files, 'generation_config.json': ends };
+    const names = Object.keys(written).sort();
     expect(pulled).toMatchObject({ model: TOY, revision: hub.commit });
     expect(pulled.folder).toBe(join(cache, 'models--state-spaces--toy-hf/snapshots', hub.commit));
     expect(readdirSync(pulled.folder).sort()).toEqual(names);
     for (const name of names) {
-      const bytes = files[name];
+      const bytes = written[name];
       const path = join(pulled.folder, name);
       expect(lstatSync(path).isSymbolicLink()).toBe(true);
       const large = name === 'model.safetensors';
@@ -98,7 +100,7 @@ describe('pull', () => {
     await fetchModel(TOY);
     hub.requests.length = 0;
     const again = await fetchModel(TOY);
-    expect(again.files.map(({ fetched }) => fetched)).toEqual([false, false, false, false]);
+    expect(again.files.map(({ fetched }) => fetched)).toEqual([false, false, false, false, false]);
     expect(hub.requests.every(({ path }) => path.startsWith('/api/'))).toBe(true);
   });
 
@@ -129,22 +131,21 @@ describe('pull', () => {
     await fetchModel(TOY, { settings: settings({ token: 'hf_secret' }) });
     for (const { cdn, token } of hub.requests) expect(token).toBe(cdn ? undefined : 'Bearer hf_secret');
     expect(hub.requests.some(({ cdn }) => cdn)).toBe(true);
-    const other = await startHub(repos); // as a link to the next page of a listing might name one
-    await hubFetch(
-      TOY,
-      settings({ token: 'hf_secret' }),
-    )(`${other.endpoint}/${TOY}/resolve/main/config.json`);
+    const other = await startHub(repos);
+    const elsewhere = `${other.endpoint}/${TOY}/resolve/main/config.json`;
+    for await (const _ of (await hubRequest(TOY, settings({ token: 'hf_secret' }), elsewhere)).body);
     await other.close();
     expect(other.requests.map(({ token }) => token)).toEqual([undefined]);
   });
 });
 
+const arrived = (bytes: number) =>
+  (statSync(`${blob(weights)}.incomplete`, { throwIfNoEntry: false })?.size ?? 0) >= bytes;
+
 describe('a download that breaks', () => {
-  const arrived = (bytes: number) =>
-    (statSync(`${blob(weights)}.incomplete`, { throwIfNoEntry: false })?.size ?? 0) >= bytes;
   it('goes on where it broke, as often as something comes', async () => {
     Object.assign(hub.faults, { breakAfter: Math.ceil(weights.length / 9), breaks: 8, arrived });
-    const pulled = await fetchModel(TOY, { attempts: 2 });
+    const pulled = await fetchModel(TOY, { attempts: 2, limits: { ...LIMITS, least: 1000 } });
     expect(new Uint8Array(readFileSync(join(pulled.folder, 'model.safetensors')))).toEqual(weights);
     const ranges = hub.requests.filter(({ cdn }) => cdn).map(({ range }) => range);
     expect(ranges.length).toBe(9);
@@ -175,7 +176,7 @@ describe('a download that breaks', () => {
     );
     expect(hub.requests.filter(({ cdn }) => cdn)).toHaveLength(3);
     Object.assign(hub.faults, { statuses: 2 });
-    expect((await fetchModel(TOY, { attempts: 3 })).files).toHaveLength(4);
+    expect((await fetchModel(TOY, { attempts: 3 })).files).toHaveLength(5);
   });
 
   it('begins anew where the server has no ranges', async () => {
@@ -457,3 +458,54 @@ describe('the command', () => {
 });
 
 afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+describe('two at once', () => {
+  const isSound = () => {
+    expect(new Uint8Array(readFileSync(blob(weights)))).toEqual(weights);
+    expect(readdirSync(join(blob(weights), '..')).filter(name => /[.]/.test(name))).toEqual([]);
+  };
+  /** What a process of its own that pulls ends with. */
+  const pulls = () =>
+    new Promise<string>(resolve =>
+      execFile(
+        process.execPath,
+        [bin, 'pull', TOY, '--json'],
+        { env: { ...process.env, HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: cache } },
+        (_, stdout, stderr) => resolve(stdout ? JSON.parse(stdout).folder : stderr),
+      ),
+    );
+
+  it('in one process: one fetches, and the other waits for it', async () => {
+    Object.assign(hub.faults, { breakAfter: 1000, breaks: 1, arrived });
+    const both = await Promise.all([fetchModel(TOY), fetchModel(TOY)]);
+    expect(both.map(({ files }) => files.filter(({ fetched }) => fetched).length).sort()).not.toEqual([4, 4]);
+    expect(hub.requests.filter(({ cdn }) => cdn).map(({ range }) => range)).toEqual([
+      undefined,
+      'bytes=1000-',
+    ]);
+    isSound();
+  });
+
+  it('in two processes: both end well', async () => {
+    const both = await Promise.all([pulls(), pulls()]);
+    const folder = join(cache, 'models--state-spaces--toy-hf/snapshots', hub.commit);
+    expect(both).toEqual([folder, folder]);
+    isSound();
+  });
+
+  it('takes over the lock of a process that is no more', async () => {
+    const gone = spawnSync(process.execPath, ['-e', '']).pid;
+    mkdirSync(join(blob(weights), '..'), { recursive: true });
+    writeFileSync(`${blob(weights)}.lock`, `${gone} ${hostname()} x`);
+    await fetchModel(TOY);
+    isSound();
+  });
+
+  it('makes a link over one to nothing', async () => {
+    const { folder } = await fetchModel(TOY);
+    rmSync(blob(weights));
+    await fetchModel(TOY);
+    isSound();
+    expect(readdirSync(folder)).toHaveLength(5);
+  });
+});

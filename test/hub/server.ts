@@ -39,6 +39,8 @@ export interface Faults {
   gated?: boolean;
   /** What the API says of the revision. */
   api?: string;
+  /** Answers itself where it returns true. */
+  answer?: (request: IncomingMessage, response: ServerResponse, kind: string) => boolean;
   /** More entries of the tree. */
   entries?: readonly object[];
 }
@@ -114,6 +116,7 @@ export async function startHub(repos: Readonly<Record<string, Repo>>): Promise<H
       /^(?:\/(api)\/models)?\/([^/]+\/[^/]+)\/(revision|tree|resolve)\/([^/]+)\/?(.*)$/.exec(url.pathname) ??
       [];
     const repo = repos[name];
+    if (faults.answer?.(request, response, kind)) return;
     if (!repo) return error(401, 'RepoNotFound');
     if (faults.token && request.headers.authorization !== `Bearer ${faults.token}`)
       return error(401, 'RepoNotFound');

@@ -103,6 +103,18 @@ describe('parseConfig', () => {
     expect(parse({ ...falcon, mixer_rms_eps: undefined }).mixerNormEps).toBe(1e-6);
   });
 
+  it('takes int(expand · width), and only where no size is given', () => {
+    const { intermediate_size: _, d_inner: __, ...open } = hf;
+    expect(parse({ ...open, expand: 1.5 }).dInner).toBe(1152);
+    expect(parse({ ...open, hidden_size: 101, expand: 1.5 }).dInner).toBe(151);
+    for (const expand of [1.5, 16, 'x', Number.POSITIVE_INFINITY])
+      expect(parse({ ...hf, expand }).dInner).toBe(hf.intermediate_size);
+    for (const expand of ['x', 0, -1, 1e-9, 1e9, Number.NaN])
+      expect(() => parse({ ...open, expand })).toThrow(
+        `config.json: expand expected a number that, times 768, is 1 … 16777216; got ${JSON.stringify(expand) === 'null' ? expand : JSON.stringify(expand)}`,
+      );
+  });
+
   it('reads the sizes inside ssm_cfg, and pads the vocabulary of state-spaces', () => {
     const ssm_cfg = {
       layer: 'Mamba1',
@@ -158,7 +170,15 @@ describe('parseConfig', () => {
     ],
     [
       { ...hf, layer_norm_epsilon: 0 },
-      'config.json: layer_norm_epsilon expected a number between 0 and 1; got 0',
+      'config.json: layer_norm_epsilon expected a number from 1.1754943508222875e-38 to 1; got 0',
+    ],
+    [
+      { ...hf, layer_norm_epsilon: 5e-324 },
+      'config.json: layer_norm_epsilon expected a number from 1.1754943508222875e-38 to 1; got 5e-324',
+    ],
+    [
+      { ...falcon, mixer_rms_eps: 1e-40 },
+      'config.json: mixer_rms_eps expected a number from 1.1754943508222875e-38 to 1; got 1e-40',
     ],
     [{ ...hf, use_bias: 'no' }, 'config.json: use_bias expected true or false; got "no"'],
     [
@@ -288,7 +308,7 @@ describe('checkWeights', () => {
     const json = { ...small, use_bias: true, tie_word_embeddings: false };
     const { [name]: shape, ...rest } = withBias as Record<string, number[]>;
     const where = `m/model.safetensors: tensor ${name}`;
-    expect(() => check(json, rest)).toThrow(new Error(`${where} is missing`));
+    expect(() => check(json, rest)).toThrow(`${where} is missing; the nearest of `);
     for (const wrong of [
       [...shape.slice(0, -1), shape.at(-1)! + 1],
       [...shape, 1],
@@ -302,7 +322,7 @@ describe('checkWeights', () => {
     const tensors = new Map(source.tensors).set(name, { dtype: 'I8', shape: stored });
     const integer = { ...source, tensors };
     expect(() => checkWeights(parse(json), integer)).toThrow(
-      new TypeError(`${where} expected F32, F16, BF16; got I8`),
+      new TypeError(`${where} expected F32, F16, BF16, F64; got I8`),
     );
   });
 

@@ -24,7 +24,17 @@ import { concat } from '../formats/file.ts';
 import { sameBits, toy, toys } from '../toy.ts';
 
 const embedded = openFolder(EMBEDDED_MODEL);
+const parsed = (bytes: Uint8Array) => JSON.parse(new TextDecoder().decode(bytes));
 const PROMPT = [510, 1543, 3081, 7];
+
+it.each(['/srv/me/toy', 'C:\\\\me\\\\toy', 'https://host/me/toy/', 'toy'])(
+  'a state of the model in %s does not say where that is',
+  async where => {
+    const model = await openModel(folderOf(where, toyFiles()), { recipe: 'fp32' });
+    const { metadata } = readSafetensors(fromBytes('state', model.session().snapshot()));
+    expect(metadata.model).toBe('toy as fp32');
+  },
+);
 
 describe('the model of the package', () => {
   it('comes with what calibration saw for every recipe that needs it but those of GPTQ, and with the plan of quamba', () => {
@@ -139,6 +149,42 @@ describe('a checkpoint', () => {
       expect(sameBits(again.session().feed(toy.text).data, session().feed(toy.text).data)).toBe(true);
     },
   );
+
+  it('ends a text at every token that any of its files names as an end', async () => {
+    const files = toyFiles({ text: true });
+    const { 'tokenizer_config.json': _, ...silent } = files;
+    const { 'tokenizer.json': __, ...bare } = silent;
+    const config = (eos_token_id: unknown) => json({ ...parsed(files['config.json']), eos_token_id });
+    const write = async (folder: Files) => {
+      const model = await openModel(folderOf('m', folder), { recipe: 'fp32' });
+      const writing = model.generate([104, 105], { temperature: 0, maxTokens: 3 });
+      let next = await writing.next();
+      while (!next.done) next = await writing.next();
+      return {
+        first: next.value.tokens[0],
+        reason: next.value.finishReason,
+        ends: model.tokenizer.endTokenIds,
+      };
+    };
+    const { first, reason, ends } = await write(files);
+    expect([reason, ends]).toEqual(['length', [256]]);
+    for (const folder of [files, silent, bare])
+      for (const named of [
+        { 'config.json': config([256, first]) },
+        { 'config.json': config(first) },
+        { 'generation_config.json': json({ eos_token_id: first }) },
+        { 'generation_config.json': json({ eos_token_id: [256, first] }), 'config.json': config(256) },
+        { 'generation_config.json': json({ eos_token_id: null }), 'config.json': config(first) },
+      ] as Files[]) {
+        const said = await write({ ...folder, ...named });
+        expect(said).toMatchObject({ first, reason: 'eos' });
+        expect(said.ends).toContain(first);
+      }
+    const wrong = { ...files, 'generation_config.json': json({ eos_token_id: [1, '</s>'] }) };
+    await expect(write(wrong)).rejects.toThrow(
+      'm/generation_config.json: eos_token_id expected a token id, or an array of them; got [1, "</s>"]',
+    );
+  });
 
   it('without tokenizer.json knows ids only', async () => {
     const model = await openModel(folderOf('m', toyFiles()), { recipe: 'fp32' });

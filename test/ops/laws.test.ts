@@ -24,12 +24,14 @@ const far = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   norm(Array.from(a, (x, i) => x - b[i])) / norm(Array.from(b));
 
 describe('Hadamard', () => {
-  const sizes = [1, 2, 4, 32, 12, 24, 96, 20, 40, 80, 160, 28, 56, 224];
+  const sizes = [
+    1, 2, 4, 32, 12, 24, 96, 20, 40, 80, 160, 28, 56, 224, 36, 72, 288, 44, 52, 104, 60, 100, 108,
+  ];
 
   /** Q · √n from its definition, entry by entry: (M_K ⊗ H_2^k)[i][j], where M_40 = [[M_20, M_20], [M_20, −M_20]]. */
   const entry = (n: number, i: number, j: number): number => {
-    const K = [40, 28, 20, 12, 1].find(size => n % size === 0 && Number.isInteger(Math.log2(n / size)))!;
-    const { base } = factor(K === 40 ? 20 : K)!;
+    const { base, outer } = factor(n)!;
+    const K = outer * base.length;
     const order = base.length;
     const run = n / K;
     const parity = (bits: number): number => (bits === 0 ? 0 : (bits & 1) ^ parity(bits >> 1));
@@ -64,7 +66,7 @@ describe('Hadamard', () => {
       }
   });
 
-  it.each([...sizes, 768, 1536, 2048, 3584, 5120])(
+  it.each([...sizes, 768, 1152, 1536, 1664, 1920, 2048, 3584, 5120])(
     'of size %d comes back, keeps the norm, spreads an impulse',
     n => {
       const x = matrix(2, n);
@@ -79,11 +81,11 @@ describe('Hadamard', () => {
     },
   );
 
-  it('is its own inverse, but for M_20 and M_40', () => {
+  it('is its own inverse where M is of Paley II', () => {
     for (const n of sizes) {
       const { base } = factor(n)!;
       const symmetric = base.every((row, i) => row.every((value, j) => value === base[j][i]));
-      expect(symmetric, `M of ${n}`).toBe(base.length !== 20);
+      expect(symmetric, `M of ${n}`).toBe(![20, 44].includes(base.length));
       const x = noise(n, next);
       const forward = ops.fwht({ x }).y.data;
       const backward = ops.fwht({ x }, { inverse: true }).y.data;
@@ -106,11 +108,34 @@ describe('Hadamard', () => {
     expect(bases.map(base => base.every(row => row.length === base.length))).toEqual([true, true, true]);
   });
 
-  it('refuses every other size', () => {
-    const allowed = new Set(
-      [1, 12, 20, 28, 40].flatMap(K => Array.from({ length: 12 }, (_, k) => K * 2 ** k)),
+  it('has the smallest K for every size that Paley gives one, and M_K M_Kᵀ = K I for each', () => {
+    const orders = new Set<number>();
+    for (let n = 1; n <= 1100; n++) {
+      const found = factor(n);
+      if (found) orders.add(found.base.length);
+      if (found) expect(found.outer * found.base.length * found.run).toBe(n);
+    }
+    const wanted = Array.from({ length: 256 }, (_, i) => 4 * (i + 1)).filter(K => K % 8 && K <= 268);
+    // 92, 116, 156, 172, 188, 236, 260 and 268 are Hadamard matrices of other makers; those of 23, 29 and 39 are larger here
+    const without = [4, 92, 116, 156, 172, 188, 236, 260, 268];
+    expect([...orders].filter(K => K % 8 && K <= 268).sort((a, b) => a - b)).toEqual(
+      [1, ...wanted.filter(K => !without.includes(K))].sort((a, b) => a - b),
     );
-    for (let n = 1; n <= 2048; n++) expect(factor(n) !== undefined, `${n}`).toBe(allowed.has(n));
+    for (const [n, K] of [[1152, 36], [2944, 368], [3712, 464], [1248, 312], [1504, 752]]) // biome-ignore format: a table
+      expect(factor(n)!.base.length).toBe(K);
+    for (const n of [3, 6, 18, 46, 92, 172, 344, 688, 1376, 2752, 1.5, 0])
+      expect(factor(n), `${n}`).toBeUndefined();
+    for (const K of orders) {
+      const rows = factor(K)!.base;
+      for (const [i, row] of rows.entries()) {
+        expect(row).toHaveLength(K);
+        for (let j = K > 400 ? Math.max(0, i - 3) : 0; j <= i; j++) {
+          let dot = 0;
+          for (let k = 0; k < K; k++) dot += row[k] * rows[j][k];
+          if (dot !== (i === j ? K : 0)) expect.fail(`M_${K}: rows ${i} and ${j}: ${dot}`);
+        }
+      }
+    }
   });
 });
 

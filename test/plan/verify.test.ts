@@ -102,9 +102,9 @@ const types: Row[] = [
     "crafted: graph.nodes[4].body[1]: causal-conv1d C1: activation must be 'silu' or 'none'; got activation=gelu"],
   ['a Hadamard matrix has that size', (plan, nodes) => {
     nodes.splice(1, 0, { op: 'linear', in: { x: 'embedded', w: 'w' }, out: { y: 'w.y' } }, { op: 'fwht', in: { x: 'w.y' }, out: { y: 'w.z' } });
-    plan.graph.weights.w = 'f32[36, 24]';
-    plan.tensors.set('w', f32([36, 24], () => 1));
-  }, 'crafted: graph.nodes[2]: fwht C1: n must be m·2^k with m in {1, 12, 20, 28, 40}; got n=36'],
+    plan.graph.weights.w = 'f32[6, 24]';
+    plan.tensors.set('w', f32([6, 24], () => 1));
+  }, 'crafted: graph.nodes[2]: fwht C1: n must be K·2^k where Paley gives a Hadamard matrix of order K ≤ 1024 (1, 12, 20, 28, 36, 44, 52, 60, …); got n=6'],
   ['groups divide the columns', (plan, nodes) => {
     plan.graph.weights.g = 'f32[24, 5]';
     plan.tensors.set('g', f32([24, 5], () => 1));

@@ -268,6 +268,11 @@ describe('GPTQ', () => {
     );
   });
 
+  it('refuses a Hessian that no inputs have', () => {
+    for (const h of [Float32Array.of(1, 0, 9, 1), Float32Array.of(1, 0, Number.NaN, 1), Float32Array.of(-1)])
+      expect(() => curvatureOf(h)).toThrow(/^quantize: a Hessian is no sum of products of inputs; /);
+  });
+
   it('needs the curvature of its inputs', () => {
     expect(() =>
       quantizeWeight(matrix(2, 8, random(3)), { bits: 4, per: { group: 4 }, rounding: 'gptq' }),

@@ -1,7 +1,7 @@
 /** Every row of the recipe table, by the same laws; and what is between a recipe and a file. */
 import { describe, expect, it } from 'vitest';
 import { fromBytes } from '../../src/formats/bytes.ts';
-import { readSafetensors, writeSafetensors } from '../../src/formats/safetensors.ts';
+import { readSafetensors, type Writable, writeSafetensors } from '../../src/formats/safetensors.ts';
 import {
   flatten,
   type OpNode,
@@ -14,7 +14,7 @@ import {
 import { ops } from '../../src/ops/index.ts';
 import { fuse, patterns, unfuse } from '../../src/plan/fuse.ts';
 import { render } from '../../src/plan/render.ts';
-import { calibrate, needsCalibration } from '../../src/quant/calibrate.ts';
+import { calibrate, needsCalibration, statsSizes } from '../../src/quant/calibrate.ts';
 import { loadPlan, savePlan, verifyPlan } from '../../src/quant/checkpoint.ts';
 import { quantize, transform } from '../../src/quant/lower.ts';
 import { planOf, samplesOf } from '../../src/quant/pipeline.ts';
@@ -32,7 +32,7 @@ import {
   weightScheme,
   withPercentile,
 } from '../../src/quant/scheme.ts';
-import { loadStats, saveStats } from '../../src/quant/stats.ts';
+import { loadStats, type StatsInfo, saveStats } from '../../src/quant/stats.ts';
 import { transformOf } from '../../src/quant/transforms.ts';
 import { run } from '../../src/run.ts';
 import { tensor } from '../../src/tensor.ts';
@@ -182,7 +182,8 @@ describe.each(names)('%s', name => {
     const stats = statsOfToy(toy, recipe);
     const info = { recipe, source: 'abc', calibration };
     const bytes = concat(saveStats(stats, info));
-    const loaded = loadStats(fromBytes('stats.safetensors', bytes), { recipe, source: 'abc' });
+    const expected = { ...info, sizes: statsSizes(toy.program, recipe) };
+    const loaded = loadStats(fromBytes('stats.safetensors', bytes), expected);
     expect(loaded.calibration).toEqual(calibration);
     const plan = planOf(toy.program, recipe, loaded.stats);
     expect(sameBits(logitsOf(plan, toy.text), logitsOf(planOfToy(toy, recipe), toy.text))).toBe(true);
@@ -363,7 +364,7 @@ describe('parseRecipe', () => {
     [{ weights: { bits: 8, per: 'row', rounding: 'nearest' } }, 'recipe.weights.rounding expected nothing beside 8 bits; got "nearest"'],
     [{ weights: { bits: 8, per: 'column' } }, 'recipe.weights.per expected tensor or row or { "group": size }; got "column"'],
     [{ weights: { bits: 8, per: { group: 0 } } }, 'recipe.weights.per.group expected a positive integer; got 0'],
-    [{ weights: { bits: 8, per: { groups: 4 } } }, 'recipe.weights.per: no field "groups"; expected group'],
+    [{ weights: { bits: 8, per: { groups: 4 } } }, 'recipe.weights.per: no field "groups" (did you mean group?); expected group'],
     [{ weights: { bits: 8, per: null } }, 'recipe.weights.per expected an object; got null'],
     [{ acts: { basis: 'none', range: 'absmax', when: 'static' } }, 'recipe.acts.bits is missing'],
     [{ acts: { ...a8, zero: 0 } }, 'recipe.acts: no field "zero"; expected basis, range, when, bits'],
@@ -378,7 +379,7 @@ describe('parseRecipe', () => {
     [{ at: { scanIn: { range: { percentile: '0.99', ema: 0.01 } } } }, 'recipe.at.scanIn.range.percentile expected a number in (0, 1]; got "0.99"'],
     [{ at: { scanIn: { range: { percentile: [0.5, 0], ema: 0.01 } } } }, 'recipe.at.scanIn.range.percentile[1] expected a number in (0, 1]; got 0'],
     [{ at: { scanIn: 'clip' } }, 'recipe.at.scanIn expected an object; got "clip"'],
-    [{ weightsAt: { lmHead: { bits: 8, per: 'row' } } }, 'recipe.weightsAt: no field "lmHead"; expected inProj, conv, xProj, dtProj, outProj, embedding, head'],
+    [{ weightsAt: { lmHead: { bits: 8, per: 'row' } } }, 'recipe.weightsAt: no field "lmHead" (did you mean head?); expected inProj, conv, xProj, dtProj, outProj, embedding, head'],
     [{ states: { ssmState: { bits: 4 } } }, 'recipe.states.ssmState.bits expected 16 or 8; got 4'],
     [{ states: { kvCache: { bits: 16 } } }, 'recipe.states: no field "kvCache"; expected convState, ssmState'],
     [{ states: { ssmState: 16 } }, 'recipe.states.ssmState expected an object; got 16'],
@@ -395,9 +396,13 @@ describe('parseRecipe', () => {
   });
 
   it('a row that is not in the table is refused by name', () => {
-    for (const name of ['quambo', 'toString', '__proto__'])
+    for (const [name, meant] of [
+      ['quambo', ' (did you mean quamba?)'],
+      ['toString', ''],
+      ['__proto__', ''],
+    ])
       expect(() => recipeOf(name)).toThrow(
-        new RangeError(`recipe '${name}' is not known; expected ${names.join(', ')}`),
+        new RangeError(`recipe '${name}' is not known${meant}; expected ${names.join(', ')}`),
       );
   });
 });
@@ -552,31 +557,70 @@ describe('a file of statistics', () => {
   const { quamba, smoothquant } = recipes;
   const info = { recipe: quamba, source: 'a'.repeat(64), calibration };
   const bytes = concat(saveStats(statsOfToy(toy, quamba), info));
-  const load = (content: Uint8Array, expected: Parameters<typeof loadStats>[1] = info) =>
-    loadStats(fromBytes('stats.safetensors', content), expected);
+  const load = (content: Uint8Array, expected: StatsInfo = info) =>
+    loadStats(fromBytes('stats.safetensors', content), {
+      ...expected,
+      sizes: statsSizes(toy.program, expected.recipe),
+    });
 
   it('comes back as it was', () => {
-    expect(load(bytes)).toEqual({ stats: statsOfToy(toy, quamba), calibration });
+    expect(load(bytes)).toEqual({ stats: { hessians: {}, ...statsOfToy(toy, quamba) }, calibration });
     const smooth = { ...info, recipe: smoothquant };
     const stats = statsOfToy(toy, smoothquant);
     expect(load(concat(saveStats(stats, smooth)), smooth)).toEqual({ stats, calibration });
     expect(Object.keys(stats.channels).length).toBe(8);
   });
 
-  it('that does not say what it is calibrated on, or has other tensors, is refused', () => {
-    const { tensors, metadata } = readSafetensors(fromBytes('stats', bytes));
-    const [range] = tensors.keys();
-    const one = [[range, { dtype: 'F32', shape: [1], data: new Float32Array(1) }]] as const;
-    const { calibration: _, ...silent } = metadata;
-    expect(() => load(concat(writeSafetensors(one, silent)))).toThrow(
-      /^stats\.safetensors: calibration: expected JSON; /,
+  it('that does not say what it is calibrated on is refused', () => {
+    const file = readSafetensors(fromBytes('stats', bytes));
+    const said = (text?: string) => {
+      const { calibration: _, ...silent } = file.metadata;
+      const metadata = text === undefined ? silent : { ...silent, calibration: text };
+      return () => load(concat(writeSafetensors([], metadata)));
+    };
+    expect(said()).toThrow(/^stats\.safetensors: calibration: expected JSON; /);
+    expect(said('null')).toThrow(
+      new TypeError('stats.safetensors: calibration expected an object; got null'),
     );
-    const other = [[range, { dtype: 'I8', shape: [1], data: new Int8Array(1) }]] as const;
-    expect(() => load(concat(writeSafetensors(other, metadata)))).toThrow(
-      new TypeError(`stats.safetensors: tensor ${range} expected f32[1]; got i8[1]`),
+    const text = { text: 'x', samples: 0, window: 1 };
+    expect(said(JSON.stringify(text))).toThrow(
+      new TypeError('stats.safetensors: calibration.samples expected a whole number >= 1; got 0'),
     );
-    const many = [[range, { dtype: 'F32', shape: [2], data: new Float32Array(2) }]] as const;
-    expect(() => load(concat(writeSafetensors(many, metadata)))).toThrow('expected f32[1]; got f32[2]');
+  });
+
+  it.each([
+    ['quamba', '.range', 1],
+    ['smoothquant', '.channels', 24],
+    ['quamba-int8-state', 'ssmState.channels', 48],
+    ['w4a8', '.hessian', 24 * 24],
+  ] as const)('of %s whose %s is not as the model has it is refused by name', (row, suffix, size) => {
+    const info = { recipe: recipes[row] as Recipe, source: 'abc', calibration };
+    const file = readSafetensors(fromBytes('stats', concat(saveStats(statsOfToy(toy, info.recipe), info))));
+    const name = [...file.tensors.keys()].find(ref => ref.endsWith(suffix))!;
+    const { data } = file.read(name);
+    expect(data.length).toBe(size);
+    const having = (changed: Partial<Writable> | undefined) => {
+      const tensors = [...file.tensors.keys()].flatMap(ref => {
+        const good = { ...file.read(ref), dtype: 'F32' as const };
+        if (ref !== name) return [[ref, good] as const];
+        return changed ? [[ref, { ...good, ...changed }] as const] : [];
+      });
+      return () => load(concat(writeSafetensors(tensors, file.metadata)), info);
+    };
+    const where = `stats.safetensors: tensor ${name}`;
+    expect(having({})().calibration).toEqual(calibration);
+    expect(having(undefined)).toThrow(new Error(`${where} is missing`));
+    for (const length of [0, 2, 1000, (size + 1) ** 2])
+      expect(having({ shape: [length], data: new Float32Array(length) })).toThrow(
+        new TypeError(`${where} expected f32[${size}]; got f32[${length}]`),
+      );
+    expect(having({ shape: [size, 1] })).toThrow(`${where} expected f32[${size}]; got f32[${size}, 1]`);
+    expect(having({ dtype: 'I8', data: new Int8Array(size) })).toThrow(
+      new TypeError(`${where} expected f32[${size}]; got i8[${size}]`),
+    );
+    expect(having({ data: Float32Array.from(data, x => -x) })).toThrow(
+      new RangeError(`${where} expected 0 or more at index 0; got ${-data[0]}`),
+    );
   });
 
   it('of another recipe, model or format is refused', () => {

@@ -116,6 +116,8 @@ describe('generate', () => {
     const bytes: Tokenizer = {
       vocabSize: 32,
       eosTokenId: undefined,
+      endTokenIds: [],
+      has: () => true,
       encode: text => Int32Array.from(text, char => char.charCodeAt(0) % 32),
       decode: ids => Array.from(ids, id => String.fromCharCode(64 + id)).join(''),
       stream: () => ({ push: id => String.fromCharCode(64 + id), end: () => '' }),
@@ -229,6 +231,38 @@ describe('generate', () => {
     expect(() => generate(scripted([]), nameless, '')).toThrow(
       new RangeError('prompt expected at least one token; got none, and no eos token to start from'),
     );
+  });
+
+  it('ends at every token that ends a text', async () => {
+    const many: Tokenizer = { ...tokenizer, endTokenIds: [EOS, 7, 600] };
+    for (const end of many.endTokenIds) {
+      const { text, tokens, finishReason } = await collect(
+        generate(scripted([5, end, 6]), many, [1], { temperature: 0 }),
+      );
+      expect({ text, tokens: [...tokens], finishReason }).toEqual({
+        ...{ text: tokenizer.decode([5]), tokens: [5, end], finishReason: 'eos' },
+      });
+    }
+  });
+
+  it('draws no token that no file names, in a hole of the vocabulary or beyond its end', async () => {
+    const json = JSON.parse(readFileSync(file, 'utf8'));
+    json.added_tokens.push({ id: 8300, content: '<far>', special: true });
+    const holed = createTokenizer(json, undefined, 'tokenizer.json', [8290]);
+    expect([8191, 8192, 8290, 8299, 8300, 8301].filter(holed.has)).toEqual([8191, 8290, 8300]);
+    const onLogits = (logits: Tensor<'f32'>) => expect(logits.data.every(Number.isFinite)).toBe(true);
+    for (const [wanted, got] of [
+      [8300, 8300],
+      [8290, 8290],
+      [8192, 0],
+      [8301, 0],
+    ])
+      for (const vocabSize of [8304, 8301])
+        if (wanted < vocabSize) {
+          const session = scripted([wanted], 1, vocabSize);
+          const options = { temperature: 0, maxTokens: 1, onLogits };
+          expect([...(await collect(generate(session, holed, [1], options))).tokens]).toEqual([got]);
+        }
   });
 
   it('counts the time of the session, not of the caller', async () => {

@@ -24,6 +24,13 @@ const ranked = (scores: ArrayLike<number>) =>
   Array.from(scores, (_, id) => id).sort((a, b) => scores[b] - scores[a] || a - b);
 const sorted = (ids: Iterable<number>) => [...ids].sort((a, b) => a - b);
 
+const settings = fc.record({
+  temperature: fc.double({ min: Number.MIN_VALUE, max: 1e30, noNaN: true }),
+  topK: fc.nat(50),
+  topP: fc.double({ min: Number.MIN_VALUE, max: 1, noNaN: true }),
+  minP: fc.double({ min: 0, max: 1, noNaN: true }),
+});
+
 describe('candidates', () => {
   it('without cuts are all, with the probabilities of softmax', () => {
     fc.assert(
@@ -90,12 +97,6 @@ describe('candidates', () => {
   });
 
   it('include the likeliest, whatever the settings', () => {
-    const settings = fc.record({
-      temperature: fc.double({ min: Number.MIN_VALUE, max: 1e30, noNaN: true }),
-      topK: fc.nat(50),
-      topP: fc.double({ min: Number.MIN_VALUE, max: 1, noNaN: true }),
-      minP: fc.double({ min: 0, max: 1, noNaN: true }),
-    });
     fc.assert(
       fc.property(logits, settings, (scores, set) => {
         const { ids, weights } = candidates(scores, set);
@@ -191,30 +192,26 @@ describe('sampler', () => {
     );
   });
 
-  it('never draws a token whose logit is -Infinity, as if it were not there', () => {
+  it('never draws −Infinity under a penalty either', () => {
     const no = Number.NEGATIVE_INFINITY;
-    for (const settings of [
-      {},
-      { topK: 2 },
-      { topK: 4 },
-      { topP: 1 },
-      { minP: 0.01 },
-      { repetitionPenalty: 2 },
-    ]) {
-      const [holed, whole] = [
-        sampler({ ...settings, temperature: 3 }),
-        sampler({ ...settings, temperature: 3 }),
-      ];
-      for (let i = 0; i < 50; i++)
-        expect(holed(Float32Array.of(no, 1, no, 2, no), [0, 1])).toBe(
-          1 + 2 * whole(Float32Array.of(1, 2), settings.repetitionPenalty ? [0] : []),
-        );
-    }
-    expect(sampler({ temperature: 0 })(Float32Array.of(no, -5, no))).toBe(1);
-    for (const temperature of [0, 1])
-      expect(() => sampler({ temperature })(Float32Array.of(no, no))).toThrow(
-        new RangeError('sampler: expected a token that may be drawn; all logits are -Infinity'),
+    const [holed, whole] = [2, 2].map(repetitionPenalty => sampler({ repetitionPenalty, temperature: 3 }));
+    for (let i = 0; i < 50; i++)
+      expect(holed(Float32Array.of(no, 1, no, 2, no), [0, 1])).toBe(
+        1 + 2 * whole(Float32Array.of(1, 2), [0]),
       );
+  });
+
+  it('never draws −Infinity, and draws else as if it were not there', () => {
+    const rows = fc.array(fc.option(fc.float({ min: -20, max: 20, noNaN: true })), { minLength: 1 });
+    fc.assert(
+      fc.property(rows, settings, (row, options) => {
+        const ids = [...row.keys()].filter(id => row[id] !== null);
+        fc.pre(ids.length > 0);
+        const all = Float32Array.from(row, score => score ?? Number.NEGATIVE_INFINITY);
+        const kept = Float32Array.from(ids, id => all[id]);
+        expect(draws(options, all, 20)).toEqual(draws(options, kept, 20).map(at => ids[at]));
+      }),
+    );
   });
 
   it.each([
@@ -223,8 +220,10 @@ describe('sampler', () => {
   ])('refuses logits %j', (values, got) => {
     for (const temperature of [0, 1])
       expect(() => sampler({ temperature })(Float32Array.from(values))).toThrow(
-        `sampler: logits expected finite values or -Infinity; ${got}`,
+        `sampler: logits expected finite values or −Infinity; ${got}`,
       );
+    const never = Float32Array.of(Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY);
+    expect(() => sampler()(never)).toThrow('sampler: logits expected a value above −Infinity; got none');
     expect(() => sampler()(new Float32Array(0))).toThrow('sampler: expected logits; got none');
   });
 

@@ -97,7 +97,7 @@ function toyModel(most: number) {
       close: () => {},
     } as unknown as WebSession;
   };
-  const model = { eosTokenId: 0, session: async () => session() } as unknown as WebModel;
+  const model = { eosTokenId: 0, endTokenIds: [0], session: async () => session() } as unknown as WebModel;
   const direct = (ids: readonly number[]) => {
     const inner = createSession(runnable);
     inner.feed(ids);

@@ -17,7 +17,7 @@ export async function open({ recipe, model, threads, work }) {
     source: model.identity(),
     calibration: null,
   };
-  writeFileAtomic(join(folder, file), savePlan(planFor({ recipe, model, threads }), info));
+  await writeFileAtomic(join(folder, file), savePlan(planFor({ recipe, model, threads }), info));
 
   const paths = {
     '/model/': folder,

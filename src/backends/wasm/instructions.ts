@@ -183,7 +183,7 @@ const productBy =
       instruction(
         of,
         { x, packed, ...scaleOf('x', scale('xscale')), w, wScale, b, i, groups, o, y },
-        { own: rows => own(dims, rows), quantized: o, segments },
+        { own: rows => own(dims, rows), ...(segments && { segments, quantized: o }) },
       ),
     ];
   };

@@ -94,7 +94,7 @@ describe.skipIf(!compiler)(`the library${compiler ? '' : ': skipped, nvcc is not
       "5: causal-conv1d: no input 'h'; expected x, w, b, past",
       '5: causal-conv1d: output past (f32[d, k-1]) is missing',
       '5: causal-conv1d: past expected f32[d, k-1] with k=3; got f32[2, 3]',
-      '5: fwht C1: n must be m·2^k with m in {1, 12, 20, 28, 40}; got n=3',
+      '5: fwht C1: on CUDA n must be m·2^k with m in {1, 12, 20, 28, 40}; got n=3',
       '6: embedding C1: every token must lie in 0 … 1; got 7 at position 1 (index 1)',
     ]);
   });

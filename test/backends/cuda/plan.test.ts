@@ -386,7 +386,7 @@ describe('the command line without a library', () => {
     ['--decode', 'graph'],
   ])('%s without cuda is wrong usage', async (option, value) =>
     expect(await complaint(2, here, 'bench', '--model', 'toy', option, value)).toBe(
-      `bench: ${option} is for --backend cuda`,
+      `bench: ${option} changes nothing without --backend cuda`,
     ),
   );
 

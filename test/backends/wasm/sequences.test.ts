@@ -8,12 +8,14 @@ import { passesOf } from '../../../src/backends/wasm/passes.ts';
 import type { Executable, Sequence } from '../../../src/executable.ts';
 import { type Program, trace, weightsOf } from '../../../src/graph.ts';
 import { ops } from '../../../src/ops/index.ts';
+import { foldConstants } from '../../../src/plan/fold.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import type { Recipe } from '../../../src/quant/scheme.ts';
 import { interpret } from '../../../src/run.ts';
 import { type Tensor, tensor, zeros } from '../../../src/tensor.ts';
 import { planOfToy, toy } from '../../toy.ts';
 import { difference, variants } from '../feeds.ts';
+import { assembled } from './codes.ts';
 
 const { vocabSize } = toy.config;
 const token = fc.nat(vocabSize - 1);
@@ -172,6 +174,14 @@ describe.each(backends)('%s: a NaN that is to be quantized', (_, backend) => {
     }
   });
 });
+
+it.each(Object.entries(recipes) as [string, Recipe][])(
+  '%s: the head, a seventh of a model or more, runs only for the rows whose logits are asked for',
+  (_, recipe) => {
+    const { tail, instructions } = assembled(foldConstants(planOfToy(toy, recipe)));
+    expect(instructions.length - tail.begin).toBeGreaterThanOrEqual(recipe.at?.headIn ? 2 : 1);
+  },
+);
 
 it.each([0, -1, 1.5, NaN, null, {}])('threads of %s are refused', threads => {
   expect(() => prepare(wasm, planOfToy(toy, recipes.quamba), { threads: threads as number })).toThrow(

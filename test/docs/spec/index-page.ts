@@ -61,8 +61,8 @@ those files by \`npm run spec\`; a test fails when they are stale. To start: [Wr
 the last axis contiguous. A letter has one value throughout a call; \`k-1\` is one less; a \`?\` marks what may be absent.
 \`fround\` rounds to binary32, and every operation is rounded once ([Numerics](numerics.md)).`,
       glossary,
-      `A call that breaks a type, a shape or a constraint is refused before any kernel sees it, in one sentence: \`fwht C1: n must be
-m·2^k with m in {1, 12, 20, 28, 40}; got n=36\`. Constraints on values are found when these are read.`,
+      `A call that breaks a type, a shape or a constraint is refused before any kernel sees it, in one sentence: \`linear: w
+expected f32[o, i] with i=65; got f32[256, 64]\`. Constraints on values are found when these are read.`,
       `A kernel reads its inputs, writes every element of every output, and leaves each of its states as it is after the last token of
 the call. It keeps nothing else. At the start of a text a state is zeros. Between two tokens a state is kept in f32, in f16, or in
 int8 with a step for each row of its first axis, as the plan says: it is rounded after every token. Feeding tokens in any cut gives

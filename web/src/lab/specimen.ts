@@ -3,7 +3,7 @@ import { prepare as prepareOn } from 'lib/backends/backend.ts';
 import { backend, defaultBackend } from 'lib/backends/index.ts';
 import { type FloatModel, openFloatModel } from 'lib/open/float.ts';
 import { openTokenizer } from 'lib/open/tokenizer.ts';
-import { needsCalibration } from 'lib/quant/calibrate.ts';
+import { needsCalibration, statsSizes } from 'lib/quant/calibrate.ts';
 import { siteAction } from 'lib/quant/scheme.ts';
 import { loadStats } from 'lib/quant/stats.ts';
 import { transformOf } from 'lib/quant/transforms.ts';
@@ -112,7 +112,12 @@ export class Specimen {
   async #fetchStats(recipe: string): Promise<Stats> {
     const file = statsOf(recipe);
     const { [file]: bytes } = await fetchFiles(this.#url, [file]);
-    const expected = { recipe: recipeOf(recipe), source: this.#model.identity() };
+    const scheme = recipeOf(recipe);
+    const expected = {
+      recipe: scheme,
+      source: this.#model.identity(),
+      sizes: statsSizes(this.program, scheme),
+    };
     return loadStats(fromBytes(file, bytes), expected).stats;
   }
 

@@ -44,7 +44,7 @@ export async function writeOn(
         };
       }
       if (written === 0) firstTokenSeconds = (performance.now() - begin) / 1000;
-      const isEnd = value.token === model.eosTokenId;
+      const isEnd = model.endTokenIds.includes(value.token);
       branch.tokens.push({ id: value.token, text: value.text || (isEnd ? '⟨end of text⟩' : '') });
       onToken();
       if (written % KEEP_EVERY === 0) keeping.push(keep(session, branch));

@@ -1,0 +1,122 @@
+/**
+ * One process at a time, by a file that says who holds the lock: Node has no flock. A lock that a killed process of this machine
+ * left is taken over at once.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { inWords } from './disk.ts';
+import { orUndo } from './undo.ts';
+
+const HOST = hostname();
+/** The locks of this process, with what stands in them. Its id alone does not tell, since ids are used again. */
+const held = new Map<string, string>();
+
+/** A holder that works by turns marks its lock so often, in milliseconds. One without a mark for ten times as long has gone. */
+const BEAT = 6000;
+
+/**
+ * Runs `work` while no other process runs any with the same lock; waits for one that does. For work that awaits: it must not
+ * compute for longer than a minute at one go. The folder of the lock must be there.
+ */
+export async function withLock<T>(lock: string, work: () => Promise<T>, pause = 200): Promise<T> {
+  for (let [seen, since] = ['', 0]; ; await wait(pause)) {
+    const holder = take(lock);
+    if (holder === undefined) break;
+    const state = `${holder} ${statSync(lock, { throwIfNoEntry: false })?.mtimeMs}`;
+    if (state !== seen) [seen, since] = [state, performance.now()];
+    else if (performance.now() - since > 10 * BEAT) putAside(lock, holder);
+  }
+  const isOurs = () => wordsIn(lock) === held.get(lock);
+  const beating = setInterval(() => isOurs() && utimesSync(lock, new Date(), new Date()), BEAT);
+  try {
+    return await orUndo(
+      () => release(lock),
+      async () => {
+        const result = await work();
+        release(lock);
+        return result;
+      },
+    );
+  } finally {
+    clearInterval(beating);
+  }
+}
+
+/**
+ * Keeps other processes of this user on this machine from writing the same path. The lock lies with the system's temporary
+ * files: a command that computes for an hour at one go does not see the signal that ends it, and would leave it beside the path.
+ *
+ * @returns what releases it
+ * @throws Error where another process holds it.
+ */
+export function lockOutput(path: string): () => void {
+  const key = createHash('sha256').update(resolve(path)).digest('hex').slice(0, 32);
+  const lock = join(tmpdir(), `quamba-${process.getuid?.() ?? ''}-${key}.lock`);
+  const holder = take(lock);
+  if (holder === undefined) return () => release(lock);
+  const [id] = holder.split(' ');
+  throw new Error(
+    `${path}: is being written by another quamba (process ${id}); wait for it, or name another path (${lock} is its lock)`,
+  );
+}
+
+/** @returns the words in the lock of another holder; nothing where the lock is ours now */
+function take(lock: string): string | undefined {
+  const words = `${process.pid} ${HOST} ${randomUUID()}`;
+  for (;;) {
+    try {
+      writeFileSync(lock, words, { flag: 'wx' });
+      held.set(lock, words);
+      return undefined;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw inWords(lock, error);
+    }
+    const there = wordsIn(lock);
+    if (there === undefined) continue; // released just now
+    if (!isGone(lock, there)) return there;
+    putAside(lock, there);
+  }
+}
+
+function release(lock: string): void {
+  if (wordsIn(lock) === held.get(lock)) rmSync(lock, { force: true });
+  held.delete(lock);
+}
+
+function wordsIn(lock: string): string | undefined {
+  try {
+    return readFileSync(lock, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Whether the holder is known to have gone. Of another machine's nothing is known. */
+function isGone(lock: string, words: string): boolean {
+  const [id, host] = words.split(' ');
+  if (words === '') return Date.now() - statSync(lock).mtimeMs > BEAT; // it was killed before it wrote its name
+  if (host !== HOST) return false;
+  if (Number(id) === process.pid) return held.get(lock) !== words;
+  try {
+    process.kill(Number(id), 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+  }
+}
+
+/** Removes the lock of one that has gone; not that of one who was faster in doing so. */
+function putAside(lock: string, words: string): void {
+  const aside = `${lock}.${randomUUID()}`;
+  try {
+    renameSync(lock, aside);
+  } catch {
+    return; // another put it aside
+  }
+  if (wordsIn(aside) === words) rmSync(aside);
+  else renameSync(aside, lock);
+}

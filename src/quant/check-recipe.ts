@@ -1,0 +1,48 @@
+/** Whether a recipe can be applied to a model: known before anything is calibrated. */
+import type { Graph } from '../graph.ts';
+import type { Config } from '../model/architecture.ts';
+import { architectureOf } from '../model/index.ts';
+import { factor } from '../ops/hadamard.ts';
+import { ops } from '../ops/index.ts';
+import { inferTypes } from '../plan/types.ts';
+import { recipes } from './recipes.ts';
+import { checkWords, type Recipe, siteAction } from './scheme.ts';
+
+/**
+ * @throws RangeError where the recipe has a word that the model does not have, or rotates values of a size that has no Hadamard
+ * matrix: it names the field of the config, and the rows of the table that do without.
+ */
+export function checkRecipe(
+  { name, scheme }: { readonly name: string; readonly scheme: Recipe },
+  config: Config,
+  graph: Graph,
+): void {
+  checkWords(scheme, architectureOf(config));
+  const found = unrotatable(graph, scheme);
+  if (!found) return;
+  const [field = 'a size'] = Object.entries(config).find(([, value]) => value === found.size) ?? [];
+  const key = field.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
+  const others = Object.entries<Recipe>(recipes).filter(([, row]) => !unrotatable(graph, row));
+  throw new RangeError(
+    `recipe ${name} rotates ${found.what}, and ${key} ${found.size} has no Hadamard matrix (${ops.fwht.constraints.C1[0]}); ` +
+      `recipes that work: ${others.map(([other]) => other).join(', ')}`,
+  );
+}
+
+/** What the recipe rotates though it cannot, if there is anything. */
+function unrotatable(
+  graph: Graph,
+  recipe: Recipe,
+): { readonly what: string; readonly size: number } | undefined {
+  const types = inferTypes(graph);
+  const rotated = graph.nodes.flatMap(node => {
+    if (node.kind === 'site' && siteAction(recipe, node.site).basis === 'hadamard')
+      return [{ what: node.site, out: node.out }];
+    return node.kind === 'op' && recipe.residual && node.op.name === ops.embedding.name
+      ? [{ what: 'the residual stream', out: Object.values(node.out)[0] }]
+      : [];
+  });
+  return rotated
+    .map(({ what, out }) => ({ what, size: Number(types.get(out)!.shape[1]) }))
+    .find(({ size }) => factor(size) === undefined);
+}
