@@ -29,10 +29,10 @@ export interface CalibrationText {
   read(): Promise<string>;
 }
 
-/** Where statistics are kept for the next time. What it cannot keep is measured again. */
+/** Where statistics are kept for the next time. What it cannot keep is measured again. A promise of `write` is waited for. */
 export interface StatsCache {
   open(file: string): ByteSource | undefined;
-  write(file: string, chunks: Iterable<Uint8Array>): Promise<void>;
+  write(file: string, chunks: Iterable<Uint8Array>): unknown;
 }
 
 export interface PlanOptions {

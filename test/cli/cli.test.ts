@@ -116,7 +116,10 @@ describe('what fails ends with 1 and names the file', () => {
       /^nan\/model\.safetensors: tensor "backbone\.norm_f\.weight": .*NaN/,
       'generate --model nan --recipe fp32 --tokens 1',
     ],
-    [/^hollow\/model\.safetensors: tensor \S+ is missing; there is no tensor$/, 'generate --model hollow --tokens 1'],
+    [
+      /^hollow\/model\.safetensors: tensor \S+ is missing; there is no tensor$/,
+      'generate --model hollow --tokens 1',
+    ],
     [/^toy: has no tokenizer\.json/, `generate ${toy.join(' ')} --prompt a`],
     [/^token 99 is out of range 0 … 31 at position 1$/, `generate ${toy.join(' ')} --tokens 1,99`],
     [/^none\.txt: no such file or folder/, 'eval --model text --recipe fp32 --text none.txt'],

@@ -233,6 +233,17 @@ describe('generate', () => {
     );
   });
 
+  it('draws no hole after an empty prompt either, and has none among the likeliest', async () => {
+    const session = scripted([7]);
+    session.feed([1]);
+    const holed: Tokenizer = { ...tokenizer, has: id => id === 5 || id === 6 };
+    const { pieces } = await collect(
+      generate(session, holed, [], { temperature: 0, maxTokens: 1, logprobs: 3 }),
+    );
+    expect(pieces[0].token).toBe(5);
+    expect(pieces[0].likeliest?.map(({ token }) => token)).toEqual([5, 6]);
+  });
+
   it('ends at every token that ends a text', async () => {
     const many: Tokenizer = { ...tokenizer, endTokenIds: [EOS, 7, 600] };
     for (const end of many.endTokenIds) {
