@@ -15,10 +15,12 @@ export interface Session {
   /** Tokens fed since the start of the text. */
   readonly position: number;
   readonly vocabSize: number;
+  /** The logits f32[v] after the last token fed: what a text goes on with. Undefined at the start of a text. */
+  readonly logits: Float32Array | undefined;
   /**
    * Feeds tokens and returns the logits f32[l, v] of every one of them; or f32[1, v] of the last one, which is faster.
    *
-   * @throws RangeError for no tokens, or one that is not in the vocabulary; whatever fails, the session is as it was.
+   * @throws RangeError for no tokens, or one that is not in the vocabulary; TypeError for a text; whatever fails, the session is as it was.
    */
   feed(tokens: ArrayLike<number>, options?: Pick<FeedOptions, 'logits'>): Tensor<'f32'>;
   /** Back to the start of a text. */
@@ -47,41 +49,70 @@ export interface Runnable {
 /**
  * A state file is a safetensors file. Its tensors are the states by name, in the type that the plan gives them
  * (`layers.0.convState` f32[d, k−1], oldest input first; `layers.0.ssmState` f32[d, n]; F16 or I8 where the recipe keeps them
- * so: integers are in steps that the plan knows). Its metadata holds `format`, `version`, `model` (a name for people),
- * `identity` (of the model and recipe), `position` (tokens fed) and `sha256` (of the file that has these five metadata alone:
- * whoever keeps a state may add others).
+ * so: integers are in steps that the plan knows), and `logits` f32[v], those after the last token, where there is one. Its metadata
+ * holds `format`, `version`, `model` (a name for people), `identity` (of the model and recipe), `position` (tokens fed) and `sha256`
+ * (of the file that has these tensors and the five other metadata alone: whoever keeps a state may add others).
  */
 export const STATE_FORMAT = { format: 'quamba-state', version: '3' } as const;
 
-/** A new session, at the start of a text or on a sequence that is given to it. */
-export function createSession(runnable: Runnable, sequence: Sequence = runnable.executable.open()): Session {
+/** A new session, at the start of a text or on a sequence that is given to it, with the logits after its last token. */
+export function createSession(
+  runnable: Runnable,
+  sequence: Sequence = runnable.executable.open(),
+  logits?: Float32Array,
+): Session {
   const { vocabSize } = runnable;
   return {
     get position() {
       return sequence.position;
     },
     vocabSize,
-    feed: (tokens, { logits } = {}) => sequence.feed(checkedTokens(tokens, vocabSize), { logits }),
-    reset: () => sequence.load(),
-    snapshot: () => stateFile(sequence.save(), runnable),
-    restore: bytes => sequence.load(readState(bytes, runnable)),
-    fork: () => createSession(runnable, sequence.fork()),
+    get logits() {
+      return logits;
+    },
+    feed(tokens, options = {}) {
+      const fed = sequence.feed(checkedTokens(tokens, vocabSize), { logits: options.logits });
+      logits = fed.data.slice(-vocabSize); // what is returned is the caller's to change
+      return fed;
+    },
+    reset() {
+      sequence.load();
+      logits = undefined;
+    },
+    snapshot: () => stateFile(sequence.save(), logits, runnable),
+    restore(bytes) {
+      const saved = readState(bytes, runnable);
+      sequence.load(saved);
+      logits = saved.logits;
+    },
+    fork: () => createSession(runnable, sequence.fork(), logits),
     close: () => sequence.close(),
   };
 }
 
 function checkedTokens(tokens: ArrayLike<number>, vocabSize: number): Int32Array {
-  for (let i = 0; i < tokens.length; i++)
-    if (!Number.isInteger(tokens[i]) || tokens[i] < 0 || tokens[i] >= vocabSize)
-      throw new RangeError(`feed: token ${tokens[i]} is out of range 0 … ${vocabSize - 1} at position ${i}`);
-  return Int32Array.from(tokens);
+  if (typeof tokens !== 'object' || typeof tokens?.length !== 'number')
+    throw new TypeError(`feed: tokens expected an array of ids, such as encode gives; got ${show(tokens)}`);
+  return Int32Array.from(tokens, (token, i) => {
+    if (!Number.isInteger(token) || token < 0 || token >= vocabSize)
+      throw new RangeError(
+        `feed: token ${typeof token === 'number' ? token : show(token)} is out of range 0 … ${vocabSize - 1} at position ${i}`,
+      );
+    return token;
+  });
 }
 
-function stateFile({ position, values }: State, { program, name, identity }: Runnable): Uint8Array {
+function stateFile(
+  { position, values }: State,
+  logits: Float32Array | undefined,
+  { program, name, identity }: Runnable,
+): Uint8Array {
   const metadata = { ...STATE_FORMAT, model: name, identity: identity(), position: `${position}` };
-  const tensors = [...program.graph.states].map(
-    ([ref, type]) => [ref, stored(values.get(ref)!, type, program)] as const,
-  );
+  const tensors = [...program.graph.states].map(([ref, type]): [string, Writable] => [
+    ref,
+    stored(values.get(ref)!, type, program),
+  ]);
+  if (logits) tensors.push(['logits', { dtype: 'F32', shape: [logits.length], data: logits }]);
   return concat(writeSafetensors(tensors, { ...metadata, sha256: sumOf(tensors, metadata) }));
 }
 
@@ -91,7 +122,7 @@ function sumOf(...file: Parameters<typeof writeSafetensors>): string {
   return hash.hex();
 }
 
-function readState(bytes: Uint8Array, runnable: Runnable): State {
+function readState(bytes: Uint8Array, runnable: Runnable): State & Pick<Session, 'logits'> {
   const file = readSafetensors(fromBytes('state', bytes));
   const { format, version, model, identity, position, sha256 } = file.metadata;
   if (format !== STATE_FORMAT.format) throw new Error('state: these bytes are not a saved state of quamba');
@@ -106,22 +137,28 @@ function readState(bytes: Uint8Array, runnable: Runnable): State {
   if (!/^\d{1,15}$/.test(position ?? ''))
     throw new Error(`state: position expected a whole number; got ${show(position)}`);
   const { program } = runnable;
-  const values = new Map<Ref, Tensor<'f32'>>();
-  const tensors: [Ref, Writable][] = [];
-  for (const [ref, type] of program.graph.states) {
-    const found = file.tensors.get(ref);
-    if (!found) throw new Error(`state: tensor ${plain(ref)} is missing`);
-    const t = file.read(ref);
-    const dtype = type.dtype === 'i8' ? 'i8' : 'f32';
-    const expected = describe({ dtype, shape: shapeAt(type, Number(position)) });
+  const tensors: [string, Writable][] = [];
+  const read = (name: string, dtype: 'i8' | 'f32', shape: readonly number[]): Tensor => {
+    const found = file.tensors.get(name);
+    if (!found) throw new Error(`state: tensor ${plain(name)} is missing`);
+    const t = file.read(name);
+    const expected = describe({ dtype, shape });
     if (describe(t) !== expected)
-      throw new Error(`state: tensor ${plain(ref)} expected ${expected}; got ${describe(t)}`);
-    values.set(ref, restored(t, type, program));
-    tensors.push([ref, { ...t, dtype: found.dtype as Writable['dtype'] }]);
+      throw new Error(`state: tensor ${plain(name)} expected ${expected}; got ${describe(t)}`);
+    tensors.push([name, { ...t, dtype: found.dtype as Writable['dtype'] }]);
+    return t;
+  };
+  const values = new Map<Ref, Tensor<'f32'>>();
+  for (const [ref, type] of program.graph.states) {
+    const dtype = type.dtype === 'i8' ? 'i8' : 'f32';
+    values.set(ref, restored(read(ref, dtype, shapeAt(type, Number(position))), type, program));
   }
+  const logits = Number(position)
+    ? (read('logits', 'f32', [runnable.vocabSize]).data as Float32Array)
+    : undefined;
   if (sumOf(tensors, { ...STATE_FORMAT, model: `${model}`, identity, position }) !== sha256)
     throw new Error('state: has changed since it was saved (sha256 differs)');
-  return { position: Number(position), values };
+  return { position: Number(position), values, logits };
 }
 
 /** A state as a file holds it: each of its values as it is kept. */

@@ -144,17 +144,61 @@ describe.skipIf(missing)(`the package in a page of Chromium${missing}`, () => {
         for await (const { token } of session.generate(prompt, options)) if (tokens.push(token) === 9) break;
         // The worker may have been ahead of its reader.
         await session.reset();
-        await session.feed([...(await model.encode(prompt)), ...tokens.slice(0, -1)]);
-        for await (const { token } of session.generate([tokens.at(-1)!], {
-          ...options,
-          maxTokens: 24 - tokens.length,
-        }))
-          tokens.push(token);
+        await session.feed([...(await model.encode(prompt)), ...tokens], { logits: 'last' });
+        const restored = await model.session();
+        await restored.restore(await session.snapshot());
         session.close();
+        for await (const { token } of restored.generate('', { ...options, maxTokens: 24 - tokens.length }))
+          tokens.push(token);
+        restored.close();
         return tokens;
       }, PROMPT);
       expect(text).toEqual(expected.tokens);
     }));
+
+  it('the functions of a page see the logits and change them, as in Node', () =>
+    inPage(async page => {
+      await open(page);
+      const seen = await page.evaluate(async prompt => {
+        const rows: number[] = [];
+        const pieces: { token: number; likeliest: readonly number[] }[] = [];
+        const writing = model.generate(prompt, {
+          maxTokens: 4,
+          temperature: 0,
+          logprobs: 1,
+          onLogits: ({ shape }) => rows.push(shape[0]),
+          logitsProcessor(logits, tokens) {
+            logits[100 + tokens.length] = 1000;
+            return logits;
+          },
+        });
+        for await (const { token, likeliest } of writing)
+          pieces.push({ token, likeliest: likeliest!.map(each => each.token) });
+        const prompted = (await model.encode(prompt)).length;
+        return { rows, pieces, prompted };
+      }, PROMPT);
+      const { prompted } = seen;
+      expect(seen.rows).toEqual([prompted, 1, 1, 1]);
+      expect(seen.pieces.map(({ token }) => token)).toEqual([0, 1, 2, 3].map(i => 100 + prompted + i));
+      expect(seen.pieces[0].likeliest).toEqual([expected.tokens[0]]);
+    }));
+
+  it.each([
+    ["model.session().then(s => s.feed('hello'))", 'feed: tokens expected an array of ids'],
+    ['model.session().then(s => s.feed([1.7]))', 'feed: token 1.7 is out of range'],
+    ['model.session().then(s => s.feed([NaN]))', 'feed: token NaN is out of range'],
+    ['model.generate([1.7]).next()', 'token 1.7 is out of range'],
+    [
+      "model.generate([{ role: 'user', content: 'Hi' }]).next()",
+      'prompt expected a text or token ids; got an object',
+    ],
+  ])('%s is refused in a sentence', (call, sentence) =>
+    inPage(async page => {
+      await open(page);
+      const said = `${call}.then(() => 'taken', ({ message }) => message)`;
+      expect(await page.evaluate(said)).toContain(sentence);
+    }),
+  );
 
   it('a signal ends the writing and the loading', () =>
     inPage(async page => {
@@ -191,7 +235,7 @@ describe.skipIf(missing)(`the package in a page of Chromium${missing}`, () => {
       const failure = await page.evaluate(
         prompt =>
           model
-            .generate(prompt, { onLogits() {} } as object)
+            .generate(prompt, { seed() {} } as object)
             .next()
             .then(
               () => 'written',

@@ -102,6 +102,33 @@ describe('a session', () => {
     expect(session.vocabSize).toBe(32);
   });
 
+  it('has the logits after its last token, and a copy of them', () => {
+    const session = start('quamba');
+    expect(session.logits).toBeUndefined();
+    const { data } = session.feed(first);
+    const last = data.slice(-32);
+    data.fill(0);
+    expect(session.logits).toEqual(last);
+    const restored = start('quamba');
+    restored.restore(session.snapshot());
+    for (const same of [restored, session.fork()]) expect(same.logits).toEqual(last);
+    session.reset();
+    expect(session.logits).toBeUndefined();
+    restored.restore(session.snapshot());
+    expect(restored.logits).toBeUndefined();
+  });
+
+  it.each([
+    ['hello', '"hello"'],
+    [undefined, 'nothing'],
+    [7, '7'],
+    [{ role: 'user' }, 'an object'],
+  ])('says that %j is no array of tokens', (tokens, got) => {
+    expect(() => start('quamba').feed(tokens as never)).toThrow(
+      new TypeError(`feed: tokens expected an array of ids, such as encode gives; got ${got}`),
+    );
+  });
+
   /* biome-ignore format: a table */
   const wrong: readonly [tokens: ArrayLike<number>, message: string][] = [
     [[], 'feed: expected at least one token; got none'],
@@ -109,9 +136,9 @@ describe('a session', () => {
     [[-1], 'feed: token -1 is out of range 0 … 31 at position 0'],
     [[1, 2, 1.5], 'feed: token 1.5 is out of range 0 … 31 at position 2'],
     [[Number.NaN], 'feed: token NaN is out of range 0 … 31 at position 0'],
-    [['3'] as never, 'feed: token 3 is out of range 0 … 31 at position 0'],
+    [['3'] as never, 'feed: token "3" is out of range 0 … 31 at position 0'],
     [[2 ** 32], 'feed: token 4294967296 is out of range 0 … 31 at position 0'],
-    [new Array(2), 'feed: token undefined is out of range 0 … 31 at position 0'],
+    [new Array(2), 'feed: token nothing is out of range 0 … 31 at position 0'],
   ];
   it.each(wrong)('refuses the tokens %j and is as it was', (tokens, message) => {
     const session = start('quamba');
@@ -138,9 +165,10 @@ describe('a saved state', () => {
       position: '20',
     });
     expect(file.metadata.identity).toMatch(/^[0-9a-f]{64}$/);
-    expect([...file.tensors.keys()].sort()).toEqual(
-      [0, 1].flatMap(layer => [`layers.${layer}.convState`, `layers.${layer}.ssmState`]),
-    );
+    expect([...file.tensors.keys()].sort()).toEqual([
+      ...[0, 1].flatMap(layer => [`layers.${layer}.convState`, `layers.${layer}.ssmState`]),
+      'logits',
+    ]);
     expect(file.read('layers.1.convState').shape).toEqual([48, 3]);
     expect(file.read('layers.1.ssmState').shape).toEqual([48, 4]);
   });
@@ -214,9 +242,10 @@ describe('a saved state', () => {
     expect(refusedBy(set('format', 'quamba-plan'))).toBe(
       'state: these bytes are not a saved state of quamba',
     );
-    expect(refusedBy(set('version', '2'))).toBe(
-      'state: format version 2 is not known; this quamba reads version 3',
-    );
+    for (const version of ['2', '4'])
+      expect(refusedBy(set('version', version))).toBe(
+        `state: format version ${version} is not known; this quamba reads version 3`,
+      );
     const changed = 'state: has changed since it was saved (sha256 differs)';
     for (const [key, value] of [
       ['model', 'another'],

@@ -14,11 +14,12 @@ import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
 import { checkRecipes } from '../open/plan.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
+import { calibrating } from './calibrating.ts';
 import { command, type OptionsOf, option, refuse } from './command.ts';
 import { VALIDATION_TEXT } from './eval-inputs.ts';
 import { engineOptions, jsonOption, modelOption } from './options.ts';
 import { reportOptions, writeReport } from './report.ts';
-import { printAs, progressLine, progressLines, UsageError } from './terminal.ts';
+import { printAs, progressLines, UsageError } from './terminal.ts';
 import { fraction, namesIn, recipeNamed, wholeFrom } from './values.ts';
 
 const OPTIONS = [
@@ -95,8 +96,8 @@ async function run(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<v
       (recipe): NamedPlan => ({
         ...recipe,
         plan: async use => {
-          const onProgress = progressLine(`${recipe.name}: calibrating`, json);
-          const made = await load(path, { recipe, backend: name, threads, onProgress });
+          const how = calibrating(`${recipe.name}: calibrating`);
+          const made = await load(path, { recipe, backend: name, threads, ...how });
           try {
             return use(made.plan);
           } finally {
@@ -114,7 +115,7 @@ async function run(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<v
         program: source.program,
         ...{ calibration, evaluation, plans },
         prepare: program => prepare(backend, program, { threads }),
-        onProgress: progressLines(part => part, json),
+        onProgress: progressLines(part => part),
       },
       settings,
     );

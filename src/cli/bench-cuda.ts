@@ -73,7 +73,7 @@ function measure(
   executable: CudaExecutable,
   sequences: readonly Sequence[],
   texts: readonly Int32Array[],
-  { promptLength, generate, rounds, json }: BenchOptions,
+  { promptLength, generate, rounds }: BenchOptions,
 ) {
   const part = (from: number, to: number): Turn[] =>
     sequences.map((sequence, i) => ({ sequence, tokens: texts[i].subarray(from, to) }));
@@ -82,7 +82,7 @@ function measure(
   const { bytesPerToken } = executable.about;
   const size = Math.min(Math.max(bytesPerToken, READ.least), READ.most);
   const seen: Record<'ttft' | 'tpot' | 'tpotOnGpu' | 'ttlt' | 'read' | 'copy', number>[] = [];
-  const progress = progressLine('round', json);
+  const progress = progressLine('round');
   for (let round = 0; round <= rounds; round++) {
     for (const sequence of sequences) sequence.load();
     executable.wait();

@@ -10,6 +10,7 @@ import { randomModel } from '../random/model.ts';
 import { nominalRecipe, nominalStats } from '../random/nominal-ranges.ts';
 import { shapes } from '../random/shapes.ts';
 import { TYPES } from '../random/write-checkpoint.ts';
+import { calibrating } from './calibrating.ts';
 import { namesOf, type OptionsOf, option } from './command.ts';
 import { engineOptions, jsonOption, outFolder, recipeOption } from './options.ts';
 import { usage } from './terminal.ts';
@@ -54,7 +55,7 @@ export async function open(
   backend: Backend,
 ): Promise<Opened> {
   if (shape === undefined) {
-    const model = await load(path, { recipe, backend, threads });
+    const model = await load(path, { recipe, backend, threads, ...calibrating() });
     const { executable, info } = model;
     const about = { model: path, recipe: info.recipe.name };
     return { executable, vocabSize: info.config.vocabSize, about, close: () => model.dispose() };

@@ -91,10 +91,10 @@ const READS = 8;
 
 /** Rates of each round, and their medians. What a busy moment of the machine slows, it slows alike. */
 function measure(executable: Executable, ids: Int32Array, options: BenchOptions) {
-  const { promptLength, generate, rounds, batch = 1, json } = options;
+  const { promptLength, generate, rounds, batch = 1 } = options;
   const { bytesPerToken = 0 } = executable.about ?? {};
   const seen: { prefill: number; decode: number; read: number; together: number }[] = [];
-  const progress = progressLine('round', json);
+  const progress = progressLine('round');
   const sequence = executable.open();
   const sequences = Array.from({ length: batch > 1 ? batch : 0 }, () => executable.open());
   for (let round = 0; round <= rounds; round++) {
@@ -160,11 +160,7 @@ function table(report: ReturnType<typeof reportOf>): string {
 }
 
 async function write(path: string, shape: ShapeName, { seed, type, json }: BenchOptions): Promise<void> {
-  await writeCheckpoint(path, configs[shape], {
-    seed,
-    type,
-    onProgress: progressLine('writing tensor', json),
-  });
+  await writeCheckpoint(path, configs[shape], { seed, type, onProgress: progressLine('writing tensor') });
   const size = statSync(join(path, 'model.safetensors')).size;
   const words = `${path}: ${shape} with random weights, seed ${seed}, ${type}, ${sizeWords(size)}`;
   printAs(json, { out: path, shape, seed, type, bytes: size }, () => words);

@@ -124,7 +124,7 @@ async function conform(options: Options, self: Command): Promise<void> {
     if (options.emit !== undefined) return await emitTo(options.emit, cases, options);
     const xfails = options.xfails === undefined ? undefined : readXfails(options.xfails, all);
     const about = aboutOf(options, device);
-    const line = progressLine(backend.name, json);
+    const line = progressLine(backend.name);
     const byAddress = new Map(cases.map(c => [c.address, c]));
     const run = runAll(
       cases,
@@ -187,7 +187,7 @@ function listBroken({ json }: Options): void {
 async function emitTo(folder: string, cases: readonly Case[], options: Options): Promise<void> {
   const { suite, goldens: hash } = environmentOf();
   const about = { suite, goldens: hash, seed: options.seed };
-  const written = await emit(folder, cases, about, progressLine('writing call', options.json));
+  const written = await emit(folder, cases, about, progressLine('writing call'));
   const words = () => `${folder}: ${written} calls, and index.json`;
   printAs(options.json, { folder, cases: written }, words);
 }

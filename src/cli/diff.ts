@@ -1,4 +1,6 @@
-/** Line diff by the longest common subsequence: `  ` both, `- ` only in a, `+ ` only in b. */
+/**
+ * Diff by the longest common subsequence: `  ` both, `- ` only in a, `+ ` only in b. An entry may have several lines; each gets the mark.
+ */
 export function diffLines(a: readonly string[], b: readonly string[]): string[] {
   const squeeze = (line: string) => line.replace(/ +/g, ' '); // column widths differ between two tables
   const same = (i: number, j: number) => squeeze(a[i]) === squeeze(b[j]);
@@ -10,15 +12,16 @@ export function diffLines(a: readonly string[], b: readonly string[]): string[] 
         ? longest[(i + 1) * width + j + 1] + 1
         : Math.max(longest[(i + 1) * width + j], longest[i * width + j + 1]);
   const lines: string[] = [];
+  const mark = (sign: string, entry: string) => lines.push(entry.replace(/^/gm, sign));
   let i = 0;
   let j = 0;
   while (i < a.length || j < b.length) {
     if (i < a.length && j < b.length && same(i, j)) {
-      lines.push(`  ${a[i++]}`);
+      mark('  ', a[i++]);
       j++;
     } else if (j === b.length || (i < a.length && longest[(i + 1) * width + j] >= longest[i * width + j + 1]))
-      lines.push(`- ${a[i++]}`);
-    else lines.push(`+ ${b[j++]}`);
+      mark('- ', a[i++]);
+    else mark('+ ', b[j++]);
   }
   return lines;
 }

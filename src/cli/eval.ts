@@ -10,6 +10,7 @@ import { load, textFile } from '../open/node.ts';
 import { checkRecipes } from '../open/plan.ts';
 import { align } from '../plan/render.ts';
 import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
+import { calibrating } from './calibrating.ts';
 import { command, type OptionsOf, option, refuse } from './command.ts';
 import { partialFile, readPartial, taskItems, VALIDATION_TEXT, weightBytes } from './eval-inputs.ts';
 import { engineOptions, jsonOption, modelOption, outFile } from './options.ts';
@@ -103,14 +104,13 @@ async function run(options: Options, self: Command): Promise<void> {
   try {
     const { partial, report } = await evaluate(evaluation, {
       load: recipe => {
-        const onProgress = progressLine(`${recipe.name}: calibrating`, json);
-        return load(path, { recipe, backend, threads, onProgress });
+        return load(path, { recipe, backend, threads, ...calibrating(`${recipe.name}: calibrating`) });
       },
       together: Math.max(1, Math.floor(TOGETHER_BYTES / weightBytes(path))),
       rounds,
       resume: kept?.earlier,
       onStep: kept?.step,
-      onProgress: progressLine('measured', json),
+      onProgress: progressLine('measured'),
     });
     await kept?.step(partial);
     printAs(json, report, () => tables(report));

@@ -58,7 +58,7 @@ async function exportModel(options: OptionsOf<typeof OPTIONS>): Promise<void> {
     const { metadata, tensors } = ggufOf(config, program, type, modelName(path), `${path}/config.json`);
     const vocabulary = vocabularyFor(folder, model);
     const gguf = { metadata: { ...metadata, ...vocabulary.keys }, tensors };
-    await writeFileAtomic(out, writeGguf(gguf, progressLine('writing tensor', json)));
+    await writeFileAtomic(out, writeGguf(gguf, progressLine('writing tensor')));
     const bytes = statSync(out).size;
     const count = Object.keys(tensors).length;
     const report = { out, format, type, bytes, tensors: count, vocabulary: vocabulary.source };

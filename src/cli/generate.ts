@@ -1,15 +1,19 @@
 /** `quamba generate`: writes on from a prompt. */
+import { buffer } from 'node:stream/consumers';
 import type { Command } from 'commander';
-import { bytesOf } from '../formats/bytes.ts';
+import { bytesOf, decodeUtf8 } from '../formats/bytes.ts';
+import { modelName } from '../hub/cache.ts';
 import { load } from '../open/node.ts';
 import { hasher } from '../plan/identity.ts';
+import { calibrating } from './calibrating.ts';
 import { command, type OptionsOf, option, refuse } from './command.ts';
 import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
-import { printJson, progressLine, tell, UsageError } from './terminal.ts';
+import { printJson, readGiven, tell, UsageError } from './terminal.ts';
 import { fraction, fractionOrZero, integer, nonNegative, positive, tokenList, wholeFrom } from './values.ts';
 
 const OPTIONS = [
-  option('--prompt <text>', 'text to go on from'),
+  option('--prompt <text>', 'text to go on from; - reads it from standard input'),
+  option('--prompt-file <file>', 'a file with the text to go on from'),
   option('--tokens <ids>', 'token ids to go on from, such as 1,2,3, instead of a prompt', tokenList),
   option('--max-tokens <n>', 'how many tokens to write', wholeFrom(0), 128),
   option('--temperature <t>', '0 takes the likeliest token each time', nonNegative, 0.8),
@@ -33,33 +37,51 @@ export const generateCommand = command(
 Examples:
   quamba generate --prompt "The old man looked out of the window and saw"
   quamba generate --prompt "It was a dark night" --recipe naive-static --seed 7
+  quamba generate --prompt - < chapter.txt
   quamba generate --tokens 510,1543,3081 --max-tokens 16 --temperature 0 --json`,
 ).action(generate);
 
+/** The prompt as it is given, from a file or from standard input. The line break that ends a file is not part of it. */
+async function promptText({ prompt, promptFile }: OptionsOf<typeof OPTIONS>): Promise<string> {
+  if (prompt !== undefined && prompt !== '-') return prompt;
+  const bytes = promptFile === undefined ? await buffer(process.stdin) : readGiven(promptFile);
+  const text = decodeUtf8(bytes);
+  if (text === undefined)
+    throw new UsageError(`${promptFile ?? 'standard input'}: expected UTF-8 text; got bytes that are not`);
+  return text.replace(/\r?\n$/, '');
+}
+
 async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<void> {
-  const { prompt, tokens, model: path, recipe, backend, threads, json, ...sampling } = options;
-  if ((prompt === undefined) === (tokens === undefined))
-    throw new UsageError('generate: give either --prompt TEXT or --tokens IDS');
+  const { prompt, promptFile, tokens, model: path, recipe, backend, threads, json, ...sampling } = options;
+  if ([prompt, promptFile, tokens].filter(given => given !== undefined).length !== 1)
+    throw new UsageError(
+      'generate: give either --prompt TEXT or --tokens IDS; or --prompt-file FILE, or --prompt - for standard input',
+    );
   if (sampling.temperature === 0) refuse(self, ['--top-k', '--top-p', '--min-p'], 'with --temperature 0');
   if (sampling.stop?.includes('')) throw new UsageError('generate: --stop expected a text; got an empty one');
-  const onProgress = progressLine('calibrating', json);
-  const model = await load(path, { recipe, backend, threads, onProgress });
+  const text = tokens ? undefined : await promptText(options);
+  const model = await load(path, { recipe, backend, threads, ...calibrating() });
   const hash = hasher();
   const abort = new AbortController();
   const interrupt = () => abort.abort();
   process.once('SIGINT', interrupt);
-  const writing = model.generate(prompt ?? tokens!, {
+  let isRead = true;
+  process.stdout.once('error', () => {
+    isRead = false;
+    interrupt();
+  });
+  const writing = model.generate(text ?? tokens!, {
     ...sampling,
     signal: abort.signal,
     onLogits: json ? logits => hash.update(bytesOf(logits.data)) : undefined,
   });
-  if (!json) process.stdout.write(prompt ?? model.tokenizer.decode(tokens!));
+  if (!json) process.stdout.write(text ?? model.decode(tokens!));
   let next = await writing.next();
   for (; !next.done; next = await writing.next()) if (!json) process.stdout.write(next.value.text);
   process.off('SIGINT', interrupt);
   model.dispose();
 
-  const { text, tokens: written, promptTokens, finishReason, promptSeconds, decodeSeconds } = next.value;
+  const { tokens: written, promptTokens, finishReason, promptSeconds, decodeSeconds } = next.value;
   const rate = (n: number, seconds: number) => (seconds > 0 ? Number((n / seconds).toFixed(2)) : 0);
   const tokensPerSecond = {
     prefill: rate(promptTokens.length, promptSeconds),
@@ -68,7 +90,8 @@ async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Prom
   const about = { recipe: model.info.recipe.name, backend: model.backend };
   if (json)
     printJson({
-      text,
+      model: modelName(path),
+      text: next.value.text,
       tokens: [...written],
       promptTokens: [...promptTokens],
       finishReason,
@@ -77,12 +100,12 @@ async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Prom
       logitsHash: hash.hex(),
       tokensPerSecond,
     });
-  else {
+  else if (isRead) {
     process.stdout.write('\n');
     tell('');
     tell(
       `${about.recipe} on ${about.backend}: ${written.length} tokens, prefill ${tokensPerSecond.prefill}/s, decode ${tokensPerSecond.decode}/s`,
     );
   }
-  if (finishReason === 'aborted') process.exitCode = 130;
+  if (finishReason === 'aborted' && isRead) process.exitCode = 130;
 }

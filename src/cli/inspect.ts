@@ -4,16 +4,19 @@ import { sizeWords } from '../eval/report/words.ts';
 import { using } from '../formats/bytes.ts';
 import { openFolder } from '../formats/disk.ts';
 import type { Program } from '../graph.ts';
+import type { Config } from '../model/architecture.ts';
+import { graphOf } from '../model/index.ts';
 import type { Model } from '../open/model.ts';
 import { load } from '../open/node.ts';
-import { align, type Row, render, rows } from '../plan/render.ts';
+import { align, folded, type Row, rows } from '../plan/render.ts';
 import { isPlan, verifyPlan } from '../quant/checkpoint.ts';
 import { statesBytes } from '../state.ts';
-import { BYTES, describe } from '../tensor.ts';
+import { BYTES, describe, sizeOf } from '../tensor.ts';
+import { calibrating } from './calibrating.ts';
 import { command, type OptionsOf, option, refuse } from './command.ts';
 import { diffLines } from './diff.ts';
 import { jsonOption, modelOption, recipeOption } from './options.ts';
-import { printAs, progressLine, UsageError } from './terminal.ts';
+import { printAs, UsageError } from './terminal.ts';
 import { type NamedRecipe, recipeNamed, wholeFrom } from './values.ts';
 
 const OPTIONS = [
@@ -46,22 +49,23 @@ async function inspect(options: OptionsOf<typeof OPTIONS>, self: Command): Promi
     return verify(path, json);
   }
   if (!options.plan && !options.diff) refuse(self, ['--layer'], 'without --plan or --diff');
-  const open = (recipe: NamedRecipe | undefined) =>
-    load(path, { recipe, onProgress: progressLine('calibrating', json) });
+  const open = (recipe: NamedRecipe | undefined) => load(path, { recipe, ...calibrating() });
   const model = await open(options.recipe);
   const { config, recipe } = model.info;
   if (layer !== undefined && layer >= config.layers)
     throw new UsageError(`inspect: --layer expected 0 … ${config.layers - 1}; got ${layer}`);
 
+  const most = json ? Number.POSITIVE_INFINITY : (process.stdout.columns ?? COLUMNS);
   const shown: Record<string, unknown> = { model: path, recipe: recipe.name };
   const texts: string[] = [];
   if (options.plan) {
     shown.plan = rows(model.plan).filter(inLayer(layer));
-    texts.push(table(model.plan, layer).join('\n'));
+    texts.push(table(model.plan, layer, most).join('\n'));
   }
   if (options.diff !== undefined) {
     const other = await open(options.diff);
-    shown.diff = diffLines(table(model.plan, layer), table(other.plan, layer));
+    const [before, after] = [model, other].map(({ plan }) => table(plan, layer, most - 2));
+    shown.diff = diffLines(before, after);
     texts.push((shown.diff as string[]).join('\n'));
   }
   const tensors = tensorsOf(model.plan);
@@ -100,30 +104,34 @@ function verify(path: string, json: boolean): void {
 const inLayer = (layer: number | undefined) => (row: Row) =>
   layer === undefined || row.value.startsWith(`layers.${layer}.`);
 
-/** The lines of the plan's table; with a layer, those of that layer and the heading. */
-function table(plan: Program, layer: number | undefined): string[] {
+/** How wide a table may be where no terminal says it. */
+const COLUMNS = 100;
+
+/** The entries of the plan's table; with a layer, those of that layer and the heading. */
+function table(plan: Program, layer: number | undefined, most: number): string[] {
   const keep = inLayer(layer);
   const all = rows(plan);
-  return render(plan)
-    .split('\n')
-    .filter((_, i) => i === 0 || keep(all[i - 1]));
+  return folded(plan, most).filter((_, i) => i === 0 || keep(all[i - 1]));
 }
 
 function tensorsOf({ graph, weights }: Program) {
   return [...graph.weights.keys()].map(name => {
     const t = weights.read(name);
-    return { name, type: describe(t), parameters: t.data.length, bytes: t.data.length * BYTES[t.dtype] };
+    return { name, type: describe(t), bytes: t.data.length * BYTES[t.dtype] };
   });
 }
 
+/** Of the float model: a plan packs two weights into a byte, and adds scales. */
+const parametersOf = (config: Config): number =>
+  [...graphOf(config).weights.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+
 function factsOf({ plan, info }: Model, tensors: ReturnType<typeof tensorsOf>) {
-  const total = (key: 'parameters' | 'bytes') => tensors.reduce((sum, tensor) => sum + tensor[key], 0);
   return {
     config: info.config,
     scheme: info.recipe.scheme,
     calibration: info.calibration,
-    parameters: total('parameters'),
-    bytes: total('bytes'),
+    parameters: parametersOf(info.config),
+    bytes: tensors.reduce((sum, tensor) => sum + tensor.bytes, 0),
     stateBytes: statesBytes(plan.graph.states, 0),
     nodes: rows(plan).length,
     source: info.source,

@@ -13,7 +13,7 @@ import { inspectCommand } from './inspect.ts';
 import { pullCommand } from './pull.ts';
 import { quantizeCommand } from './quantize.ts';
 import { reportCommand } from './report.ts';
-import { tell, UsageError } from './terminal.ts';
+import { outliveStreams, tell, UsageError } from './terminal.ts';
 import { version } from './version.ts';
 
 const program = command(
@@ -36,12 +36,7 @@ const program = command(
   .addCommand(exportCommand)
   .addCommand(pullCommand);
 
-// it is no failure if a reader such as head closes the pipe early
-process.stdout.on('error', error => {
-  if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0);
-  throw error;
-});
-
+outliveStreams();
 try {
   await program.parseAsync();
 } catch (error) {

@@ -1,4 +1,5 @@
 /** The options that several commands share. */
+import { availableParallelism } from 'node:os';
 import { InvalidArgumentError } from 'commander';
 import { backendNames } from '../backends/node.ts';
 import { checkWritable, checkWritableFolder } from '../formats/disk.ts';
@@ -34,8 +35,8 @@ const backendOption = option(
 );
 const threadsOption = option(
   '--threads <n>',
-  'how many threads share the work; the bits do not depend on it',
-  wholeFrom(1),
+  'how many threads share the work, at most as many as there are processors; the bits do not depend on it',
+  (text: string) => Math.min(wholeFrom(1)(text), availableParallelism()),
   1,
 );
 /** On what a model runs. */

@@ -30,7 +30,7 @@ Examples:
 
 async function pullModel(model: string, { revision, json }: OptionsOf<typeof OPTIONS>): Promise<void> {
   if (!isRepoName(model)) throw new UsageError(`pull: model expected owner/name; got '${model}'`);
-  const progress = progressLines(file => `${file}, MB:`, json);
+  const progress = progressLines(file => `${file}, MB:`);
   const mega = (bytes: number) => Math.ceil(bytes / 1e5) / 10;
   const onProgress = (file: string, done: number, total: number) => progress(file, mega(done), mega(total));
   const pulled = await pull(model, { revision, onProgress });

@@ -20,6 +20,7 @@ import { heldOutOf, samplesOf } from '../quant/pipeline.ts';
 import { DEFAULT_RECIPE } from '../quant/recipes.ts';
 import { withPercentile } from '../quant/scheme.ts';
 import { clips, type Search, searchPercentile, type Trial } from '../quant/search.ts';
+import { statsCache } from './calibrating.ts';
 import { command, type OptionsOf, option, refuse, required } from './command.ts';
 import { engineOptions, jsonOption, modelOption, outFolder, recipeOption } from './options.ts';
 import { print, printAs, progressLine, UsageError } from './terminal.ts';
@@ -109,7 +110,7 @@ async function searched(options: Options, { name, scheme: recipe }: NamedRecipe)
     const found = searchPercentile(program, recipe, samplesOf(tokens, samples, window), score, {
       perLayer,
       prepare: run,
-      onProgress: progressLine('search: calibrating', json),
+      onProgress: progressLine('search: calibrating'),
       onTrial: (trial, done, total) => json || print(`${done}/${total}  ${inWords(trial)}`),
     });
     if (!json) print(`found ${inWords(found)}`);
@@ -138,7 +139,8 @@ async function quantize(options: Options, self: Command): Promise<void> {
       ...{ recipe, backend, threads, samples, window },
       text: text ?? CALIBRATION_TEXT,
       recalibrate: [text, samples, window, percentile].some(setting => setting !== undefined),
-      onProgress: progressLine('calibrating', json),
+      cache: statsCache,
+      onProgress: progressLine('calibrating'),
     });
     const { calibration } = model.info;
     if (!calibration) refuse(self, CALIBRATE, `where nothing is calibrated, as for recipe ${recipe.name}`);

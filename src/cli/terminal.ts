@@ -1,9 +1,27 @@
 /** What the commands share: progress on stderr, results on stdout, and how an error ends the program. */
-import { readFile } from '../formats/disk.ts';
+import { inWords, readFile } from '../formats/disk.ts';
 import { plain } from '../formats/json.ts';
 
 /** Wrong usage: exit code 2. Everything else that fails: 1. */
 export class UsageError extends Error {}
+
+/**
+ * What becomes of its output does not change what a command does, nor its verdict. It is no failure if a reader such as head closes
+ * the pipe early, and progress that nobody takes is dropped. A result that is lost, as on a full disk, is told once; the exit code is
+ * then 1 where it would have been 0.
+ */
+export function outliveStreams(): void {
+  process.stderr.on('error', () => {});
+  let told = false;
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE' || told) return;
+    told = true;
+    tell(`quamba: ${inWords('stdout', error).message}`);
+    process.once('exit', code => {
+      process.exitCode = code || 1;
+    });
+  });
+}
 
 /** Reads a file that the user named. One that cannot be read is wrong usage. */
 export const readGiven = (path: string, options?: Parameters<typeof readFile>[1]): Uint8Array =>
@@ -18,15 +36,22 @@ export function usage<T>(check: () => T): T {
   }
 }
 
-/** Shows progress on stderr: in a terminal on one line that is rewritten, elsewhere a line for every tenth. Nothing if `quiet`. */
-export function progressLine(label: string, quiet = false): (done: number, total: number) => void {
+/** A rate over less than this is an accident of compiling and caches. */
+const SECONDS_BEFORE_ESTIMATE = 2;
+
+/** Shows progress on stderr: in a terminal on one line that is rewritten, elsewhere a line for every tenth. */
+export function progressLine(label: string): (done: number, total: number) => void {
   const start = performance.now();
   let tenth = -1;
+  let first: { readonly done: number; readonly at: number } | undefined;
   return (done, total) => {
-    if (quiet) return;
-    const seconds = (performance.now() - start) / 1000;
-    const left = done > 0 ? Math.round((seconds / done) * (total - done)) : 0;
-    const line = `${plain(label)} ${done}/${total}, ${Math.round(seconds)} s, ${left} s left`;
+    const now = performance.now();
+    // What came before the first report, such as loading, or files of an earlier run, does not tell how fast it goes on.
+    first ??= { done, at: now };
+    const seconds = (now - first.at) / 1000;
+    const left = Math.round((seconds / (done - first.done)) * (total - done));
+    const estimate = seconds >= SECONDS_BEFORE_ESTIMATE && done > first.done ? `, about ${left} s left` : '';
+    const line = `${plain(label)} ${done}/${total}, ${Math.round((now - start) / 1000)} s${estimate}`;
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}${done === total ? '\n' : ''}`);
     else if (Math.floor((10 * done) / total) > tenth) {
       tenth = Math.floor((10 * done) / total);
@@ -36,10 +61,10 @@ export function progressLine(label: string, quiet = false): (done: number, total
 }
 
 /** Progress of several things at once, each on lines of its own. */
-export function progressLines(labelOf: (of: string) => string, quiet = false) {
+export function progressLines(labelOf: (of: string) => string) {
   const lines = new Map<string, ReturnType<typeof progressLine>>();
   return (of: string, done: number, total: number): void => {
-    const line = lines.get(of) ?? progressLine(labelOf(of), quiet);
+    const line = lines.get(of) ?? progressLine(labelOf(of));
     lines.set(of, line);
     line(done, total);
   };

@@ -1,5 +1,6 @@
 /** JSON that came from outside: read strictly, and shown in errors without printing all of it. */
 import { decodeUtf8, type Folder, using } from './bytes.ts';
+import { didYouMean } from './nearest.ts';
 import { standIn } from './stand-in.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -127,7 +128,9 @@ export function object(value: unknown, where: string, keys?: readonly string[]):
   if (!isObject(value)) return unexpected(where, 'an object', value);
   const unknown = keys && Object.keys(value).find(key => !keys.includes(key));
   if (unknown !== undefined)
-    throw new TypeError(`${where}: no field ${show(unknown)}; expected ${keys!.join(', ')}`);
+    throw new TypeError(
+      `${where}: no field ${show(unknown)}${didYouMean(unknown, keys!)}; expected ${keys!.join(', ')}`,
+    );
   return value;
 }
 

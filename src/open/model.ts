@@ -11,6 +11,7 @@ import { type Backend, prepare } from '../backends/backend.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
 import type { Executable } from '../executable.ts';
 import type { Folder } from '../formats/bytes.ts';
+import { number } from '../formats/json.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Program } from '../graph.ts';
 import { once } from '../once.ts';
@@ -36,10 +37,35 @@ export interface Model {
   readonly plan: Program;
   /** Where the folder has no tokenizer.json it knows ids only: every text is empty, and encoding one is an error. */
   readonly tokenizer: Tokenizer;
-  session(): Session;
+  encode(text: string): Int32Array;
+  decode(tokens: ArrayLike<number>): string;
+  session(): TextSession;
   /** Writes on from a prompt (text, or token ids) in a new session. */
   generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): ReturnType<typeof generate>;
   dispose(): void;
+}
+
+/** A session that knows its model's tokenizer. */
+export interface TextSession extends Session {
+  /** Writes on from where the session stands, see text/generate.ts; with an empty prompt from where it stopped. */
+  generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): ReturnType<typeof generate>;
+  fork(): TextSession;
+}
+
+/** The names of `ModelOptions`, against misspelt ones. */
+export const MODEL_OPTIONS: readonly (keyof ModelOptions)[] = [
+  ...(['recipe', 'threads', 'backend'] as const),
+  ...(['text', 'samples', 'window', 'recalibrate', 'onProgress', 'cache'] as const),
+];
+
+/**
+ * How many threads of the `most` that a machine can run at once. More would only wait for each other.
+ *
+ * @throws TypeError for what is no whole number from 1 on.
+ */
+export function threadsOf({ threads = 1 }: Pick<ModelOptions, 'threads'>, most: number): number {
+  const isCount = (n: number): boolean => Number.isSafeInteger(n) && n >= 1;
+  return Math.min(number(threads, 'load: threads', 'a whole number >= 1', isCount), most);
 }
 
 /** @throws Error, RangeError or TypeError in one sentence that names what is wrong and where. */
@@ -65,6 +91,14 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     ),
   };
   const tokenizer = once(() => openTokenizer(folder, info.config));
+  const withText = (session: Session): TextSession => {
+    const { fork } = session;
+    return Object.assign(session, {
+      generate: (...[prompt, how]: Parameters<TextSession['generate']>) =>
+        generate(session, tokenizer(), prompt, how),
+      fork: () => withText(fork()),
+    });
+  };
   return {
     name: folder.name,
     backend: backend.name,
@@ -74,12 +108,14 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     get tokenizer() {
       return tokenizer();
     },
-    session: () => createSession(runnable),
+    encode: text => tokenizer().encode(text),
+    decode: tokens => tokenizer().decode(tokens),
+    session: () => withText(createSession(runnable)),
     generate(prompt, generateOptions) {
-      const session = createSession(runnable);
+      const session = withText(createSession(runnable));
       // Wrong arguments are an error at once.
       try {
-        return closing(session, generate(session, tokenizer(), prompt, generateOptions));
+        return closing(session, session.generate(prompt, generateOptions));
       } catch (error) {
         session.close();
         throw error;

@@ -1,12 +1,14 @@
 /** `load` for Node: a folder's path, or the model that comes with the package. */
+import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { openBackend } from '../backends/node.ts';
 import { decodeUtf8 } from '../formats/bytes.ts';
 import { MOST_BYTES_AT_ONCE, openFolder, readFile } from '../formats/disk.ts';
+import { object, show } from '../formats/json.ts';
 import { modelFolder } from '../hub/cache.ts';
-import { type Model, type ModelOptions, openModel } from './model.ts';
+import { MODEL_OPTIONS, type Model, type ModelOptions, openModel, threadsOf } from './model.ts';
 import type { CalibrationText } from './plan.ts';
 
 /** The folder of the model that comes with the package: 14.7 M parameters, trained on public-domain books. */
@@ -46,12 +48,24 @@ export const CALIBRATION_TEXT = textFile(`${EMBEDDED_MODEL}/calibration.txt.gz`)
  *   const model = await load();
  *   for await (const { text } of model.generate('The old man')) process.stdout.write(text);
  *
- * `backend: 'cuda'` is the GPU (docs/cuda.md).
+ * `backend: 'cuda'` is the GPU (docs/cuda.md). There are no more threads than the machine has processors.
  *
- * @throws Error in one sentence that names the file and what is wrong with it, or why there is no such backend.
+ * @throws Error in one sentence that names the file and what is wrong with it, or why there is no such backend; TypeError or
+ *   RangeError for a wrong option.
  */
-export async function load(path: string = EMBEDDED_MODEL, options: ModelOptions = {}): Promise<Model> {
+export async function load(path: string | URL = EMBEDDED_MODEL, options: ModelOptions = {}): Promise<Model> {
+  object(options, 'load', MODEL_OPTIONS);
+  const threads = threadsOf(options, availableParallelism());
   const backend =
     typeof options.backend === 'string' ? openBackend(options.backend).backend : options.backend;
-  return openModel(openFolder(modelFolder(path)), { text: CALIBRATION_TEXT, ...options, backend });
+  const folder = openFolder(modelFolder(pathOf(path)));
+  return openModel(folder, { text: CALIBRATION_TEXT, ...options, threads, backend });
+}
+
+function pathOf(path: string | URL): string {
+  if (typeof path === 'string') return path;
+  if (path instanceof URL && path.protocol === 'file:') return fileURLToPath(path);
+  throw new TypeError(
+    `load: expected the path of a folder, or a file: URL; got ${path instanceof URL ? path.href : show(path)}`,
+  );
 }

@@ -3,19 +3,20 @@
  * that lie there or else of a calibration text.
  */
 import { type Backend, prepare } from '../backends/backend.ts';
-import { type Folder, using } from '../formats/bytes.ts';
+import { type ByteSource, bytesOf, type Folder, using } from '../formats/bytes.ts';
 import { plain } from '../formats/json.ts';
 import { hasWeights } from '../formats/weights.ts';
 import type { Program } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { once } from '../once.ts';
+import { hasher } from '../plan/identity.ts';
 import { calibrate, needsCalibration, type Progress, statsSizes } from '../quant/calibrate.ts';
 import { checkRecipe } from '../quant/check-recipe.ts';
 import { isPlan, loadPlan, type PlanInfo } from '../quant/checkpoint.ts';
 import { planOf, samplesOf } from '../quant/pipeline.ts';
 import { DEFAULT_RECIPE, FLOAT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
 import { type Recipe, sameRecipe } from '../quant/scheme.ts';
-import { type CalibrationInfo, loadStats, type Stats } from '../quant/stats.ts';
+import { type CalibrationInfo, loadStats, type Stats, saveStats } from '../quant/stats.ts';
 import { fileOf } from './files.ts';
 import { type FloatModel, openFloatModel, readConfig } from './float.ts';
 import { openTokenizer } from './tokenizer.ts';
@@ -26,6 +27,12 @@ export interface CalibrationText {
   /** How it is called in the checkpoint and in errors. */
   readonly name: string;
   read(): Promise<string>;
+}
+
+/** Where statistics are kept for the next time. What it cannot keep is measured again. A promise of `write` is waited for. */
+export interface StatsCache {
+  open(file: string): ByteSource | undefined;
+  write(file: string, chunks: Iterable<Uint8Array>): unknown;
 }
 
 export interface PlanOptions {
@@ -44,6 +51,8 @@ export interface PlanOptions {
   /** Calibrate even where the folder holds statistics or a plan. */
   readonly recalibrate?: boolean;
   readonly onProgress?: Progress;
+  /** Keeps what calibration saw. Without one nothing is written. */
+  readonly cache?: StatsCache;
 }
 
 interface OpenPlan {
@@ -176,7 +185,7 @@ async function statsOf(
 ): Promise<{ readonly stats: Stats; readonly calibration: CalibrationInfo }> {
   const kept = anew(options) ? undefined : keptStats(folder, recipe, model);
   if (kept) return kept;
-  const { config, program } = model;
+  const { config, program, identity } = model;
   const { text, onProgress } = options;
   const { samples = CALIBRATION_DEFAULTS.samples, window = CALIBRATION_DEFAULTS.window } = options;
   if (!folder.list().includes('tokenizer.json'))
@@ -186,9 +195,46 @@ async function statsOf(
   if (!text)
     throw new Error(`${folder.name}: recipe ${recipe.name} needs a calibration text (it has static scales)`);
   const tokens = openTokenizer(folder, config).encode(await text.read());
-  const run = { prepare: (part: Program) => prepare(backend, part, options), onProgress };
-  const stats = calibrate(program, recipe.scheme, samplesOf(tokens, samples, window), run);
-  return { stats, calibration: { text: text.name, samples, window } };
+  const windows = samplesOf(tokens, samples, window);
+  const calibration = { text: text.name, samples, window };
+  return { stats: await cached(), calibration };
+
+  async function cached(): Promise<Stats> {
+    const { cache } = options;
+    const info = { recipe: recipe.scheme, source: identity(), calibration };
+    const sizes = statsSizes(program, recipe.scheme);
+    const key = hasher();
+    key.update(new TextEncoder().encode(JSON.stringify([recipe.scheme, identity()])));
+    for (const each of windows) key.update(bytesOf(each));
+    const file = `stats.${key.hex()}.safetensors`;
+    try {
+      const found = cache?.open(file);
+      if (found) return closing(found, () => loadStats(found, { ...info, sizes }).stats);
+    } catch {
+      // a damaged file is written anew
+    }
+    const run = { prepare: (part: Program) => prepare(backend, part, options), onProgress };
+    const stats = calibrate(program, recipe.scheme, windows, run);
+    try {
+      if (hessianBytes(stats) <= MOST_HESSIANS) await cache?.write(file, saveStats(stats, info));
+    } catch {
+      // no place to keep it is no reason to fail
+    }
+    return stats;
+  }
+}
+
+/** What GPTQ needs of a large model is gigabytes, which nobody wants kept unasked. */
+const MOST_HESSIANS = 2 ** 28;
+const hessianBytes = ({ hessians = {} }: Stats): number =>
+  Object.values(hessians).reduce((sum, { byteLength }) => sum + byteLength, 0);
+
+function closing<T>(source: ByteSource, use: () => T): T {
+  try {
+    return use();
+  } finally {
+    source.close();
+  }
 }
 
 const named = (recipe: NonNullable<PlanOptions['recipe']>) =>

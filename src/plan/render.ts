@@ -72,13 +72,32 @@ export function cells(program: Program): readonly (readonly string[])[] {
 
 /** Characters. Ours have less; a name of megabytes would make every line as long. */
 const MOST_OF_CELL = 2000;
+/** A name from a file cannot break out of its cell. */
+const shown = (cell: string): string => plain(cell, MOST_OF_CELL);
 
-/** Columns padded to equal width, two spaces between; empty columns left out. A name from a file cannot break out of its cell. */
+/**
+ * The table in no more than `most` columns, an entry for the heading and each row: where lines would be longer, the inputs and states
+ * of a row stand in lines below it.
+ */
+export function folded(program: Program, most: number): readonly string[] {
+  const table = cells(program);
+  const whole = align(table).split('\n');
+  if (whole.every(line => line.length <= most)) return whole;
+  const heads = align(table.map(row => row.slice(0, 4))).split('\n');
+  return table.map((row, i) => {
+    const lines = [heads[i]];
+    for (const part of row.slice(4).flatMap(cell => shown(cell).split('  ')))
+      if (part !== '' && lines.length > 1 && `${lines.at(-1)}  ${part}`.length <= most)
+        lines[lines.length - 1] += `  ${part}`;
+      else if (part !== '') lines.push(`    ${part}`);
+    return lines.join('\n');
+  });
+}
+
+/** Columns padded to equal width, two spaces between; empty columns left out. */
 export function align(cells: readonly (readonly string[])[]): string {
   const used = cells[0].map((_, column) => cells.slice(1).some(row => row[column] !== ''));
-  const kept = cells.map(row =>
-    row.filter((_, column) => used[column]).map(cell => plain(cell, MOST_OF_CELL)),
-  );
+  const kept = cells.map(row => row.filter((_, column) => used[column]).map(shown));
   const widths = kept[0].map((_, column) => Math.max(...kept.map(row => row[column].length)));
   const padded = kept.map(row => row.map((cell, i) => cell.padEnd(widths[i])).join('  '));
   return padded.map(line => line.trimEnd()).join('\n');

@@ -2,6 +2,7 @@
  * THE TABLE. A recipe is a row; read down a column and you read the ablation, across a row and you read the method.
  * No other file asks for a recipe's name.
  */
+import { didYouMean } from '../formats/nearest.ts';
 import {
   a8,
   a8dynamic,
@@ -59,6 +60,8 @@ export const FLOAT_RECIPE: RecipeName = 'fp32';
 /** @throws RangeError listing the rows, where there is none of this name. */
 export function recipe(name: string): Recipe {
   if (!Object.hasOwn(recipes, name))
-    throw new RangeError(`recipe '${name}' is not known; expected ${Object.keys(recipes).join(', ')}`);
+    throw new RangeError(
+      `recipe '${name}' is not known${didYouMean(name, Object.keys(recipes))}; expected ${Object.keys(recipes).join(', ')}`,
+    );
   return recipes[name as RecipeName];
 }

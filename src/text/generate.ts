@@ -1,8 +1,10 @@
 /** Writes on from a prompt, token by token, and shows the text as it becomes certain. */
+import { show } from '../formats/json.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Session } from '../session.ts';
 import type { Tensor } from '../tensor.ts';
-import { type SamplingOptions, sampler } from './sampling.ts';
+import { logSum } from './logits.ts';
+import { ranking, type SamplingOptions, sampler } from './sampling.ts';
 import { stopFilter } from './stops.ts';
 
 export interface GenerateOptions extends SamplingOptions {
@@ -11,8 +13,24 @@ export interface GenerateOptions extends SamplingOptions {
   /** Texts before which to stop. */
   readonly stop?: readonly string[];
   readonly signal?: AbortSignal;
-  /** Gets the logits f32[l, v] of every position fed, in order: the prompt's, then those of each token written but the last. */
-  readonly onLogits?: (logits: Tensor<'f32'>) => void;
+  /** Gets the logits f32[l, v] of every position fed, in order: the prompt's, then those of each token written but the last. A promise is waited for. */
+  readonly onLogits?: (logits: Tensor<'f32'>) => unknown;
+  /**
+   * Gets a copy of the logits f32[n] of the next token (n are the tokens that may be drawn), and all tokens up to here: the
+   * prompt's and those written. Returns the logits to draw from; −Infinity forbids a token.
+   */
+  readonly logitsProcessor?: (
+    logits: Float32Array,
+    tokens: readonly number[],
+  ) => Float32Array | Promise<Float32Array>;
+  /** Gives each piece the log probability of its token, and of so many of the likeliest. */
+  readonly logprobs?: number;
+}
+
+export interface LogProb {
+  readonly token: number;
+  /** ln p under the model's own logits, before the processor and the settings of sampling. */
+  readonly logprob: number;
 }
 
 /** One written token. */
@@ -22,6 +40,10 @@ export interface Piece {
   readonly text: string;
   /** Where the token stands in the session's text, from 0. */
   readonly position: number;
+  /** With the option `logprobs`. */
+  readonly logprob?: number;
+  /** With the option `logprobs`: from the likeliest down. */
+  readonly likeliest?: readonly LogProb[];
 }
 
 export type FinishReason = 'length' | 'stop' | 'eos' | 'aborted';
@@ -32,7 +54,7 @@ export interface Generated {
    * without an end that was not certain yet.
    */
   readonly text: string;
-  /** All tokens written, with that which ended the text. The last one has not been fed to the session. */
+  /** All tokens written, with that which ended the text. */
   readonly tokens: Int32Array;
   readonly promptTokens: Int32Array;
   readonly finishReason: FinishReason;
@@ -46,8 +68,10 @@ export interface Generated {
 const PROMPT_PART = 128;
 
 /**
- * Feeds the prompt to the session where it stands, then writes. An empty prompt is the eos token: to a language model the
- * end of a text is the start of the next. Only tokens that the tokenizer knows are drawn: no padding rows of a model, no holes.
+ * Feeds the prompt to the session where it stands, then writes. Every token that is written is fed as well, the last one when the
+ * writing ends or is left. So a session, also one that was restored, goes on with an empty prompt where it stopped. At the start of a
+ * text an empty prompt is the eos token: to a language model the end of a text is the start of the next. Only tokens that the
+ * tokenizer knows are drawn: no padding rows of a model, no holes.
  *
  *   for await (const { text } of generate(session, tokenizer, 'The old man')) process.stdout.write(text);
  *
@@ -59,10 +83,12 @@ export function generate(
   prompt: string | ArrayLike<number>,
   options: GenerateOptions = {},
 ): AsyncGenerator<Piece, Generated, void> {
-  const { maxTokens = 128, stop = [], signal, onLogits, ...sampling } = options;
+  const { maxTokens = 128, stop = [], signal, onLogits, logitsProcessor, logprobs, ...sampling } = options;
   if (!Number.isSafeInteger(maxTokens) || maxTokens < 0)
     throw new RangeError(`maxTokens expected a whole number >= 0; got ${maxTokens}`);
-  const promptTokens = tokensOf(prompt, tokenizer, session.vocabSize);
+  if (logprobs !== undefined && (!Number.isSafeInteger(logprobs) || logprobs < 0))
+    throw new RangeError(`logprobs expected a whole number >= 0; got ${logprobs}`);
+  const promptTokens = tokensOf(prompt, tokenizer, session);
   const stops = stopFilter(stop);
   const sample = sampler(sampling);
   const drawable = Math.min(tokenizer.vocabSize, session.vocabSize);
@@ -78,16 +104,27 @@ export function generate(
     seconds[phase] += (performance.now() - start) / 1000;
     return result;
   };
-  /** The logits f32[v] after the last of these tokens. */
-  const feed = (phase: keyof typeof seconds, part: ArrayLike<number>): Float32Array => {
-    const logits = timed(phase, () => session.feed(part, { logits: onLogits ? 'all' : 'last' }));
-    onLogits?.(logits);
-    const last = (logits.shape[0] - 1) * logits.shape[1];
-    const row = logits.data.subarray(last, last + drawable);
+  /** Logits in which no hole is drawn. */
+  const named = (row: Float32Array): Float32Array => {
     if (holes.length === 0) return row;
-    const named = row.slice(); // the row itself is the caller's
-    for (const id of holes) named[id] = Number.NEGATIVE_INFINITY;
-    return named;
+    const masked = row.slice(); // the row itself is the caller's, or the session's
+    for (const id of holes) masked[id] = Number.NEGATIVE_INFINITY;
+    return masked;
+  };
+  /** The logits after the last of these tokens, of those tokens that may be drawn. */
+  const feed = async (phase: keyof typeof seconds, part: ArrayLike<number>): Promise<Float32Array> => {
+    const logits = timed(phase, () => session.feed(part, { logits: onLogits ? 'all' : 'last' }));
+    await onLogits?.(logits);
+    const last = (logits.shape[0] - 1) * logits.shape[1];
+    return named(logits.data.subarray(last, last + drawable));
+  };
+  const draw = async (phase: keyof typeof seconds, logits: Float32Array): Promise<number> => {
+    const scores = logitsProcessor ? await logitsProcessor(logits.slice(), history) : logits;
+    if (!(scores instanceof Float32Array) || scores.length !== logits.length)
+      throw new TypeError(
+        `logitsProcessor expected to return ${logits.length} logits in a Float32Array; got ${show(scores)}`,
+      );
+    return timed(phase, () => sample(scores, history));
   };
   const finished = (finishReason: FinishReason): Generated => ({
     text,
@@ -101,42 +138,76 @@ export function generate(
   return write();
 
   async function* write(): AsyncGenerator<Piece, Generated, void> {
-    let logits: Float32Array = new Float32Array(0);
+    let logits = named(session.logits?.subarray(0, drawable) ?? new Float32Array(0));
     for (let at = 0; at < promptTokens.length; at += PROMPT_PART) {
       if (signal?.aborted) return finished('aborted');
-      logits = feed('prompt', promptTokens.subarray(at, at + PROMPT_PART));
+      logits = await feed('prompt', promptTokens.subarray(at, at + PROMPT_PART));
       await turn();
     }
     if (maxTokens === 0) return finished('length');
     if (signal?.aborted) return finished('aborted');
-    let token = timed('prompt', () => sample(logits, history));
-    for (;;) {
-      const position = session.position;
-      tokens.push(token);
-      history.push(token);
-      const eos = tokenizer.endTokenIds.includes(token);
-      const last = eos || tokens.length === maxTokens;
-      const shown = stops.push((eos ? '' : stream.push(token)) + (last ? stream.end() : ''));
-      const piece = shown.text + (last && !shown.stopped ? stops.end() : '');
-      text += piece;
-      yield { token, text: piece, position };
-      if (shown.stopped || last) return finished(shown.stopped ? 'stop' : eos ? 'eos' : 'length');
-      await turn();
-      if (signal?.aborted) return finished('aborted');
-      logits = feed('decode', [token]);
-      token = timed('decode', () => sample(logits, history));
+    let token = await draw('prompt', logits);
+    let isFed = false;
+    try {
+      for (;;) {
+        const position = session.position;
+        tokens.push(token);
+        history.push(token);
+        const eos = tokenizer.endTokenIds.includes(token);
+        const last = eos || tokens.length === maxTokens;
+        const shown = stops.push((eos ? '' : stream.push(token)) + (last ? stream.end() : ''));
+        const piece = shown.text + (last && !shown.stopped ? stops.end() : '');
+        text += piece;
+        yield {
+          token,
+          text: piece,
+          position,
+          ...(logprobs !== undefined && likely(logits, token, logprobs)),
+        };
+        if (shown.stopped || last) return finished(shown.stopped ? 'stop' : eos ? 'eos' : 'length');
+        await turn();
+        if (signal?.aborted) return finished('aborted');
+        isFed = true;
+        logits = await feed('decode', [token]);
+        token = await draw('decode', logits);
+        isFed = false;
+      }
+    } finally {
+      if (!isFed) session.feed([token], { logits: 'last' });
     }
   }
 }
 
-function tokensOf(prompt: string | ArrayLike<number>, tokenizer: Tokenizer, vocabSize: number): Int32Array {
+/** The log probability of a token, and of the `count` likeliest. */
+function likely(logits: Float32Array, token: number, count: number): Pick<Piece, 'logprob' | 'likeliest'> {
+  const z = logSum(logits);
+  const next = ranking(logits);
+  const best = Array.from({ length: Math.min(count, logits.length) }, next).filter(
+    id => logits[id] > Number.NEGATIVE_INFINITY,
+  );
+  return {
+    logprob: logits[token] - z,
+    likeliest: best.map(id => ({ token: id, logprob: logits[id] - z })),
+  };
+}
+
+function tokensOf(
+  prompt: string | ArrayLike<number>,
+  tokenizer: Tokenizer,
+  { vocabSize, logits }: Session,
+): Int32Array {
   const given = typeof prompt === 'string' ? tokenizer.encode(prompt) : prompt;
   if (typeof given?.length !== 'number')
-    throw new TypeError(`prompt expected a text or token ids; got ${given === null ? 'null' : typeof given}`);
+    throw new TypeError(`prompt expected a text or token ids; got ${show(given)}`);
+  if (given.length === 0 && logits) return new Int32Array(0);
   const tokens = given.length > 0 ? given : [tokenizer.eosTokenId];
   return Int32Array.from(tokens as ArrayLike<number | undefined>, (token, i) => {
     if (token === undefined && given.length === 0)
       throw new RangeError('prompt expected at least one token; got none, and no eos token to start from');
+    if (typeof token === 'object' || typeof token === 'string')
+      throw new TypeError(
+        `prompt expected a text or token ids; got ${show(token)} at position ${i} (messages of a chat have to be made one text first)`,
+      );
     if (!Number.isInteger(token) || token! < 0 || token! >= vocabSize)
       throw new RangeError(`token ${token} is out of range 0 … ${vocabSize - 1} at position ${i}`);
     return token!;

@@ -103,7 +103,7 @@ const sum = (values: Float32Array): number => values.reduce((total, value) => to
 const everyId = (n: number): Int32Array => new Int32Array(n).map((_, id) => id);
 
 /** Gives the ids from the highest score down, the lowest id first among equals. A heap: the first m of n cost n + m·log n. */
-function ranking(scores: Float32Array): () => number {
+export function ranking(scores: Float32Array): () => number {
   const heap = everyId(scores.length);
   let size = heap.length;
   const before = (a: number, b: number) => scores[a] > scores[b] || (scores[a] === scores[b] && a < b);

@@ -9,7 +9,6 @@ export * from '../library.ts';
 export { type FetchOptions, type FetchProgress, type Files, fetchFiles, MODEL_CACHE } from './fetch-files.ts';
 export {
   load,
-  type WebGenerateOptions,
   type WebLoadOptions,
   type WebModel,
   type WebSession,

@@ -3,6 +3,7 @@
  * isolated from other origins. What Node's `load` gives at once, this one gives as promises; the bits are the same.
  */
 import * as comlink from 'comlink';
+import { object } from '../formats/json.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Generated, GenerateOptions, Piece } from '../text/generate.ts';
 import type { FetchProgress } from './fetch-files.ts';
@@ -15,9 +16,6 @@ export interface WebLoadOptions extends Omit<LoadRequest, 'url'> {
   readonly signal?: AbortSignal;
 }
 
-/** What `generate` takes, without what would have to run in the worker. */
-export type WebGenerateOptions = Omit<GenerateOptions, 'onLogits'>;
-
 /** A text in progress, in the worker. See Session for what each does. */
 export interface WebSession {
   /** Tokens fed since the start of the text, as of the last answer. */
@@ -29,7 +27,7 @@ export interface WebSession {
    */
   generate(
     prompt: string | ArrayLike<number>,
-    options?: WebGenerateOptions,
+    options?: GenerateOptions,
   ): AsyncGenerator<Piece, Generated, void>;
   reset(): Promise<void>;
   snapshot(): Promise<Uint8Array>;
@@ -48,11 +46,16 @@ export interface WebModel extends Loaded {
   /** Writes on from a prompt (text, or token ids) in a new session. */
   generate(
     prompt: string | ArrayLike<number>,
-    options?: WebGenerateOptions,
+    options?: GenerateOptions,
   ): AsyncGenerator<Piece, Generated, void>;
   /** Ends the threads and the worker; what still waits for an answer is rejected. */
   dispose(): Promise<void>;
 }
+
+/** The names of `WebLoadOptions`, against misspelt ones. */
+const WEB_OPTIONS: readonly (keyof WebLoadOptions)[] = [
+  ...(['recipe', 'threads', 'files', 'cache', 'onProgress', 'signal'] as const),
+];
 
 /** The folder of the model that comes with the package, beside this module. */
 const EMBEDDED = '../../models/mamba-books-15m/';
@@ -66,6 +69,7 @@ const EMBEDDED = '../../models/mamba-books-15m/';
  * @throws Error in one sentence that names the file and what is wrong with it; the signal's reason.
  */
 export async function load(url?: string | URL, options: WebLoadOptions = {}): Promise<WebModel> {
+  object(options, 'load', WEB_OPTIONS);
   const { onProgress = () => {}, signal, ...request } = options;
   signal?.throwIfAborted();
   const folder =
@@ -128,7 +132,7 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, ending: Ab
         return position;
       },
       async feed(tokens, { logits = 'all' } = {}) {
-        const fed = await answer(remote.feed(id, Int32Array.from(tokens), logits));
+        const fed = await answer(remote.feed(id, tokens, logits));
         position = fed.position;
         return fed.logits;
       },
@@ -152,8 +156,8 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, ending: Ab
   return {
     ...loaded,
     encode: text => answer(remote.encode(text)),
-    decode: tokens => answer(remote.decode(Int32Array.from(tokens))),
-    pieces: tokens => answer(remote.pieces(Int32Array.from(tokens))),
+    decode: tokens => answer(remote.decode(tokens)),
+    pieces: tokens => answer(remote.pieces(tokens)),
     session,
     async *generate(prompt, options) {
       const own = await session();
@@ -178,7 +182,7 @@ async function* written(
   ended: AbortSignal,
   id: number,
   prompt: string | ArrayLike<number>,
-  { signal, ...options }: WebGenerateOptions = {},
+  { signal, onLogits, logitsProcessor, ...options }: GenerateOptions = {},
   onPosition: (position: number) => void,
 ): AsyncGenerator<Piece, Generated, void> {
   const { port1: port, port2 } = new MessageChannel();
@@ -198,9 +202,16 @@ async function* written(
   port.onmessage = ({ data }: MessageEvent<Message>) => arrived(data);
   const abort = () => port.postMessage('abort');
   const leaves = [onAbort(ended, error => arrived({ error })), onAbort(signal, abort)];
-  const given = typeof prompt === 'string' ? prompt : Int32Array.from(prompt);
+  const hooks = comlink.proxy({
+    onLogits: async (logits: Tensor<'f32'>) => onLogits!(logits),
+    logitsProcessor: async (logits: Float32Array, tokens: readonly number[]) =>
+      logitsProcessor!(logits, tokens),
+  });
+  const has = { onLogits: !!onLogits, logitsProcessor: !!logitsProcessor };
   // What cannot be sent, such as a function among the options, would never be answered on the port.
-  remote.generate(id, given, options, comlink.transfer(port2, [port2])).catch(error => arrived({ error }));
+  remote
+    .generate(id, prompt, options, has, hooks, comlink.transfer(port2, [port2]))
+    .catch(error => arrived({ error }));
   try {
     for (;;) {
       while (messages.length === 0) await nextArrival();

@@ -2,9 +2,10 @@
 import * as comlink from 'comlink';
 import { folderOf } from '../formats/bytes.ts';
 import { fileOf } from '../open/files.ts';
-import { type Model, openModel } from '../open/model.ts';
+import { type Model, openModel, threadsOf } from '../open/model.ts';
 import { DEFAULT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
 import type { Session } from '../session.ts';
+import type { Tensor } from '../tensor.ts';
 import { type GenerateOptions, generate } from '../text/generate.ts';
 import { type FetchProgress, type Files, fetchFiles } from './fetch-files.ts';
 import type { Loaded, LoadRequest, Message } from './protocol.ts';
@@ -43,18 +44,25 @@ async function filesOf(
   return plan in files ? files : { ...files, ...(await fetched([`${fileOf('stats', recipe)}?`])) };
 }
 
+/** The functions of a page that a text in progress asks. */
+interface Hooks {
+  onLogits(logits: Tensor<'f32'>): Promise<unknown>;
+  logitsProcessor(logits: Float32Array, tokens: readonly number[]): Promise<Float32Array>;
+}
+
 /** What the worker offers. Sessions go by number. */
 const api = {
   async load(
     { url, recipe, threads, files, cache }: LoadRequest,
     onProgress: (progress: FetchProgress) => void,
   ): Promise<Loaded> {
+    const most = threadsOf({ threads }, navigator.hardwareConcurrency);
     if (recipe !== undefined) recipeOf(recipe); // a wrong name is told before 30 MB are fetched for it
     const fetched = (names: readonly (string | readonly string[])[]) =>
       fetchFiles(url, names, { cache, onProgress });
     const found = await (files ? fetched(files) : filesOf(recipe ?? DEFAULT_RECIPE, fetched));
     const folder = folderOf(new URL(url).pathname.split('/').findLast(Boolean) ?? url, found);
-    model = await openModel(folder, { recipe, threads });
+    model = await openModel(folder, { recipe, threads: most });
     const { name, backend, executable, info } = model;
     return {
       name,
@@ -65,8 +73,8 @@ const api = {
       endTokenIds: model.tokenizer.endTokenIds,
     };
   },
-  encode: (text: string) => Int32Array.from(loaded().tokenizer.encode(text)),
-  decode: (tokens: ArrayLike<number>) => loaded().tokenizer.decode(tokens),
+  encode: (text: string) => loaded().encode(text),
+  decode: (tokens: ArrayLike<number>) => loaded().decode(tokens),
   pieces(tokens: ArrayLike<number>) {
     const stream = loaded().tokenizer.stream();
     const end = (i: number) => (i === tokens.length - 1 ? stream.end() : '');
@@ -92,7 +100,9 @@ const api = {
   async generate(
     id: number,
     prompt: string | ArrayLike<number>,
-    options: Omit<GenerateOptions, 'signal' | 'onLogits'>, // no functions and no signal can be sent
+    options: Omit<GenerateOptions, 'signal' | keyof Hooks>, // no functions and no signal can be sent
+    has: Readonly<Record<keyof Hooks, boolean>>,
+    hooks: Hooks,
     port: MessagePort,
   ) {
     const controller = new AbortController();
@@ -100,7 +110,14 @@ const api = {
     const say = (message: Message) => port.postMessage(message);
     try {
       const session = sessionOf(id);
-      const pieces = generate(session, loaded().tokenizer, prompt, { ...options, signal: controller.signal });
+      const pieces = generate(session, loaded().tokenizer, prompt, {
+        ...options,
+        signal: controller.signal,
+        onLogits: has.onLogits ? logits => hooks.onLogits(logits) : undefined,
+        logitsProcessor: has.logitsProcessor
+          ? (logits, tokens) => hooks.logitsProcessor(logits, tokens)
+          : undefined,
+      });
       let next = await pieces.next();
       for (; !next.done; next = await pieces.next()) say({ piece: next.value });
       say({ done: next.value, position: session.position });

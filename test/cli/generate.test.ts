@@ -61,6 +61,7 @@ describe('--json', () => {
   it('has the fields that it promises', async () => {
     const { tokensPerSecond, ...answered } = await text('--prompt', 'ab', '--max-tokens', '3');
     expect(answered).toEqual({
+      model: 'text',
       text: expect.any(String),
       tokens: [expect.any(Number), expect.any(Number), expect.any(Number)],
       promptTokens: [97, 98],

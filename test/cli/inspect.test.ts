@@ -43,10 +43,13 @@ describe('inspect', () => {
     expect(said.stateBytes).toBe(2 * 4 * 48 * (3 + 4));
   });
 
-  it('--plan has one line a node, --layer those of the layer, --json the same rows', async () => {
-    const lines = (await inspect('--model', 'quantized', '--plan')).trimEnd().split('\n');
-    const ofLayer = (await inspect('--model', 'quantized', '--plan', '--layer', '1')).trimEnd().split('\n');
+  it('--plan has one entry a node in at most 100 columns, --layer those of the layer, --json the same rows', async () => {
+    const entries = (text: string) => text.trimEnd().split(/\n(?! )/);
+    const lines = entries(await inspect('--model', 'quantized', '--plan'));
+    const ofLayer = entries(await inspect('--model', 'quantized', '--plan', '--layer', '1'));
     expect(ofLayer).toEqual(lines.filter((line, i) => i === 0 || line.startsWith('layers.1.')));
+    for (const line of lines.flatMap(entry => entry.split('\n')))
+      expect(line.length).toBeLessThanOrEqual(100);
     const { plan } = await answer<{ plan: { value: string }[] }>(
       here,
       'inspect',
@@ -84,7 +87,8 @@ describe('inspect', () => {
   it('--diff of naive-static and quamba is about the nodes at scanOut, and a number at scanIn', async () => {
     const differ = async (other: string) => {
       const args = ['--recipe', 'naive-static', '--diff', other, '--layer', '0'];
-      const lines = (await inspect(...args)).split('\n').filter(line => /^[+-] /.test(line));
+      const { diff } = await answer<{ diff: string[] }>(here, 'inspect', ...args);
+      const lines = diff.filter(line => /^[+-] /.test(line));
       const of = (sign: string) => lines.filter(line => line.startsWith(sign)).map(line => line.slice(2));
       return { less: of('-'), more: of('+') };
     };
@@ -101,6 +105,12 @@ describe('inspect', () => {
     expect(rest(more).map(withoutScale)).toEqual(rest(less).map(withoutScale));
 
     expect(await differ('naive-static')).toEqual({ less: [], more: [] });
+    const printed = await inspect('--recipe', 'naive-static', '--diff', 'quamba', '--layer', '0');
+    const signs = printed.trimEnd().split('\n');
+    for (const line of signs) expect(line).toMatch(/^[ +-] .{1,98}$/);
+    expect(
+      signs.filter(line => /^\+ {5}scale: layers.0.scanOut.scale|^\+ {5}x: .*scanOut/.test(line)),
+    ).not.toEqual([]);
   });
 });
 

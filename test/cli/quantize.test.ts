@@ -276,11 +276,14 @@ describe('a quantized folder that does not fit says so', () => {
   });
 });
 
-it('progress is on stderr, and only without --json', async () => {
-  const plain = await quamba(here, 'quantize', '--model', 'text', '--out', 'loud', ...TINY);
+it('progress is on stderr, and what was measured once is not measured again', async () => {
+  const own = [...TINY, '--window', '15']; // that no other test has measured
+  const plain = await quamba(here, 'quantize', '--model', 'text', '--out', 'loud', ...own);
   expect(plain.stdout).toMatch(/^loud\/model\.safetensors: [\d.]+ kB, recipe quamba\n$/);
   expect(plain.stderr).toMatch(/^calibrating 1\/3, /);
-  const quiet = await quamba(here, 'quantize', '--model', 'text', '--out', 'quiet', '--json', ...TINY);
+  const quiet = await quamba(here, 'quantize', '--model', 'text', '--out', 'quiet', ...own);
   expect(quiet.stderr).toBe('');
-  expect(await printed(here, 'inspect', '--model', 'loud')).toMatch(/3 × 16 tokens of prose\.txt/);
+  const [loud, second] = ['loud', 'quiet'].map(folder => readFileSync(inHere(folder, 'model.safetensors')));
+  expect(second).toEqual(loud);
+  expect(await printed(here, 'inspect', '--model', 'loud')).toMatch(/3 × 15 tokens of prose\.txt/);
 });

@@ -22,14 +22,22 @@ export function workFolder(): string {
   return folder;
 }
 
+/** What is kept for the next time is kept in the folder of the test. */
+export const envOf = (cwd: string) => ({ ...process.env, XDG_CACHE_HOME: join(cwd, '.cache') });
+
 /** `quamba(folder, 'generate', '--prompt', 'a')`: what `quamba generate --prompt a` does in that folder. */
 export const quamba = (cwd: string, ...args: string[]): Promise<Ended> =>
   new Promise((resolve, reject) =>
-    execFile(process.execPath, [bin, ...args], { cwd, maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
-      const code = error === null ? 0 : error.code;
-      if (typeof code === 'number') resolve({ code, stdout, stderr });
-      else reject(error);
-    }),
+    execFile(
+      process.execPath,
+      [bin, ...args],
+      { cwd, env: envOf(cwd), maxBuffer: 1 << 26 },
+      (error, stdout, stderr) => {
+        const code = error === null ? 0 : error.code;
+        if (typeof code === 'number') resolve({ code, stdout, stderr });
+        else reject(error);
+      },
+    ),
   );
 
 /** stdout of a run that must go well. */
@@ -47,7 +55,7 @@ export async function answer<T>(cwd: string, ...args: string[]): Promise<T> {
 }
 
 /**
- * The sentence on stderr of a run that must fail with this code. stdout is empty, and nobody is shown a stack. What is
+ * The sentence on stderr, besides progress, of a run that must fail with this code. stdout is empty, and nobody is shown a stack. What is
  * wrong usage may be followed by a hint at --help.
  */
 export async function complaint(code: 1 | 2, cwd: string, ...args: string[]): Promise<string> {
@@ -56,7 +64,11 @@ export async function complaint(code: 1 | 2, cwd: string, ...args: string[]): Pr
     code,
     stdout: '',
   });
-  const [first, ...rest] = ended.stderr.trimEnd().split('\n');
+  const isProgress = (line: string) => /^[^:]+ \d+\/\d+, \d+ s/.test(line);
+  const [first, ...rest] = ended.stderr
+    .trimEnd()
+    .split('\n')
+    .filter(line => !isProgress(line));
   expect(
     rest.filter(line => line !== '(--help shows the options)'),
     args.join(' '),

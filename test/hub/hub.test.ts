@@ -415,10 +415,21 @@ describe('the command', () => {
     expect(JSON.parse(written.stdout).tokens).toHaveLength(2);
   });
 
+  it('goes on where nobody reads its progress', async () => {
+    const env = { PATH: process.env.PATH, HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: cache };
+    const ended = await new Promise<object>(resolve => {
+      const child = execFile(process.execPath, [bin, 'pull', TOY], { cwd: work, env }, (error, stdout) =>
+        resolve({ error, stdout }),
+      );
+      child.stderr!.destroy();
+    });
+    expect(ended).toEqual({ error: null, stdout: `${snapshotOf(cache, TOY)}\n` });
+  });
+
   it('--json', async () => {
     const { stdout, stderr } = await quamba('pull', 'state-spaces/toy', '--json');
     expect(JSON.parse(stdout)).toMatchObject({ model: 'state-spaces/toy', revision: hub.commit });
-    expect(stderr).toBe('');
+    expect(stderr).toMatch(/^config\.json, MB: /m);
     expect((await quamba('pull', 'state-spaces/toy')).stderr).toMatch(
       /has no tokenizer\.json, so it takes --tokens/,
     );

@@ -364,7 +364,7 @@ describe('parseRecipe', () => {
     [{ weights: { bits: 8, per: 'row', rounding: 'nearest' } }, 'recipe.weights.rounding expected nothing beside 8 bits; got "nearest"'],
     [{ weights: { bits: 8, per: 'column' } }, 'recipe.weights.per expected tensor or row or { "group": size }; got "column"'],
     [{ weights: { bits: 8, per: { group: 0 } } }, 'recipe.weights.per.group expected a positive integer; got 0'],
-    [{ weights: { bits: 8, per: { groups: 4 } } }, 'recipe.weights.per: no field "groups"; expected group'],
+    [{ weights: { bits: 8, per: { groups: 4 } } }, 'recipe.weights.per: no field "groups" (did you mean group?); expected group'],
     [{ weights: { bits: 8, per: null } }, 'recipe.weights.per expected an object; got null'],
     [{ acts: { basis: 'none', range: 'absmax', when: 'static' } }, 'recipe.acts.bits is missing'],
     [{ acts: { ...a8, zero: 0 } }, 'recipe.acts: no field "zero"; expected basis, range, when, bits'],
@@ -379,7 +379,7 @@ describe('parseRecipe', () => {
     [{ at: { scanIn: { range: { percentile: '0.99', ema: 0.01 } } } }, 'recipe.at.scanIn.range.percentile expected a number in (0, 1]; got "0.99"'],
     [{ at: { scanIn: { range: { percentile: [0.5, 0], ema: 0.01 } } } }, 'recipe.at.scanIn.range.percentile[1] expected a number in (0, 1]; got 0'],
     [{ at: { scanIn: 'clip' } }, 'recipe.at.scanIn expected an object; got "clip"'],
-    [{ weightsAt: { lmHead: { bits: 8, per: 'row' } } }, 'recipe.weightsAt: no field "lmHead"; expected inProj, conv, xProj, dtProj, outProj, embedding, head'],
+    [{ weightsAt: { lmHead: { bits: 8, per: 'row' } } }, 'recipe.weightsAt: no field "lmHead" (did you mean head?); expected inProj, conv, xProj, dtProj, outProj, embedding, head'],
     [{ states: { ssmState: { bits: 4 } } }, 'recipe.states.ssmState.bits expected 16 or 8; got 4'],
     [{ states: { kvCache: { bits: 16 } } }, 'recipe.states: no field "kvCache"; expected convState, ssmState'],
     [{ states: { ssmState: 16 } }, 'recipe.states.ssmState expected an object; got 16'],
@@ -396,9 +396,13 @@ describe('parseRecipe', () => {
   });
 
   it('a row that is not in the table is refused by name', () => {
-    for (const name of ['quambo', 'toString', '__proto__'])
+    for (const [name, meant] of [
+      ['quambo', ' (did you mean quamba?)'],
+      ['toString', ''],
+      ['__proto__', ''],
+    ])
       expect(() => recipeOf(name)).toThrow(
-        new RangeError(`recipe '${name}' is not known; expected ${names.join(', ')}`),
+        new RangeError(`recipe '${name}' is not known${meant}; expected ${names.join(', ')}`),
       );
   });
 });

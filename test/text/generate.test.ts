@@ -2,10 +2,12 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { createTokenizer, type Tokenizer } from '../../src/formats/tokenizer.ts';
-import type { Session } from '../../src/session.ts';
+import { recipes } from '../../src/quant/recipes.ts';
+import { createSession, type Session } from '../../src/session.ts';
 import { type Tensor, zeros } from '../../src/tensor.ts';
 import { type Generated, type GenerateOptions, generate, type Piece } from '../../src/text/generate.ts';
 import { stopFilter } from '../../src/text/stops.ts';
+import { runnableOf, toy } from '../toy.ts';
 
 const file = new URL('../../models/mamba-books-15m/tokenizer.json', import.meta.url);
 const tokenizer = createTokenizer(JSON.parse(readFileSync(file, 'utf8')));
@@ -19,6 +21,7 @@ interface Script extends Session {
 function scripted(ids: ArrayLike<number>, promptLength = 1, vocabSize = tokenizer.vocabSize): Script {
   const fed: number[] = [];
   const sizes: number[] = [];
+  let last: Float32Array | undefined;
   const unused = () => {
     throw new Error('not used here');
   };
@@ -29,6 +32,9 @@ function scripted(ids: ArrayLike<number>, promptLength = 1, vocabSize = tokenize
     get position() {
       return fed.length;
     },
+    get logits() {
+      return last;
+    },
     feed(tokens) {
       const logits = zeros('f32', [tokens.length, vocabSize]);
       for (let t = 0; t < tokens.length; t++) {
@@ -37,6 +43,7 @@ function scripted(ids: ArrayLike<number>, promptLength = 1, vocabSize = tokenize
         logits.data[t * vocabSize + (next < 0 ? 1 : (ids[next] ?? EOS))] = 100;
       }
       sizes.push(tokens.length);
+      last = logits.data.slice(-vocabSize);
       return logits;
     },
     reset: unused,
@@ -76,7 +83,7 @@ describe('generate', () => {
     );
   });
 
-  it('feeds the prompt and every token but the last, and shows all their logits in order', async () => {
+  it('feeds the prompt and every token, and shows the logits of all but the last in order', async () => {
     const ids = tokenizer.encode('a quiet evening by the river');
     const prompt = Int32Array.from({ length: 300 }, (_, i) => 1 + (i % 500));
     const session = scripted(ids, prompt.length);
@@ -85,8 +92,8 @@ describe('generate', () => {
       generate(session, tokenizer, prompt, { temperature: 0, maxTokens: 4, onLogits: l => seen.push(l) }),
     );
     expect(promptTokens).toEqual(prompt);
-    expect(session.fed).toEqual([...prompt, ...tokens.slice(0, -1)]);
-    expect(seen.map(l => l.shape[0])).toEqual(session.sizes);
+    expect(session.fed).toEqual([...prompt, ...tokens]);
+    expect(seen.map(l => l.shape[0])).toEqual(session.sizes.slice(0, -1));
     expect(Math.max(...session.sizes)).toBeLessThan(prompt.length); // in parts
     const wanted = seen.flatMap(({ data, shape: [l, v] }) =>
       Array.from({ length: l }, (_, t) => data.subarray(t * v, (t + 1) * v).indexOf(100)),
@@ -104,6 +111,115 @@ describe('generate', () => {
     ]);
   });
 
+  it('goes on with an empty prompt where it stopped: in a restored session, after a break, an abort, a stop text', async () => {
+    const runnable = runnableOf(toy, recipes.quamba, 'quamba');
+    const bytes: Tokenizer = {
+      vocabSize: 32,
+      eosTokenId: undefined,
+      endTokenIds: [],
+      has: () => true,
+      encode: text => Int32Array.from(text, char => char.charCodeAt(0) % 32),
+      decode: ids => Array.from(ids, id => String.fromCharCode(64 + id)).join(''),
+      stream: () => ({ push: id => String.fromCharCode(64 + id), end: () => '' }),
+    };
+    const greedy = { temperature: 0 };
+    const whole = await collect(
+      generate(createSession(runnable), bytes, [3, 1, 4], { ...greedy, maxTokens: 12 }),
+    );
+    const fed = createSession(runnable);
+    fed.feed([3, 1, 4]);
+    const again = () => {
+      const session = createSession(runnable);
+      session.restore(fed.snapshot());
+      return session;
+    };
+    const on = async (session: Session, most: number) => [
+      ...(await collect(generate(session, bytes, '', { ...greedy, maxTokens: most }))).tokens,
+    ];
+    const all = [...whole.tokens];
+    expect(await on(again(), 12)).toEqual(all);
+
+    const inParts = again();
+    const parts = [await on(inParts, 5)];
+    const next = createSession(runnable);
+    next.restore(inParts.snapshot());
+    parts.push(await on(next, 7));
+    expect(parts.flat()).toEqual(all);
+
+    const left = again();
+    let seen = 0;
+    for await (const _ of generate(left, bytes, [], greedy)) if (++seen === 4) break;
+    expect(await on(left, 8)).toEqual(all.slice(4));
+
+    const abort = new AbortController();
+    const aborted = again();
+    const onLogits = () => aborted.position === 5 && abort.abort();
+    const { tokens } = await collect(
+      generate(aborted, bytes, '', { ...greedy, signal: abort.signal, onLogits }),
+    );
+    expect(await on(aborted, 12 - tokens.length)).toEqual(all.slice(tokens.length));
+
+    const stopped = again();
+    const stop = [bytes.decode(all.slice(2, 3))];
+    const until = await collect(generate(stopped, bytes, '', { ...greedy, stop }));
+    expect(await on(stopped, 12 - until.tokens.length)).toEqual(all.slice(until.tokens.length));
+  });
+
+  it('shows logits to a processor, and draws from what it returns', async () => {
+    for (const later of [false, true]) {
+      const asked: number[][] = [];
+      const logitsProcessor = (logits: Float32Array, tokens: readonly number[]) => {
+        asked.push([...tokens]);
+        logits[5] = Number.NEGATIVE_INFINITY;
+        logits[7 + asked.length] = 50;
+        return later ? Promise.resolve(logits) : logits;
+      };
+      const session = scripted([5, 5, 5]);
+      const { tokens } = await collect(
+        generate(session, tokenizer, [1], { temperature: 0, maxTokens: 3, logitsProcessor }),
+      );
+      expect([...tokens]).toEqual([8, 9, 10]);
+      expect(asked).toEqual([[1], [1, 8], [1, 8, 9]]);
+      expect(session.logits![EOS]).toBe(100); // its own are as they were
+    }
+    for (const returned of [undefined, [1, 2], new Float32Array(3)])
+      await expect(written([5], { logitsProcessor: () => returned as Float32Array })).rejects.toThrow(
+        `logitsProcessor expected to return ${tokenizer.vocabSize} logits in a Float32Array; got `,
+      );
+  });
+
+  it('gives log probabilities of the model, whatever is drawn', async () => {
+    const forbid5 = (logits: Float32Array) => logits.fill(Number.NEGATIVE_INFINITY, 5, 6);
+    for (const logitsProcessor of [undefined, forbid5]) {
+      const { pieces } = await written([5], {
+        maxTokens: 1,
+        logprobs: 2,
+        temperature: 0,
+        logitsProcessor,
+      });
+      const z = 100 + Math.log1p((tokenizer.vocabSize - 1) * Math.exp(-100));
+      const [{ token, logprob, likeliest }] = pieces;
+      expect(token).toBe(logitsProcessor ? 0 : 5);
+      expect(logprob).toBeCloseTo((token === 5 ? 100 : 0) - z, 10);
+      expect(likeliest!.map(each => each.token)).toEqual([5, 0]);
+      expect(likeliest![0].logprob).toBeCloseTo(100 - z, 10);
+    }
+    expect((await written([5], { logprobs: 0, maxTokens: 1 })).pieces[0].likeliest).toEqual([]);
+    expect((await written([5], { maxTokens: 1 })).pieces[0]).not.toHaveProperty('logprob');
+    expect(() => generate(scripted([]), tokenizer, [1], { logprobs: 1.5 })).toThrow(
+      new RangeError('logprobs expected a whole number >= 0; got 1.5'),
+    );
+  });
+
+  it('says that messages of a chat are no prompt', () => {
+    const chat = [{ role: 'user', content: 'Hi' }] as never;
+    expect(() => generate(scripted([]), tokenizer, chat)).toThrow(
+      new TypeError(
+        'prompt expected a text or token ids; got an object at position 0 (messages of a chat have to be made one text first)',
+      ),
+    );
+  });
+
   it('takes a text as its tokens, and an empty one as eos', async () => {
     for (const prompt of ['The old man', '', []]) {
       const session = scripted([]);
@@ -115,6 +231,17 @@ describe('generate', () => {
     expect(() => generate(scripted([]), nameless, '')).toThrow(
       new RangeError('prompt expected at least one token; got none, and no eos token to start from'),
     );
+  });
+
+  it('draws no hole after an empty prompt either, and has none among the likeliest', async () => {
+    const session = scripted([7]);
+    session.feed([1]);
+    const holed: Tokenizer = { ...tokenizer, has: id => id === 5 || id === 6 };
+    const { pieces } = await collect(
+      generate(session, holed, [], { temperature: 0, maxTokens: 1, logprobs: 3 }),
+    );
+    expect(pieces[0].token).toBe(5);
+    expect(pieces[0].likeliest?.map(({ token }) => token)).toEqual([5, 6]);
   });
 
   it('ends at every token that ends a text', async () => {
@@ -217,7 +344,7 @@ describe('generate', () => {
     [[0, -1], {}, 'token -1 is out of range 0 … 8191 at position 1'],
     [[0.5], {}, 'token 0.5 is out of range 0 … 8191 at position 0'],
     [[undefined], {}, 'token undefined is out of range 0 … 8191 at position 0'],
-    [undefined, {}, 'prompt expected a text or token ids; got undefined'],
+    [undefined, {}, 'prompt expected a text or token ids; got nothing'],
     [null, {}, 'prompt expected a text or token ids; got null'],
     ['a\ud800', {}, 'encode: the text has a lone surrogate (U+D800) at index 1'],
     ['a', { maxTokens: -1 }, 'maxTokens expected a whole number >= 0; got -1'],
@@ -261,7 +388,7 @@ describe('abort', () => {
     const session = scripted([5, 6, 7, 8]);
     for await (const { token } of generate(session, tokenizer, [1], { temperature: 0 }))
       if (token === 6) break;
-    expect(session.fed).toEqual([1, 5]);
+    expect(session.fed).toEqual([1, 5, 6]);
   });
 });
 

@@ -192,6 +192,15 @@ describe('sampler', () => {
     );
   });
 
+  it('never draws −Infinity under a penalty either', () => {
+    const no = Number.NEGATIVE_INFINITY;
+    const [holed, whole] = [2, 2].map(repetitionPenalty => sampler({ repetitionPenalty, temperature: 3 }));
+    for (let i = 0; i < 50; i++)
+      expect(holed(Float32Array.of(no, 1, no, 2, no), [0, 1])).toBe(
+        1 + 2 * whole(Float32Array.of(1, 2), [0]),
+      );
+  });
+
   it('never draws −Infinity, and draws else as if it were not there', () => {
     const rows = fc.array(fc.option(fc.float({ min: -20, max: 20, noNaN: true })), { minLength: 1 });
     fc.assert(

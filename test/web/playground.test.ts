@@ -1,5 +1,5 @@
 /** A story that forks: its tokens, its states, and the file that a state is saved in. */
-import type { WebGenerateOptions, WebModel, WebSession } from 'quamba';
+import type { GenerateOptions, WebModel, WebSession } from 'quamba';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { FLOAT_RECIPE, recipes } from '../../src/quant/recipes.ts';
 import { createSession } from '../../src/session.ts';
@@ -105,7 +105,7 @@ function toyModel(most: number) {
   };
   return { model, fed, direct };
 }
-const OPTIONS: WebGenerateOptions = {};
+const OPTIONS: GenerateOptions = {};
 
 describe('writing on', () => {
   let written: Branch;

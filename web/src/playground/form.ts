@@ -1,10 +1,10 @@
 /** What the form says. */
-import type { WebGenerateOptions } from 'quamba';
+import type { GenerateOptions } from 'quamba';
 import { byId, element } from '../dom.ts';
 
 export interface Request {
   readonly prompt: string;
-  readonly options: WebGenerateOptions;
+  readonly options: GenerateOptions;
 }
 
 const form = byId<HTMLFormElement>('form');

@@ -1,5 +1,5 @@
 /** The story: branches, the one that is shown, and what can be done at one of its tokens. */
-import type { WebGenerateOptions, WebModel } from 'quamba';
+import type { GenerateOptions, WebModel } from 'quamba';
 import { sentenceOf } from '../dom.ts';
 import { append, type Branch, fork, idsBetween, lengthOf, newBranch } from './branch.ts';
 import { aboutState, withTokens } from './state-file.ts';
@@ -9,7 +9,7 @@ import { stateAt, writeOn } from './write.ts';
 export interface Host {
   modelOf(recipe: string): WebModel | undefined;
   models(): { readonly recipe: string; readonly model: WebModel }[];
-  options(): WebGenerateOptions;
+  options(): GenerateOptions;
   /** Stops what is being written and does this instead. */
   instead(work: (signal: AbortSignal) => Promise<void>): void;
 }
@@ -52,7 +52,7 @@ export function newStory(box: HTMLElement, host: Host): Story {
       }
     });
 
-  const write = async (branch: Branch, model: WebModel, words: string, options: WebGenerateOptions) => {
+  const write = async (branch: Branch, model: WebModel, words: string, options: GenerateOptions) => {
     const ids = await model.encode(words);
     append(branch, ids, await model.pieces(ids));
     if (branch.tokens.length === 0)

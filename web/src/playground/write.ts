@@ -1,5 +1,5 @@
 /** Lets a model write on at the end of a branch, and keeps a state every few tokens. */
-import type { WebGenerateOptions, WebModel, WebSession } from 'quamba';
+import type { GenerateOptions, WebModel, WebSession } from 'quamba';
 import { type Branch, idsBetween, keptUpTo, lengthOf } from './branch.ts';
 import { aboutState } from './state-file.ts';
 
@@ -20,7 +20,7 @@ export interface Measured {
 export async function writeOn(
   model: WebModel,
   branch: Branch,
-  options: WebGenerateOptions,
+  options: GenerateOptions,
   onToken: () => void,
 ): Promise<Measured> {
   const begin = performance.now();
