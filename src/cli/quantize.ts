@@ -146,7 +146,7 @@ async function quantize(options: Options, self: Command): Promise<void> {
     const companions = COMPANIONS.filter(name => files.includes(name));
     await writeFiles(out, [
       ['model.safetensors', savePlan(model.plan, model.info)],
-      ...companions.map(name => [name, [readFile(join(path, name))]] as const),
+      ...companions.map(name => [name, [readFile(join(path, name), { pipes: false })]] as const),
     ]);
     model.dispose();
     const target = join(out, 'model.safetensors');
