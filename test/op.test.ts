@@ -185,7 +185,7 @@ const refused: Readonly<
   fwht: {
     C1: [
       () => ops.fwht({ x: f32(1, 6) }),
-      'n must be K·2^k where Paley gives a Hadamard matrix of order K ≤ 1024 (1, 12, 20, 28, 36, 44, 52, 60, …); got n=6',
+      'n must be K·2^k where Paley gives a Hadamard matrix of order K ≤ 1024 by a prime or the square of one (1, 12, 20, 28, 36, 44, 52, 60, …); got n=6',
     ],
   },
   'linear-i4': {
@@ -249,7 +249,7 @@ describe('bind', () => {
     ['a size less one', () => bind(ops.causalConv1d, { x: f32(1, 2), w: f32(2, 4), past: f32(2, 4) }), RangeError, 'causal-conv1d: past expected f32[d, k-1] with k=4; got f32[2, 4]'],
     ['a size of plain values', () => bind(ops.linear, { x, w: new Float32Array(64) }), RangeError, 'linear: w expected f32[o, i] with i=65; got 64 values'],
     ['data that is not its shape', () => bind(ops.linear, { x: { ...x, shape: [3, 65] }, w }), RangeError, 'linear: x says f32[3, 65] but holds 130 values'],
-    ['a constraint', () => bind(ops.fwht, { x: f32(1, 6) }), RangeError, 'fwht C1: n must be K·2^k where Paley gives a Hadamard matrix of order K ≤ 1024 (1, 12, 20, 28, 36, 44, 52, 60, …); got n=6'],
+    ['a constraint', () => bind(ops.fwht, { x: f32(1, 6) }), RangeError, 'fwht C1: n must be K·2^k where Paley gives a Hadamard matrix of order K ≤ 1024 by a prime or the square of one (1, 12, 20, 28, 36, 44, 52, 60, …); got n=6'],
     ['an unknown attribute', () => bind(ops.fwht, { x: f32(1, 2) }, { inverted: true }), TypeError, "fwht: no attribute 'inverted'; expected inverse"],
     ['an attribute where there is none', () => bind(ops.add, { x, y: x }, { alpha: 1 }), TypeError, "add: no attribute 'alpha'; expected none"],
     ["an attribute's type", () => bind(ops.fwht, { x: f32(1, 2) }, { inverse: 'yes' }), TypeError, 'fwht: attribute inverse expected a boolean; got "yes"'],

@@ -1,6 +1,6 @@
 /** `quamba quantize`: a quantized checkpoint, as a folder that every command takes as --model. */
 
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { prepare } from '../backends/backend.ts';
@@ -148,8 +148,10 @@ async function quantize(options: Options, self: Command): Promise<void> {
     const companions = COMPANIONS.filter(name => files.includes(name));
     await writeFiles(out, [
       ['model.safetensors', savePlan(model.plan, model.info)],
-      ...companions.map(name => [name, [readFile(join(path, name))]] as const),
+      ...companions.map(name => [name, [readFile(join(path, name), { pipes: false })]] as const),
     ]);
+    // those of another model, of which the folder held a checkpoint
+    for (const name of COMPANIONS) if (!files.includes(name)) rmSync(join(out, name), { force: true });
     model.dispose();
     const target = join(out, 'model.safetensors');
     const bytes = statSync(target).size;

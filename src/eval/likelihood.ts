@@ -4,7 +4,7 @@
  *
  *   log p(continuation | context) = Σ log p(token), in float64, over the continuation's tokens
  *
- * White space (Python's) at the end of a context count as part of the continuation. Both are tokenised as one text; its first tokens are the context,
+ * White space (Python's) at the end of a context counts as part of the continuation. Both are tokenised as one text; its first tokens are the context,
  * as many as the context alone has. An empty context is the token that ends texts.
  */
 import type { Tokenizer } from '../formats/tokenizer.ts';

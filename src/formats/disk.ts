@@ -75,8 +75,18 @@ export function openFile(path: string, name = path): ByteSource {
 /** More than any text or list of results that is read whole; V8 has no longer strings than twice that. */
 export const MOST_BYTES_AT_ONCE = 2 ** 28;
 
-/** The whole of a file that is expected to be small. @throws as `openFile`, and Error for one of more than `most` bytes. */
-export function readFile(path: string, { name = path, most = MOST_BYTES_AT_ONCE } = {}): Uint8Array {
+/**
+ * The whole of a file that is expected to be small. A pipe is read to its end, as for `<(zcat x.gz)`; `pipes: false` refuses one, for
+ * what nobody named but what lies in a folder.
+ *
+ * @throws as `openFile`, and Error for one of more than `most` bytes.
+ */
+export function readFile(
+  path: string,
+  { name = path, most = MOST_BYTES_AT_ONCE, pipes = true } = {},
+): Uint8Array {
+  if (pipes && attempt(name, () => statSync(path, { throwIfNoEntry: false })?.isFIFO()))
+    return readPipe(path, name, most);
   const source = openFile(path, name);
   try {
     if (source.size > most)
@@ -84,6 +94,24 @@ export function readFile(path: string, { name = path, most = MOST_BYTES_AT_ONCE 
     return source.read(0, source.size);
   } finally {
     source.close();
+  }
+}
+
+/** Waits until somebody writes, and until they have written all. */
+function readPipe(path: string, name: string, most: number): Uint8Array {
+  const fd = attempt(name, () => openSync(path, 'r'));
+  try {
+    const chunks: Uint8Array[] = [];
+    for (let size = 0; ; ) {
+      const chunk = new Uint8Array(1 << 16);
+      const read = attempt(name, () => readSync(fd, chunk));
+      if (read === 0) return Buffer.concat(chunks);
+      size += read;
+      if (size > most) throw new Error(`${name}: expected a file of at most ${most} bytes; got more`);
+      chunks.push(chunk.slice(0, read));
+    }
+  } finally {
+    closeSync(fd);
   }
 }
 

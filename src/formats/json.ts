@@ -56,16 +56,36 @@ const FLOAT = '__float__';
 const FLOATS: ReadonlyMap<unknown, number> = new Map(
   [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN].map(x => [String(x), x]),
 );
-/** A string, also one without an end, so that no text is read twice; or a bare word of json.dump. */
-const WORDS = /"[^"\\]*(?:\\[\s\S][^"\\]*)*"?|-?\bInfinity\b|\bNaN\b/g;
+/** A bare word of json.dump. */
+const WORD = /-?\bInfinity\b|\bNaN\b/g;
 
+/** @throws SyntaxError whose positions and quotes are those of `text`, but for Python's words, in place of which a number stands. */
 function parsePython(text: string): unknown {
-  const spell = (word: string) => (word[0] === '"' ? word : `{"${FLOAT}":"${word}"}`);
-  const json = /Infinity|NaN/.test(text) ? text.replace(WORDS, spell) : text;
+  const isSpelt = /Infinity|NaN/.test(text);
+  const json = isSpelt ? withWords(text, word => `{"${FLOAT}":"${word}"}`) : text;
   if (!json.includes(`"${FLOAT}"`)) return JSON.parse(json);
   const isFloat = (value: unknown): value is JsonObject =>
     isObject(value) && Object.keys(value).length === 1 && FLOATS.has(value[FLOAT]);
-  return JSON.parse(json, (_, value) => (isFloat(value) ? FLOATS.get(value[FLOAT]) : value));
+  try {
+    return JSON.parse(json, (_, value) => (isFloat(value) ? FLOATS.get(value[FLOAT]) : value));
+  } catch (error) {
+    if (isSpelt) JSON.parse(withWords(text, word => '0 '.padStart(word.length))); // fails at the same place
+    throw error;
+  }
+}
+
+/** Replaces each word that stands outside of a string. A loop: a pattern for strings recurses on many escapes. */
+function withWords(text: string, spell: (word: string) => string): string {
+  let spelt = '';
+  for (let i = 0; i < text.length; ) {
+    const from = text.indexOf('"', i);
+    const start = from < 0 ? text.length : from;
+    let end = start + 1; // after the string; one without an end goes to the end of the text
+    while (end < text.length && text[end] !== '"') end += text[end] === '\\' ? 2 : 1;
+    spelt += text.slice(i, start).replace(WORD, spell) + text.slice(start, end + 1);
+    i = end + 1;
+  }
+  return spelt;
 }
 
 /** Before it is parsed: each value takes memory, and each level of the stack. `text` may be anything. */

@@ -53,7 +53,7 @@ export function hubSettings(env: NodeJS.ProcessEnv = process.env): HubSettings {
 
 function fileText(path: string): string | undefined {
   try {
-    return decodeUtf8(readFile(path))?.trim() || undefined;
+    return decodeUtf8(readFile(path, { pipes: false }))?.trim() || undefined;
   } catch {
     return undefined;
   }

@@ -14,16 +14,18 @@ import type { CalibrationText } from './plan.ts';
 /** The folder of the model that comes with the package: 14.7 M parameters, trained on public-domain books. */
 export const EMBEDDED_MODEL = fileURLToPath(new URL('../../models/mamba-books-15m', import.meta.url));
 
-/** A text file, plain or .gz. It is read when it is needed. */
-export const textFile = (path: string): CalibrationText => ({
-  name: basename(path),
-  read: async () => {
-    const bytes = readFile(path);
-    const text = decodeUtf8(path.endsWith('.gz') ? unzipped(bytes, path) : bytes);
-    if (text === undefined) throw new Error(`${path}: expected UTF-8 text; got bytes that are not`);
-    return text;
-  },
-});
+/** A text file, plain or .gz, or a pipe. It is read when it is needed, and once. */
+export function textFile(path: string): CalibrationText {
+  let text: string | undefined; // a pipe gives it only once
+  return { name: basename(path), read: async () => (text ??= readText(path)) };
+}
+
+function readText(path: string): string {
+  const bytes = readFile(path);
+  const text = decodeUtf8(path.endsWith('.gz') ? unzipped(bytes, path) : bytes);
+  if (text === undefined) throw new Error(`${path}: expected UTF-8 text; got bytes that are not`);
+  return text;
+}
 
 function unzipped(bytes: Uint8Array, path: string): Uint8Array {
   try {

@@ -19,15 +19,18 @@ export function openTokenizer(folder: Folder, config: Config): Tokenizer {
 /** The files that name ends of a text by id: one, or a list of them, of which each ends it. */
 const NAME_ENDS = ['config.json', 'generation_config.json'];
 
-function endsIn(folder: Folder, { eosTokenId }: Config): readonly number[] {
+function endsIn(folder: Folder, { eosTokenId, vocabSize }: Config): readonly number[] {
   const named = NAME_ENDS.filter(file => folder.list().includes(file)).flatMap(file => {
     const where = `${folder.name}/${file}`;
     const { at, may } = fields(object(readJson(folder, file), where), where);
     may('eos_token_id', 'a token id, or an array of them', v => [v].flat().every(isSize));
+    const inside = (v: unknown) => [v].flat().every(id => (id as number) < vocabSize);
+    may('eos_token_id', `a token id of 0 … ${vocabSize - 1}, or an array of them`, inside);
     return (at('eos_token_id') ?? []) as number | number[];
   });
   // a quantized checkpoint may lie there without the config that it was made from
-  return [...new Set(eosTokenId === undefined ? named : [...named, eosTokenId])];
+  const isNamed = eosTokenId !== undefined && eosTokenId < vocabSize;
+  return [...new Set(isNamed ? [...named, eosTokenId] : named)];
 }
 
 /** What a model without tokenizer.json has: it can be fed ids and gives ids. */

@@ -69,7 +69,7 @@ export const fwht = defineOp({
   attrs: { inverse: false } as { readonly inverse: boolean },
   constraints: {
     C1: [
-      'n must be K·2^k where Paley gives a Hadamard matrix of order K ≤ 1024 (1, 12, 20, 28, 36, 44, 52, 60, …)',
+      'n must be K·2^k where Paley gives a Hadamard matrix of order K ≤ 1024 by a prime or the square of one (1, 12, 20, 28, 36, 44, 52, 60, …)',
       ({ n }) => factor(n) !== undefined,
     ],
   },

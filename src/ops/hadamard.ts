@@ -7,7 +7,8 @@
  *   Paley II  (q ≡ 1 mod 4, order 2(q + 1))  M_12, q = 5 and M_28, q = 13:  C = [[0, 1…], [1…, Q]] with each 0 replaced
  *                                            by [[+, −], [−, −]] and each ±1 by ±[[+, +], [+, −]]
  *
- * q is a prime, or for Paley II the square of one, whose elements are numbered a·p + b for a + b√r with r no square mod p.
+ * q is a prime, or for Paley II the square of one, whose elements are numbered a·p + b for a + b√r with r no square mod p. Higher
+ * powers are left out, so there is no M_344, of q = 7³.
  * Paley II comes first where both exist, but for M_20. Paley I is not symmetric: its transpose is its inverse (times K), it
  * itself is not. Paley II is symmetric. Kronecker products of these give no size that M_K ⊗ H_2^k with K ≤ 1024 does not.
  * Source: R.E.A.C. Paley, On Orthogonal Matrices, 1933.
@@ -65,7 +66,7 @@ function paley2(q: number): Base {
   );
 }
 
-/** M_K for K = 1 or a multiple of 4; undefined where Paley has none. */
+/** M_K for K = 1 or a multiple of 4; undefined where Paley has none by a prime or the square of one. */
 function paley(K: number): Base | undefined {
   if (K === 1) return [[1]];
   const q = K / 2 - 1;

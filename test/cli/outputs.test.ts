@@ -125,6 +125,7 @@ describe('an --out folder that is there', () => {
     mkdirSync(inHere('there'));
     await answer(here, ...dynamic, 'there'); // it was empty
     writeFileSync(inHere('there', 'mine.txt'), 'mine');
+    writeFileSync(inHere('there', 'generation_config.json'), '{"eos_token_id":1}'); // of another model
     const before = readFileSync(inHere('there', 'model.safetensors'));
     const args = ['quantize', '--model', 'text', '--recipe', 'fp32', '--out', 'there'];
     expect(await complaint(2, here, ...args)).toBe(
@@ -134,6 +135,7 @@ describe('an --out folder that is there', () => {
     await answer(here, ...args, '--force');
     expect(readFileSync(inHere('there', 'model.safetensors'))).not.toEqual(before);
     expect(readFileSync(inHere('there', 'mine.txt'), 'utf8')).toBe('mine');
+    expect(readdirSync(inHere('there'))).not.toContain('generation_config.json');
   });
 });
 

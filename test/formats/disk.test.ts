@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   existsSync,
@@ -29,6 +29,7 @@ import {
   writeFiles,
 } from '../../src/formats/disk.ts';
 import { parseJsonText, readJson } from '../../src/formats/json.ts';
+import { textFile } from '../../src/open/node.ts';
 import { thrown, utf8 } from './file.ts';
 
 let dir: string;
@@ -88,7 +89,7 @@ describe('openFile', () => {
     const [pipe, socket] = [join(dir, 'pipe'), join(dir, 'socket')];
     execFileSync('mkfifo', [pipe]);
     expect(() => openFile(pipe)).toThrow(new Error(`${pipe}: expected a file; got a pipe`));
-    expect(() => readFile(pipe, { name: '--text' })).toThrow(
+    expect(() => readFile(pipe, { name: '--text', pipes: false })).toThrow(
       new Error('--text: expected a file; got a pipe'),
     );
     expect(() => readJson(openFolder(dir), 'pipe')).toThrow(`${pipe}: expected a file; got a pipe`);
@@ -98,6 +99,25 @@ describe('openFile', () => {
     expect(() => openFile(socket)).toThrow(new Error(`${socket}: expected a file; got a socket`));
     server.close();
   });
+
+  it.skipIf(process.platform === 'win32')(
+    'a pipe that somebody names is read to its end, up to a limit',
+    async () => {
+      const pipe = join(dir, 'named');
+      execFileSync('mkfifo', [pipe]);
+      const write = () => execFile('sh', ['-c', `(printf a; sleep 0.1; head -c 200000 /dev/zero) > ${pipe}`]);
+      write();
+      const read = readFile(pipe);
+      expect([read.length, read[0], read[200_000]]).toEqual([200_001, 97, 0]);
+      write();
+      expect(() => readFile(pipe, { name: '--recipe', most: 1000 })).toThrow(
+        new Error('--recipe: expected a file of at most 1000 bytes; got more'),
+      );
+      write();
+      const text = textFile(pipe);
+      expect(await text.read()).toBe(await text.read());
+    },
+  );
 
   it('says so when the file is closed, or was cut while it was open', () => {
     const path = join(dir, 'x.bin');

@@ -6,7 +6,7 @@ import { readSafetensors } from '../../src/formats/safetensors.ts';
 import { openFloatModel, readConfig } from '../../src/open/float.ts';
 import { openTokenizer } from '../../src/open/tokenizer.ts';
 import { type Files, json, sharded, toyFiles, toyTensors } from '../cli/toy.ts';
-import { utf8 } from './file.ts';
+import { thrown, utf8 } from './file.ts';
 
 const parse = (text: string) => parseJsonText(text, 'x.json');
 
@@ -40,12 +40,28 @@ describe('numbers that JSON does not have', () => {
       expect(parse(JSON.stringify({ a: other }))).toEqual({ a: other });
   });
 
-  it.each(['Infinite', '+Infinity', '--Infinity', '1NaN', 'nan', '{NaN: 1}', '["NaN]', '["NaN\\'])(
-    'are not %s',
-    text => {
-      expect(() => parse(text)).toThrow(/^x\.json: expected JSON; /);
-    },
-  );
+  it.each([
+    'Infinite',
+    '+Infinity',
+    '--Infinity',
+    '1NaN',
+    'nan',
+    '{NaN: 1}',
+    '-NaN',
+    'NaN.5',
+    '1.NaN',
+    '["NaN]',
+    '["NaN\\',
+  ])('are not %s', text => {
+    expect(() => parse(text)).toThrow(/^x\.json: expected JSON; /);
+  });
+
+  it('leave positions and quotes of other errors as they are, and strings of any length', () => {
+    const message = (text: string) => thrown(() => parse(text)).message;
+    expect(message('{"x":NaN,"y": Inf}')).toBe(message('{"x": 0 ,"y": Inf}'));
+    expect(message('{"x":-Infinity,"y": Inf}')).toBe(message('{"x":       0 ,"y": Inf}'));
+    expect(parse(`["${'\\n'.repeat(1e7)}", NaN]`)).toEqual(['\n'.repeat(1e7), Number.NaN]);
+  });
 
   it('are refused in a field that is read', () => {
     const config = utf8(

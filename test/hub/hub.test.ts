@@ -478,7 +478,7 @@ describe('two at once', () => {
   it('in one process: one fetches, and the other waits for it', async () => {
     Object.assign(hub.faults, { breakAfter: 1000, breaks: 1, arrived });
     const both = await Promise.all([fetchModel(TOY), fetchModel(TOY)]);
-    expect(both.map(({ files }) => files.filter(({ fetched }) => fetched).length).sort()).not.toEqual([4, 4]);
+    expect(both.flatMap(({ files }) => files.filter(({ fetched }) => fetched))).toHaveLength(5);
     expect(hub.requests.filter(({ cdn }) => cdn).map(({ range }) => range)).toEqual([
       undefined,
       'bytes=1000-',

@@ -184,6 +184,14 @@ describe('a checkpoint', () => {
     await expect(write(wrong)).rejects.toThrow(
       'm/generation_config.json: eos_token_id expected a token id, or an array of them; got [1, "</s>"]',
     );
+    for (const ends of [257, 2 ** 50])
+      for (const [file, content] of [
+        ['config.json', config(ends)],
+        ['generation_config.json', json({ eos_token_id: [1, ends] })],
+      ] as const)
+        await expect(write({ ...files, [file]: content }), file).rejects.toThrow(
+          `m/${file}: eos_token_id expected a token id of 0 … 256, or an array of them; got `,
+        );
   });
 
   it('without tokenizer.json knows ids only', async () => {

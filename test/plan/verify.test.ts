@@ -104,7 +104,7 @@ const types: Row[] = [
     nodes.splice(1, 0, { op: 'linear', in: { x: 'embedded', w: 'w' }, out: { y: 'w.y' } }, { op: 'fwht', in: { x: 'w.y' }, out: { y: 'w.z' } });
     plan.graph.weights.w = 'f32[6, 24]';
     plan.tensors.set('w', f32([6, 24], () => 1));
-  }, 'crafted: graph.nodes[2]: fwht C1: n must be K·2^k where Paley gives a Hadamard matrix of order K ≤ 1024 (1, 12, 20, 28, 36, 44, 52, 60, …); got n=6'],
+  }, 'crafted: graph.nodes[2]: fwht C1: n must be K·2^k where Paley gives a Hadamard matrix of order K ≤ 1024 by a prime or the square of one (1, 12, 20, 28, 36, 44, 52, 60, …); got n=6'],
   ['groups divide the columns', (plan, nodes) => {
     plan.graph.weights.g = 'f32[24, 5]';
     plan.tensors.set('g', f32([24, 5], () => 1));
