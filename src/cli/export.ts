@@ -1,10 +1,10 @@
 /** `quamba export`: a float model in the file format of another engine. */
 
 import { statSync } from 'node:fs';
-import { basename, dirname, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { sizeWords } from '../eval/report/words.ts';
 import { type Folder, using } from '../formats/bytes.ts';
-import { openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { openFolder, realPath, writeFileAtomic } from '../formats/disk.ts';
 import { readJson } from '../formats/json.ts';
 import { lockOutput } from '../formats/lock.ts';
 import { writeGguf } from '../gguf/file.ts';
@@ -47,7 +47,12 @@ Examples:
 async function exportModel(options: OptionsOf<typeof OPTIONS>): Promise<void> {
   const { out, model: path, format, type, json } = options;
   const folder = openFolder(path);
-  if (dirname(resolve(out)) === resolve(path) && SOURCES.test(basename(out)))
+  const isInside = realPath(dirname(resolve(out))) === realPath(path);
+  const sources = folder.list().filter(file => SOURCES.test(file));
+  if (
+    (isInside && SOURCES.test(basename(out))) ||
+    sources.some(file => realPath(join(path, file)) === realPath(out))
+  )
     throw new UsageError(`export: --out ${out} is a file of the model itself`);
   if (folder.list().includes('model.safetensors') && using(folder, 'model.safetensors', isPlan))
     throw new Error(`${path}: is quantized already; export takes the folder of the float model`);

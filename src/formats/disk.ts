@@ -210,6 +210,23 @@ function removeEmpty(folders: readonly string[]): void {
     }
 }
 
+/** A path without links. It need not be there: what is there of it counts. */
+export function realPath(path: string): string {
+  const whole = resolve(path);
+  try {
+    return realpathSync(whole);
+  } catch (error) {
+    const above = dirname(whole);
+    if (above === whole) return whole;
+    const isDangling =
+      (error as NodeJS.ErrnoException).code === 'ENOENT' &&
+      lstatSync(whole, { throwIfNoEntry: false })?.isSymbolicLink();
+    return isDangling
+      ? realPath(resolve(realPath(above), readlinkSync(whole)))
+      : join(realPath(above), basename(whole));
+  }
+}
+
 const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
 const temporaryOf = (file: string): string => join(dirname(file), `.${basename(file)}.${randomUUID()}.tmp`);

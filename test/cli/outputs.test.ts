@@ -137,6 +137,30 @@ describe('an --out folder that is there', () => {
   });
 });
 
+describe.skipIf(process.platform === 'win32')(
+  'the model itself is not written over, by no name of it',
+  () => {
+    const model = () => readFileSync(inHere('text', 'model.safetensors'));
+    it('a link to its folder, a link in the path, a link to its file', async () => {
+      symlinkSync('text', inHere('same'));
+      symlinkSync('.', inHere('dot'));
+      symlinkSync(join('text', 'model.safetensors'), inHere('weights.gguf'));
+      mkdirSync(inHere('other'));
+      symlinkSync(join('..', 'text', 'model.safetensors'), inHere('other', 'model.safetensors'));
+      const before = model();
+      for (const out of ['same', 'dot/text', 'dot/same', 'other']) {
+        const line = `quantize --model text --recipe dynamic --force --out ${out}`;
+        expect(await complaint(2, here, ...words(line))).toMatch(/is the folder of the model itself$/);
+      }
+      for (const out of ['same/model.safetensors', 'dot/text/new.json', 'weights.gguf'])
+        expect(await complaint(2, here, ...words(`export --model text --out ${out}`))).toBe(
+          `export: --out ${out} is a file of the model itself`,
+        );
+      expect(model()).toEqual(before);
+    });
+  },
+);
+
 describe('what comes into a folder while a command fills it stays', () => {
   const cases = conformance(reference)
     .filter(({ vectors }) => vectors)
