@@ -6,7 +6,7 @@ import { sizeWords } from '../eval/report/words.ts';
 import { type Folder, using } from '../formats/bytes.ts';
 import { openFolder, realPath, writeFileAtomic } from '../formats/disk.ts';
 import { readJson } from '../formats/json.ts';
-import { lockOutput } from '../formats/lock.ts';
+import { withOutput } from '../formats/lock.ts';
 import { writeGguf } from '../gguf/file.ts';
 import { ggufOf, storage } from '../gguf/mamba.ts';
 import { placeholderVocabulary, vocabularyOf } from '../gguf/vocabulary.ts';
@@ -56,23 +56,23 @@ async function exportModel(options: OptionsOf<typeof OPTIONS>): Promise<void> {
     throw new UsageError(`export: --out ${out} is a file of the model itself`);
   if (folder.list().includes('model.safetensors') && using(folder, 'model.safetensors', isPlan))
     throw new Error(`${path}: is quantized already; export takes the folder of the float model`);
-  const release = lockOutput(out);
-  const model = openFloatModel(folder);
-  try {
-    const { config, program } = model;
-    const { metadata, tensors } = ggufOf(config, program, type, modelName(path), `${path}/config.json`);
-    const vocabulary = vocabularyFor(folder, model);
-    const gguf = { metadata: { ...metadata, ...vocabulary.keys }, tensors };
-    await writeFileAtomic(out, writeGguf(gguf, progressLine('writing tensor', json)));
-    const bytes = statSync(out).size;
-    const count = Object.keys(tensors).length;
-    const report = { out, format, type, bytes, tensors: count, vocabulary: vocabulary.source };
-    const words = `${sizeWords(bytes)}, ${count} tensors, ${type}, vocabulary of ${vocabulary.source}`;
-    printAs(json, report, () => `${out}: ${words}`);
-  } finally {
-    model.close();
-    release();
-  }
+  await withOutput(out, async () => {
+    const model = openFloatModel(folder);
+    try {
+      const { config, program } = model;
+      const { metadata, tensors } = ggufOf(config, program, type, modelName(path), `${path}/config.json`);
+      const vocabulary = vocabularyFor(folder, model);
+      const gguf = { metadata: { ...metadata, ...vocabulary.keys }, tensors };
+      await writeFileAtomic(out, writeGguf(gguf, progressLine('writing tensor', json)));
+      const bytes = statSync(out).size;
+      const count = Object.keys(tensors).length;
+      const report = { out, format, type, bytes, tensors: count, vocabulary: vocabulary.source };
+      const words = `${sizeWords(bytes)}, ${count} tensors, ${type}, vocabulary of ${vocabulary.source}`;
+      printAs(json, report, () => `${out}: ${words}`);
+    } finally {
+      model.close();
+    }
+  });
 }
 
 /** What a model folder is made of. */

@@ -8,7 +8,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { inWords } from './disk.ts';
-import { orUndo } from './undo.ts';
+import { orUndo, whenEnding } from './undo.ts';
 
 const HOST = hostname();
 /** The locks of this process, with what stands in them. Its id alone does not tell, since ids are used again. */
@@ -45,18 +45,35 @@ export async function withLock<T>(lock: string, work: () => Promise<T>, pause = 
   }
 }
 
+/** Runs `work` while no other process of this user on this machine writes the same path. @throws as `lockOutput` */
+export async function withOutput<T>(path: string, work: () => Promise<T>): Promise<T> {
+  const release = lockOutput(path);
+  try {
+    return await work();
+  } finally {
+    release();
+  }
+}
+
 /**
  * Keeps other processes of this user on this machine from writing the same path. The lock lies with the system's temporary
  * files: a command that computes for an hour at one go does not see the signal that ends it, and would leave it beside the path.
  *
- * @returns what releases it
+ * @returns what releases it; the end of the process does, too
  * @throws Error where another process holds it.
  */
 export function lockOutput(path: string): () => void {
   const key = createHash('sha256').update(resolve(path)).digest('hex').slice(0, 32);
   const lock = join(tmpdir(), `quamba-${process.getuid?.() ?? ''}-${key}.lock`);
   const holder = take(lock);
-  if (holder === undefined) return () => release(lock);
+  if (holder === undefined) {
+    const free = () => release(lock);
+    const takeBack = whenEnding(free);
+    return () => {
+      takeBack();
+      free();
+    };
+  }
   const [id] = holder.split(' ');
   throw new Error(
     `${path}: is being written by another quamba (process ${id}); wait for it, or name another path (${lock} is its lock)`,

@@ -24,6 +24,8 @@ const inHere = (...path: string[]) => join(here, ...path);
 const words = (line: string) => line.split(' ');
 
 beforeAll(() => {
+  mkdirSync(inHere('tmp'));
+  process.env.TMPDIR = inHere('tmp'); // of the commands, too
   writeFolder(inHere('text'), toyFiles({ text: true }));
   writeFileSync(inHere('prose.txt'), 'The quick brown fox jumps over the lazy dog. '.repeat(8));
   writeFileSync(inHere('file'), 'mine');
@@ -245,5 +247,26 @@ describe.skipIf(process.platform === 'win32')('what is no file is written into',
       expect(text).toMatch(/PASSED/);
       expect(text).toMatch(/<\?xml.*<\/testsuites>/s);
     }
+  });
+});
+
+// last: no command above has left its lock
+describe('locks', () => {
+  const left = () => readdirSync(inHere('tmp'));
+  it('none is left by a command that fails at once, or that a signal or exit() ends', async () => {
+    expect(left()).toEqual([]);
+    mkdirSync(inHere('empty'));
+    await complaint(1, here, ...words('export --model empty --out one.gguf'));
+    await complaint(1, here, ...words('quantize --model empty --out one'));
+    await complaint(
+      1,
+      here,
+      ...words('eval --model text --text prose.txt --window 16 --limit 32 --out file'),
+    );
+    expect(left()).toEqual([]);
+    const lock = JSON.stringify(new URL('../../dist/formats/lock.js', import.meta.url));
+    const program = `import { lockOutput } from ${lock}; lockOutput('x'); process.exit()`;
+    execFileSync(process.execPath, ['--input-type=module', '-e', program]);
+    expect(left()).toEqual([]);
   });
 });

@@ -29,6 +29,7 @@ import {
   writeFiles,
 } from '../../src/formats/disk.ts';
 import { parseJsonText, readJson } from '../../src/formats/json.ts';
+import { orUndo } from '../../src/formats/undo.ts';
 import { thrown, utf8 } from './file.ts';
 
 let dir: string;
@@ -273,6 +274,32 @@ describe('writeFiles', () => {
     expect(readdirSync(dir)).toEqual([]);
     await expect(writeFiles(join(dir, 'a/b'), failing(['b/mine', 'other']))).rejects.toThrow('half-way');
     expect(readdirSync(join(dir, 'a'), { recursive: true }).sort()).toEqual(['b', 'b/mine', 'other']);
+  });
+});
+
+describe('orUndo', () => {
+  it('at the end of the process one undo that throws hinders no other', async () => {
+    const undone: string[] = [];
+    let finish = () => {};
+    const work = () => new Promise<void>(resolve => (finish = resolve));
+    const first = orUndo(() => undone.push('first'), work);
+    const [end] = [finish];
+    const atExit = process.listeners('exit').at(-1) as () => void;
+    const second = orUndo(() => {
+      throw new Error('in use');
+    }, work);
+    atExit();
+    expect(undone).toEqual(['first']);
+    end();
+    finish();
+    await Promise.all([first, second]);
+    const failing = orUndo(
+      () => {
+        throw new Error('in use');
+      },
+      () => Promise.reject(new Error('half-way')),
+    );
+    await expect(failing).rejects.toThrow('half-way');
   });
 });
 
