@@ -171,6 +171,10 @@ export function checkWritable(path: string, what = path): void {
   });
 }
 
+/** Whether bytes for this path go out as they come: it is a device, a pipe or a standard stream of this process. */
+export const isStream = (path: string): boolean =>
+  attempt(path, () => existsSync(path) && !isFolder(path) && placeOf(path).file === undefined);
+
 /** The same of a folder, which need not be there yet. */
 export function checkWritableFolder(path: string): void {
   const made = makeFolder(path);

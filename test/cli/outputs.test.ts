@@ -269,4 +269,56 @@ describe('locks', () => {
     execFileSync(process.execPath, ['--input-type=module', '-e', program]);
     expect(left()).toEqual([]);
   });
+
+  /** What is said to the second while the lock has other words. */
+  const told = (change: (words: string[]) => string[]) => {
+    const release = lockOutput(inHere('x'));
+    const lock = inHere('tmp', left()[0]);
+    writeFileSync(lock, change(readFileSync(lock, 'utf8').split(' ')).join(' '));
+    try {
+      lockOutput(inHere('x'))();
+      return 'taken over';
+    } catch (error) {
+      return (error as Error).message;
+    } finally {
+      release();
+      rmSync(lock, { force: true });
+    }
+  };
+
+  it.skipIf(process.platform !== 'linux')('a process that got the id of the holder does not hold it', () => {
+    const parent = String(process.ppid);
+    const line = readFileSync(`/proc/${parent}/stat`, 'utf8');
+    const start = line.slice(line.lastIndexOf(')') + 2).split(' ')[19];
+    expect(told(([, host, , id]) => [parent, host, start, id])).toContain(`(process ${parent});`);
+    expect(told(([, host, , id]) => [parent, host, '1', id])).toBe('taken over');
+  });
+
+  it('of another machine it is told which', () => {
+    expect(told(([, , start, id]) => ['1', 'far/pid', start, id])).toContain(
+      '(process 1 of another machine or container, far/pid)',
+    );
+  });
+
+  it.skipIf(process.platform === 'win32')('a folder by two names has one lock, a device none', () => {
+    mkdirSync(inHere('one'), { recursive: true });
+    symlinkSync('one', inHere('two'));
+    const release = lockOutput(inHere('one', 'new'));
+    expect(() => lockOutput(inHere('two', 'new/'))).toThrow('is being written by another');
+    release();
+    const [first, second] = [lockOutput('/dev/null'), lockOutput('/dev/null')];
+    expect(left()).toEqual([]);
+    first();
+    second();
+  });
+
+  it('without a temporary folder all is written without locks', () => {
+    process.env.TMPDIR = inHere('nowhere');
+    process.env.TEMP = inHere('nowhere');
+    const release = lockOutput(inHere('y'));
+    lockOutput(inHere('y'))();
+    release();
+    process.env.TMPDIR = inHere('tmp');
+    process.env.TEMP = inHere('tmp');
+  });
 });
