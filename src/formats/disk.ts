@@ -5,6 +5,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  fchmodSync,
   fstatSync,
   fsyncSync,
   lstatSync,
@@ -125,6 +126,7 @@ export async function writeFileAtomic(path: string, chunks: Iterable<Uint8Array>
   await orUndo(remove, async () => {
     const fd = attempt(path, () => openSync(temporary, 'wx', mode));
     try {
+      if (mode !== undefined && fstatSync(fd).mode !== mode) keepMode(fd, mode);
       for (const chunk of chunks) {
         attempt(path, () => writeAll(fd, chunk));
         await turn();
@@ -175,7 +177,11 @@ export function checkWritable(path: string, what = path): void {
 export const isStream = (path: string): boolean =>
   attempt(path, () => existsSync(path) && !isFolder(path) && placeOf(path).file === undefined);
 
-/** The same of a folder, which need not be there yet. */
+/** Whether the path is where this process prints: what it prints would come into the file. */
+export const isStdout = (path: string): boolean =>
+  attempt(path, () => existsSync(path) && !isFolder(path) && placeOf(path).stream === process.stdout);
+
+/** As `checkWritable`, of a folder, which need not be there yet. */
 export function checkWritableFolder(path: string): void {
   const made = makeFolder(path);
   try {
@@ -234,6 +240,13 @@ export function realPath(path: string): string {
 const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
 const temporaryOf = (file: string): string => join(dirname(file), `.${basename(file)}.${randomUUID()}.tmp`);
+
+/** What the umask took from a new file it has again. Where the disk knows no modes, none is lost. */
+function keepMode(fd: number, mode: number): void {
+  try {
+    fchmodSync(fd, mode & 0o7777);
+  } catch {}
+}
 
 /** What is written for a path: a file; a stream of this process; or, where it is neither, what takes bytes as they come. */
 type Place =

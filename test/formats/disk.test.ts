@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  chmodSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -250,6 +251,16 @@ describe('writeFileAtomic', () => {
     for (const name of ['new', 'secret'])
       expect(Buffer.compare(readFileSync(join(dir, name)), bytes)).toBe(0);
     expect(statSync(join(dir, 'secret')).mode & 0o777).toBe(0o600);
+  });
+
+  it.skipIf(process.platform === 'win32')('keeps a mode that the umask would not give', async () => {
+    const path = join(dir, 'shared');
+    writeFileSync(path, 'old');
+    for (const mode of [0o666, 0o640, 0o777]) {
+      chmodSync(path, mode);
+      await writeFileAtomic(path, [bytes]);
+      expect(statSync(path).mode & 0o777).toBe(mode);
+    }
   });
 
   // only root may make a device
