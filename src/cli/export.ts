@@ -1,10 +1,9 @@
 /** `quamba export`: a float model in the file format of another engine. */
 
-import { statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { sizeWords } from '../eval/report/words.ts';
 import { type Folder, using } from '../formats/bytes.ts';
-import { openFolder, realPath, writeFileAtomic } from '../formats/disk.ts';
+import { isStdout, openFolder, realPath, writeFileAtomic } from '../formats/disk.ts';
 import { readJson } from '../formats/json.ts';
 import { withOutput } from '../formats/lock.ts';
 import { writeGguf } from '../gguf/file.ts';
@@ -16,7 +15,7 @@ import { openTokenizer } from '../open/tokenizer.ts';
 import { isPlan } from '../quant/checkpoint.ts';
 import { command, namesOf, type OptionsOf, option, required } from './command.ts';
 import { jsonOption, modelOption, outFile } from './options.ts';
-import { printAs, progressLine, UsageError } from './terminal.ts';
+import { printAs, progressLine, tell, UsageError } from './terminal.ts';
 
 const OPTIONS = [
   required(outFile('--out <file>', 'file to write')),
@@ -63,12 +62,19 @@ async function exportModel(options: OptionsOf<typeof OPTIONS>): Promise<void> {
       const { metadata, tensors } = ggufOf(config, program, type, modelName(path), `${path}/config.json`);
       const vocabulary = vocabularyFor(folder, model);
       const gguf = { metadata: { ...metadata, ...vocabulary.keys }, tensors };
-      await writeFileAtomic(out, writeGguf(gguf, progressLine('writing tensor', json)));
-      const bytes = statSync(out).size;
+      let bytes = 0;
+      const counted = function* () {
+        for (const chunk of writeGguf(gguf, progressLine('writing tensor', json))) {
+          bytes += chunk.length;
+          yield chunk;
+        }
+      };
+      await writeFileAtomic(out, counted());
       const count = Object.keys(tensors).length;
       const report = { out, format, type, bytes, tensors: count, vocabulary: vocabulary.source };
       const words = `${sizeWords(bytes)}, ${count} tensors, ${type}, vocabulary of ${vocabulary.source}`;
-      printAs(json, report, () => `${out}: ${words}`);
+      if (isStdout(out)) tell(json ? JSON.stringify(report) : `${out}: ${words}`);
+      else printAs(json, report, () => `${out}: ${words}`);
     } finally {
       model.close();
     }

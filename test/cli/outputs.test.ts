@@ -1,6 +1,7 @@
 /** What commands write: checked before any work, one process at a time, and never anything that others wrote. */
-import { execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
+  closeSync,
   existsSync,
   mkdirSync,
   openSync,
@@ -246,6 +247,27 @@ describe.skipIf(process.platform === 'win32')('what is no file is written into',
     for (const text of [piped, readFileSync(inHere('log'), 'utf8')]) {
       expect(text).toMatch(/PASSED/);
       expect(text).toMatch(/<\?xml.*<\/testsuites>/s);
+    }
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('export into standard output', () => {
+  it('a pipe and a file get the bytes of the model, and nothing else', async () => {
+    const { bytes } = await answer<{ bytes: number }>(here, ...words('export --model text --out plain.gguf'));
+    const plain = readFileSync(inHere('plain.gguf'));
+    expect(bytes).toBe(plain.length);
+    symlinkSync('/dev/fd/1', inHere('out'));
+    const args = [bin, ...words('export --model text --json --out out')];
+    for (const name of ['piped', 'file']) {
+      const log = openSync(inHere(name), 'w');
+      const told =
+        name === 'file'
+          ? spawnSync(process.execPath, args, { cwd: here, stdio: ['ignore', log, 'pipe'] })
+          : spawnSync(process.execPath, args, { cwd: here, stdio: ['ignore', 'pipe', 'pipe'] });
+      if (name === 'piped') writeFileSync(inHere(name), told.stdout!);
+      expect(readFileSync(inHere(name)).equals(plain), name).toBe(true);
+      expect(JSON.parse(told.stderr!.toString())).toMatchObject({ out: 'out', bytes });
+      closeSync(log);
     }
   });
 });
