@@ -10,7 +10,7 @@ import { formNamed } from '../conformance/forms.ts';
 import { called } from '../conformance/judge/judge.ts';
 import { type About, type Result, toJson } from '../conformance/report/report.ts';
 import { inWords, makeFolder, writeFiles } from '../formats/disk.ts';
-import { lockOutput } from '../formats/lock.ts';
+import { withOutput } from '../formats/lock.ts';
 import { type Writable, writeSafetensors } from '../formats/safetensors.ts';
 import { givenOf, resultsOf } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
@@ -74,12 +74,7 @@ export async function emit(
   if (existsSync(folder) && readdirSync(folder).length > 0)
     throw new UsageError(`--emit ${folder}: expected a folder that is empty or not there`);
   const calls = cases.filter(c => c.vectors);
-  const release = lockOutput(folder);
-  try {
-    await writeFiles(folder, filesOf(calls, about, onCase));
-  } finally {
-    release();
-  }
+  await withOutput(folder, () => writeFiles(folder, filesOf(calls, about, onCase)));
   return calls.length;
 }
 

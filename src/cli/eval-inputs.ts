@@ -62,6 +62,14 @@ const SECONDS_BETWEEN_WRITES = 2;
  */
 export function partialFile(path: string) {
   const release = lockOutput(path);
+  const readEarlier = () => {
+    try {
+      return isFile(path) ? { partial: readPartial(path), name: path } : undefined;
+    } catch (error) {
+      release();
+      throw error;
+    }
+  };
   let latest: PartialResult | undefined;
   let written: number | undefined;
   const write = async (): Promise<void> => {
@@ -71,14 +79,17 @@ export function partialFile(path: string) {
     written = performance.now();
   };
   return {
-    earlier: isFile(path) ? { partial: readPartial(path), name: path } : undefined,
+    earlier: readEarlier(),
     async step(partial: PartialResult): Promise<void> {
       latest = partial;
       if (written === undefined || performance.now() - written > 1000 * SECONDS_BETWEEN_WRITES) await write();
     },
     async close(): Promise<void> {
-      await write();
-      release();
+      try {
+        await write();
+      } finally {
+        release();
+      }
     },
   };
 }

@@ -1,12 +1,11 @@
 /** `quamba export`: a float model in the file format of another engine. */
 
-import { statSync } from 'node:fs';
-import { basename, dirname, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { sizeWords } from '../eval/report/words.ts';
 import { type Folder, using } from '../formats/bytes.ts';
-import { openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { isStdout, openFolder, realPath, writeFileAtomic } from '../formats/disk.ts';
 import { readJson } from '../formats/json.ts';
-import { lockOutput } from '../formats/lock.ts';
+import { withOutput } from '../formats/lock.ts';
 import { writeGguf } from '../gguf/file.ts';
 import { ggufOf, storage } from '../gguf/mamba.ts';
 import { placeholderVocabulary, vocabularyOf } from '../gguf/vocabulary.ts';
@@ -16,7 +15,7 @@ import { openTokenizer } from '../open/tokenizer.ts';
 import { isPlan } from '../quant/checkpoint.ts';
 import { command, namesOf, type OptionsOf, option, required } from './command.ts';
 import { jsonOption, modelOption, outFile } from './options.ts';
-import { printAs, progressLine, UsageError } from './terminal.ts';
+import { printAs, progressLine, tell, UsageError } from './terminal.ts';
 
 const OPTIONS = [
   required(outFile('--out <file>', 'file to write')),
@@ -47,27 +46,39 @@ Examples:
 async function exportModel(options: OptionsOf<typeof OPTIONS>): Promise<void> {
   const { out, model: path, format, type, json } = options;
   const folder = openFolder(path);
-  if (dirname(resolve(out)) === resolve(path) && SOURCES.test(basename(out)))
+  const isInside = realPath(dirname(resolve(out))) === realPath(path);
+  const sources = folder.list().filter(file => SOURCES.test(file));
+  if (
+    (isInside && SOURCES.test(basename(out))) ||
+    sources.some(file => realPath(join(path, file)) === realPath(out))
+  )
     throw new UsageError(`export: --out ${out} is a file of the model itself`);
   if (folder.list().includes('model.safetensors') && using(folder, 'model.safetensors', isPlan))
     throw new Error(`${path}: is quantized already; export takes the folder of the float model`);
-  const release = lockOutput(out);
-  const model = openFloatModel(folder);
-  try {
-    const { config, program } = model;
-    const { metadata, tensors } = ggufOf(config, program, type, modelName(path), `${path}/config.json`);
-    const vocabulary = vocabularyFor(folder, model);
-    const gguf = { metadata: { ...metadata, ...vocabulary.keys }, tensors };
-    await writeFileAtomic(out, writeGguf(gguf, progressLine('writing tensor')));
-    const bytes = statSync(out).size;
-    const count = Object.keys(tensors).length;
-    const report = { out, format, type, bytes, tensors: count, vocabulary: vocabulary.source };
-    const words = `${sizeWords(bytes)}, ${count} tensors, ${type}, vocabulary of ${vocabulary.source}`;
-    printAs(json, report, () => `${out}: ${words}`);
-  } finally {
-    model.close();
-    release();
-  }
+  await withOutput(out, async () => {
+    const model = openFloatModel(folder);
+    try {
+      const { config, program } = model;
+      const { metadata, tensors } = ggufOf(config, program, type, modelName(path), `${path}/config.json`);
+      const vocabulary = vocabularyFor(folder, model);
+      const gguf = { metadata: { ...metadata, ...vocabulary.keys }, tensors };
+      let bytes = 0;
+      const counted = function* () {
+        for (const chunk of writeGguf(gguf, progressLine('writing tensor'))) {
+          bytes += chunk.length;
+          yield chunk;
+        }
+      };
+      await writeFileAtomic(out, counted());
+      const count = Object.keys(tensors).length;
+      const report = { out, format, type, bytes, tensors: count, vocabulary: vocabulary.source };
+      const words = `${sizeWords(bytes)}, ${count} tensors, ${type}, vocabulary of ${vocabulary.source}`;
+      if (isStdout(out)) tell(json ? JSON.stringify(report) : `${out}: ${words}`);
+      else printAs(json, report, () => `${out}: ${words}`);
+    } finally {
+      model.close();
+    }
+  });
 }
 
 /** What a model folder is made of. */

@@ -1,14 +1,14 @@
 /** `quamba quantize`: a quantized checkpoint, as a folder that every command takes as --model. */
 
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { prepare } from '../backends/backend.ts';
 import { defaultBackend } from '../backends/index.ts';
 import { openBackend } from '../backends/node.ts';
 import { floatReference } from '../eval/fidelity.ts';
 import { sizeWords } from '../eval/report/words.ts';
-import { openFolder, readFile, writeFiles } from '../formats/disk.ts';
+import { openFolder, readFile, realPath, writeFiles } from '../formats/disk.ts';
 import { lockOutput } from '../formats/lock.ts';
 import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
@@ -128,7 +128,7 @@ const COMPANIONS = ['config.json', 'generation_config.json', 'tokenizer.json', '
 
 async function quantize(options: Options, self: Command): Promise<void> {
   const { out, force, model: path, text, samples, window, percentile, backend, threads, json } = options;
-  if (resolve(out) === resolve(path))
+  if (['.', 'model.safetensors'].some(name => realPath(join(out, name)) === realPath(join(path, name))))
     throw new UsageError(`quantize: --out ${out} is the folder of the model itself`);
   if (!force && existsSync(out) && readdirSync(out).length > 0)
     throw new UsageError(`quantize: --out ${out} is there already; --force writes into it`);

@@ -5,6 +5,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  fchmodSync,
   fstatSync,
   fsyncSync,
   lstatSync,
@@ -153,6 +154,7 @@ export async function writeFileAtomic(path: string, chunks: Iterable<Uint8Array>
   await orUndo(remove, async () => {
     const fd = attempt(path, () => openSync(temporary, 'wx', mode));
     try {
+      if (mode !== undefined && fstatSync(fd).mode !== mode) keepMode(fd, mode);
       for (const chunk of chunks) {
         attempt(path, () => writeAll(fd, chunk));
         await turn();
@@ -199,7 +201,15 @@ export function checkWritable(path: string, what = path): void {
   });
 }
 
-/** The same of a folder, which need not be there yet. */
+/** Whether bytes for this path go out as they come: it is a device, a pipe or a standard stream of this process. */
+export const isStream = (path: string): boolean =>
+  attempt(path, () => existsSync(path) && !isFolder(path) && placeOf(path).file === undefined);
+
+/** Whether the path is where this process prints: what it prints would come into the file. */
+export const isStdout = (path: string): boolean =>
+  attempt(path, () => existsSync(path) && !isFolder(path) && placeOf(path).stream === process.stdout);
+
+/** As `checkWritable`, of a folder, which need not be there yet. */
 export function checkWritableFolder(path: string): void {
   const made = makeFolder(path);
   try {
@@ -238,9 +248,33 @@ function removeEmpty(folders: readonly string[]): void {
     }
 }
 
+/** A path without links. It need not be there: what is there of it counts. */
+export function realPath(path: string): string {
+  const whole = resolve(path);
+  try {
+    return realpathSync(whole);
+  } catch (error) {
+    const above = dirname(whole);
+    if (above === whole) return whole;
+    const isDangling =
+      (error as NodeJS.ErrnoException).code === 'ENOENT' &&
+      lstatSync(whole, { throwIfNoEntry: false })?.isSymbolicLink();
+    return isDangling
+      ? realPath(resolve(realPath(above), readlinkSync(whole)))
+      : join(realPath(above), basename(whole));
+  }
+}
+
 const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
 const temporaryOf = (file: string): string => join(dirname(file), `.${basename(file)}.${randomUUID()}.tmp`);
+
+/** What the umask took from a new file it has again. Where the disk knows no modes, none is lost. */
+function keepMode(fd: number, mode: number): void {
+  try {
+    fchmodSync(fd, mode & 0o7777);
+  } catch {}
+}
 
 /** What is written for a path: a file; a stream of this process; or, where it is neither, what takes bytes as they come. */
 type Place =

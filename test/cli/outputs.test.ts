@@ -1,6 +1,7 @@
 /** What commands write: checked before any work, one process at a time, and never anything that others wrote. */
-import { execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
+  closeSync,
   existsSync,
   mkdirSync,
   openSync,
@@ -24,6 +25,8 @@ const inHere = (...path: string[]) => join(here, ...path);
 const words = (line: string) => line.split(' ');
 
 beforeAll(() => {
+  mkdirSync(inHere('tmp'));
+  process.env.TMPDIR = inHere('tmp'); // of the commands, too
   writeFolder(inHere('text'), toyFiles({ text: true }));
   writeFileSync(inHere('prose.txt'), 'The quick brown fox jumps over the lazy dog. '.repeat(8));
   writeFileSync(inHere('file'), 'mine');
@@ -139,6 +142,30 @@ describe('an --out folder that is there', () => {
   });
 });
 
+describe.skipIf(process.platform === 'win32')(
+  'the model itself is not written over, by no name of it',
+  () => {
+    const model = () => readFileSync(inHere('text', 'model.safetensors'));
+    it('a link to its folder, a link in the path, a link to its file', async () => {
+      symlinkSync('text', inHere('same'));
+      symlinkSync('.', inHere('dot'));
+      symlinkSync(join('text', 'model.safetensors'), inHere('weights.gguf'));
+      mkdirSync(inHere('other'));
+      symlinkSync(join('..', 'text', 'model.safetensors'), inHere('other', 'model.safetensors'));
+      const before = model();
+      for (const out of ['same', 'dot/text', 'dot/same', 'other']) {
+        const line = `quantize --model text --recipe dynamic --force --out ${out}`;
+        expect(await complaint(2, here, ...words(line))).toMatch(/is the folder of the model itself$/);
+      }
+      for (const out of ['same/model.safetensors', 'dot/text/new.json', 'weights.gguf'])
+        expect(await complaint(2, here, ...words(`export --model text --out ${out}`))).toBe(
+          `export: --out ${out} is a file of the model itself`,
+        );
+      expect(model()).toEqual(before);
+    });
+  },
+);
+
 describe('what comes into a folder while a command fills it stays', () => {
   const cases = conformance(reference)
     .filter(({ vectors }) => vectors)
@@ -223,5 +250,99 @@ describe.skipIf(process.platform === 'win32')('what is no file is written into',
       expect(text).toMatch(/PASSED/);
       expect(text).toMatch(/<\?xml.*<\/testsuites>/s);
     }
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('export into standard output', () => {
+  it('a pipe and a file get the bytes of the model, and nothing else', async () => {
+    const { bytes } = await answer<{ bytes: number }>(here, ...words('export --model text --out plain.gguf'));
+    const plain = readFileSync(inHere('plain.gguf'));
+    expect(bytes).toBe(plain.length);
+    symlinkSync('/dev/fd/1', inHere('out'));
+    const args = [bin, ...words('export --model text --json --out out')];
+    for (const name of ['piped', 'file']) {
+      const log = openSync(inHere(name), 'w');
+      const told =
+        name === 'file'
+          ? spawnSync(process.execPath, args, { cwd: here, stdio: ['ignore', log, 'pipe'] })
+          : spawnSync(process.execPath, args, { cwd: here, stdio: ['ignore', 'pipe', 'pipe'] });
+      if (name === 'piped') writeFileSync(inHere(name), told.stdout!);
+      expect(readFileSync(inHere(name)).equals(plain), name).toBe(true);
+      expect(JSON.parse(told.stderr!.toString())).toMatchObject({ out: 'out', bytes });
+      closeSync(log);
+    }
+  });
+});
+
+// last: no command above has left its lock
+describe('locks', () => {
+  const left = () => readdirSync(inHere('tmp'));
+  it('none is left by a command that fails at once, or that a signal or exit() ends', async () => {
+    expect(left()).toEqual([]);
+    mkdirSync(inHere('empty'));
+    await complaint(1, here, ...words('export --model empty --out one.gguf'));
+    await complaint(1, here, ...words('quantize --model empty --out one'));
+    await complaint(
+      1,
+      here,
+      ...words('eval --model text --text prose.txt --window 16 --limit 32 --out file'),
+    );
+    expect(left()).toEqual([]);
+    const lock = JSON.stringify(new URL('../../dist/formats/lock.js', import.meta.url));
+    const program = `import { lockOutput } from ${lock}; lockOutput('x'); process.exit()`;
+    execFileSync(process.execPath, ['--input-type=module', '-e', program]);
+    expect(left()).toEqual([]);
+  });
+
+  /** What is said to the second while the lock has other words. */
+  const told = (change: (words: string[]) => string[]) => {
+    const release = lockOutput(inHere('x'));
+    const lock = inHere('tmp', left()[0]);
+    writeFileSync(lock, change(readFileSync(lock, 'utf8').split(' ')).join(' '));
+    try {
+      lockOutput(inHere('x'))();
+      return 'taken over';
+    } catch (error) {
+      return (error as Error).message;
+    } finally {
+      release();
+      rmSync(lock, { force: true });
+    }
+  };
+
+  it.skipIf(process.platform !== 'linux')('a process that got the id of the holder does not hold it', () => {
+    const parent = String(process.ppid);
+    const line = readFileSync(`/proc/${parent}/stat`, 'utf8');
+    const start = line.slice(line.lastIndexOf(')') + 2).split(' ')[19];
+    expect(told(([, host, , id]) => [parent, host, start, id])).toContain(`(process ${parent});`);
+    expect(told(([, host, , id]) => [parent, host, '1', id])).toBe('taken over');
+  });
+
+  it('of another machine it is told which', () => {
+    expect(told(([, , start, id]) => ['1', 'far/pid', start, id])).toContain(
+      '(process 1 of another machine or container, far/pid)',
+    );
+  });
+
+  it.skipIf(process.platform === 'win32')('a folder by two names has one lock, a device none', () => {
+    mkdirSync(inHere('one'), { recursive: true });
+    symlinkSync('one', inHere('two'));
+    const release = lockOutput(inHere('one', 'new'));
+    expect(() => lockOutput(inHere('two', 'new/'))).toThrow('is being written by another');
+    release();
+    const [first, second] = [lockOutput('/dev/null'), lockOutput('/dev/null')];
+    expect(left()).toEqual([]);
+    first();
+    second();
+  });
+
+  it('without a temporary folder all is written without locks', () => {
+    process.env.TMPDIR = inHere('nowhere');
+    process.env.TEMP = inHere('nowhere');
+    const release = lockOutput(inHere('y'));
+    lockOutput(inHere('y'))();
+    release();
+    process.env.TMPDIR = inHere('tmp');
+    process.env.TEMP = inHere('tmp');
   });
 });

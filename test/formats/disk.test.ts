@@ -1,6 +1,7 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  chmodSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -29,6 +30,7 @@ import {
   writeFiles,
 } from '../../src/formats/disk.ts';
 import { parseJsonText, readJson } from '../../src/formats/json.ts';
+import { orUndo } from '../../src/formats/undo.ts';
 import { textFile } from '../../src/open/node.ts';
 import { thrown, utf8 } from './file.ts';
 
@@ -271,6 +273,16 @@ describe('writeFileAtomic', () => {
     expect(statSync(join(dir, 'secret')).mode & 0o777).toBe(0o600);
   });
 
+  it.skipIf(process.platform === 'win32')('keeps a mode that the umask would not give', async () => {
+    const path = join(dir, 'shared');
+    writeFileSync(path, 'old');
+    for (const mode of [0o666, 0o640, 0o777]) {
+      chmodSync(path, mode);
+      await writeFileAtomic(path, [bytes]);
+      expect(statSync(path).mode & 0o777).toBe(mode);
+    }
+  });
+
   // only root may make a device
   it.skipIf(process.getuid?.() !== 0)('writes into a device, which stays one', async () => {
     execFileSync('mknod', [join(dir, 'null'), 'c', '1', '3']);
@@ -293,6 +305,32 @@ describe('writeFiles', () => {
     expect(readdirSync(dir)).toEqual([]);
     await expect(writeFiles(join(dir, 'a/b'), failing(['b/mine', 'other']))).rejects.toThrow('half-way');
     expect(readdirSync(join(dir, 'a'), { recursive: true }).sort()).toEqual(['b', 'b/mine', 'other']);
+  });
+});
+
+describe('orUndo', () => {
+  it('at the end of the process one undo that throws hinders no other', async () => {
+    const undone: string[] = [];
+    let finish = () => {};
+    const work = () => new Promise<void>(resolve => (finish = resolve));
+    const first = orUndo(() => undone.push('first'), work);
+    const [end] = [finish];
+    const atExit = process.listeners('exit').at(-1) as () => void;
+    const second = orUndo(() => {
+      throw new Error('in use');
+    }, work);
+    atExit();
+    expect(undone).toEqual(['first']);
+    end();
+    finish();
+    await Promise.all([first, second]);
+    const failing = orUndo(
+      () => {
+        throw new Error('in use');
+      },
+      () => Promise.reject(new Error('half-way')),
+    );
+    await expect(failing).rejects.toThrow('half-way');
   });
 });
 

@@ -495,8 +495,9 @@ describe('two at once', () => {
 
   it('takes over the lock of a process that is no more', async () => {
     const gone = spawnSync(process.execPath, ['-e', '']).pid;
+    const space = process.platform === 'linux' ? readlinkSync('/proc/self/ns/pid') : '';
     mkdirSync(join(blob(weights), '..'), { recursive: true });
-    writeFileSync(`${blob(weights)}.lock`, `${gone} ${hostname()} x`);
+    writeFileSync(`${blob(weights)}.lock`, `${gone} ${hostname()}/${space} 1 x`);
     await fetchModel(TOY);
     isSound();
   });
