@@ -1,6 +1,7 @@
 /** What the commands share: progress on stderr, results on stdout, and how an error ends the program. */
-import { inWords, readFile } from '../formats/disk.ts';
+import { readFile } from '../formats/disk.ts';
 import { plain } from '../formats/json.ts';
+import { inWords } from '../formats/system-call.ts';
 
 /** Wrong usage: exit code 2. Everything else that fails: 1. */
 export class UsageError extends Error {}

@@ -24,6 +24,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type ByteSource, checkRange, type Folder } from './bytes.ts';
+import { attempt, inWords } from './system-call.ts';
 import { orUndo, turn } from './undo.ts';
 
 /** Node refuses to read or write 2 GiB or more at once. */
@@ -307,30 +308,4 @@ const failure = (code: string): Error => Object.assign(new Error(code), { code }
 function writeAll(fd: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length; )
     done += writeSync(fd, bytes, done, Math.min(bytes.length - done, MOST_AT_ONCE));
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file or folder',
-  EACCES: 'permission denied',
-  EISDIR: 'expected a file; got a folder',
-  ENOTDIR: 'expected a folder; got a file',
-  ENXIO: 'expected a file; got a socket',
-  ENOSPC: 'no space left on the disk',
-  EROFS: 'the file system is read-only',
-  EPIPE: 'whoever read it has gone',
-};
-
-/** Runs one system call; its failure becomes one sentence that names the file. */
-function attempt<T>(path: string, call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    throw inWords(path, error);
-  }
-}
-
-/** What a system call failed with, as one sentence that names the file. */
-export function inWords(path: string, error: unknown): Error {
-  const code = (error as NodeJS.ErrnoException).code ?? String(error);
-  return new Error(`${path}: ${REASONS[code] ?? code}`, { cause: error });
 }

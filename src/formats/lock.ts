@@ -17,7 +17,8 @@ import {
 import { hostname, tmpdir, uptime } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { inWords, isStream, realPath } from './disk.ts';
+import { isStream, realPath } from './disk.ts';
+import { inWords } from './system-call.ts';
 import { orUndo, whenEnding } from './undo.ts';
 
 /** The ids of processes have a meaning in one machine, and on Linux in one namespace of it: a container has its own. */
