@@ -5,7 +5,7 @@ import { sha256 } from '../eval/evaluate.ts';
 import { type PartialResult, parsePartial } from '../eval/partial.ts';
 import { readItems } from '../eval/task-files.ts';
 import type { TaskName } from '../eval/tasks.ts';
-import { openFolder, writeFileAtomic } from '../formats/disk.ts';
+import { isFolder, openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { parseJson } from '../formats/json.ts';
 import { lockOutput } from '../formats/lock.ts';
 import { EMBEDDED_MODEL, textFile } from '../open/node.ts';
@@ -27,7 +27,6 @@ export async function taskItems(task: TaskName, data: string, limit?: number) {
   return { task, items: items.slice(0, limit), sha256: sha256(text) };
 }
 
-const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile();
 
 /** In a folder the file of a task has the task's name: arc_easy.jsonl, hellaswag.txt.gz. */

@@ -9,7 +9,7 @@ import { openBackend } from '../backends/node.ts';
 import { floatReference } from '../eval/fidelity.ts';
 import { sizeWords } from '../eval/report/words.ts';
 import { openFolder, readFile, realPath, writeFiles } from '../formats/disk.ts';
-import { lockOutput } from '../formats/lock.ts';
+import { withOutput } from '../formats/lock.ts';
 import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
 import { CALIBRATION_DEFAULTS } from '../open/plan.ts';
@@ -132,8 +132,7 @@ async function quantize(options: Options, self: Command): Promise<void> {
     throw new UsageError(`quantize: --out ${out} is the folder of the model itself`);
   if (!force && existsSync(out) && readdirSync(out).length > 0)
     throw new UsageError(`quantize: --out ${out} is there already; --force writes into it`);
-  const release = lockOutput(out);
-  try {
+  await withOutput(out, async () => {
     const { search, ...recipe } = await chosenRecipe(options);
     const model = await load(path, {
       ...{ recipe, backend, threads, samples, window },
@@ -157,9 +156,7 @@ async function quantize(options: Options, self: Command): Promise<void> {
     const bytes = statSync(target).size;
     const report = { out, recipe: recipe.name, bytes, calibration, ...(search && { search }) };
     printAs(json, report, () => `${target}: ${sizeWords(bytes)}, recipe ${recipe.name}`);
-  } finally {
-    release();
-  }
+  });
 }
 
 const CALIBRATE = ['--text', '--samples', '--window'];

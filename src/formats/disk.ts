@@ -266,7 +266,7 @@ export function realPath(path: string): string {
   }
 }
 
-const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
+export const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
 const temporaryOf = (file: string): string => join(dirname(file), `.${basename(file)}.${randomUUID()}.tmp`);
 
