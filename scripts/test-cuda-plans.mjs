@@ -52,7 +52,7 @@ const WAYS = /** @type {const} */ (['nodes', 'graph', 'persistent']);
 /** @type {(cuda: Cuda, options: { brief: boolean }) => Sections} */
 export function planSections(cuda, { brief }) {
   const ofShapes = Object.entries(SHAPES)
-    .slice(0, brief ? 3 : undefined)
+    .slice(0, brief ? 2 : undefined)
     .map(([name, { config, cuts }]) => ({
       [`plans, ${name}`]: check => plans(cuda, config, cuts, check),
       [`ways to run a token, ${name}`]: check => decodes(cuda, config, check),
