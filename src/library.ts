@@ -23,7 +23,7 @@ export { render } from './plan/render.ts';
 export { inferTypes } from './plan/types.ts';
 export { calibrate } from './quant/calibrate.ts';
 export { loadPlan, type PlanInfo, savePlan } from './quant/checkpoint.ts';
-export { quantize, transform } from './quant/lower.ts';
+export { quantize, type Traced, type Transformed, transform } from './quant/lower.ts';
 export { planOf, samplesOf } from './quant/pipeline.ts';
 export { type RecipeName, recipe, recipes } from './quant/recipes.ts';
 export { parseRecipe, type Recipe } from './quant/scheme.ts';

@@ -8,7 +8,7 @@ import { inferTypes } from '../plan/types.ts';
 import { interpret } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Accumulator } from './accumulators.ts';
-import { transform, withResidual } from './lower.ts';
+import { checkTraced, type Traced, transform, withResidual } from './lower.ts';
 import { type Pass, placesOf, statistics, type Watch, withoutSteps } from './observers.ts';
 import type { Recipe } from './scheme.ts';
 import type { Stats, StatsSizes } from './stats.ts';
@@ -44,12 +44,12 @@ export function statsSizes({ graph }: Program, recipe: Recipe): StatsSizes {
  * The statistics that `recipe` needs of a float program, over samples of token ids. Every sample begins with an empty state.
  *
  * One pass over the samples sees the sites. A recipe that smooths needs another pass before it. A recipe with states in int8
- * needs another pass after it.
+ * needs another pass after it. The ranges are those of the sites in their bases: it transforms the program itself.
  *
- * @throws RangeError for no samples or an empty one, or where a percentile for each layer does not fit the layers.
+ * @throws Error for a program that was transformed or fused already; RangeError for no samples or an empty one, or where a percentile for each layer does not fit the layers.
  */
 export const calibrate = (
-  program: Program,
+  program: Traced,
   recipe: Recipe,
   samples: readonly Int32Array[],
   options: CalibrateOptions = {},
@@ -60,11 +60,12 @@ export const calibrate = (
  * basis `channels`, but in no other basis.
  */
 export function calibrateAll(
-  program: Program,
+  program: Traced,
   recipes: readonly Recipe[],
   samples: readonly Int32Array[],
   { prepare = interpret, onProgress }: CalibrateOptions = {},
 ): readonly Stats[] {
+  for (const recipe of recipes) checkTraced('calibrate', program, recipe);
   if (samples.length === 0) throw new RangeError('calibrate: expected at least one sample; got none');
   const empty = samples.findIndex(sample => sample.length === 0);
   if (empty >= 0) throw new RangeError(`calibrate: sample ${empty} holds no tokens`);
@@ -87,7 +88,7 @@ export function calibrateAll(
     }
     executable.dispose?.();
   }
-  return parts.map(gather);
+  return parts.map((part, i) => ({ ...gather(part), recipe: recipes[i] }));
 }
 
 /** The passes in their order. The pass over the sites is counted even where nobody needs it. */
@@ -128,15 +129,15 @@ function collect(graph: Graph, recipes: readonly Recipe[]) {
 }
 
 /** The parts put together. */
-function gather(parts: readonly Part[]): Required<Stats> {
+function gather(parts: readonly Part[]): Required<Omit<Stats, 'recipe'>> {
   const results = parts.map(({ result }) => result());
-  const joined = <K extends keyof Stats>(key: K): NonNullable<Stats[K]> =>
+  const joined = <K extends 'channels' | 'ranges' | 'hessians'>(key: K): NonNullable<Stats[K]> =>
     Object.assign({}, ...results.map(result => result[key]));
   return { channels: joined('channels'), ranges: joined('ranges'), hessians: joined('hessians') };
 }
 
 /** What a pass runs. `smoothing`: what the pass over the plain sites saw. */
-const programOf = (pass: Pass, program: Program, recipe: Recipe, smoothing: Stats['channels']): Program =>
+const programOf = (pass: Pass, program: Traced, recipe: Recipe, smoothing: Stats['channels']): Program =>
   ({
     plain: () => withResidual(program, recipe),
     sites: () => transform(program, withoutSteps(recipe, program.graph), smoothing),

@@ -6,7 +6,7 @@ import { factor } from '../ops/hadamard.ts';
 import { ops } from '../ops/index.ts';
 import { inferTypes } from '../plan/types.ts';
 import { recipes } from './recipes.ts';
-import { checkWords, type Recipe, siteAction } from './scheme.ts';
+import { checkWords, type Recipe, siteAction, wordsOf } from './scheme.ts';
 
 /**
  * @throws RangeError where the recipe has a word that the model does not have, or rotates values of a size that has no Hadamard
@@ -17,7 +17,7 @@ export function checkRecipe(
   config: Config,
   graph: Graph,
 ): void {
-  checkWords(scheme, architectureOf(config));
+  checkWords(scheme, wordsOf(architectureOf(config)));
   const found = unrotatable(graph, scheme);
   if (!found) return;
   const [field = 'a size'] = Object.entries(config).find(([, value]) => value === found.size) ?? [];

@@ -9,6 +9,7 @@
  */
 import {
   addOnceTo,
+  flatten,
   type LazyTensor,
   type Node,
   type OpNode,
@@ -27,19 +28,56 @@ import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
 import { nameOf } from './names.ts';
 import { rotateResidual } from './residual.ts';
-import { type Recipe, siteAction, stateScheme, type WeightScheme, weightScheme } from './scheme.ts';
+import {
+  checkWords,
+  type Recipe,
+  sameRecipe,
+  siteAction,
+  stateScheme,
+  type WeightScheme,
+  weightScheme,
+  wordOf,
+} from './scheme.ts';
 import type { Stats } from './stats.ts';
 import { type Transform, transformOf } from './transforms.ts';
 import { integerWeights } from './weights.ts';
 
 const isLinear = (node: Node): node is OpNode => node.kind === 'op' && node.op.name === ops.linear.name;
 
+/** A program as it was traced: what `calibrate` and `transform` take. */
+export type Traced = Program & { readonly recipe?: never };
+/** A program whose residual stream and sites are in the bases of its recipe: what `quantize` takes. */
+export interface Transformed extends Program {
+  readonly recipe: Recipe;
+}
+
+/**
+ * @throws Error for a program that a stage has changed already: it would be changed, or measured, a second time. RangeError where
+ * the recipe speaks of what the program does not have.
+ */
+export function checkTraced(where: string, { graph, recipe: done }: Traced, recipe: Recipe): void {
+  const stage = done ? 'transform' : graph.nodes.some(node => node.kind === 'fused') ? 'fuse' : undefined;
+  if (stage) throw new Error(`${where}: expected a program as it was traced; got one that ${stage} returned`);
+  const sites = [...new Set(graph.nodes.flatMap(node => (node.kind === 'site' ? node.site : [])))];
+  const roles = [...new Set(flatten(graph.nodes).flatMap(({ role }) => role || []))];
+  const states = [...new Set([...graph.states.keys()].map(wordOf))];
+  checkWords(recipe, { name: 'the program', sites, roles, states });
+  if (recipe.acts && !sites.some(word => siteAction({ acts: recipe.acts }, word).quantize))
+    throw new RangeError('recipe.acts: the program has no site');
+}
+
 /** The program with its residual stream in the recipe's basis. */
 export const withResidual = (program: Program, { residual }: Recipe): Program =>
   residual ? rotateResidual(program) : program;
 
-/** Puts the residual stream and every site into its basis. Sites stay in the graph; the function stays the same. */
-export function transform(given: Program, recipe: Recipe, channels: Stats['channels'] = {}): Program {
+/**
+ * Puts the residual stream and every site into its basis. Sites stay in the graph; the function stays the same.
+ *
+ * @param channels what `calibrate` saw with this recipe: `stats.channels`.
+ * @throws Error for a program that was transformed or fused already, or where the recipe needs statistics of channels.
+ */
+export function transform(given: Traced, recipe: Recipe, channels: Stats['channels'] = {}): Transformed {
+  checkTraced('transform', given, recipe);
   const program = withResidual(given, recipe);
   const made = new Map<Ref, LazyTensor>();
   const nodes: Node[] = [];
@@ -74,7 +112,7 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
       nodes.push({ ...node, in: { ...node.in, w } });
     } else nodes.push(node.kind === 'op' ? renamed(node, plain) : node);
   }
-  return withNodes(program, nodes, made);
+  return { ...withNodes(program, nodes, made), recipe };
 }
 
 /** What calibration saw of a site or a state. */
@@ -92,12 +130,19 @@ const scalesOf = (ranges: ArrayLike<number>): LazyTensor => ({
   read: () => tensor(Float32Array.from(ranges, scaleOf)),
 });
 
-/** Rounds: sites and weights to int8 by the recipe's schemes, linears to linear-i8. Returns the plan: no site is left. */
+/**
+ * Rounds: sites and weights to int8 by the schemes of the program's recipe, linears to linear-i8. Returns the plan: no site is left.
+ *
+ * @throws Error for a program that `transform` did not return, or where the recipe needs statistics that are not there.
+ */
 export function quantize(
-  program: Program,
-  recipe: Recipe,
-  { channels = {}, ranges = {}, hessians = {} }: Partial<Stats> = {},
+  program: Transformed,
+  { channels = {}, ranges = {}, hessians = {}, recipe: calibrated }: Partial<Stats> = {},
 ): Program {
+  const { recipe } = program;
+  if (!recipe) throw new Error('quantize: expected the program that transform returned; got another one');
+  if (calibrated && !sameRecipe(calibrated, recipe))
+    throw new Error('quantize: the statistics are of another recipe; calibrate with this recipe first');
   const weights = integerWeights(program);
   const scales = new Map<Ref, LazyTensor>(); // the scales of static sites and of states
   const nodes: Node[] = [];
