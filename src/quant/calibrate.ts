@@ -3,7 +3,7 @@
  * meanwhile.
  */
 import type { Executable, Sequence } from '../executable.ts';
-import { type Graph, type Program, type Ref, withNodes } from '../graph.ts';
+import { type Graph, type Program, type Ref, statesOf, withNodes, writes } from '../graph.ts';
 import { inferTypes } from '../plan/types.ts';
 import { interpret } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
@@ -77,7 +77,7 @@ export function calibrateAll(
     if (watchedNow.length === 0) continue;
     const smoothing = gather(parts[0].filter(part => part.pass === 'plain')).channels;
     const run = programOf(pass, program, recipes[0], smoothing);
-    const executable = prepare(upToLast(run, pass, watchedNow));
+    const executable = prepare(upToLast(run, watchedNow));
     const sequence = executable.open();
     const show: Show = (ref, x) => {
       for (const each of watchedNow) if (each.ref === ref) each.accumulator.add(x);
@@ -161,14 +161,12 @@ function runSample(sequence: Sequence, pass: Pass, sample: Int32Array, show: Sho
 }
 
 /**
- * The program as far as the last site at which something is watched, or the last of all where states are: the head is a fifth of
- * the work, and no site of a block needs it.
+ * The program as far as the last site or state that is watched: the head is a fifth of the work, and no site of a block needs it.
  */
-function upToLast(program: Program, pass: Pass, watched: readonly Watched[]): Program {
+function upToLast(program: Program, watched: readonly Watched[]): Program {
   const { nodes } = program.graph;
-  const site = nodes
-    .filter(node => node.kind === 'site')
-    .findLast(({ out }) => pass === 'states' || watched.some(({ ref }) => ref === out))!;
-  const short = withNodes(program, nodes.slice(0, nodes.indexOf(site) + 1));
-  return { ...short, graph: { ...short.graph, result: site.out } };
+  const refs = new Set(watched.map(({ ref }) => ref));
+  const last = nodes.findLastIndex(node => [...writes(node), ...statesOf(node)].some(ref => refs.has(ref)));
+  const short = withNodes(program, nodes.slice(0, last + 1));
+  return { ...short, graph: { ...short.graph, result: writes(nodes[last])[0] } };
 }

@@ -25,6 +25,7 @@ import { scaleOf } from '../ops/absmax-scale.ts';
 import { ops } from '../ops/index.ts';
 import type { StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
+import { unrotatable } from './check-recipe.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
 import { nameOf } from './names.ts';
 import { rotateResidual } from './residual.ts';
@@ -64,6 +65,11 @@ export function checkTraced(where: string, { graph, recipe: done }: Traced, reci
   checkWords(recipe, { name: 'the program', sites, roles, states });
   if (recipe.acts && !sites.some(word => siteAction({ acts: recipe.acts }, word).quantize))
     throw new RangeError('recipe.acts: the program has no site');
+  const found = unrotatable(graph, recipe);
+  if (found)
+    throw new RangeError(
+      `${where}: the recipe rotates ${found.what}, and ${found.size} has no Hadamard matrix (${ops.fwht.constraints.C1[0]})`,
+    );
 }
 
 /** The program with its residual stream in the recipe's basis. */
@@ -84,10 +90,23 @@ export function transform(given: Traced, recipe: Recipe, channels: Stats['channe
   const addOnce = addOnceTo(nodes);
   const inBasis = new Map<Ref, { readonly basis: Transform; readonly factors: Ref }>(); // by site
   const f32 = (ref: Ref) => (made.get(ref)?.read() ?? program.weights.read(ref)) as Tensor<'f32'>;
+  /** A linear that can take the inverse of the basis into its weight, because that is a constant. */
+  const absorbs = (node: OpNode): boolean =>
+    isLinear(node) && inBasis.has(node.in.x) && program.graph.weights.has(node.in.w);
+  const foldedAt = new Map<Ref, Ref>(); // a weight in a basis → the site whose basis it is
+  /** Its name. A weight that is read at several sites is folded once for each: their factors differ. */
+  const foldedName = (w: Ref, word: string, site: Ref): Ref => {
+    const name = nameOf.inBasis(w, word);
+    const at = foldedAt.get(name) ?? site;
+    foldedAt.set(name, at);
+    return at === site ? name : nameOf.inBasis(name, site);
+  };
   /** From the largest |x| of the channels of a site, and the weights of the linears that read it. */
   const factorsOf = (site: Ref, make: NonNullable<Transform['factors']>): LazyTensor => {
     const largest = seen('channel statistics', channels, site);
-    const readers = program.graph.nodes.filter(isLinear).filter(node => node.in.x === site);
+    const readers = program.graph.nodes
+      .filter(isLinear)
+      .filter(node => node.in.x === site && program.graph.weights.has(node.in.w));
     const weights = () => readers.map(node => f32(node.in.w));
     return { dtype: 'f32', shape: [largest.length], read: once(() => make(largest, weights())) };
   };
@@ -102,17 +121,19 @@ export function transform(given: Traced, recipe: Recipe, channels: Stats['channe
       const factors = nameOf.factors(node.out);
       if (basis.factors) made.set(factors, factorsOf(node.out, basis.factors));
       const x = nameOf.inBasis(node.out, basis.word);
-      nodes.push(basis.apply(node.in, x, factors), { ...node, in: x });
+      nodes.push(basis.apply(plain(node.in), x, factors), { ...node, in: x });
       inBasis.set(node.out, { basis, factors });
-    } else if (isLinear(node) && inBasis.has(node.in.x)) {
+    } else if (node.kind === 'site') nodes.push({ ...node, in: plain(node.in) });
+    else if (node.kind === 'op' && absorbs(node)) {
       const site = inBasis.get(node.in.x)!;
-      const w = nameOf.inBasis(node.in.w, site.basis.word);
+      const w = foldedName(node.in.w, site.basis.word, node.in.x);
       const read = () => site.basis.fold(f32(node.in.w), site.basis.factors && f32(site.factors));
       made.set(w, { ...program.graph.weights.get(node.in.w)!, read });
       nodes.push({ ...node, in: { ...node.in, w } });
     } else nodes.push(node.kind === 'op' ? renamed(node, plain) : node);
   }
-  return { ...withNodes(program, nodes, made), recipe };
+  const result = plain(program.graph.result);
+  return { ...withNodes({ ...program, graph: { ...program.graph, result } }, nodes, made), recipe };
 }
 
 /** What calibration saw of a site or a state. */
@@ -155,7 +176,7 @@ export function quantize(
   };
 
   const site = (node: SiteNode): void => {
-    const x = alias.get(node.in) ?? node.in;
+    const x = real(alias.get(node.in) ?? node.in);
     const { quantize: scheme } = siteAction(recipe, node.site);
     if (!scheme) {
       alias.set(node.out, x);
@@ -217,8 +238,7 @@ export function quantize(
       nodes.push(lowered(reader, hessian && once(() => curvatureOf(hessian))));
     }
   }
+  const result = real(alias.get(program.graph.result) ?? program.graph.result);
   const made = new Map([...scales, ...weights.made]);
-  const plan = withNodes({ ...program, graph: { ...program.graph, states } }, nodes, made);
-  const { result } = plan.graph;
-  return { ...plan, graph: { ...plan.graph, result: alias.get(result) ?? result } };
+  return withNodes({ ...program, graph: { ...program.graph, states, result } }, nodes, made);
 }
