@@ -3,7 +3,7 @@
  * meanwhile.
  */
 import type { Executable, Sequence } from '../executable.ts';
-import { type Graph, type Program, type Ref, statesOf, withNodes, writes } from '../graph.ts';
+import { type Graph, type Input, type Program, type Ref, statesOf, withNodes, writes } from '../graph.ts';
 import { inferTypes } from '../plan/types.ts';
 import { interpret } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
@@ -41,7 +41,7 @@ export function statsSizes({ graph }: Program, recipe: Recipe): StatsSizes {
 }
 
 /**
- * The statistics that `recipe` needs of a float program, over samples of token ids. Every sample begins with an empty state.
+ * The statistics that `recipe` needs of a float program, over samples of token ids, or of frames. Every sample begins with an empty state.
  *
  * One pass over the samples sees the sites. A recipe that smooths needs another pass before it. A recipe with states in int8
  * needs another pass after it. The ranges are those of the sites in their bases: it transforms the program itself.
@@ -51,7 +51,7 @@ export function statsSizes({ graph }: Program, recipe: Recipe): StatsSizes {
 export const calibrate = (
   program: Traced,
   recipe: Recipe,
-  samples: readonly Int32Array[],
+  samples: readonly Input[],
   options: CalibrateOptions = {},
 ): Stats => calibrateAll(program, [recipe], samples, options)[0];
 
@@ -62,7 +62,7 @@ export const calibrate = (
 export function calibrateAll(
   program: Traced,
   recipes: readonly Recipe[],
-  samples: readonly Int32Array[],
+  samples: readonly Input[],
   { prepare = interpret, onProgress }: CalibrateOptions = {},
 ): readonly Stats[] {
   for (const recipe of recipes) checkTraced('calibrate', program, recipe);
@@ -83,7 +83,7 @@ export function calibrateAll(
       for (const each of watchedNow) if (each.ref === ref) each.accumulator.add(x);
     };
     for (const [i, sample] of samples.entries()) {
-      runSample(sequence, pass, sample, show);
+      runSample(sequence, pass, sample, program.graph.width ?? 1, show);
       onProgress?.(p * samples.length + i + 1, passes.length * samples.length);
     }
     executable.dispose?.();
@@ -150,11 +150,11 @@ type Show = (ref: Ref, x: Tensor<'f32'>) => void;
 const LOOK_EVERY = 16;
 
 /** Runs a sample from an empty state, and shows what there is to see of it in a pass. */
-function runSample(sequence: Sequence, pass: Pass, sample: Int32Array, show: Show): void {
+function runSample(sequence: Sequence, pass: Pass, sample: Input, width: number, show: Show): void {
   sequence.load();
   if (pass === 'states')
-    for (let at = 0; at < sample.length; at += LOOK_EVERY) {
-      sequence.feed(sample.subarray(at, at + LOOK_EVERY), { logits: 'last' });
+    for (let at = 0; at < sample.length; at += LOOK_EVERY * width) {
+      sequence.feed(sample.subarray(at, at + LOOK_EVERY * width), { logits: 'last' });
       for (const [ref, h] of sequence.save().values) show(ref, h);
     }
   else sequence.feed(sample, { observe: (_, ref, x) => show(ref, x) });

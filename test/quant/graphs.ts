@@ -1,6 +1,14 @@
 /** Random programs: residual streams with readers and writers of all kinds, sites anywhere, weights that are read twice. */
 import fc from 'fast-check';
-import { type Given, type Program, type Ref, trace, weightsOf } from '../../src/graph.ts';
+import {
+  type Builder,
+  type Given,
+  type Input,
+  type Program,
+  type Ref,
+  trace,
+  weightsOf,
+} from '../../src/graph.ts';
 import { roles, sites } from '../../src/model/index.ts';
 import type { AnyOp } from '../../src/op.ts';
 import { ops } from '../../src/ops/index.ts';
@@ -18,6 +26,8 @@ import { sizeOf, type Tensor, tensor } from '../../src/tensor.ts';
 import { noise, random } from '../toy.ts';
 
 const V = 7;
+/** Of a frame. */
+const WIDTH = 3;
 /** Both have a Hadamard matrix, and that of 20 is not symmetric. */
 const WIDTHS = [20, 8] as const;
 const KINDS = [
@@ -40,7 +50,9 @@ const graphs = fc.record({
   steps: fc.array(step, { minLength: 1, maxLength: 12 }),
   result: fc.nat(30),
   seed: fc.nat(1000),
+  readsFrames: fc.boolean(),
 });
+type Numbers = typeof graphs extends fc.Arbitrary<infer S> ? S : never;
 
 const tensorFor = (name: string, next: () => number, shape: readonly number[]): Tensor => {
   const [spread, mean] = name.startsWith('norm') ? [0.3, 1] : name.startsWith('b') ? [0.3, 0] : [1, 0];
@@ -54,9 +66,9 @@ const tensorFor = (name: string, next: () => number, shape: readonly number[]): 
 /** Values are taken from the latest on. */
 const pick = <T>(from: readonly T[], at: number): T => from[from.length - 1 - (at % from.length)];
 
-function programOf({ steps, result, seed }: { steps: Step[]; result: number; seed: number }): Program {
+function programOf({ steps, result, seed, readsFrames }: Numbers): Program {
   const shapes = new Map<string, readonly number[]>();
-  const graph = trace((g, tokens) => {
+  const model = (g: Builder, tokens: Ref): Ref => {
     const values = new Map<number, Ref[]>([
       [WIDTHS[0], []],
       [WIDTHS[1], []],
@@ -85,7 +97,9 @@ function programOf({ steps, result, seed }: { steps: Step[]; result: number; see
       const op = (what: AnyOp, inputs: Given) => g.op(name, what, inputs);
       const norm = (of: Ref) => ({ x: of, w: more ? weight('norm', [width], each) : undefined });
       const out = WIDTHS[to];
-      if (kind === 'embedding')
+      if (kind === 'embedding' && readsFrames)
+        keep(op(ops.linear, { x: tokens, w: w(out, WIDTH), b: bias(out) }), out);
+      else if (kind === 'embedding')
         keep(op(ops.embedding, { tokens, w: weight('table', [V, out], each, 'embedding') }), out);
       else if (kind === 'layer') {
         const normed = g.op(`${name}.normed`, ops.rmsNorm, norm(x));
@@ -112,7 +126,8 @@ function programOf({ steps, result, seed }: { steps: Step[]; result: number; see
       else keep(op(ops.linear, { x, w: weight('table', [V, width], each, 'head') }), V);
     }
     return pick(all, result)[0];
-  });
+  };
+  const graph = trace(model, readsFrames ? WIDTH : undefined);
   const next = random(seed + 1);
   const tensors = new Map([...shapes].map(([name, shape]) => [name, tensorFor(name, next, shape)]));
   const weights = new Map([...graph.weights.keys()].map(ref => [ref, tensors.get(ref)!]));
@@ -141,5 +156,7 @@ export const quantizing: fc.Arbitrary<Recipe> = fc
     ...(isRows && { weightsAt: { embedding: w8rows, head: w8rows } }),
   }));
 
-/** The text to calibrate on and to run: no value of it is clipped. */
-export const text = Int32Array.of(3, 1, 4, 1, 5, 6, 2, 6, 5);
+const text = Int32Array.of(3, 1, 4, 1, 5, 6, 2, 6, 5);
+const frames = noise(WIDTH * text.length, random(1));
+/** What a program is calibrated on and run on, so that nothing is clipped. */
+export const inputFor = ({ graph }: Program): Input => (graph.width === undefined ? text : frames);
