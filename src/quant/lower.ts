@@ -23,6 +23,7 @@ import {
 import { once } from '../once.ts';
 import { scaleOf } from '../ops/absmax-scale.ts';
 import { ops } from '../ops/index.ts';
+import { nameOf as nameOfNode } from '../plan/types.ts';
 import type { StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { unrotatable } from './check-recipe.ts';
@@ -229,10 +230,15 @@ export function quantize(
     return renamed(node, ref => (realWeight && ref === w ? realWeight : real(ref)));
   };
 
+  const sites = new Set(program.graph.nodes.flatMap(node => (node.kind === 'site' ? node.out : [])));
   for (const node of program.graph.nodes) {
     if (node.kind === 'fused') throw new Error(`quantize: ${node.name} is fused already`);
     if (node.kind === 'site') site(node);
     else {
+      if (weightScheme(recipe, node.role)?.rounding === 'gptq' && !sites.has(node.in.x))
+        throw new Error(
+          `quantize: GPTQ cannot round ${node.in.w}, because what ${nameOfNode(node)} reads is no site`,
+        );
       const hessian = hessians[node.in.x];
       const reader = renamed(node, ref => alias.get(ref) ?? ref);
       nodes.push(lowered(reader, hessian && once(() => curvatureOf(hessian))));

@@ -331,6 +331,20 @@ it('a size without a Hadamard matrix is refused by name, before anything is meas
   expect(() => calibrate(program, { residual: 'hadamard' }, text)).toThrow(sentence('the residual stream'));
 });
 
+it('a weight whose input is no site is not rounded by GPTQ, which is told by name', () => {
+  const graph = trace((g, tokens) => {
+    const x = g.op('x', ops.embedding, { tokens, w: g.weight('table', [8, 12]) });
+    const site = g.site('blockIn', x);
+    const read = g.op('read', ops.linear, { x: site, w: g.weight('in', [12, 12], 'inProj') });
+    return g.op('out', ops.linear, { x: read, w: g.weight('head', [8, 12], 'head') });
+  });
+  const weights = weightsOf(new Map());
+  const recipe: Recipe = { weights: w4, weightsAt: { head: w4 } };
+  expect(() => planOf({ graph, weights }, recipe)).toThrow(
+    new Error('quantize: GPTQ cannot round head, because what linear out reads is no site'),
+  );
+});
+
 describe('the search', () => {
   const ps = [1, 0.95, 0.9, 0.8];
   const recipe: Recipe = {
