@@ -81,7 +81,8 @@ export const withResidual = (program: Program, { residual }: Recipe): Program =>
  * Puts the residual stream and every site into its basis. Sites stay in the graph; the function stays the same.
  *
  * @param channels what `calibrate` saw with this recipe: `stats.channels`.
- * @throws Error for a program that was transformed or fused already, or where the recipe needs statistics of channels.
+ * @throws Error for a program that was transformed or fused already, or where the recipe needs statistics of channels. RangeError
+ * where the recipe speaks of what the program does not have, or rotates a size without a Hadamard matrix.
  */
 export function transform(given: Traced, recipe: Recipe, channels: Stats['channels'] = {}): Transformed {
   checkTraced('transform', given, recipe);
