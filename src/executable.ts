@@ -5,10 +5,10 @@
  * by `executable.feed`, which reads the weights once for all of them. The bits of a sequence do not depend on how its text is
  * cut into feeds, nor on who is fed beside it.
  *
- * In JavaScript it owns the state that its text began from and the tokens since, a number each, so that a feed that fails can
- * be undone (sequences.ts).
+ * In JavaScript it owns a state of its text and the tokens since, a number each (of a frame `width`), so that a feed that fails
+ * can be undone (sequences.ts).
  */
-import type { Ref } from './graph.ts';
+import type { Input, Ref } from './graph.ts';
 import type { Tensor } from './tensor.ts';
 
 /** What sees an activation at a site: the site's word, the value's name, the value f32[l, n]. */
@@ -36,11 +36,13 @@ export interface Sequence {
   /** Tokens fed since the start of the text. */
   readonly position: number;
   /**
-   * Feeds tokens and returns the logits f32[l, v] of every one of them, or f32[1, v] of the last.
+   * Feeds tokens and returns the logits f32[l, v] of every one of them, or f32[1, v] of the last. A program of frames is fed frames,
+   * and a token is a frame wherever tokens are spoken of.
    *
-   * @throws RangeError for no tokens, or one that the program does not know; whatever fails, the sequence is as it was.
+   * @throws RangeError for no tokens, one that the program does not know, or a value that is not finite; whatever fails, the sequence
+   * is as it was.
    */
-  feed(tokens: Int32Array, options?: FeedOptions): Tensor<'f32'>;
+  feed(tokens: Input, options?: FeedOptions): Tensor<'f32'>;
   /** A copy of where the text is. */
   save(): State;
   /** Goes to where another text is; without one, to the start of a text. */
@@ -54,7 +56,7 @@ export interface Sequence {
 /** A sequence and the tokens that it is fed. */
 export interface Turn {
   readonly sequence: Sequence;
-  readonly tokens: Int32Array;
+  readonly tokens: Input;
 }
 
 export interface Executable {

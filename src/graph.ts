@@ -9,7 +9,7 @@
  */
 import type { AnyOp, Attrs } from './op.ts';
 import type { StateExtent, StateType } from './state.ts';
-import type { DType, Tensor, TensorType } from './tensor.ts';
+import { type DType, describe, type Tensor, type TensorType } from './tensor.ts';
 
 export type Ref = string;
 export type Refs = Readonly<Record<string, Ref>>;
@@ -44,8 +44,10 @@ export type Node = OpNode | SiteNode | FusedNode;
 
 export interface Graph {
   readonly nodes: readonly Node[];
-  /** The one input, i32[l]. */
+  /** The one input: token ids i32[l], or frames f32[l, width]. */
   readonly input: Ref;
+  /** The values of a frame. Absent where the input is token ids. */
+  readonly width?: number;
   readonly result: Ref;
   /** What is carried from call to call, zeros at the start of a text. Each belongs to one node. */
   readonly states: ReadonlyMap<Ref, StateType>;
@@ -80,38 +82,57 @@ export interface Builder {
   op(name: string, op: AnyOp, inputs: Given, attrs?: Attrs): Ref;
 }
 
-/** Runs `model` once on names instead of numbers and keeps what it did. */
-export function trace(model: (g: Builder, tokens: Ref) => Ref): Graph {
+/** What a program is fed: token ids, or frames, one row of `width` values after the other. */
+export type Input = Int32Array | Float32Array;
+
+/**
+ * Runs `model` once on names instead of numbers and keeps what it did.
+ *
+ * @param width of a frame, for a model that reads frames f32[l, width], such as the spectrum of a sound, instead of token ids.
+ * @throws Error for a name that is given twice, RangeError for a weight that is read in two shapes.
+ */
+export function trace(model: (g: Builder, input: Ref) => Ref, width?: number): Graph {
   const nodes: Node[] = [];
   const states = new Map<Ref, StateType>();
   const weights = new Map<Ref, TensorType>();
   const roles = new Map<Ref, string>();
-  const input = 'tokens';
+  const input = width === undefined ? 'tokens' : 'frames';
+  const written = new Set<Ref>([input]);
+  const named = (name: Ref): Ref => {
+    if (written.has(name)) throw new Error(`trace: expected a new name; got ${name} a second time`);
+    written.add(name);
+    return name;
+  };
 
   const builder = (prefix: string): Builder => ({
     scope: name => builder(`${prefix}${name}.`),
     weight: (name, shape, role = '', dtype = 'f32') => {
+      const known = weights.get(name);
+      if (known && describe(known) !== describe({ dtype, shape }))
+        throw new RangeError(
+          `trace: weight ${name} is ${describe(known)}; got ${describe({ dtype, shape })} too`,
+        );
       weights.set(name, { dtype, shape });
       roles.set(name, role);
       return name;
     },
     state: (name, shape) => {
-      states.set(prefix + name, { dtype: 'f32', shape });
+      states.set(named(prefix + name), { dtype: 'f32', shape });
       return prefix + name;
     },
     site: (site, x) => {
-      nodes.push({ kind: 'site', site, in: x, out: prefix + site });
+      nodes.push({ kind: 'site', site, in: x, out: named(prefix + site) });
       return prefix + site;
     },
     op: (name, op, inputs, attrs = {}) => {
       const role = inputs.w === undefined ? '' : roles.get(inputs.w);
-      nodes.push(opNode(op, inputs, prefix + name, attrs, role));
+      nodes.push(opNode(op, inputs, named(prefix + name), attrs, role));
       return prefix + name;
     },
   });
 
   const result = model(builder(''), input);
-  return { nodes, input, result, states, weights };
+  return { nodes, input, ...(width !== undefined && { width }), result, states, weights };
 }
 
 /** A node whose output is `name`. Its states stand among the inputs. */
@@ -214,3 +235,6 @@ export interface ValueType {
   readonly dtype: DType;
   readonly shape: readonly Extent[];
 }
+
+export const inputType = ({ width }: Graph): ValueType =>
+  width === undefined ? { dtype: 'i32', shape: ['l'] } : { dtype: 'f32', shape: ['l', width] };

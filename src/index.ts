@@ -4,7 +4,7 @@
  *   load(path?, { recipe, threads })       a model: generate, session, plan                        open/node.ts, open/model.ts
  *   ops.fwht({ x }, { inverse: true })     every op alone, on tensors or plain typed arrays        ops/
  *   recipes                                the table of quantization recipes                       quant/recipes.ts
- *   trace → transform → calibrate → quantize → fuse → run                                          graph.ts, quant/, run.ts
+ *   trace → calibrate → transform → quantize → fuse → prepare                                      graph.ts, quant/, backends/
  *
  * A tensor is { dtype, shape, data }. Errors are one sentence that names what was wrong, where, and what was expected.
  */

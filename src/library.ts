@@ -10,9 +10,20 @@ export type { Executable, FeedOptions, Sequence, State, Turn } from './executabl
 export { type ByteSource, type Folder, folderOf, fromBytes } from './formats/bytes.ts';
 export { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
 export { createTokenizer, type Tokenizer } from './formats/tokenizer.ts';
-export { type Graph, type Node, type Program, trace, type Weights, weightsOf } from './graph.ts';
+export {
+  type Builder,
+  type Graph,
+  type Input,
+  type Node,
+  type Program,
+  type Ref,
+  trace,
+  type Weights,
+  weightsOf,
+} from './graph.ts';
 export type { Architecture, Config } from './model/architecture.ts';
 export { architectures, graphOf, parseConfig, type Site, sites } from './model/index.ts';
+export { type BlockConfig, block } from './model/mamba.ts';
 export type { Op } from './op.ts';
 export { openFloatModel } from './open/float.ts';
 export { type Model, type ModelOptions, openModel } from './open/model.ts';
@@ -23,7 +34,7 @@ export { render } from './plan/render.ts';
 export { inferTypes } from './plan/types.ts';
 export { calibrate } from './quant/calibrate.ts';
 export { loadPlan, type PlanInfo, savePlan } from './quant/checkpoint.ts';
-export { quantize, transform } from './quant/lower.ts';
+export { quantize, type Traced, type Transformed, transform } from './quant/lower.ts';
 export { planOf, samplesOf } from './quant/pipeline.ts';
 export { type RecipeName, recipe, recipes } from './quant/recipes.ts';
 export { parseRecipe, type Recipe } from './quant/scheme.ts';

@@ -2,17 +2,17 @@
  * Runs a program: one loop over its nodes. The same loop serves the float model, calibration and the integer plan.
  */
 import type { Executable, FeedOptions } from './executable.ts';
-import { flatten, type Program, type Ref, reads, takeApart } from './graph.ts';
+import { flatten, type Input, type Program, type Ref, reads, takeApart } from './graph.ts';
 import { type AnyOp, bind, formOf, type KeptStates, type Kernel } from './op.ts';
 import { foldConstants } from './plan/fold.ts';
-import { type Places, type PlaceTurn, sequences } from './sequences.ts';
+import { inputOf, type Places, type PlaceTurn, sequences } from './sequences.ts';
 import { type Kept, type StateStore, type StateType, shapeAt, stateStore } from './state.ts';
 import { type Tensor, tensor } from './tensor.ts';
 
 export type AnyKernel = Kernel<AnyOp['inputs'], AnyOp['outputs'], AnyOp['attrs'], AnyOp['states']>;
 
 /** Runs a program once on the reference: a whole text, from its start. Returns the logits f32[l, v]. */
-export const run = (program: Program, tokens: Int32Array, options?: FeedOptions): Tensor<'f32'> =>
+export const run = (program: Program, tokens: Input, options?: FeedOptions): Tensor<'f32'> =>
   interpret(program).open().feed(tokens, options);
 
 /** How a state of a program is kept, its steps read. */
@@ -40,16 +40,19 @@ export function interpretedPlaces(program: Program, kernelOf: KernelOf = op => o
   const stores = new Map<number, Stores>();
   let taken = 0;
 
-  const feedOne = ({ place, tokens }: PlaceTurn, { observe, logits: wanted }: FeedOptions): Tensor<'f32'> => {
+  const feedOne = (
+    { place, tokens, rows }: PlaceTurn,
+    { observe, logits: wanted }: FeedOptions,
+  ): Tensor<'f32'> => {
     const states = stores.get(place)!;
-    const values = new Map<Ref, Tensor>([[graph.input, tensor(tokens)]]);
+    const values = new Map<Ref, Tensor>([[graph.input, inputOf(graph, tokens, rows)]]);
     const get = (ref: Ref): Tensor => values.get(ref) ?? constants.get(ref)!;
     for (const [i, node] of nodes.entries()) {
       if (node.kind === 'site') {
         observe?.(node.site, node.out, get(node.in) as Tensor<'f32'>);
         values.set(node.out, get(node.in));
       } else {
-        const view = (ref: Ref) => states.get(ref)!.view(tokens.length);
+        const view = (ref: Ref) => states.get(ref)!.view(rows);
         const given = Object.entries(node.in).map(([key, ref]) => [key, get(ref)]);
         const carried = Object.entries(node.states).map(([key, ref]) => [key, view(ref)]);
         const call = bind(node.op, Object.fromEntries([...given, ...carried]), node.attrs);

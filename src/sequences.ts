@@ -2,23 +2,29 @@
  * Sequences over the places of a backend: what is the same for every backend of `Executable.open` and `Executable.feed`.
  *
  * A feed that fails leaves its sequences as they were, although the backend may have changed their places meanwhile. For that
- * each sequence keeps the state that its text began from and the tokens since: after a failure that state is loaded and those
- * tokens are fed again, which gives the same bits, because no cut of a text changes them. While nothing fails it costs a
- * number for each token.
+ * each sequence keeps a state of its text and the tokens since: after a failure that state is loaded and those tokens are fed
+ * again, which gives the same bits, because no cut of a text changes them. While nothing fails it costs a number for each token,
+ * and now and then a copy of the state.
  */
 import type { Executable, FeedOptions, Sequence, State, Turn } from './executable.ts';
-import { flatten, type Program, type Ref } from './graph.ts';
+import { flatten, type Graph, type Input, type Program, type Ref } from './graph.ts';
 import { checkTokens } from './ops/embedding.ts';
 import { inferTypes } from './plan/types.ts';
 import { shapeAt } from './state.ts';
-import { describe, sizeOf, type Tensor } from './tensor.ts';
+import { describe, sizeOf, type Tensor, tensor } from './tensor.ts';
 
 /** Some tokens for the sequence in a place, which has been fed `position` tokens so far. */
 export interface PlaceTurn {
   readonly place: number;
   readonly position: number;
-  readonly tokens: Int32Array;
+  readonly tokens: Input;
+  /** How many tokens, or frames, that are. */
+  readonly rows: number;
 }
+
+/** What a turn feeds as the value of the program's input. */
+export const inputOf = ({ width }: Graph, tokens: Input, rows: number): Tensor =>
+  tensor<Input>(tokens, width === undefined ? [rows] : [rows, width]);
 
 /** Where a backend keeps the states of sequences. A place is a number of the backend's choice. */
 export interface Places {
@@ -50,9 +56,13 @@ interface Text {
 
 /** As many tokens are fed at once when a text is fed again: a backend may hold the logits of all of them. */
 const AGAIN = 128;
+/** Of more numbers than that, a text keeps the state after them instead. */
+const MOST_SINCE = 1 << 16;
 
 export function sequences(program: Program, places: Places): Pick<Executable, 'open' | 'feed'> {
-  const check = tokenCheck(program);
+  const check = inputCheck(program);
+  const { width = 1 } = program.graph;
+  const arrayOf = program.graph.width === undefined ? Int32Array : Float32Array;
   const texts = new WeakMap<Sequence, Text>();
   const close = (text: Text): void => {
     if (text.isClosed) return;
@@ -80,9 +90,12 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
     const { place, begin, since } = text;
     try {
       load(place, begin);
-      for (let at = 0; at < since.length; at += AGAIN) {
-        const tokens = Int32Array.from(since.slice(at, at + AGAIN));
-        places.feed([{ place, position: (begin?.position ?? 0) + at, tokens }], { logits: 'last' });
+      const position = begin?.position ?? 0;
+      const all = since.length / width;
+      for (let at = 0; at < all; at += AGAIN) {
+        const rows = Math.min(AGAIN, all - at);
+        const tokens = arrayOf.from(since.slice(at * width, (at + rows) * width));
+        places.feed([{ place, position: position + at, tokens, rows }], { logits: 'last' });
       }
     } catch (error) {
       text.lost = `feed that failed: ${messageOf(error)}`;
@@ -115,11 +128,7 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
     if (turns.length === 0) return [];
     if (new Set(fed).size < fed.length)
       throw new RangeError('feed: expected each sequence once; got one of them twice');
-    for (const { tokens } of turns) {
-      if (!isArray('Int32Array', tokens)) throw new TypeError('feed: expected the tokens as an Int32Array');
-      if (tokens.length === 0) throw new RangeError('feed: expected at least one token; got none');
-      check(tokens);
-    }
+    for (const { tokens } of turns) check(tokens);
     const { logits: wanted = 'all' } = options;
     if (wanted !== 'all' && wanted !== 'last')
       throw new RangeError(`feed: logits expected 'all' or 'last'; got ${JSON.stringify(wanted)}`);
@@ -129,7 +138,10 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
     isFeeding = true;
     try {
       logits = places.feed(
-        fed.map(({ place, position }, i) => ({ place, position, tokens: turns[i].tokens })),
+        fed.map(({ place, position }, i) => {
+          const { tokens } = turns[i];
+          return { place, position, tokens, rows: tokens.length / width };
+        }),
         options,
       );
     } catch (error) {
@@ -140,8 +152,12 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
     }
     for (const [i, text] of fed.entries()) {
       const { tokens } = turns[i];
-      text.position += tokens.length;
+      text.position += tokens.length / width;
       for (let at = 0; at < tokens.length; at++) text.since.push(tokens[at]);
+      if (text.since.length > MOST_SINCE) {
+        const { position } = text;
+        Object.assign(text, { begin: { position, values: places.read(text.place, position) }, since: [] });
+      }
     }
     return logits;
   };
@@ -225,15 +241,27 @@ function checkState({ graph }: Program, { position, values }: State): void {
   }
 }
 
-/** What refuses tokens that a table of the program does not have, in the words of the table's op. */
-function tokenCheck({ graph }: Program): (tokens: Int32Array) => void {
+/** What refuses frames that are not finite, and tokens that a table of the program does not have, in the words of the table's op. */
+function inputCheck({ graph }: Program): (tokens: Input) => void {
   const types = inferTypes(graph);
+  const { width } = graph;
   const tables = flatten(graph.nodes).flatMap(node =>
     node.in.tokens === graph.input
       ? [{ op: node.op.name, size: types.get(node.in.w)!.shape[0] as number }]
       : [],
   );
+  const [what, array] = width === undefined ? ['token', 'an Int32Array'] : ['frame', 'a Float32Array'];
   return tokens => {
-    for (const { op, size } of tables) checkTokens(op, tokens, size);
+    if (!isArray(array.split(' ')[1], tokens)) throw new TypeError(`feed: expected the ${what}s as ${array}`);
+    if (tokens.length === 0) throw new RangeError(`feed: expected at least one ${what}; got none`);
+    for (const { op, size } of tables) checkTokens(op, tokens as Int32Array, size);
+    if (width === undefined) return;
+    if (tokens.length % width !== 0)
+      throw new RangeError(`feed: expected frames of ${width} values; got ${tokens.length} values`);
+    const at = tokens.findIndex(value => !Number.isFinite(value));
+    if (at >= 0)
+      throw new RangeError(
+        `feed: expected finite values; got ${tokens[at]} at [${Math.floor(at / width)}, ${at % width}]`,
+      );
   };
 }

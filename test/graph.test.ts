@@ -55,6 +55,44 @@ function valuesOf({ graph, weights }: Program, tokens: Int32Array): Map<string, 
   return values;
 }
 
+describe('a trace', () => {
+  const once = (model: Parameters<typeof trace>[0]) => () => trace(model);
+  it('has each name once', () => {
+    const twice = new Error('trace: expected a new name; got a.x a second time');
+    expect(
+      once((g, tokens) => {
+        const w = g.weight('w', [2, 2]);
+        g.scope('a').op('x', ops.embedding, { tokens, w });
+        return g.scope('a').op('x', ops.embedding, { tokens, w });
+      }),
+    ).toThrow(twice);
+    expect(once((g, tokens) => g.scope('a').site('x', g.scope('a').site('x', tokens)))).toThrow(twice);
+    expect(once(g => g.scope('a').state('x', [g.scope('a').state('x', [1]).length]))).toThrow(twice);
+    expect(once(g => g.op('tokens', ops.embedding, {}))).toThrow('got tokens a second time');
+  });
+
+  it('reads a weight in one shape, as often as it likes', () => {
+    expect(once(g => g.weight('w', [g.weight('w', [1]).length + 1]))).toThrow(
+      new RangeError('trace: weight w is f32[1]; got f32[2] too'),
+    );
+    expect(once(g => g.weight('w', [g.weight('w', [1]).length]))).not.toThrow();
+  });
+
+  it('that is wrong is told with the name of the node', () => {
+    const graph = trace((g, tokens) => {
+      const x = g.op('h', ops.embedding, { tokens, w: g.weight('table', [4, 3]) });
+      return g.scope('last').op('y', ops.linear, { x, w: g.weight('w', [4, 2]) });
+    });
+    const weights = weightsOf(new Map());
+    const sentence = 'linear last.y.in.w expected f32[o, i] with o=4, i=3; got f32[4, 2]';
+    expect(() => inferTypes(graph)).toThrow(new TypeError(sentence));
+    const tensors = ['table', 'w'].map((ref, i) => [ref, tensor(new Float32Array(12 - 4 * i))] as const);
+    const program = { graph, weights: weightsOf(new Map(tensors)) };
+    expect(() => prepare(reference, program)).toThrow(new TypeError(`program: ${sentence}`));
+    expect(() => interpret({ graph, weights })).toThrow(new TypeError(sentence));
+  });
+});
+
 describe('a program', () => {
   it('has the types that inferTypes says, without running', () => {
     for (const program of programs) {

@@ -4,6 +4,7 @@
 import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
 import type { AnyOp, KeptStates } from '../op.ts';
+import { nameOf } from '../plan/types.ts';
 import { verify } from '../plan/verify.ts';
 import { type AnyKernel, formsOf, interpret } from '../run.ts';
 
@@ -22,7 +23,7 @@ export interface PrepareOptions {
 
 /** @throws TypeError for a program that the verifier refuses, Error listing the ops that it needs and the backend lacks. */
 export function prepare(backend: Backend, given: Program, options?: PrepareOptions): Executable {
-  const program = verify(given, 'program');
+  const program = verify(given, 'program', undefined, node => `program: ${nameOf(node)}`);
   if (backend.prepare) return backend.prepare(program, options);
   const missing = [...formsOf(program)].filter(([, { op, kept }]) => !backend.kernelOf(op, kept));
   if (missing.length)

@@ -5,7 +5,7 @@ import type { Executable } from '../executable.ts';
 import { architectureOf } from '../model/index.ts';
 import { load } from '../open/node.ts';
 import { planOf } from '../quant/pipeline.ts';
-import { checkWords } from '../quant/scheme.ts';
+import { checkWords, wordsOf } from '../quant/scheme.ts';
 import { randomModel } from '../random/model.ts';
 import { nominalRecipe, nominalStats } from '../random/nominal-ranges.ts';
 import { shapes } from '../random/shapes.ts';
@@ -64,7 +64,7 @@ export async function open(
   const scheme = nominalRecipe(given);
   const program = randomModel(shapes[shape], seed);
   const stats = usage(() => {
-    checkWords(scheme, architectureOf(shapes[shape]));
+    checkWords(scheme, wordsOf(architectureOf(shapes[shape])));
     return nominalStats(program, scheme);
   });
   const executable = prepare(backend, planOf(program, scheme, stats), { threads });

@@ -63,8 +63,14 @@ const states = ['convState', 'ssmState'] as const;
 /** The weights of a block that a recipe may quantize, by role. */
 const roles = ['inProj', 'conv', 'xProj', 'dtProj', 'outProj'] as const;
 
-/** One Mamba layer, its residual included: h f32[l, m] → f32[l, m]. */
-export function block(g: Builder, config: MambaConfig, layer: number, h: Ref): Ref {
+/** What a block needs to know of its model. */
+export type BlockConfig = Omit<MambaConfig, keyof Config | 'tieEmbeddings' | 'naming'>;
+
+/**
+ * One Mamba layer, its residual included: h f32[l, m] → f32[l, m]. Its weights are `backbone.layers.<layer>.…`; its values, sites and
+ * states have the scope of `g`.
+ */
+export function block(g: Builder, config: BlockConfig, layer: number, h: Ref): Ref {
   const { dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, normEps: eps, mixerNormEps } = config;
   const weight = (name: string, shape: readonly number[], role?: (typeof roles)[number]) =>
     g.weight(`backbone.layers.${layer}.${name}`, shape, role);

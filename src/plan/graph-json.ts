@@ -1,13 +1,13 @@
 /**
  * A plan's graph as JSON and back: ops by name, so that any program that has the ops can run the plan.
  *
- *   { input, result, states: { ref: { type: 'i8[1536, 16]', scale?: ref } }, weights: { ref: 'f32[768]' },
+ *   { input, width?, result, states: { ref: { type: 'i8[1536, 16]', scale?: ref } }, weights: { ref: 'f32[768]' },
  *     nodes: [ { op, in: { name: ref }, states?: { name: ref }, out: { name: ref }, attrs?, role? } | { fused, body: [ … ] } ] }
  *
  * The type of a state is how it is kept and its shape, in which `t` stands for the tokens fed so far. This file reads the form;
  * whether the graph can be run is for the verifier (verify.ts) to say.
  */
-import { array, type JsonObject, object, show, string, unexpected } from '../formats/json.ts';
+import { array, isSize, type JsonObject, number, object, show, string, unexpected } from '../formats/json.ts';
 import type { Graph, Node, OpNode, Ref } from '../graph.ts';
 import type { AnyOp, Attrs } from '../op.ts';
 import { ops } from '../ops/index.ts';
@@ -32,7 +32,7 @@ export function graphToJson(graph: Graph): unknown {
       ...(role ? { role } : {}),
     };
   };
-  const { input, result } = graph;
+  const { input, width, result } = graph;
   const states = Object.fromEntries(
     [...graph.states].map(([ref, type]) => {
       const { scale } = type;
@@ -40,7 +40,8 @@ export function graphToJson(graph: Graph): unknown {
     }),
   );
   const weights = Object.fromEntries([...graph.weights].map(([ref, type]) => [ref, describe(type)]));
-  return { input, result, states, weights, nodes: graph.nodes.map(nodeToJson) };
+  const nodes = graph.nodes.map(nodeToJson);
+  return { input, ...(width !== undefined && { width }), result, states, weights, nodes };
 }
 
 /** @throws TypeError naming the node and field that is wrong. */
@@ -48,6 +49,9 @@ export function graphFromJson(json: unknown, where: string): Graph {
   const graph = object(json, where);
   return {
     input: string(graph.input, `${where}.input`),
+    ...(graph.width !== undefined && {
+      width: number(graph.width, `${where}.width`, 'a whole number >= 1', size => isSize(size) && size > 0),
+    }),
     result: string(graph.result, `${where}.result`),
     states: entries(graph.states, `${where}.states`, stateType),
     weights: entries(graph.weights, `${where}.weights`, tensorType),

@@ -2,8 +2,18 @@
  * The types of the values of a graph, from the signatures of its ops, before anything runs. Unlike `bind`, which has the tensors
  * of one call, this has the number of tokens as a letter: what holds here holds for every call.
  */
-import { unexpected } from '../formats/json.ts';
-import { type Extent, type Graph, type OpNode, type Ref, takeApart, type ValueType } from '../graph.ts';
+import { plain, unexpected } from '../formats/json.ts';
+import {
+  type Extent,
+  type Graph,
+  inputType,
+  type Node,
+  type OpNode,
+  type Ref,
+  takeApart,
+  type ValueType,
+  writes,
+} from '../graph.ts';
 import { violated } from '../op.ts';
 import { type Axis, parse } from '../signature.ts';
 import type { StateType } from '../state.ts';
@@ -11,19 +21,23 @@ import { describe } from '../tensor.ts';
 
 /** The type of every value and weight: what a table prints and what a backend sizes its memory by. */
 export function inferTypes(graph: Graph): ReadonlyMap<Ref, ValueType> {
-  const types = new Map<Ref, ValueType>([...graph.weights, [graph.input, { dtype: 'i32', shape: ['l'] }]]);
+  const types = new Map<Ref, ValueType>([...graph.weights, [graph.input, inputType(graph)]]);
   const typeOf = (ref: Ref, at: string): ValueType => types.get(ref) ?? unexpected(at, 'a defined name', ref);
   const stateOf = (ref: Ref, at: string): StateType =>
     graph.states.get(ref) ?? unexpected(at, 'the name of a state', ref);
   for (const node of takeApart(graph.nodes)) {
     if (node.kind === 'site') types.set(node.out, typeOf(node.in, node.out));
     else {
-      const { outputs } = typeNode(node, typeOf, stateOf, node.op.name);
+      const { outputs } = typeNode(node, typeOf, stateOf, nameOf(node));
       for (const [key, type] of outputs) types.set(node.out[key], type);
     }
   }
   return types;
 }
+
+/** How errors call a node of a program that was made by hand: the op, and its value. */
+export const nameOf = (node: Node): string =>
+  `${node.kind === 'op' ? node.op.name : node.kind} ${plain(writes(node)[0] ?? 'without a value')}`;
 
 /** The letters of axes that may be as long as the call: its tokens, and scales of which each token has its own. */
 const OF_TOKENS = ['l', 's'];

@@ -4,7 +4,7 @@
  *
  *   names    a name is one thing (the input, a weight, a state or a value), written once and before it is read
  *   types    every input, state and attribute is of its op's signature, and that for every number of tokens (types.ts)
- *   tokens   only tables read them, with a row for each word of the vocabulary; the result is f32[l, v]
+ *   tokens   only tables read them, with a row for each word of the vocabulary; frames anyone; the result is f32[l, v]
  *   states   each belongs to one node; the steps of one in int8 are positive
  *   fused    a fused node is what fuse.ts makes of its nodes: backends rely on that
  *   sizes    the memory that all of it takes is limited before any is allocated; so are counts, and the lengths of names
@@ -14,6 +14,8 @@
  */
 import { show, unexpected } from '../formats/json.ts';
 import {
+  type Graph,
+  inputType,
   type Node,
   type OpNode,
   type Program,
@@ -52,10 +54,16 @@ const MOST_MADE = 16;
 /**
  * @param where begins each sentence: the file, or what the program is.
  * @param vocabSize how many tokens there are, where that is known.
+ * @param addressOf how a sentence calls a node: by its place, which finds it in a file, or by its name.
  * @returns the program, each of whose weights is compared with its type when it is read.
  * @throws TypeError saying what is wrong.
  */
-export function verify(program: Program, where: string, vocabSize?: number): Program {
+export function verify(
+  program: Program,
+  where: string,
+  vocabSize?: number,
+  addressOf: (node: Node, i: number) => string = (_, i) => `${where}.nodes[${i}]`,
+): Program {
   const { nodes, input, result, states, weights } = program.graph;
   const count = takeApart(nodes).length;
   atMost(MOST.nodes, count, `${where}.nodes`, 'nodes');
@@ -76,7 +84,9 @@ export function verify(program: Program, where: string, vocabSize?: number): Pro
   const typeOf = (ref: Ref, at: string): ValueType =>
     types.get(ref) ?? unexpected(at, 'the name of a value or weight that comes before', ref);
 
-  define(input, 'the input', `${where}.input`, { dtype: 'i32', shape: ['l'] });
+  const { width = 1 } = program.graph;
+  if (!(Number.isSafeInteger(width) && width > 0)) unexpected(`${where}.width`, 'a whole number >= 1', width);
+  define(input, 'the input', `${where}.input`, inputType(program.graph));
   for (const [ref, type] of weights) {
     const at = `${where}.weights[${show(ref)}]`;
     define(ref, 'a weight', at, type);
@@ -124,7 +134,7 @@ export function verify(program: Program, where: string, vocabSize?: number): Pro
     for (const ref of Object.values(node.out)) constants.set(ref, made);
   };
   for (const [i, node] of nodes.entries()) {
-    const at = `${where}.nodes[${i}]`;
+    const at = addressOf(node, i);
     if (node.kind === 'op') visit(node, at, false);
     else if (node.kind === 'site') {
       const type = typeOf(node.in, `${at}.in`);
@@ -141,7 +151,7 @@ export function verify(program: Program, where: string, vocabSize?: number): Pro
   checkFused(program, where);
   const bytesOfWeights = sum([...weights.values()], bytesOf);
   const bytesMade = sum([...constants.values()], bytes => bytes);
-  const bytesOfValues = ROWS * bytesOfRow(nodes, result, types);
+  const bytesOfValues = ROWS * bytesOfRow(program.graph, types);
   const mostOfToken = MOST.bytesOfToken + MOST_READ * (bytesOfWeights + bytesMade);
   atMost(MOST_MADE * bytesOfWeights, bytesMade, `${where}.nodes`, 'bytes of constants');
   atMost(MOST.bytesOfValues, bytesOfValues, `${where}.nodes`, 'bytes of values');
@@ -165,14 +175,14 @@ const bytesOf = ({ dtype, shape }: ValueType): number =>
   shape.reduce<number>((size, extent) => size * (extent === 'l' ? 1 : extent), BYTES[dtype]);
 
 /** The bytes of the values that are needed at the same time, for one token. */
-function bytesOfRow(nodes: readonly Node[], result: Ref, types: ReadonlyMap<Ref, ValueType>): number {
+function bytesOfRow({ nodes, input, result }: Graph, types: ReadonlyMap<Ref, ValueType>): number {
   const lastRead = new Map(nodes.flatMap((node, i) => reads(node).map(ref => [ref, i] as const)));
   lastRead.set(result, nodes.length);
   const rowOf = (ref: Ref): number => {
     const type = types.get(ref)!;
     return type.shape[0] === 'l' ? bytesOf(type) : 0;
   };
-  let now = 0;
+  let now = rowOf(input);
   let most = 0;
   for (const [i, node] of nodes.entries()) {
     now += sum(writes(node), rowOf);

@@ -3,12 +3,12 @@
  * meanwhile.
  */
 import type { Executable, Sequence } from '../executable.ts';
-import { type Graph, type Program, type Ref, withNodes } from '../graph.ts';
+import { type Graph, type Input, type Program, type Ref, statesOf, withNodes, writes } from '../graph.ts';
 import { inferTypes } from '../plan/types.ts';
 import { interpret } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Accumulator } from './accumulators.ts';
-import { transform, withResidual } from './lower.ts';
+import { checkTraced, type Traced, transform, withResidual } from './lower.ts';
 import { type Pass, placesOf, statistics, type Watch, withoutSteps } from './observers.ts';
 import type { Recipe } from './scheme.ts';
 import type { Stats, StatsSizes } from './stats.ts';
@@ -41,17 +41,17 @@ export function statsSizes({ graph }: Program, recipe: Recipe): StatsSizes {
 }
 
 /**
- * The statistics that `recipe` needs of a float program, over samples of token ids. Every sample begins with an empty state.
+ * The statistics that `recipe` needs of a float program, over samples of token ids, or of frames. Every sample begins with an empty state.
  *
  * One pass over the samples sees the sites. A recipe that smooths needs another pass before it. A recipe with states in int8
- * needs another pass after it.
+ * needs another pass after it. The ranges are those of the sites in their bases: it transforms the program itself.
  *
- * @throws RangeError for no samples or an empty one, or where a percentile for each layer does not fit the layers.
+ * @throws Error for a program that was transformed or fused already; RangeError for no samples or an empty one, or where a percentile for each layer does not fit the layers.
  */
 export const calibrate = (
-  program: Program,
+  program: Traced,
   recipe: Recipe,
-  samples: readonly Int32Array[],
+  samples: readonly Input[],
   options: CalibrateOptions = {},
 ): Stats => calibrateAll(program, [recipe], samples, options)[0];
 
@@ -60,11 +60,12 @@ export const calibrate = (
  * basis `channels`, but in no other basis.
  */
 export function calibrateAll(
-  program: Program,
+  program: Traced,
   recipes: readonly Recipe[],
-  samples: readonly Int32Array[],
+  samples: readonly Input[],
   { prepare = interpret, onProgress }: CalibrateOptions = {},
 ): readonly Stats[] {
+  for (const recipe of recipes) checkTraced('calibrate', program, recipe);
   if (samples.length === 0) throw new RangeError('calibrate: expected at least one sample; got none');
   const empty = samples.findIndex(sample => sample.length === 0);
   if (empty >= 0) throw new RangeError(`calibrate: sample ${empty} holds no tokens`);
@@ -76,18 +77,18 @@ export function calibrateAll(
     if (watchedNow.length === 0) continue;
     const smoothing = gather(parts[0].filter(part => part.pass === 'plain')).channels;
     const run = programOf(pass, program, recipes[0], smoothing);
-    const executable = prepare(upToLast(run, pass, watchedNow));
+    const executable = prepare(upToLast(run, watchedNow));
     const sequence = executable.open();
     const show: Show = (ref, x) => {
       for (const each of watchedNow) if (each.ref === ref) each.accumulator.add(x);
     };
     for (const [i, sample] of samples.entries()) {
-      runSample(sequence, pass, sample, show);
+      runSample(sequence, pass, sample, program.graph.width ?? 1, show);
       onProgress?.(p * samples.length + i + 1, passes.length * samples.length);
     }
     executable.dispose?.();
   }
-  return parts.map(gather);
+  return parts.map((part, i) => ({ ...gather(part), recipe: recipes[i] }));
 }
 
 /** The passes in their order. The pass over the sites is counted even where nobody needs it. */
@@ -128,15 +129,15 @@ function collect(graph: Graph, recipes: readonly Recipe[]) {
 }
 
 /** The parts put together. */
-function gather(parts: readonly Part[]): Required<Stats> {
+function gather(parts: readonly Part[]): Required<Omit<Stats, 'recipe'>> {
   const results = parts.map(({ result }) => result());
-  const joined = <K extends keyof Stats>(key: K): NonNullable<Stats[K]> =>
+  const joined = <K extends 'channels' | 'ranges' | 'hessians'>(key: K): NonNullable<Stats[K]> =>
     Object.assign({}, ...results.map(result => result[key]));
   return { channels: joined('channels'), ranges: joined('ranges'), hessians: joined('hessians') };
 }
 
 /** What a pass runs. `smoothing`: what the pass over the plain sites saw. */
-const programOf = (pass: Pass, program: Program, recipe: Recipe, smoothing: Stats['channels']): Program =>
+const programOf = (pass: Pass, program: Traced, recipe: Recipe, smoothing: Stats['channels']): Program =>
   ({
     plain: () => withResidual(program, recipe),
     sites: () => transform(program, withoutSteps(recipe, program.graph), smoothing),
@@ -149,25 +150,23 @@ type Show = (ref: Ref, x: Tensor<'f32'>) => void;
 const LOOK_EVERY = 16;
 
 /** Runs a sample from an empty state, and shows what there is to see of it in a pass. */
-function runSample(sequence: Sequence, pass: Pass, sample: Int32Array, show: Show): void {
+function runSample(sequence: Sequence, pass: Pass, sample: Input, width: number, show: Show): void {
   sequence.load();
   if (pass === 'states')
-    for (let at = 0; at < sample.length; at += LOOK_EVERY) {
-      sequence.feed(sample.subarray(at, at + LOOK_EVERY), { logits: 'last' });
+    for (let at = 0; at < sample.length; at += LOOK_EVERY * width) {
+      sequence.feed(sample.subarray(at, at + LOOK_EVERY * width), { logits: 'last' });
       for (const [ref, h] of sequence.save().values) show(ref, h);
     }
   else sequence.feed(sample, { observe: (_, ref, x) => show(ref, x) });
 }
 
 /**
- * The program as far as the last site at which something is watched, or the last of all where states are: the head is a fifth of
- * the work, and no site of a block needs it.
+ * The program as far as the last site or state that is watched: the head is a fifth of the work, and no site of a block needs it.
  */
-function upToLast(program: Program, pass: Pass, watched: readonly Watched[]): Program {
+function upToLast(program: Program, watched: readonly Watched[]): Program {
   const { nodes } = program.graph;
-  const site = nodes
-    .filter(node => node.kind === 'site')
-    .findLast(({ out }) => pass === 'states' || watched.some(({ ref }) => ref === out))!;
-  const short = withNodes(program, nodes.slice(0, nodes.indexOf(site) + 1));
-  return { ...short, graph: { ...short.graph, result: site.out } };
+  const refs = new Set(watched.map(({ ref }) => ref));
+  const last = nodes.findLastIndex(node => [...writes(node), ...statesOf(node)].some(ref => refs.has(ref)));
+  const short = withNodes(program, nodes.slice(0, last + 1));
+  return { ...short, graph: { ...short.graph, result: writes(nodes[last])[0] } };
 }

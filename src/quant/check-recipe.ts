@@ -6,7 +6,8 @@ import { factor } from '../ops/hadamard.ts';
 import { ops } from '../ops/index.ts';
 import { inferTypes } from '../plan/types.ts';
 import { recipes } from './recipes.ts';
-import { checkWords, type Recipe, siteAction } from './scheme.ts';
+import { streamOf } from './residual.ts';
+import { checkWords, type Recipe, siteAction, wordsOf } from './scheme.ts';
 
 /**
  * @throws RangeError where the recipe has a word that the model does not have, or rotates values of a size that has no Hadamard
@@ -17,7 +18,7 @@ export function checkRecipe(
   config: Config,
   graph: Graph,
 ): void {
-  checkWords(scheme, architectureOf(config));
+  checkWords(scheme, wordsOf(architectureOf(config)));
   const found = unrotatable(graph, scheme);
   if (!found) return;
   const [field = 'a size'] = Object.entries(config).find(([, value]) => value === found.size) ?? [];
@@ -30,19 +31,17 @@ export function checkRecipe(
 }
 
 /** What the recipe rotates though it cannot, if there is anything. */
-function unrotatable(
+export function unrotatable(
   graph: Graph,
   recipe: Recipe,
 ): { readonly what: string; readonly size: number } | undefined {
   const types = inferTypes(graph);
-  const rotated = graph.nodes.flatMap(node => {
-    if (node.kind === 'site' && siteAction(recipe, node.site).basis === 'hadamard')
-      return [{ what: node.site, out: node.out }];
-    return node.kind === 'op' && recipe.residual && node.op.name === ops.embedding.name
-      ? [{ what: 'the residual stream', out: Object.values(node.out)[0] }]
-      : [];
-  });
-  return rotated
+  const isRotated = (site: string) => siteAction(recipe, site).basis === 'hadamard';
+  const rotated = graph.nodes.flatMap(node =>
+    node.kind === 'site' && isRotated(node.site) ? [{ what: node.site, out: node.out }] : [],
+  );
+  const stream = recipe.residual ? [...streamOf(graph)] : [];
+  return [...stream.map(out => ({ what: 'the residual stream', out })), ...rotated]
     .map(({ what, out }) => ({ what, size: Number(types.get(out)!.shape[1]) }))
     .find(({ size }) => factor(size) === undefined);
 }

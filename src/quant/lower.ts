@@ -9,6 +9,7 @@
  */
 import {
   addOnceTo,
+  flatten,
   type LazyTensor,
   type Node,
   type OpNode,
@@ -22,34 +23,92 @@ import {
 import { once } from '../once.ts';
 import { scaleOf } from '../ops/absmax-scale.ts';
 import { ops } from '../ops/index.ts';
+import { nameOf as nameOfNode } from '../plan/types.ts';
 import type { StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
+import { unrotatable } from './check-recipe.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
 import { nameOf } from './names.ts';
 import { rotateResidual } from './residual.ts';
-import { type Recipe, siteAction, stateScheme, type WeightScheme, weightScheme } from './scheme.ts';
+import {
+  checkWords,
+  type Recipe,
+  sameRecipe,
+  siteAction,
+  stateScheme,
+  type WeightScheme,
+  weightScheme,
+  wordOf,
+} from './scheme.ts';
 import type { Stats } from './stats.ts';
 import { type Transform, transformOf } from './transforms.ts';
 import { integerWeights } from './weights.ts';
 
 const isLinear = (node: Node): node is OpNode => node.kind === 'op' && node.op.name === ops.linear.name;
 
+/** A program as it was traced: what `calibrate` and `transform` take. */
+export type Traced = Program & { readonly recipe?: never };
+/** A program whose residual stream and sites are in the bases of its recipe: what `quantize` takes. */
+export interface Transformed extends Program {
+  readonly recipe: Recipe;
+}
+
+/**
+ * @throws Error for a program that a stage has changed already: it would be changed, or measured, a second time. RangeError where
+ * the recipe speaks of what the program does not have.
+ */
+export function checkTraced(where: string, { graph, recipe: done }: Traced, recipe: Recipe): void {
+  const stage = done ? 'transform' : graph.nodes.some(node => node.kind === 'fused') ? 'fuse' : undefined;
+  if (stage) throw new Error(`${where}: expected a program as it was traced; got one that ${stage} returned`);
+  const sites = [...new Set(graph.nodes.flatMap(node => (node.kind === 'site' ? node.site : [])))];
+  const roles = [...new Set(flatten(graph.nodes).flatMap(({ role }) => role || []))];
+  const states = [...new Set([...graph.states.keys()].map(wordOf))];
+  checkWords(recipe, { name: 'the program', sites, roles, states });
+  if (recipe.acts && !sites.some(word => siteAction({ acts: recipe.acts }, word).quantize))
+    throw new RangeError('recipe.acts: the program has no site');
+  const found = unrotatable(graph, recipe);
+  if (found)
+    throw new RangeError(
+      `${where}: the recipe rotates ${found.what}, and ${found.size} has no Hadamard matrix (${ops.fwht.constraints.C1[0]})`,
+    );
+}
+
 /** The program with its residual stream in the recipe's basis. */
 export const withResidual = (program: Program, { residual }: Recipe): Program =>
   residual ? rotateResidual(program) : program;
 
-/** Puts the residual stream and every site into its basis. Sites stay in the graph; the function stays the same. */
-export function transform(given: Program, recipe: Recipe, channels: Stats['channels'] = {}): Program {
+/**
+ * Puts the residual stream and every site into its basis. Sites stay in the graph; the function stays the same.
+ *
+ * @param channels what `calibrate` saw with this recipe: `stats.channels`.
+ * @throws Error for a program that was transformed or fused already, or where the recipe needs statistics of channels. RangeError
+ * where the recipe speaks of what the program does not have, or rotates a size without a Hadamard matrix.
+ */
+export function transform(given: Traced, recipe: Recipe, channels: Stats['channels'] = {}): Transformed {
+  checkTraced('transform', given, recipe);
   const program = withResidual(given, recipe);
   const made = new Map<Ref, LazyTensor>();
   const nodes: Node[] = [];
   const addOnce = addOnceTo(nodes);
   const inBasis = new Map<Ref, { readonly basis: Transform; readonly factors: Ref }>(); // by site
   const f32 = (ref: Ref) => (made.get(ref)?.read() ?? program.weights.read(ref)) as Tensor<'f32'>;
+  /** A linear that can take the inverse of the basis into its weight, because that is a constant. */
+  const absorbs = (node: OpNode): boolean =>
+    isLinear(node) && inBasis.has(node.in.x) && program.graph.weights.has(node.in.w);
+  const foldedAt = new Map<Ref, Ref>(); // a weight in a basis → the site whose basis it is
+  /** Its name. A weight that is read at several sites is folded once for each: their factors differ. */
+  const foldedName = (w: Ref, word: string, site: Ref): Ref => {
+    const name = nameOf.inBasis(w, word);
+    const at = foldedAt.get(name) ?? site;
+    foldedAt.set(name, at);
+    return at === site ? name : nameOf.inBasis(name, site);
+  };
   /** From the largest |x| of the channels of a site, and the weights of the linears that read it. */
   const factorsOf = (site: Ref, make: NonNullable<Transform['factors']>): LazyTensor => {
     const largest = seen('channel statistics', channels, site);
-    const readers = program.graph.nodes.filter(isLinear).filter(node => node.in.x === site);
+    const readers = program.graph.nodes
+      .filter(isLinear)
+      .filter(node => node.in.x === site && program.graph.weights.has(node.in.w));
     const weights = () => readers.map(node => f32(node.in.w));
     return { dtype: 'f32', shape: [largest.length], read: once(() => make(largest, weights())) };
   };
@@ -64,17 +123,19 @@ export function transform(given: Program, recipe: Recipe, channels: Stats['chann
       const factors = nameOf.factors(node.out);
       if (basis.factors) made.set(factors, factorsOf(node.out, basis.factors));
       const x = nameOf.inBasis(node.out, basis.word);
-      nodes.push(basis.apply(node.in, x, factors), { ...node, in: x });
+      nodes.push(basis.apply(plain(node.in), x, factors), { ...node, in: x });
       inBasis.set(node.out, { basis, factors });
-    } else if (isLinear(node) && inBasis.has(node.in.x)) {
+    } else if (node.kind === 'site') nodes.push({ ...node, in: plain(node.in) });
+    else if (node.kind === 'op' && absorbs(node)) {
       const site = inBasis.get(node.in.x)!;
-      const w = nameOf.inBasis(node.in.w, site.basis.word);
+      const w = foldedName(node.in.w, site.basis.word, node.in.x);
       const read = () => site.basis.fold(f32(node.in.w), site.basis.factors && f32(site.factors));
       made.set(w, { ...program.graph.weights.get(node.in.w)!, read });
       nodes.push({ ...node, in: { ...node.in, w } });
     } else nodes.push(node.kind === 'op' ? renamed(node, plain) : node);
   }
-  return withNodes(program, nodes, made);
+  const result = plain(program.graph.result);
+  return { ...withNodes({ ...program, graph: { ...program.graph, result } }, nodes, made), recipe };
 }
 
 /** What calibration saw of a site or a state. */
@@ -92,12 +153,19 @@ const scalesOf = (ranges: ArrayLike<number>): LazyTensor => ({
   read: () => tensor(Float32Array.from(ranges, scaleOf)),
 });
 
-/** Rounds: sites and weights to int8 by the recipe's schemes, linears to linear-i8. Returns the plan: no site is left. */
+/**
+ * Rounds: sites and weights to int8 by the schemes of the program's recipe, linears to linear-i8. Returns the plan: no site is left.
+ *
+ * @throws Error for a program that `transform` did not return, or where the recipe needs statistics that are not there.
+ */
 export function quantize(
-  program: Program,
-  recipe: Recipe,
-  { channels = {}, ranges = {}, hessians = {} }: Partial<Stats> = {},
+  program: Transformed,
+  { channels = {}, ranges = {}, hessians = {}, recipe: calibrated }: Partial<Stats> = {},
 ): Program {
+  const { recipe } = program;
+  if (!recipe) throw new Error('quantize: expected the program that transform returned; got another one');
+  if (calibrated && !sameRecipe(calibrated, recipe))
+    throw new Error('quantize: the statistics are of another recipe; calibrate with this recipe first');
   const weights = integerWeights(program);
   const scales = new Map<Ref, LazyTensor>(); // the scales of static sites and of states
   const nodes: Node[] = [];
@@ -110,7 +178,7 @@ export function quantize(
   };
 
   const site = (node: SiteNode): void => {
-    const x = alias.get(node.in) ?? node.in;
+    const x = real(alias.get(node.in) ?? node.in);
     const { quantize: scheme } = siteAction(recipe, node.site);
     if (!scheme) {
       alias.set(node.out, x);
@@ -163,17 +231,21 @@ export function quantize(
     return renamed(node, ref => (realWeight && ref === w ? realWeight : real(ref)));
   };
 
+  const sites = new Set(program.graph.nodes.flatMap(node => (node.kind === 'site' ? node.out : [])));
   for (const node of program.graph.nodes) {
     if (node.kind === 'fused') throw new Error(`quantize: ${node.name} is fused already`);
     if (node.kind === 'site') site(node);
     else {
+      if (weightScheme(recipe, node.role)?.rounding === 'gptq' && !sites.has(node.in.x))
+        throw new Error(
+          `quantize: GPTQ cannot round ${node.in.w}, because what ${nameOfNode(node)} reads is no site`,
+        );
       const hessian = hessians[node.in.x];
       const reader = renamed(node, ref => alias.get(ref) ?? ref);
       nodes.push(lowered(reader, hessian && once(() => curvatureOf(hessian))));
     }
   }
+  const result = real(alias.get(program.graph.result) ?? program.graph.result);
   const made = new Map([...scales, ...weights.made]);
-  const plan = withNodes({ ...program, graph: { ...program.graph, states } }, nodes, made);
-  const { result } = plan.graph;
-  return { ...plan, graph: { ...plan.graph, result: alias.get(result) ?? result } };
+  return withNodes({ ...program, graph: { ...program.graph, states, result } }, nodes, made);
 }

@@ -1,18 +1,18 @@
 /**
  * The stages of quantization in one place:
  *
- *   program ─transform(recipe)─▶ program′ ─calibrate(samples)─▶ stats
- *           ─transform, quantize(recipe, stats)─▶ plan ─fuse─▶ plan
+ *   program ─calibrate(recipe, samples)─▶ stats
+ *           ─transform(recipe, stats.channels)─▶ program′ ─quantize(stats)─▶ plan ─fuse─▶ plan
  */
 import type { Program } from '../graph.ts';
 import { fuse } from '../plan/fuse.ts';
-import { quantize, transform } from './lower.ts';
+import { quantize, type Traced, transform } from './lower.ts';
 import type { Recipe } from './scheme.ts';
 import type { Stats } from './stats.ts';
 
 /** The fused plan of a recipe. A recipe without static sites needs no statistics. */
-export const planOf = (program: Program, recipe: Recipe, stats: Partial<Stats> = {}): Program =>
-  fuse(quantize(transform(program, recipe, stats.channels), recipe, stats));
+export const planOf = (program: Traced, recipe: Recipe, stats: Partial<Stats> = {}): Program =>
+  fuse(quantize(transform(program, recipe, stats.channels), stats));
 
 /**
  * Calibration samples: `count` windows of `window` tokens, spread evenly over a text, in the order of the text.

@@ -7,6 +7,7 @@
  *   out_proj   W → Q W, b → Q b    adds Q y
  *   norm       w → 1               ‖Q h‖ = ‖h‖, so the norm without its weight commutes with Q
  *   in_proj    W → W diag(w) Qᵀ    takes over the weight of the norm, and turns the stream back
+ *   any other  h → Qᵀ (Q h)        reads what a node turned back; what it adds, a node rotates
  *
  * Nothing can be folded into a matrix that is read twice. Where embedding and head are one matrix, the graph has a transform
  * after the embedding and its inverse before the last norm instead. They are two small transforms a token, and no bytes.
@@ -16,6 +17,7 @@
 import {
   addOnceTo,
   flatten,
+  type Graph,
   type LazyTensor,
   type Node,
   type OpNode,
@@ -46,11 +48,45 @@ function transposed({ data, shape: [rows, columns] }: Matrix): Matrix {
 }
 
 const is = ({ op }: OpNode, { name }: { readonly name: string }): boolean => op.name === name;
+const isLinear = (node: Node): node is OpNode => node.kind === 'op' && is(node, ops.linear);
+
+/** The nodes that read each value or weight. */
+function readersOf(nodes: readonly Node[]): (ref: Ref) => readonly Node[] {
+  const readers = new Map<Ref, Node[]>();
+  for (const node of nodes)
+    for (const ref of new Set(reads(node))) readers.set(ref, [...(readers.get(ref) ?? []), node]);
+  return ref => readers.get(ref) ?? [];
+}
+
+/** Whether Q can be folded into the weight of an embedding or a linear: a constant that nobody else reads. */
+const foldable = ({ weights, nodes }: Graph, readers = readersOf(nodes)) => {
+  const isConstant = (ref: Ref | undefined) => ref === undefined || weights.has(ref);
+  return (node: OpNode): boolean =>
+    (is(node, ops.linear) || is(node, ops.embedding)) &&
+    readers(node.in.w).length === 1 &&
+    [node.in.w, node.in.b].every(isConstant);
+};
 
 /**
- * The program with a rotated residual stream. The stream is the value that the embedding writes and that `add` nodes add to.
+ * The values of the residual stream, in their order. An embedding begins it, or a linear that something is added to; each `add`
+ * whose `x` is of the stream goes on with it.
+ */
+export function streamOf(graph: Graph, canFold = foldable(graph)): ReadonlySet<Ref> {
+  const nodes = flatten(graph.nodes);
+  const sums = new Set(nodes.flatMap(node => (is(node, ops.add) ? node.in.x : [])));
+  const stream = new Set<Ref>();
+  for (const node of nodes)
+    if (is(node, ops.embedding) || (is(node, ops.linear) && canFold(node) && sums.has(node.out.y)))
+      stream.add(node.out.y);
+    else if (is(node, ops.add) && stream.has(node.in.x)) stream.add(node.out.sum);
+  return stream;
+}
+
+/**
+ * The program with a rotated residual stream. What cannot be folded, a node does: whoever reads the stream in another way gets it
+ * turned back, and what is added to it in another way is rotated first.
  *
- * @throws Error where something but a linear adds to the stream; what fwht throws where it has no matrix of that size.
+ * @throws RangeError where there is no stream.
  */
 export function rotateResidual(program: Program): Program {
   const { graph, weights } = program;
@@ -61,65 +97,71 @@ export function rotateResidual(program: Program): Program {
     made.set(name, { ...graph.weights.get(ref)!, read: () => fold(f32(ref)) });
     return name;
   };
-  const readers = (ref: Ref): readonly Node[] => graph.nodes.filter(node => reads(node).includes(ref));
-  /** The nodes that read a value, or read its site. */
-  const users = (ref: Ref): readonly OpNode[] =>
-    readers(ref).flatMap(node => (node.kind === 'site' ? users(node.out) : flatten([node])));
+  const readers = readersOf(graph.nodes);
+  const canFold = foldable(graph, readers);
+  const stream = streamOf(graph, canFold);
+  if (stream.size === 0) throw new RangeError('recipe.residual: the program has no residual stream');
 
-  const stream = new Set<Ref>();
-  const added = new Set<Ref>(); // what linears add to the stream
-  for (const node of flatten(graph.nodes))
-    if (is(node, ops.embedding)) stream.add(node.out.y);
-    else if (is(node, ops.add) && stream.has(node.in.x)) {
-      stream.add(node.out.sum);
-      added.add(node.in.y);
-    }
-  const canFold = (node: OpNode) => is(node, ops.linear) && readers(node.in.w).length === 1;
-  const isWeightless = (norm: OpNode) => users(norm.out.y).every(canFold);
+  /** Whether all who read a value, or its site, are linears that fold Q into their weight. */
+  const isAbsorbed = (ref: Ref): boolean =>
+    ref !== graph.result &&
+    readers(ref).every(node =>
+      node.kind === 'site' ? isAbsorbed(node.out) : isLinear(node) && canFold(node),
+    );
+  /** Whether a linear writes Q y instead of y: nothing is done with y but that it is added to the stream. */
+  const writesRotated = (node: OpNode): boolean => {
+    const { y } = node.out;
+    const isAdded = (reader: Node) =>
+      reader.kind === 'op' && is(reader, ops.add) && reader.in.y === y && stream.has(reader.in.x);
+    const isOnlyAdded = y !== graph.result && readers(y).length > 0 && readers(y).every(isAdded);
+    return stream.has(y) || (isOnlyAdded && canFold(node));
+  };
 
   const nodes: Node[] = [];
   const addOnce = addOnceTo(nodes);
   const entering = new Map<Ref, Ref>(); // what the stream begins with → the same, rotated
-  const normWeights = new Map<Ref, Ref | undefined>(); // the output of a norm → the weight that the norm lost
+  const absorbed = new Map<Ref, Ref | undefined>(); // what linears read rotated → the weight of the norm that wrote it
+  const added = new Set<Ref>(); // what linears write rotated, beside the stream
   const inStream = (ref: Ref): Ref => entering.get(ref) ?? ref;
   const plain = (ref: Ref): Ref =>
     stream.has(ref) ? addOnce(rotation.undo(inStream(ref), nameOf.plain(ref))) : ref;
+  const rotated = (ref: Ref): Ref =>
+    stream.has(ref) || added.has(ref) ? inStream(ref) : addOnce(rotation.apply(ref, nameOf.residual(ref)));
   for (const node of graph.nodes) {
     if (node.kind === 'fused') throw new Error(`residual: ${node.name} is fused already`);
     if (node.kind === 'site') {
-      if (normWeights.has(node.in)) normWeights.set(node.out, normWeights.get(node.in));
-      nodes.push(node);
+      const isOfStream = stream.has(node.in) && isAbsorbed(node.out);
+      if (isOfStream || absorbed.has(node.in)) absorbed.set(node.out, absorbed.get(node.in));
+      nodes.push({ ...node, in: isOfStream ? inStream(node.in) : plain(node.in) });
     } else if (is(node, ops.embedding)) {
-      const { w } = node.in;
-      if (readers(w).length === 1) nodes.push({ ...node, in: { ...node.in, w: folded(w, rotateRows) } });
+      if (canFold(node)) nodes.push({ ...node, in: { ...node.in, w: folded(node.in.w, rotateRows) } });
       else {
-        const rotated = nameOf.inBasis(node.out.y, rotation.word);
-        nodes.push(node, rotation.apply(node.out.y, rotated));
-        entering.set(node.out.y, rotated);
+        const name = nameOf.inBasis(node.out.y, rotation.word);
+        nodes.push(node, rotation.apply(node.out.y, name));
+        entering.set(node.out.y, name);
       }
-    } else if (is(node, ops.rmsNorm) && stream.has(node.in.x) && isWeightless(node)) {
+    } else if (is(node, ops.rmsNorm) && stream.has(node.in.x) && isAbsorbed(node.out.y)) {
       const { w, ...rest } = renamed(node, inStream).in;
-      normWeights.set(node.out.y, w);
+      absorbed.set(node.out.y, w);
       nodes.push({ ...node, in: rest });
     } else if (is(node, ops.linear)) {
-      const { w, b } = node.in;
-      const reads = normWeights.has(node.in.x);
-      const writes = added.has(node.out.y);
-      const norm = normWeights.get(node.in.x);
+      const { x, w, b } = node.in;
+      const reads = absorbed.has(x) || (stream.has(x) && canFold(node));
+      const writes = writesRotated(node);
+      const norm = absorbed.get(x);
       const fold = (matrix: Matrix): Matrix => {
         const read = reads ? rotateRows(norm ? weightRows(matrix, f32(norm)) : matrix) : matrix;
         return writes ? rotateColumns(read) : read;
       };
-      const reader = renamed(node, inStream);
+      const reader = renamed(node, reads ? inStream : plain);
       const changed: Record<string, Ref> = {};
       if (reads || writes) changed.w = folded(w, fold);
       if (writes && b) changed.b = folded(b, rotateVector);
+      if (writes) added.add(node.out.y);
       nodes.push({ ...reader, in: { ...reader.in, ...changed } });
-      added.delete(node.out.y);
-    } else if (is(node, ops.add) && stream.has(node.in.x)) {
-      if (added.has(node.in.y)) throw new Error(`residual: ${node.in.y} is added to it by no linear`);
-      nodes.push(renamed(node, inStream));
-    } else nodes.push(renamed(node, plain));
+    } else if (is(node, ops.add) && stream.has(node.in.x)) nodes.push(renamed(node, rotated));
+    else nodes.push(renamed(node, plain));
   }
-  return withNodes(program, nodes, made);
+  const result = plain(graph.result);
+  return withNodes({ ...program, graph: { ...graph, result } }, nodes, made);
 }

@@ -109,23 +109,33 @@ export const stateScheme = (recipe: Recipe, state: string): StateScheme | undefi
 /** The last part of a name: `layers.0.ssmState` → `ssmState`. */
 export const wordOf = (ref: string): string => ref.slice(ref.lastIndexOf('.') + 1);
 
+/** What a recipe may speak of: the words of an architecture, or of a program. */
+export type Words = Pick<Architecture, 'name' | 'sites' | 'roles' | 'states'>;
+
+export const wordsOf = ({ name, sites, roles, states }: Architecture): Words => ({
+  name,
+  sites: [...sites, ...outerSites],
+  roles: [...roles, ...outerRoles],
+  states,
+});
+
 /**
- * Checks a recipe against the model that it is to be applied to.
+ * Checks a recipe against the words of what it is to be applied to.
  *
- * @throws RangeError for a word that the model does not have, unless the recipe says that it is optional.
+ * @throws RangeError for a word that is none of them, unless the recipe says that it is optional.
  */
-export function checkWords(recipe: Recipe, architecture: Architecture): void {
+export function checkWords(recipe: Recipe, { name, sites, roles, states }: Words): void {
   const words = [
-    ['at', 'site', [...architecture.sites, ...outerSites]],
-    ['weightsAt', 'weight', [...architecture.roles, ...outerRoles]],
-    ['states', 'state', architecture.states],
+    ['at', 'site', sites],
+    ['weightsAt', 'weight', roles],
+    ['states', 'state', states],
   ] as const;
   const optional: readonly string[] = recipe.optional ?? [];
   for (const [field, kind, has] of words)
     for (const word of Object.keys(recipe[field] ?? {}))
       if (!has.includes(word) && !optional.includes(word))
         throw new RangeError(
-          `recipe.${field}: ${architecture.name} has no ${kind} ${show(word)}; it has ${has.join(', ') || 'none'}`,
+          `recipe.${field}: ${name} has no ${kind} ${show(word)}; it has ${has.join(', ') || 'none'}`,
         );
 }
 

@@ -9,6 +9,7 @@
  */
 import type { Program, Ref } from '../graph.ts';
 import { type CalibrateOptions, calibrateAll } from './calibrate.ts';
+import type { Traced } from './lower.ts';
 import { placesOf } from './observers.ts';
 import { planOf } from './pipeline.ts';
 import { type Recipe, siteAction, withPercentile } from './scheme.ts';
@@ -49,7 +50,7 @@ export const clips = (recipe: Recipe): boolean =>
  * @throws RangeError where the recipe clips at no site; what `calibrate` throws.
  */
 export function searchPercentile(
-  program: Program,
+  program: Traced,
   recipe: Recipe,
   samples: readonly Int32Array[],
   score: (plan: Program) => number,
@@ -69,7 +70,7 @@ export function searchPercentile(
   /** The statistics that a calibration with this p sees: those of the layers, each calibrated with its own p. */
   const statsOf = (percentile: Trial['percentile']): Stats => {
     const ps = byLayer(percentile);
-    const patched = <T>(key: keyof Stats): Readonly<Record<Ref, T>> => {
+    const patched = <T>(key: 'channels' | 'ranges' | 'hessians'): Readonly<Record<Ref, T>> => {
       const values = { ...all[0][key] } as Record<Ref, T>;
       for (const { ref, layer } of clipped) {
         const seen = all[percentiles.indexOf(ps[layer])][key] as Record<Ref, T> | undefined;
@@ -77,11 +78,17 @@ export function searchPercentile(
       }
       return values;
     };
-    return { ranges: patched('ranges'), channels: patched('channels'), hessians: patched('hessians') };
+    return {
+      ranges: patched('ranges'),
+      channels: patched('channels'),
+      hessians: patched('hessians'),
+      recipe: withPercentile(recipe, percentile),
+    };
   };
   const trials: Trial[] = [];
   const attempt = (percentile: Trial['percentile']): Trial => {
-    const trial = { percentile, score: score(planOf(program, recipe, statsOf(percentile))) };
+    const stats = statsOf(percentile);
+    const trial = { percentile, score: score(planOf(program, stats.recipe!, stats)) };
     trials.push(trial);
     onTrial?.(trial, trials.length, total);
     return trial;

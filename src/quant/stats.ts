@@ -23,6 +23,8 @@ export interface Stats {
   readonly ranges: Readonly<Record<Ref, number>>;
   /** Σ x xᵀ f32[n, n] of the inputs of the weights that GPTQ rounds, by site, after its transform. */
   readonly hessians?: Readonly<Record<Ref, Float32Array>>;
+  /** Of which recipe they are: `quantize` takes them for no other. Absent where no calibration made them. */
+  readonly recipe?: Recipe;
 }
 
 /** The text that calibration ran on. */
@@ -42,7 +44,7 @@ export interface StatsInfo {
 }
 
 /** How many values each statistic has that a recipe needs of a model. */
-export type StatsSizes = { readonly [K in keyof Stats]-?: Readonly<Record<Ref, number>> };
+export type StatsSizes = { readonly [K in keyof typeof SUFFIXES]: Readonly<Record<Ref, number>> };
 
 /** What the name of a tensor adds to the name of its site or state. */
 const SUFFIXES = { ranges: '.range', hessians: '.hessian', channels: '.channels' } as const;
@@ -50,7 +52,7 @@ const SUFFIXES = { ranges: '.range', hessians: '.hessian', channels: '.channels'
 /** The file of the statistics of a recipe, in pieces. */
 export function saveStats(stats: Stats, info: StatsInfo): Iterable<Uint8Array> {
   const tensors = Object.entries(SUFFIXES).flatMap(([kind, suffix]) =>
-    Object.entries<number | Float32Array>(stats[kind as keyof Stats] ?? {}).map(([site, value]) => {
+    Object.entries<number | Float32Array>(stats[kind as keyof typeof SUFFIXES] ?? {}).map(([site, value]) => {
       const data = typeof value === 'number' ? Float32Array.of(value) : value;
       return [site + suffix, { dtype: 'F32', shape: [data.length], data }] as const;
     }),
@@ -87,7 +89,7 @@ export function loadStats(
   if (!sameRecipe(parsed('recipe', recipe) as Recipe, expected.recipe))
     throw new Error(`${file.name}: was made for another recipe: ${plain(recipe)}`);
   const info = calibrationFrom(parsed('calibration', calibration), `${file.name}: calibration`);
-  const read = (kind: keyof Stats) => {
+  const read = (kind: keyof typeof SUFFIXES) => {
     const found = Object.entries(expected.sizes[kind]).map(([site, size]) => {
       const name = site + SUFFIXES[kind];
       const where = `${file.name}: tensor ${name}`;
@@ -104,7 +106,12 @@ export function loadStats(
   };
   const ranges = Object.entries(read('ranges')).map(([site, [range]]) => [site, range]);
   return {
-    stats: { ranges: Object.fromEntries(ranges), hessians: read('hessians'), channels: read('channels') },
+    stats: {
+      ranges: Object.fromEntries(ranges),
+      hessians: read('hessians'),
+      channels: read('channels'),
+      recipe: expected.recipe,
+    },
     calibration: info,
   };
 }

@@ -6,7 +6,7 @@ import { ops } from '../../src/ops/index.ts';
 import { inferTypes } from '../../src/plan/types.ts';
 import { planOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';
-import { checkWords, parseRecipe, type Recipe, sameRecipe, w8 } from '../../src/quant/scheme.ts';
+import { checkWords, parseRecipe, type Recipe, sameRecipe, w8, wordsOf } from '../../src/quant/scheme.ts';
 import { run } from '../../src/run.ts';
 import { tensor } from '../../src/tensor.ts';
 import { sameBits, toys } from '../toy.ts';
@@ -41,7 +41,7 @@ describe('the list', () => {
 describe('the words of a recipe', () => {
   it('of the table are those of every architecture', () => {
     for (const recipe of Object.values(recipes) as Recipe[])
-      for (const architecture of architectures) checkWords(recipe, architecture);
+      for (const architecture of architectures) checkWords(recipe, wordsOf(architecture));
   });
 
   const small = { ...mamba, name: 'small', sites: ['blockIn'], states: [], roles: ['inProj'] };
@@ -56,15 +56,17 @@ describe('the words of a recipe', () => {
     ],
     ['recipe.states: small has no state "ssmState"; it has none', { states: { ssmState: { bits: 8 } } }],
   ])('%s', (sentence, recipe) => {
-    checkWords(recipe, falcon);
-    expect(() => checkWords(recipe, small)).toThrow(new RangeError(sentence));
+    checkWords(recipe, wordsOf(falcon));
+    expect(() => checkWords(recipe, wordsOf(small))).toThrow(new RangeError(sentence));
   });
 
   it('may be optional: a model then need not have them', () => {
     const json = { at: { gate: { basis: 'none' } }, states: { ssmState: { bits: 8 } } };
     const recipe = parseRecipe({ ...json, optional: ['gate', 'ssmState'] });
-    expect(() => checkWords(recipe, small)).not.toThrow();
-    expect(() => checkWords(parseRecipe({ ...json, optional: ['ssmState'] }), small)).toThrow(/"gate"/);
+    expect(() => checkWords(recipe, wordsOf(small))).not.toThrow();
+    expect(() => checkWords(parseRecipe({ ...json, optional: ['ssmState'] }), wordsOf(small))).toThrow(
+      /"gate"/,
+    );
   });
 
   it('are compared by value: the order of the fields says nothing', () => {

@@ -294,12 +294,15 @@ describe('a program that was made by hand', () => {
   it.each([
     [
       { in: { tokens: 'tokens' } },
-      'program.nodes[0].in.w expected the name of a value or weight that comes before; got nothing',
+      'program: embedding embedded.in.w expected the name of a value or weight that comes before; got nothing',
     ],
-    [{ in: { tokens: 'tokens', table: 'x' } }, 'program.nodes[0].in expected tokens, w; got "table"'],
-    [{ out: {} }, 'program.nodes[0].out.y expected a name; got nothing'],
-    [{ states: { h: 'h' } }, 'program.nodes[0].states expected nothing; got "h"'],
-    [{ attrs: { start: 1 } }, 'program.nodes[0].attrs expected nothing; got "start"'],
+    [
+      { in: { tokens: 'tokens', table: 'x' } },
+      'program: embedding embedded.in expected tokens, w; got "table"',
+    ],
+    [{ out: {} }, 'program: embedding without a value.out.y expected a name; got nothing'],
+    [{ states: { h: 'h' } }, 'program: embedding embedded.states expected nothing; got "h"'],
+    [{ attrs: { start: 1 } }, 'program: embedding embedded.attrs expected nothing; got "start"'],
   ])('%j', (change, expected) => {
     expect(changed(change)).toBe(expected);
   });

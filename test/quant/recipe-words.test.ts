@@ -1,7 +1,15 @@
 /** The words beyond the paper: a scale for each channel, the rotated residual stream, a p for each layer, and its search. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { flatten, type OpNode, type Program, type Ref, trace, weightsOf } from '../../src/graph.ts';
+import {
+  type Builder,
+  flatten,
+  type OpNode,
+  type Program,
+  type Ref,
+  trace,
+  weightsOf,
+} from '../../src/graph.ts';
 import { fwht } from '../../src/ops/fwht.ts';
 import { ops } from '../../src/ops/index.ts';
 import { calibrate, calibrateAll } from '../../src/quant/calibrate.ts';
@@ -13,6 +21,7 @@ import {
   channels,
   clip,
   hadamard,
+  i8,
   type Recipe,
   smooth,
   w4,
@@ -162,16 +171,85 @@ describe('a rotated residual stream', () => {
     expect(far(logitsOf(after, text), logitsOf(program, text))).toBeLessThan(1e-5);
   });
 
-  it('that something else adds to is refused by name', () => {
-    const graph = trace((g, tokens) => {
-      const h = g.op('h', ops.embedding, { tokens, w: g.weight('table', [8, 12]) });
-      return g.op('sum', ops.add, { x: h, y: g.op('gated', ops.silu, { x: h }) });
+  /** A program on the stream `h` f32[l, 12], with the weights that it names. */
+  const onStream = (rest: (g: Builder, h: Ref) => Ref): Program => {
+    const graph = trace((g, tokens) =>
+      rest(g, g.op('h', ops.embedding, { tokens, w: g.weight('table', [8, 12]) })),
+    );
+    const next = random(3);
+    const tensors = [...graph.weights].map(
+      ([ref, { shape }]) => [ref, tensor(noise(sizeOf(shape), next), shape)] as const,
+    );
+    return { graph, weights: weightsOf(new Map(tensors)) };
+  };
+  it.each<[string, string, (g: Builder, h: Ref) => Ref]>([
+    [
+      'what no linear wrote is rotated before it is added',
+      'embedding fwht silu fwht add fwht',
+      (g, h) => g.op('sum', ops.add, { x: h, y: g.op('gated', ops.silu, { x: h }) }),
+    ],
+    [
+      'a linear reads it without a norm, and folds',
+      'embedding linear',
+      (g, h) => g.op('y', ops.linear, { x: h, w: g.weight('w', [5, 12]) }),
+    ],
+    [
+      'a linear whose weight is read twice reads it plain',
+      'embedding fwht linear linear',
+      (g, h) =>
+        g.op('z', ops.linear, {
+          x: g.op('y', ops.linear, { x: h, w: g.weight('w', [12, 12]) }),
+          w: g.weight('w', [12, 12]),
+        }),
+    ],
+    ['it is the result', 'embedding fwht', (_, h) => h],
+    [
+      'a norm of it is the result',
+      'embedding fwht rms-norm',
+      (g, h) => g.op('normed', ops.rmsNorm, { x: h, w: g.weight('norm', [12]) }),
+    ],
+    [
+      'what is added to it is read by others too',
+      'embedding linear fwht add fwht silu add',
+      (g, h) => {
+        const y = g.op('y', ops.linear, { x: h, w: g.weight('w', [12, 12]) });
+        const sum = g.op('sum', ops.add, { x: h, y });
+        return g.op('end', ops.add, { x: g.op('of', ops.silu, { x: y }), y: sum });
+      },
+    ],
+  ])('where %s, it computes the same', (_, nodes, rest) => {
+    const program = onStream(rest);
+    const after = rotateResidual(program);
+    const text = Int32Array.of(1, 7, 2);
+    expect(far(logitsOf(after, text), logitsOf(program, text))).toBeLessThan(1e-5);
+    expect(
+      flatten(after.graph.nodes)
+        .map(node => node.op.name)
+        .sort(),
+    ).toEqual(nodes.split(' ').sort());
+  });
+
+  it('begins with a linear too, where something is added to what it writes', () => {
+    const program = onStream((g, h) => {
+      const read = g.op('read', ops.silu, { x: h });
+      const x = g.op('x', ops.linear, { x: read, w: g.weight('in', [8, 12]), b: g.weight('bias', [8]) });
+      const y = g.op('y', ops.linear, { x: g.op('n', ops.rmsNorm, { x }), w: g.weight('w', [8, 8]) });
+      const sum = g.op('sum', ops.add, { x, y });
+      return g.op('out', ops.linear, { x: sum, w: g.weight('out', [5, 8]) });
     });
-    const program = {
-      graph,
-      weights: weightsOf(new Map([['table', tensor(noise(96, random(3)), [8, 12])]])),
-    };
-    expect(() => rotateResidual(program)).toThrow(new Error('residual: gated is added to it by no linear'));
+    const after = rotateResidual(program);
+    const text = Int32Array.of(1, 7, 2);
+    expect(far(logitsOf(after, text), logitsOf(program, text))).toBeLessThan(1e-5);
+    expect([...after.graph.weights.keys()].sort()).toEqual(
+      ['bias', 'in', 'out', 'table', 'w'].map(ref => `${ref}.residual`),
+    );
+  });
+
+  it('is refused where there is none', () => {
+    const graph = trace((_, tokens) => tokens);
+    expect(() => rotateResidual({ graph, weights: weightsOf(new Map()) })).toThrow(
+      new RangeError('recipe.residual: the program has no residual stream'),
+    );
   });
 
   it('goes with factors that are made from channels of the rotated stream', () => {
@@ -221,6 +299,50 @@ describe('calibrating several recipes at once', () => {
     calibrateAll(toy.program, family, toy.samples, { onProgress: (_, total) => (most = total) });
     expect(most).toBe(toy.samples.length);
   });
+});
+
+it('a state is calibrated where no site comes after it, or there is none at all', () => {
+  const graph = trace((g, tokens) => {
+    const x = g.op('x', ops.embedding, { tokens, w: g.weight('table', [8, 12]) });
+    const conv = { x, w: g.weight('w', [12, 4]), past: g.state('convState', [12, 3]) };
+    return g.op('y', ops.linear, { x: g.op('conv', ops.causalConv1d, conv), w: g.weight('head', [8, 12]) });
+  });
+  const next = random(4);
+  const tensors = [...graph.weights].map(
+    ([ref, { shape }]) => [ref, tensor(noise(sizeOf(shape), next), shape)] as const,
+  );
+  const program = { graph, weights: weightsOf(new Map(tensors)) };
+  const recipe: Recipe = { states: { convState: i8 } };
+  const text = Int32Array.of(1, 7, 2, 5);
+  const stats = calibrate(program, recipe, [text]);
+  expect(Object.keys(stats.channels)).toEqual(['convState']);
+  expect(far(logitsOf(planOf(program, recipe, stats), text), logitsOf(program, text))).toBeLessThan(0.05);
+});
+
+it('a size without a Hadamard matrix is refused by name, before anything is measured', () => {
+  const graph = trace((g, tokens) =>
+    g.site('scanOut', g.op('x', ops.embedding, { tokens, w: g.weight('table', [8, 7]) })),
+  );
+  const program = { graph, weights: weightsOf(new Map()) };
+  const sentence = (what: string) =>
+    new RegExp(`^calibrate: the recipe rotates ${what}, and 7 has no Hadamard matrix \\(n must be`);
+  const text = [Int32Array.of(1)];
+  expect(() => calibrate(program, { at: { scanOut: hadamard } }, text)).toThrow(sentence('scanOut'));
+  expect(() => calibrate(program, { residual: 'hadamard' }, text)).toThrow(sentence('the residual stream'));
+});
+
+it('a weight whose input is no site is not rounded by GPTQ, which is told by name', () => {
+  const graph = trace((g, tokens) => {
+    const x = g.op('x', ops.embedding, { tokens, w: g.weight('table', [8, 12]) });
+    const site = g.site('blockIn', x);
+    const read = g.op('read', ops.linear, { x: site, w: g.weight('in', [12, 12], 'inProj') });
+    return g.op('out', ops.linear, { x: read, w: g.weight('head', [8, 12], 'head') });
+  });
+  const weights = weightsOf(new Map());
+  const recipe: Recipe = { weights: w4, weightsAt: { head: w4 } };
+  expect(() => planOf({ graph, weights }, recipe)).toThrow(
+    new Error('quantize: GPTQ cannot round head, because what linear out reads is no site'),
+  );
 });
 
 describe('the search', () => {

@@ -90,7 +90,7 @@ describe.each(names)('%s', name => {
       const fused = planOfToy(of, recipe);
       const apart = unfuse(fused);
       const stats = statsOfToy(of, recipe);
-      const base = quantize(transform(of.program, recipe, stats.channels), recipe, stats);
+      const base = quantize(transform(of.program, recipe, stats.channels), stats);
       const bits = logitsOf(base, of.text);
       for (const plan of [fused, apart, fuse(apart)])
         expect(sameBits(logitsOf(plan, of.text), bits)).toBe(true);
@@ -199,9 +199,8 @@ it('two who need a site plain share what undoes it', () => {
   });
   const next = random(9);
   const weights = weightsOf(new Map(['table', 'w'].map(ref => [ref, tensor(noise(64, next), [8, 8])])));
-  const plan = quantize(transform({ graph, weights }, recipes['quarot-style']), recipes['quarot-style'], {
-    ranges: { blockIn: 4 },
-  });
+  const recipe: Recipe = { weights: w8, acts: a8, at: { blockIn: hadamard } };
+  const plan = quantize(transform({ graph, weights }, recipe), { ranges: { blockIn: 4 } });
   const made = flatten(plan.graph.nodes).map(node => node.op.name);
   expect(made).toEqual('embedding fwht quantize linear-i8 dequantize fwht silu softplus add add'.split(' '));
   expect(

@@ -39,6 +39,10 @@ export interface CudaExecutableInfo extends ExecutableInfo {
 /** @throws Error for a plan that does not fit on the GPU, or that the library cannot run as `options` ask. */
 export function openPlan(library: Library, program: Program, options: PlanOptions): CudaExecutable {
   const { graph, weights } = program;
+  if (graph.width !== undefined)
+    throw new Error(
+      'backend cuda: a plan reads token ids; this one reads frames, which wasm and the reference do',
+    );
   const json = JSON.stringify(graphToJson(graph));
   const constants = Object.fromEntries([...graph.weights.keys()].map(ref => [ref, weights.read(ref)]));
   const context = library.open(json, nativeTensors(constants), options);
@@ -89,7 +93,7 @@ export function openPlan(library: Library, program: Program, options: PlanOption
         turns.map(({ place, tokens }, i) => ({
           sequence: place,
           length: tokens.length,
-          tokens,
+          tokens: tokens as Int32Array,
           logits: rows[i]?.data ?? null,
         })),
         which,

@@ -7,7 +7,7 @@ import type { Executable } from '../../executable.ts';
 import type { Program } from '../../graph.ts';
 import { foldConstants } from '../../plan/fold.ts';
 import { inferTypes } from '../../plan/types.ts';
-import { type Places, sequences } from '../../sequences.ts';
+import { inputOf, type Places, sequences } from '../../sequences.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Backend, PrepareOptions } from '../backend.ts';
 import { hasKernel } from './instructions.ts';
@@ -42,10 +42,10 @@ function prepare(
     { threads: noThreads() ? 1 : threads, timeout },
   );
   const feed: Places['feed'] = (turns, options) => {
-    const machineTurns = turns.map(({ place, tokens }) => ({
+    const machineTurns = turns.map(({ place, tokens, rows }) => ({
       place,
-      rows: tokens.length,
-      inputs: [{ dtype: 'i32', shape: [tokens.length], data: tokens } as const],
+      rows,
+      inputs: [inputOf(graph, tokens, rows)],
     }));
     return run(machineTurns, options).map(([logits]) => logits as Tensor<'f32'>);
   };

@@ -1,5 +1,6 @@
 /** Whole blocks and whole models are run under every recipe. */
 import { trace } from '../../graph.ts';
+import { outerRoles, outerSites } from '../../model/architecture.ts';
 import { block } from '../../model/mamba.ts';
 import { once } from '../../once.ts';
 import { embedding } from '../../ops/embedding.ts';
@@ -53,13 +54,15 @@ const toyCases = (subject: Subject): Case[] =>
     blocks().flatMap(([toy, one]) => {
       const feed = (kind: 'block' | 'plan', what: string, sizes: readonly number[]) => {
         const of = kind === 'block' ? one : toy;
+        const inPart: Recipe = { ...scheme, optional: [...outerSites, ...outerRoles] }; // which a block alone lacks
+        const row = kind === 'block' ? inPart : scheme;
         const about = {
           address: `${kind}/${recipe}/${toy.name}/${what}`,
           says: `a ${kind === 'block' ? 'block' : 'model'} of ${toy.config.dInner} channels and the states after the text`,
           quick: recipe === DEFAULT_RECIPE || recipe === FLOAT_RECIPE,
-          ops: opNamesOf(of.program, scheme),
+          ops: opNamesOf(of.program, row),
         };
-        const under = () => ({ plan: planOfToy(of, scheme), float: of.program });
+        const under = () => ({ plan: planOfToy(of, row), float: of.program });
         return feedCase(subject, about, under, length => textFor(toy, length), sizes);
       };
       return [
