@@ -1,6 +1,7 @@
 /** The input of the conformance suite: the stored calls of golden/, and the model that comes with the package. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { type Folder, using } from '../formats/bytes.ts';
@@ -23,7 +24,7 @@ import type { Tensor } from '../tensor.ts';
 import type { Goldens, ModelUnderTest } from './case.ts';
 import { opNamesOf } from './plan.ts';
 
-const folder = fileURLToPath(new URL('../../golden', import.meta.url));
+const folder = join(fileURLToPath(import.meta.url), '../../../golden');
 
 interface Entry {
   readonly sha256: string;

@@ -9,9 +9,11 @@
  */
 import { type Backend, prepare } from '../backends/backend.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
+import { noThread, processors } from '../backends/wasm/threads.ts';
+import { probes } from '../backends/wasm/variants.ts';
 import type { Executable } from '../executable.ts';
 import type { Folder } from '../formats/bytes.ts';
-import { number } from '../formats/json.ts';
+import { number, object } from '../formats/json.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Program } from '../graph.ts';
 import { once } from '../once.ts';
@@ -32,6 +34,8 @@ export interface Model {
   readonly backend: string;
   /** What runs the plan; `executable.about` tells its kernels, threads and memory. */
   readonly executable: Executable;
+  /** Sentences that say what this place does not give: fewer threads than asked for, no WebAssembly. */
+  readonly notes: readonly string[];
   readonly info: PlanInfo;
   /** The fused plan, or the float graph where the recipe quantizes nothing. */
   readonly plan: Program;
@@ -53,27 +57,26 @@ export interface TextSession extends Session {
 }
 
 /** The names of `ModelOptions`, against misspelt ones. */
-export const MODEL_OPTIONS: readonly (keyof ModelOptions)[] = [
+const MODEL_OPTIONS: readonly (keyof ModelOptions)[] = [
   ...(['recipe', 'threads', 'backend'] as const),
   ...(['text', 'samples', 'window', 'recalibrate', 'onProgress', 'cache'] as const),
 ];
 
-/**
- * How many threads of the `most` that a machine can run at once. More would only wait for each other.
- *
- * @throws TypeError for what is no whole number from 1 on.
- */
-export function threadsOf({ threads = 1 }: Pick<ModelOptions, 'threads'>, most: number): number {
+/** @throws TypeError for an option that there is not, and for threads that are no whole number from 1 on. */
+export function checkOptions(options: ModelOptions): void {
   const isCount = (n: number): boolean => Number.isSafeInteger(n) && n >= 1;
-  return Math.min(number(threads, 'load: threads', 'a whole number >= 1', isCount), most);
+  const { threads = 1 } = object(options, 'load', MODEL_OPTIONS);
+  number(threads, 'load: threads', 'a whole number >= 1', isCount);
 }
 
 /** @throws Error, RangeError or TypeError in one sentence that names what is wrong and where. */
 export async function openModel(folder: Folder, options: ModelOptions = {}): Promise<Model> {
+  checkOptions(options);
   const backend =
     typeof options.backend === 'object' ? options.backend : backendOf(options.backend ?? defaultBackend());
-  const { plan, info, close } = await openPlan(folder, options, backend);
-  const executable = prepare(backend, plan, options);
+  const { threads, why } = await threadsFor(options, backend);
+  const { plan, info, close } = await openPlan(folder, { ...options, threads }, backend);
+  const executable = prepare(backend, plan, { threads });
   try {
     await executable.ready;
   } catch (error) {
@@ -81,6 +84,12 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     close();
     throw error;
   }
+  const notes = [];
+  if (options.backend === undefined && backend.name === 'reference')
+    notes.push(`runs on the reference, which is slow: ${probes().at(-1)!.why}`);
+  const { threads: asked = 1 } = options;
+  const got = executable.about?.threads ?? 1;
+  if (got < asked) notes.push(`has ${got} of ${asked} threads: ${why}`);
   const runnable = {
     program: plan,
     executable,
@@ -103,6 +112,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     name: folder.name,
     backend: backend.name,
     executable,
+    notes,
     info,
     plan,
     get tokenizer() {
@@ -126,6 +136,16 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
       close();
     },
   };
+}
+
+/** How many of the threads that were asked for can be had, and why not all. There are no more than processors: they would only wait for each other. */
+async function threadsFor({ threads: asked = 1 }: ModelOptions, backend: Backend) {
+  if (asked === 1) return { threads: 1, why: '' };
+  if (backend.name !== 'wasm') return { threads: asked, why: `backend ${backend.name} has no others` };
+  const why = await noThread();
+  if (why !== undefined) return { threads: 1, why };
+  const most = processors();
+  return { threads: Math.min(asked, most), why: `this machine runs ${most} at once` };
 }
 
 /** Closes the session when the writing ends or is left. */

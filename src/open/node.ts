@@ -1,18 +1,17 @@
 /** `load` for Node: a folder's path, or the model that comes with the package. */
-import { availableParallelism } from 'node:os';
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { openBackend } from '../backends/node.ts';
 import { decodeUtf8 } from '../formats/bytes.ts';
 import { MOST_BYTES_AT_ONCE, openFolder, readFile } from '../formats/disk.ts';
-import { object, show } from '../formats/json.ts';
+import { show } from '../formats/json.ts';
 import { modelFolder } from '../hub/cache.ts';
-import { MODEL_OPTIONS, type Model, type ModelOptions, openModel, threadsOf } from './model.ts';
+import { checkOptions, type Model, type ModelOptions, openModel } from './model.ts';
 import type { CalibrationText } from './plan.ts';
 
-/** The folder of the model that comes with the package: 14.7 M parameters, trained on public-domain books. */
-export const EMBEDDED_MODEL = fileURLToPath(new URL('../../models/mamba-books-15m', import.meta.url));
+/** The folder of the model that comes with the package: 14.7 M parameters, trained on public-domain books. Written as a URL, it is a module that bundlers look for. */
+export const EMBEDDED_MODEL = join(fileURLToPath(import.meta.url), '../../../models/mamba-books-15m');
 
 /** A text file, plain or .gz, or a pipe. It is read when it is needed, and once. */
 export function textFile(path: string): CalibrationText {
@@ -56,12 +55,11 @@ export const CALIBRATION_TEXT = textFile(`${EMBEDDED_MODEL}/calibration.txt.gz`)
  *   RangeError for a wrong option.
  */
 export async function load(path: string | URL = EMBEDDED_MODEL, options: ModelOptions = {}): Promise<Model> {
-  object(options, 'load', MODEL_OPTIONS);
-  const threads = threadsOf(options, availableParallelism());
+  checkOptions(options);
   const backend =
     typeof options.backend === 'string' ? openBackend(options.backend).backend : options.backend;
   const folder = openFolder(modelFolder(pathOf(path)));
-  return openModel(folder, { text: CALIBRATION_TEXT, ...options, threads, backend });
+  return openModel(folder, { text: CALIBRATION_TEXT, ...options, backend });
 }
 
 function pathOf(path: string | URL): string {

@@ -3,7 +3,7 @@
  * isolated from other origins. What Node's `load` gives at once, this one gives as promises; the bits are the same.
  */
 import * as comlink from 'comlink';
-import { object } from '../formats/json.ts';
+import { object, show } from '../formats/json.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Generated, GenerateOptions, Piece } from '../text/generate.ts';
 import type { FetchProgress } from './fetch-files.ts';
@@ -12,6 +12,11 @@ import type { ModelWorker } from './worker.ts';
 
 export interface WebLoadOptions extends Omit<LoadRequest, 'url'> {
   readonly onProgress?: (progress: FetchProgress) => void;
+  /**
+   * The address of the worker's script, where no bundler took it along: that of dist/browser/worker.js, or of what a bundler made of
+   * quamba/web/worker. Default: what the bundler made of it, or else worker.js beside this module.
+   */
+  readonly worker?: string | URL;
   /** Ends the worker while it loads. */
   readonly signal?: AbortSignal;
 }
@@ -54,11 +59,8 @@ export interface WebModel extends Loaded {
 
 /** The names of `WebLoadOptions`, against misspelt ones. */
 const WEB_OPTIONS: readonly (keyof WebLoadOptions)[] = [
-  ...(['recipe', 'threads', 'files', 'cache', 'onProgress', 'signal'] as const),
+  ...(['recipe', 'threads', 'files', 'cache', 'worker', 'onProgress', 'signal'] as const),
 ];
-
-/** The folder of the model that comes with the package, beside this module. */
-const EMBEDDED = '../../models/mamba-books-15m/';
 
 /**
  * Loads a model from the folder at `url`, by default the one that comes with the package, into a worker.
@@ -70,17 +72,17 @@ const EMBEDDED = '../../models/mamba-books-15m/';
  */
 export async function load(url?: string | URL, options: WebLoadOptions = {}): Promise<WebModel> {
   object(options, 'load', WEB_OPTIONS);
-  const { onProgress = () => {}, signal, ...request } = options;
+  const { onProgress = () => {}, signal, worker: given, ...request } = options;
   signal?.throwIfAborted();
-  const folder =
-    url === undefined ? new URL(EMBEDDED, import.meta.url) : new URL(url, globalThis.location?.href);
-  const worker = startWorker();
+  const folder = address(url ?? beside('../../models/mamba-books-15m/'), 'load', "of a model's folder");
+  const script = given === undefined ? undefined : address(given, 'load: worker', 'of a script');
+  const worker = startWorker(script);
   const remote = comlink.wrap<ModelWorker>(worker);
   const ending = new AbortController();
   ending.signal.addEventListener('abort', () => worker.terminate());
   worker.onerror = event => {
     event.preventDefault();
-    ending.abort(new Error(`quamba: the worker failed: ${event.message || 'its script did not load'}`));
+    ending.abort(event.message ? new Error(`quamba: the worker failed: ${event.message}`) : noWorker(script));
   };
   const leave = onAbort(signal, reason => ending.abort(reason));
   try {
@@ -94,18 +96,42 @@ export async function load(url?: string | URL, options: WebLoadOptions = {}): Pr
   }
 }
 
-function startWorker(): Worker {
+/** The address of what lies beside this module. It is no `new URL(…, import.meta.url)`, which bundlers would try to resolve. */
+const beside = (path: string): string | undefined => import.meta.url?.replace(/[^/]*$/, path);
+
+function address(url: unknown, where: string, what: string): URL {
+  if (typeof url === 'string' || url instanceof URL)
+    try {
+      return new URL(url, globalThis.location?.href);
+    } catch {
+      // it is none
+    }
+  throw new TypeError(`${where}: expected the address ${what}; got ${show(url)}`);
+}
+
+function startWorker(script?: URL): Worker {
   const name = 'quamba model';
   try {
-    return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name });
+    // in this form bundlers recognize it
+    if (!script) return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name });
+    return new Worker(script, { type: 'module', name });
   } catch (error) {
-    // This module is of another origin than the page, as from a CDN: its worker may not be started, but imported by one that is the page's own.
-    if (!(error instanceof DOMException && error.name === 'SecurityError')) throw error;
-    const script = import.meta.url.replace(/[^/]*$/, 'worker.js');
-    const own = new Blob([`import ${JSON.stringify(script)};`], { type: 'text/javascript' });
+    // The script is of another origin than the page, as from a CDN: it may not be started, but imported by one that is the page's own.
+    const isForeign = error instanceof DOMException && error.name === 'SecurityError';
+    if (!isForeign) throw noWorker(script);
+    const own = new Blob([`import ${JSON.stringify(script ?? beside('worker.js'))};`], {
+      type: 'text/javascript',
+    });
     return new Worker(URL.createObjectURL(own), { type: 'module', name });
   }
 }
+
+const noWorker = (script?: URL): Error =>
+  new Error(
+    `quamba: the worker's script did not load; it was looked for at ${script ?? beside('worker.js')}` +
+      `${script ? '' : ', where no bundler took it along; the option worker of load says where it is'}` +
+      ' (a Content-Security-Policy must allow it: worker-src)',
+  );
 
 /** Calls back with the reason when a signal is aborted, or at once where it is already, until the returned function is called. */
 function onAbort(signal: AbortSignal | undefined, tell: (reason: unknown) => void): () => void {

@@ -15,11 +15,11 @@ export interface LoadRequest {
    * plan.<recipe>.safetensors or else model.safetensors with stats.<recipe>.safetensors.
    */
   readonly files?: readonly string[];
-  /** Keep the files with the Cache API. Default: true. */
-  readonly cache?: boolean;
+  /** Keep the files with the Cache API; 'reload' fetches them anew. Default: true. */
+  readonly cache?: boolean | 'reload';
 }
 
-export interface Loaded extends Pick<Model, 'name' | 'backend' | 'info'> {
+export interface Loaded extends Pick<Model, 'name' | 'backend' | 'info' | 'notes'> {
   /** Its kernels, threads and memory. */
   readonly about: Executable['about'];
   readonly eosTokenId: number | undefined;

@@ -2,7 +2,7 @@
 import * as comlink from 'comlink';
 import { folderOf } from '../formats/bytes.ts';
 import { fileOf } from '../open/files.ts';
-import { type Model, openModel, threadsOf } from '../open/model.ts';
+import { checkOptions, type Model, openModel } from '../open/model.ts';
 import { DEFAULT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
 import type { Session } from '../session.ts';
 import type { Tensor } from '../tensor.ts';
@@ -56,17 +56,36 @@ const api = {
     { url, recipe, threads, files, cache }: LoadRequest,
     onProgress: (progress: FetchProgress) => void,
   ): Promise<Loaded> {
-    const most = threadsOf({ threads }, navigator.hardwareConcurrency);
-    if (recipe !== undefined) recipeOf(recipe); // a wrong name is told before 30 MB are fetched for it
-    const fetched = (names: readonly (string | readonly string[])[]) =>
-      fetchFiles(url, names, { cache, onProgress });
-    const found = await (files ? fetched(files) : filesOf(recipe ?? DEFAULT_RECIPE, fetched));
-    const folder = folderOf(new URL(url).pathname.split('/').findLast(Boolean) ?? url, found);
-    model = await openModel(folder, { recipe, threads: most });
-    const { name, backend, executable, info } = model;
+    // what is wrong is told before 30 MB are fetched for it
+    checkOptions({ recipe, threads });
+    if (recipe !== undefined) recipeOf(recipe);
+    let isKept = false;
+    const fetched = async (how: typeof cache): Promise<Files> => {
+      const fetchAll = (names: readonly (string | readonly string[])[]) =>
+        fetchFiles(url, names, {
+          cache: how,
+          onProgress(progress) {
+            isKept ||= progress.fromCache;
+            onProgress(progress);
+          },
+        });
+      return files ? fetchAll(files) : filesOf(recipe ?? DEFAULT_RECIPE, fetchAll);
+    };
+    const folder = new URL(url).pathname.split('/').findLast(Boolean) ?? url;
+    const open = (found: Files) => openModel(folderOf(folder, found), { recipe, threads });
+    model = await open(await fetched(cache)).catch(async error => {
+      if (!isKept) throw error;
+      // what was kept may be what was wrong
+      const anew = await fetched('reload').catch(() => {
+        throw error;
+      });
+      return open(anew);
+    });
+    const { name, backend, executable, info, notes } = model;
     return {
       name,
       backend,
+      notes,
       about: executable.about && { ...executable.about },
       info,
       eosTokenId: model.tokenizer.eosTokenId,

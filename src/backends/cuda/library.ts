@@ -3,14 +3,16 @@
  * one sentence, not an error: everything else of quamba works without.
  */
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ABI, STATUS } from './abi.ts';
 import { bindAll, type Device, type Functions, type Koffi } from './functions.ts';
 
+/** Bundlers look for what is resolved with import.meta.url or an imported createRequire; the library and koffi need not be there. */
+const HERE = fileURLToPath(import.meta.url);
+
 /** Where `npm run build:cuda` puts it. */
-const BUILT = fileURLToPath(new URL('../../../cuda/build/libquamba_cuda.so', import.meta.url));
+const BUILT = join(HERE, '../../../../cuda/build/libquamba_cuda.so');
 
 /** It is there, it fits this version, and there is a GPU for it. */
 export interface Library extends Functions {
@@ -29,7 +31,7 @@ export interface Library extends Functions {
  */
 export function loadLibrary(
   named: string = process.env.QUAMBA_CUDA_LIB || BUILT,
-  koffi: () => unknown = () => createRequire(import.meta.url)('koffi'),
+  koffi: () => unknown = () => process.getBuiltinModule('node:module').createRequire(HERE)('koffi'),
 ): { readonly library: Library } | { readonly why: string } {
   const path = resolve(named);
   if (!existsSync(path))

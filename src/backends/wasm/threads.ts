@@ -2,18 +2,22 @@
  * The threads beside the first: workers, each with an instance of the kernels over one shared memory, in which they find
  * their work (assembly/pool.ts). Node's workers and a page's are the same to everybody else.
  */
+import { once } from '../../once.ts';
 import { JOB, JOINED, MAY_SLEEP, QUIT, TIMEOUT } from './sync.ts';
 import { type Kernels, moduleOf, type Variant } from './variants.ts';
 
 /** As text, so that it starts in the same way in Node, in a bundle and in a page. All its work is in the kernels. */
 const WORKER = `
 const node = typeof require === 'function' ? require('node:worker_threads') : undefined;
-const work = ({ module, memory, offset }) => {
+const say = () => (node ? node.parentPort : self).postMessage('joined');
+const work = assignment => {
+  if (!assignment) return say(); // it was only asked whether it starts
+  const { module, memory, offset } = assignment;
   try {
     const { exports } = new WebAssembly.Instance(module, { env: { memory } });
     exports.setOffset(offset);
     exports.join();
-    (node ? node.parentPort : self).postMessage('joined');
+    say();
     exports.work();
   } catch (error) {
     Atomics.store(new Int32Array(memory.buffer), ${QUIT / 4}, 1); // the threads that wait for this one stop waiting
@@ -30,6 +34,23 @@ export function noThreads(): string | undefined {
     return 'no SharedArrayBuffer here (a page must be cross-origin isolated)';
   return nodeWorkers() || typeof Worker !== 'undefined' ? undefined : 'no workers here';
 }
+
+/** Why no thread starts here, or undefined where one does: tried once. */
+export const noThread = once(async (): Promise<string | undefined> => {
+  const why = noThreads();
+  if (why !== undefined) return why;
+  try {
+    const thread = start(null);
+    await new Promise<void>((resolve, reject) => thread.listen(resolve, said => reject(new Error(said))));
+    thread.end();
+  } catch (error) {
+    return `a thread could not start: ${(error as Error).message}`;
+  }
+});
+
+/** How many threads this machine runs at once. */
+export const processors = (): number =>
+  globalThis.process?.getBuiltinModule?.('node:os').availableParallelism() ?? navigator.hardwareConcurrency;
 
 /** Starts threads until there are `threads` with the first one, which is the caller's. */
 export function startPool(kernels: Kernels, variant: Variant, threads: number, timeout: number) {
@@ -91,7 +112,7 @@ interface Thread {
   end(): void;
 }
 
-function start(assignment: object): Thread {
+function start(assignment: object | null): Thread {
   const node = nodeWorkers();
   if (node) {
     const worker = new node.Worker(WORKER, { eval: true, workerData: assignment });
@@ -116,7 +137,9 @@ function start(assignment: object): Thread {
         URL.revokeObjectURL(url);
         onJoined();
       };
-      worker.onerror = event => onDeath(event.message ?? 'its script did not load');
+      // an event without a message is that of a script that did not load
+      worker.onerror = event =>
+        onDeath(event.message ?? 'a Content-Security-Policy must allow it (worker-src blob:)');
     },
     end: () => worker.terminate(),
   };

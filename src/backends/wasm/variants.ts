@@ -46,10 +46,18 @@ const compiled = new Map<string, WebAssembly.Module>();
 /** The module of a variant, with or without threads: compiled once. */
 export function moduleOf(name: VariantName, threads: boolean): WebAssembly.Module {
   const key = threads ? (`${name}-threads` as const) : name;
-  const module =
-    compiled.get(key) ?? new WebAssembly.Module(Uint8Array.from(atob(KERNELS[key]), c => c.charCodeAt(0)));
+  const module = compiled.get(key) ?? new WebAssembly.Module(codeOf(key));
   compiled.set(key, module);
   return module;
+}
+
+const codeOf = (key: keyof typeof KERNELS) => Uint8Array.from(atob(KERNELS[key]), c => c.charCodeAt(0));
+
+/** Why a module could not be compiled. */
+function obstacle(name: VariantName): string {
+  if (typeof WebAssembly === 'undefined') return 'there is no WebAssembly here';
+  if (!WebAssembly.validate(codeOf(name))) return `this engine has no WebAssembly of the kind ${name}`;
+  return "WebAssembly may not be compiled here; a Content-Security-Policy must allow it (script-src 'wasm-unsafe-eval')";
 }
 
 /** A new instance over a new memory of at least `bytes`, shared if it is for threads. */
@@ -113,7 +121,7 @@ function plain(): Probe {
     moduleOf(name, false);
     return { name, variant: { name, tiles: { bias: true } }, why: 'exact by the standard' };
   } catch {
-    return { name, why: 'this engine has no WebAssembly SIMD' };
+    return { name, why: obstacle(name) };
   }
 }
 
@@ -123,7 +131,7 @@ function relaxed(): Probe {
   try {
     kernels = instanceOf(name, new WebAssembly.Memory({ initial: pages(BASE) }), false);
   } catch {
-    return { name, why: 'this engine has no relaxed SIMD' };
+    return { name, why: obstacle(name) };
   }
   const answer = kernels.dot(0x80808080 | 0, -1);
   if (answer !== SIGNED && answer !== UNSIGNED)

@@ -154,7 +154,7 @@ function firstDifference(a: readonly Token[], b: readonly Token[]): number | und
 
 const named = (token: Token | undefined): string => (token ? quoted(token.text) : 'the end');
 
-function factsOf({ about, backend }: WebModel, measured: Measured): string {
+function factsOf({ about, backend, notes }: WebModel, measured: Measured): string {
   const { promptTokens, written, promptSeconds, decodeSeconds, firstTokenSeconds, finishReason } = measured;
   const rate = (tokens: number, seconds: number) => `${Math.round(tokens / seconds)} tokens/s`;
   return [
@@ -163,6 +163,7 @@ function factsOf({ about, backend }: WebModel, measured: Measured): string {
     written > 0 && `prompt ${rate(promptTokens, promptSeconds)}`,
     written > 1 && `decode ${rate(written - 1, decodeSeconds)}`,
     `${written} tokens${finishReason === 'aborted' ? ', stopped' : ''}`,
+    ...notes,
   ]
     .filter(Boolean)
     .join(' · ');
