@@ -1,4 +1,5 @@
-// Makes `npm start` and `npm test` work on a fresh clone: installs and builds, but only what is missing or out of date.
+// Makes `npm start`, `npm test`, `npm pack` and an install from git work on a fresh clone: installs and builds, but only what is
+// missing or out of date.
 import { execSync } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,9 +11,10 @@ const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19))
   fail(`quamba needs Node.js 20.19 or newer; this is ${process.versions.node}.`);
 
-// npm writes this file last, so an install that was cut off counts as none.
+// npm writes this file last, so an install that was cut off counts as none. The one that runs `prepare` has just been done.
 const installed = 'node_modules/.package-lock.json';
-if (time(installed) < time('package-lock.json'))
+const wanted = process.env.npm_lifecycle_event === 'prepare' ? 1 : time('package-lock.json');
+if (time(installed) < wanted)
   run('installing the locked dependencies', 'npm ci --include=dev --no-audit --no-fund --loglevel=error');
 
 // Folders count too: their time moves when a file goes away.
