@@ -5,6 +5,7 @@ import { flatten, type OpNode, type Program, type Ref, trace, weightsOf } from '
 import { fwht } from '../../src/ops/fwht.ts';
 import { ops } from '../../src/ops/index.ts';
 import { calibrate, calibrateAll } from '../../src/quant/calibrate.ts';
+import { checkRecipe } from '../../src/quant/check-recipe.ts';
 import { heldOutOf, planOf, samplesOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { rotateResidual } from '../../src/quant/residual.ts';
@@ -273,7 +274,7 @@ describe('the search', () => {
   });
 
   it('gives the Hessians of the channels of the best p', () => {
-    const four: Recipe = { ...recipe, weights: w4 };
+    const four: Recipe = { ...recipe, weights: w4, weightsAt: { conv: w8 } };
     const found = searchPercentile(toy.program, four, toy.samples, near([0.8, 0.8], four), {
       percentiles: ps,
     });
@@ -343,4 +344,37 @@ it('no row keeps a weight that it folded', () => {
       of.name,
     ).toEqual([]);
   }
+});
+
+describe('a recipe of which no plan can be made', () => {
+  const four = (group: number, rounding: 'nearest' | 'gptq') =>
+    ({ bits: 4, per: { group }, rounding }) as const;
+  it.each<[string, Recipe]>([
+    [
+      'backbone.embeddings.weight is a weight of embedding; rounding gptq is for those of linear',
+      { weightsAt: { embedding: four(8, 'gptq') } },
+    ],
+    [
+      'backbone.layers.0.mixer.conv1d.weight is a weight of causal-conv1d; rounding gptq is for those of linear',
+      { weights: four(8, 'gptq') },
+    ],
+    [
+      'backbone.layers.0.mixer.conv1d.weight has scales for groups of columns, which only a linear can read',
+      { acts: a8, weightsAt: { conv: { bits: 8, per: { group: 2 } } } },
+    ],
+    [
+      'groups of 5 do not divide 24 columns',
+      { acts: a8, weightsAt: { inProj: { bits: 8, per: { group: 5 } } } },
+    ],
+  ])('is refused before anything is calibrated: %s', (says, scheme) => {
+    expect(() => checkRecipe({ name: 'mine', scheme }, toy.config, toy.program.graph)).toThrow(
+      `quantize: ${says}`,
+    );
+  });
+
+  it('and every row of the table has one', () => {
+    for (const { config, program } of toys)
+      for (const [name, scheme] of Object.entries<Recipe>(recipes))
+        checkRecipe({ name, scheme }, config, program.graph);
+  });
 });
