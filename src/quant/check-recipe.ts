@@ -26,7 +26,8 @@ export function checkRecipe(
     checkPlan(graph, scheme);
     return;
   }
-  const [field = 'a size'] = Object.entries(config).find(([, value]) => value === found.size) ?? [];
+  const [field = 'a size'] =
+    Object.entries(config).find(([name, value]) => value === found.size && !COUNTS.includes(name)) ?? [];
   const key = field.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
   const others = Object.entries<Recipe>(recipes).filter(([, row]) => !unrotatable(graph, row));
   throw new RangeError(
@@ -34,6 +35,9 @@ export function checkRecipe(
       `recipes that work: ${others.map(([other]) => other).join(', ')}`,
   );
 }
+
+/** Fields of a config that are no width of anything that is rotated, though they may have the same number. */
+const COUNTS = ['layers', 'vocabSize', 'eosTokenId'];
 
 /** What the recipe rotates though it cannot, if there is anything. */
 function unrotatable(

@@ -56,7 +56,7 @@ const weight = mostly(
     fc.record({
       bits: fc.constant(4),
       per: fc.record({ group }),
-      rounding: mostly(fc.constantFrom('nearest', 'gptq'), 'up'),
+      rounding: mostly(fc.constantFrom('nearest', 'nearest', 'nearest', 'gptq'), 'up'),
     }),
   ),
   { bits: 8, per: 'row', rounding: 'nearest' },
@@ -65,7 +65,12 @@ const weight = mostly(
 );
 const words = {
   weights: weight,
-  acts: mostly(fc.record(site), { bits: 8 }),
+  acts: mostly(
+    fc.record({ ...site, basis: fc.oneof({ weight: 3, arbitrary: fc.constant('none') }, basis) }),
+    {
+      bits: 8,
+    },
+  ),
   at: few([...BLOCK_SITES, 'headIn'], some(site), 'attention'),
   weightsAt: few(ROLES, weight, 'router'),
   residual: mostly(fc.constantFrom('hadamard', undefined, undefined), 'none'),
@@ -90,9 +95,9 @@ const recipe: fc.Arbitrary<unknown> = mostly(
 
 /** Sizes around the tiles of the kernels, sizes of every Hadamard base, and sizes that have none. */
 const width = fc.oneof(
-  { weight: 2, arbitrary: fc.integer({ min: 1, max: 40 }) },
+  { weight: 1, arbitrary: fc.integer({ min: 1, max: 40 }) },
   {
-    weight: 4,
+    weight: 6,
     arbitrary: fc.constantFrom(2, 4, 8, 16, 32, 64, 12, 20, 24, 28, 36, 40, 44, 48, 52, 56, 60, 80, 96),
   },
   { weight: 1, arbitrary: fc.integer({ min: 41, max: 140 }) },
@@ -106,7 +111,7 @@ const config: fc.Arbitrary<MambaConfig> = fc
     dInner: width,
     dState: fc.oneof(fc.constantFrom(16, 4, 8), fc.integer({ min: 1, max: 20 })),
     dConv: fc.oneof(fc.constant(4), fc.integer({ min: 1, max: 6 })),
-    dtRank: fc.integer({ min: 1, max: 10 }),
+    dtRank: fc.oneof(fc.constantFrom(1, 2, 4, 8), fc.integer({ min: 1, max: 10 })),
     vocabSize: fc.integer({ min: 1, max: 80 }),
     normEps: eps,
     mixerNormEps: eps,

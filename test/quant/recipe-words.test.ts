@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { flatten, type OpNode, type Program, type Ref, trace, weightsOf } from '../../src/graph.ts';
+import { graphOf } from '../../src/model/index.ts';
 import { fwht } from '../../src/ops/fwht.ts';
 import { ops } from '../../src/ops/index.ts';
 import { calibrate, calibrateAll } from '../../src/quant/calibrate.ts';
@@ -370,6 +371,13 @@ describe('a recipe of which no plan can be made', () => {
     expect(() => checkRecipe({ name: 'mine', scheme }, toy.config, toy.program.graph)).toThrow(
       `quantize: ${says}`,
     );
+  });
+
+  it('names the width that cannot be rotated, not a count of the same number', () => {
+    const config = { ...toy.config, layers: 6, dModel: 6, vocabSize: 6 };
+    expect(() =>
+      checkRecipe({ name: 'mine', scheme: { residual: 'hadamard' } }, config, graphOf(config)),
+    ).toThrow('recipe mine rotates the residual stream, and d_model 6 has no');
   });
 
   it('and every row of the table has one', () => {
