@@ -108,7 +108,8 @@ function modelOf({ config, seed, odd }: Drawn): Toy {
     const name = refs[ref % refs.length];
     const { data, shape } = tensors.get(name)!;
     const changed = (x: number) => (value[0] === '*' ? x * Number(value.slice(1)) : Number(value));
-    const change = (x: number, i: number) => (at === 'all' || i === at % data.length ? changed(x) : x);
+    const index = at === 'end' ? data.length - 1 : at;
+    const change = (x: number, i: number) => (index === 'all' || i === index % data.length ? changed(x) : x);
     tensors.set(name, tensor(Float32Array.from(data, change), shape));
   }
   return { ...toy, program: { ...toy.program, weights: weightsOf(tensors) } };
@@ -133,7 +134,10 @@ export async function differ(drawnCase: Drawn): Promise<Verdict> {
   const many = drawnCase.seed % 2 ? variants[0][1] : wasm;
 
   // What calibration sees, on two backends.
-  const samples = drawnCase.samples.map((size, i) => toy.samples[i].subarray(0, size));
+  const usual = Math.max(0, config.vocabSize - 2);
+  const samples = drawnCase.samples.map((size, i) =>
+    toy.samples[i].subarray(0, size).map(token => Math.min(token, usual)),
+  );
   const saw = async (backend: Backend, run: object): Promise<{ value: Stats } | { refusal: string }> =>
     needsCalibration(program, recipe)
       ? attempt(() => calibrate(program, recipe, samples, { prepare: part => prepare(backend, part, run) }))
@@ -200,7 +204,7 @@ export async function differ(drawnCase: Drawn): Promise<Verdict> {
   const bases = transform(program, recipe, stats.value.channels);
   // now and then longer than a pass, for which WASM makes room
   const shownText =
-    drawnCase.seed % 16 ? samples[0] : tokensOf({ count: 150, seed: 1, wrong: null }, config.vocabSize);
+    drawnCase.seed % 16 ? samples[0] : tokensOf({ count: 150, seed: 1, end: null }, config.vocabSize);
   const shown = (backend: Backend, run: object = {}): Promise<Outcome> =>
     observed(backend, bases, shownText, run);
   const observedThere = await shown(reference);
@@ -274,10 +278,10 @@ async function observed(
   return seen;
 }
 
-const tokensOf = ({ count, seed, wrong }: Omit<Turn, 'who'>, vocabSize: number): Int32Array => {
+const tokensOf = ({ count, seed, end }: Omit<Turn, 'who'>, vocabSize: number): Int32Array => {
   const next = random(seed);
-  const tokens = Int32Array.from({ length: count }, () => Math.floor(next() * vocabSize));
-  if (wrong !== null && count > 0) tokens[count - 1] = wrong;
+  const tokens = Int32Array.from({ length: count }, () => Math.floor(next() * Math.max(1, vocabSize - 1)));
+  if (end !== null && count > 0) tokens[count - 1] = end === 'last' ? vocabSize - 1 : end;
   return tokens;
 };
 
