@@ -65,7 +65,8 @@ export interface Executable {
   /**
    * Feeds several sequences, each its own tokens, and returns the logits of each: f32[l, v], or f32[1, v] of its last token.
    *
-   * @throws as `Sequence.feed`; whatever fails, all sequences are as they were.
+   * @throws as `Sequence.feed`; whatever fails, all sequences are as they were. Where several tokens meet a NaN, it depends on the
+   * backend which of them the error names.
    */
   feed(turns: readonly Turn[], options?: FeedOptions): readonly Tensor<'f32'>[];
   /** What runs it, where the backend has something to say. */

@@ -50,7 +50,7 @@ function vectorsFile(about: Record<string, string>, vectors: Vectors, got: Tenso
     ...stored('got', got),
   ];
   const [attrs, kept] = [call.attrs, keptOf(call)].map(value => JSON.stringify(value));
-  return writeSafetensors(tensors, { ...about, op, attrs, kept });
+  return writeSafetensors(tensors, { ...about, op, attrs, kept }, { finite: false });
 }
 
 /** How the states of a call are kept, by name, where that is not f32. */

@@ -83,13 +83,14 @@ const makers: readonly (readonly [end: string, maker: Maker])[] = [
   ['x_proj.weight', spread(([, d]) => 1 / Math.sqrt(d))],
   ['dt_proj.weight', spread(() => 0.25)],
   ['dt_proj.bias', spread(() => 1, -2)],
-  ['A_log', ([, n], normal) => i => [0, 0.69, 1.1, 1.39][i % n] + normal(0.05)],
+  ['A_log', ([, n], normal) => i => [0, 0.69, 1.1, 1.39][(i % n) % 4] + normal(0.05)],
   ['.D', (_, normal) => i => (isLarge(i + 5) ? 40 : 1) * (1 + normal(0.2))],
   ['out_proj.weight', ([, d], normal) => i => (isLarge((i % d) + 5) ? 0.025 : 1) * normal(1 / Math.sqrt(d))],
   ['.bias', spread(() => 0.1)],
 ];
 
-function makeToy(name: string, config: MambaConfig, seed: number): Toy {
+/** A model of this config with weights from the seed. */
+export function makeToy(name: string, config: MambaConfig, seed: number): Toy {
   const next = random(seed);
   const normal = (of: number) => noise(1, next, of)[0];
   const graph = graphOf(config);

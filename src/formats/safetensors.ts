@@ -238,11 +238,13 @@ export interface Writable {
  * first, so that every tensor is aligned, then by name; the header is padded to 8 bytes with spaces.
  *
  * @throws TypeError or RangeError when a name, shape or dtype cannot be written, at once; and when `data` does not fit its
- * shape and dtype or holds a value that F16 or BF16 does not have (nothing is rounded here), when its turn comes.
+ * shape and dtype, or holds a value that F16 or BF16 does not have (nothing is rounded here) or, with `finite` (the default), one that
+ * `readSafetensors` refuses, when its turn comes.
  */
 export function writeSafetensors(
   tensors: Iterable<readonly [name: string, tensor: Writable]>,
   metadata: Readonly<Record<string, string>> = {},
+  { finite = true } = {},
 ): Iterable<Uint8Array> {
   const sorted = [...tensors].sort(
     ([a, { dtype: x }], [b, { dtype: y }]) => WIDTHS[y] - WIDTHS[x] || (a < b ? -1 : 1),
@@ -270,11 +272,11 @@ export function writeSafetensors(
   const padded = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20);
   new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - 8), true);
   padded.set(json, 8);
-  return pieces(padded, sorted);
+  return pieces(padded, sorted, finite);
 }
 
 type Tensors = readonly (readonly [string, Writable])[];
-function* pieces(header: Uint8Array, tensors: Tensors): Generator<Uint8Array> {
+function* pieces(header: Uint8Array, tensors: Tensors, finite: boolean): Generator<Uint8Array> {
   yield header;
   for (const [name, tensor] of tensors) {
     const { dtype, shape, data } = tensor;
@@ -285,6 +287,7 @@ function* pieces(header: Uint8Array, tensors: Tensors): Generator<Uint8Array> {
     const size = sizeOf(shape);
     if (data.length !== size)
       throw new RangeError(`${where}: ${dtype}${show(shape)} has ${size} values; got ${data.length}`);
+    if (finite && data instanceof Float32Array) checkFinite(where, data);
     if (dtype === 'F16' || dtype === 'BF16') yield* narrowed(where, dtype, data as Float32Array);
     else yield bytesOf(data);
   }

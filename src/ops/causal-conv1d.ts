@@ -9,7 +9,8 @@
  *
  * Shapes   x f32[l, d], w f32[d, k], b f32[d] or absent → y f32[l, d]
  * State    past f32[d, k−1]: the last k−1 inputs of each channel, oldest first; zeros at the start of a text. After fewer than
- *          k−1 tokens it still holds the newest of the state before
+ *          k−1 tokens it still holds the newest of the state before. Where it is kept in f16 or int8, an input is rounded as soon
+ *          as it is past, not only at the end of a call, so that no cut of a text shows
  * Numerics all k products, those with zeros too, each rounded once, in ascending j: the sum is the first product, then
  *          sum = fround(sum + product); then fround(sum + b) where there is a b; then silu of numerics.ts, unless the
  *          activation is 'none'. Exact by this order
@@ -45,6 +46,10 @@ export const causalConv1d = defineOp({
         for (let j = 1; j < k; j++) sum = f(sum + f(w.data[c * k + j] * window[t + j]));
         if (b) sum = f(sum + b.data[c]);
         y.data[t * d + c] = activation === 'silu' ? silu(sum) : sum;
+        if (past.dtype !== 'f32' && before > 0) {
+          past.put(c * before, [window[before + t]]); // its old value is in the window already
+          window[before + t] = past.data[c * before];
+        }
       }
       past.put(c * before, window.subarray(l));
     }

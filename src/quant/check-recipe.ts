@@ -1,17 +1,20 @@
 /** Whether a recipe can be applied to a model: known before anything is calibrated. */
-import type { Graph } from '../graph.ts';
+import type { Graph, Weights } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { architectureOf } from '../model/index.ts';
 import { factor } from '../ops/hadamard.ts';
 import { ops } from '../ops/index.ts';
 import { inferTypes } from '../plan/types.ts';
+import { statsSizes } from './calibrate.ts';
+import { planOf } from './pipeline.ts';
 import { recipes } from './recipes.ts';
 import { streamOf } from './residual.ts';
 import { checkWords, type Recipe, siteAction, wordsOf } from './scheme.ts';
 
 /**
  * @throws RangeError where the recipe has a word that the model does not have, or rotates values of a size that has no Hadamard
- * matrix: it names the field of the config, and the rows of the table that do without.
+ * matrix: it names the field of the config, and the rows of the table that do without; and where no plan can be made of it, naming the
+ * weight.
  */
 export function checkRecipe(
   { name, scheme }: { readonly name: string; readonly scheme: Recipe },
@@ -20,8 +23,12 @@ export function checkRecipe(
 ): void {
   checkWords(scheme, wordsOf(architectureOf(config)));
   const found = unrotatable(graph, scheme);
-  if (!found) return;
-  const [field = 'a size'] = Object.entries(config).find(([, value]) => value === found.size) ?? [];
+  if (!found) {
+    checkPlan(graph, scheme);
+    return;
+  }
+  const [field = 'a size'] =
+    Object.entries(config).find(([name, value]) => value === found.size && !COUNTS.includes(name)) ?? [];
   const key = field.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
   const others = Object.entries<Recipe>(recipes).filter(([, row]) => !unrotatable(graph, row));
   throw new RangeError(
@@ -29,6 +36,9 @@ export function checkRecipe(
       `recipes that work: ${others.map(([other]) => other).join(', ')}`,
   );
 }
+
+/** Fields of a config that are no width of anything that is rotated, though they may have the same number. */
+const COUNTS = ['layers', 'vocabSize', 'eosTokenId'];
 
 /** What the recipe rotates though it cannot, if there is anything. */
 export function unrotatable(
@@ -44,4 +54,24 @@ export function unrotatable(
   return [...stream.map(out => ({ what: 'the residual stream', out })), ...rotated]
     .map(({ what, out }) => ({ what, size: Number(types.get(out)!.shape[1]) }))
     .find(({ size }) => factor(size) === undefined);
+}
+
+/** Makes the plan, whatever calibration will see: no weight is read for that. */
+function checkPlan(graph: Graph, recipe: Recipe): void {
+  const unread: Weights = {
+    has: ref => graph.weights.has(ref),
+    read: ref => {
+      throw new Error(`recipe: ${ref} was read to check it`);
+    },
+  };
+  const program = { graph, weights: unread };
+  const { channels, ranges, hessians } = statsSizes(program, recipe);
+  const each = <T>(sizes: object, value: T) =>
+    Object.fromEntries(Object.keys(sizes).map(ref => [ref, value]));
+  const nothing = new Float32Array(0);
+  planOf(program, recipe, {
+    channels: each(channels, nothing),
+    ranges: each(ranges, 1),
+    hessians: each(hessians, nothing),
+  });
 }

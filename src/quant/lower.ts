@@ -217,6 +217,10 @@ export function quantize(
   const lowered = (node: OpNode, curvature?: () => Curvature): OpNode => {
     const scheme = weightScheme(recipe, node.role);
     const { x, w, b, tokens } = node.in;
+    if (scheme?.rounding === 'gptq' && node.op.name !== ops.linear.name)
+      throw new RangeError(
+        `quantize: ${w} is a weight of ${node.op.name}; rounding gptq is for those of linear`,
+      );
     const xscale = scaleOfSite.get(x);
     if (scheme && xscale && isLinear(node)) {
       const { q, scale } = weights.of(w, scheme, 'matrix', curvature);

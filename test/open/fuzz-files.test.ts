@@ -21,15 +21,12 @@ import { saveStats } from '../../src/quant/stats.ts';
 import { createSession } from '../../src/session.ts';
 import { type Files, hfConfig, json, sharded, toyFiles, toyTensors } from '../cli/toy.ts';
 import { concat, safetensors, utf8 } from '../formats/file.ts';
+import { sentenceFault } from '../sentence.ts';
 import { random, runnableOf, toy } from '../toy.ts';
 
 const COUNT = Number(process.env.QUAMBA_FUZZ_FILES ?? 400);
 const SEED = Number(process.env.QUAMBA_FUZZ_SEED ?? 1);
 const MOST_MEGABYTES = 1000; // of the whole process; 170 were measured
-
-/** Words of an engine, not of this program. */
-const OWN =
-  /Cannot (read|set|convert|mix|create|destructure)|is not (a function|iterable|defined|a constructor|an object)|Invalid (array|typed|count|string)|allocation|Maximum call|out of bounds|unreachable|of (undefined|null)|\[object|BigInt|The "|ERR_|must be of type/;
 
 type Random = () => number;
 const upTo = (n: number, next: Random): number => Math.floor(next() * n);
@@ -262,8 +259,7 @@ it(`${COUNT} files`, { timeout: 0 }, async () => {
     slowest = Math.max(slowest, performance.now() - begin);
     count[message === undefined ? 'taken' : 'refused']++;
     if (message === undefined) continue;
-    const own = OWN.test(message.replace(/"[^"]*"/g, '""'));
-    if (!named.test(message) || own || /[\p{Cc}\p{Cf}]/u.test(message) || message.length > 1000)
+    if (!named.test(message) || sentenceFault(message))
       wrong.push(`file ${i} of seed ${SEED}, ${name}: ${message.slice(0, 300)}`);
   }
   const megabytes = process.resourceUsage().maxRSS / 1024;

@@ -133,6 +133,12 @@ export function* everyExponent(count: number): Generator<number> {
         yield fromBits(sign | (exponent << 23) | Math.round((i * 0x7fffff) / (count - 1)));
 }
 
+/** Every float32 whose size is from 2^from up to below 2^to. */
+export function* everyFloat(from: number, to: number): Generator<number> {
+  for (const sign of [0, -2147483648])
+    for (let i = (127 + from) << 23; i < (127 + to) << 23; i++) yield fromBits(sign | i);
+}
+
 /** `count` arguments evenly spaced over the part of the domain in which something happens. */
 export function* evenly({ from, to }: Oracle, count: number): Generator<number> {
   const end = Math.min(to, 130);

@@ -10,9 +10,11 @@ import {
   trace,
   weightsOf,
 } from '../../src/graph.ts';
+import { graphOf } from '../../src/model/index.ts';
 import { fwht } from '../../src/ops/fwht.ts';
 import { ops } from '../../src/ops/index.ts';
 import { calibrate, calibrateAll } from '../../src/quant/calibrate.ts';
+import { checkRecipe } from '../../src/quant/check-recipe.ts';
 import { heldOutOf, planOf, samplesOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { rotateResidual } from '../../src/quant/residual.ts';
@@ -395,7 +397,7 @@ describe('the search', () => {
   });
 
   it('gives the Hessians of the channels of the best p', () => {
-    const four: Recipe = { ...recipe, weights: w4 };
+    const four: Recipe = { ...recipe, weights: w4, weightsAt: { conv: w8 } };
     const found = searchPercentile(toy.program, four, toy.samples, near([0.8, 0.8], four), {
       percentiles: ps,
     });
@@ -465,4 +467,44 @@ it('no row keeps a weight that it folded', () => {
       of.name,
     ).toEqual([]);
   }
+});
+
+describe('a recipe of which no plan can be made', () => {
+  const four = (group: number, rounding: 'nearest' | 'gptq') =>
+    ({ bits: 4, per: { group }, rounding }) as const;
+  it.each<[string, Recipe]>([
+    [
+      'backbone.embeddings.weight is a weight of embedding; rounding gptq is for those of linear',
+      { weightsAt: { embedding: four(8, 'gptq') } },
+    ],
+    [
+      'backbone.layers.0.mixer.conv1d.weight is a weight of causal-conv1d; rounding gptq is for those of linear',
+      { weights: four(8, 'gptq') },
+    ],
+    [
+      'backbone.layers.0.mixer.conv1d.weight has scales for groups of columns, which only a linear can read',
+      { acts: a8, weightsAt: { conv: { bits: 8, per: { group: 2 } } } },
+    ],
+    [
+      'groups of 5 do not divide 24 columns',
+      { acts: a8, weightsAt: { inProj: { bits: 8, per: { group: 5 } } } },
+    ],
+  ])('is refused before anything is calibrated: %s', (says, scheme) => {
+    expect(() => checkRecipe({ name: 'mine', scheme }, toy.config, toy.program.graph)).toThrow(
+      `quantize: ${says}`,
+    );
+  });
+
+  it('names the width that cannot be rotated, not a count of the same number', () => {
+    const config = { ...toy.config, layers: 6, dModel: 6, vocabSize: 6 };
+    expect(() =>
+      checkRecipe({ name: 'mine', scheme: { residual: 'hadamard' } }, config, graphOf(config)),
+    ).toThrow('recipe mine rotates the residual stream, and d_model 6 has no');
+  });
+
+  it('and every row of the table has one', () => {
+    for (const { config, program } of toys)
+      for (const [name, scheme] of Object.entries<Recipe>(recipes))
+        checkRecipe({ name, scheme }, config, program.graph);
+  });
 });

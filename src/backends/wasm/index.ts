@@ -19,7 +19,7 @@ import { type VariantName, variantOf } from './variants.ts';
 /** The backend with the best kernels that this engine computes right, or with those of one name. */
 export const wasmBackend = (name?: VariantName): Backend => ({
   name: 'wasm',
-  kernelOf: (op, kept) => (hasKernel(op, kept) ? kernelOf(op, variantOf(name)) : undefined),
+  kernelOf: op => (hasKernel(op) ? kernelOf(op, variantOf(name)) : undefined),
   prepare: (program, options) => prepare(program, name, options),
 });
 

@@ -1,5 +1,5 @@
 /** Each op as instructions. The operands of an instruction are those of its format, by name. */
-import { type AnyOp, type Attrs, type Dims, formOf, type KeptStates } from '../../op.ts';
+import type { AnyOp, Attrs, Dims } from '../../op.ts';
 import { factor } from '../../ops/hadamard.ts';
 import * as format from './instruction-formats.ts';
 import { padded } from './memory.ts';
@@ -45,9 +45,8 @@ export const scaleOperands = <X extends string>(x: X, { scale, scaleStride }: Sc
   ({ [`${x}Scale`]: scale, [`${x}ScaleStride`]: scaleStride }) as Record<`${X}Scale`, Address> &
     Record<`${X}ScaleStride`, number>;
 
-/** Whether there are instructions for an op whose states are kept so: in f32, or by the scan in any way. */
-export const hasKernel = (op: AnyOp, kept?: KeptStates): boolean =>
-  Object.hasOwn(instructions, op.name) && (op.name === 'selective-scan' || formOf(op, kept) === op.name);
+/** Whether there are instructions for an op. Its states may be kept in any way. */
+export const hasKernel = (op: AnyOp): boolean => Object.hasOwn(instructions, op.name);
 
 const wide = (n: number) => Math.ceil(n / 16) * 16;
 const fours = (rows: number) => Math.ceil(rows / 4);
@@ -131,14 +130,11 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
   ],
 };
 
-export const convOperands = ({ weight, state, dims: { d, k }, attrs }: Call) => ({
-  w: weight('w', taps),
-  b: weight('b', vector),
-  past: state('past').h,
-  d,
-  k,
-  activated: attrs.activation === 'silu' ? 1 : 0,
-});
+export function convOperands({ weight, state, dims: { d, k }, attrs }: Call) {
+  const { h: past, hType: pastType, hScale: pastScale } = state('past');
+  const activated = attrs.activation === 'silu' ? 1 : 0;
+  return { w: weight('w', taps), b: weight('b', vector), past, pastType, pastScale, d, k, activated };
+}
 /** The bytes of a block of 64 channels, of a convolution's window and one row more. */
 export const convWindow =
   ({ dims: { k } }: Call) =>
