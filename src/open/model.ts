@@ -55,7 +55,7 @@ export interface TextSession extends Session {
 /** The names of `ModelOptions`, against misspelt ones. */
 export const MODEL_OPTIONS: readonly (keyof ModelOptions)[] = [
   ...(['recipe', 'threads', 'backend'] as const),
-  ...(['text', 'samples', 'window', 'recalibrate', 'onProgress', 'cache'] as const),
+  ...(['text', 'samples', 'window', 'recalibrate', 'onProgress', 'onWarning', 'cache'] as const),
 ];
 
 /**

@@ -23,6 +23,9 @@ export function accumulate<T>(none: T, next: (x: Tensor<'f32'>, before?: T) => T
   };
 }
 
+/** How many rows there were: the tokens of a site. */
+export const rowsSeen = () => accumulate(0, ({ shape: [l] }, before = 0) => before + l);
+
 /** The largest |x| of each column. */
 export const channelMaxima = () => accumulate<Float32Array>(new Float32Array(0), channelAbsmax);
 

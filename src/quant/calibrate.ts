@@ -41,6 +41,18 @@ export function statsSizes({ graph }: Program, recipe: Recipe): StatsSizes {
 }
 
 /**
+ * How many tokens statistics want at least: a range one sample of 512, channels four of them (measured in docs/recipes.md), a
+ * Hessian as many tokens as it has columns.
+ */
+export const tokensWanted = ({ channels, hessians }: StatsSizes): number =>
+  Math.max(
+    ONE_SAMPLE,
+    Object.keys(channels).length > 0 ? 4 * ONE_SAMPLE : 0,
+    ...Object.values(hessians).map(size => Math.sqrt(size)),
+  );
+const ONE_SAMPLE = 512;
+
+/**
  * The statistics that `recipe` needs of a float program, over samples of token ids. Every sample begins with an empty state.
  *
  * One pass over the samples sees the sites. A recipe that smooths needs another pass before it. A recipe with states in int8

@@ -10,9 +10,10 @@
  */
 import type { Graph, Ref } from '../graph.ts';
 import type { Site } from '../model/index.ts';
-import { type Accumulator, channelMaxima, rowMaxima } from './accumulators.ts';
+import { absmax } from '../ops/absmax-scale.ts';
+import { type Accumulator, channelMaxima, rowMaxima, rowsSeen } from './accumulators.ts';
 import { hessianOver } from './gptq.ts';
-import { ofLayer, rangeOver } from './ranges.ts';
+import { channelRanges, ofLayer, rangeOver } from './ranges.ts';
 import { type Recipe, siteAction, stateScheme, weightScheme, wordOf } from './scheme.ts';
 import type { Stats } from './stats.ts';
 import { transformOf } from './transforms.ts';
@@ -87,10 +88,13 @@ const steps = {
   needs: isInSteps,
   at: (place: Place, recipe: Recipe, watch: Watch) => {
     const max = watch('channels', channelMaxima);
+    const tokens = watch('tokens', rowsSeen);
     const range = isStatic(place, recipe) ? rangeAt(place, recipe, watch) : undefined;
     const inBasis = basisAt(place, recipe)!.range!;
     return () => ({
-      channels: { [place.ref]: limited(max.value(), range?.value()) },
+      channels: {
+        [place.ref]: channelRanges(max.value(), tokens.value(), range?.value() ?? absmax(max.value())),
+      },
       ranges: range ? { [place.ref]: inBasis } : {},
     });
   },
@@ -116,9 +120,6 @@ const states: Statistic = {
 };
 
 export const statistics: readonly Statistic[] = [smoothing, ranges, steps, hessians, states];
-
-const limited = (max: Float32Array, most = Number.POSITIVE_INFINITY): Float32Array =>
-  max.map(value => Math.min(value, most));
 
 /** Σ x xᵀ of channels that are divided afterwards. A common factor of the channels does not matter. */
 const divided = (hessian: Float32Array, by: Float32Array | undefined): Float32Array =>

@@ -8,6 +8,9 @@ import type { Range } from './scheme.ts';
 
 const f = Math.fround;
 
+/** log₂ of the tokens after which a channel's largest |x| is taken as its range: 128 samples of 512. */
+const LOG_ENOUGH = 16;
+
 /** The range of one site has one p. */
 export type SiteRange = 'absmax' | { readonly percentile: number; readonly ema: number };
 
@@ -30,6 +33,24 @@ export function ofLayer(range: Range, layer: number, layers: number, site: strin
       `recipe.at.${site}.range.percentile expected one p or ${layers}, one for each layer; got ${percentile.length}`,
     );
   return { percentile: percentile[layer], ema };
+}
+
+/**
+ * The range of each channel from the largest |x| of each in n tokens, and the range R of them all:
+ *
+ *   r = R − a (R − m),   m = min(largest |x|, R),   a = min(1, log₂ n / 16)
+ *
+ * What is large in a channel is rare, and its largest |x| grows with the logarithm of the tokens seen. One token says nothing
+ * of a channel that R does not say; after 65,536 the largest |x| stands for itself. Measured in docs/recipes.md. The logarithm
+ * is linear between powers of two, so that all engines have the same bits.
+ */
+export function channelRanges(largest: Float32Array, n: number, range: number): Float32Array {
+  const power = 31 - Math.clz32(n);
+  const a = Math.min(1, (power + n / 2 ** power - 1) / LOG_ENOUGH);
+  return largest.map(x => {
+    const m = Math.min(x, range);
+    return a === 1 ? m : f(range - f(a * f(range - m)));
+  });
 }
 
 /**
