@@ -9,7 +9,7 @@ import { interpret } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Accumulator } from './accumulators.ts';
 import { transform, withResidual } from './lower.ts';
-import { type Pass, placesOf, statistics, type Watch, withoutSteps } from './observers.ts';
+import { LOOK_EVERY, type Pass, placesOf, statistics, type Watch, withoutSteps } from './observers.ts';
 import type { Recipe } from './scheme.ts';
 import type { Stats, StatsSizes } from './stats.ts';
 
@@ -156,9 +156,6 @@ const programOf = (pass: Pass, program: Program, recipe: Recipe, smoothing: Stat
   })[pass]();
 
 type Show = (ref: Ref, x: Tensor<'f32'>) => void;
-
-/** A state is looked at after so many tokens of a sample, and at its end: at every token it takes ten times as long. */
-const LOOK_EVERY = 16;
 
 /** Runs a sample from an empty state, and shows what there is to see of it in a pass. */
 function runSample(sequence: Sequence, pass: Pass, sample: Int32Array, show: Show): void {

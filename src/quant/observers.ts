@@ -11,9 +11,9 @@
 import type { Graph, Ref } from '../graph.ts';
 import type { Site } from '../model/index.ts';
 import { absmax } from '../ops/absmax-scale.ts';
-import { type Accumulator, channelMaxima, rowMaxima, rowsSeen } from './accumulators.ts';
+import { type Accumulator, callsSeen, channelMaxima, rowMaxima, rowsSeen } from './accumulators.ts';
 import { hessianOver } from './gptq.ts';
-import { channelRanges, ofLayer, rangeOver } from './ranges.ts';
+import { channelRanges, ofLayer, rangeOver, rowRanges } from './ranges.ts';
 import { type Recipe, siteAction, stateScheme, weightScheme, wordOf } from './scheme.ts';
 import type { Stats } from './stats.ts';
 import { transformOf } from './transforms.ts';
@@ -60,18 +60,13 @@ const rangeAt = ({ word, layer, layers }: Place, recipe: Recipe, watch: Watch): 
   return watch(`range ${JSON.stringify(range)}`, () => rangeOver(range));
 };
 
-/** Watches the largest values of a place, which become its statistics as they are. */
-const largest =
-  (what: string, start: () => Accumulator<Float32Array>): Statistic['at'] =>
-  ({ ref }, _, watch) => {
-    const max = watch(what, start);
-    return () => ({ channels: { [ref]: max.value() } });
-  };
-
 const smoothing: Statistic = {
   pass: 'plain',
   needs: (place, recipe) => basisAt(place, recipe)?.factors !== undefined && !isInSteps(place, recipe),
-  at: largest('channels', channelMaxima),
+  at: ({ ref }, _, watch) => {
+    const max = watch('channels', channelMaxima);
+    return () => ({ channels: { [ref]: max.value() } });
+  },
 };
 
 const ranges: Statistic = {
@@ -116,8 +111,15 @@ const hessians: Statistic = {
 const states: Statistic = {
   pass: 'states',
   needs: ({ ref }, recipe) => stateScheme(recipe, ref)?.bits === 8,
-  at: largest('rows', rowMaxima),
+  at: ({ ref }, _, watch) => {
+    const max = watch('rows', rowMaxima);
+    const looks = watch('looks', callsSeen);
+    return () => ({ channels: { [ref]: rowRanges(max.value(), looks.value() * LOOK_EVERY) } });
+  },
 };
+
+/** A state is looked at after so many tokens of a sample, and at its end: at every token it takes ten times as long. */
+export const LOOK_EVERY = 16;
 
 export const statistics: readonly Statistic[] = [smoothing, ranges, steps, hessians, states];
 

@@ -6,7 +6,7 @@ import { fwht } from '../../src/ops/fwht.ts';
 import { ops } from '../../src/ops/index.ts';
 import { calibrate, calibrateAll } from '../../src/quant/calibrate.ts';
 import { heldOutOf, planOf, samplesOf } from '../../src/quant/pipeline.ts';
-import { channelRanges } from '../../src/quant/ranges.ts';
+import { channelRanges, rowRanges } from '../../src/quant/ranges.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { rotateResidual } from '../../src/quant/residual.ts';
 import {
@@ -24,7 +24,7 @@ import {
 import { clips, searchPercentile } from '../../src/quant/search.ts';
 import { transformOf } from '../../src/quant/transforms.ts';
 import { nominalStats } from '../../src/random/nominal-ranges.ts';
-import { run } from '../../src/run.ts';
+import { interpret, run } from '../../src/run.ts';
 import { sizeOf, tensor } from '../../src/tensor.ts';
 import { noise, planOfToy, random, sameBits, statsOfToy, type Toy, toy, toys } from '../toy.ts';
 
@@ -72,6 +72,27 @@ describe('a scale for each channel', () => {
         expect(many).toBeGreaterThanOrEqual(Math.min(largest, range));
       }),
     );
+  });
+
+  it('of a row of a state goes the same way in logarithms', () => {
+    const largest = Float32Array.of(0, 1, 16, 4096);
+    expect(rowRanges(largest, 65536)).toEqual(largest);
+    expect([...rowRanges(largest, 256)]).toEqual([0, 64, 256, 4096]);
+    expect([...rowRanges(largest, 1)].slice(1)).toEqual([4096, 4096, 4096]);
+    expect([...rowRanges(new Float32Array(2), 1)]).toEqual([0, 0]);
+    const ref = 'layers.0.ssmState';
+    for (const of of toys.slice(0, 3)) {
+      const sample = of.samples[0].slice(0, 16);
+      const sequence = interpret(of.program).open();
+      sequence.feed(sample);
+      const { data, shape } = sequence.save().values.get(ref)!;
+      const [rows, n] = shape;
+      const most = Float32Array.from({ length: rows }, (_, c) =>
+        Math.max(...Array.from(data.subarray(c * n, (c + 1) * n), Math.abs)),
+      );
+      const seen = calibrate(of.program, recipes['quamba-int8-state'], [sample]).channels;
+      expect(seen[ref], of.name).toEqual(rowRanges(most, 16));
+    }
   });
 
   it('from one short sample costs no more than one scale for all of them', () => {
