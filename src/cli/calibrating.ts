@@ -33,5 +33,5 @@ export function calibrating(label = 'calibrating') {
     isTold = true;
     line(done, total);
   };
-  return { cache: statsCache, onProgress };
+  return { cache: statsCache, onProgress, onWarning: tell };
 }

@@ -23,7 +23,7 @@ import { clips, type Search, searchPercentile, type Trial } from '../quant/searc
 import { statsCache } from './calibrating.ts';
 import { command, type OptionsOf, option, refuse, required } from './command.ts';
 import { engineOptions, jsonOption, modelOption, outFolder, recipeOption } from './options.ts';
-import { print, printAs, progressLine, UsageError } from './terminal.ts';
+import { print, printAs, progressLine, tell, UsageError } from './terminal.ts';
 import { fraction, type NamedRecipe, recipeNamed, wholeFrom } from './values.ts';
 
 const fractionOrSearch = (text: string) => (text === 'search' ? text : fraction(text));
@@ -140,6 +140,7 @@ async function quantize(options: Options, self: Command): Promise<void> {
       recalibrate: [text, samples, window, percentile].some(setting => setting !== undefined),
       cache: statsCache,
       onProgress: progressLine('calibrating'),
+      onWarning: tell,
     });
     const { calibration } = model.info;
     if (!calibration) refuse(self, CALIBRATE, `where nothing is calibrated, as for recipe ${recipe.name}`);

@@ -25,7 +25,7 @@ export function samplesBySeed(
   const even = samplesOf(tokens, count, window); // this also checks the numbers
   if (seed === 0) return even;
   const next = random(seed);
-  const part = (tokens.length - window) / count;
+  const part = (tokens.length - window) / even.length;
   return even.map((_, i) => {
     const start = Math.floor((i + next()) * part);
     return tokens.slice(start, start + window);

@@ -59,7 +59,7 @@ export interface TextSession extends Session {
 /** The names of `ModelOptions`, against misspelt ones. */
 const MODEL_OPTIONS: readonly (keyof ModelOptions)[] = [
   ...(['recipe', 'threads', 'backend'] as const),
-  ...(['text', 'samples', 'window', 'recalibrate', 'onProgress', 'cache'] as const),
+  ...(['text', 'samples', 'window', 'recalibrate', 'onProgress', 'onWarning', 'cache'] as const),
 ];
 
 /** @throws TypeError for an option that there is not, and for threads that are no whole number from 1 on. */

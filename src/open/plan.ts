@@ -10,7 +10,7 @@ import type { Program } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { once } from '../once.ts';
 import { hasher } from '../plan/identity.ts';
-import { calibrate, needsCalibration, type Progress, statsSizes } from '../quant/calibrate.ts';
+import { calibrate, needsCalibration, type Progress, statsSizes, tokensWanted } from '../quant/calibrate.ts';
 import { checkRecipe } from '../quant/check-recipe.ts';
 import { isPlan, loadPlan, type PlanInfo } from '../quant/checkpoint.ts';
 import { planOf, samplesOf } from '../quant/pipeline.ts';
@@ -51,6 +51,8 @@ export interface PlanOptions {
   /** Calibrate even where the folder holds statistics or a plan. */
   readonly recalibrate?: boolean;
   readonly onProgress?: Progress;
+  /** Is told, in a sentence, where the calibration text is too small for the recipe. */
+  readonly onWarning?: (sentence: string) => void;
   /** Keeps what calibration saw. Without one nothing is written. */
   readonly cache?: StatsCache;
 }
@@ -196,13 +198,20 @@ async function statsOf(
     throw new Error(`${folder.name}: recipe ${recipe.name} needs a calibration text (it has static scales)`);
   const tokens = openTokenizer(folder, config).encode(await text.read());
   const windows = samplesOf(tokens, samples, window);
-  const calibration = { text: text.name, samples, window };
-  return { stats: await cached(), calibration };
+  const calibration = { text: text.name, samples: windows.length, window };
+  const sizes = statsSizes(program, recipe.scheme);
+  const short = [
+    windows.length < samples && `has room for ${windows.length} of ${samples} samples of ${window} tokens`,
+    windows.length * window < tokensWanted(sizes) &&
+      `gives ${windows.length * window} tokens, and recipe ${recipe.name} wants ${tokensWanted(sizes)} or more`,
+  ].filter(Boolean);
+  const stats = await cached();
+  if (short.length > 0) options.onWarning?.(`calibration text ${text.name} ${short.join('; it ')}`);
+  return { stats, calibration };
 
   async function cached(): Promise<Stats> {
     const { cache } = options;
     const info = { recipe: recipe.scheme, source: identity(), calibration };
-    const sizes = statsSizes(program, recipe.scheme);
     const key = hasher();
     key.update(new TextEncoder().encode(JSON.stringify([recipe.scheme, identity()])));
     for (const each of windows) key.update(bytesOf(each));

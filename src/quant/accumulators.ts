@@ -23,6 +23,12 @@ export function accumulate<T>(none: T, next: (x: Tensor<'f32'>, before?: T) => T
   };
 }
 
+/** How often values came: the looks at a state. */
+export const callsSeen = () => accumulate(0, (_, before = 0) => before + 1);
+
+/** How many rows there were: the tokens of a site. */
+export const rowsSeen = () => accumulate(0, ({ shape: [l] }, before = 0) => before + l);
+
 /** The largest |x| of each column. */
 export const channelMaxima = () => accumulate<Float32Array>(new Float32Array(0), channelAbsmax);
 

@@ -9,7 +9,7 @@ import { interpret } from '../run.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Accumulator } from './accumulators.ts';
 import { checkTraced, type Traced, transform, withResidual } from './lower.ts';
-import { type Pass, placesOf, statistics, type Watch, withoutSteps } from './observers.ts';
+import { LOOK_EVERY, type Pass, placesOf, statistics, type Watch, withoutSteps } from './observers.ts';
 import type { Recipe } from './scheme.ts';
 import type { Stats, StatsSizes } from './stats.ts';
 
@@ -41,12 +41,26 @@ export function statsSizes({ graph }: Program, recipe: Recipe): StatsSizes {
 }
 
 /**
- * The statistics that `recipe` needs of a float program, over samples of token ids, or of frames. Every sample begins with an empty state.
+ * How many tokens statistics want at least: a range one sample of 512, channels four of them (measured in docs/recipes.md), a
+ * Hessian as many tokens as it has columns.
+ */
+export const tokensWanted = ({ channels, hessians }: StatsSizes): number =>
+  Math.max(
+    ONE_SAMPLE,
+    Object.keys(channels).length > 0 ? 4 * ONE_SAMPLE : 0,
+    ...Object.values(hessians).map(size => Math.sqrt(size)),
+  );
+const ONE_SAMPLE = 512;
+
+/**
+ * The statistics that `recipe` needs of a float program, over samples of token ids, or of frames. Every sample begins with an empty
+ * state.
  *
  * One pass over the samples sees the sites. A recipe that smooths needs another pass before it. A recipe with states in int8
  * needs another pass after it. The ranges are those of the sites in their bases: it transforms the program itself.
  *
- * @throws Error for a program that was transformed or fused already; RangeError for no samples or an empty one, or where a percentile for each layer does not fit the layers.
+ * @throws Error for a program that was transformed or fused already; RangeError for no samples or an empty one, or where a
+ * percentile for each layer does not fit the layers.
  */
 export const calibrate = (
   program: Traced,
@@ -145,9 +159,6 @@ const programOf = (pass: Pass, program: Traced, recipe: Recipe, smoothing: Stats
   })[pass]();
 
 type Show = (ref: Ref, x: Tensor<'f32'>) => void;
-
-/** A state is looked at after so many tokens of a sample, and at its end: at every token it takes ten times as long. */
-const LOOK_EVERY = 16;
 
 /** Runs a sample from an empty state, and shows what there is to see of it in a pass. */
 function runSample(sequence: Sequence, pass: Pass, sample: Input, width: number, show: Show): void {

@@ -10,9 +10,10 @@
  */
 import type { Graph, Ref } from '../graph.ts';
 import type { Site } from '../model/index.ts';
-import { type Accumulator, channelMaxima, rowMaxima } from './accumulators.ts';
+import { absmax } from '../ops/absmax-scale.ts';
+import { type Accumulator, callsSeen, channelMaxima, rowMaxima, rowsSeen } from './accumulators.ts';
 import { hessianOver } from './gptq.ts';
-import { ofLayer, rangeOver } from './ranges.ts';
+import { channelRanges, ofLayer, rangeOver, rowRanges } from './ranges.ts';
 import { type Recipe, siteAction, stateScheme, weightScheme, wordOf } from './scheme.ts';
 import type { Stats } from './stats.ts';
 import { transformOf } from './transforms.ts';
@@ -59,18 +60,13 @@ const rangeAt = ({ word, layer, layers }: Place, recipe: Recipe, watch: Watch): 
   return watch(`range ${JSON.stringify(range)}`, () => rangeOver(range));
 };
 
-/** Watches the largest values of a place, which become its statistics as they are. */
-const largest =
-  (what: string, start: () => Accumulator<Float32Array>): Statistic['at'] =>
-  ({ ref }, _, watch) => {
-    const max = watch(what, start);
-    return () => ({ channels: { [ref]: max.value() } });
-  };
-
 const smoothing: Statistic = {
   pass: 'plain',
   needs: (place, recipe) => basisAt(place, recipe)?.factors !== undefined && !isInSteps(place, recipe),
-  at: largest('channels', channelMaxima),
+  at: ({ ref }, _, watch) => {
+    const max = watch('channels', channelMaxima);
+    return () => ({ channels: { [ref]: max.value() } });
+  },
 };
 
 const ranges: Statistic = {
@@ -87,10 +83,13 @@ const steps = {
   needs: isInSteps,
   at: (place: Place, recipe: Recipe, watch: Watch) => {
     const max = watch('channels', channelMaxima);
+    const tokens = watch('tokens', rowsSeen);
     const range = isStatic(place, recipe) ? rangeAt(place, recipe, watch) : undefined;
     const inBasis = basisAt(place, recipe)!.range!;
     return () => ({
-      channels: { [place.ref]: limited(max.value(), range?.value()) },
+      channels: {
+        [place.ref]: channelRanges(max.value(), tokens.value(), range?.value() ?? absmax(max.value())),
+      },
       ranges: range ? { [place.ref]: inBasis } : {},
     });
   },
@@ -112,13 +111,17 @@ const hessians: Statistic = {
 const states: Statistic = {
   pass: 'states',
   needs: ({ ref }, recipe) => stateScheme(recipe, ref)?.bits === 8,
-  at: largest('rows', rowMaxima),
+  at: ({ ref }, _, watch) => {
+    const max = watch('rows', rowMaxima);
+    const looks = watch('looks', callsSeen);
+    return () => ({ channels: { [ref]: rowRanges(max.value(), looks.value() * LOOK_EVERY) } });
+  },
 };
 
-export const statistics: readonly Statistic[] = [smoothing, ranges, steps, hessians, states];
+/** A state is looked at after so many tokens of a sample, and at its end: at every token it takes ten times as long. */
+export const LOOK_EVERY = 16;
 
-const limited = (max: Float32Array, most = Number.POSITIVE_INFINITY): Float32Array =>
-  max.map(value => Math.min(value, most));
+export const statistics: readonly Statistic[] = [smoothing, ranges, steps, hessians, states];
 
 /** Σ x xᵀ of channels that are divided afterwards. A common factor of the channels does not matter. */
 const divided = (hessian: Float32Array, by: Float32Array | undefined): Float32Array =>

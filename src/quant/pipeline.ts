@@ -15,7 +15,8 @@ export const planOf = (program: Traced, recipe: Recipe, stats: Partial<Stats> = 
   fuse(quantize(transform(program, recipe, stats.channels), stats));
 
 /**
- * Calibration samples: `count` windows of `window` tokens, spread evenly over a text, in the order of the text.
+ * Calibration samples: `count` windows of `window` tokens, spread evenly over a text, in the order of the text. They do not
+ * overlap, since what is seen twice says nothing new: a short text gives as many as it has room for.
  *
  * @throws RangeError where the text has fewer tokens than one window.
  */
@@ -27,8 +28,9 @@ export function samplesOf(tokens: Int32Array, count: number, window: number): re
     throw new RangeError(
       `calibration text expected at least ${window} tokens (one window); got ${tokens.length}`,
     );
-  const stride = count === 1 ? 0 : (tokens.length - window) / (count - 1);
-  return Array.from({ length: count }, (_, i) => {
+  const size = Math.min(count, Math.floor(tokens.length / window));
+  const stride = size === 1 ? 0 : (tokens.length - window) / (size - 1);
+  return Array.from({ length: size }, (_, i) => {
     const start = Math.floor(i * stride);
     return tokens.slice(start, start + window);
   });

@@ -8,6 +8,9 @@ import type { Range } from './scheme.ts';
 
 const f = Math.fround;
 
+/** log₂ of the tokens after which a channel's largest |x| is taken as its range: 128 samples of 512. */
+const LOG_ENOUGH = 16;
+
 /** The range of one site has one p. */
 export type SiteRange = 'absmax' | { readonly percentile: number; readonly ema: number };
 
@@ -30,6 +33,38 @@ export function ofLayer(range: Range, layer: number, layers: number, site: strin
       `recipe.at.${site}.range.percentile expected one p or ${layers}, one for each layer; got ${percentile.length}`,
     );
   return { percentile: percentile[layer], ema };
+}
+
+/**
+ * The range of each channel from the largest |x| of each in n tokens, and the range R of them all:
+ *
+ *   r = R − a (R − m),   m = min(largest |x|, R),   a = min(1, log₂ n / 16)
+ *
+ * What is large in a channel is rare, and its largest |x| grows with the logarithm of the tokens seen. One token says nothing
+ * of a channel that R does not say; after 65,536 the largest |x| stands for itself. Measured in docs/recipes.md.
+ */
+export function channelRanges(largest: Float32Array, n: number, range: number): Float32Array {
+  const a = shareOf(n);
+  return largest.map(x => {
+    const m = Math.min(x, range);
+    return a === 1 ? m : f(range - f(a * f(range - m)));
+  });
+}
+
+/**
+ * The same for the rows of a state, where R is the largest of all:   r = R (m / R)ᵃ. Rows differ by orders of magnitude, and a
+ * step that is too coarse for a small one stays in the state.
+ */
+export function rowRanges(largest: Float32Array, n: number): Float32Array {
+  const a = shareOf(n);
+  const range = absmax(largest);
+  return a === 1 || range === 0 ? largest : largest.map(m => f(range * power(f(m / range), a)));
+}
+
+/** How much the largest of n tokens says. The logarithm is linear between powers of two: the same bits on all engines. */
+function shareOf(n: number): number {
+  const whole = 31 - Math.clz32(n);
+  return Math.min(1, (whole + n / 2 ** whole - 1) / LOG_ENOUGH);
 }
 
 /**
@@ -80,4 +115,19 @@ function orderStatistics(x: Float32Array, low: number, high: number): readonly [
   };
   const first = ranked(low);
   return [first, high === low ? first : ranked(high)];
+}
+
+/** xᵃ for 0 ≤ a ≤ 1, by the binary digits of a. It is a product of repeated square roots, with the same bits on every engine. */
+export function power(x: number, a: number): number {
+  let result = 1;
+  let root = x;
+  for (let rest = a, digit = 0; rest > 0 && digit < 24; digit++) {
+    if (rest >= 1) {
+      result = f(result * root);
+      rest -= 1;
+    }
+    root = f(Math.sqrt(root));
+    rest *= 2;
+  }
+  return result;
 }

@@ -24,7 +24,7 @@ const residual = 'hadamard';
 /** What goes with weights of 4 bits: the sites of `quamba-plus`; small matrices, embedding and head in 8 bits by row. */
 const a4 = { ...a8, ...scanIn } as const;
 const at4 = { scanIn: { ...clip(0.9999), ...channels }, scanOut: hadamard, headIn: a8 } as const;
-const beside4 = { conv: w8, xProj: w8rows, dtProj: w8rows, embedding: w8rows, head: w8rows } as const;
+const beside4 = { conv: w8rows, xProj: w8rows, dtProj: w8rows, embedding: w8rows, head: w8rows } as const;
 
 /* biome-ignore format: a table */
 export const recipes = {

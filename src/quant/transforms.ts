@@ -10,6 +10,7 @@ import { scaleOf } from '../ops/absmax-scale.ts';
 import { ops } from '../ops/index.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { channelAbsmax } from './accumulators.ts';
+import { power } from './ranges.ts';
 import type { Basis } from './scheme.ts';
 
 const f = Math.fround;
@@ -81,19 +82,4 @@ export function smoothingFactors(
     return Math.max(factor, floor);
   });
   return { dtype: 'f32', shape: [n], data };
-}
-
-/** xᵃ for 0 ≤ a ≤ 1, by the binary digits of a. It is a product of repeated square roots, with the same bits on every engine. */
-function power(x: number, a: number): number {
-  let result = 1;
-  let root = x;
-  for (let rest = a, digit = 0; rest > 0 && digit < 24; digit++) {
-    if (rest >= 1) {
-      result = f(result * root);
-      rest -= 1;
-    }
-    root = f(Math.sqrt(root));
-    rest *= 2;
-  }
-  return result;
 }

@@ -114,6 +114,31 @@ describe('calibration', () => {
     expect(await hash('--model', out, ...PROMPT)).not.toBe(await hash('--model', 'quantized', ...PROMPT));
   });
 
+  it('says that its text is too small for the recipe, and how much the recipe wants', async () => {
+    const short = ['--text', 'prose.txt', '--window', '16', '--samples', '50', '--json'];
+    const warning = async (...args: string[]) => {
+      const { code, stdout, stderr } = await quamba(here, 'quantize', '--model', 'text', ...short, ...args);
+      expect(code, stderr).toBe(0);
+      const { calibration } = JSON.parse(stdout) as Written;
+      return [
+        calibration?.samples,
+        ...stderr.split('\n').filter(line => line.startsWith('calibration text')),
+      ];
+    };
+    const room = 'calibration text prose.txt has room for 22 of 50 samples of 16 tokens; it';
+    expect(await warning('--out', 'short', '--recipe', 'quamba-plus')).toEqual([
+      22,
+      `${room} gives 352 tokens, and recipe quamba-plus wants 2048 or more`,
+    ]);
+    writeFileSync(inHere('few.txt'), 'It was a dark and stormy night. '.repeat(36));
+    const few = ['--text', 'few.txt', '--window', '512', '--samples', '2'];
+    expect(await warning('--out', 'few', '--recipe', 'quamba-channels', ...few)).toEqual([
+      2,
+      'calibration text few.txt gives 1024 tokens, and recipe quamba-channels wants 2048 or more',
+    ]);
+    expect(await warning('--out', 'enough', ...few)).toEqual([2]);
+  });
+
   it('--percentile is that of the recipe', async () => {
     await quantize('text', 'clipped', ...TINY, '--percentile', '0.9');
     const scheme = withPercentile(recipe('quamba'), 0.9);
@@ -282,7 +307,8 @@ it('progress is on stderr, and what was measured once is not measured again', as
   expect(plain.stdout).toMatch(/^loud\/model\.safetensors: [\d.]+ kB, recipe quamba\n$/);
   expect(plain.stderr).toMatch(/^calibrating 1\/3, /);
   const quiet = await quamba(here, 'quantize', '--model', 'text', '--out', 'quiet', ...own);
-  expect(quiet.stderr).toBe('');
+  const few = 'calibration text prose.txt gives 45 tokens, and recipe quamba wants 512 or more\n';
+  expect([plain.stderr.endsWith(few), quiet.stderr]).toEqual([true, few]);
   const [loud, second] = ['loud', 'quiet'].map(folder => readFileSync(inHere(folder, 'model.safetensors')));
   expect(second).toEqual(loud);
   expect(await printed(here, 'inspect', '--model', 'loud')).toMatch(/3 × 15 tokens of prose\.txt/);

@@ -16,6 +16,7 @@ import { ops } from '../../src/ops/index.ts';
 import { calibrate, calibrateAll } from '../../src/quant/calibrate.ts';
 import { checkRecipe } from '../../src/quant/check-recipe.ts';
 import { heldOutOf, planOf, samplesOf } from '../../src/quant/pipeline.ts';
+import { channelRanges, rowRanges } from '../../src/quant/ranges.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { rotateResidual } from '../../src/quant/residual.ts';
 import {
@@ -34,7 +35,7 @@ import {
 import { clips, searchPercentile } from '../../src/quant/search.ts';
 import { transformOf } from '../../src/quant/transforms.ts';
 import { nominalStats } from '../../src/random/nominal-ranges.ts';
-import { run } from '../../src/run.ts';
+import { interpret, run } from '../../src/run.ts';
 import { sizeOf, tensor } from '../../src/tensor.ts';
 import { noise, planOfToy, random, sameBits, statsOfToy, type Toy, toy, toys } from '../toy.ts';
 
@@ -44,7 +45,7 @@ const far = (a: Float32Array, b: Float32Array): number =>
 const stepped: Recipe = { weights: w8, acts: a8, at: { scanIn: { ...clip(0.9), ...channels } } };
 
 describe('a scale for each channel', () => {
-  it('is its own largest |x|, but no more than the range of the site', () => {
+  it('is made of its own largest |x| and the range of the site', () => {
     const plain: Recipe = { ...stepped, at: { scanIn: clip(0.9) } };
     const smoothed: Recipe = { ...stepped, at: { scanIn: smooth(0.5) } };
     for (const of of toys) {
@@ -52,13 +53,71 @@ describe('a scale for each channel', () => {
       const { channels: seen, ranges } = statsOfToy(of, stepped);
       const most = statsOfToy(of, plain).ranges[ref];
       const largest = statsOfToy(of, smoothed).channels[ref];
-      expect([...seen[ref]]).toEqual([...largest].map(x => Math.min(x, most)));
+      const tokens = of.samples.reduce((sum, { length }) => sum + length, 0);
+      expect(seen[ref]).toEqual(channelRanges(largest, tokens, most));
       expect(new Set([...seen[ref]].map(x => x === most)), of.name).toEqual(new Set([true, false]));
       expect(ranges[ref]).toBe(127);
       const { [ref]: _, 'layers.0.scanIn': __, ...others } = ranges;
       const { [ref]: ___, 'layers.0.scanIn': ____, ...same } = statsOfToy(of, plain).ranges;
       expect(others).toEqual(same);
     }
+  });
+
+  it('is its own largest |x|, but no more than the range, after 128 samples of 512 tokens', () => {
+    const largest = Float32Array.of(0, 1e-30, 0.1, 2.5, 3, 7);
+    for (const tokens of [65536, 65537, 1e6])
+      expect([...channelRanges(largest, tokens, 3)]).toEqual([...largest.map(x => Math.min(x, 3))]);
+    expect([...channelRanges(largest, 1, 3)]).toEqual(new Array(6).fill(3));
+    expect([...channelRanges(Float32Array.of(0, 1, 2), 256, 2)]).toEqual([1, 1.5, 2]);
+  });
+
+  it('goes from the range to its own largest |x| as more is seen, and never beyond', () => {
+    const size = fc.float({ min: 0, max: 1e6, noNaN: true });
+    const seen = fc.integer({ min: 1, max: 1 << 20 });
+    fc.assert(
+      fc.property(size, size, seen, seen, (largest, range, a, b) => {
+        const at = (tokens: number) => channelRanges(Float32Array.of(largest), tokens, range)[0];
+        const [few, many] = [at(Math.min(a, b)), at(Math.max(a, b))];
+        expect(few).toBeLessThanOrEqual(range);
+        expect(many).toBeLessThanOrEqual(few);
+        expect(many).toBeGreaterThanOrEqual(Math.min(largest, range));
+      }),
+    );
+  });
+
+  it('of a row of a state goes the same way in logarithms', () => {
+    const largest = Float32Array.of(0, 1, 16, 4096);
+    expect(rowRanges(largest, 65536)).toEqual(largest);
+    expect([...rowRanges(largest, 256)]).toEqual([0, 64, 256, 4096]);
+    expect([...rowRanges(largest, 1)].slice(1)).toEqual([4096, 4096, 4096]);
+    expect([...rowRanges(new Float32Array(2), 1)]).toEqual([0, 0]);
+    const ref = 'layers.0.ssmState';
+    for (const of of toys.slice(0, 3)) {
+      const sample = of.samples[0].slice(0, 16);
+      const sequence = interpret(of.program).open();
+      sequence.feed(sample);
+      const { data, shape } = sequence.save().values.get(ref)!;
+      const [rows, n] = shape;
+      const most = Float32Array.from({ length: rows }, (_, c) =>
+        Math.max(...Array.from(data.subarray(c * n, (c + 1) * n), Math.abs)),
+      );
+      const seen = calibrate(of.program, recipes['quamba-int8-state'], [sample]).channels;
+      expect(seen[ref], of.name).toEqual(rowRanges(most, 16));
+    }
+  });
+
+  it('from one short sample costs no more than one scale for all of them', () => {
+    for (const of of toys.slice(0, 3))
+      for (const tokens of [4, 16, 32]) {
+        const samples = [of.samples[0].slice(0, tokens)];
+        const error = (recipe: Recipe) => {
+          const plan = planOf(of.program, recipe, calibrate(of.program, recipe, samples));
+          return far(logitsOf(plan, of.text), logitsOf(of.program, of.text));
+        };
+        expect(error(recipes['quamba-channels']), `${of.name} ${tokens}`).toBeLessThan(
+          1.25 * error(recipes.quamba),
+        );
+      }
   });
 
   it('leaves a scale of 1, so that a step of channel j is its largest |x| / 127', () => {
