@@ -51,7 +51,7 @@ const float = yOf(program);
 /** ‖y − y_float‖ / ‖y_float‖ of a recipe. */
 function errorOf(recipe: Recipe): number {
   const stats = calibrate(program, recipe, texts);
-  const y = yOf(quantize(transform(program, recipe, stats.channels), recipe, stats));
+  const y = yOf(quantize(transform(program, recipe, stats.channels), stats));
   return size(y.map((x, i) => x - float[i])) / size(float);
 }
 const size = (values: Float32Array) => Math.sqrt(values.reduce((sum, x) => sum + x * x, 0));
