@@ -3,7 +3,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Backend } from '../../src/backends/backend.ts';
 import { reference } from '../../src/backends/reference.ts';
-import { fusedPrograms, programsOf } from '../../src/conformance/cases/fused.ts';
+import { programsOf } from '../../src/conformance/cases/fused-parts.ts';
+import { fusedPrograms } from '../../src/conformance/cases/fused-programs.ts';
 import { textFor } from '../../src/conformance/cases/plan.ts';
 import { goldens } from '../../src/conformance/goldens.ts';
 import { conformance } from '../../src/conformance/suite.ts';

@@ -9,18 +9,18 @@ import { opCase } from '../judge/judge.ts';
 import { choices, type Point, pointsOf, type Sizes } from './sweep.ts';
 
 /** d_model of 130m, 370m, 790m, 1.4b and 2.8b; an inner width is twice that, a rank a sixteenth, and d_state is 16. */
-const MODELS = [768, 1024, 1536, 2048, 2560];
-const INNER = MODELS.map(m => 2 * m);
+export const MODELS = [768, 1024, 1536, 2048, 2560];
+export const INNER = MODELS.map(m => 2 * m);
 /** With an odd one next to a power of two, since few things that end well end well there. */
 const WIDTHS = [...new Set([...MODELS, ...INNER, 1025, 2561])];
 /** The vocabulary of these models, and that of their tokenizer. */
 const VOCABULARY = [50280, 50277];
 
 /** A narrow op over more tokens than any tile has. */
-const LONG = [1030];
+export const LONG = 1030;
 const wide = (letter: string, more: Sizes = {}): readonly Sizes[] => [
   { l: [3], [letter]: WIDTHS, ...more },
-  { l: LONG, [letter]: [3], ...more },
+  { l: [LONG], [letter]: [3], ...more },
 ];
 
 /** Many inputs, or many outputs; dt_proj and x_proj of the smallest and the largest model; and once many of both. */
@@ -33,12 +33,12 @@ const products = (more: Sizes = {}): readonly Sizes[] => [
     { l: [2], i: [2 * m], o: [m / 16 + 32], ...more },
   ]),
   { l: [2], i: [768], o: [1536], ...more },
-  { l: [...LONG, 300], i: [5], o: [3], ...more },
+  { l: [LONG, 300], i: [5], o: [3], ...more },
 ];
 const table: readonly Sizes[] = [
   { l: [3], v: [5], m: WIDTHS },
   { l: [24], v: VOCABULARY, m: [3] },
-  { l: LONG, v: [7], m: [3] },
+  { l: [LONG], v: [7], m: [3] },
 ];
 
 /* biome-ignore format: a table */
@@ -59,34 +59,34 @@ const SIZES: Readonly<Record<string, readonly Sizes[]>> = {
     { l: [3], n: [10240], start: [0, 5120], size: [5120] },
     { l: [3], n: [2051], start: [1025], size: [1025, 1026] },
     { l: [3], n: [192], start: [0, 160, 176], size: [16, 160] },
-    { l: LONG, n: [5], start: [1], size: [3] },
+    { l: [LONG], n: [5], start: [1], size: [3] },
   ],
   'rms-norm': wide('m'),
   fwht: [
     { l: [2], n: [64, 128, 256, 512, 3584, 8192, ...WIDTHS], inverse: [false, true] },
-    { l: LONG, n: [4, 12], inverse: [false] },
+    { l: [LONG], n: [4, 12], inverse: [false] },
   ],
   linear: products(),
   'linear-i8': [
     ...products(), // the scales of rows, of tokens and of groups, too
     { l: [3], i: [768], o: [65], s: [1, 'l'], p: ['o'], g: [1, 6] },
     { l: [2], i: [8], o: [1001, ...VOCABULARY], p: ['o'] },
-    { l: [...LONG, 300], i: [6], o: [5], s: ['l'], p: [1, 'o'] },
+    { l: [LONG, 300], i: [6], o: [5], s: ['l'], p: [1, 'o'] },
   ],
   'linear-i4': [
     ...products(),
     { l: [3], i: [768], o: [65], s: [1, 'l'], g: [6] },
-    { l: [...LONG, 300], i: [6], o: [5], s: ['l'] },
+    { l: [LONG, 300], i: [6], o: [5], s: ['l'] },
   ],
   'causal-conv1d': [
     { l: [5], d: [129, 257, 1537, ...INNER], k: [4] },
     { l: [2], d: [1537], k: [2, 3], activation: ['none'] },
-    { l: [...LONG, 2060], d: [3], k: [4] },
+    { l: [LONG, 2060], d: [3], k: [4] },
   ],
   'selective-scan': [
     { l: [2], d: [1537, ...INNER], n: [16] },
     { l: [3], d: [5], n: [31, 32, 33, 48, 64, 65, 128, 256] },
-    { l: [...LONG, 2060], d: [3], n: [4, 5] },
+    { l: [LONG, 2060], d: [3], n: [4, 5] },
   ],
 };
 
