@@ -21,11 +21,11 @@ const OWN: Readonly<Record<string, Readonly<Record<string, number>>>> = {
 /** The lengths of sums of zeros: with, in turns, and without what may be left out. The M_K of fwht has edges of its own. */
 const SUMS = [1, 2, 3, 4, 5, 8];
 const zerosOf = (form: Form, size: number): BoundCall => {
-  const letters = { l: 24, n: size, m: size, d: 9, k: Math.min(size, 5), i: size, o: 7, v: 9 };
+  const letters = { l: 24, n: size, m: size, d: 17, k: Math.min(size, 5), i: size, o: 17, v: 9 };
   const own: Choice = form.op === ops.slice ? { n: 9, start: size - 1, size: 1 } : {};
   const states = Object.keys(form.op.states);
   const absent = size % 2 ? [] : optionalOf(form.op).filter(key => !states.includes(key));
-  return zerosCall(form, { ...letters, ...own }, absent);
+  return zerosCall(form, { ...letters, ...own }, absent, size);
 };
 
 /** A call on an edge: its form, its name, what it shows, and how it is made. */

@@ -22,12 +22,19 @@ const norm = (width: number, scheme: Scheme, sum: boolean, weighted: boolean): F
 
 /** The segments of a matrix product: the size of each, and how it is quantized (`float`: it is not). */
 type Segments = readonly (readonly [size: number, scheme: Scheme | 'float'])[];
-const gemm = (i: number, segments: Segments, bias = false, bits: 8 | 4 = 8): FusedProgram => ({
+const gemm = (
+  i: number,
+  segments: Segments,
+  bias = false,
+  bits: 8 | 4 = 8,
+  given: Scheme = 'static',
+): FusedProgram => ({
   name: `gemm-i${bits}-quantize`,
-  what: `i=${i},${segments.map(([size, scheme]) => `${size}-${scheme}`).join(',')}${bias ? ',b' : ''}`,
-  write({ g, codes, integers, constant, weight, quantized }) {
+  what: `i=${i},${segments.map(([size, scheme]) => `${size}-${scheme}`).join(',')}${bias ? ',b' : ''}${given === 'static' ? '' : ',x-dynamic'}`,
+  write({ g, codes, rows, integers, constant, weight, quantized }) {
     const o = segments.reduce((sum, [size]) => sum + size, 0);
-    const { q: x, scale: xscale } = codes('x', i);
+    const of = given === 'static' ? codes('x', i) : { q: quantized(rows('x', i), given), scale: 'x.scale' };
+    const { q: x, scale: xscale } = of;
     const b = bias ? weight('b', o) : undefined;
     const w = integers('w', o, bits === 8 ? i : (i + 1) >> 1);
     const wscale = constant(
@@ -200,7 +207,7 @@ export const fusedPrograms: readonly FusedProgram[] = [
   ...at([1, 3], [
     ...[...MODELS, 1025].map((m, i) => norm(m, schemes[i % 2], true, true)),
     gemm(768, [[1536, 'static'], [1536, 'static']]),
-    gemm(48, [[1536, 'dynamic']], true),
+    gemm(48, [[1536, 'dynamic']], true, 8, 'dynamic'),
     ...([8, 4] as const).flatMap(bits => [
       gemm(16, [[5120, 'static'], [5120, 'dynamic']], true, bits),
       gemm(5120, [[160, 'static'], [16, 'static'], [16, 'static']], false, bits),
@@ -215,8 +222,8 @@ export const fusedPrograms: readonly FusedProgram[] = [
   ]),
   ...at([LONG], schemes.flatMap((scheme, i) => [
     norm(5, scheme, true, true),
-    gemm(5, [[6, scheme]], true),
-    gemm(5, [[6, scheme]], true, 4),
+    gemm(5, [[6, scheme]], true, 8, scheme),
+    gemm(5, [[6, scheme]], true, 4, scheme),
     conv(5, 4, scheme, true),
     scan(5, 4, true, 'all', scheme, KEPT[i]),
     rotation(12, scheme, false),

@@ -100,12 +100,12 @@ const ofAnySign = (op: AnyOp, key: string): boolean =>
   (op === ops.linearI4 && key === 'wscale') || (op === ops.dequantizeI4 && key === 'scale');
 
 /** A call whose sums are of zeros: what a sum begins with shows, and what is added to a sum of nothing. */
-export const zerosCall = (form: Form, choice: Choice, absent: readonly string[]): BoundCall =>
+export const zerosCall = (form: Form, choice: Choice, absent: readonly string[], seed: number): BoundCall =>
   callOf(
     form,
     choice,
     absent,
-    5,
+    seed,
     key => (ofAnySign(form.op, key) ? unit : (ZEROS[key] ?? zero)),
     next => zero(next) + 0,
   );
