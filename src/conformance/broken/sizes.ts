@@ -33,7 +33,7 @@ function bitsReversed<T extends Tensor>(x: T, size: number): T {
 }
 
 /* biome-ignore format: rows of a name, a sentence, and how it is done */
-export const sizeBugs: readonly Broken[] = [
+const bugs: readonly Broken[] = [
   inKernel('rms-norm-in-pieces', `A row is normed in pieces of ${ROOM.norm}, each by its own mean.`,
     rmsNorm, ({ x, w }, attrs, { y }, { l, m }) => {
       for (let at = 0; at < l * m; at = Math.min(at + ROOM.norm, at - (at % m) + m)) {
@@ -68,3 +68,4 @@ export const sizeBugs: readonly Broken[] = [
   mistaken('embedding-int16', 'Tokens are int16: those from 32,768 on are taken for earlier ones.',
     embedding, { inputs: ({ tokens }) => ({ tokens: mapped(tokens, token => token & 0x7fff) }) }),
 ];
+export const sizeBugs: readonly Broken[] = bugs.map(bug => ({ ...bug, fromSomeSize: true }));
