@@ -6,7 +6,7 @@ import { type Program, trace, weightsOf } from '../graph.ts';
 import { type AnyOp, type BoundCall, bind } from '../op.ts';
 import { ops } from '../ops/index.ts';
 import { parse } from '../signature.ts';
-import { type Tensor, tensor } from '../tensor.ts';
+import { type Data, type Tensor, tensor } from '../tensor.ts';
 import { keptAll } from './forms.ts';
 import type { Tensors } from './named.ts';
 
@@ -16,6 +16,12 @@ const rowsOf = (op: AnyOp): readonly string[] =>
   Object.keys(op.inputs).filter(key => isOfTokens(op.inputs[key]));
 /** Every op has one output. */
 const outputOf = (op: AnyOp): string => Object.keys(op.outputs)[0];
+
+/** The values of a program as the output of its op; they stay f32 where one is no code. */
+function shownAs({ dtype, shape }: Tensor, data: Data): Tensor {
+  const codes = Int8Array.from(data);
+  return tensor(dtype === 'i8' && codes.every((code, i) => code === data[i]) ? codes : data, shape);
+}
 
 /** The ops beside it that its program needs. */
 export function opsBeside(op: AnyOp): readonly string[] {
@@ -83,9 +89,6 @@ export function alone(op: AnyOp, { inputs, attrs, states, dims: { l } }: BoundCa
     program: { graph: { ...graph, states: keptStates, weights: types }, weights: weightsOf(constants) },
     text,
     call,
-    read: ({ logits: { data }, ...after }) => ({
-      [outputOf(op)]: { ...output, data: output.dtype === 'i8' ? Int8Array.from(data) : data } as Tensor,
-      ...after,
-    }),
+    read: ({ logits, ...after }) => ({ [outputOf(op)]: shownAs(output, logits.data), ...after }),
   };
 }
