@@ -22,6 +22,8 @@ export interface FusedProgram {
   readonly what: string;
   /** The lengths of the texts that it runs; 1, 17 and 130 by default. */
   readonly lengths?: readonly number[];
+  /** Part of the quick run, by default. */
+  readonly quick?: boolean;
   readonly write: (parts: Parts) => Shown;
 }
 

@@ -160,8 +160,9 @@ const walk = (of: 'gate' | 'step', given: 'codes' | 'floats'): FusedProgram => (
   },
 });
 
-const at = (lengths: readonly number[], programs: readonly FusedProgram[]): readonly FusedProgram[] =>
-  programs.map(one => ({ ...one, what: `${one.what},l=${lengths.at(-1)}`, lengths }));
+/** At the sizes of real models: not part of the quick run. */
+const wide = (lengths: readonly number[], programs: readonly FusedProgram[]): readonly FusedProgram[] =>
+  programs.map(one => ({ ...one, what: `width/${one.what}`, lengths, quick: false }));
 
 /** Sizes next to the tile sizes 4, 16 and 64. */
 const WIDTHS = [1, 3, 15, 16, 17, 48, 63, 64, 65];
@@ -204,7 +205,7 @@ export const fusedPrograms: readonly FusedProgram[] = [
   ]),
   siluEnd,
   ...(['gate', 'step'] as const).flatMap(of => [walk(of, 'codes'), walk(of, 'floats')]),
-  ...at([1, 3], [
+  ...wide([1, 3], [
     ...[...MODELS, 1025].map((m, i) => norm(m, schemes[i % 2], true, true)),
     gemm(768, [[1536, 'static'], [1536, 'static']]),
     gemm(48, [[1536, 'dynamic']], true, 8, 'dynamic'),
@@ -220,7 +221,7 @@ export const fusedPrograms: readonly FusedProgram[] = [
     ...INNER.map((n, i) => rotation(n, schemes[i % 2], i % 2 === 0)),
     ...[2048, 4096].map(n => rotation(n, 'static', true)),
   ]),
-  ...at([LONG], schemes.flatMap((scheme, i) => [
+  ...wide([LONG], schemes.flatMap((scheme, i) => [
     norm(5, scheme, true, true),
     gemm(5, [[6, scheme]], true, 8, scheme),
     gemm(5, [[6, scheme]], true, 4, scheme),

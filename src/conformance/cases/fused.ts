@@ -33,11 +33,11 @@ const written = fusedPrograms.map(under => ({ under, programs: once(() => progra
 
 export const fusedCases = ({ backend, profile }: Subject): Case[] =>
   written.map(({ under, programs }) => {
-    const { lengths = LENGTHS } = under;
+    const { lengths = LENGTHS, quick = true } = under;
     const about = {
       address: `fused/${under.name}/${under.what}`,
       says: `the fused op gives what its ops give one by one, over ${lengths.join(', ')} tokens`,
-      quick: true,
+      quick,
       ops: [...formsOf(programs()[0].program).keys()],
     };
     const judged = ({ program, isCodes }: ReturnType<typeof programs>[number]): readonly Finding[] =>
