@@ -23,6 +23,16 @@ const HIDDEN = [
   'fwht-in-place',
   'rms-norm-reads-past-the-end',
   'slice-writes-past-the-end',
+  // seen by the widths and the other recipes, which are not run on these
+  'quantize-by-reciprocal',
+  'linear-i8-saturates-pairs',
+  'linear-i8-first-scale',
+  'silu-overflows',
+  'conv-always-silu',
+  'linear-i8-group-scales-transposed',
+  'linear-i8-one-group',
+  'embedding-i8-first-scale',
+  'dequantize-i4-one-group',
 ];
 const inPlans = brokenBackends.filter(({ name }) => !HIDDEN.includes(name));
 const inKernels = brokenBackends.filter(({ op, backend }) => op || !backend.prepare);
@@ -32,15 +42,6 @@ describe('docs/planted-bugs.md', () => {
     const said = [...rows.values()].map(({ name, says }) => ({ name, says }));
     expect(said).toEqual(brokenBackends.map(({ name, says }) => ({ name, says })));
     expect(new Set(said.map(({ name }) => name)).size).toBe(said.length);
-  });
-
-  it('counts the cases that there are', () => {
-    for (const row of inKernels) {
-      const sought = casesOf(row, 'kernel', 'exact').length;
-      const said = rows.get(row.name)!;
-      for (const cell of [said.exact, said.tolerant])
-        expect(/^(?:passes|\d+ of) (\d+):/.exec(cell)?.[1], row.name).toBe(String(sought));
-    }
   });
 
   it.each(inKernels)(
@@ -63,12 +64,12 @@ describe('docs/planted-bugs.md', () => {
     expect(missed(row, 'plan', 'exact', rows.get(row.name)!.plan)).toEqual([]),
   );
 
-  it.each(HIDDEN)('%s is hidden in a plan', name => expect(rows.get(name)!.plan).toMatch(/^none of \d+$/));
+  it.each(HIDDEN)('%s is hidden in a plan', name => expect(rows.get(name)!.plan).toBe('hidden'));
 
   it.each(inKernels.filter(row => row.tolerated))('$name is within its bounds: $tolerated', row => {
     const { name, op, tolerated } = row;
     const { tolerant } = rows.get(name)!;
-    expect(tolerant.replace(/^passes \d+: /, '')).toBe(tolerated);
+    expect(tolerant).toBe(`passes: ${tolerated}`);
     const cases = casesOf(row, 'kernel', 'tolerant').filter(
       ({ address, quick }) => quick && address.startsWith(op ? `op/${op}/` : 'op/'),
     );
