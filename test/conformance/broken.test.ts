@@ -23,16 +23,6 @@ const HIDDEN = [
   'fwht-in-place',
   'rms-norm-reads-past-the-end',
   'slice-writes-past-the-end',
-  // seen by the widths and the other recipes, which are not run on these
-  'quantize-by-reciprocal',
-  'linear-i8-saturates-pairs',
-  'linear-i8-first-scale',
-  'silu-overflows',
-  'conv-always-silu',
-  'linear-i8-group-scales-transposed',
-  'linear-i8-one-group',
-  'embedding-i8-first-scale',
-  'dequantize-i4-one-group',
 ];
 const inPlans = brokenBackends.filter(({ name }) => !HIDDEN.includes(name));
 const inKernels = brokenBackends.filter(({ op, backend }) => op || !backend.prepare);

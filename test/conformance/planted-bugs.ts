@@ -31,12 +31,12 @@ const ofKernels = new Set(forms.flatMap(({ name }) => [`state/${name}`, `determi
 const isOfKernel = (address: string) => /^(?:op|hygiene)\//.test(address) || ofKernels.has(address);
 
 /**
- * The sizes of real models for what shows from some size on. Plans of recipes but the default one differ in what a bug does not see;
+ * The sizes of real models in plans, and in kernels for what shows from some size on. Plans of recipes but the default one differ in what a bug does not see;
  * the threads are those of a plan.
  */
 const isSought = (host: Host, { op, fromSomeSize }: Broken, { address, ops, quick }: Case): boolean => {
   if ((host === 'kernel') !== isOfKernel(address) || (op && !ops.includes(op))) return false;
-  if (address.includes('/width/')) return fromSomeSize === true;
+  if (address.includes('/width/')) return host === 'plan' || fromSomeSize === true;
   return host === 'kernel' ? op !== undefined || quick : quick || address.startsWith('determinism');
 };
 

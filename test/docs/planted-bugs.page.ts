@@ -42,7 +42,7 @@ function ofKernel(broken: Broken, profile: Profile): { readonly from: string; re
     return { from: '', cell: `passes: ${broken.tolerated}` };
   const holds = alone(broken, 'kernel', profile);
   const calls = sought.filter(one => one.call).map(one => ({ one, size: sizeOfCall(one) }));
-  const smallest = calls.sort((a, b) => a.size - b.size).find(({ one }) => isCaught(one))?.one;
+  const smallest = calls.sort((a, b) => a.size - b.size).find(({ one }) => isCaught(one) && holds(one))?.one;
   const named = new Set(smallest && [smallest.address]);
   for (const kind of new Set(sought.map(({ address }) => kindOf(address)))) {
     if (named.size === SHOWN) break;

@@ -1,6 +1,6 @@
 /** The values on which implementations differ: ties, zeros, saturation, thresholds, the ends of every range. */
 import { once } from '../../once.ts';
-import { type BoundCall, bind, formOf } from '../../op.ts';
+import { type AnyOp, type BoundCall, bind, formOf } from '../../op.ts';
 import { ops } from '../../ops/index.ts';
 import type { Case, Subject } from '../case.ts';
 import { binadeEdges } from '../edges/binades.ts';
@@ -38,6 +38,9 @@ export interface EdgeCall {
   readonly scalesOfTokens?: boolean | undefined;
 }
 
+const functions: readonly AnyOp[] = [ops.softplus, ops.silu, ops.negExp];
+const ofFunctions = floatEdges.filter(([op]) => functions.includes(op));
+
 /** Zeros of both signs, and every exponent: what a plan is judged on, too. */
 export const signsAndBinades = once((): readonly EdgeCall[] => [
   ...forms.flatMap(form =>
@@ -48,7 +51,7 @@ export const signsAndBinades = once((): readonly EdgeCall[] => [
       call: () => zerosOf(form, size),
     })),
   ),
-  ...binadeEdges.map(callOfEdge),
+  ...[...binadeEdges, ...ofFunctions].map(callOfEdge),
 ]);
 
 function callOfEdge([op, what, says, inputs, { attrs, kept, scalesOfTokens } = {}]: Edge): EdgeCall {
@@ -78,7 +81,7 @@ export function edgeCases(subject: Subject): Case[] {
         },
       ].map(edgeOf);
     }),
-    ...[...integerEdges, ...floatEdges].map(callOfEdge).map(edgeOf),
+    ...[...integerEdges, ...floatEdges.filter(one => !ofFunctions.includes(one))].map(callOfEdge).map(edgeOf),
     ...signsAndBinades().map(edgeOf),
   ];
 }
