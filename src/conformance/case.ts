@@ -30,7 +30,9 @@ export interface Case {
   readonly quick: boolean;
   /** Never throws. If the backend throws, the outcome is `error`. */
   run(): Verdict;
-  /** The call, the expected values and the tolerances of a case of one op, so that it can be replayed elsewhere. */
+  /** The call of a case of one op. */
+  readonly call?: () => BoundCall;
+  /** The same with the expected values and the tolerances, so that it can be replayed elsewhere. */
   readonly vectors?: () => Vectors;
 }
 

@@ -56,15 +56,27 @@ export const sizesOf = (choice: Choice): Choice => ({
   ...choice,
 });
 
+/** A long input comes again after so many values, a prime, since to draw millions would take longer than to judge them. */
+const PERIOD = 131071;
+
 /** The tensor of an input. Tokens lie in 0 … v−1. */
-export function inputOf(op: AnyOp, key: string, choice: Choice, next: () => number, float: Maker): Tensor {
+export function inputOf(
+  op: AnyOp,
+  key: string,
+  choice: Choice,
+  next: () => number,
+  float: Maker,
+  code = integer,
+): Tensor {
   const { dtype, axes } = parse(op.inputs[key] ?? op.states[key]);
   const sizes = sizesOf(choice);
   const shape = axes.map(axis => axis.size ?? (sizes[axis.letter!] as number) - axis.minus);
   const made = zeros(dtype, shape);
   const make: Maker =
-    dtype === 'i32' ? () => Math.floor(next() * (choice.v as number)) : dtype === 'i8' ? integer : float;
-  for (let i = 0; i < made.data.length; i++) made.data[i] = make(next);
+    dtype === 'i32' ? () => Math.floor(next() * (choice.v as number)) : dtype === 'i8' ? code : float;
+  const { data } = made;
+  for (let i = 0; i < Math.min(data.length, PERIOD); i++) data[i] = make(next);
+  for (let at = PERIOD; at < data.length; at += PERIOD) data.copyWithin(at, 0, PERIOD);
   return made;
 }
 
@@ -84,17 +96,19 @@ function stepsFor(op: AnyOp, choice: Choice, seed: number): Float32Array {
   return Float32Array.from({ length: rows }, () => 0.002 + 0.02 * next());
 }
 
-/** A call of these sizes, without the inputs in `absent`. `makerOf` says how the values of an input are made. */
+/** A call of these sizes, without the inputs in `absent`. `makerOf` says how the values of an input are made, `code` its i8. */
 export function callOf(
   { op, dtype }: Pick<Form, 'op' | 'dtype'>,
   choice: Choice,
   absent: readonly string[],
   seed: number,
   makerOf: (key: string) => Maker,
+  code?: Maker,
 ): BoundCall {
   const inputs: Record<string, Tensor> = {};
   for (const [i, key] of Object.keys({ ...op.inputs, ...op.states }).entries())
-    if (!absent.includes(key)) inputs[key] = inputOf(op, key, choice, random(1000 * seed + i), makerOf(key));
+    if (!absent.includes(key))
+      inputs[key] = inputOf(op, key, choice, random(1000 * seed + i), makerOf(key), code);
   const kept = keptAll(op, { dtype, ...(dtype === 'i8' && { scale: stepsFor(op, choice, seed) }) });
   return bind(op, inputs, attrsOf(op, choice), kept);
 }

@@ -71,8 +71,21 @@ export function withExecutable<T>(
   }
 }
 
-/** The ops of a recipe's plan, and how their states are kept, in words: its shape does not depend on what calibration finds. */
+const named = new WeakMap<Program, Map<Recipe, readonly string[]>>();
+
+/**
+ * The ops of a recipe's plan, and how their states are kept, in words: its shape does not depend on what calibration finds. They are
+ * found once for each program and recipe, since cases are listed more often than they are run.
+ */
 export function opNamesOf(program: Program, recipe: Recipe): readonly string[] {
+  const ofProgram = named.get(program) ?? new Map<Recipe, readonly string[]>();
+  named.set(program, ofProgram);
+  const names = ofProgram.get(recipe) ?? findOpNames(program, recipe);
+  ofProgram.set(recipe, names);
+  return names;
+}
+
+function findOpNames(program: Program, recipe: Recipe): readonly string[] {
   const sites = program.graph.nodes.flatMap(node => (node.kind === 'site' ? [node.out] : []));
   const refs = [...sites, ...program.graph.states.keys()];
   const each = <T>(value: T) => Object.fromEntries(refs.map(ref => [ref, value]));

@@ -8,6 +8,7 @@
  */
 import type { Backend } from '../backends/backend.ts';
 import type { Case, ConformanceOptions, Subject } from './case.ts';
+import { aloneCases } from './cases/alone.ts';
 import { determinismCases } from './cases/determinism.ts';
 import { edgeCases } from './cases/edge.ts';
 import { fusedCases } from './cases/fused.ts';
@@ -17,6 +18,7 @@ import { hygieneCases } from './cases/hygiene.ts';
 import { planCases } from './cases/plan.ts';
 import { stateCases } from './cases/state.ts';
 import { sweepCases } from './cases/sweep.ts';
+import { widthCases } from './cases/width.ts';
 
 /** All cases. None has run yet, and none has made its values. */
 export function conformance(backend: Backend, options: ConformanceOptions = {}): readonly Case[] {
@@ -32,7 +34,9 @@ export function conformance(backend: Backend, options: ConformanceOptions = {}):
   return [
     ...goldenCases(subject),
     ...sweepCases(subject),
+    ...widthCases(subject),
     ...edgeCases(subject),
+    ...aloneCases(subject),
     ...fusedCases(subject),
     ...planCases(subject),
     ...stateCases(subject),

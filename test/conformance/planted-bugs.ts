@@ -1,18 +1,78 @@
-/** Which cases of the conformance suite are run on which planted bug. */
+/** Which cases of the conformance suite are run on which planted bug, and on which backend that has it. */
+import { readFileSync } from 'node:fs';
+import { type Backend, prepare } from '../../src/backends/backend.ts';
+import { reference } from '../../src/backends/reference.ts';
 import type { Broken } from '../../src/conformance/broken/index.ts';
 import type { Case, Profile } from '../../src/conformance/case.ts';
+import { forms } from '../../src/conformance/forms.ts';
 import { goldens } from '../../src/conformance/goldens.ts';
 import { conformance } from '../../src/conformance/suite.ts';
 
 const stored = goldens();
 
-/** All cases, made for a bug; `isSought` says which of them are run. */
-export const casesOf = ({ backend }: Broken, profile: Profile) =>
-  conformance(backend, { profile, goldens: stored, threads: [1, 2] });
+/**
+ * `kernel`   its kernels are wrong, and its plans are right: what the cases of one op judge
+ * `plan`     its kernels are right, and its plans are wrong: what all other cases judge
+ *
+ * A backend of kernels alone runs plans by them, and fails both.
+ */
+export const HOSTS = ['kernel', 'plan'] as const;
+export type Host = (typeof HOSTS)[number];
+
+/** A backend that has the bug there alone. */
+function hosted({ backend }: Broken, host: Host): Backend {
+  const { name, kernelOf } = backend;
+  if (host === 'kernel') return { name, kernelOf, prepare: program => prepare(reference, program) };
+  const kernels = { ...backend, kernelOf: reference.kernelOf };
+  return { ...kernels, prepare: (...given) => prepare(backend, ...given) };
+}
+
+const ofKernels = new Set(forms.flatMap(({ name }) => [`state/${name}`, `determinism/${name}`]));
+const isOfKernel = (address: string) => /^(?:op|hygiene)\//.test(address) || ofKernels.has(address);
 
 /**
- * On a bug in the kernel of one op: all cases of that op, and the quick ones of whole plans. On any other bug: all but the
- * slower sizes.
+ * The sizes of real models in plans, and in kernels for what shows from some size on. Plans of recipes but the default one differ in what a bug does not see;
+ * the threads are those of a plan.
  */
-export const isSought = ({ op }: Broken, { address, ops, quick }: Case): boolean =>
-  op ? ops.includes(op) && (quick || address.startsWith('op/')) : quick || !address.includes('/sweep/');
+const isSought = (host: Host, { op, fromSomeSize }: Broken, { address, ops, quick }: Case): boolean => {
+  if ((host === 'kernel') !== isOfKernel(address) || (op && !ops.includes(op))) return false;
+  if (address.includes('/width/')) return host === 'plan' || fromSomeSize === true;
+  return host === 'kernel' ? op !== undefined || quick : quick || address.startsWith('determinism');
+};
+
+/** The cases that are run on a bug. */
+export const casesOf = (broken: Broken, host: Host, profile: Profile): readonly Case[] =>
+  conformance(hosted(broken, host), { profile, goldens: stored, threads: [1, 2] }).filter(one =>
+    isSought(host, broken, one),
+  );
+
+export const isCaught = (one: Case): boolean => ['fail', 'error'].includes(one.run().outcome);
+
+/** The sizes of a call, by letter. */
+export const sizesOf = (one: Case): string =>
+  Object.entries(one.call!().dims)
+    .filter(([letter]) => letter !== 't' && letter.length === 1)
+    .map(([letter, size]) => `${letter}=${size}`)
+    .join(', ');
+
+/** What the page says of a bug; a cell as it stands in Markdown. */
+export interface Row {
+  readonly name: string;
+  readonly says: string;
+  readonly from: string;
+  readonly exact: string;
+  readonly tolerant: string;
+  readonly plan: string;
+}
+
+/** The rows of docs/planted-bugs.md, by the bug's name. */
+export function rowsOfPage(): ReadonlyMap<string, Row> {
+  const page = readFileSync(new URL('../../docs/planted-bugs.md', import.meta.url), 'utf8');
+  const rows = page.matchAll(/^\| `([^`]+)` \| (.*?) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$/gm);
+  return new Map(
+    [...rows].map(([, name, says, from, exact, tolerant, plan]) => [
+      name,
+      { name, says: says.replaceAll('\\|', '|'), from, exact, tolerant, plan },
+    ]),
+  );
+}

@@ -45,21 +45,23 @@ const multiplying = (
       }
   });
 
+type RootOf = (row: Float32Array, eps: number) => number;
 /** A norm that divides each row by `rootOf` it. */
-export const norming = (
-  name: string,
-  says: string,
-  rootOf: (row: Float32Array, eps: number) => number,
-): Broken =>
-  inKernel(name, says, rmsNorm, ({ x, w }, { eps }, { y }, { l, m }) => {
+const dividing =
+  (rootOf: RootOf): typeof rmsNorm.reference =>
+  ({ x, w }, { eps }, { y }, { l, m }) => {
     for (let t = 0; t < l; t++) {
       const root = rootOf(x.data.subarray(t * m, (t + 1) * m), eps);
       for (let j = 0; j < m; j++) y.data[t * m + j] = f(f(x.data[t * m + j] / root) * (w ? w.data[j] : 1));
     }
-  });
+  };
+export const norming = (name: string, says: string, rootOf: RootOf): Broken =>
+  inKernel(name, says, rmsNorm, dividing(rootOf));
 const meanOf = (row: Float32Array, add: (sum: number, x: number) => number): number =>
   f(row.reduce(add, 0) / row.length);
 const meanSquare = (row: Float32Array): number => meanOf(row, (sum, x) => f(sum + f(x * x)));
+const inOneLane: RootOf = (row, eps) => f(Math.sqrt(f(meanSquare(row) + f(eps))));
+export const normingInOneLane = dividing(inOneLane);
 
 const elementwise = (
   name: string,
@@ -92,7 +94,7 @@ export const accumulationBugs: readonly Broken[] = [
   norming('rms-norm-f16-squares', 'Squares are added in f16, where 300² is infinite.',
     (row, eps) => f(Math.sqrt(f(meanOf(row, (sum, x) => toF16(sum + toF16(x * x))) + eps)))),
   norming('rms-norm-one-lane', 'One ascending sum in place of 32 lanes, and a division in place of 1/√.',
-    (row, eps) => f(Math.sqrt(f(meanSquare(row) + f(eps))))),
+    inOneLane),
 
   elementwise('softplus-threshold-10', 'Above 10 it is x itself; that holds above 20.',
     softplus, x => x > 10 ? x : softplusOf(x)),

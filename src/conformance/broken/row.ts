@@ -14,6 +14,8 @@ export interface Broken {
   readonly says: string;
   /** The op whose kernel is wrong. Absent where many are wrong, or the whole executable. */
   readonly op?: string;
+  /** Whether it shows from some size on, so that it is sought among the sizes of real models. */
+  readonly fromSomeSize?: boolean;
   /** Why the tolerant profile does not find it, where it does not: its errors are below the bound. */
   readonly tolerated?: string;
   readonly backend: Backend;

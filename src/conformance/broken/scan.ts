@@ -1,8 +1,8 @@
 /** Bugs of the selective scan. */
 import { exp, silu } from '../../ops/numerics.ts';
 import { selectiveScan } from '../../ops/selective-scan.ts';
-import { stateView } from '../../state.ts';
 import { zeros } from '../../tensor.ts';
+import { tokensOf } from '../named.ts';
 import { toF16 } from './accumulation.ts';
 import { type Broken, inKernel, mistaken } from './row.ts';
 
@@ -71,23 +71,19 @@ export const scanBugs: readonly Broken[] = [
       selectiveScan.reference(inputs, attrs, { y }, { ...dims, l: dims.l - 1 }, { h });
     }),
   inKernel('scan-reads-before-it-updates', 'y is read from h of the step before.',
-    selectiveScan, (inputs, attrs, outputs, dims, { h: state }) => {
-      const { u, C, D, z } = inputs;
+    selectiveScan, (inputs, attrs, outputs, dims, { h }) => {
       const { l, d, n } = dims;
-      const start = state.data.slice();
-      selectiveScan.reference(inputs, attrs, outputs, dims, { h: state });
-      let h = start;
       for (let t = 0; t < l; t++) {
+        const before = h.data.slice();
+        const given = tokensOf(selectiveScan.inputs, inputs, t, 1) as typeof inputs;
+        const { y } = tokensOf(selectiveScan.outputs, outputs, t, 1) as typeof outputs;
+        selectiveScan.reference(given, attrs, { y }, { ...dims, l: 1 }, { h });
+        const { u, C, D, z } = given;
         for (let c = 0; c < d; c++) {
-          let sum = D ? f(D.data[c] * u.data[t * d + c]) : 0;
-          for (let s = 0; s < n; s++) sum = f(sum + f(h[c * n + s] * C.data[t * n + s]));
-          outputs.y.data[t * d + c] = z ? f(sum * silu(z.data[t * d + c])) : sum;
+          let sum = D ? f(D.data[c] * u.data[c]) : 0;
+          for (let s = 0; s < n; s++) sum = f(sum + f(before[c * n + s] * C.data[s]));
+          y.data[c] = z ? f(sum * silu(z.data[c])) : sum;
         }
-        const after = stateView(state, [d, n]);
-        after.put(0, start);
-        const y = zeros('f32', outputs.y.shape);
-        selectiveScan.reference(inputs, attrs, { y }, { ...dims, l: t + 1 }, { h: after });
-        h = after.data.slice();
       }
     }),
   mistaken('scan-state-of-first-channel', 'Every channel starts from the state of the first.',

@@ -28,11 +28,11 @@ function remembering(): Broken {
 }
 
 /** A kernel whose states start from zeros again after every tile. */
-const forgetful =
-  (op: AnyOp): AnyKernel =>
+export const forgetful =
+  (op: AnyOp, tile = TILE): AnyKernel =>
   (inputs, attrs, outputs, dims, states) => {
-    for (let t = 0; t < dims.l; t += TILE) {
-      const size = Math.min(TILE, dims.l - t);
+    for (let t = 0; t < dims.l; t += tile) {
+      const size = Math.min(tile, dims.l - t);
       if (t > 0) for (const state of Object.values(states)) state.put(0, new Float32Array(state.data.length));
       const given = tokensOf(op.inputs, inputs, t, size);
       op.reference(given, attrs, tokensOf(op.outputs, outputs, t, size), { ...dims, l: size }, states);

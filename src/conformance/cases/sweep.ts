@@ -6,7 +6,7 @@ import { forms } from '../forms.ts';
 import { type Choice, optionalOf, ordinaryCall, sizesOf } from '../inputs.ts';
 import { opCase } from '../judge/judge.ts';
 
-type Sizes = Readonly<Record<string, readonly (number | boolean | string)[]>>;
+export type Sizes = Readonly<Record<string, readonly (number | boolean | string)[]>>;
 
 const USUAL: Sizes = { l: [2, 129, 260], n: [2, 6, 7, 33], m: [2, 6, 7, 33] };
 /** Sizes next to tiles of 4, 16, 32, 64 and 128. A letter in place of a number stands for the size that has this letter. */

@@ -1,17 +1,21 @@
 /** The parts of edge cases. */
 import type { AnyOp, Attrs, BoundCall, KeptStates } from '../../op.ts';
+import { ops } from '../../ops/index.ts';
 import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import type { Form } from '../forms.ts';
 import { type Choice, callOf, gauss, type Maker } from '../inputs.ts';
 import type { Tensors } from '../named.ts';
 
-/** An op, the name of the edge, what the case shows, its inputs, and what else there is to its call. */
+/**
+ * An op, the name of the edge, what the case shows, its inputs, and what else there is to its call: `scalesOfTokens` where it has a
+ * scale for each token.
+ */
 export type Edge = readonly [
   op: AnyOp,
   what: string,
   says: string,
   inputs: () => Tensors,
-  more?: { readonly attrs?: Attrs; readonly kept?: KeptStates },
+  more?: { readonly attrs?: Attrs; readonly kept?: KeptStates; readonly scalesOfTokens?: boolean },
 ];
 
 /** An edge, written as one call. */
@@ -80,3 +84,28 @@ const SIGNS: Readonly<Record<string, Maker>> = {
 /** Inputs of all magnitudes of f32, without infinities. */
 export const extremeCall = (form: Form, choice: Choice): BoundCall =>
   callOf(form, choice, [], 7, key => SIGNS[key] ?? extreme);
+
+/** Hardly anything but zeros, of both signs. */
+const zero: Maker = next => [0, 0, 0, 0, -0, -0, -0, -0, 1, -1][Math.floor(10 * next())];
+const unit: Maker = next => (next() < 0.5 ? 1 : -1);
+const ZEROS: Readonly<Record<string, Maker>> = {
+  scale: () => 1,
+  xscale: () => 1,
+  wscale: () => 1,
+  c: () => 1,
+  dt: next => Math.abs(zero(next)),
+  A: next => -Math.abs(zero(next)),
+};
+const ofAnySign = (op: AnyOp, key: string): boolean =>
+  (op === ops.linearI4 && key === 'wscale') || (op === ops.dequantizeI4 && key === 'scale');
+
+/** A call whose sums are of zeros: what a sum begins with shows, and what is added to a sum of nothing. */
+export const zerosCall = (form: Form, choice: Choice, absent: readonly string[], seed: number): BoundCall =>
+  callOf(
+    form,
+    choice,
+    absent,
+    seed,
+    key => (ofAnySign(form.op, key) ? unit : (ZEROS[key] ?? zero)),
+    next => zero(next) + 0,
+  );

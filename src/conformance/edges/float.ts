@@ -9,11 +9,11 @@ import { around, both, edge, everyExponent, f32, f32By, f32Rows, times } from '.
 
 const { softplus, silu, negExp, selectiveScan, causalConv1d, fwht, rmsNorm } = ops;
 
-const noise = (seed: number, size: number, spread = 1): number[] => {
+export const noise = (seed: number, size: number, spread = 1): number[] => {
   const next = random(seed);
   return times(size, () => spread * gauss(next));
 };
-const uniform = (seed: number, size: number, from: number, to: number): number[] => {
+export const uniform = (seed: number, size: number, from: number, to: number): number[] => {
   const next = random(seed);
   return times(size, () => from + (to - from) * next());
 };
@@ -52,7 +52,7 @@ function everyDecay(): Tensors {
   const [u, A] = [f32By([1, d], () => 0), f32(everyExponent(d * N), d, N)];
   return { u, dt: ones(1, d), A, B: ones(1, N), C: ones(1, N), h: ones(d, N) };
 }
-const ones = (...shape: number[]) => f32By(shape, () => 1);
+export const ones = (...shape: number[]) => f32By(shape, () => 1);
 
 const conv = (l: number, k: number): Tensors => ({
   x: f32(noise(1, 3 * l), l, 3),
@@ -67,7 +67,7 @@ const norms = (what: string, says: string, rows: readonly (readonly number[])[])
   edge(rmsNorm, what, says, () => ({ x: f32Rows(rows), w: f32(noise(9, rows[0].length), rows[0].length) }));
 
 /** Where an exp overflows, underflows, or changes the way in which it is computed. */
-const ENDS = [
+export const ENDS = [
   ...[1e-45, 1e-39, 1e-20, 17.3, 18, 40, 64, 87, 87.3, 88, 88.72, 89, 100],
   ...[103.9, 104, 128, 1e4, 1e30],
 ].flatMap(around);

@@ -133,8 +133,11 @@ function inUnitsOf(error: number, bound: number): number {
   return Number.isNaN(units) ? Number.POSITIVE_INFINITY : units;
 }
 
-const indicesOf = (data: Data, holds: (i: number) => boolean): number[] =>
-  Array.from(data.keys()).filter(holds);
+function indicesOf(data: Data, holds: (i: number) => boolean): number[] {
+  const found: number[] = [];
+  for (let i = 0; i < data.length; i++) if (holds(i)) found.push(i);
+  return found;
+}
 
 function mismatchAt(
   name: string,

@@ -124,6 +124,6 @@ export const opCase = (
   about: Pick<Case, 'address' | 'says' | 'quick'>,
   call: () => BoundCall,
 ): Case =>
-  caseOf(backend, { ...about, ops: [name], vectors: () => vectorsOf(op, call()) }, () =>
+  caseOf(backend, { ...about, ops: [name], call, vectors: () => vectorsOf(op, call()) }, () =>
     judgeCall(backend, profile, op, call()),
   );

@@ -111,7 +111,12 @@ plan, and has their bits; it must hold at least one quantize or dequantize ([fus
         [
           ['op/OP/golden/CASE', 'the calls for which there are results of PyTorch'],
           ['op/OP/sweep/SIZES', 'sizes and attributes, with seeded values'],
-          ['op/OP/edge/CASE', 'ties, saturation, zeros of both signs, denormals, infinities, empty texts'],
+          ['op/OP/width/SIZES', 'the widths of mamba-130m … 2.8b with few rows, and more than 1,024 rows'],
+          [
+            'op/OP/edge/CASE',
+            'ties, saturation, zeros of both signs, every exponent, infinities, empty texts',
+          ],
+          ['alone/OP/CASE', 'a plan of one op, at these widths, zeros and exponents'],
           ['fused/NAME/CASE', 'a fused op gives what its base ops give one by one'],
           ['block/RECIPE/CASE', 'one layer'],
           ['plan/RECIPE/MODEL/CASE', 'whole models: small ones, and the one that comes with the package'],

@@ -139,11 +139,13 @@ const formsOf = (op: AnyOp): readonly string[] =>
 function caseTables(op: AnyOp, cases: readonly Case[]): string {
   const sizes = Object.entries(op.sweep).map(([letter, values]) => `${code(letter)} ${values.join(', ')}`);
   const tables = formsOf(op).map(form => {
-    const alone = cases.filter(({ ops }) => ops.length === 1 && ops[0] === form);
+    const alone = cases.filter(
+      ({ ops, address }) => ops.length === 1 && ops[0] === form && !address.startsWith('alone/'),
+    );
     const family = (name: string) => `op/${form}/${name}/`;
     const within = (name: string) => alone.filter(({ address }) => address.startsWith(family(name)));
-    const [stored, sweeps] = [within('golden'), within('sweep')];
-    const rest = alone.filter(made => !stored.includes(made) && !sweeps.includes(made));
+    const [stored, sweeps, widths] = [within('golden'), within('sweep'), within('width')];
+    const rest = alone.filter(made => ![...stored, ...sweeps, ...widths].includes(made));
     return block([
       form !== op.name && `### ${form}`,
       `Stored calls, with PyTorch's results, in [golden/${op.name}](../../golden/${op.name}); addresses ${code(`${family('golden')}CASE`)}:`,
@@ -152,6 +154,8 @@ function caseTables(op: AnyOp, cases: readonly Case[]): string {
       rest.length > 0 && reasons(rest, family('edge')),
       `And ${sweeps.length} sizes, ${code(sweeps[0].address)} to ${code(sweeps.at(-1)!.address)}: every combination of
 ${sizes.join(' · ')}, and sizes next to the tiles that kernels are made of.`,
+      `And ${widths.length} sizes of real models, ${code(widths[0].address)} to ${code(widths.at(-1)!.address)}; these and the edges of zeros
+and exponents also as plans of the op alone, ${code(`alone/${form}/…`)}.`,
       `One case alone: \`quamba conform --backend … --case ${alone[0].address}\`.`,
     ]);
   });

@@ -1,0 +1,139 @@
+/** Walks over every exponent of f32: of what the functions inside an op read, and of what it divides or scales by. */
+import { factor } from '../../ops/hadamard.ts';
+import { ops } from '../../ops/index.ts';
+import type { StateType } from '../../state.ts';
+import type { Tensors } from '../named.ts';
+import { around, both, type Edge, edge, everyExponent, f32, f32By, i8By, times } from './edge.ts';
+import { ENDS, noise, ones, uniform } from './float.ts';
+
+const { absmaxScale, add, causalConv1d, dequantize, fwht, linear, linearI8, quantize, rmsNorm } = ops;
+const { scaleChannels, selectiveScan } = ops;
+
+/** `count` values of every exponent up to `most`. */
+const upTo = (most: number, count: number): number[] =>
+  Array.from(everyExponent(count), x => (Math.abs(x) < most ? x : 0));
+/** The same, positive: what one may divide by. */
+const positive = (most: number, count: number): number[] => upTo(most, count).map(x => Math.abs(x) || 1);
+
+const TOKENS = 4;
+/** In rows of four tokens: every exponent, closely where an exp is neither 0 nor infinite, and its ends. */
+function argumentsOfExp() {
+  const list = [
+    ...upTo(1e38, 1 << 12),
+    ...uniform(12, 1 << 12, -110, 22),
+    ...both(ENDS).filter(x => Math.abs(x) < 1e38),
+  ];
+  const d = Math.floor(list.length / TOKENS);
+  return { d, rows: f32(list.slice(0, TOKENS * d), TOKENS, d) };
+}
+
+/** The sum is the gate's factor 1, so that y is silu(z). */
+function everyGate(): Tensors {
+  const { d, rows } = argumentsOfExp();
+  const still = f32By([TOKENS, d], () => 0);
+  return {
+    u: ones(TOKENS, d),
+    dt: still,
+    A: ones(d, 1),
+    B: ones(TOKENS, 1),
+    C: ones(TOKENS, 1),
+    D: ones(d),
+    z: rows,
+  };
+}
+
+/** The first token makes h = 1, the second shows the decay alone. No decay is infinite, since h begins with 0. */
+function everyDecay(): Tensors {
+  const d = 1 << 10;
+  const decays = upTo(1e38, 4 * d).map(x => (x > 80 ? -x : x));
+  const u = f32By([2, d], i => (i < d ? 1 : 0));
+  return { u, dt: ones(2, d), A: f32(decays, d, 4), B: ones(2, 4), C: ones(2, 4) };
+}
+
+/** A token after which h is `values`. */
+function stored(values: readonly number[]): Tensors {
+  const d = values.length;
+  return { u: f32(values, 1, d), dt: ones(1, d), A: f32By([d, 1], () => -1), B: ones(1, 1), C: ones(1, 1) };
+}
+/** Values of binary16, the ties between two, and what lies next to these; subnormals and the first that saturate included. */
+const HALVES = times(42, i => 2 ** (i - 25)).flatMap(power =>
+  [0, 0.5, 1, 1.5, 340.5, 1023, 1023.5].flatMap(step => around(power * (1 + step / 1024))),
+);
+const STEPS = [1, 1 / 64, 0.013, 0.37];
+const STEPPED = STEPS.flatMap(step => times(262, i => [step, Math.fround((i - 130.5) * step)] as const));
+
+/** Zeros whose signs are those of a row of M_K, against it: every term of that row's sum is −0, and so is the sum. */
+function againstRows(n: number, inverse: boolean): Tensors {
+  const { outer, base, run } = factor(n)!;
+  const K = base.length;
+  const sign = (row: number, j: number) => (inverse ? base[j][row] : base[row][j]);
+  return {
+    x: f32By([K, n], i => (sign(Math.floor(i / n), Math.floor((i % (n / outer)) / run)) > 0 ? -0 : 0)),
+  };
+}
+
+const keptAs = (kept: StateType['dtype'], d: number) =>
+  kept === 'f32'
+    ? {}
+    : { kept: { h: { dtype: kept, ...(kept === 'i8' && { scale: new Float32Array(d).fill(1 / 64) }) } } };
+const KEPT = ['f32', 'f16', 'i8'] as const;
+const ROWS = 512;
+
+/* biome-ignore format: rows of an op, a name, a sentence, and the inputs */
+export const binadeEdges: readonly Edge[] = [
+  edge(causalConv1d, 'every-exponent', 'silu of sums of every exponent', () => {
+    const { d, rows } = argumentsOfExp();
+    return { x: rows, w: f32By([d, 4], i => (i % 4 === 3 ? 1 : 0)) };
+  }),
+  ...KEPT.flatMap(kept => [
+    edge(selectiveScan, 'every-gate', 'silu of gates of every exponent', everyGate,
+      keptAs(kept, argumentsOfExp().d)),
+    edge(selectiveScan, 'every-decay-of-a-text', 'exp2 over the whole range of f32, from the start of a text',
+      everyDecay, keptAs(kept, 1 << 10)),
+  ]),
+  edge(selectiveScan, 'every-half', 'values of binary16 and the ties between them, over its whole range',
+    () => stored(both(HALVES)), keptAs('f16', 0)),
+  edge(selectiveScan, 'every-step', 'all ties between two steps, and saturation on both sides',
+    () => stored(STEPPED.map(([, x]) => x)),
+    { kept: { h: { dtype: 'i8', scale: Float32Array.from(STEPPED, ([step]) => step) } } }),
+  edge(rmsNorm, 'every-exponent', 'roots of means of every exponent', () => ({
+    x: f32(upTo(1e38, ROWS).flatMap(x => [x, x / -2, 0]), ROWS, 3),
+  })),
+  edge(absmaxScale, 'every-exponent', 'largest values of every exponent', () => ({
+    x: f32(upTo(1e38, ROWS).flatMap(x => [x / 2, x]), ROWS, 2),
+  })),
+  edge(quantize, 'every-exponent', 'quotients by scales of every exponent, between two integers', () => {
+    const scales = positive(1e36, ROWS);
+    const x = scales.flatMap((scale, t) => times(16, i => (((t + 17 * i) % 262) - 130.5) * scale));
+    return { x: f32(x, ROWS, 16), scale: f32(scales, ROWS) };
+  }, { scalesOfTokens: true }),
+  edge(quantize, 'every-exponent-of-x', 'values of every exponent by one scale',
+    () => ({ x: f32(upTo(1e38, 1 << 12), 4, 1 << 10), scale: f32([0.02], 1) })),
+  edge(dequantize, 'every-exponent', 'codes by scales of every exponent',
+    () => ({ q: i8By([ROWS, 3], i => (i * 37) % 256 - 128), scale: f32(positive(1e36, ROWS), ROWS) }), { scalesOfTokens: true }),
+  edge(linearI8, 'every-exponent', 'sums by scales of every exponent', () => ({
+    x: i8By([ROWS, 3], i => (i * 37) % 256 - 128),
+    xscale: f32(positive(1e30, ROWS), ROWS),
+    w: i8By([2, 3], i => 100 - 31 * i),
+    wscale: f32([0.013], 1, 1),
+    b: f32([1, -1e-20], 2),
+  }), { scalesOfTokens: true }),
+  edge(linear, 'every-exponent', 'weights of every exponent',
+    () => ({ x: f32(noise(1, 24), 3, 8), w: f32(upTo(1e30, 1 << 12), 1 << 9, 8) })),
+  edge(add, 'every-exponent', 'sums of two exponents', () => ({
+    x: f32(upTo(1e37, 1 << 12), 4, 1 << 10),
+    y: f32(upTo(1e37, 1 << 12).reverse(), 4, 1 << 10),
+  })),
+  ...[false, true].map(inverse =>
+    edge(scaleChannels, `every-exponent,inverse=${inverse}`, 'factors of every exponent',
+      () => ({ x: f32(noise(1, 2 * ROWS), 2, ROWS), c: f32(positive(1e30, ROWS).map(x => Math.max(x, 1e-30)), ROWS) }),
+      { attrs: { inverse } })),
+  ...[8, 12].map(n =>
+    edge(fwht, `every-exponent,n=${n}`, 'rows of every exponent', () => {
+      const values = noise(3, n);
+      return { x: f32(upTo(1e30, ROWS).flatMap(x => values.map(value => value * x)), ROWS, n) };
+    })),
+  ...[12, 24, 20, 28, 40, 80].flatMap(n => [false, true].map(inverse =>
+    edge(fwht, `zeros-against-rows=${n},inverse=${inverse}`, 'a sum that begins with −0, and has only such terms',
+      () => againstRows(n, inverse), { attrs: { inverse } }))),
+];
