@@ -42,7 +42,8 @@ describe.skipIf(missing)(`the playground in Chromium${missing}`, () => {
     for (const site of sites) site.close();
   });
 
-  describe.each(PAGES)('%s', name => {
+  // together: a page waits most of its time for what does not change any more
+  describe.concurrent.each(PAGES)('%s', name => {
     it.each([
       ['light', 'isolated from other origins', 0],
       ['dark', 'not isolated', 1],

@@ -2,14 +2,12 @@
 import type { Graph, Weights } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { architectureOf } from '../model/index.ts';
-import { factor } from '../ops/hadamard.ts';
 import { ops } from '../ops/index.ts';
-import { inferTypes } from '../plan/types.ts';
 import { statsSizes } from './calibrate.ts';
 import { planOf } from './pipeline.ts';
 import { recipes } from './recipes.ts';
-import { streamOf } from './residual.ts';
-import { checkWords, type Recipe, siteAction, wordsOf } from './scheme.ts';
+import { unrotatable } from './rotations.ts';
+import { checkWords, type Recipe, wordsOf } from './scheme.ts';
 
 /**
  * @throws RangeError where the recipe has a word that the model does not have, or rotates values of a size that has no Hadamard
@@ -39,22 +37,6 @@ export function checkRecipe(
 
 /** Fields of a config that are no width of anything that is rotated, though they may have the same number. */
 const COUNTS = ['layers', 'vocabSize', 'eosTokenId'];
-
-/** What the recipe rotates though it cannot, if there is anything. */
-export function unrotatable(
-  graph: Graph,
-  recipe: Recipe,
-): { readonly what: string; readonly size: number } | undefined {
-  const types = inferTypes(graph);
-  const isRotated = (site: string) => siteAction(recipe, site).basis === 'hadamard';
-  const rotated = graph.nodes.flatMap(node =>
-    node.kind === 'site' && isRotated(node.site) ? [{ what: node.site, out: node.out }] : [],
-  );
-  const stream = recipe.residual ? [...streamOf(graph)] : [];
-  return [...stream.map(out => ({ what: 'the residual stream', out })), ...rotated]
-    .map(({ what, out }) => ({ what, size: Number(types.get(out)!.shape[1]) }))
-    .find(({ size }) => factor(size) === undefined);
-}
 
 /** Makes the plan, whatever calibration will see: no weight is read for that. */
 function checkPlan(graph: Graph, recipe: Recipe): void {

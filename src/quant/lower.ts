@@ -26,10 +26,10 @@ import { ops } from '../ops/index.ts';
 import { nameOf as nameOfNode } from '../plan/types.ts';
 import type { StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
-import { unrotatable } from './check-recipe.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
 import { nameOf } from './names.ts';
 import { rotateResidual } from './residual.ts';
+import { unrotatable } from './rotations.ts';
 import {
   checkWords,
   type Recipe,
@@ -240,7 +240,7 @@ export function quantize(
     if (node.kind === 'fused') throw new Error(`quantize: ${node.name} is fused already`);
     if (node.kind === 'site') site(node);
     else {
-      if (weightScheme(recipe, node.role)?.rounding === 'gptq' && !sites.has(node.in.x))
+      if (isLinear(node) && weightScheme(recipe, node.role)?.rounding === 'gptq' && !sites.has(node.in.x))
         throw new Error(
           `quantize: GPTQ cannot round ${node.in.w}, because what ${nameOfNode(node)} reads is no site`,
         );

@@ -21,8 +21,9 @@ export interface ToyOptions {
 }
 
 export const json = (value: unknown): Uint8Array => utf8(JSON.stringify(value));
+/** Infinities and NaN too, which a stranger's file may hold. */
 export const safetensorsOf = (tensors: Tensors, metadata?: Record<string, string>): Uint8Array =>
-  concat(writeSafetensors(Object.entries(tensors), metadata));
+  concat(writeSafetensors(Object.entries(tensors), metadata, { finite: false }));
 
 /** A Hugging Face folder. */
 export function toyFiles(options: ToyOptions = {}): Files {
