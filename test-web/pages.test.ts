@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, type ExpectStatic, expect, it } from 'vitest';
 import { ISOLATED, root, type Site, serve } from '../scripts/serve.mjs';
 import { launch, missing, visit } from './browser.ts';
 
@@ -44,22 +44,22 @@ describe.skipIf(missing)(`the playground in Chromium${missing}`, () => {
 
   // together: a page waits most of its time for what does not change any more
   describe.concurrent.each(PAGES)('%s', name => {
-    it.each([
+    it.for([
       ['light', 'isolated from other origins', 0],
       ['dark', 'not isolated', 1],
-    ] as const)('in %s colours, %s', (colorScheme, _, site) =>
+    ] as const)('in %s colours, %s', ([colorScheme, , site], { expect }) =>
       visit(
         browser,
         `${sites[site].address}${BASE}${name}`,
         async page => {
-          await settled(page, name === 'index.html' ? 0 : 1, 2000);
+          await settled(expect, page, name === 'index.html' ? 0 : 1, 2000);
           await picture(page, name, colorScheme, 'desktop');
           expect(await barriers(page)).toEqual([]);
           await page.setViewportSize(NARROW);
-          await settled(page);
+          await settled(expect, page);
           expect(await tooWide(page)).toEqual([]);
           await page.setViewportSize(PHONE);
-          await settled(page);
+          await settled(expect, page);
           await picture(page, name, colorScheme, 'phone');
           expect(await barriers(page)).toEqual([]);
         },
@@ -114,8 +114,8 @@ describe.skipIf(missing)(`the playground in Chromium${missing}`, () => {
   });
 });
 
-/** Waits until all figures are drawn, at least so many, and nothing has changed for that long. */
-async function settled(page: Page, least = 0, milliseconds = 1000): Promise<void> {
+/** Waits until all figures are drawn, at least so many, and nothing has changed for that long. `expect`: of the test that asks. */
+async function settled(expect: ExpectStatic, page: Page, least = 0, milliseconds = 1000): Promise<void> {
   let before = '';
   let since = 0;
   await expect
