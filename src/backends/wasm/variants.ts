@@ -78,15 +78,20 @@ function instanceOf(name: VariantName, memory: WebAssembly.Memory, threads: bool
   return { memory, ...functions } as unknown as Kernels;
 }
 
-/** Makes the memory at least `bytes` large. Every view of it made before is void. */
+/**
+ * Makes the memory at least `bytes` large. Every view of it made before is void. Growing takes some milliseconds, by however much,
+ * so that a memory that has to grow gets an eighth more where the machine gives it: room for the next sequences.
+ */
 export function grow({ memory }: Kernels, bytes: number): void {
-  const missing = pages(bytes) - memory.buffer.byteLength / PAGE;
-  if (missing <= 0) return;
-  try {
-    memory.grow(missing);
-  } catch {
-    throw new RangeError(`wasm: needs ${bytes} bytes; this machine does not give them`);
-  }
+  const there = memory.buffer.byteLength / PAGE;
+  const needed = pages(bytes);
+  if (needed <= there) return;
+  for (const wanted of [Math.min(needed + (needed >> 3), MOST_PAGES), needed])
+    try {
+      memory.grow(wanted - there);
+      return;
+    } catch {} // less may do
+  throw new RangeError(`wasm: needs ${bytes} bytes; this machine does not give them`);
 }
 
 function pages(bytes: number): number {
