@@ -167,6 +167,10 @@ export const number = (
   holds: (x: number) => boolean,
 ): number => (typeof value === 'number' && holds(value) ? value : unexpected(where, expected, value));
 
+/** How many of something there are, which is not nothing. */
+export const count = (value: unknown, where: string): number =>
+  number(value, where, 'a whole number >= 1', n => isSize(n) && n > 0);
+
 export const oneOf = <T>(value: unknown, where: string, values: readonly T[]): T =>
   (values as readonly unknown[]).includes(value)
     ? (value as T)

@@ -9,11 +9,11 @@
  */
 import { type Backend, prepare } from '../backends/backend.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
-import { noThread, processors } from '../backends/wasm/threads.ts';
+import { noThreadStarts, processors } from '../backends/wasm/threads.ts';
 import { probes } from '../backends/wasm/variants.ts';
 import type { Executable } from '../executable.ts';
 import type { Folder } from '../formats/bytes.ts';
-import { number, object } from '../formats/json.ts';
+import { count, object } from '../formats/json.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Program } from '../graph.ts';
 import { once } from '../once.ts';
@@ -64,9 +64,8 @@ const MODEL_OPTIONS: readonly (keyof ModelOptions)[] = [
 
 /** @throws TypeError for an option that there is not, and for threads that are no whole number from 1 on. */
 export function checkOptions(options: ModelOptions): void {
-  const isCount = (n: number): boolean => Number.isSafeInteger(n) && n >= 1;
   const { threads = 1 } = object(options, 'load', MODEL_OPTIONS);
-  number(threads, 'load: threads', 'a whole number >= 1', isCount);
+  count(threads, 'load: threads');
 }
 
 /** @throws Error, RangeError or TypeError in one sentence that names what is wrong and where. */
@@ -138,11 +137,11 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
   };
 }
 
-/** How many of the threads that were asked for can be had, and why not all. There are no more than processors: they would only wait for each other. */
+/** How many of the threads that were asked for can be had, and why not all. More than processors would only wait for each other. */
 async function threadsFor({ threads: asked = 1 }: ModelOptions, backend: Backend) {
   if (asked === 1) return { threads: 1, why: '' };
   if (backend.name !== 'wasm') return { threads: asked, why: `backend ${backend.name} has no others` };
-  const why = await noThread();
+  const why = await noThreadStarts();
   if (why !== undefined) return { threads: 1, why };
   const most = processors();
   return { threads: Math.min(asked, most), why: `this machine runs ${most} at once` };

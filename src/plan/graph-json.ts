@@ -7,7 +7,7 @@
  * The type of a state is how it is kept and its shape, in which `t` stands for the tokens fed so far. This file reads the form;
  * whether the graph can be run is for the verifier (verify.ts) to say.
  */
-import { array, isSize, type JsonObject, number, object, show, string, unexpected } from '../formats/json.ts';
+import { array, count, type JsonObject, object, show, string, unexpected } from '../formats/json.ts';
 import type { Graph, Node, OpNode, Ref } from '../graph.ts';
 import type { AnyOp, Attrs } from '../op.ts';
 import { ops } from '../ops/index.ts';
@@ -49,9 +49,7 @@ export function graphFromJson(json: unknown, where: string): Graph {
   const graph = object(json, where);
   return {
     input: string(graph.input, `${where}.input`),
-    ...(graph.width !== undefined && {
-      width: number(graph.width, `${where}.width`, 'a whole number >= 1', size => isSize(size) && size > 0),
-    }),
+    ...(graph.width !== undefined && { width: count(graph.width, `${where}.width`) }),
     result: string(graph.result, `${where}.result`),
     states: entries(graph.states, `${where}.states`, stateType),
     weights: entries(graph.weights, `${where}.weights`, tensorType),

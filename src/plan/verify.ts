@@ -12,7 +12,7 @@
  * It reads the graph and no weight, in some ten milliseconds. `loadPlan` calls it, since a graph in a file comes from outside; so
  * does `prepare`, since a graph that was made by hand runs in the same memory.
  */
-import { show, unexpected } from '../formats/json.ts';
+import { count, show, unexpected } from '../formats/json.ts';
 import {
   type Graph,
   inputType,
@@ -65,9 +65,9 @@ export function verify(
   addressOf: (node: Node, i: number) => string = (_, i) => `${where}.nodes[${i}]`,
 ): Program {
   const { nodes, input, result, states, weights } = program.graph;
-  const count = takeApart(nodes).length;
-  atMost(MOST.nodes, count, `${where}.nodes`, 'nodes');
-  atMost(MOST.names, count + states.size + weights.size, where, 'names');
+  const total = takeApart(nodes).length;
+  atMost(MOST.nodes, total, `${where}.nodes`, 'nodes');
+  atMost(MOST.names, total + states.size + weights.size, where, 'names');
   const names = new Map<Ref, string>();
   const types = new Map<Ref, ValueType>(); // of what can be read
   const define = (given: Ref | undefined, what: string, at: string, type?: ValueType): void => {
@@ -84,8 +84,7 @@ export function verify(
   const typeOf = (ref: Ref, at: string): ValueType =>
     types.get(ref) ?? unexpected(at, 'the name of a value or weight that comes before', ref);
 
-  const { width = 1 } = program.graph;
-  if (!(Number.isSafeInteger(width) && width > 0)) unexpected(`${where}.width`, 'a whole number >= 1', width);
+  count(program.graph.width ?? 1, `${where}.width`);
   define(input, 'the input', `${where}.input`, inputType(program.graph));
   for (const [ref, type] of weights) {
     const at = `${where}.weights[${show(ref)}]`;

@@ -145,7 +145,7 @@ function collect(graph: Graph, recipes: readonly Recipe[]) {
 /** The parts put together. */
 function gather(parts: readonly Part[]): Required<Omit<Stats, 'recipe'>> {
   const results = parts.map(({ result }) => result());
-  const joined = <K extends 'channels' | 'ranges' | 'hessians'>(key: K): NonNullable<Stats[K]> =>
+  const joined = <K extends keyof StatsSizes>(key: K): NonNullable<Stats[K]> =>
     Object.assign({}, ...results.map(result => result[key]));
   return { channels: joined('channels'), ranges: joined('ranges'), hessians: joined('hessians') };
 }

@@ -9,7 +9,7 @@
  */
 import { type ByteSource, bytesOf } from '../formats/bytes.ts';
 import { fitsF16 } from '../formats/half.ts';
-import { number, object, parseJsonText, plain, show, string } from '../formats/json.ts';
+import { count, isSize, number, object, parseJsonText, plain, show, string } from '../formats/json.ts';
 import { DTYPES, readSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.ts';
 import { type Program, type Ref, type Weights, weightsOf } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
@@ -108,15 +108,11 @@ export function verifyPlan(source: ByteSource): boolean {
   return fullHash(plan.graph.weights.keys(), plan.weights) === readSafetensors(source).metadata.sha256;
 }
 
-const isCount = (value: number): boolean => Number.isSafeInteger(value) && value > 0;
-
 function configOf(json: unknown, where: string): Config {
   const config = object(json, where);
   string(config.architecture, `${where}.architecture`);
-  for (const key of ['layers', 'vocabSize'])
-    number(config[key], `${where}.${key}`, 'a whole number >= 1', isCount);
-  if (config.eosTokenId !== undefined)
-    number(config.eosTokenId, `${where}.eosTokenId`, 'a token', id => id === 0 || isCount(id));
+  for (const key of ['layers', 'vocabSize']) count(config[key], `${where}.${key}`);
+  if (config.eosTokenId !== undefined) number(config.eosTokenId, `${where}.eosTokenId`, 'a token', isSize);
   return config as unknown as Config;
 }
 

@@ -13,7 +13,7 @@ import type { Traced } from './lower.ts';
 import { placesOf } from './observers.ts';
 import { planOf } from './pipeline.ts';
 import { type Recipe, siteAction, withPercentile } from './scheme.ts';
-import type { Stats } from './stats.ts';
+import type { Stats, StatsSizes } from './stats.ts';
 
 /** The values of p that are tried. 1 is the moving average of each sample's largest value, not the largest of all. */
 export const PERCENTILES = [1, 0.99999, 0.9999, 0.9995, 0.999] as const;
@@ -70,7 +70,7 @@ export function searchPercentile(
   /** The statistics that a calibration with this p sees: those of the layers, each calibrated with its own p. */
   const statsOf = (percentile: Trial['percentile']): Stats => {
     const ps = byLayer(percentile);
-    const patched = <T>(key: 'channels' | 'ranges' | 'hessians'): Readonly<Record<Ref, T>> => {
+    const patched = <T>(key: keyof StatsSizes): Readonly<Record<Ref, T>> => {
       const values = { ...all[0][key] } as Record<Ref, T>;
       for (const { ref, layer } of clipped) {
         const seen = all[percentiles.indexOf(ps[layer])][key] as Record<Ref, T> | undefined;

@@ -6,7 +6,7 @@
  * `version`, `recipe` (the scheme, as JSON), `source` (the identity of the float weights) and `calibration` (JSON).
  */
 import type { ByteSource } from '../formats/bytes.ts';
-import { isSize, number, object, parseJsonText, plain, string } from '../formats/json.ts';
+import { count, object, parseJsonText, plain, string } from '../formats/json.ts';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.ts';
 import type { Ref } from '../graph.ts';
 import { describe } from '../tensor.ts';
@@ -52,7 +52,7 @@ const SUFFIXES = { ranges: '.range', hessians: '.hessian', channels: '.channels'
 /** The file of the statistics of a recipe, in pieces. */
 export function saveStats(stats: Stats, info: StatsInfo): Iterable<Uint8Array> {
   const tensors = Object.entries(SUFFIXES).flatMap(([kind, suffix]) =>
-    Object.entries<number | Float32Array>(stats[kind as keyof typeof SUFFIXES] ?? {}).map(([site, value]) => {
+    Object.entries<number | Float32Array>(stats[kind as keyof StatsSizes] ?? {}).map(([site, value]) => {
       const data = typeof value === 'number' ? Float32Array.of(value) : value;
       return [site + suffix, { dtype: 'F32', shape: [data.length], data }] as const;
     }),
@@ -89,7 +89,7 @@ export function loadStats(
   if (!sameRecipe(parsed('recipe', recipe) as Recipe, expected.recipe))
     throw new Error(`${file.name}: was made for another recipe: ${plain(recipe)}`);
   const info = calibrationFrom(parsed('calibration', calibration), `${file.name}: calibration`);
-  const read = (kind: keyof typeof SUFFIXES) => {
+  const read = (kind: keyof StatsSizes) => {
     const found = Object.entries(expected.sizes[kind]).map(([site, size]) => {
       const name = site + SUFFIXES[kind];
       const where = `${file.name}: tensor ${name}`;
@@ -120,7 +120,6 @@ export function loadStats(
 export function calibrationFrom(json: unknown, where: string): CalibrationInfo {
   const found = object(json, where);
   string(found.text, `${where}.text`);
-  for (const key of ['samples', 'window'])
-    number(found[key], `${where}.${key}`, 'a whole number >= 1', size => isSize(size) && size > 0);
+  for (const key of ['samples', 'window']) count(found[key], `${where}.${key}`);
   return found as unknown as CalibrationInfo;
 }

@@ -36,7 +36,7 @@ export function noThreads(): string | undefined {
 }
 
 /** Why no thread starts here, or undefined where one does: tried once. */
-export const noThread = once(async (): Promise<string | undefined> => {
+export const noThreadStarts = once(async (): Promise<string | undefined> => {
   const why = noThreads();
   if (why !== undefined) return why;
   try {

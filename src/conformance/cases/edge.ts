@@ -29,7 +29,7 @@ const zerosOf = (form: Form, size: number): BoundCall => {
 };
 
 /** A call on an edge: its form, its name, what it shows, and how it is made. */
-export interface EdgeCall {
+interface EdgeCall {
   readonly form: Form;
   readonly what: string;
   readonly says: string;
