@@ -1,5 +1,4 @@
 /** docs/orin says what the code says: made anew and compared; and what it predicts is near what the paper measured. */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -9,7 +8,6 @@ import { recipes } from '../../src/quant/recipes.ts';
 import { randomModel } from '../../src/random/model.ts';
 import { nominalStats } from '../../src/random/nominal-ranges.ts';
 import { shapes } from '../../src/random/shapes.ts';
-import { linksIn } from './markdown.ts';
 import { compared, page, picture } from './orin.ts';
 
 const docs = fileURLToPath(new URL('../../docs', import.meta.url));
@@ -19,10 +17,6 @@ describe('docs/orin', () => {
   it('is up to date (npm run orin)', async () => {
     await expect(text).toMatchFileSnapshot(join(docs, 'orin.md'));
     await expect(picture()).toMatchFileSnapshot(join(docs, 'orin.svg'));
-  });
-
-  it('links to files that exist', () => {
-    expect(linksIn(text).filter(path => !existsSync(join(docs, path)))).toEqual([]);
   });
 
   it('predicts FP16 and Quamba within 25 % of the paper by one efficiency, and what was not fitted too', () => {
