@@ -103,8 +103,9 @@ async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Prom
   else if (isRead) {
     process.stdout.write('\n');
     tell('');
+    const [prefill, decode] = Object.values(tokensPerSecond).map(n => Number(n.toPrecision(3)));
     tell(
-      `${about.recipe} on ${about.backend}: ${written.length} tokens, prefill ${tokensPerSecond.prefill}/s, decode ${tokensPerSecond.decode}/s`,
+      `${about.recipe} on ${about.backend}: ${written.length} tokens, prefill ${prefill}/s, decode ${decode}/s`,
     );
   }
   if (finishReason === 'aborted' && isRead) process.exitCode = 130;
