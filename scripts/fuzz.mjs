@@ -1,11 +1,11 @@
 /**
- * The differential fuzz (test/fuzz): random recipes, models and texts, on which every path of the product gives the same bits or the same
- * sentence, and every Node the same.
+ * The differential fuzz (test/fuzz): random recipes, models and texts, on which every path of the product gives the same bits or
+ * the same sentence, and every Node the same.
  *
  *   node scripts/fuzz.mjs [--minutes N | --runs N] [--seed S] [--node PATH]…
  *
- * A case is a seed; `--seed S --runs 1` is that of seed S alone. Without a seed it begins at one of its own, which it prints. The last
- * line is `N passed, N failed`; exits with 1 on any failure.
+ * A case is a seed; `--seed S --runs 1` is that of seed S alone. Without a seed it begins at one of its own, which it prints. The
+ * last line is `N passed, N failed`; exits with 1 on any failure.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';

@@ -36,11 +36,11 @@ export interface Sequence {
   /** Tokens fed since the start of the text. */
   readonly position: number;
   /**
-   * Feeds tokens and returns the logits f32[l, v] of every one of them, or f32[1, v] of the last. A program of frames is fed frames,
-   * and a token is a frame wherever tokens are spoken of.
+   * Feeds tokens and returns the logits f32[l, v] of every one of them, or f32[1, v] of the last. A program of frames is fed
+   * frames: what is said of a token is true of a frame.
    *
-   * @throws RangeError for no tokens, one that the program does not know, or a value that is not finite; whatever fails, the sequence
-   * is as it was.
+   * @throws RangeError for no tokens, one that the program does not know, or a value that is not finite; whatever fails, the
+   * sequence is as it was.
    */
   feed(tokens: Input, options?: FeedOptions): Tensor<'f32'>;
   /** A copy of where the text is. */

@@ -241,7 +241,7 @@ function checkState({ graph }: Program, { position, values }: State): void {
   }
 }
 
-/** What refuses frames that are not finite, and tokens that a table of the program does not have, in the words of the table's op. */
+/** What refuses frames that are not finite, and tokens that a table of the program does not have, as the table's op says it. */
 function inputCheck({ graph }: Program): (tokens: Input) => void {
   const types = inferTypes(graph);
   const { width } = graph;

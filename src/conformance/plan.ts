@@ -74,8 +74,8 @@ export function withExecutable<T>(
 const named = new WeakMap<Program, Map<Recipe, readonly string[]>>();
 
 /**
- * The ops of a recipe's plan, and how their states are kept, in words: its shape does not depend on what calibration finds. They are
- * found once for each program and recipe, since cases are listed more often than they are run.
+ * The ops of a recipe's plan, and how their states are kept, in words: its shape does not depend on what calibration finds. They
+ * are found once for each program and recipe, since cases are listed more often than they are run.
  */
 export function opNamesOf(program: Program, recipe: Recipe): readonly string[] {
   const ofProgram = named.get(program) ?? new Map<Recipe, readonly string[]>();

@@ -237,9 +237,9 @@ export interface Writable {
  * The file's bytes, piece by piece. Equal contents give equal bytes, whatever the order in which they came: wide dtypes
  * first, so that every tensor is aligned, then by name; the header is padded to 8 bytes with spaces.
  *
+ * @param options `finite`, the default, refuses NaN and infinite values, as `readSafetensors` does.
  * @throws TypeError or RangeError when a name, shape or dtype cannot be written, at once; and when `data` does not fit its
- * shape and dtype, or holds a value that F16 or BF16 does not have (nothing is rounded here) or, with `finite` (the default), one that
- * `readSafetensors` refuses, when its turn comes.
+ * shape and dtype, or holds a value that is refused or that F16 or BF16 does not have (nothing is rounded here), when its turn comes.
  */
 export function writeSafetensors(
   tensors: Iterable<readonly [name: string, tensor: Writable]>,

@@ -67,8 +67,8 @@ const roles = ['inProj', 'conv', 'xProj', 'dtProj', 'outProj'] as const;
 export type BlockConfig = Omit<MambaConfig, keyof Config | 'tieEmbeddings' | 'naming'>;
 
 /**
- * One Mamba layer, its residual included: h f32[l, m] → f32[l, m]. Its weights are `backbone.layers.<layer>.…`; its values, sites and
- * states have the scope of `g`.
+ * One Mamba layer, its residual included: h f32[l, m] → f32[l, m]. Its weights are `backbone.layers.<layer>.…`; its values, sites
+ * and states have the scope of `g`.
  */
 export function block(g: Builder, config: BlockConfig, layer: number, h: Ref): Ref {
   const { dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, normEps: eps, mixerNormEps } = config;

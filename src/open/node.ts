@@ -10,7 +10,10 @@ import { modelFolder } from '../hub/cache.ts';
 import { checkOptions, type Model, type ModelOptions, openModel } from './model.ts';
 import type { CalibrationText } from './plan.ts';
 
-/** The folder of the model that comes with the package: 14.7 M parameters, trained on public-domain books. Written as a URL, it is a module that bundlers look for. */
+/**
+ * The folder of the model that comes with the package: 14.7 M parameters, trained on public-domain books. It is not written as
+ * `new URL(…, import.meta.url)`, for which bundlers look for a module.
+ */
 export const EMBEDDED_MODEL = join(fileURLToPath(import.meta.url), '../../../models/mamba-books-15m');
 
 /** A text file, plain or .gz, or a pipe. It is read when it is needed, and once. */

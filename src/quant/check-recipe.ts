@@ -10,9 +10,9 @@ import { unrotatable } from './rotations.ts';
 import { checkWords, type Recipe, wordsOf } from './scheme.ts';
 
 /**
- * @throws RangeError where the recipe has a word that the model does not have, or rotates values of a size that has no Hadamard
- * matrix: it names the field of the config, and the rows of the table that do without; and where no plan can be made of it, naming the
- * weight.
+ * @throws RangeError where the recipe has a word that the model does not have; where it rotates values of a size that has no
+ * Hadamard matrix, naming the field of the config and the rows of the table that do without; and where no plan can be made of it,
+ * naming the weight.
  */
 export function checkRecipe(
   { name, scheme }: { readonly name: string; readonly scheme: Recipe },

@@ -154,7 +154,7 @@ const scalesOf = (ranges: ArrayLike<number>): LazyTensor => ({
 });
 
 /**
- * Rounds: sites and weights to int8 by the schemes of the program's recipe, linears to linear-i8. Returns the plan: no site is left.
+ * Rounds: sites and weights to integers by the schemes of the program's recipe. Returns the plan: no site is left.
  *
  * @throws Error for a program that `transform` did not return, or where the recipe needs statistics that are not there.
  */

@@ -24,6 +24,6 @@ export const nameOf = {
     `${w}.i${bits}${per === 'tensor' ? '' : per === 'row' ? '-rows' : `-groups-of-${per.group}`}`,
   /** The scales of the integers of a matrix: `….weight.i8.wscale`. */
   matrixScale: (q: Ref): Ref => `${q}.wscale`,
-  /** The weight or bias of a linear that writes or reads a rotated residual stream, or a value rotated to be added to it: `….weight.residual`. */
+  /** In the basis of a rotated residual stream: the weight or bias of who writes or reads it, or what is added to it: `….residual`. */
   residual: (w: Ref): Ref => `${w}.residual`,
 } as const;

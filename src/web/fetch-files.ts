@@ -36,7 +36,8 @@ export type Files = Readonly<Record<string, Uint8Array>>;
  *   const files = await fetchFiles('/models/books', ['config.json', ['plan.quamba.safetensors?', 'model.safetensors']]);
  *   const model = await openModel(folderOf('books', files));
  *
- * @throws Error naming the file and the server's answer, or the most bytes that it may have; the signal's reason where it was aborted.
+ * @throws Error naming the file and the server's answer, or the most bytes that it may have; the signal's reason where it was
+ * aborted.
  */
 export async function fetchFiles(
   url: string | URL,

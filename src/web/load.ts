@@ -13,8 +13,8 @@ import type { ModelWorker } from './worker.ts';
 export interface WebLoadOptions extends Omit<LoadRequest, 'url'> {
   readonly onProgress?: (progress: FetchProgress) => void;
   /**
-   * The address of the worker's script, where no bundler took it along: that of dist/browser/worker.js, or of what a bundler made of
-   * quamba/web/worker. Default: what the bundler made of it, or else worker.js beside this module.
+   * The address of the worker's script, where no bundler took it along: that of dist/browser/worker.js, or of what a bundler made
+   * of quamba/web/worker. Default: what the bundler made of it, or else worker.js beside this module.
    */
   readonly worker?: string | URL;
   /** Ends the worker while it loads. */
@@ -116,7 +116,7 @@ function startWorker(script?: URL): Worker {
     if (!script) return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name });
     return new Worker(script, { type: 'module', name });
   } catch (error) {
-    // The script is of another origin than the page, as from a CDN: it may not be started, but imported by one that is the page's own.
+    // A script of another origin than the page's, as from a CDN, may not be started, but imported by one that is the page's own.
     const isForeign = error instanceof DOMException && error.name === 'SecurityError';
     if (!isForeign) throw noWorker(script);
     const own = new Blob([`import ${JSON.stringify(script ?? beside('worker.js'))};`], {

@@ -1,6 +1,6 @@
 /**
- * What the differential fuzz draws: a recipe in the words of scheme.ts, a model, and a walk of texts through it. Every part is a plain
- * value, so that a case that fails can be printed, and made smaller by fast-check.
+ * What the differential fuzz draws: a recipe in the words of scheme.ts, a model, and a walk of texts through it. Every part is a
+ * plain value, so that a case that fails can be printed, and made smaller by fast-check.
  */
 import fc from 'fast-check';
 import type { MambaConfig } from '../../src/model/mamba.ts';
@@ -137,7 +137,7 @@ const odd = fc.record({
   ),
 });
 
-/** The last token, which ends a turn now and then and is not calibrated on, is NaN: the feed fails, and the text goes on from before. */
+/** The row of the last token is NaN. That token ends a turn now and then, whose feed fails, and is not calibrated on. */
 const oddToken = fc.record({
   ref: fc.constant(0),
   at: fc.constant('end' as const),

@@ -1,4 +1,4 @@
-/** The fuzz as a program of its own, which scripts/fuzz.mjs starts under each Node: gets lists of seeds, answers with their verdicts. */
+/** The fuzz as a program, which scripts/fuzz.mjs starts under each Node: it gets lists of seeds, and answers with their verdicts. */
 import { runSeed } from './differ.ts';
 
 process.on('message', async (seeds: readonly number[]) => {

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { ABI, STATUS } from './abi.ts';
 import { bindAll, type Device, type Functions, type Koffi } from './functions.ts';
 
-/** Bundlers look for what is resolved with import.meta.url or an imported createRequire; the library and koffi need not be there. */
+/** A path, since bundlers look for what is resolved with import.meta.url or an imported createRequire, and nothing need be there. */
 const HERE = fileURLToPath(import.meta.url);
 
 /** Where `npm run build:cuda` puts it. */

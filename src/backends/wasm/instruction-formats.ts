@@ -141,7 +141,7 @@ export class LinearI4 extends Product {
   static readonly code: i32 = 13;
 }
 
-/** `b` may be absent. `past`: the state, kept as `pastType` says, STATE_F32 …; only i8 has `pastScale`. `activated`: 1 where silu follows. */
+/** `b` may be absent. `past`: the state, kept as `pastType` says (STATE_F32 …); only i8 has `pastScale`. `activated`: silu follows. */
 class Convolution extends Format {
   w!: usize;
   b!: usize;

@@ -1,6 +1,6 @@
 /**
- * Every op at the sizes of real models, mamba-130m … 2.8b, with few rows; and with more than 1,024 rows, where they are narrow. What
- * a kernel does otherwise from some size on shows here, since nothing else in the suite is as large.
+ * Every op at the sizes of real models, mamba-130m … 2.8b, with few rows; and narrow, with more than 1,024 rows. What a kernel
+ * does otherwise from some size on shows here, since nothing else in the suite is as large.
  */
 import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
