@@ -7,6 +7,7 @@
  *
  * `transform` keeps the function: the program that it returns computes the same logits in float. All rounding is in `quantize`.
  */
+import { object } from '../formats/json.ts';
 import {
   addOnceTo,
   flatten,
@@ -54,10 +55,11 @@ export interface Transformed extends Program {
 }
 
 /**
- * @throws Error for a program that a stage has changed already: it would be changed, or measured, a second time. RangeError where
- * the recipe speaks of what the program does not have.
+ * @throws Error for a program that a stage has changed already: it would be changed, or measured, a second time. TypeError for no
+ * recipe, such as its name. RangeError where the recipe speaks of what the program does not have.
  */
 export function checkTraced(where: string, { graph, recipe: done }: Traced, recipe: Recipe): void {
+  object(recipe, `${where}: recipe`);
   const stage = done ? 'transform' : graph.nodes.some(node => node.kind === 'fused') ? 'fuse' : undefined;
   if (stage) throw new Error(`${where}: expected a program as it was traced; got one that ${stage} returned`);
   const sites = [...new Set(graph.nodes.flatMap(node => (node.kind === 'site' ? node.site : [])))];

@@ -37,6 +37,16 @@ describe('what was transformed', () => {
   });
 });
 
+it.each([
+  ['got "quamba"', 'quamba'],
+  ['got nothing', undefined],
+])('the name of a recipe is none: %s', (got, name) => {
+  const where = (stage: string) => new TypeError(`${stage}: recipe expected an object; ${got}`);
+  expect(() => calibrate(program, name as never, samples)).toThrow(where('calibrate'));
+  expect(() => transform(program, name as never)).toThrow(where('transform'));
+  expect(() => planOf(program, name as never)).toThrow(where('transform'));
+});
+
 it('a fused plan is neither calibrated nor transformed', () => {
   expect(() => calibrate(plan, quamba, samples)).toThrow(asTraced('calibrate', 'fuse'));
   expect(() => transform(plan, quamba)).toThrow(asTraced('transform', 'fuse'));
