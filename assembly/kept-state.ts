@@ -1,5 +1,5 @@
-// How the state of a scan is kept between two tokens: src/state.ts's rounding and its way back, four values at once. A state that
-// is not kept in f32 is read into f32 before a token and written again after it.
+// How a state is kept between two tokens: src/state.ts's rounding and its way back, four values at once. A state that is not kept
+// in f32 is read into f32 before a token (of a scan) or a call (of a convolution) and written again after it.
 import { STATE_F16 } from '../src/backends/wasm/instruction-formats';
 import { integers, mul, zero } from './numerics';
 

@@ -55,7 +55,7 @@ it('the Slurm array and the Kubernetes Job measure shards that join to the whole
   expect(await printed(here, 'eval', 'merge', 'pod-0.json', 'pod-1.json', '--json')).toBe(whole);
 });
 
-it('every task is in its table, every option in the help, every link leads somewhere', async () => {
+it('every task is in its table, every option in the help', async () => {
   for (const task of taskNames) expect(page).toContain(`| \`${task}\` |`);
   const help = await printed(here, 'eval', '--help');
   const options = new Set(page.match(/(?<=[\s`])--[a-z]+(?![\w-])/g));
