@@ -67,7 +67,9 @@ export function checkTraced(where: string, { graph, recipe: done }: Traced, reci
   const states = [...new Set([...graph.states.keys()].map(wordOf))];
   checkWords(recipe, { name: 'the program', sites, roles, states });
   if (recipe.acts && !sites.some(word => siteAction({ acts: recipe.acts }, word).quantize))
-    throw new RangeError('recipe.acts: the program has no site');
+    throw new RangeError(
+      `recipe.acts: the program has no site of a block; it has ${sites.join(', ') || 'none'}`,
+    );
   const found = unrotatable(graph, recipe);
   if (found)
     throw new RangeError(

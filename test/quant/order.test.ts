@@ -1,11 +1,12 @@
 /** The stages in their order: what they take of each other, and that no other order passes. */
 import { describe, expect, it } from 'vitest';
-import type { Program } from '../../src/graph.ts';
+import { type Program, trace, weightsOf } from '../../src/graph.ts';
 import { fuse } from '../../src/plan/fuse.ts';
 import { calibrate } from '../../src/quant/calibrate.ts';
 import { quantize, transform } from '../../src/quant/lower.ts';
 import { planOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';
+import { a8 } from '../../src/quant/scheme.ts';
 import { toy } from '../toy.ts';
 
 const { program, samples } = toy;
@@ -60,12 +61,20 @@ it('statistics are taken for their own recipe only', () => {
   expect(planOf(program, same, stats).graph).toEqual(plan.graph);
 });
 
+it('acts are those of the sites of blocks', () => {
+  const graph = trace((g, frames) => g.site('headIn', frames), 3);
+  const none = { graph, weights: weightsOf(new Map()) };
+  expect(() => transform(none, { acts: a8 })).toThrow(
+    new RangeError('recipe.acts: the program has no site of a block; it has headIn'),
+  );
+});
+
 it('a plan that is not fused has no site left to calibrate', () => {
   const unfused: Program = quantize(transformed, stats);
   expect(() => calibrate(unfused, quamba, samples)).toThrow(
     new RangeError('recipe.at: the program has no site "scanIn"; it has none'),
   );
   expect(() => planOf(unfused, recipes['naive-static'])).toThrow(
-    new RangeError('recipe.acts: the program has no site'),
+    new RangeError('recipe.acts: the program has no site of a block; it has none'),
   );
 });
