@@ -89,6 +89,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
   const { threads: asked = 1 } = options;
   const got = executable.about?.threads ?? 1;
   if (got < asked) notes.push(`has ${got} of ${asked} threads: ${why}`);
+  for (const note of notes) options.onWarning?.(`the model ${note}`);
   const runnable = {
     program: plan,
     executable,

@@ -51,7 +51,7 @@ export interface PlanOptions {
   /** Calibrate even where the folder holds statistics or a plan. */
   readonly recalibrate?: boolean;
   readonly onProgress?: Progress;
-  /** Is told, in a sentence, where the calibration text is too small for the recipe. */
+  /** Is told, in a sentence, where the calibration text is too small for the recipe; and each note of the model. */
   readonly onWarning?: (sentence: string) => void;
   /** Keeps what calibration saw. Without one nothing is written. */
   readonly cache?: StatsCache;

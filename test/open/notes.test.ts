@@ -25,9 +25,11 @@ async function opened(options: object) {
 }
 
 it('fewer processors than the threads that were asked for', async () => {
-  const { notes, threads } = await opened({ threads: ALL });
+  const told: string[] = [];
+  const { notes, threads } = await opened({ threads: ALL, onWarning: (said: string) => told.push(said) });
   expect(threads).toBe(ALL - 1);
   expect(notes).toEqual([`has ${ALL - 1} of ${ALL} threads: this machine runs ${ALL - 1} at once`]);
+  expect(told).toEqual(notes.map(note => `the model ${note}`));
   expect((await opened({ threads: 1 })).notes).toEqual([]);
 });
 
