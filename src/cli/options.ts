@@ -7,6 +7,7 @@ import { modelFolder } from '../hub/cache.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
 import { recipes } from '../quant/recipes.ts';
 import { option } from './command.ts';
+import { tell } from './terminal.ts';
 import { recipeNamed, wholeFrom } from './values.ts';
 
 export const modelOption = option(
@@ -33,10 +34,17 @@ const backendOption = option(
   undefined,
   'wasm, or reference where the engine has no SIMD', // finding out takes compiling, so the help says both
 );
+/** More threads than processors would only wait for each other. */
+function threadsHere(text: string): number {
+  const asked = wholeFrom(1)(text);
+  const most = availableParallelism();
+  if (asked > most) tell(`--threads ${asked}: this machine runs ${most} at once`);
+  return Math.min(asked, most);
+}
 const threadsOption = option(
   '--threads <n>',
   'how many threads share the work, at most as many as there are processors; the bits do not depend on it',
-  (text: string) => Math.min(wholeFrom(1)(text), availableParallelism()),
+  threadsHere,
   1,
 );
 /** On what a model runs. */

@@ -187,7 +187,9 @@ describe('load', () => {
     expect(model.executable.about?.threads).toBe(availableParallelism());
     model.dispose();
     const many = ['--max-tokens', '1', '--prompt', 'a', '--threads', `${4 + availableParallelism()}`];
-    expect((await quamba(here, 'generate', ...TOY, ...many)).code).toBe(0);
+    const { code, stderr } = await quamba(here, 'generate', ...TOY, ...many);
+    expect(code).toBe(0);
+    expect(stderr).toContain(`--threads ${many.at(-1)}: this machine runs ${availableParallelism()} at once`);
   });
 
   it('gives sessions that write', async () => {
