@@ -135,7 +135,7 @@ function readState(bytes: Uint8Array, runnable: Runnable): State & Pick<Session,
     );
   if (identity !== runnable.identity())
     throw new Error(
-      `state: was saved by ${plain(model)} (${plain(identity?.slice(0, 12))}); this session runs ${plain(runnable.name)} (${runnable.identity().slice(0, 12)})`,
+      `state: was saved by ${plain(model ?? 'a model without a name')} (${plain(identity?.slice(0, 12) ?? 'no identity')}); this session runs ${plain(runnable.name)} (${runnable.identity().slice(0, 12)})`,
     );
   if (!/^\d{1,15}$/.test(position ?? ''))
     throw new Error(`state: position expected a whole number; got ${show(position)}`);
