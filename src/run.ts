@@ -25,6 +25,13 @@ export type KernelOf = (op: AnyOp, kept: KeptStates) => AnyKernel;
 export const interpret = (program: Program, kernelOf?: KernelOf): Executable =>
   sequences(program, interpretedPlaces(program, kernelOf));
 
+/** What an observer gets is its own to change. */
+const copyOf = ({ dtype, shape, data }: Tensor<'f32'>): Tensor<'f32'> => ({
+  dtype,
+  shape: [...shape],
+  data: data.slice(),
+});
+
 /** The places of `interpret`, in JavaScript's own memory. */
 export function interpretedPlaces(program: Program, kernelOf: KernelOf = op => op.reference): Places {
   const folded = foldConstants(program);
@@ -49,8 +56,9 @@ export function interpretedPlaces(program: Program, kernelOf: KernelOf = op => o
     const get = (ref: Ref): Tensor => values.get(ref) ?? constants.get(ref)!;
     for (const [i, node] of nodes.entries()) {
       if (node.kind === 'site') {
-        observe?.(node.site, node.out, get(node.in) as Tensor<'f32'>);
-        values.set(node.out, get(node.in));
+        const x = get(node.in) as Tensor<'f32'>;
+        observe?.(node.site, node.out, copyOf(x));
+        values.set(node.out, x);
       } else {
         const view = (ref: Ref) => states.get(ref)!.view(rows);
         const given = Object.entries(node.in).map(([key, ref]) => [key, get(ref)]);

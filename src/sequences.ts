@@ -11,7 +11,7 @@ import { flatten, type Graph, type Input, type Program, type Ref } from './graph
 import { checkTokens } from './ops/embedding.ts';
 import { inferTypes } from './plan/types.ts';
 import { shapeAt } from './state.ts';
-import { describe, sizeOf, type Tensor, tensor } from './tensor.ts';
+import { describe, isArray, sizeOf, type Tensor, tensor } from './tensor.ts';
 
 /** Some tokens for the sequence in a place, which has been fed `position` tokens so far. */
 export interface PlaceTurn {
@@ -129,10 +129,14 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
     if (new Set(fed).size < fed.length)
       throw new RangeError('feed: expected each sequence once; got one of them twice');
     for (const { tokens } of turns) check(tokens);
-    const { logits: wanted = 'all' } = options;
+    if (typeof options !== 'object' || options === null)
+      throw new TypeError(`feed: options expected an object; got ${String(options)}`);
+    const { logits: wanted = 'all', observe } = options;
+    if (observe !== undefined && typeof observe !== 'function')
+      throw new TypeError(`feed: observe expected a function; got ${typeof observe}`);
     if (wanted !== 'all' && wanted !== 'last')
       throw new RangeError(`feed: logits expected 'all' or 'last'; got ${JSON.stringify(wanted)}`);
-    if (options.observe && turns.length > 1)
+    if (observe && turns.length > 1)
       throw new RangeError(`feed: expected one sequence to observe; got ${turns.length}`);
     let logits: readonly Tensor<'f32'>[];
     isFeeding = true;
@@ -219,10 +223,6 @@ const startOf = (state?: State) => ({
   },
   since: [],
 });
-
-/** Whether a value is a typed array of this name, be it of another realm. */
-const isArray = (name: string, value: unknown): boolean =>
-  Object.prototype.toString.call(value) === `[object ${name}]`;
 
 /** @throws RangeError for a state that is not one of the program. */
 function checkState({ graph }: Program, { position, values }: State): void {

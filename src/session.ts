@@ -4,12 +4,12 @@
  */
 import type { Executable, FeedOptions, Sequence, State } from './executable.ts';
 import { concat, fromBytes } from './formats/bytes.ts';
-import { plain, show } from './formats/json.ts';
+import { object, plain, show } from './formats/json.ts';
 import { readSafetensors, type Writable, writeSafetensors } from './formats/safetensors.ts';
 import type { Program, Ref } from './graph.ts';
 import { hasher } from './plan/identity.ts';
 import { type StateType, shapeAt, stepsOf } from './state.ts';
-import { describe, type Tensor, tensor } from './tensor.ts';
+import { describe, isArray, type Tensor, tensor } from './tensor.ts';
 
 export interface Session {
   /** Tokens fed since the start of the text. */
@@ -71,7 +71,8 @@ export function createSession(
       return logits;
     },
     feed(tokens, options = {}) {
-      const fed = sequence.feed(checkedTokens(tokens, vocabSize), { logits: options.logits });
+      const { logits: wanted } = object(options, 'feed: options') as Pick<FeedOptions, 'logits'>;
+      const fed = sequence.feed(checkedTokens(tokens, vocabSize), { logits: wanted });
       logits = fed.data.slice(-vocabSize); // what is returned is the caller's to change
       return fed;
     },
@@ -123,16 +124,18 @@ function sumOf(...file: Parameters<typeof writeSafetensors>): string {
 }
 
 function readState(bytes: Uint8Array, runnable: Runnable): State & Pick<Session, 'logits'> {
+  if (!isArray('Uint8Array', bytes))
+    throw new TypeError(`state: expected its bytes as a Uint8Array; got ${show(bytes)}`);
   const file = readSafetensors(fromBytes('state', bytes));
   const { format, version, model, identity, position, sha256 } = file.metadata;
   if (format !== STATE_FORMAT.format) throw new Error('state: these bytes are not a saved state of quamba');
   if (version !== STATE_FORMAT.version)
     throw new Error(
-      `state: format version ${plain(version)} is not known; this quamba reads version ${STATE_FORMAT.version}`,
+      `state: format version ${plain(version ?? 'nothing')} is not known; this quamba reads version ${STATE_FORMAT.version}`,
     );
   if (identity !== runnable.identity())
     throw new Error(
-      `state: was saved by ${plain(model)} (${plain(identity?.slice(0, 12))}); this session runs ${plain(runnable.name)} (${runnable.identity().slice(0, 12)})`,
+      `state: was saved by ${plain(model ?? 'a model without a name')} (${plain(identity?.slice(0, 12) ?? 'no identity')}); this session runs ${plain(runnable.name)} (${runnable.identity().slice(0, 12)})`,
     );
   if (!/^\d{1,15}$/.test(position ?? ''))
     throw new Error(`state: position expected a whole number; got ${show(position)}`);

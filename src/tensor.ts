@@ -68,3 +68,7 @@ export function dtypeOf(data: Data): DType {
     `tensor: expected a Float32Array, Int8Array or Int32Array; got ${Object.prototype.toString.call(data).slice(8, -1)}`,
   );
 }
+
+/** Whether a value is a typed array, or another thing of the language, of this name, be it of another realm. */
+export const isArray = (name: string, value: unknown): boolean =>
+  Object.prototype.toString.call(value) === `[object ${name}]`;

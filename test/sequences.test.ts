@@ -169,6 +169,32 @@ describe('a feed', () => {
     }
   });
 
+  it('is refused with options that are none, and as it was', () => {
+    for (const executable of [interpret(toy.program), prepare(wasm, toy.program)]) {
+      const sequence = executable.open();
+      expect(() => sequence.feed(text(2), null as never)).toThrow(
+        'feed: options expected an object; got null',
+      );
+      expect(() => sequence.feed(text(2), { observe: 5 as never })).toThrow(
+        'feed: observe expected a function; got number',
+      );
+      expect(sequence.position).toBe(0);
+    }
+  });
+
+  it('gives an observer values that are its own to change', () => {
+    for (const executable of [interpret(toy.program), prepare(wasm, toy.program)]) {
+      const plain = executable.open().feed(text(3));
+      const observed = executable.open().feed(text(3), {
+        observe(_, __, { shape, data }) {
+          data.fill(7);
+          (shape as number[])[0] = 9;
+        },
+      });
+      expect(observed).toEqual(plain);
+    }
+  });
+
   it('that fails leaves a long text as it was, fed again in pieces', () => {
     const { executable, fails, fed } = watched();
     const [sequence, other] = [executable.open(), executable.open()];

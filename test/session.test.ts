@@ -102,6 +102,24 @@ describe('a session', () => {
     expect(session.vocabSize).toBe(32);
   });
 
+  it.each([
+    ['null', null],
+    ['"text"', 'text'],
+    ['[1, 2]', [1, 2]],
+    ['an object', new ArrayBuffer(8)],
+    ['an object', new DataView(new ArrayBuffer(8))],
+  ])('restores no bytes but those of a Uint8Array: %s', (got, bytes) => {
+    expect(() => start('quamba').restore(bytes as never)).toThrow(
+      `state: expected its bytes as a Uint8Array; got ${got}`,
+    );
+  });
+
+  it('is fed with options that are an object', () => {
+    expect(() => start('quamba').feed([1], null as never)).toThrow(
+      'feed: options expected an object; got null',
+    );
+  });
+
   it('has the logits after its last token, and a copy of them', () => {
     const session = start('quamba');
     expect(session.logits).toBeUndefined();

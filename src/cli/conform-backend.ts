@@ -36,7 +36,8 @@ async function fromModule(path: string): Promise<Backend> {
   try {
     module = await import(pathToFileURL(resolve(path)).href);
   } catch (error) {
-    throw new UsageError(`--backend ${path}: cannot be loaded: ${(error as Error).message.split('\n')[0]}`);
+    const why = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`--backend ${path}: cannot be loaded: ${why.split('\n')[0]}`);
   }
   const made = module.default;
   if (!isObject(made) || typeof made.name !== 'string' || typeof made.kernelOf !== 'function')

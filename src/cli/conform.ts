@@ -26,7 +26,7 @@ import { command, type OptionsOf, option, refuse } from './command.ts';
 import { openJudged } from './conform-backend.ts';
 import { dump, emit } from './conform-files.ts';
 import { jsonOption, outFile, outFolder } from './options.ts';
-import { print, printAs, progressLine, readGiven, UsageError } from './terminal.ts';
+import { print, printAs, progressLine, readGiven, tell, UsageError } from './terminal.ts';
 import { integer, positive } from './values.ts';
 import { version } from './version.ts';
 
@@ -114,6 +114,25 @@ async function conform(options: Options, self: Command): Promise<void> {
   if (options.emit !== undefined) refuse(self, OF_JUDGING, 'with --emit');
   if (options.case !== undefined) refuse(self, OF_SELECTING, 'with --case');
   if (!options.backend.startsWith('exec:')) refuse(self, ['--timeout'], 'without --backend exec:COMMAND');
+  const judged = notEndedBy(options.backend);
+  try {
+    await judge(options);
+  } finally {
+    judged();
+  }
+}
+
+/** A module that is judged runs in this process. Where it ends it, with whatever code, that is no pass. @returns what is called at the end */
+function notEndedBy(backend: string): () => void {
+  const ended = () => {
+    tell(`quamba: --backend ${backend}: ended the process before it was judged`);
+    process.exitCode = 2;
+  };
+  process.once('exit', ended);
+  return () => void process.removeListener('exit', ended);
+}
+
+async function judge(options: Options): Promise<void> {
   const { backend, device, dispose } = await openJudged(options.backend, 1000 * options.timeout);
   try {
     const { profile, seed, threads, json } = options;

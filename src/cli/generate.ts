@@ -1,4 +1,5 @@
 /** `quamba generate`: writes on from a prompt. */
+import { fstatSync } from 'node:fs';
 import { buffer } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { bytesOf, decodeUtf8 } from '../formats/bytes.ts';
@@ -44,6 +45,9 @@ Examples:
 /** The prompt as it is given, from a file or from standard input. The line break that ends a file is not part of it. */
 async function promptText({ prompt, promptFile }: OptionsOf<typeof OPTIONS>): Promise<string> {
   if (prompt !== undefined && prompt !== '-') return prompt;
+  // what Node reads of a folder is nothing, without an error
+  if (promptFile === undefined && fstatSync(0).isDirectory())
+    throw new UsageError('standard input: expected a text; got a folder');
   const bytes = promptFile === undefined ? await buffer(process.stdin) : readGiven(promptFile);
   const text = decodeUtf8(bytes);
   if (text === undefined)

@@ -7,6 +7,14 @@ const REASONS: Readonly<Record<string, string>> = {
   ENXIO: 'expected a file; got a socket',
   ENOSPC: 'no space left on the disk',
   EROFS: 'the file system is read-only',
+  EPERM: 'operation not permitted',
+  ELOOP: 'a link that leads to itself',
+  ENAMETOOLONG: 'the name is too long',
+  EMFILE: 'this process has too many files open',
+  EDQUOT: 'no space left in the quota',
+  EFBIG: 'the file is too large for the file system',
+  EIO: 'the disk cannot be read or written',
+  EBUSY: 'is in use',
   EPIPE: 'whoever read it has gone',
 };
 

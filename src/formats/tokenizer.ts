@@ -95,6 +95,8 @@ export function createTokenizer(
       );
     },
     decode(list, { skipSpecial = true } = {}) {
+      if (typeof list?.length !== 'number')
+        throw new TypeError(`decode: expected an array of token ids; got ${show(list)}`);
       return utf8().decode(concat(Array.from(list, (id, position) => bytesOf(id, position, skipSpecial))));
     },
     stream({ skipSpecial = true } = {}) {

@@ -8,7 +8,7 @@
  *
  * Source  https://huggingface.co/docs/huggingface_hub/guides/manage-cache and …/package_reference/environment_variables
  */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { decodeUtf8 } from '../formats/bytes.ts';
@@ -78,20 +78,18 @@ export function snapshotOf(cache: string, repo: string, revision = 'main'): stri
 }
 
 /**
- * The folder that a user means: the path itself, or, for `owner/name` where no such folder is, what was pulled under it.
+ * The folder that a user means: the path itself, or, for `owner/name` where no such path is, what was pulled under it.
  *
  * @throws Error when neither is there.
  */
 export function modelFolder(path: string, settings: HubSettings = hubSettings()): string {
-  if (isFolder(path) || !isRepoName(path)) return path;
+  if (existsSync(path) || !isRepoName(path)) return path;
   const found = snapshotOf(settings.cache, path);
   if (found) return found;
   throw new Error(
     `${path}: no such folder, and no model of this name was pulled; quamba pull ${path} fetches it`,
   );
 }
-
-const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 
 /** What a model's folder is called: its last step, or in the cache the name under which it was pulled. */
 export function modelName(folder: string): string {

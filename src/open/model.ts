@@ -13,7 +13,7 @@ import { noThreadStarts, processors } from '../backends/wasm/threads.ts';
 import { probes } from '../backends/wasm/variants.ts';
 import type { Executable } from '../executable.ts';
 import type { Folder } from '../formats/bytes.ts';
-import { count, object } from '../formats/json.ts';
+import { count, object, unexpected } from '../formats/json.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Program } from '../graph.ts';
 import { once } from '../once.ts';
@@ -62,11 +62,24 @@ const MODEL_OPTIONS: readonly (keyof ModelOptions)[] = [
   ...(['text', 'samples', 'window', 'recalibrate', 'onProgress', 'onWarning', 'cache'] as const),
 ];
 
-/** @throws TypeError for an option that there is not, and for threads that are no whole number from 1 on. */
+/** @throws TypeError for an option that there is not, and for one that is not what it should be. */
 export function checkOptions(options: ModelOptions): void {
-  const { threads = 1 } = object(options, 'load', MODEL_OPTIONS);
-  count(threads, 'load: threads');
+  const given = Object.entries(object(options, 'load', MODEL_OPTIONS)).filter(([, v]) => v !== undefined);
+  for (const [key, value] of given) {
+    const where = `load: ${key}`;
+    if (COUNTS.includes(key)) count(value, where);
+    if (CALLBACKS.includes(key) && typeof value !== 'function') unexpected(where, 'a function', value);
+    for (const method of METHODS[key as keyof typeof METHODS] ?? [])
+      if (key !== 'backend' || typeof value !== 'string') {
+        const found = object(value, where)[method];
+        if (typeof found !== 'function') unexpected(`${where}.${method}`, 'a function', found);
+      }
+  }
 }
+const COUNTS: readonly string[] = ['threads', 'samples', 'window'];
+const CALLBACKS: readonly string[] = ['onProgress', 'onWarning'];
+/** What an option that is an object must have. */
+const METHODS = { backend: ['kernelOf'], text: ['read'], cache: ['open', 'write'] } as const;
 
 /** @throws Error, RangeError or TypeError in one sentence that names what is wrong and where. */
 export async function openModel(folder: Folder, options: ModelOptions = {}): Promise<Model> {

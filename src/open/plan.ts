@@ -4,7 +4,7 @@
  */
 import { type Backend, prepare } from '../backends/backend.ts';
 import { type ByteSource, bytesOf, type Folder, using } from '../formats/bytes.ts';
-import { plain } from '../formats/json.ts';
+import { object, plain, string } from '../formats/json.ts';
 import { hasWeights } from '../formats/weights.ts';
 import type { Program } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
@@ -246,8 +246,14 @@ function closing<T>(source: ByteSource, use: () => T): T {
   }
 }
 
-const named = (recipe: NonNullable<PlanOptions['recipe']>) =>
-  typeof recipe === 'string' ? { name: recipe, scheme: recipeOf(recipe) as Recipe } : recipe;
+function named(recipe: NonNullable<PlanOptions['recipe']>): { name: string; scheme: Recipe } {
+  if (typeof recipe === 'string') return { name: recipe, scheme: recipeOf(recipe) };
+  const { name, scheme } = object(recipe, 'load: recipe', ['name', 'scheme']);
+  return {
+    name: string(name, 'load: recipe.name'),
+    scheme: object(scheme, 'load: recipe.scheme') as Recipe, // its fields are checked against the model
+  };
+}
 
 /** What a float model is run as where nothing is said. */
 function defaultRecipe(folder: Folder): ReturnType<typeof named> {

@@ -29,7 +29,7 @@ import type { AnyOp } from '../op.ts';
 import { ops } from '../ops/index.ts';
 import { parse } from '../signature.ts';
 import { type StateType, shapeAt } from '../state.ts';
-import { BYTES, describe, sizeOf, type Tensor } from '../tensor.ts';
+import { ARRAYS, BYTES, describe, isArray, sizeOf, type Tensor } from '../tensor.ts';
 import { fuse, MOST_IN_GROUP } from './fuse.ts';
 import { typeNode } from './types.ts';
 
@@ -238,8 +238,14 @@ function checked({ graph, weights }: Program, where: string): Program['weights']
       const tensor: Tensor = weights.read(ref);
       const at = `${where}.weights[${show(ref)}]`;
       const type = graph.weights.get(ref);
-      if (type && (describe(tensor) !== describe(type) || tensor.data.length !== sizeOf(type.shape)))
+      if (type && describe(tensor) !== describe(type))
         throw new TypeError(`${at} expected ${describe(type)}; got ${describe(tensor)}`);
+      if (type && tensor.data?.length !== sizeOf(type.shape))
+        throw new TypeError(
+          `${at} expected ${sizeOf(type.shape)} values; got ${tensor.data?.length ?? 'none'}`,
+        );
+      if (type && !isArray(ARRAYS[type.dtype].name, tensor.data))
+        throw new TypeError(`${at} expected its values in a ${ARRAYS[type.dtype].name}`);
       const wrong = steps.has(ref) ? tensor.data.findIndex(step => !(step > 0 && step < Infinity)) : -1;
       if (wrong >= 0)
         throw new TypeError(`${at} expected positive steps; got ${tensor.data[wrong]} at index ${wrong}`);

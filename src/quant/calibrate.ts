@@ -3,6 +3,7 @@
  * meanwhile.
  */
 import type { Executable, Sequence } from '../executable.ts';
+import { array } from '../formats/json.ts';
 import { type Graph, type Input, type Program, type Ref, statesOf, withNodes, writes } from '../graph.ts';
 import { inferTypes } from '../plan/types.ts';
 import { interpret } from '../run.ts';
@@ -80,6 +81,7 @@ export function calibrateAll(
   { prepare = interpret, onProgress }: CalibrateOptions = {},
 ): readonly Stats[] {
   for (const recipe of recipes) checkTraced('calibrate', program, recipe);
+  array(samples, 'calibrate: samples');
   if (samples.length === 0) throw new RangeError('calibrate: expected at least one sample; got none');
   const empty = samples.findIndex(sample => sample.length === 0);
   if (empty >= 0) throw new RangeError(`calibrate: sample ${empty} holds no tokens`);

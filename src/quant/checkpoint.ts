@@ -72,7 +72,7 @@ export function loadPlan(source: ByteSource): { readonly plan: Program; readonly
     );
   if (metadata.version !== PLAN_FORMAT.version)
     throw new Error(
-      `${name}: plan format version ${plain(metadata.version)} is not known; this quamba reads version ${PLAN_FORMAT.version}`,
+      `${name}: plan format version ${plain(metadata.version ?? 'nothing')} is not known; this quamba reads version ${PLAN_FORMAT.version}`,
     );
   const parsed = (key: string) => parseJsonText(metadata[key] ?? '', `${name}: metadata ${key}`);
   const config = configOf(parsed('config'), `${name}: config`);

@@ -7,7 +7,7 @@
  *
  * `transform` keeps the function: the program that it returns computes the same logits in float. All rounding is in `quantize`.
  */
-import { object } from '../formats/json.ts';
+import { number, object } from '../formats/json.ts';
 import {
   addOnceTo,
   flatten,
@@ -181,6 +181,14 @@ export function quantize(
     return scale ? addOnce(opNode(ops.dequantize, { q: ref, scale }, nameOf.real(ref))) : ref;
   };
 
+  const rangeOf = (ref: Ref): number =>
+    number(
+      seen('range', ranges, ref),
+      `quantize: range of ${ref}`,
+      'a finite number >= 0',
+      range => range >= 0 && range < Infinity,
+    );
+
   const site = (node: SiteNode): void => {
     const x = real(alias.get(node.in) ?? node.in);
     const { quantize: scheme } = siteAction(recipe, node.site);
@@ -190,7 +198,7 @@ export function quantize(
     }
     const scale = nameOf.scale(node.out);
     if (scheme.when === 'dynamic') nodes.push(opNode(ops.absmaxScale, { x }, scale));
-    else scales.set(scale, scalesOf([seen('range', ranges, node.out)]));
+    else scales.set(scale, scalesOf([rangeOf(node.out)]));
     nodes.push(opNode(ops.quantize, { x, scale }, node.out));
     scaleOfSite.set(node.out, scale);
   };

@@ -9,7 +9,7 @@
  *
  * Everything is symmetric: real = q · scale, no zero point.
  */
-import { array, isObject, number, object, oneOf, show, unexpected } from '../formats/json.ts';
+import { array, isObject, number, object, oneOf, show, string, unexpected } from '../formats/json.ts';
 import { type Architecture, outerRoles, outerSites } from '../model/architecture.ts';
 import type { Role, Site, StateWord } from '../model/index.ts';
 import { blockRoles, blockSites, roles, sites, states } from '../model/index.ts';
@@ -90,10 +90,13 @@ export interface SiteAction {
 
 /** What a recipe does at a site. A site that the recipe does not mention has basis `none` and is not quantized. */
 export function siteAction(recipe: Recipe, site: string): SiteAction {
-  const inBlock = (blockSites as readonly string[]).includes(site);
-  const scheme = { ...(inBlock ? recipe.acts : {}), ...recipe.at?.[site as Site] };
-  const { basis = 'none', range, when, bits } = scheme;
+  const { basis = 'none', range, when, bits } = schemeAt(recipe, site);
   return bits && range && when ? { basis, quantize: { range, when, bits } } : { basis };
+}
+
+function schemeAt(recipe: Recipe, site: string): Partial<SiteScheme> {
+  const inBlock = (blockSites as readonly string[]).includes(site);
+  return { ...(inBlock ? recipe.acts : {}), ...recipe.at?.[site as Site] };
 }
 
 /** What a recipe does to the weights of a role; undefined where they stay float. */
@@ -120,11 +123,13 @@ export const wordsOf = ({ name, sites, roles, states }: Architecture): Words => 
 });
 
 /**
- * Checks a recipe against the words of what it is to be applied to.
+ * Checks a recipe, be it made by hand, and its words against those of what it is to be applied to.
  *
- * @throws RangeError for a word that is none of them, unless the recipe says that it is optional.
+ * @throws TypeError for what is no recipe, naming the field; RangeError for a word that is none of them, unless the recipe says that it
+ * is optional.
  */
 export function checkWords(recipe: Recipe, { name, sites, roles, states }: Words): void {
+  checkFields(recipe, 'recipe'); // a program may have words of its own
   const words = [
     ['at', 'site', sites],
     ['weightsAt', 'weight', roles],
@@ -166,23 +171,42 @@ export function withPercentile(recipe: Recipe, p: number | readonly number[]): R
  *
  * @throws TypeError naming the field, its value and what was expected.
  */
-export function parseRecipe(json: unknown, where = 'recipe'): Recipe {
+export const parseRecipe = (json: unknown, where = 'recipe'): Recipe =>
+  checkFields(json, where, { sites, roles, states });
+
+/** @param words what the recipe may speak of; without them, anything. */
+function checkFields(
+  json: unknown,
+  where: string,
+  words?: Pick<Words, 'sites' | 'roles' | 'states'>,
+): Recipe {
   const fields = ['weights', 'acts', 'at', 'weightsAt', 'residual', 'states', 'optional'];
   const recipe = object(json, where, fields);
   if (recipe.residual !== undefined) oneOf(recipe.residual, `${where}.residual`, ['hadamard']);
   if (recipe.weights !== undefined) parseWeights(recipe.weights, `${where}.weights`);
   if (recipe.acts !== undefined) parseSite(recipe.acts, `${where}.acts`, true);
-  for (const [site, patch] of Object.entries(object(recipe.at ?? {}, `${where}.at`, sites)))
+  for (const [site, patch] of Object.entries(object(recipe.at ?? {}, `${where}.at`, words?.sites)))
     parseSite(patch, `${where}.at.${site}`, false);
-  for (const [role, scheme] of Object.entries(object(recipe.weightsAt ?? {}, `${where}.weightsAt`, roles)))
+  for (const site of Object.keys(recipe.at ?? {})) {
+    // of which only a part is there would stay float in silence
+    const scheme = schemeAt(recipe as Recipe, site);
+    const missing = scheme.bits && (['range', 'when'] as const).find(key => scheme[key] === undefined);
+    if (missing) throw new TypeError(`${where}.at.${site}.${missing} is missing`);
+  }
+  for (const [role, scheme] of Object.entries(
+    object(recipe.weightsAt ?? {}, `${where}.weightsAt`, words?.roles),
+  ))
     parseWeights(scheme, `${where}.weightsAt.${role}`);
-  for (const [state, scheme] of Object.entries(object(recipe.states ?? {}, `${where}.states`, states))) {
+  for (const [state, scheme] of Object.entries(
+    object(recipe.states ?? {}, `${where}.states`, words?.states),
+  )) {
     const { bits } = object(scheme, `${where}.states.${state}`, ['bits']);
     oneOf(bits, `${where}.states.${state}.bits`, [16, 8]);
   }
-  const words: readonly unknown[] = [...sites, ...roles, ...states];
+  const all: readonly unknown[] | undefined = words && [...words.sites, ...words.roles, ...words.states];
   for (const [i, word] of array(recipe.optional ?? [], `${where}.optional`).entries())
-    oneOf(word, `${where}.optional[${i}]`, words);
+    if (all) oneOf(word, `${where}.optional[${i}]`, all);
+    else string(word, `${where}.optional[${i}]`);
   return recipe as Recipe;
 }
 

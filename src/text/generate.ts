@@ -1,5 +1,5 @@
 /** Writes on from a prompt, token by token, and shows the text as it becomes certain. */
-import { show } from '../formats/json.ts';
+import { object, show } from '../formats/json.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Session } from '../session.ts';
 import type { Tensor } from '../tensor.ts';
@@ -83,7 +83,15 @@ export function generate(
   prompt: string | ArrayLike<number>,
   options: GenerateOptions = {},
 ): AsyncGenerator<Piece, Generated, void> {
-  const { maxTokens = 128, stop = [], signal, onLogits, logitsProcessor, logprobs, ...sampling } = options;
+  const {
+    maxTokens = 128,
+    stop = [],
+    signal,
+    onLogits,
+    logitsProcessor,
+    logprobs,
+    ...sampling
+  } = object(options, 'generate: options') as GenerateOptions;
   if (!Number.isSafeInteger(maxTokens) || maxTokens < 0)
     throw new RangeError(`maxTokens expected a whole number >= 0; got ${maxTokens}`);
   if (logprobs !== undefined && (!Number.isSafeInteger(logprobs) || logprobs < 0))

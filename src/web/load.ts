@@ -3,7 +3,7 @@
  * isolated from other origins. What Node's `load` gives at once, this one gives as promises; the bits are the same.
  */
 import * as comlink from 'comlink';
-import { object, show } from '../formats/json.ts';
+import { array, object, oneOf, show, string, unexpected } from '../formats/json.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Generated, GenerateOptions, Piece } from '../text/generate.ts';
 import type { FetchProgress } from './fetch-files.ts';
@@ -71,7 +71,7 @@ const WEB_OPTIONS: readonly (keyof WebLoadOptions)[] = [
  * @throws Error in one sentence that names the file and what is wrong with it; the signal's reason.
  */
 export async function load(url?: string | URL, options: WebLoadOptions = {}): Promise<WebModel> {
-  object(options, 'load', WEB_OPTIONS);
+  checkOptions(options);
   const { onProgress = () => {}, signal, worker: given, ...request } = options;
   signal?.throwIfAborted();
   const folder = address(url ?? beside('../../models/mamba-books-15m/'), 'load', "of a model's folder");
@@ -94,6 +94,19 @@ export async function load(url?: string | URL, options: WebLoadOptions = {}): Pr
   } finally {
     leave();
   }
+}
+
+/** @throws TypeError for an option that there is not, and for one that is not what it should be. Of threads the worker knows. */
+function checkOptions(options: WebLoadOptions): void {
+  const { recipe, files, cache, onProgress, signal } = object(options, 'load', WEB_OPTIONS);
+  if (recipe !== undefined) string(recipe, 'load: recipe');
+  if (files !== undefined)
+    for (const [i, file] of array(files, 'load: files').entries()) string(file, `load: files[${i}]`);
+  if (cache !== undefined) oneOf(cache, 'load: cache', [true, false, 'reload']);
+  if (onProgress !== undefined && typeof onProgress !== 'function')
+    unexpected('load: onProgress', 'a function', onProgress);
+  if (signal !== undefined && typeof (signal as AbortSignal | null)?.throwIfAborted !== 'function')
+    unexpected('load: signal', 'an AbortSignal', signal);
 }
 
 /** The address of what lies beside this module. It is no `new URL(…, import.meta.url)`, which bundlers would try to resolve. */
@@ -157,7 +170,8 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, ending: Ab
       get position() {
         return position;
       },
-      async feed(tokens, { logits = 'all' } = {}) {
+      async feed(tokens, options = {}) {
+        const { logits = 'all' } = object(options, 'feed: options') as typeof options;
         const fed = await answer(remote.feed(id, tokens, logits));
         position = fed.position;
         return fed.logits;
@@ -208,9 +222,13 @@ async function* written(
   ended: AbortSignal,
   id: number,
   prompt: string | ArrayLike<number>,
-  { signal, onLogits, logitsProcessor, ...options }: GenerateOptions = {},
+  given: GenerateOptions = {},
   onPosition: (position: number) => void,
 ): AsyncGenerator<Piece, Generated, void> {
+  const { signal, onLogits, logitsProcessor, ...options } = object(
+    given,
+    'generate: options',
+  ) as GenerateOptions;
   const { port1: port, port2 } = new MessageChannel();
   const messages: Message[] = [];
   let over = false;

@@ -57,6 +57,13 @@ beforeAll(() => {
   writeFileSync(inHere('mine.mjs'), MINE);
   writeFileSync(inHere('empty.mjs'), 'export const nothing = 1;');
   writeFileSync(inHere('torn.mjs'), 'export default {');
+  writeFileSync(inHere('throws.mjs'), 'throw 5;');
+  writeFileSync(inHere('ends.mjs'), 'process.exit(0);');
+  writeFileSync(inHere('waits.mjs'), 'await new Promise(() => {});');
+  writeFileSync(
+    inHere('ends-later.mjs'),
+    'export default { name: "mine", kernelOf: () => () => process.exit(0) };',
+  );
 });
 
 describe('the outcome', () => {
@@ -113,6 +120,13 @@ describe('the outcome', () => {
     [['--backend', 'metal'], "backend 'metal' is not known; expected reference, wasm, cuda"],
     [['--backend', './nobody.mjs'], '--backend ./nobody.mjs: cannot be loaded: '],
     [['--backend', './torn.mjs'], '--backend ./torn.mjs: cannot be loaded: '],
+    [['--backend', './throws.mjs'], '--backend ./throws.mjs: cannot be loaded: 5'],
+    [['--backend', './ends.mjs'], '--backend ./ends.mjs: ended the process before it was judged'],
+    [['--backend', './waits.mjs'], '--backend ./waits.mjs: ended the process before it was judged'],
+    [
+      ['--backend', './ends-later.mjs', '--filter', 'op/add/*'],
+      '--backend ./ends-later.mjs: ended the process before it was judged',
+    ],
     [
       ['--backend', './empty.mjs'],
       '--backend ./empty.mjs: expected a default export { name, kernelOf(op) }; got none',

@@ -86,3 +86,19 @@ it('a closed stdout does not turn a verdict into another', async () => {
   expect((await run(line, ['stdout'])).code).toBe(1);
   expect((await run(CASE, ['stdout'])).code).toBe(0);
 });
+
+it.skipIf(process.platform === 'win32')('a folder as stdin is wrong usage, and no empty prompt', async () => {
+  const said = await new Promise<{ code: number | null; stderr: string }>((resolve, reject) => {
+    const child = spawn(process.execPath, [bin, ...`generate ${TOY} --prompt -`.split(' ')], {
+      cwd: here,
+      env: envOf(here),
+      stdio: [openSync(here, 'r'), 'ignore', 'pipe'],
+    });
+    let stderr = '';
+    child.stderr!.on('data', chunk => {
+      stderr += chunk;
+    });
+    child.on('error', reject).on('close', code => resolve({ code, stderr }));
+  });
+  expect(said).toEqual({ code: 2, stderr: 'quamba: standard input: expected a text; got a folder\n' });
+});

@@ -348,3 +348,14 @@ describe('checkWritable', () => {
     expect(() => checkWritableFolder(join(dir, 'x/y'))).toThrow('expected a folder; got a file');
   });
 });
+
+it.skipIf(process.platform === 'win32')(
+  'a link that leads to itself, and a name that is too long, are said in words',
+  () => {
+    const link = join(dir, 'round');
+    symlinkSync(link, link);
+    expect(() => openFile(link)).toThrow(new Error(`${link}: a link that leads to itself`));
+    const long = join(dir, 'n'.repeat(300));
+    expect(() => openFile(long)).toThrow(new Error(`${long}: the name is too long`));
+  },
+);

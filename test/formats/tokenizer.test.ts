@@ -82,6 +82,14 @@ describe('encode and decode', () => {
   it('add no special tokens, and know those written out', () => {
     expect([...tokenizer.encode('')]).toEqual([]);
     expect(tokenizer.decode([])).toBe('');
+    for (const [got, ids] of [
+      ['nothing', undefined],
+      ['null', null],
+      ['7', 7],
+    ] as const)
+      expect(() => tokenizer.decode(ids as never)).toThrow(
+        `decode: expected an array of token ids; got ${got}`,
+      );
     const ids = tokenizer.encode('a<|endoftext|>b');
     expect([...ids]).toEqual([...tokenizer.encode('a'), 0, ...tokenizer.encode('b')]);
     expect(tokenizer.decode(ids)).toBe('ab');

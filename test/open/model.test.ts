@@ -36,6 +36,24 @@ it.each(['/srv/me/toy', 'C:\\\\me\\\\toy', 'https://host/me/toy/', 'toy'])(
   },
 );
 
+it.each<[string, object]>([
+  ['samples expected a whole number >= 1; got 1.5', { samples: 1.5 }],
+  ['window expected a whole number >= 1; got "8"', { window: '8' }],
+  ['onProgress expected a function; got true', { onProgress: true }],
+  ['onWarning expected a function; got 5', { onWarning: 5 }],
+  ['text expected an object; got "abc"', { text: 'abc' }],
+  ['text.read expected a function; got nothing', { text: { name: 'abc' } }],
+  ['cache.write expected a function; got nothing', { cache: { open() {} } }],
+  ['backend.kernelOf expected a function; got nothing', { backend: {} }],
+  ['backend expected an object; got null', { backend: null }],
+  ['recipe expected an object; got null', { recipe: null }],
+  ['recipe: no field "weights"', { recipe: recipes.dynamic }],
+  ['recipe.name expected a string; got nothing', { recipe: { scheme: {} } }],
+  ['recipe.scheme expected an object; got nothing', { recipe: { name: 'mine' } }],
+])('an option that is not what it should be is named before anything is read: %s', async (says, options) => {
+  await expect(load(EMBEDDED_MODEL, options)).rejects.toThrow(`load: ${says}`);
+});
+
 describe('the model of the package', () => {
   it('comes with what calibration saw for every recipe that needs it but those of GPTQ, and with the plan of quamba', () => {
     // GPTQ needs Σ x xᵀ of every site: more bytes than the model
