@@ -29,7 +29,7 @@ export default defineConfig(({ mode }) => ({
     include: [mode === 'pages' ? 'test/**/*.page.ts' : 'test/**/*.test.ts'],
     reporters: ['default'],
     sequence: { sequencer: LongFirst },
-    maxWorkers: 2, // a test that loads the model holds about 200 MB
+    maxWorkers: 3, // a test that loads the model holds about 200 MB; of two cores one would idle while tests wait for programs
     // of a test that hangs: no test that runs takes so long, on a machine ten times slower, with others on it
     testTimeout: 3_600_000,
     hookTimeout: 3_600_000,

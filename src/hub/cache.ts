@@ -80,15 +80,25 @@ export function snapshotOf(cache: string, repo: string, revision = 'main'): stri
 /**
  * The folder that a user means: the path itself, or, for `owner/name` where no such path is, what was pulled under it.
  *
- * @throws Error when neither is there.
+ * @throws Error when neither is there, or where an address is given.
  */
 export function modelFolder(path: string, settings: HubSettings = hubSettings()): string {
+  if (path === '')
+    throw new Error('the model: expected a folder, or the name of a pulled one; got an empty text');
+  if (/^https?:/i.test(path) && URL.canParse(path))
+    throw new Error(`${withoutSecrets(path)}: expected a folder, or owner/name, which quamba pull fetches`);
   if (existsSync(path) || !isRepoName(path)) return path;
   const found = snapshotOf(settings.cache, path);
   if (found) return found;
   throw new Error(
     `${path}: no such folder, and no model of this name was pulled; quamba pull ${path} fetches it`,
   );
+}
+
+/** An address as it may be shown: without the name, the password and the query, which may be a token. */
+export function withoutSecrets(address: string | URL): string {
+  const { protocol, host, pathname } = new URL(address);
+  return `${protocol}//${host}${pathname}`;
 }
 
 /** What a model's folder is called: its last step, or in the cache the name under which it was pulled. */

@@ -6,7 +6,7 @@ import { openBackend } from '../backends/node.ts';
 import { decodeUtf8 } from '../formats/bytes.ts';
 import { MOST_BYTES_AT_ONCE, openFolder, readFile } from '../formats/disk.ts';
 import { show } from '../formats/json.ts';
-import { modelFolder } from '../hub/cache.ts';
+import { modelFolder, withoutSecrets } from '../hub/cache.ts';
 import { checkOptions, type Model, type ModelOptions, openModel } from './model.ts';
 import type { CalibrationText } from './plan.ts';
 
@@ -69,6 +69,6 @@ function pathOf(path: string | URL): string {
   if (typeof path === 'string') return path;
   if (path instanceof URL && path.protocol === 'file:') return fileURLToPath(path);
   throw new TypeError(
-    `load: expected the path of a folder, or a file: URL; got ${path instanceof URL ? path.href : show(path)}`,
+    `load: expected the path of a folder, or a file: URL; got ${path instanceof URL ? withoutSecrets(path) : show(path)}`,
   );
 }

@@ -164,7 +164,7 @@ describe('load', () => {
     expect([...model.encode('ab')]).toEqual([97, 98]);
     expect(model.decode([97, 98])).toBe('ab');
     model.dispose();
-    await expect(load(new URL('https://example.org/x'))).rejects.toThrow(
+    await expect(load(new URL('https://me:secret@example.org/x?token=secret'))).rejects.toThrow(
       'load: expected the path of a folder, or a file: URL; got https://example.org/x',
     );
     await expect(load(7 as never)).rejects.toThrow(

@@ -369,6 +369,10 @@ describe('names', () => {
     expect(() => modelFolder('some/shards', settings())).toThrow(
       'some/shards: no such folder, and no model of this name was pulled; quamba pull some/shards fetches it',
     );
+    expect(() => modelFolder('https://me:secret@example.org/a/b?token=secret', settings())).toThrow(
+      /^https:\/\/example\.org\/a\/b: expected a folder, or owner\/name, which quamba pull fetches$/,
+    );
+    expect(() => modelFolder('', settings())).toThrow('the model: expected a folder');
     // what lies there and is no folder is for whoever opens it to say
     expect(modelFolder('package.json', settings())).toBe('package.json');
     expect(modelFolder('src/index.ts', settings())).toBe('src/index.ts');

@@ -22,8 +22,11 @@ const works = (attempt: () => unknown): boolean => {
     return false;
   }
 };
-/** One for each kind of matrix; `node scripts/hashes.mjs --backend cuda` compares them all, in some minutes. */
-const RECIPES = ['quamba', 'quamba-int8-head', 'dynamic-rotated', 'w4a8-rtn'];
+/**
+ * Scales by token, and weights of 4 bits; the script below runs the plan of the package. `node scripts/hashes.mjs --backend cuda`
+ * compares them all, in some minutes.
+ */
+const RECIPES = ['dynamic-rotated', 'w4a8-rtn'];
 
 const compiler = works(() => execFileSync('g++', ['--version'], { stdio: 'ignore' }));
 const koffi = works(() => createRequire(import.meta.url).resolve('koffi'));
