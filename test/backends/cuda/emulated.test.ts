@@ -22,11 +22,8 @@ const works = (attempt: () => unknown): boolean => {
     return false;
   }
 };
-/**
- * Scales by token, and weights of 4 bits; the script below runs the plan of the package. `node scripts/hashes.mjs --backend cuda`
- * compares them all, in some minutes.
- */
-const RECIPES = ['dynamic-rotated', 'w4a8-rtn'];
+/** The script below runs the plan of the package too. `node scripts/hashes.mjs --backend cuda` compares all, in some minutes. */
+const RECIPES = ['dynamic-rotated'];
 
 const compiler = works(() => execFileSync('g++', ['--version'], { stdio: 'ignore' }));
 const koffi = works(() => createRequire(import.meta.url).resolve('koffi'));
