@@ -62,7 +62,7 @@ const MOST_SINCE = 1 << 16;
 export function sequences(program: Program, places: Places): Pick<Executable, 'open' | 'feed'> {
   const check = inputCheck(program);
   const { width = 1 } = program.graph;
-  const arrayOf = program.graph.width === undefined ? Int32Array : Float32Array;
+  const tokensOf = arrayOf(program.graph);
   const texts = new WeakMap<Sequence, Text>();
   const close = (text: Text): void => {
     if (text.isClosed) return;
@@ -94,7 +94,7 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
       const all = since.length / width;
       for (let at = 0; at < all; at += AGAIN) {
         const rows = Math.min(AGAIN, all - at);
-        const tokens = arrayOf.from(since.slice(at * width, (at + rows) * width));
+        const tokens = tokensOf.from(since.slice(at * width, (at + rows) * width));
         places.feed([{ place, position: position + at, tokens, rows }], { logits: 'last' });
       }
     } catch (error) {
@@ -224,6 +224,9 @@ const startOf = (state?: State) => ({
   since: [],
 });
 
+/** What a program is fed in. */
+const arrayOf = ({ width }: Graph) => (width === undefined ? Int32Array : Float32Array);
+
 /** @throws RangeError for a state that is not one of the program. */
 function checkState({ graph }: Program, { position, values }: State): void {
   if (!isArray('Map', values))
@@ -250,9 +253,10 @@ function inputCheck({ graph }: Program): (tokens: Input) => void {
       ? [{ op: node.op.name, size: types.get(node.in.w)!.shape[0] as number }]
       : [],
   );
-  const [what, array] = width === undefined ? ['token', 'an Int32Array'] : ['frame', 'a Float32Array'];
+  const { name } = arrayOf(graph);
+  const [what, article] = width === undefined ? ['token', 'an'] : ['frame', 'a'];
   return tokens => {
-    if (!isArray(array.split(' ')[1], tokens)) throw new TypeError(`feed: expected the ${what}s as ${array}`);
+    if (!isArray(name, tokens)) throw new TypeError(`feed: expected the ${what}s as ${article} ${name}`);
     if (tokens.length === 0) throw new RangeError(`feed: expected at least one ${what}; got none`);
     for (const { op, size } of tables) checkTokens(op, tokens as Int32Array, size);
     if (width === undefined) return;
