@@ -7,7 +7,16 @@
  *     fwht C1: n must be K·2^k where Paley gives …; got n=6
  *     linear: w expected f32[o, i] with i=65; got f32[256, 64]
  */
-import { extent, type Inputs, type Parsed, parse, type Signatures, type Tensors } from './signature.ts';
+import {
+  extent,
+  type Inputs,
+  type Parsed,
+  parse,
+  type Signatures,
+  solved,
+  type Tensors,
+  unknownOf,
+} from './signature.ts';
 import { AS_F32, checkKept, type Kept, type StateView, stateView } from './state.ts';
 import { type Data, describe, dtypeOf, type Signature, sizeOf, type Tensor, zeros } from './tensor.ts';
 
@@ -146,6 +155,7 @@ export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}, kept:
   for (const key in values) if (typeof values[key] === 'number') dims[key] = values[key];
   const bound: Record<string, Tensor> = {};
   const plain: string[] = [];
+  const later: [key: string, value: Tensor][] = [];
   const signatures: Readonly<Record<string, Signature>> = { ...op.inputs, ...op.states };
   const isState = (key: string) => Object.hasOwn(op.states, key);
 
@@ -169,15 +179,16 @@ export function bind(op: AnyOp, inputs: Loose, attrs: Partial<Attrs> = {}, kept:
       const got = Array.isArray(value) ? 'an array' : value;
       throw new TypeError(`${op.name}: ${key} expected ${signature.text} or a typed array; got ${got}`);
     } else {
-      unify(op, key, signature, value, dims);
+      // an axis of two letters says nothing until another input gives one of them
+      if (signature.axes.some(axis => unknownOf(axis, dims).length > 1)) later.push([key, value]);
+      else unify(op, key, signature, value, dims);
       bound[key] = value;
     }
   }
+  for (const [key, value] of later) unify(op, key, parse(signatures[key]), value, dims);
   while (plain.length) {
     const unknown = (key: string) =>
-      new Set(
-        parse(signatures[key]).axes.flatMap(a => (a.letter && dims[a.letter] === undefined ? a.letter : [])),
-      ).size;
+      new Set(parse(signatures[key]).axes.flatMap(a => unknownOf(a, dims))).size;
     const next = plain.reduce((best, key) => (unknown(key) < unknown(best) ? key : best));
     plain.splice(plain.indexOf(next), 1);
     bound[next] = shaped(op, next, signatures[next], inputs[next] as Data, dims);
@@ -220,7 +231,7 @@ function checkNames(op: AnyOp, what: string, given: object, names: object): void
 /** A state with the values that were given, and with room for the tokens of this call where it grows. */
 function startOf(op: AnyOp, key: string, dims: Dims, kept: Kept, given?: Float32Array): StateView {
   const { axes } = parse(op.states[key]);
-  const more = axes[0].letter === 't' ? dims.l : 0;
+  const more = axes[0].letters[0] === 't' ? dims.l : 0;
   const shape = axes.map((axis, i) => extent(axis, dims)! + (i === 0 ? more : 0));
   checkKept(`${op.name}: state ${key}`, kept, shape);
   const view = stateView(kept, shape);
@@ -231,7 +242,7 @@ function startOf(op: AnyOp, key: string, dims: Dims, kept: Kept, given?: Float32
 /** The letters of a state that is there already. A growing one has room for the tokens of this call. */
 function unifyView(op: AnyOp, key: string, signature: Parsed, view: StateView, dims: Solved): void {
   const { shape, data } = view;
-  const past = signature.axes[0].letter === 't' ? [shape[0] - dims.l, ...shape.slice(1)] : shape;
+  const past = signature.axes[0].letters[0] === 't' ? [shape[0] - dims.l, ...shape.slice(1)] : shape;
   unify(op, key, signature, { dtype: 'f32', shape: past, data: data.subarray(0, sizeOf(past)) }, dims);
 }
 
@@ -254,11 +265,13 @@ function unify(op: AnyOp, key: string, signature: Parsed, value: Tensor, dims: S
   if (value.dtype !== dtype || value.shape.length !== axes.length)
     throw new TypeError(`${op.name}: ${key} expected ${signature.text}; got ${describe(value)}`);
   for (const [i, axis] of axes.entries()) {
-    const expected = extent(axis, dims);
-    if (expected === undefined) dims[axis.letter!] = value.shape[i] + axis.minus;
-    else if (expected !== value.shape[i]) {
-      const known = axis.letter ? ` with ${axis.letter}=${dims[axis.letter]}` : '';
-      throw new RangeError(`${op.name}: ${key} expected ${signature.text}${known}; got ${describe(value)}`);
+    const { letters } = axis;
+    const [unknown] = unknownOf(axis, dims);
+    if (unknown) dims[unknown] = solved(axis, dims, value.shape[i]);
+    if (extent(axis, dims) !== value.shape[i] || !letters.every(each => Number.isInteger(dims[each]))) {
+      const known = letters.flatMap(each => (each === unknown ? [] : `${each}=${dims[each]}`));
+      const given = known.length ? ` with ${known.join(', ')}` : '';
+      throw new RangeError(`${op.name}: ${key} expected ${signature.text}${given}; got ${describe(value)}`);
     }
   }
   if (sizeOf(value.shape) !== value.data.length)
@@ -268,17 +281,17 @@ function unify(op: AnyOp, key: string, signature: Parsed, value: Tensor, dims: S
 function shaped(op: AnyOp, key: string, signature: string, data: Data, dims: Solved): Tensor {
   const { dtype, axes, text } = parse(signature);
   const missing = axes.filter(a => extent(a, dims) === undefined);
-  for (const axis of missing.slice(0, -1)) dims[axis.letter!] = 1 + axis.minus;
+  for (const axis of missing.slice(0, -1)) dims[unknownOf(axis, dims)[0]] = solved(axis, dims, 1);
   const last = missing.at(-1);
   if (last && extent(last, dims) === undefined) {
     const rest = axes.filter(a => a !== last).reduce((size, a) => size * extent(a, dims)!, 1);
-    dims[last.letter!] = data.length / rest + last.minus;
+    dims[unknownOf(last, dims)[0]] = solved(last, dims, data.length / rest);
   }
   const shape = axes.map(a => extent(a, dims)!);
   if (sizeOf(shape) !== data.length || !shape.every(Number.isInteger)) {
-    const known = axes.flatMap(a =>
-      a.letter && Number.isInteger(dims[a.letter]) ? `${a.letter}=${dims[a.letter]}` : [],
-    );
+    const known = axes
+      .flatMap(a => a.letters)
+      .flatMap(letter => (Number.isInteger(dims[letter]) ? `${letter}=${dims[letter]}` : []));
     throw new RangeError(
       `${op.name}: ${key} expected ${text} with ${known.join(', ')}; got ${data.length} values`,
     );

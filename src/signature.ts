@@ -1,5 +1,5 @@
 /**
- * Signatures taken apart: `'f32[d, k-1]?'` is a dtype, an axis for each letter or number, and whether it may be left out. The
+ * Signatures taken apart: `'f32[d, k-1]?'` is a dtype, its axes, and whether it may be left out. The
  * types of what an op is called with follow from its signatures.
  */
 import type { DType, Signature, TensorOf } from './tensor.ts';
@@ -18,9 +18,9 @@ export type Inputs<S extends Signatures> = {
   readonly [K in Exclude<keyof S, Optional<S>>]: TensorOf<S[K]> | TensorOf<S[K]>['data'];
 } & { readonly [K in Optional<S>]?: TensorOf<S[K]> | TensorOf<S[K]>['data'] };
 
-/** `k-1`: a letter, and what is subtracted from its value; or a size. */
+/** `n`, `k-1`, `h*p`: letters that are multiplied, and what is subtracted from that; or a size. */
 export interface Axis {
-  readonly letter?: string;
+  readonly letters: readonly string[];
   readonly minus: number;
   readonly size?: number;
 }
@@ -43,8 +43,10 @@ export function parse(signature: string): Parsed {
     text,
     dtype: dtype as DType,
     axes: axes.split(',').map(axis => {
-      const [, size, letter, minus] = /^\s*(?:(\d+)|([a-z]+)(?:-(\d+))?)\s*$/.exec(axis) ?? [];
-      return size ? { size: Number(size), minus: 0 } : { letter, minus: Number(minus ?? 0) };
+      const [, size, letters, minus] = /^\s*(?:(\d+)|([a-z]+(?:\*[a-z]+)?)(?:-(\d+))?)\s*$/.exec(axis) ?? [];
+      return size
+        ? { letters: [], size: Number(size), minus: 0 }
+        : { letters: letters.split('*'), minus: Number(minus ?? 0) };
     }),
     optional: optional === '?',
   };
@@ -52,6 +54,19 @@ export function parse(signature: string): Parsed {
   return result;
 }
 
-/** The size of an axis, where its letter is known. */
-export const extent = (axis: Axis, dims: Readonly<Record<string, number>>): number | undefined =>
-  axis.size ?? (dims[axis.letter!] === undefined ? undefined : dims[axis.letter!] - axis.minus);
+type Known = Readonly<Record<string, number>>;
+
+/** The letters of an axis that are not known yet. */
+export const unknownOf = ({ letters }: Axis, dims: Known): readonly string[] =>
+  letters.filter(letter => dims[letter] === undefined);
+
+const product = ({ letters }: Axis, dims: Known): number =>
+  letters.reduce((size, letter) => size * (dims[letter] ?? 1), 1);
+
+/** The size of an axis, where its letters are known. */
+export const extent = (axis: Axis, dims: Known): number | undefined =>
+  axis.size ?? (unknownOf(axis, dims).length ? undefined : product(axis, dims) - axis.minus);
+
+/** What the one letter of an axis that is not known is, where the axis has `size`. It may not be whole. */
+export const solved = (axis: Axis, dims: Known, size: number): number =>
+  (size + axis.minus) / product(axis, dims);

@@ -19,7 +19,7 @@ export interface StateType {
   /** f16 is IEEE binary16; i8 is an integer times the step of its row. */
   readonly dtype: 'f32' | 'f16' | 'i8';
   readonly shape: readonly StateExtent[];
-  /** Of i8: the constant f32[shape[0]] that holds the step of each row of the first axis. */
+  /** Of i8: the constant f32[rows] that holds the step of each row. A row is a run of the last axis. */
   readonly scale?: string;
 }
 
@@ -31,10 +31,11 @@ export interface Kept {
 export const AS_F32: Kept = { dtype: 'f32' };
 
 /** @throws TypeError for a dtype in which nothing is kept, RangeError where i8 does not have a step for each row. */
-export function checkKept(where: string, { dtype, scale }: Kept, [rows]: readonly number[]): void {
+export function checkKept(where: string, { dtype, scale }: Kept, shape: readonly number[]): void {
   if (!Object.hasOwn(BYTES, dtype))
     throw new TypeError(`${where} can be kept as ${Object.keys(BYTES).join(', ')}; got ${dtype}`);
   const steps = scale?.length ?? 0;
+  const rows = sizeOf(shape.slice(0, -1));
   if (dtype === 'i8' && steps !== rows)
     throw new RangeError(`${where} as i8 needs a scale of ${rows} values, one for each row; got ${steps}`);
 }
@@ -68,7 +69,7 @@ export function stateView(
   shape: readonly number[],
   data: Float32Array = new Float32Array(sizeOf(shape)),
 ): StateView {
-  const rounded = rounding(kept, sizeOf(shape.slice(1)));
+  const rounded = rounding(kept, shape.at(-1)!);
   return {
     ...kept,
     shape,

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { freshCall, invoke } from '../src/conformance/judge/judge.ts';
 import { type AnyOp, type Attrs, bind } from '../src/op.ts';
 import { ops } from '../src/ops/index.ts';
-import { parse } from '../src/signature.ts';
+import { extent, parse } from '../src/signature.ts';
 import type { Kept } from '../src/state.ts';
 import { type Data, sizeOf, type Tensor, tensor } from '../src/tensor.ts';
 import { random, sameBits } from './toy.ts';
@@ -25,7 +25,7 @@ const product = (axes: Readonly<Record<string, readonly unknown[]>>): Record<str
     [{}],
   );
 
-const lettersOf = (signature: string) => parse(signature).axes.flatMap(axis => axis.letter ?? []);
+const lettersOf = (signature: string) => parse(signature).axes.flatMap(axis => axis.letters);
 
 /**
  * The cases of an op: its `sweep`, with and without its optional inputs. A letter that the sweep does not name is 1, or
@@ -58,7 +58,7 @@ function* casesOf(op: AnyOp): Generator<Case> {
 
 function filled(signature: string, dims: Readonly<Record<string, number>>, next: () => number): Tensor {
   const { dtype, axes } = parse(signature);
-  const shape = axes.map(axis => axis.size ?? dims[axis.letter!] - axis.minus);
+  const shape = axes.map(axis => extent(axis, dims)!);
   const size = { length: sizeOf(shape) };
   if (dtype === 'f32')
     return tensor(
@@ -145,6 +145,8 @@ const linearI8 = (s: number, p: number, g: number, i = 6) =>
   ops.linearI8({ x: i8(2, i), w: i8(3, i), xscale: f32(s), wscale: f32(p, g) });
 const linearI4 = (s: number, h: number, g: number, i = 4) =>
   ops.linearI4({ x: i8(2, i), w: i8(1, h), xscale: f32(s), wscale: f32(1, g) });
+const ssdScan = (attrs: { g?: number; lo?: number; hi?: number }, bc = 8) =>
+  ops.ssdScan({ dt: f32(1, 3), x: f32(1, 6), A: f32(3, 1), B: f32(1, bc), C: f32(1, bc) }, attrs);
 const oneForEachRow = 'scale must have one value or one for each row';
 
 /** A call that breaks each constraint, and only it, and what it is told. */
@@ -188,6 +190,16 @@ const refused: Readonly<
       'n must be K·2^k where Paley gives a Hadamard matrix of order K ≤ 1024 by a prime or the square of one (1, 12, 20, 28, 36, 44, 52, 60, …); got n=6',
     ],
   },
+  'gated-rms-norm': {
+    C1: [
+      () => ops.gatedRmsNorm({ x: f32(1, 2), z: f32(1, 2) }, { eps: 0 }),
+      'eps must be positive; got eps=0',
+    ],
+    C2: [
+      () => ops.gatedRmsNorm({ x: f32(1, 4), z: f32(1, 4) }, { g: 3 }),
+      'the groups g must divide the channels d; got g=3, d=4',
+    ],
+  },
   'linear-i4': {
     C1: [() => linearI4(3, 2, 1), 'xscale must have one value or one for each token; got s=3, l=2'],
     C2: [() => linearI4(1, 3, 1), 'a row of w must hold i halves of bytes; got h=3, i=4'],
@@ -222,8 +234,13 @@ const refused: Readonly<
   slice: {
     C1: [
       () => ops.slice({ x: f32(1, 5) }, { start: 3, size: 3 }),
-      'start + size must be at most n, start at least 0, size at least 1; got start=3, size=3, n=5',
+      'start + size must be at most n, start a whole number from 0 on, size at least 1; got start=3, size=3, n=5',
     ],
+  },
+  'ssd-scan': {
+    C1: [() => ssdScan({ g: 2 }), 'the groups g must divide the heads h; got g=2, h=3'],
+    C2: [() => ssdScan({}, 6), 'n must be a multiple of 4; got n=6'],
+    C3: [() => ssdScan({ lo: 2, hi: 1 }), 'lo must be at least 0 and at most hi; got lo=2, hi=1'],
   },
 };
 

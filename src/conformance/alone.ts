@@ -11,7 +11,7 @@ import { keptAll } from './forms.ts';
 import type { Tensors } from './named.ts';
 
 /** The rows of the first axis belong to tokens. */
-const isOfTokens = (signature: string): boolean => parse(signature).axes[0].letter === 'l';
+const isOfTokens = (signature: string): boolean => parse(signature).axes[0].letters[0] === 'l';
 const rowsOf = (op: AnyOp): readonly string[] =>
   Object.keys(op.inputs).filter(key => isOfTokens(op.inputs[key]));
 /** Every op has one output. */

@@ -1,7 +1,7 @@
 /** Inputs of an op from a seed, for any sizes. Their values are like those in a model. */
 import { type AnyOp, type Attrs, type BoundCall, bind } from '../op.ts';
 import { packedColumns } from '../ops/nibbles.ts';
-import { parse } from '../signature.ts';
+import { extent, parse } from '../signature.ts';
 import { type Tensor, zeros } from '../tensor.ts';
 import { random } from '../text/random.ts';
 import { type Form, keptAll } from './forms.ts';
@@ -70,7 +70,7 @@ export function inputOf(
 ): Tensor {
   const { dtype, axes } = parse(op.inputs[key] ?? op.states[key]);
   const sizes = sizesOf(choice);
-  const shape = axes.map(axis => axis.size ?? (sizes[axis.letter!] as number) - axis.minus);
+  const shape = axes.map(axis => extent(axis, sizes as Record<string, number>)!);
   const made = zeros(dtype, shape);
   const make: Maker =
     dtype === 'i32' ? () => Math.floor(next() * (choice.v as number)) : dtype === 'i8' ? code : float;

@@ -22,7 +22,7 @@ export const tokensOf = (
     if (!whole) continue;
     const [, width = 1] = whole.shape;
     parts[key] =
-      parse(signatures[key]).axes[0].letter === 'l'
+      parse(signatures[key]).axes[0].letters[0] === 'l'
         ? tensor(whole.data.subarray(at * width, (at + size) * width), [size, ...whole.shape.slice(1)])
         : whole;
   }

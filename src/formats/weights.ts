@@ -109,10 +109,15 @@ function collect(files: readonly TensorSource[]): Map<string, Found> {
     for (const [name, { dtype, shape }] of file.tensors) {
       const other = found.get(name);
       if (other) throw new Error(`${file.name}: tensor ${show(name)} is also in ${other.file.name}`);
-      const depthwise = name.endsWith('.conv1d.weight') && shape.length === 3 && shape[1] === 1;
-      found.set(name, { file, name, dtype, shape: depthwise ? [shape[0], shape[2]] : shape });
+      found.set(name, { file, name, dtype, shape: shapeAsRead(name, shape) });
     }
   return found;
+}
+
+/** The kernels of a depthwise convolution have no axis of inputs, and an A that has one value for each head is a matrix too. */
+function shapeAsRead(name: string, shape: readonly number[]): readonly number[] {
+  if (name.endsWith('.conv1d.weight') && shape.length === 3 && shape[1] === 1) return [shape[0], shape[2]];
+  return name.endsWith('.A_log') && shape.length === 1 ? [shape[0], 1] : shape;
 }
 
 /** What torch.compile, DataParallel and trainers put before a model's names, and some of them between their parts. */

@@ -14,16 +14,20 @@
  * Source  transformers MambaConfig · state-spaces/mamba MambaConfig: names and defaults of config.json
  */
 
-import { isObject, isSize, type JsonObject } from '../formats/json.ts';
-import type { WeightSource } from '../formats/weights.ts';
-import { type Builder, type Graph, type Ref, trace } from '../graph.ts';
+import type { JsonObject } from '../formats/json.ts';
+import type { Builder, Ref } from '../graph.ts';
 import { ops } from '../ops/index.ts';
 import type { Architecture, Config } from './architecture.ts';
 import { fields } from './fields.ts';
+import {
+  isStateSpaces,
+  type LanguageModelConfig,
+  languageModel,
+  padded,
+  parseLanguageModel,
+} from './language-model.ts';
 
-export interface MambaConfig extends Config {
-  /** m, the width of the residual stream. */
-  readonly dModel: number;
+export interface MambaConfig extends LanguageModelConfig {
   /** d, the channels of the SSM. */
   readonly dInner: number;
   /** n, the state size of a channel. */
@@ -32,16 +36,11 @@ export interface MambaConfig extends Config {
   readonly dConv: number;
   /** r, the width of dt before dt_proj. */
   readonly dtRank: number;
-  readonly normEps: number;
-  /** Whether the head is the embedding. */
-  readonly tieEmbeddings: boolean;
   /** Of in_proj and out_proj. */
   readonly useBias: boolean;
   readonly useConvBias: boolean;
   /** Falcon-Mamba's norm on dt, B and C, which has no weights. */
   readonly mixerNormEps?: number;
-  /** Whose keys and names the checkpoint has. */
-  readonly naming: 'hf' | 'state-spaces';
 }
 
 /** The activation points inside a block, in the order in which they are computed (the nine that the paper quantizes). */
@@ -122,72 +121,32 @@ export function block(g: Builder, config: BlockConfig, layer: number, h: Ref): R
   return g.op('h', ops.add, { x: h, y: out });
 }
 
-const EMBEDDING = 'backbone.embeddings.weight';
-
-/** The language model: tokens i32[l] → logits f32[l, v]. */
-const graph = (config: MambaConfig): Graph =>
-  trace((g, tokens) => {
-    const { layers, dModel: m, vocabSize: v, normEps: eps } = config;
-    let h = g.op('embedded', ops.embedding, { tokens, w: g.weight(EMBEDDING, [v, m], 'embedding') });
-    for (let layer = 0; layer < layers; layer++) h = block(g.scope(`layers.${layer}`), config, layer, h);
-    const normed = g.op('normed', ops.rmsNorm, { x: h, w: g.weight('backbone.norm_f.weight', [m]) }, { eps });
-    const head = g.weight(config.tieEmbeddings ? EMBEDDING : 'lm_head.weight', [v, m], 'head');
-    return g.op('logits', ops.linear, { x: g.site('headIn', normed), w: head });
-  });
-
-const MOST_LAYERS = 4096;
-
-/** Hugging Face's keys, or those of state-spaces (`d_model`, `n_layer`, `ssm_cfg`). */
 function parse(json: JsonObject, file: string): MambaConfig {
-  const { at, may, size, times, eps, flag } = fields(json, file);
-  may('ssm_cfg', 'an object', isObject);
-  may('ssm_cfg.layer', '"Mamba1" (Mamba-2 is not supported)', v => v === 'Mamba1');
-  may('attn_layer_idx', '[] (attention is not supported)', v => Array.isArray(v) && !v.length);
-  may('d_intermediate', '0 (MLP layers are not supported)', v => v === 0);
-  may('rms_norm', 'true (layer norm is not supported)', v => v === true);
-  may('hidden_act', '"silu"', v => v === 'silu');
-  may('eos_token_id', 'a token id, or an array of them', v => [v].flat().every(isSize));
-
-  const naming = at('hidden_size') === undefined ? 'state-spaces' : 'hf';
-  const dModel = size(['hidden_size', 'd_model']);
-  const vocab = size(['vocab_size']);
-  const multiple = naming === 'hf' ? 1 : size(['pad_vocab_size_multiple'], 8);
+  const { at, may, size, times, flag } = fields(json, file);
+  may('ssm_cfg.layer', '"Mamba1" or "Mamba2"', v => v === 'Mamba1');
+  const common = parseLanguageModel(json, file);
+  const { dModel } = common;
   const ranks = ['time_step_rank', 'ssm_cfg.dt_rank', 'dt_rank'].filter(path => at(path) !== 'auto');
-  const [eosTokenId] = [at('eos_token_id')].flat() as (number | undefined)[];
   return {
+    ...common,
     architecture: 'mamba',
-    layers: size(['num_hidden_layers', 'n_layer', 'n_layers'], undefined, MOST_LAYERS),
-    dModel,
     // falcon-mamba-7b says expand 16 and intermediate_size 8192 = 2 · 4096: the size is right.
     dInner: size(['intermediate_size', 'd_inner'], () => times(['expand', 'ssm_cfg.expand'], dModel, 2)),
     dState: size(['state_size', 'ssm_cfg.d_state', 'd_state'], 16),
     dConv: size(['conv_kernel', 'ssm_cfg.d_conv', 'd_conv'], 4),
     dtRank: size(ranks, Math.ceil(dModel / 16)),
-    vocabSize: Math.ceil(vocab / multiple) * multiple,
-    normEps: eps(['layer_norm_epsilon', 'norm_epsilon'], 1e-5),
-    tieEmbeddings: flag(['tie_word_embeddings', 'tie_embeddings'], true),
     useBias: flag(['use_bias', 'ssm_cfg.bias'], false),
     useConvBias: flag(['use_conv_bias', 'ssm_cfg.conv_bias'], true),
-    naming,
-    ...(eosTokenId !== undefined && { eosTokenId }),
   };
-}
-
-/** Checkpoints of state-spaces may pad the embedding further than their config.json says. */
-function complete(config: MambaConfig, source: WeightSource): MambaConfig {
-  const rows = source.tensors.get(EMBEDDING)?.shape[0] ?? 0;
-  const isPadded = config.naming === 'state-spaces' && rows > config.vocabSize;
-  return isPadded ? { ...config, vocabSize: rows } : config;
 }
 
 export const mamba = {
   name: 'mamba',
   modelType: 'mamba',
-  matches: json =>
-    json.model_type === 'mamba' || ((json.model_type ?? null) === null && (json.d_model ?? null) !== null),
+  matches: json => json.model_type === 'mamba' || isStateSpaces(json),
   parse,
-  complete,
-  graph,
+  complete: padded,
+  graph: config => languageModel(config, block),
   sites,
   states,
   roles,

@@ -33,6 +33,25 @@ function sumOfSquares(x: Float32Array, begin: number, end: number): number {
   return lanes[0];
 }
 
+/** y = (x · r) · w for the channels `from` … `from + size − 1` of a row, whose first channel is at `row` in x and y. */
+export function normalize(
+  x: Float32Array,
+  y: Float32Array,
+  row: number,
+  from: number,
+  size: number,
+  eps: number,
+  w?: Float32Array,
+): void {
+  const begin = row + from;
+  const mean = f(sumOfSquares(x, begin, begin + size) / size);
+  const r = f(1 / f(Math.sqrt(f(mean + f(eps)))));
+  for (let j = 0; j < size; j++) {
+    const normed = f(x[begin + j] * r);
+    y[begin + j] = w ? f(normed * w[from + j]) : normed;
+  }
+}
+
 export const rmsNorm = defineOp({
   name: 'rms-norm',
   formula: 'y = (x · r) · w, r = 1 / √(mean(x²) + eps)',
@@ -41,14 +60,7 @@ export const rmsNorm = defineOp({
   attrs: { eps: 1e-5 } as { readonly eps: number },
   constraints: { C1: ['eps must be positive', ({ eps }) => eps > 0] },
   reference: ({ x, w }, { eps }, { y }, { l, m }) => {
-    for (let t = 0; t < l; t++) {
-      const mean = f(sumOfSquares(x.data, t * m, (t + 1) * m) / m);
-      const r = f(1 / f(Math.sqrt(f(mean + f(eps)))));
-      for (let j = 0; j < m; j++) {
-        const normed = f(x.data[t * m + j] * r);
-        y.data[t * m + j] = w ? f(normed * w.data[j]) : normed;
-      }
-    }
+    for (let t = 0; t < l; t++) normalize(x.data, y.data, t * m, 0, m, eps, w?.data);
   },
   sweep: { l: [1, 3], m: [1, 16, 31, 32, 33, 384, 768] },
 });

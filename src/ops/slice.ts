@@ -5,7 +5,7 @@
  *
  * Shapes   x f32[l, n] → y f32[l, size]
  * Numerics exact: a copy
- * Errors   C1 0 ≤ start, 1 ≤ size, start + size ≤ n
+ * Errors   C1 start is a whole number ≥ 0, 1 ≤ size, start + size ≤ n
  * Example  slice({ x: [[1, 2, 3], [4, 5, 6]] }, { start: 1, size: 2 }).y = [[2, 3], [5, 6]]
  * Source   torch.split
  */
@@ -19,8 +19,8 @@ export const slice = defineOp({
   attrs: { start: 0, size: 1 } as { readonly start: number; readonly size: number },
   constraints: {
     C1: [
-      'start + size must be at most n, start at least 0, size at least 1',
-      ({ start, size, n }) => start >= 0 && size >= 1 && start + size <= n,
+      'start + size must be at most n, start a whole number from 0 on, size at least 1',
+      ({ start, size, n }) => start >= 0 && Number.isInteger(start) && size >= 1 && start + size <= n,
     ],
   },
   reference: ({ x }, { start, size }, { y }, { l, n }) => {

@@ -14,8 +14,8 @@ import {
   type ValueType,
   writes,
 } from '../graph.ts';
-import { violated } from '../op.ts';
-import { type Axis, parse } from '../signature.ts';
+import { type AnyOp, violated } from '../op.ts';
+import { type Axis, extent, parse, solved, unknownOf } from '../signature.ts';
 import type { StateType } from '../state.ts';
 import { describe } from '../tensor.ts';
 
@@ -60,24 +60,30 @@ export function typeNode(
   const values = { ...op.attrs, ...attrs };
   const letters = new Map<string, Extent>();
   for (const [key, value] of Object.entries(values)) {
-    checkAttribute(op.attrs[key], value, `${where}.attrs.${key}`);
+    checkAttribute(op, key, value, `${where}.attrs.${key}`);
     if (typeof value === 'number') letters.set(key, value);
   }
   /** Whether an axis has this extent; the first that has a letter decides what it is. */
-  const fits = ({ letter, minus, size }: Axis, extent: Extent | 't'): boolean => {
-    if (letter === undefined) return extent === size;
-    if (extent === 't' || letter === 't') return extent === letter;
-    if (extent === 'l' && (minus > 0 || !OF_TOKENS.includes(letter))) return false;
-    const solved = extent === 'l' ? extent : extent + minus;
-    if (!letters.has(letter)) letters.set(letter, solved);
-    return letters.get(letter) === solved;
+  const fits = (axis: Axis, size: Extent | 't'): boolean => {
+    const [letter] = axis.letters;
+    if (letter === undefined) return size === axis.size;
+    if (size === 't' || letter === 't') return size === letter;
+    if (size === 'l' || letters.get(letter) === 'l') {
+      if (axis.minus > 0 || axis.letters.length > 1 || !OF_TOKENS.includes(letter)) return false;
+      if (!letters.has(letter)) letters.set(letter, size);
+      return letters.get(letter) === size;
+    }
+    const known = Object.fromEntries(letters) as Record<string, number>;
+    const [unknown] = unknownOf(axis, known);
+    if (unknown) letters.set(unknown, (known[unknown] = solved(axis, known, size)));
+    return extent(axis, known) === size && axis.letters.every(each => Number.isInteger(known[each]));
   };
   const unify = (signature: string, shape: readonly (Extent | 't')[], got: string, at: string): void => {
     const { axes, text } = parse(signature);
     if (axes.length === shape.length && axes.every((axis, i) => fits(axis, shape[i]))) return;
-    const known = axes.flatMap(({ letter = '' }) =>
-      letters.has(letter) ? [`${letter}=${letters.get(letter)}`] : [],
-    );
+    const known = axes
+      .flatMap(axis => axis.letters)
+      .flatMap(letter => (letters.has(letter) ? [`${letter}=${letters.get(letter)}`] : []));
     const given = known.length ? ` with ${[...new Set(known)].join(', ')}` : '';
     throw new TypeError(`${at} expected ${text}${given}; got ${got}`);
   };
@@ -98,10 +104,10 @@ export function typeNode(
   if (problem) throw new TypeError(`${where}: ${problem}`);
   const outputs = Object.entries(op.outputs).map(([key, signature]) => {
     const { dtype, axes } = parse(signature as string);
-    const shape = axes.map(({ size, letter = '', minus }): Extent => {
-      const extent = size ?? letters.get(letter)!;
-      return extent === 'l' ? 'l' : extent - minus;
-    });
+    const known = Object.fromEntries(letters) as Record<string, number>;
+    const shape = axes.map(
+      (axis): Extent => (letters.get(axis.letters[0]) === 'l' ? 'l' : extent(axis, known)!),
+    );
     return [key, { dtype, shape }] as const;
   });
   return { letters, outputs: new Map(outputs) };
@@ -112,9 +118,12 @@ function checkKeys(given: object, known: object, where: string): void {
     if (!Object.hasOwn(known, key)) unexpected(where, Object.keys(known).join(', ') || 'nothing', key);
 }
 
-/** An attribute is of its default's kind: a whole number where that is one. */
-function checkAttribute(usual: unknown, value: unknown, where: string): void {
-  const expected = Number.isInteger(usual)
+/** An attribute is of its default's kind. One that is a letter of a signature is a whole number. */
+function checkAttribute(op: AnyOp, key: string, value: unknown, where: string): void {
+  const usual = op.attrs[key];
+  const signatures: readonly string[] = Object.values({ ...op.inputs, ...op.states, ...op.outputs });
+  const isSize = signatures.some(signature => parse(signature).axes.some(axis => axis.letters.includes(key)));
+  const expected = isSize
     ? 'a whole number'
     : typeof usual === 'number'
       ? 'a finite number of f32'
@@ -122,7 +131,7 @@ function checkAttribute(usual: unknown, value: unknown, where: string): void {
   const fits =
     typeof value === typeof usual &&
     (typeof value !== 'number' || isOfF32(value)) &&
-    (!Number.isInteger(usual) || Number.isSafeInteger(value));
+    (!isSize || Number.isSafeInteger(value));
   if (!fits) unexpected(where, expected, value);
 }
 

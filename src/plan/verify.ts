@@ -199,9 +199,12 @@ function checkScale(
 ): void {
   if (dtype !== 'i8' && scale !== undefined) unexpected(at, `nothing beside ${dtype}`, scale);
   if (dtype !== 'i8') return;
-  const expected = `a weight f32[${shape[0]}]`;
+  const leading = shape.slice(0, -1);
+  const size = leading.includes('t') ? 't' : sizeOf(leading as readonly number[]);
+  const rows = describe({ dtype: 'f32', shape: [size] });
+  const expected = `a weight ${rows}`;
   const type = types.get(scale ?? '') ?? unexpected(at, expected, scale);
-  if (describe(type) !== `f32[${shape[0]}]`) wrongType(at, expected, type);
+  if (describe(type) !== rows) wrongType(at, expected, type);
 }
 
 function checkResult(type: ValueType, at: string, vocabSize?: number): void {

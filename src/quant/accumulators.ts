@@ -3,10 +3,10 @@
  * ranges of static sites are in ranges.ts, the Hessians of GPTQ in gptq.ts.
  */
 import { absmax } from '../ops/absmax-scale.ts';
-import type { Tensor } from '../tensor.ts';
+import { sizeOf, type Tensor } from '../tensor.ts';
 
 export interface Accumulator<T> {
-  /** Takes the values of one sample: x f32[l, n] of a site, h f32[d, n] of a state. */
+  /** Takes the values of one sample: x f32[l, n] of a site, h f32[d, n] or of more axes of a state. */
   add(x: Tensor<'f32'>): void;
   /** The figure of all the values so far. */
   value(): T;
@@ -32,10 +32,14 @@ export const rowsSeen = () => accumulate(0, ({ shape: [l] }, before = 0) => befo
 /** The largest |x| of each column. */
 export const channelMaxima = () => accumulate<Float32Array>(new Float32Array(0), channelAbsmax);
 
-/** The largest |h| of each row. */
+/** The largest |h| of each row, a run of the last axis. */
 export const rowMaxima = () =>
-  accumulate(new Float32Array(0), ({ data, shape: [d, n] }, before = new Float32Array(d)) =>
-    before.map((most, c) => Math.max(most, absmax(data.subarray(c * n, (c + 1) * n)))),
+  accumulate(
+    new Float32Array(0),
+    ({ data, shape }, before = new Float32Array(sizeOf(shape.slice(0, -1)))) => {
+      const size = shape.at(-1)!;
+      return before.map((most, row) => Math.max(most, absmax(data.subarray(row * size, (row + 1) * size))));
+    },
   );
 
 /** The largest |x| of each column of x, or of `before`, into which the result is written. */

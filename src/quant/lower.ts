@@ -29,6 +29,7 @@ import type { StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
 import { nameOf } from './names.ts';
+import { foldNormWeights } from './norm-weight.ts';
 import { rotateResidual } from './residual.ts';
 import { unrotatable } from './rotations.ts';
 import {
@@ -90,7 +91,7 @@ export const withResidual = (program: Program, { residual }: Recipe): Program =>
  */
 export function transform(given: Traced, recipe: Recipe, channels: Stats['channels'] = {}): Transformed {
   checkTraced('transform', given, recipe);
-  const program = withResidual(given, recipe);
+  const program = foldNormWeights(withResidual(given, recipe), recipe);
   const made = new Map<Ref, LazyTensor>();
   const nodes: Node[] = [];
   const addOnce = addOnceTo(nodes);

@@ -26,4 +26,6 @@ export const nameOf = {
   matrixScale: (q: Ref): Ref => `${q}.wscale`,
   /** In the basis of a rotated residual stream: the weight or bias of who writes or reads it, or what is added to it: `….residual`. */
   residual: (w: Ref): Ref => `${w}.residual`,
+  /** A weight that took over the weight of the norm before it: `….normed`. */
+  normed: (w: Ref): Ref => `${w}.normed`,
 } as const;

@@ -24,7 +24,21 @@ const residual = 'hadamard';
 /** What goes with weights of 4 bits: the sites of `quamba-plus`; small matrices, embedding and head in 8 bits by row. */
 const a4 = { ...a8, ...scanIn } as const;
 const at4 = { scanIn: { ...clip(0.9999), ...channels }, scanOut: hadamard, headIn: a8 } as const;
+/** The small matrices that Mamba-2 does not have. */
+const small = ['xProj', 'dtProj'] as const;
 const beside4 = { conv: w8rows, xProj: w8rows, dtProj: w8rows, embedding: w8rows, head: w8rows } as const;
+
+/** A scale of its own for each channel of what in_proj gives and of what the SSD scan reads: free, because the scan is f32 inside. */
+const ssd = {
+  gate: channels,
+  convIn: channels,
+  dt: channels,
+  scanIn: channels,
+  B: channels,
+  C: channels,
+  scanOut: hadamard,
+} as const;
+const int8Head = { embedding: w8rows, head: w8rows } as const;
 
 /* biome-ignore format: a table */
 export const recipes = {
@@ -33,7 +47,7 @@ export const recipes = {
   'dynamic':          { weights: w8, acts: a8dynamic },
   'dynamic-rotated':  { weights: w8, acts: a8dynamic, at: { scanOut: hadamard } },
   'dynamic-rotated-rows': { weights: w8rows, acts: a8dynamic, at: { scanOut: hadamard } },
-  'smoothquant':      { weights: w8, acts: a8, at: { blockIn: smooth(0.5), scanIn: smooth(0.5), dtLow: smooth(0.5), scanOut: smooth(0.5) } },
+  'smoothquant':      { weights: w8, acts: a8, at: { blockIn: smooth(0.5), scanIn: smooth(0.5), dtLow: smooth(0.5), scanOut: smooth(0.5) }, optional: ['dtLow'] },
   'quarot-style':     { weights: w8, acts: a8, at: { blockIn: hadamard, scanIn: hadamard, scanOut: hadamard } },
   'percentile-only':  { weights: w8, acts: a8, at: { scanIn } },
   'hadamard-only':    { weights: w8, acts: a8, at: { scanOut: hadamard } },
@@ -45,11 +59,13 @@ export const recipes = {
   'quamba-plus':      { weights: w8rows, acts: { ...a8, ...scanIn }, at: { scanIn: { ...scanIn, ...channels }, scanOut: hadamard }, residual },
   'quamba-f16-state': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard }, states: { ssmState: f16 } },
   'quamba-int8-state': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard }, states: { ssmState: i8 } },
-  'quamba-int8-head': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: { embedding: w8rows, head: w8rows } },
-  'w4a8-rtn':         { weights: w4nearest, acts: a4, at: at4, weightsAt: beside4, residual },
-  'w4a8':             { weights: w4, acts: a4, at: at4, weightsAt: beside4, residual },
-  'w4a16-rtn':        { weights: w4nearest, weightsAt: beside4 },
-  'w4a16':            { weights: w4, weightsAt: beside4 },
+  'quamba-int8-head': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: int8Head },
+  'quamba-ssd':       { weights: w8rows, acts: a8, at: ssd, residual },
+  'quamba-ssd-int8-head': { weights: w8rows, acts: a8, at: { ...ssd, headIn: a8 }, weightsAt: int8Head, residual },
+  'w4a8-rtn':         { weights: w4nearest, acts: a4, at: at4, weightsAt: beside4, residual, optional: small },
+  'w4a8':             { weights: w4, acts: a4, at: at4, weightsAt: beside4, residual, optional: small },
+  'w4a16-rtn':        { weights: w4nearest, weightsAt: beside4, optional: small },
+  'w4a16':            { weights: w4, weightsAt: beside4, optional: small },
 } as const satisfies Record<string, Recipe>;
 
 export type RecipeName = keyof typeof recipes;

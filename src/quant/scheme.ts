@@ -144,8 +144,9 @@ export function checkWords(recipe: Recipe, { name, sites, roles, states }: Words
         );
 }
 
-/** Whether two recipes say the same, whatever the order of their fields. */
-export const sameRecipe = (a: Recipe, b: Recipe): boolean => sorted(a) === sorted(b);
+/** Whether two recipes do the same, whatever the order of their fields, and whatever models may have them. */
+export const sameRecipe = ({ optional: _a, ...a }: Recipe, { optional: _b, ...b }: Recipe): boolean =>
+  sorted(a) === sorted(b);
 
 /** The JSON of a value with the keys of every object in alphabetical order. */
 const sorted = (value: unknown): string =>

@@ -25,7 +25,7 @@ function instanceOf(variant: Variant): Kernels {
 export function alone(op: AnyOp, { inputs: given, outputs, states: carried, attrs, dims }: BoundCall) {
   const inputs = Object.entries(given).filter(([, value]) => value !== undefined);
   const isOfEachRow = (key: string): boolean => {
-    const { letter } = parse(op.inputs[key]).axes[0];
+    const [letter] = parse(op.inputs[key]).axes[0].letters;
     return letter === 'l' || (letter === 's' && dims.s === dims.l && dims.l > 1);
   };
   const values = new Map(inputs.filter(([key]) => isOfEachRow(key)));

@@ -1,0 +1,78 @@
+/**
+ * What the language models have in common: tokens → embedding → blocks → norm → head, and the fields of config.json that say so.
+ *
+ * Source  transformers MambaConfig, Mamba2Config · state-spaces/mamba MambaConfig: names and defaults
+ */
+import { isObject, isSize, type JsonObject } from '../formats/json.ts';
+import type { WeightSource } from '../formats/weights.ts';
+import { type Builder, type Graph, type Ref, trace } from '../graph.ts';
+import { ops } from '../ops/index.ts';
+import type { Config } from './architecture.ts';
+import { fields } from './fields.ts';
+
+export interface LanguageModelConfig extends Config {
+  /** m, the width of the residual stream. */
+  readonly dModel: number;
+  readonly normEps: number;
+  /** Whether the head is the embedding. */
+  readonly tieEmbeddings: boolean;
+  /** Whose keys and names the checkpoint has. */
+  readonly naming: 'hf' | 'state-spaces';
+}
+
+const EMBEDDING = 'backbone.embeddings.weight';
+
+/** tokens i32[l] → logits f32[l, v]. `block` is a layer, its residual included: h f32[l, m] → f32[l, m]. */
+export const languageModel = <C extends LanguageModelConfig>(
+  config: C,
+  block: (g: Builder, config: C, layer: number, h: Ref) => Ref,
+): Graph =>
+  trace((g, tokens) => {
+    const { layers, dModel: m, vocabSize: v, normEps: eps } = config;
+    let h = g.op('embedded', ops.embedding, { tokens, w: g.weight(EMBEDDING, [v, m], 'embedding') });
+    for (let layer = 0; layer < layers; layer++) h = block(g.scope(`layers.${layer}`), config, layer, h);
+    const normed = g.op('normed', ops.rmsNorm, { x: h, w: g.weight('backbone.norm_f.weight', [m]) }, { eps });
+    const head = g.weight(config.tieEmbeddings ? EMBEDDING : 'lm_head.weight', [v, m], 'head');
+    return g.op('logits', ops.linear, { x: g.site('headIn', normed), w: head });
+  });
+
+const MOST_LAYERS = 4096;
+
+/** Whether a config.json has the keys of state-spaces: `d_model`, `n_layer`, `ssm_cfg`. */
+export const isStateSpaces = (json: JsonObject): boolean =>
+  (json.model_type ?? null) === null && (json.d_model ?? null) !== null;
+
+/** The fields that all have: Hugging Face's keys, or those of state-spaces. */
+export function parseLanguageModel(
+  json: JsonObject,
+  file: string,
+): Omit<LanguageModelConfig, 'architecture'> {
+  const { at, may, size, eps, flag } = fields(json, file);
+  may('ssm_cfg', 'an object', isObject);
+  may('attn_layer_idx', '[] (attention is not supported)', v => Array.isArray(v) && !v.length);
+  may('d_intermediate', '0 (MLP layers are not supported)', v => v === 0);
+  may('rms_norm', 'true (layer norm is not supported)', v => v === true);
+  may('hidden_act', '"silu"', v => v === 'silu');
+  may('eos_token_id', 'a token id, or an array of them', v => [v].flat().every(isSize));
+
+  const naming = at('hidden_size') === undefined ? 'state-spaces' : 'hf';
+  const vocab = size(['vocab_size']);
+  const multiple = naming === 'hf' ? 1 : size(['pad_vocab_size_multiple'], 8);
+  const [eosTokenId] = [at('eos_token_id')].flat() as (number | undefined)[];
+  return {
+    layers: size(['num_hidden_layers', 'n_layer', 'n_layers'], undefined, MOST_LAYERS),
+    dModel: size(['hidden_size', 'd_model']),
+    vocabSize: Math.ceil(vocab / multiple) * multiple,
+    normEps: eps(['layer_norm_epsilon', 'norm_epsilon'], 1e-5),
+    tieEmbeddings: flag(['tie_word_embeddings', 'tie_embeddings'], true),
+    naming,
+    ...(eosTokenId !== undefined && { eosTokenId }),
+  };
+}
+
+/** Checkpoints of state-spaces may pad the embedding further than their config.json says. */
+export function padded<C extends LanguageModelConfig>(config: C, source: WeightSource): C {
+  const rows = source.tensors.get(EMBEDDING)?.shape[0] ?? 0;
+  const isPadded = config.naming === 'state-spaces' && rows > config.vocabSize;
+  return isPadded ? { ...config, vocabSize: rows } : config;
+}
