@@ -3,10 +3,10 @@
 // Taps: [k][channels]. State: [channels/4][k−1][4 channels], oldest first. Channels go in blocks, whose window of state and
 // inputs of one sequence, [k−1 + rows][BLOCK], stays in the cache.
 import { CausalConv1d, CausalConv1dI8, STATE_F32 } from '../src/backends/wasm/instruction-formats';
-import { dequantizeRow } from './dequantize';
+import { dequantizeRow, multiply } from './dequantize';
 import { keptBytes, readState, writeState } from './kept-state';
 import { add, mul, rowBytes, silu } from './numerics';
-import { quantizeRow } from './quantize';
+import { quantizeColumns } from './quantize';
 import { endOf, firstOf, own } from './share';
 import { endRow, firstRow, stateOf, turnCount } from './turns';
 
@@ -33,7 +33,7 @@ export function causalConv1d(at: usize, _rows: i32): void {
 
 export function causalConv1dI8(at: usize, rows: i32): void {
   const op = changetype<CausalConv1dI8>(at), x = op.x, xScale = op.xScale, xScaleStride = op.xScaleStride, w = op.w, b = op.b;
-  const type = op.pastType, scales = op.pastScale, scale = op.scale, q = op.q, channels = op.channels, d = op.d, k = op.k, activated = op.activated;
+  const type = op.pastType, scales = op.pastScale, xChannels = op.xChannels, y = op.y, d = op.d, k = op.k, activated = op.activated;
   const row = rowBytes(d), past = k - 1, blocks = (d + BLOCK - 1) / BLOCK, turns = turnCount();
   const tile = own() + WIDTH * (past + rows);
   for (let block = firstOf(blocks), end = endOf(blocks); block < end; block++)
@@ -41,14 +41,15 @@ export function causalConv1dI8(at: usize, rows: i32): void {
       const c = BLOCK * block, n = min(BLOCK, d - c), from = WIDTH * block, bytes = min(WIDTH, row - from);
       const state = stateOf(op.past, turn) + pastBytes(type, past) * (from >> 4), begin = firstRow(turn), stop = endRow(turn);
       readPast(type, state, scales + from, bytes, past);
-      for (let t = begin, window = own() + WIDTH * past; t < stop; t++, window += WIDTH)
+      for (let t = begin, window = own() + WIDTH * past; t < stop; t++, window += WIDTH) {
         dequantizeRow(x + (row >> 2) * t + c, xScale + xScaleStride * t, window, bytes);
+        if (xChannels) multiply(window, xChannels + from, bytes);
+      }
       for (let t = begin, window = own(); t < stop; t++, window += WIDTH) {
-        const y = scale ? tile : q + row * t + from;
-        convolve(window, w + from, b ? b + from : 0, y, bytes, row, k, activated);
+        const to = y ? y + row * t + from : tile;
+        convolve(window, w + from, b ? b + from : 0, to, bytes, row, k, activated);
         if (type != STATE_F32) roundNewest(type, window + WIDTH * past, scales + from, bytes);
-        if (channels) divide(y, channels + from, bytes);
-        if (scale) quantizeRow(at, y, scale, q + (row >> 2) * t + c, n, t * d + c);
+        if (!y) quantizeColumns(at, at + offsetof<CausalConv1dI8>(), tile, c, n, t, t * d, rows * d);
       }
       writePast(type, state, scales + from, bytes, past, stop - begin);
     }
@@ -88,11 +89,6 @@ function roundNewest(type: i32, x: usize, scales: usize, bytes: usize): void {
 /** A loop: a call of memory.copy takes longer than so few bytes (measured). */
 function move(to: usize, from: usize, bytes: usize): void {
   for (let i: usize = 0; i < bytes; i += 16) v128.store(to + i, v128.load(from + i));
-}
-
-/** The quotients of the padding may be NaN: nothing reads them. */
-function divide(y: usize, by: usize, bytes: usize): void {
-  for (let i: usize = 0; i < bytes; i += 16) v128.store(y + i, f32x4.div(v128.load(y + i), v128.load(by + i)));
 }
 
 function convolve(window: usize, w: usize, b: usize, y: usize, bytes: usize, row: usize, k: i32, activated: i32): void {

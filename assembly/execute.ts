@@ -11,6 +11,7 @@ import { dequantizeI4 } from './dequantize-i4';
 import { embedding } from './embedding';
 import { embeddingI8 } from './embedding-i8';
 import { fwht, fwhtQuantize } from './fwht';
+import { gatedRmsNorm } from './gated-rms-norm';
 import { linear, pack } from './linear';
 import { linearI4 } from './linear-i4';
 import { linearI8, packI8 } from './linear-i8';
@@ -23,6 +24,7 @@ import { barrier, finish, isAlone, take, takeAll, threadCount } from './share';
 import { silu } from './silu';
 import { slice } from './slice';
 import { softplus } from './softplus';
+import { ssdScan, ssdSteps } from './ssd-scan';
 
 @inline function opcode(at: usize): i32 { return changetype<op.Format>(at).opcode; }
 /** Whether threads share an instruction by rows. A single row of it is then the work of one thread. */
@@ -87,6 +89,9 @@ function step(at: usize, rows: i32): void {
     case op.Dequantize.code: dequantize(at, rows); break;
     case op.DequantizeI4.code: dequantizeI4(at, rows); break;
     case op.Slice.code: slice(at, rows); break;
+    case op.SsdSteps.code: ssdSteps(at, rows); break;
+    case op.SsdScan.code: ssdScan(at, rows); break;
+    case op.GatedRmsNorm.code: gatedRmsNorm(at, rows); break;
     case op.Read.code: read(at, rows); break;
     case op.Multiply.code: multiply(at, rows); break;
     default: unreachable();

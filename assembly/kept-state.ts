@@ -17,6 +17,22 @@ import { integers, mul, zero } from './numerics';
   else writeI8(from, scales, to, n);
 }
 
+/** The same where the n vectors lie along a row of steps: four channels, of which each has n values. */
+export function readSteps(type: i32, from: usize, scales: usize, to: usize, n: i32): void {
+  if (type == STATE_F16) return readF16(from, to, n);
+  const row = <usize>n << 2;
+  for (const end = to + (row << 2); to < end; )
+    for (let i: usize = 0; i < row; i += 16, to += 16, from += 4)
+      v128.store(to, mul(v128.load(scales + i), integers(v128.load32_zero(from))));
+}
+
+export function writeSteps(type: i32, from: usize, scales: usize, to: usize, n: i32): void {
+  if (type == STATE_F16) return writeF16(from, to, n);
+  const row = <usize>n << 2;
+  for (const end = from + (row << 2); from < end; )
+    for (let i: usize = 0; i < row; i += 16, from += 16, to += 4) storeI8(to, v128.load(from), v128.load(scales + i));
+}
+
 function readF16(from: usize, to: usize, n: i32): void {
   for (const end = to + (<usize>n << 4); to < end; to += 16, from += 8) v128.store(to, fromF16(v128.load16x4_u(from)));
 }
@@ -37,11 +53,13 @@ function readI8(from: usize, scales: usize, to: usize, n: i32): void {
 /** Conversions to narrower integers saturate, and make 0 of NaN. */
 function writeI8(from: usize, scales: usize, to: usize, n: i32): void {
   const scale = v128.load(scales);
-  for (const end = from + (<usize>n << 4); from < end; from += 16, to += 4) {
-    const words = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.div(v128.load(from), scale)));
-    const halves = i16x8.narrow_i32x4_s(words, words);
-    v128.store32_lane(to, i8x16.narrow_i16x8_s(halves, halves), 0);
-  }
+  for (const end = from + (<usize>n << 4); from < end; from += 16, to += 4) storeI8(to, v128.load(from), scale);
+}
+
+@inline function storeI8(to: usize, x: v128, scale: v128): void {
+  const words = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.div(x, scale)));
+  const halves = i16x8.narrow_i32x4_s(words, words);
+  v128.store32_lane(to, i8x16.narrow_i16x8_s(halves, halves), 0);
 }
 
 /** The bits of f32 2⁻¹⁴, the smallest normal value, and the greatest value as f32. */

@@ -6,7 +6,7 @@
 // wait until another thread has done it.
 import { LinearI8, PackI8 } from '../src/backends/wasm/instruction-formats';
 import { add, mul, rowBytes, zero } from './numerics';
-import { quantizeRow } from './quantize';
+import { quantizeColumns } from './quantize';
 import { endOf, firstOf, own } from './share';
 import { even, firstBytes, HEAD, k16, odd, product, tileBytes, withOffset } from './tiles-i8';
 
@@ -109,22 +109,9 @@ export function linearI8(at: usize, rows: i32): void {
   }
 }
 
-/**
- * Columns of row t, each to its segment of the instruction at `at`. A NaN's index is in [segment][row][column]. The segments lie
- * behind the operands, three words each: end, scale, q.
- */
+/** Columns of row t, each to its segment of the instruction at `at`. A NaN's index is in [segment][row][column]. */
 export function quantizeTile(at: usize, values: usize, column: i32, columns: i32, t: i32, rows: i32, o: i32): void {
-  let segment = at + offsetof<LinearI8>(), begin = 0, index = t;
-  for (const end = column + columns; column < end; segment += 12, index += rows) {
-    const segmentEnd = load<i32>(segment), width = (segmentEnd - begin + 3) & ~3;
-    if (column < segmentEnd) {
-      const n = min(segmentEnd, end) - column, c = column - begin;
-      quantizeRow(at, values, load<usize>(segment, 4), load<usize>(segment, 8) + width * t + c, n, index * o + c);
-      values += <usize>n << 2;
-      column += n;
-    }
-    begin = segmentEnd;
-  }
+  quantizeColumns(at, at + offsetof<LinearI8>(), values, column, columns, t, t * o, rows * o);
 }
 
 /** Adds the products of four k of four rows: `v` is a quarter of a cache line of w. */

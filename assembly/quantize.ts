@@ -11,14 +11,16 @@ export function quantize(at: usize, rows: i32): void {
     quantizeRow(at, x + xStride * t, scale + scaleStride * t, q + row * t, n, t * n);
 }
 
-/** The segments lie behind the operands, four words each: end, scale, scaleStride, q. A NaN's index is in [segment][row][column]. */
+/** The segments lie behind the operands, five words each: end, scale, scaleStride, q, channels. A NaN's index is in [segment][row][column]. */
 export function quantizeSegments(at: usize, rows: i32): void {
   const op = changetype<QuantizeSegments>(at), width = op.width, segments = op.segments, xStride = rowBytes(width);
   for (let t = firstOf(rows), endRow = endOf(rows); t < endRow; t++) {
     let begin = 0;
     for (let s = 0; s < segments; s++) {
-      const segment = at + offsetof<QuantizeSegments>() + (<usize>s << 4), n = load<i32>(segment) - begin;
+      const segment = at + offsetof<QuantizeSegments>() + 20 * s, n = load<i32>(segment) - begin;
       const x = op.x + xStride * t + (<usize>begin << 2), q = load<usize>(segment, 12) + (rowBytes(n) >> 2) * t;
+      const channels = load<usize>(segment, 16);
+      if (channels) divide(x, channels, <usize>n << 2);
       quantizeMeasured(at, x, load<usize>(segment, 4), load<i32>(segment, 8), q, n, t, (s * rows + t) * width);
       begin += n;
     }
@@ -61,6 +63,32 @@ function reportNaN(at: usize, x: usize, scale: f32, index: i32): void {
     index++;
   }
   fail(at, index);
+}
+
+/** Each of the values by its own of `by`, in place. The quotients of the padding may be NaN: nothing reads them. */
+export function divide(y: usize, by: usize, bytes: usize): void {
+  for (let i: usize = 0; i < bytes; i += 16) v128.store(y + i, f32x4.div(v128.load(y + i), v128.load(by + i)));
+}
+
+/**
+ * Columns `column` … of row t, each to its segment of the list at `segment`: four words each, end, scale, q, channels. A segment's
+ * columns of all rows are an index apart that begins with `index` for this row and grows by `next` a segment.
+ */
+export function quantizeColumns(
+  at: usize, segment: usize, values: usize, column: i32, columns: i32, t: i32, index: i32, next: i32,
+): void {
+  let begin = 0;
+  for (const end = column + columns; column < end; segment += 16, index += next) {
+    const segmentEnd = load<i32>(segment), width = (segmentEnd - begin + 3) & ~3;
+    if (column < segmentEnd) {
+      const n = min(segmentEnd, end) - column, c = column - begin, channels = load<usize>(segment, 12);
+      if (channels) divide(values, channels + (<usize>c << 2), <usize>n << 2);
+      quantizeRow(at, values, load<usize>(segment, 4), load<usize>(segment, 8) + width * t + c, n, index + c);
+      values += <usize>n << 2;
+      column += n;
+    }
+    begin = segmentEnd;
+  }
 }
 
 /** The nearest integer, ties to even, within int8. */

@@ -26,7 +26,7 @@ export function addNormQuantize(at: usize, rows: i32): void {
   }
 }
 
-function norm(x: usize, w: usize, y: usize, m: i32, eps: f32): void {
+export function norm(x: usize, w: usize, y: usize, m: i32, eps: f32): void {
   const row = rowBytes(m), r = splat(<f32>1 / sqrt<f32>(sumOfSquares(x, row, lastLanes(m)) / <f32>m + eps));
   if (w) for (let k: usize = 0; k < row; k += 16) v128.store(y + k, mul(mul(v128.load(x + k), r), v128.load(w + k)));
   else for (let k: usize = 0; k < row; k += 16) v128.store(y + k, mul(v128.load(x + k), r));

@@ -4,7 +4,7 @@
 // h: [d/4][n][4 channels]. A: [d/4][1 + n][4 channels], A · log2 e behind the largest |A · log2 e| of each channel. Channels go
 // in blocks that stay in the cache while the rows pass.
 import { SelectiveScan, SelectiveScanI8, STATE_F32 } from '../src/backends/wasm/instruction-formats';
-import { dequantizeRow } from './dequantize';
+import { dequantizeRows } from './dequantize';
 import { keptBytes, readState, writeState } from './kept-state';
 import * as v from './numerics';
 import { add, coefficient, integers, magic, mul, ordinary, rowBytes, splat, sub } from './numerics';
@@ -46,8 +46,8 @@ export function selectiveScanI8(at: usize, rows: i32): void {
   const row = rowBytes(op.d), nRow = rowBytes(n), fours = (op.d + 3) >> 2, blocks = (fours + BLOCK - 1) / BLOCK;
   if (firstOf(blocks) == endOf(blocks)) return;
   const B = own() + (<usize>n << 5), C = B + nRow * rows, ownTables = C + nRow * rows;
-  dequantizeRows(op.B, op.BScale, op.BScaleStride, B, nRow, rows);
-  dequantizeRows(op.C, op.CScale, op.CScaleStride, C, nRow, rows);
+  dequantizeRows(op.B, op.BScale, op.BScaleStride, 0, B, nRow, rows);
+  dequantizeRows(op.C, op.CScale, op.CScaleStride, 0, C, nRow, rows);
   let dtTables = op.dtScale, zTables = op.zScale;
   const dtTableStride = op.dtScaleStride ? TABLE : 0, zTableStride = op.zScaleStride ? TABLE : 0;
   if (dtTableStride) {
@@ -75,11 +75,6 @@ export function selectiveScanI8(at: usize, rows: i32): void {
         }
       }
     }
-}
-
-function dequantizeRows(q: usize, scale: usize, scaleStride: i32, x: usize, row: usize, rows: i32): void {
-  if (!scaleStride) dequantizeRow(q, scale, x, row * rows);
-  else for (let t = 0; t < rows; t++) dequantizeRow(q + (row >> 2) * t, scale + scaleStride * t, x + row * t, row);
 }
 
 const TABLE: usize = 1024;

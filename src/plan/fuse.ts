@@ -17,10 +17,12 @@ interface Pattern {
 /* biome-ignore format: a table */
 export const patterns: readonly Pattern[] = [
   { name: 'add-norm-quantize', anchor: 'rms-norm',       before: ['add'],                    after: ['absmax-scale', 'quantize'] },
-  { name: 'gemm-i8-quantize',  anchor: 'linear-i8',      before: [],                         after: ['slice', 'absmax-scale', 'quantize'] },
-  { name: 'gemm-i4-quantize',  anchor: 'linear-i4',      before: [],                         after: ['slice', 'absmax-scale', 'quantize'] },
-  { name: 'causal-conv1d-i8',  anchor: 'causal-conv1d',  before: ['dequantize'],             after: ['scale-channels', 'absmax-scale', 'quantize'] },
+  { name: 'gemm-i8-quantize',  anchor: 'linear-i8',      before: [],                         after: ['slice', 'scale-channels', 'absmax-scale', 'quantize'] },
+  { name: 'gemm-i4-quantize',  anchor: 'linear-i4',      before: [],                         after: ['slice', 'scale-channels', 'absmax-scale', 'quantize'] },
+  { name: 'causal-conv1d-i8',  anchor: 'causal-conv1d',  before: ['dequantize', 'scale-channels'], after: ['slice', 'scale-channels', 'absmax-scale', 'quantize'] },
   { name: 'selective-scan-i8', anchor: 'selective-scan', before: ['dequantize', 'scale-channels', 'softplus'], after: [] },
+  { name: 'ssd-scan-i8',       anchor: 'ssd-scan',       before: ['dequantize', 'scale-channels'], after: [] },
+  { name: 'gated-norm-i8',     anchor: 'gated-rms-norm', before: ['dequantize', 'scale-channels'], after: ['absmax-scale', 'quantize'] },
   { name: 'fwht-quantize',     anchor: 'fwht',           before: [],                         after: ['absmax-scale', 'quantize'] },
 ];
 

@@ -2,12 +2,23 @@
  * One entry for each fused node of plan/fuse.ts: its body as fewer instructions that hand integers on without writing the
  * floats between them. Where a body does not fit (scales of each token, say), it is run node by node: the same bits.
  */
-import type { OpNode, Ref } from '../../graph.ts';
+import type { OpNode } from '../../graph.ts';
+import {
+  type Body,
+  isMeasured,
+  type Segment,
+  segmentsOf,
+  sourceOf,
+  sourcesOf,
+  targetOf,
+  the,
+} from './bodies.ts';
 import * as format from './instruction-formats.ts';
 import {
   type Call,
   convOperands,
   convWindow,
+  gatedRmsNorm,
   hadamardColumns,
   hadamardOperands,
   instructions,
@@ -18,63 +29,21 @@ import {
   type Scale,
   scaleOperands,
   scanOperands,
+  ssdScan,
 } from './instructions.ts';
 import { padded } from './memory.ts';
-import { type Address, float, type Instruction, instruction, roomFor } from './operands.ts';
+import { type Address, float, type Instruction, instruction, type Operand, roomFor } from './operands.ts';
 import { type PackingOf, siluTable, softplusTable, vector } from './pack.ts';
 
-/** Where a quantize node's results go. A scaleStride that is not 0: the kernel is to measure the scale of each row. */
-interface Target extends Scale {
-  readonly q: Address;
-}
-/** Columns of a product up to `end`, and where they go. */
-interface Segment extends Target {
-  readonly end: number;
-}
-
-/**
- * The quantize nodes that take all columns of a product, in their order. Undefined where something else reads the product too, or
- * where the kernel's conditions do not hold.
- */
-function segmentsOf(linear: OpNode, body: Body): readonly Segment[] | undefined {
-  const { dims } = body.callOf(linear);
-  const slices = new Map(body.nodes.flatMap(node => (node.op.name === 'slice' ? [[node.out.y, node]] : [])));
-  const segments: Segment[] = [];
-  const measures = new Set(body.nodes.filter(node => node.op.name === 'absmax-scale'));
-  let begin = 0;
-  for (const node of body.nodes) {
-    if (node === linear || slices.has(node.out.y) || measures.has(node)) continue;
-    const target = node.op.name === 'quantize' ? targetOf(node, body) : undefined;
-    if (!target) return undefined;
-    const slice = slices.get(node.in.x);
-    const { start, size } = slice ? body.callOf(slice).attrs : { start: 0, size: dims.o };
-    if ((slice ?? node).in.x !== linear.out.y || start !== begin) return undefined;
-    begin += size as number;
-    segments.push({ ...target, end: begin });
-  }
-  const values = [linear.out.y, ...slices.keys()];
-  const isWhole = begin === dims.o && segments.filter(isMeasured).length === measures.size;
-  return isWhole && !values.some(ref => body.isOutput(ref)) ? segments : undefined;
-}
-
-const isMeasured = ({ scaleStride }: Scale): boolean => scaleStride > 0;
-
-/** Undefined where the scales are of each row, but not made in this body, from what is quantized. */
-function targetOf(quantize: OpNode, body: Body): Target | undefined {
-  const { scale, value } = body.callOf(quantize);
-  const target = { ...scale('scale'), q: value('q') };
-  const isMade = body.nodes.some(
-    ({ op, in: { x }, out }) =>
-      op.name === 'absmax-scale' && x === quantize.in.x && out.scale === quantize.in.scale,
-  );
-  return isMade || !isMeasured(target) ? target : undefined;
-}
-
-/** Whether a product can quantize its tiles itself: each vector of four lies in one segment, and no scale is measured. */
-const isForTiles = (segments: readonly Segment[]): boolean =>
-  segments.length <= roomFor(format.LinearI8, 3) &&
+/** Whether a kernel can quantize its columns itself: each vector of four lies in one segment, and no scale is measured. */
+const isAtOnce = (segments: readonly Segment[], room: number): boolean =>
+  segments.length <= room &&
   !segments.some(isMeasured) &&
   segments.slice(0, -1).every(({ end }) => end % 4 === 0);
+
+/** The words of segments that a kernel quantizes itself. */
+const wordsOf = (segments: readonly Segment[]): readonly Operand[] =>
+  segments.flatMap(({ end, scale, q, channels }) => [end, scale, q, channels]);
 
 /** Quantizes the segments of the rows of x, and measures scales where that is wanted. */
 const quantizeSegments = (x: Address, width: number, segments: readonly Segment[]): Instruction =>
@@ -82,18 +51,16 @@ const quantizeSegments = (x: Address, width: number, segments: readonly Segment[
     format.QuantizeSegments,
     { x, width, segments: segments.length },
     {
-      segments: segments.flatMap(({ end, scale, scaleStride, q }) => [end, scale, scaleStride, q]),
+      segments: segments.flatMap(({ end, scale, scaleStride, q, channels }) => [
+        end,
+        scale,
+        scaleStride,
+        q,
+        channels,
+      ]),
       quantized: width,
     },
   );
-
-/** A fused node's body. */
-export interface Body {
-  readonly nodes: readonly OpNode[];
-  callOf(node: OpNode): Call;
-  /** Whether anybody outside of the body needs a value that it makes. */
-  isOutput(ref: Ref): boolean;
-}
 
 type Rule = (body: Body) => readonly Instruction[] | undefined;
 
@@ -127,34 +94,50 @@ export const fused: Readonly<Record<string, Rule>> = {
   'gemm-i4-quantize': body => product(body, 'linear-i4', linearI4),
 
   'causal-conv1d-i8'(body) {
-    const [conv, input, quantize] = ['causal-conv1d', 'dequantize', 'quantize'].map(name => the(name, body));
-    const scaled = the('scale-channels', body);
-    const target = quantize && targetOf(quantize, body);
-    if (!conv || !input || !target) return undefined;
-    if (body.nodes.length !== 3 + (isMeasured(target) ? 1 : 0) + (scaled ? 1 : 0)) return undefined;
-    if (input.out.x !== conv.in.x || body.isOutput(input.out.x) || body.isOutput(conv.out.y))
-      return undefined;
-    if (scaled && (!body.callOf(scaled).attrs.inverse || body.isOutput(scaled.out.y))) return undefined;
-    if (quantize.in.x !== (scaled ?? conv).out.y || (scaled && scaled.in.x !== conv.out.y)) return undefined;
+    const conv = the('causal-conv1d', body)!;
     const call = body.callOf(conv);
-    const from = body.callOf(input);
-    const y = call.value('y');
     const { d } = call.dims;
+    const source = sourceOf(conv, 'x', body);
+    const segments = source?.nodes.length ? segmentsOf(conv, d, body, source.nodes) : undefined;
+    if (!source || !segments || segments.length > roomFor(format.QuantizeSegments, 5)) return undefined;
+    const atOnce = isAtOnce(segments, roomFor(format.CausalConv1dI8, 4));
+    const y = atOnce ? 0 : call.value('y');
+    const { input } = source;
     return [
       instruction(
         format.CausalConv1dI8,
         {
-          x: from.value('q'),
-          ...scaleOperands('x', from.scale('scale')),
+          x: input.x,
+          ...scaleOperands('x', input.scale),
+          xChannels: input.channels,
           ...convOperands(call),
-          scale: isMeasured(target) ? 0 : target.scale,
-          q: isMeasured(target) ? y : target.q,
-          channels: scaled ? body.callOf(scaled).weight('c', vector) : 0,
+          y,
         },
-        { own: convWindow(call), quantized: d },
+        { own: convWindow(call), ...(atOnce && { segments: wordsOf(segments), quantized: d }) },
       ),
-      ...(isMeasured(target) ? [quantizeSegments(y, d, [{ ...target, end: d }])] : []),
+      ...(atOnce ? [] : [quantizeSegments(y, d, segments)]),
     ];
+  },
+
+  'ssd-scan-i8'(body) {
+    const scan = the('ssd-scan', body)!;
+    const sources = sourcesOf(scan, ['dt', 'x', 'B', 'C'], body);
+    if (!sources || sources.nodes.length + 1 !== body.nodes.length) return undefined;
+    return ssdScan(body.callOf(scan), sources.inputs);
+  },
+
+  'gated-norm-i8'(body) {
+    const norm = the('gated-rms-norm', body)!;
+    const sources = sourcesOf(norm, ['z'], body);
+    if (!sources) return undefined;
+    const call = body.callOf(norm);
+    const { z } = sources.inputs;
+    if (sources.nodes.length + 1 === body.nodes.length)
+      return [gatedRmsNorm(call, z, { y: call.value('y'), q: 0, scale: 0, scaleStride: 0 })];
+    const segments = segmentsOf(norm, call.dims.d, body, sources.nodes);
+    if (segments?.length !== 1 || segments[0].channels !== 0) return undefined;
+    const { q, scale, scaleStride } = segments[0];
+    return [gatedRmsNorm(call, z, { y: 0, q, scale, scaleStride })];
   },
 
   'selective-scan-i8': scanI8,
@@ -235,15 +218,11 @@ function scanI8(body: Body): ReturnType<Rule> {
 /** A product and what quantizes it: as one instruction where that can be, else with slices that are not copied. */
 function product(body: Body, name: string, linearOf: Product): readonly Instruction[] {
   const linear = the(name, body)!;
-  const segments = segmentsOf(linear, body);
   const call = body.callOf(linear);
-  if (segments && isForTiles(segments))
-    return linearOf(
-      call,
-      0,
-      segments.flatMap(({ end, scale, q }) => [end, scale, q]),
-    );
-  if (segments && segments.length <= roomFor(format.QuantizeSegments, 4)) {
+  const segments = segmentsOf(linear, call.dims.o, body);
+  if (segments && isAtOnce(segments, roomFor(format.LinearI8, 4)))
+    return linearOf(call, 0, wordsOf(segments));
+  if (segments && segments.length <= roomFor(format.QuantizeSegments, 5)) {
     const y = call.value('y');
     return [...linearOf(call, y), quantizeSegments(y, call.dims.o, segments)];
   }
@@ -261,10 +240,4 @@ function product(body: Body, name: string, linearOf: Product): readonly Instruct
     const { value, attrs, dims } = body.callOf(slice);
     return [quantizeFrom(value('x'), attrs.start as number, dims.n, body.callOf(node))];
   });
-}
-
-/** The body's only node of an op. */
-function the(name: string, { nodes }: Body): OpNode | undefined {
-  const found = nodes.filter(node => node.op.name === name);
-  return found.length === 1 ? found[0] : undefined;
 }

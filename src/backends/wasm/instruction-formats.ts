@@ -117,21 +117,13 @@ export class PackI8 extends Format {
 
 /**
  * `b` may be absent. Where `y` is absent, the product is quantized at once, its columns in segments, each with a scale and a
- * tensor of its own. A segment is three words behind the operands: the end of its columns, its scale, q. All ends but the last
- * are multiples of 4.
+ * tensor of its own. A segment is four words behind the operands: the end of its columns, its scale, q, and the channels by
+ * which its columns are divided first, or 0. All ends but the last are multiples of 4.
  */
+// biome-ignore format: fields that belong together
 class Product extends Format {
-  x!: usize;
-  packed!: usize;
-  xScale!: usize;
-  xScaleStride!: i32;
-  w!: usize;
-  wScale!: usize;
-  b!: usize;
-  i!: i32;
-  groups!: i32;
-  o!: i32;
-  y!: usize;
+  x!: usize; packed!: usize; xScale!: usize; xScaleStride!: i32; w!: usize; wScale!: usize; b!: usize;
+  i!: i32; groups!: i32; o!: i32; y!: usize;
 }
 export class LinearI8 extends Product {
   static readonly code: i32 = 12;
@@ -158,34 +150,23 @@ export class CausalConv1d extends Convolution {
   y!: usize;
 }
 /**
- * The same between dequantize and quantize. Each channel of the result is divided by its own of `channels`, which may be
- * absent. q has one scale; where `scale` is absent, q is f32 and not quantized yet.
+ * The same between dequantize and quantize. Each channel of x is multiplied by its own of `xChannels`, which may be absent. Where
+ * `y` is absent, the result is quantized at once, in segments as those of a product.
  */
 export class CausalConv1dI8 extends Convolution {
   static readonly code: i32 = 15;
   x!: usize;
   xScale!: usize;
   xScaleStride!: i32;
-  scale!: usize;
-  q!: usize;
-  channels!: usize;
+  xChannels!: usize;
+  y!: usize;
 }
 
 /** `D` and `z` may be absent. The state h is kept as `hType` says, STATE_F32 …; only i8 has `hScale`. */
+// biome-ignore format: fields that belong together
 class Scan extends Format {
-  u!: usize;
-  dt!: usize;
-  A!: usize;
-  B!: usize;
-  C!: usize;
-  D!: usize;
-  z!: usize;
-  h!: usize;
-  hType!: i32;
-  hScale!: usize;
-  y!: usize;
-  d!: i32;
-  n!: i32;
+  u!: usize; dt!: usize; A!: usize; B!: usize; C!: usize; D!: usize; z!: usize; h!: usize;
+  hType!: i32; hScale!: usize; y!: usize; d!: i32; n!: i32;
 }
 export class SelectiveScan extends Scan {
   static readonly code: i32 = 16;
@@ -195,18 +176,11 @@ export class SelectiveScan extends Scan {
  * table of softplus(scale · q) for all 256 values of q; likewise `zScale` and silu. Each channel of u is multiplied by its
  * own of `channels`, which may be absent.
  */
+// biome-ignore format: fields that belong together
 export class SelectiveScanI8 extends Scan {
   static readonly code: i32 = 17;
-  uScale!: usize;
-  uScaleStride!: i32;
-  dtScale!: usize;
-  dtScaleStride!: i32;
-  BScale!: usize;
-  BScaleStride!: i32;
-  CScale!: usize;
-  CScaleStride!: i32;
-  zScale!: usize;
-  zScaleStride!: i32;
+  uScale!: usize; uScaleStride!: i32; dtScale!: usize; dtScaleStride!: i32; BScale!: usize;
+  BScaleStride!: i32; CScale!: usize; CScaleStride!: i32; zScale!: usize; zScaleStride!: i32;
   channels!: usize;
 }
 
@@ -253,8 +227,9 @@ export class Quantize extends Quantized {
 }
 
 /**
- * All columns of x in segments, each to a tensor of its own. A segment is four words behind the operands: the end of its
- * columns, its scale, scaleStride, q. Where scaleStride is not 0, the scale of each row is measured.
+ * All columns of x in segments, each to a tensor of its own. A segment is five words behind the operands: the end of its
+ * columns, its scale, scaleStride, q, and the channels by which its columns are divided first, or 0. Where scaleStride is not 0,
+ * the scale of each row is measured.
  */
 export class QuantizeSegments extends Format {
   static readonly code: i32 = 23 | BY_ROWS;
@@ -281,6 +256,40 @@ export class Slice extends Rows {
   static readonly code: i32 = 26 | BY_ROWS;
   start!: i32;
   size!: i32;
+}
+
+/**
+ * The steps of every head, and the decays behind them, [rows][h] each: dt is i8 where it has a scale, and then multiplied by
+ * `dtChannels`, which may be absent. `bias` may be absent.
+ */
+// biome-ignore format: fields that belong together
+export class SsdSteps extends Format {
+  static readonly code: i32 = 29 | BY_ROWS;
+  dt!: usize; dtScale!: usize; dtScaleStride!: i32; dtChannels!: usize; bias!: usize; A!: usize;
+  steps!: usize; h!: i32; lo!: f32; hi!: f32;
+}
+/**
+ * The scan of h heads of p channels and n states, in g groups, by the steps and decays. x, B and C are i8 where they have a scale,
+ * and then multiplied by their channels, which may be absent. `D` may be absent.
+ */
+// biome-ignore format: fields that belong together
+export class SsdScan extends Format {
+  static readonly code: i32 = 30;
+  steps!: usize; x!: usize; xScale!: usize; xScaleStride!: i32; xChannels!: usize; B!: usize;
+  BScale!: usize; BScaleStride!: i32; BChannels!: usize; C!: usize; CScale!: usize;
+  CScaleStride!: i32; CChannels!: usize; D!: usize; h!: usize; hType!: i32; hScale!: usize; y!: usize;
+  heads!: i32; p!: i32; n!: i32; groups!: i32;
+}
+
+/**
+ * z is i8 where it has a scale, and then multiplied by `zChannels`, which may be absent. `w` may be absent. Where `q` is absent,
+ * y is the result, else its integers are; where `scaleStride` is not 0, the scale of each row is measured.
+ */
+// biome-ignore format: fields that belong together
+export class GatedRmsNorm extends Format {
+  static readonly code: i32 = 31 | BY_ROWS;
+  x!: usize; z!: usize; zScale!: usize; zScaleStride!: i32; zChannels!: usize; w!: usize; y!: usize;
+  scale!: usize; scaleStride!: i32; q!: usize; n!: i32; groups!: i32; eps!: f32;
 }
 
 /** Reads as many cache lines and does nothing else. */

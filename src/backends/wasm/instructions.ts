@@ -6,6 +6,7 @@ import { padded } from './memory.ts';
 import { type Address, float, type Instruction, instruction, type Operand, scratch } from './operands.ts';
 import {
   decays,
+  headDecays,
   type Packing,
   type PackingOf,
   scales,
@@ -103,6 +104,13 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
   silu: elementwise(format.Silu),
   'neg-exp': elementwise(format.NegExp),
   'selective-scan': call => [selectiveScan(call)],
+  'ssd-scan': call => ssdScan(call, {
+    dt: real(call.value('dt')), x: real(call.value('x')),
+    B: real(call.value('B')), C: real(call.value('C')),
+  }),
+  'gated-rms-norm': call => [
+    gatedRmsNorm(call, real(call.value('z')), { y: call.value('y'), q: 0, scale: 0, scaleStride: 0 }),
+  ],
   fwht: call => [
     instruction(format.Fwht, { x: call.value('x'), y: call.value('y'), ...hadamardOperands(call) }, {
       own: () => hadamardColumns(call.dims.n),
@@ -153,6 +161,83 @@ function selectiveScan(call: Call): Instruction {
     format.SelectiveScan,
     { ...rows, ...scanOperands(call) },
     { own: () => 2 * dims.n * 16 },
+  );
+}
+
+/** An input as f32; or as i8, with its scale and the channels that multiply it, or 0. */
+export interface Input {
+  readonly x: Address;
+  readonly scale: Scale;
+  readonly channels: Address;
+}
+const NO_SCALE: Scale = { scale: 0, scaleStride: 0 };
+export const real = (x: Address): Input => ({ x, scale: NO_SCALE, channels: 0 });
+
+/** The scan of Mamba-2: the steps of all heads, and then the recurrence. */
+export function ssdScan(
+  { weight, state, value, attrs, dims: { h, p, n, g } }: Call,
+  { dt, x, B, C }: Readonly<Record<'dt' | 'x' | 'B' | 'C', Input>>,
+): readonly Instruction[] {
+  const steps = scratch(rows => 2 * rows * rowBytes(h));
+  const limits = { lo: float(attrs.lo as number), hi: float(attrs.hi as number) };
+  const isInteger = (...inputs: readonly Input[]) => inputs.filter(({ scale }) => scale.scale !== 0).length;
+  return [
+    instruction(format.SsdSteps, {
+      dt: dt.x,
+      ...scaleOperands('dt', dt.scale),
+      dtChannels: dt.channels,
+      bias: weight('bias', vector),
+      A: weight('A', headDecays),
+      steps,
+      h,
+      ...limits,
+    }),
+    instruction(
+      format.SsdScan,
+      {
+        steps,
+        x: x.x,
+        ...scaleOperands('x', x.scale),
+        xChannels: x.channels,
+        B: B.x,
+        ...scaleOperands('B', B.scale),
+        BChannels: B.channels,
+        C: C.x,
+        ...scaleOperands('C', C.scale),
+        CChannels: C.channels,
+        D: weight('D', vector),
+        ...state('S'),
+        y: value('y'),
+        heads: h,
+        p,
+        n,
+        groups: g,
+      },
+      { own: rows => n * 16 + isInteger(B, C) * rows * rowBytes(g * n) },
+    ),
+  ];
+}
+
+/** Into y, or without y into the integers q. */
+export function gatedRmsNorm(
+  { value, weight, dims: { d, g }, attrs }: Call,
+  z: Input,
+  target: Scale & { readonly y: Address; readonly q: Address },
+): Instruction {
+  return instruction(
+    format.GatedRmsNorm,
+    {
+      x: value('x'),
+      z: z.x,
+      ...scaleOperands('z', z.scale),
+      zChannels: z.channels,
+      w: weight('w', vector),
+      ...target,
+      n: d,
+      groups: g,
+      eps: float(attrs.eps as number),
+    },
+    { own: () => 128 + 2 * rowBytes(d) + 32, ...(target.q !== 0 && { quantized: d }) },
   );
 }
 

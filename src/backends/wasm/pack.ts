@@ -142,6 +142,10 @@ export const decays: PackingOf = ([d, n]) =>
     }
   });
 
+/** A f32[h, 1] of the SSD scan times log2 e, with zeros behind it. */
+export const headDecays: PackingOf = ([h]) =>
+  packing('head-decays', 'f32', padded(h), (to, data) => to.set(data.map(value => f(value * LOG2E))));
+
 /** A function of all 256 values that an int8 of one scale can be, from −128 on: f32[256]. */
 const table =
   (key: string, of: (x: number) => number): PackingOf =>

@@ -1,6 +1,6 @@
 /**
- * How a state lies in linear memory. One rule for all: [r, …] is kept as [r/4][…][4 rows], since the kernels of states take four
- * rows at once; its values as f32, binary16 or int8 in steps of its row. Rows are padded to a multiple of four.
+ * How a state lies in linear memory, as the kernels of states take four values at once: [d, n] as [d/4][n][4 rows], and [h, n, p] as
+ * [h][p][n]. d and p are padded to a multiple of four. Values are f32, binary16, or int8 in steps of their row.
  */
 import { half, halfBits, halfOf } from '../../ops/half.ts';
 import { type StateType, shapeAt, stepsOf } from '../../state.ts';
@@ -36,10 +36,9 @@ const STORED: Readonly<Record<StateType['dtype'], Stored>> = {
 export function stateLayout(type: StateType, scale: () => ArrayLike<number> = () => NO_STEPS): StateLayout {
   const stored = STORED[type.dtype];
   const shape = shapeAt(type, 0);
-  const [rows, ...rest] = shape;
-  const columns = sizeOf(rest);
-  const size = padded(rows) * columns;
-  const placeOf = (row: number, column: number) => ((row >> 2) * columns + column) * 4 + (row & 3);
+  const rows = sizeOf(shape.slice(0, -1));
+  const columns = shape.at(-1)!;
+  const { size, placeOf } = shape.length === 3 ? channelsFirst(shape) : fourRows(rows, columns);
   return {
     type: stored.type,
     bytes: size * stored.bytes,
@@ -60,4 +59,16 @@ export function stateLayout(type: StateType, scale: () => ArrayLike<number> = ()
     },
   };
 }
+/** [rows, columns] as [rows/4][columns][4 rows]. */
+const fourRows = (rows: number, columns: number) => ({
+  size: padded(rows) * columns,
+  placeOf: (row: number, column: number) => ((row >> 2) * columns + column) * 4 + (row & 3),
+});
+
+/** [h, n, p] as [h][p][n]. A row is that of a head and a state. */
+const channelsFirst = ([h, n, p]: readonly number[]) => ({
+  size: h * n * padded(p),
+  placeOf: (row: number, column: number) => (Math.floor(row / n) * padded(p) + column) * n + (row % n),
+});
+
 const NO_STEPS: readonly number[] = [];
