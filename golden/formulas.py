@@ -28,6 +28,11 @@ def rms_norm(x, w=None, eps=1e-5):
     return {"y": y if w is None else y * w}
 
 
+def gated_rms_norm(x, z, w=None, eps=1e-5, g=1):
+    y = rms_norm((x * F.silu(z)).unflatten(-1, (g, -1)), eps=eps)["y"].flatten(-2)
+    return {"y": y if w is None else y * w}
+
+
 def linear(x, w, b=None):
     return {"y": F.linear(x, w, b)}
 
@@ -87,6 +92,23 @@ def selective_scan(u, dt, A, B, C, D=None, z=None, h=None, keep_h=lambda h: h):
     return {"y": y if z is None else y * F.silu(z), "h": h}
 
 
+def ssd_scan(x, dt, A, B, C, D=None, bias=None, g=1, lo=0, hi=None, S=None, keep_S=lambda S: S):
+    """One decay for each head: S[h, n, p] = exp(step·A) S + B[n] (step·x[p]). `keep_S` as keep_h above."""
+    l, h = dt.shape
+    x, n = x.unflatten(1, (h, -1)), B.shape[1] // g
+    group = torch.arange(h) * g // h
+    B, C = (y.unflatten(1, (g, n))[:, group] for y in (B, C))
+    step = F.softplus(dt if bias is None else dt + bias).clamp(lo, hi)
+    S = torch.zeros(h, n, x.shape[2], dtype=x.dtype) if S is None else keep_S(S)
+    rows = []
+    for t in range(l):
+        S = torch.exp(step[t] * A)[:, None, None] * S + B[t][:, :, None] * (step[t][:, None] * x[t])[:, None]
+        rows.append((S * C[t][:, :, None]).sum(1))
+        S = keep_S(S)
+    y = torch.stack(rows)
+    return {"y": (y if D is None else y + D[:, None] * x).flatten(1), "S": S}
+
+
 def keep(dtype, scale=None):
     """The function that rounds a state which is kept as `dtype` between two tokens."""
     return {"f16": half, "i8": lambda h: int8_steps(h, scale)}[dtype]
@@ -98,8 +120,9 @@ def half(h):
 
 
 def int8_steps(h, scale):
-    """The nearest int8 in steps of each channel, saturated, times the step."""
-    return torch.clamp(torch.round(h / scale[:, None]), -128, 127).to(torch.int8).to(h.dtype) * scale[:, None]
+    """The nearest int8 in steps of each row, saturated, times the step. A row is a run of the last axis."""
+    step = scale.view(*h.shape[:-1], 1)
+    return torch.clamp(torch.round(h / step), -128, 127).to(torch.int8).to(h.dtype) * step
 
 
 def character(q):

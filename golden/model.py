@@ -3,9 +3,9 @@
     python3 golden/model.py [--model models/mamba-books-15m] [--device cpu|cuda] [--out FILE]
     python3 golden/generate.py --record
 
-Float32 is transformers' MambaForCausalLM in plain PyTorch (no kernel packages), read by hooks on its layers. Float64 is
-mamba.py, the formulas restated: transformers casts to float32 on its way (README.md) and is no float64 truth.
-Needs torch, numpy and transformers (made with 5.17). The logits of all positions are in the model's own
+Float32 is transformers' class in plain PyTorch (no kernel packages), read by hooks on its layers. Float64 is mamba.py or
+mamba2.py, the formulas restated: transformers casts to float32 on its way (README.md) and is no float64 truth.
+Needs torch, numpy and transformers (5.17 and 5.18, README.md). The logits of all positions are in the model's own
 golden.safetensors, and are compared with it here; the file keeps those of the last few.
 """
 
@@ -18,48 +18,49 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
 
 import mamba  # noqa: E402
+import mamba2  # noqa: E402
 import tensorfile  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYER = 5
+LAYERS = {"mamba": 5, "mamba2": 6}
 LAST = 8
 WHY = "a transposed weight, a site in the wrong place or a lost bias, found at its site and not in the logits"
 
 
-def restated(folder, ids):
-    """{site: float64 array}, logits of every position included."""
-    weights, config = mamba.load(folder, torch.float64)
+def restated(weights, config, ids, at):
+    """{site: array} of the layer `at`, the head's input and the logits of every position, in the dtype of the weights."""
     seen = {}
 
     def site(layer, name, x):
-        if layer in (LAYER, None):
+        if layer in (at, None):
             seen[name] = x[0]
         return x
 
-    seen["logits"] = mamba.head(weights, mamba.hidden(weights, config, ids[None], site))[0]
+    hidden = mamba2.HIDDEN[config["model_type"]]
+    seen["logits"] = mamba.head(weights, hidden(weights, config, ids[None], site))[0]
     return seen
 
 
 def float32_model(folder, device):
     """transformers' model with exactly the file's weights. Without kernel packages it runs plain PyTorch."""
-    from transformers import MambaForCausalLM
+    from transformers import AutoModelForCausalLM
 
     for package in ("mamba_ssm", "causal_conv1d", "kernels"):
         if importlib.util.find_spec(package):
             raise SystemExit(f"model.py: {package} is installed; transformers would not run plain PyTorch")
-    model = MambaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().to(device)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().to(device)
     for name, x in mamba.load(folder, torch.float32)[0].items():
         if not torch.equal(model.get_parameter(name).detach().cpu(), x):
             raise SystemExit(f"model.py: transformers changed {name} while loading")
     return model
 
 
-def hooked(model, ids):
+def hooked(model, ids, layer):
     """The sites as restated() gives them, float32, from what the layers take and give."""
-    config, mixer, seen = model.config, model.backbone.layers[LAYER].mixer, {}
-    rank, n = int(config.time_step_rank), config.state_size
+    config, mixer, seen = model.config, model.backbone.layers[layer].mixer, {}
 
     def taken(layer, name):
         layer.register_forward_pre_hook(lambda _, inputs: seen.update({name: inputs[0][0]}))
@@ -72,19 +73,28 @@ def hooked(model, ids):
         layer.register_forward_hook(hook)
 
     taken(mixer.in_proj, "blockIn")
-    given(mixer.in_proj, ("convIn", config.intermediate_size), ("gate", config.intermediate_size))
-    taken(mixer.x_proj, "scanIn")
-    given(mixer.x_proj, ("dtLow", rank), ("B", n), ("C", n))
     taken(mixer.out_proj, "scanOut")
     given(model.backbone.norm_f, ("headIn", config.hidden_size))
+    if config.model_type == "mamba":
+        rank, n = int(config.time_step_rank), config.state_size
+        given(mixer.in_proj, ("convIn", config.intermediate_size), ("gate", config.intermediate_size))
+        taken(mixer.x_proj, "scanIn")
+        given(mixer.x_proj, ("dtLow", rank), ("B", n), ("C", n))
+    else:
+        d, gn, heads = mixer.intermediate_size, mixer.n_groups * mixer.ssm_state_size, mixer.num_heads
+        given(mixer.in_proj, ("gate", d), ("convIn", mixer.conv_dim), ("dt", heads))
     seen["logits"] = model(input_ids=ids[None].to(model.device), use_cache=False).logits[0]
-    # transformers 5 hands dt_proj's weight to the scan and never calls the layer
-    seen["dt"] = torch.nn.functional.linear(seen["dtLow"], mixer.dt_proj.weight, mixer.dt_proj.bias)
+    # transformers 5 takes the weights of these layers and never calls the layers
+    if config.model_type == "mamba":
+        seen["dt"] = F.linear(seen["dtLow"], mixer.dt_proj.weight, mixer.dt_proj.bias)
+    else:
+        conv = F.silu(mixer.conv1d(seen["convIn"].t()[None])[0, :, : len(ids)]).t()
+        seen.update(zip(("scanIn", "B", "C"), conv.split([d, gn, gn], -1)))
     return {name: x.detach().cpu() for name, x in seen.items()}
 
 
-def compare(f32, f64, shipped):
-    """Prints the largest differences and says whether the shipped logits were met."""
+def compare(f32, f64):
+    """Prints the largest differences."""
     if set(f32) != set(f64):
         raise SystemExit(
             f"model.py: no float32 value for {sorted(set(f64) - set(f32))}: transformers has other layers"
@@ -96,6 +106,10 @@ def compare(f32, f64, shipped):
                 f"model.py: {name} is {f32[name].dtype} {list(f32[name].shape)}, not {list(x.shape)}"
             )
         print(f"{name:10}{str(list(x.shape)):>12}{x.abs().max():14.6g}{(f32[name] - x).abs().max():18.3g}")
+
+
+def compare_shipped(f32, f64, shipped):
+    """Stops where the float64 logits are not those that the model came with."""
     ours = (f64["logits"] - torch.tensor(shipped["logits_float64"])).abs().max()
     theirs = (f32["logits"] - torch.tensor(shipped["logits_hf_float32"])).abs().max()
     print(f"against the model's golden.safetensors: float64 {ours:.3g}, float32 {theirs:.3g}")
@@ -120,9 +134,12 @@ def main():
 
     shipped, _ = tensorfile.read(arguments.model / "golden.safetensors")
     ids = torch.tensor(shipped["input_ids"]).long()
-    f64 = restated(arguments.model, ids)
-    f32 = hooked(float32_model(arguments.model, arguments.device), ids)
-    compare(f32, f64, shipped)
+    weights, config = mamba.load(arguments.model, torch.float64)
+    layer = LAYERS[config["model_type"]]
+    f64 = restated(weights, config, ids, layer)
+    f32 = hooked(float32_model(arguments.model, arguments.device), ids, layer)
+    compare(f32, f64)
+    compare_shipped(f32, f64, shipped)
 
     for sites in (f32, f64):
         sites["logits"] = sites["logits"][-LAST:]
@@ -135,7 +152,7 @@ def main():
         "transformers": transformers.__version__,
         "device": arguments.device,
     }
-    attrs = {"layer": LAYER, "positions": list(range(len(ids) - LAST, len(ids)))}
+    attrs = {"layer": layer, "positions": list(range(len(ids) - LAST, len(ids)))}
     out = arguments.out or ROOT / f"golden/model/{arguments.model.resolve().name}.safetensors"
     texts = {"attrs": attrs, "flags": ["basic"], "made": made}
     said = {"op": "model", "why": WHY, **{key: json.dumps(value) for key, value in texts.items()}}
