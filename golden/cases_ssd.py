@@ -47,8 +47,8 @@ def ssd_scan(case, rng):
     case("head-32", "heads of 32 channels, 64 states", drawn(rng, 3, 2, 32, 64))
     case("head-64", "heads of 64 channels, 128 states: the sizes of published models", drawn(rng, 2, 1, 64, 128))
     case("state-256", "256 states: the longest sum", drawn(rng, 2, 1, 8, 256))
-    case("odd-size", "five states and three channels, which fill no lane evenly", drawn(rng, 7, 3, 3, 5, S=True))
-    case("one-state", "n = 1: the sum over n is one product", drawn(rng, 5, 2, 4, 1, S=True), flags=["n=1"])
+    case("odd-size", "three lanes of states and three channels, which fill no vector", drawn(rng, 7, 3, 3, 12, S=True))
+    case("least-states", "n = 4: each lane has one product", drawn(rng, 5, 2, 4, 4, S=True), flags=["n=4"])
     case("one-channel", "heads of one channel", drawn(rng, 5, 3, 1, 8, S=True), flags=["p=1"])
     case("one-token", "one token at the text's start", drawn(rng, 1, 3, 4, 8))
     case("decode-step", "one token on a state", drawn(rng, 1, 4, 8, 16, g=2, S=True), {"g": 2})
@@ -73,7 +73,7 @@ def drawn(rng, l, h, p, n, g=1, S=False, step=(1e-3, 0.1), A=(1, 16)):
     return {
         "x": rng.normal(size=(l, h * p)),
         "dt": inverse_softplus(spread(*step, (l, h))) - bias,
-        "A": -spread(*A, h),
+        "A": -spread(*A, (h, 1)),
         "B": rng.normal(size=(l, g * n)),
         "C": rng.normal(size=(l, g * n)),
         "D": rng.normal(1, 0.2, h),
@@ -128,12 +128,12 @@ def steps_and_decays(case, rng):
 
 def reading(case):
     """Whole numbers, a different one at every place: what reads the wrong place gives another number."""
-    l, h, p, n, g = 3, 6, 2, 3, 2
+    l, h, p, n, g = 3, 6, 2, 4, 2
     place = np.arange
     values = {
         "x": np.concatenate([1 + place(h * p)[None], np.zeros((l - 1, h * p))]),
         "dt": np.zeros((l, h)),
-        "A": np.zeros(h),
+        "A": np.zeros((h, 1)),
         "B": 1 + place(l * g * n).reshape(l, g * n) ** 2,
         "C": 5 + place(l * g * n).reshape(l, g * n) * 7,
     }
@@ -206,12 +206,12 @@ def kept_as_i8(case, rng):
         *added([126 * step, -127 * step, 0, 0, 100], [[step, -step, 1000, -1000, 0], [step, -step, -step, step, 0]], step),
         exact="true",
     )
-    h, n, p = 2, 3, 2
+    h, n, p = 2, 4, 2
     rows = 1 + np.arange(h * n * p).reshape(h, n, p) / 3
     inputs = {
         "x": np.zeros((1, h * p)),
         "dt": np.zeros((1, h)),
-        "A": np.zeros(h),
+        "A": np.zeros((h, 1)),
         "B": np.ones((1, n)),
         "C": np.ones((1, n)),
         "S.scale": 2.0 ** -np.arange(h * n),
@@ -230,21 +230,21 @@ def random_states(rounded, rng, why, scaled):
     rounded("basic", why, inputs(6, 2, 3, 4))
     rounded("with-state", "the state that is given is rounded first", inputs(4, 2, 3, 4, S=True))
     rounded("decode-step", "one token on a state, two groups", inputs(1, 4, 4, 4, g=2, S=True), {"g": 2})
-    rounded("odd-size", "five states of three channels", inputs(4, 2, 3, 5, S=True))
+    rounded("odd-size", "twelve states of three channels", inputs(4, 2, 3, 12, S=True))
     rounded("no-skip", "y is made of S before it is rounded", without(inputs(5, 1, 4, 4), "D"))
 
 
 def added(S, x, scale=None, C=1.0):
-    """One head of one state that forgets nothing: x[t] is added to the channels of S."""
+    """One head that forgets nothing, of whose four states one is written: x[t] is added to the channels of S."""
     x = np.array(x, np.float64)
-    ones = np.ones((len(x), 1))
+    first = np.tile([1.0, 0, 0, 0], (len(x), 1))
     inputs = {
         "x": x,
         "dt": np.zeros((len(x), 1)),
-        "A": np.zeros(1),
-        "B": ones,
-        "C": ones * C,
-        **({} if scale is None else {"S.scale": np.array([scale])}),
-        "S": np.array([[S]], np.float64),
+        "A": np.zeros((1, 1)),
+        "B": first,
+        "C": first * C,
+        **({} if scale is None else {"S.scale": np.full(4, scale)}),
+        "S": np.stack([S, np.zeros_like(S), np.zeros_like(S), np.zeros_like(S)])[None].astype(np.float64),
     }
     return inputs, ONE

@@ -93,7 +93,7 @@ def selective_scan(u, dt, A, B, C, D=None, z=None, h=None, keep_h=lambda h: h):
 
 
 def ssd_scan(x, dt, A, B, C, D=None, bias=None, g=1, lo=0, hi=None, S=None, keep_S=lambda S: S):
-    """One decay for each head: S[h, n, p] = exp(step·A) S + B[n] (step·x[p]). `keep_S` as keep_h above."""
+    """One decay for each head, A[h, 1]: S[h, n, p] = exp(step·A) S + B[n] (step·x[p]). `keep_S` as keep_h above."""
     l, h = dt.shape
     x, n = x.unflatten(1, (h, -1)), B.shape[1] // g
     group = torch.arange(h) * g // h
@@ -102,7 +102,7 @@ def ssd_scan(x, dt, A, B, C, D=None, bias=None, g=1, lo=0, hi=None, S=None, keep
     S = torch.zeros(h, n, x.shape[2], dtype=x.dtype) if S is None else keep_S(S)
     rows = []
     for t in range(l):
-        S = torch.exp(step[t] * A)[:, None, None] * S + B[t][:, :, None] * (step[t][:, None] * x[t])[:, None]
+        S = torch.exp(step[t] * A[:, 0])[:, None, None] * S + B[t][:, :, None] * (step[t][:, None] * x[t])[:, None]
         rows.append((S * C[t][:, :, None]).sum(1))
         S = keep_S(S)
     y = torch.stack(rows)

@@ -9,9 +9,11 @@ import type { Tensor } from '../../src/tensor.ts';
 import { readGolden, readTensors, type Values } from './files.ts';
 import { faults } from './rule.ts';
 
-const NAME = 'mamba-books-15m';
-const modelFolder = fileURLToPath(new URL(`../../models/${NAME}`, import.meta.url));
-const shipped = readTensors(join(modelFolder, 'golden.safetensors')).tensors;
+/** The models, and how many sites of each a golden has: those of one block, and the head's input. */
+const models = [
+  ['mamba-books-15m', 10],
+  ['mamba2-books-15m', 9],
+] as const;
 
 /** A golden's float32 results as tensors, next to its float64 ones. */
 const rule = (f32: Readonly<Record<string, Values>>, f64: Readonly<Record<string, Values>>) => {
@@ -19,7 +21,9 @@ const rule = (f32: Readonly<Record<string, Values>>, f64: Readonly<Record<string
   return { f32: Object.fromEntries(tensors), f64, out: {}, exact: () => false };
 };
 
-describe(`models/${NAME}`, () => {
+describe.each(models)('models/%s', (name, count) => {
+  const modelFolder = fileURLToPath(new URL(`../../models/${name}`, import.meta.url));
+  const shipped = readTensors(join(modelFolder, 'golden.safetensors')).tensors;
   /** Every site by its name in the graph, and the logits. */
   const ours: Record<string, Tensor<'f32'>> = {};
 
@@ -48,11 +52,11 @@ describe(`models/${NAME}`, () => {
   });
 
   it('gives every site of one layer', () => {
-    const { f32, f64, inputs, attrs } = readGolden(`model/${NAME}`);
+    const { f32, f64, inputs, attrs } = readGolden(`model/${name}`);
     const { layer } = attrs as unknown as { layer: number };
     expect(inputs.tokens.data).toEqual(shipped.input_ids.data);
     const named = Object.keys(sites(f64)).map(site => [site, ours[`layers.${layer}.${site}`] ?? ours[site]]);
-    expect(named).toHaveLength(10);
+    expect(named).toHaveLength(count);
     expect(faults(rule(sites(f32), sites(f64)), Object.fromEntries(named))).toEqual([]);
   });
 });
