@@ -17,20 +17,26 @@ import { integers, mul, zero } from './numerics';
   else writeI8(from, scales, to, n);
 }
 
-/** The same where the n vectors lie along a row of steps: four channels, of which each has n values. */
-export function readSteps(type: i32, from: usize, scales: usize, to: usize, n: i32): void {
+/** The same for squares of four rows by four of n values that have n steps, which all rows share. */
+export function readSquares(type: i32, from: usize, scales: usize, to: usize, n: i32): void {
   if (type == STATE_F16) return readF16(from, to, n);
-  const row = <usize>n << 2;
-  for (const end = to + (row << 2); to < end; )
-    for (let i: usize = 0; i < row; i += 16, to += 16, from += 4)
-      v128.store(to, mul(v128.load(scales + i), integers(v128.load32_zero(from))));
+  for (const end = scales + (<usize>n << 2); scales < end; scales += 16, from += 16, to += 64) {
+    const q = v128.load(from), low = i16x8.extend_low_i8x16_s(q), high = i16x8.extend_high_i8x16_s(q), scale = v128.load(scales);
+    v128.store(to, mul(scale, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(low))));
+    v128.store(to, mul(scale, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(low))), 16);
+    v128.store(to, mul(scale, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(high))), 32);
+    v128.store(to, mul(scale, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(high))), 48);
+  }
 }
 
-export function writeSteps(type: i32, from: usize, scales: usize, to: usize, n: i32): void {
+export function writeSquares(type: i32, from: usize, scales: usize, to: usize, n: i32): void {
   if (type == STATE_F16) return writeF16(from, to, n);
-  const row = <usize>n << 2;
-  for (const end = from + (row << 2); from < end; )
-    for (let i: usize = 0; i < row; i += 16, from += 16, to += 4) storeI8(to, v128.load(from), v128.load(scales + i));
+  for (const end = scales + (<usize>n << 2); scales < end; scales += 16, from += 64, to += 16) {
+    const scale = v128.load(scales);
+    const a = i16x8.narrow_i32x4_s(stepsOf(v128.load(from), scale), stepsOf(v128.load(from, 16), scale));
+    const b = i16x8.narrow_i32x4_s(stepsOf(v128.load(from, 32), scale), stepsOf(v128.load(from, 48), scale));
+    v128.store(to, i8x16.narrow_i16x8_s(a, b));
+  }
 }
 
 function readF16(from: usize, to: usize, n: i32): void {
@@ -50,17 +56,16 @@ function readI8(from: usize, scales: usize, to: usize, n: i32): void {
     v128.store(to, mul(scale, integers(v128.load32_zero(from))));
 }
 
-/** Conversions to narrower integers saturate, and make 0 of NaN. */
 function writeI8(from: usize, scales: usize, to: usize, n: i32): void {
   const scale = v128.load(scales);
-  for (const end = from + (<usize>n << 4); from < end; from += 16, to += 4) storeI8(to, v128.load(from), scale);
+  for (const end = from + (<usize>n << 4); from < end; from += 16, to += 4) {
+    const words = stepsOf(v128.load(from), scale), halves = i16x8.narrow_i32x4_s(words, words);
+    v128.store32_lane(to, i8x16.narrow_i16x8_s(halves, halves), 0);
+  }
 }
 
-@inline function storeI8(to: usize, x: v128, scale: v128): void {
-  const words = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.div(x, scale)));
-  const halves = i16x8.narrow_i32x4_s(words, words);
-  v128.store32_lane(to, i8x16.narrow_i16x8_s(halves, halves), 0);
-}
+/** Conversions to narrower integers saturate, and make 0 of NaN. */
+@inline function stepsOf(x: v128, scale: v128): v128 { return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.div(x, scale))); }
 
 /** The bits of f32 2⁻¹⁴, the smallest normal value, and the greatest value as f32. */
 const TINY = 0x38800000, MOST: f32 = 65504;

@@ -1,10 +1,11 @@
 // The reference's bits: the lanes of a vector are four states, and so the four lanes of the sum are one vector, to which terms
 // are added in ascending n.
 //
-// S: [h][p, padded to 4][n]. A tile of a head's channels stays in the first cache while the rows pass.
+// S: [h][p/4][n/4][4 channels][4 states], which is read from front to back: measured. A tile of a head's channels stays in the
+// first cache while the rows pass.
 import { SsdScan, SsdSteps, STATE_F32 } from '../src/backends/wasm/instruction-formats';
 import { dequantizeRow, dequantizeRows, multiply } from './dequantize';
-import { keptBytes, readSteps, writeSteps } from './kept-state';
+import { keptBytes, readSquares, writeSquares } from './kept-state';
 import { add, exp2, integers, lastLanes, mul, rowBytes, softplus, splat, sumLanes } from './numerics';
 import { endOf, firstOf, own } from './share';
 import { endRow, firstRow, stateOf, turnCount } from './turns';
@@ -74,9 +75,9 @@ export function ssdScan(at: usize, rows: i32): void {
           if (hType == STATE_F32) sum = scan(decay, mul(step, input), state, b, c, n);
           else {
             const scales = hScale + (<usize>(head * n) << 2);
-            readSteps(hType, state, scales, own(), n);
+            readSquares(hType, state, scales, own(), n);
             sum = scan(decay, mul(step, input), own(), b, c, n);
-            writeSteps(hType, own(), scales, state, n);
+            writeSquares(hType, own(), scales, state, n);
           }
           if (D) sum = add(sum, mul(skip, input));
           if (missing) storeFirst(y + i, sum, 4 - missing);
@@ -89,24 +90,22 @@ export function ssdScan(at: usize, rows: i32): void {
 
 /** Four channels of one row: their states, each n values, become those after it. Their sums over the states. */
 function scan(decay: v128, input: v128, S: usize, B: usize, C: usize, n: i32): v128 {
-  const row = <usize>n << 2, end = B + row;
   const x0 = v128.shuffle<f32>(input, input, 0, 0, 0, 0), x1 = v128.shuffle<f32>(input, input, 1, 1, 1, 1);
   const x2 = v128.shuffle<f32>(input, input, 2, 2, 2, 2), x3 = v128.shuffle<f32>(input, input, 3, 3, 3, 3);
   let s0 = splat(0), s1 = s0, s2 = s0, s3 = s0;
-  let S2 = S + (row << 1);
-  for (; B < end; B += 16, C += 16, S += 16, S2 += 16) {
+  for (const end = B + (<usize>n << 2); B < end; B += 16, C += 16, S += 64) {
     const b = v128.load(B), c = v128.load(C);
     const p0 = add(mul(decay, v128.load(S)), mul(x0, b));
     v128.store(S, p0);
     s0 = add(s0, mul(p0, c));
-    const p1 = add(mul(decay, v128.load(S + row)), mul(x1, b));
-    v128.store(S + row, p1);
+    const p1 = add(mul(decay, v128.load(S, 16)), mul(x1, b));
+    v128.store(S, p1, 16);
     s1 = add(s1, mul(p1, c));
-    const p2 = add(mul(decay, v128.load(S2)), mul(x2, b));
-    v128.store(S2, p2);
+    const p2 = add(mul(decay, v128.load(S, 32)), mul(x2, b));
+    v128.store(S, p2, 32);
     s2 = add(s2, mul(p2, c));
-    const p3 = add(mul(decay, v128.load(S2 + row)), mul(x3, b));
-    v128.store(S2 + row, p3);
+    const p3 = add(mul(decay, v128.load(S, 48)), mul(x3, b));
+    v128.store(S, p3, 48);
     s3 = add(s3, mul(p3, c));
   }
   return sumLanes(s0, s1, s2, s3);

@@ -1,6 +1,6 @@
 /**
  * How a state lies in linear memory, as the kernels of states take four values at once: [d, n] as [d/4][n][4 rows], and [h, n, p] as
- * [h][p][n]. d and p are padded to a multiple of four. Values are f32, binary16, or int8 in steps of their row.
+ * [h][p/4][n/4][4 of p][4 of n]. d and p are padded to a multiple of four. Values are f32, binary16, or int8 in steps of their row.
  */
 import { half, halfBits, halfOf } from '../../ops/half.ts';
 import { type StateType, shapeAt, stepsOf } from '../../state.ts';
@@ -38,7 +38,7 @@ export function stateLayout(type: StateType, scale: () => ArrayLike<number> = ()
   const shape = shapeAt(type, 0);
   const rows = sizeOf(shape.slice(0, -1));
   const columns = shape.at(-1)!;
-  const { size, placeOf } = shape.length === 3 ? channelsFirst(shape) : fourRows(rows, columns);
+  const { size, placeOf } = shape.length === 3 ? squares(shape) : fourRows(rows, columns);
   return {
     type: stored.type,
     bytes: size * stored.bytes,
@@ -65,10 +65,14 @@ const fourRows = (rows: number, columns: number) => ({
   placeOf: (row: number, column: number) => ((row >> 2) * columns + column) * 4 + (row & 3),
 });
 
-/** [h, n, p] as [h][p][n]. A row is that of a head and a state. */
-const channelsFirst = ([h, n, p]: readonly number[]) => ({
+/** [h, n, p] as [h][p/4][n/4][4 of p][4 of n]: a cache line is what a step of the kernel takes. A row is that of a head and a state. */
+const squares = ([h, n, p]: readonly number[]) => ({
   size: h * n * padded(p),
-  placeOf: (row: number, column: number) => (Math.floor(row / n) * padded(p) + column) * n + (row % n),
+  placeOf(row: number, column: number) {
+    const [head, state] = [Math.floor(row / n), row % n];
+    const square = ((head * padded(p)) / 4 + (column >> 2)) * (n / 4) + (state >> 2);
+    return square * 16 + (column & 3) * 4 + (state & 3);
+  },
 });
 
 const NO_STEPS: readonly number[] = [];
