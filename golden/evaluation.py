@@ -5,7 +5,8 @@
 
 Independent of the package: mamba.py and mamba2.py restate the models, and the prompts here restate lm-eval 0.4.2's. The
 tokenizer is Hugging Face's, called by ids.mjs (node). Windows: the first ones of WINDOW tokens of the embedded model's
-validation.txt.gz, each from an empty state, WINDOW - 1 predictions in each. The items are our own, two for each task. Needs torch and numpy.
+validation.txt.gz, each from an empty state, WINDOW - 1 predictions in each. The items are our own, two for each task.
+Needs torch and numpy.
 """
 
 import argparse
