@@ -33,6 +33,9 @@ def generator(name):
 
 
 def write_all(names=None):
+    unknown = [name for name in names or () if name not in OPS]
+    if unknown:
+        raise SystemExit(f"golden: there are no cases for {', '.join(unknown)}; there are cases for {', '.join(OPS)}")
     for name in names or OPS:
         shutil.rmtree(manifest.GOLDEN / name, ignore_errors=True)
         OPS[name]()

@@ -34,7 +34,8 @@ def gated_rms_norm(case, rng):
     values["x"][0, 17], values["x"][1, 95] = 4000, -3e4
     values["z"][0, 17], values["z"][1, 95] = 3, 2
     case("outlier", "one channel that dominates its group, and no other group", values, {"g": 2})
-    case("large-gate", "beyond the range of exp silu is z, or almost nothing", {**inputs(2, 40), "z": rng.uniform(-120, 120, (2, 40))})
+    values = {**inputs(2, 40), "z": rng.uniform(-120, 120, (2, 40))}
+    case("large-gate", "beyond the range of exp silu is z, or almost nothing", values)
     case("small", "eps inside the root, not outside: mean(v²) is of eps's size", inputs(3, 40, 3e-3), flags=["eps"])
     case("eps", "eps is an attribute", inputs(2, 40), {"eps": 0.1})
 
@@ -61,6 +62,7 @@ def ssd_scan(case, rng):
     reading(case)
     kept_as_f16(case, rng)
     kept_as_i8(case, rng)
+    case("middle-dt", "steps from 1 to 20: softplus is not yet its argument", drawn(rng, 8, 3, 4, 8, step=(1, 20), A=(0.01, 0.5)))
 
 
 def drawn(rng, l, h, p, n, g=1, S=False, step=(1e-3, 0.1), A=(1, 16)):
@@ -175,7 +177,12 @@ def kept_as_f16(case, rng):
         *added([1, 1024], [[step / 4, 0.25]] * 16),
         exact="true",
     )
-    rounded("saturates", "beyond 65504 it stays there", *added([60000, -60000, 1], [[9000, -9000, 1e6], [1, -1, 1]], C=2.0**-20), exact="true")
+    rounded(
+        "saturates",
+        "beyond 65504 it stays there",
+        *added([60000, -60000, 1], [[9000, -9000, 1e6], [1, -1, 1]], C=2.0**-20),
+        exact="true",
+    )
 
 
 def kept_as_i8(case, rng):

@@ -1,11 +1,12 @@
-"""The evaluation golden: perplexity of the embedded model and log-likelihoods of task items, in float64.
+"""The evaluation golden: perplexity of a model and log-likelihoods of task items, in float64.
 
-    /usr/bin/python3 golden/evaluation.py [--model models/mamba-books-15m]
+    python3 golden/evaluation.py [--model models/mamba-books-15m] [--windows 2]
     python3 golden/generate.py --record
 
-Independent of the package: mamba.py restates the model, and the prompts here restate lm-eval 0.4.2's. The tokenizer is
-Hugging Face's, called by ids.mjs (node). Windows: the first WINDOWS of WINDOW tokens of validation.txt.gz, each from an
-empty state, WINDOW - 1 predictions in each. The items are our own, two for each task. Needs torch and numpy.
+Independent of the package: mamba.py and mamba2.py restate the models, and the prompts here restate lm-eval 0.4.2's. The
+tokenizer is Hugging Face's, called by ids.mjs (node). Windows: the first ones of WINDOW tokens of the embedded model's
+validation.txt.gz, each from an empty state, WINDOW - 1 predictions in each. The items are our own, two for each task.
+Needs torch and numpy.
 """
 
 import argparse
@@ -23,11 +24,13 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 import mamba  # noqa: E402
+import mamba2  # noqa: E402
 import manifest  # noqa: E402
 import tensorfile  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-WINDOW, WINDOWS = 1024, 2
+EMBEDDED = ROOT / "models/mamba-books-15m"
+WINDOW = 1024
 WHY = "a window shifted by a token, a continuation cut one token early, a prompt with one space too many"
 
 ITEMS = {
@@ -163,21 +166,24 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, default=ROOT / "models/mamba-books-15m")
-    folder = parser.parse_args().model
+    parser.add_argument("--model", type=Path, default=EMBEDDED)
+    parser.add_argument("--windows", type=int, default=2)
+    arguments = parser.parse_args()
+    folder, count = arguments.model, arguments.windows
     torch.set_grad_enabled(False)
     weights, config = mamba.load(folder, torch.float64)
+    hidden = mamba2.HIDDEN[config["model_type"]]
 
     def log_probabilities(ids):
         """[b, l] → [b, l - 1], of each token but the first."""
-        logits = mamba.head(weights, mamba.hidden(weights, config, ids[:, :-1]))
+        logits = mamba.head(weights, hidden(weights, config, ids[:, :-1]))
         return logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
 
-    text = gzip.open(folder / "validation.txt.gz", "rt", encoding="utf-8", newline="").read()
+    text = gzip.open(EMBEDDED / "validation.txt.gz", "rt", encoding="utf-8", newline="").read()
     [ids] = encode(folder, [text])
-    windows = torch.tensor(ids[: WINDOW * WINDOWS]).view(WINDOWS, WINDOW)
-    tensors = {"f64.nll": -log_probabilities(windows).sum(-1).numpy()}
-    print(f"perplexity {np.exp(tensors['f64.nll'].sum() / (WINDOWS * (WINDOW - 1))):.6f}", flush=True)
+    windows = torch.tensor(ids[: WINDOW * count]).view(count, 1, WINDOW)
+    tensors = {"f64.nll": np.array([-log_probabilities(window).sum().item() for window in windows])}
+    print(f"perplexity {np.exp(tensors['f64.nll'].sum() / (count * (WINDOW - 1))):.6f}", flush=True)
 
     for task, items in ITEMS.items():
         asked = [pair for item in items for pair in pairs(task, item)]
