@@ -3,9 +3,9 @@
 //
 // h: [d/4][n][4 channels]. A: [d/4][1 + n][4 channels], A · log2 e behind the largest |A · log2 e| of each channel. Channels go
 // in blocks that stay in the cache while the rows pass.
-import { SelectiveScan, SelectiveScanI8, STATE_F32 } from '../src/backends/wasm/instruction-formats';
+import { SelectiveScan, SelectiveScanI8, STATE_F32, STATE_I8_DYNAMIC } from '../src/backends/wasm/instruction-formats';
 import { dequantizeRows } from './dequantize';
-import { keptBytes, readState, writeState } from './kept-state';
+import { keptBytes, measuredSteps, readState, writeState } from './kept-state';
 import * as v from './numerics';
 import { add, coefficient, integers, magic, mul, ordinary, rowBytes, splat, sub } from './numerics';
 import { endOf, firstOf, own } from './share';
@@ -26,7 +26,7 @@ export function selectiveScan(at: usize, _rows: i32): void {
         const B = op.B + nRow * t, C = op.C + nRow * t;
         for (let four = BLOCK * block; four < min(fours, BLOCK * block + BLOCK); four++) {
           const c = <usize>four << 4, i = row * t + c, input = v128.load(u + i), step = v128.load(dt + i);
-          let sum = scanKept(step, mul(step, input), A, h, four, B, C, n, hType, hScale);
+          let sum = scanKept(step, mul(step, input), A, h, four, fours, B, C, n, hType, hScale);
           if (D) sum = add(sum, mul(v128.load(D + c), input));
           v128.store(y + i, z ? mul(sum, v.silu(v128.load(z + i))) : sum);
         }
@@ -69,7 +69,7 @@ export function selectiveScanI8(at: usize, rows: i32): void {
           const step = lookup(dt + i, dtTable);
           let input = mul(s, integers(v128.load32_zero(u + i)));
           if (channels) input = mul(input, v128.load(channels + (c << 2)));
-          let sum = scanKept(step, mul(step, input), A, h, four, B + nRow * t, C + nRow * t, n, hType, hScale);
+          let sum = scanKept(step, mul(step, input), A, h, four, fours, B + nRow * t, C + nRow * t, n, hType, hScale);
           if (D) sum = add(sum, mul(v128.load(D + (c << 2)), input));
           v128.store(y + (i << 2), z ? mul(sum, lookup(z + i, zTable)) : sum);
         }
@@ -100,13 +100,15 @@ function siluTable(scale: usize, to: usize): void {
 
 /** Group `four` of four channels. A state that is not kept in f32 is read into own scratch behind the decays. */
 @inline function scanKept(
-  step: v128, input: v128, A: usize, h: usize, four: i32, B: usize, C: usize, n: i32, hType: i32, hScale: usize,
+  step: v128, input: v128, A: usize, h: usize, four: i32, fours: i32, B: usize, C: usize, n: i32, hType: i32, hScale: usize,
 ): v128 {
   const decays = A + ((<usize>n + 1) << 4) * four;
   if (hType == STATE_F32) return scan(step, input, decays, h + (<usize>n << 4) * four, B, C, n);
-  const state = own() + (<usize>n << 4), scales = hScale + (<usize>four << 4), kept = h + keptBytes(hType, n) * four;
+  const state = own() + (<usize>n << 4), kept = h + keptBytes(hType, n) * four;
+  const scales = (hType == STATE_I8_DYNAMIC ? h + keptBytes(hType, n) * fours : hScale) + (<usize>four << 4);
   readState(hType, kept, scales, state, n);
   const sum = scan(step, input, decays, state, B, C, n);
+  if (hType == STATE_I8_DYNAMIC) v128.store(scales, measuredSteps(state, n));
   writeState(hType, state, scales, kept, n);
   return sum;
 }

@@ -3,9 +3,9 @@
 //
 // S: [h][p/4][n/4][4 channels][4 states], which is read from front to back: measured. A tile of a head's channels stays in the
 // first cache while the rows pass.
-import { SsdScan, SsdSteps, STATE_F32 } from '../src/backends/wasm/instruction-formats';
+import { SsdScan, SsdSteps, STATE_F32, STATE_I8_DYNAMIC } from '../src/backends/wasm/instruction-formats';
 import { dequantizeRow, dequantizeRows, multiply } from './dequantize';
-import { keptBytes, readSquares, writeSquares } from './kept-state';
+import { keptBytes, readSquares, roundSquares, writeSquares } from './kept-state';
 import { add, exp2, integers, lastLanes, mul, rowBytes, softplus, splat, sumLanes } from './numerics';
 import { endOf, firstOf, own } from './share';
 import { endRow, firstRow, stateOf, turnCount } from './turns';
@@ -35,15 +35,17 @@ export function ssdSteps(at: usize, rows: i32): void {
   }
 }
 
-/** Own scratch: four channels of a state that is not kept in f32; then B and C in f32, where they are i8. */
+/** Own scratch: the channels of a tile of a state that is not kept in f32; then B and C in f32, where they are i8. */
 export function ssdScan(at: usize, rows: i32): void {
   const op = changetype<SsdScan>(at), x = op.x, xScale = op.xScale, xScaleStride = op.xScaleStride, xChannels = op.xChannels;
   const D = op.D, y = op.y, heads = op.heads, p = op.p, n = op.n, groups = op.groups, hType = op.hType, hScale = op.hScale;
   const row = rowBytes(heads * p), hRow = rowBytes(heads), nRow = rowBytes(groups * n), turns = turnCount();
-  const fours = (p + 3) >> 2, tiles = (p + TILE - 1) / TILE, units = heads * tiles, from = firstOf(units), to = endOf(units);
+  const fours = (p + 3) >> 2, isKept = hType != STATE_F32;
+  const tile = hType == STATE_I8_DYNAMIC ? fours : TILE / 4, tiles = (fours + tile - 1) / tile; // a step is that of all channels
+  const units = heads * tiles, from = firstOf(units), to = endOf(units);
   if (from == to) return;
-  const four = hType == STATE_F32 ? <usize>n << 4 : keptBytes(hType, n);
-  let B = op.B, C = op.C, free = own() + (<usize>n << 4);
+  const f32Four = <usize>n << 4, four = isKept ? keptBytes(hType, n) : f32Four;
+  let B = op.B, C = op.C, free = isKept ? own() + f32Four * tile : own();
   if (op.BScale) {
     dequantizeRows(B, op.BScale, op.BScaleStride, op.BChannels, free, nRow, rows);
     B = free;
@@ -54,11 +56,13 @@ export function ssdScan(at: usize, rows: i32): void {
     C = free;
   }
   for (let unit = from; unit < to; unit++) {
-    const head = unit / tiles, first = (unit % tiles) * (TILE / 4), end = min(fours, first + TILE / 4);
+    const head = unit / tiles, first = (unit % tiles) * tile, end = min(fours, first + tile);
     const group = <usize>(head * groups / heads) * n << 2, steps = op.steps + (<usize>head << 2), decays = steps + hRow * rows;
     const skip = D ? v128.load32_splat(D + (<usize>head << 2)) : splat(0);
     for (let turn = 0; turn < turns; turn++) {
-      const S = stateOf(op.h, turn) + four * fours * head;
+      const place = stateOf(op.h, turn), S = place + four * (fours * head + first), states = isKept ? own() : S;
+      const scales = (hType == STATE_I8_DYNAMIC ? place + four * fours * heads : hScale) + (<usize>(head * n) << 2);
+      if (isKept) for (let q = 0; q < end - first; q++) readSquares(hType, S + four * q, scales, states + f32Four * q, n);
       for (let t = firstRow(turn), stop = endRow(turn); t < stop; t++) {
         const step = v128.load32_splat(steps + hRow * t), decay = v128.load32_splat(decays + hRow * t);
         const b = B + nRow * t + group, c = C + nRow * t + group;
@@ -70,20 +74,14 @@ export function ssdScan(at: usize, rows: i32): void {
             if (xChannels) input = mul(input, v128.load(xChannels + (<usize>channel << 2)));
           } else input = v128.load(x + i);
           if (missing) input = v128.and(input, lastLanes(4 - missing)); // the next head's channels
-          const state = S + four * q;
-          let sum: v128;
-          if (hType == STATE_F32) sum = scan(decay, mul(step, input), state, b, c, n);
-          else {
-            const scales = hScale + (<usize>(head * n) << 2);
-            readSquares(hType, state, scales, own(), n);
-            sum = scan(decay, mul(step, input), own(), b, c, n);
-            writeSquares(hType, own(), scales, state, n);
-          }
+          let sum = scan(decay, mul(step, input), states + f32Four * (q - first), b, c, n);
           if (D) sum = add(sum, mul(skip, input));
           if (missing) storeFirst(y + i, sum, 4 - missing);
           else v128.store(y + i, sum);
         }
+        if (isKept) roundSquares(hType, states, scales, n, end - first);
       }
+      if (isKept) for (let q = 0; q < end - first; q++) writeSquares(hType, states + f32Four * q, scales, S + four * q, n);
     }
   }
 }

@@ -166,7 +166,7 @@ function readState(bytes: Uint8Array, runnable: Runnable): State & Pick<Session,
 
 /** A state as a file holds it: each of its values as it is kept. */
 function stored(t: Tensor<'f32'>, { dtype, scale }: StateType, { weights }: Program) {
-  if (scale === undefined) return { ...t, dtype: dtype === 'f16' ? ('F16' as const) : ('F32' as const) };
+  if (scale === undefined) return { ...t, dtype: dtype === 'f16' ? ('F16' as const) : ('F32' as const) }; // steps and integers of i8-dynamic are in the values
   const steps = weights.read(scale).data;
   const row = t.data.length / steps.length;
   const data = Int8Array.from(t.data, (value, i) => stepsOf(value, steps[Math.floor(i / row)]));

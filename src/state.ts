@@ -16,10 +16,13 @@ export type StateExtent = number | 't';
 
 /** How the values of a state are kept between two tokens. */
 export interface StateType {
-  /** f16 is IEEE binary16; i8 is an integer times the step of its row. */
-  readonly dtype: 'f32' | 'f16' | 'i8';
+  /**
+   * f16 is IEEE binary16; i8 is an integer times the step of its row, which is known before; of i8-dynamic, the step is measured
+   * whenever the row is written. A row is a run of the last axis.
+   */
+  readonly dtype: 'f32' | 'f16' | 'i8' | 'i8-dynamic';
   readonly shape: readonly StateExtent[];
-  /** Of i8: the constant f32[rows] that holds the step of each row. A row is a run of the last axis. */
+  /** Of i8: the constant f32[rows] that holds the step of each row. */
   readonly scale?: string;
 }
 
@@ -46,21 +49,42 @@ export interface StateView extends Kept {
   readonly shape: readonly number[];
   /** The values as they read back: rounded to what is kept. A kernel reads them and does not write them. */
   readonly data: Float32Array;
-  /** Keeps a run of values, from the flat index `at` on, each rounded as the type says. */
+  /** Keeps a run of values, from the flat index `at` on, each rounded as the type says. Of i8-dynamic it is one row or more. */
   put(at: number, values: ArrayLike<number>): void;
 }
 
 /** The int8 that is kept of a value; NaN, which int8 does not have, and −0 become 0. */
 export const stepsOf = (value: number, scale: number): number => quantizeValue(value, scale) || 0;
 
-/** What is left of a value that is kept as `kept`, in a row whose step is `scale`. */
-function rounding({ dtype, scale }: Kept, rowSize: number): (value: number, at: number) => number {
-  if (dtype === 'f32') return f;
-  if (dtype === 'f16') return half;
-  return (value, at) => {
-    const step = scale![Math.floor(at / rowSize)];
-    return f(step * stepsOf(value, step));
-  };
+/**
+ * The step of a row that is measured when it is written: absmax / 127, at least 1e-5 / 127, rounded up to 16 binary digits. So the
+ * product of a step and its integer is exact, and a row that is read back and written again has the same step.
+ */
+export function measuredStep(row: ArrayLike<number>): number {
+  let most = f(1e-5);
+  for (let i = 0; i < row.length; i++) if (Math.abs(row[i]) > most) most = Math.abs(row[i]); // passes NaN over
+  const bits = new Int32Array(Float32Array.of(Math.min(most, GREATEST) / 127).buffer);
+  bits[0] = (bits[0] + 0xff) & ~0xff;
+  return new Float32Array(bits.buffer)[0];
+}
+const GREATEST = 3.4028234663852886e38;
+
+/** What is left of a run of values that are kept as `kept`, from the flat index `at` on, in rows of so many values. */
+function rounded({ dtype, scale }: Kept, row: number, values: ArrayLike<number>, at: number): Float32Array {
+  const kept = Float32Array.from(values);
+  if (dtype === 'f32') return kept;
+  if (dtype === 'f16') return kept.map(half);
+  if (dtype === 'i8')
+    return kept.map((value, i) => {
+      const step = scale![Math.floor((at + i) / row)];
+      return f(step * stepsOf(value, step));
+    });
+  for (let begin = 0; begin < kept.length; begin += row) {
+    const values = kept.subarray(begin, begin + row);
+    const step = measuredStep(values);
+    values.set(values.map(value => f(step * stepsOf(value, step))));
+  }
+  return kept;
 }
 
 /** A view of `data`, which holds values as they read back; zeros by default. */
@@ -69,13 +93,13 @@ export function stateView(
   shape: readonly number[],
   data: Float32Array = new Float32Array(sizeOf(shape)),
 ): StateView {
-  const rounded = rounding(kept, shape.at(-1)!);
   return {
     ...kept,
     shape,
     data,
     put(at, values) {
-      for (let i = 0; i < values.length; i++) data[at + i] = rounded(values[i], at + i);
+      if (kept.dtype === 'f32') data.set(values, at);
+      else data.set(rounded(kept, shape.at(-1)!, values, at), at);
     },
   };
 }
@@ -84,11 +108,18 @@ export function stateView(
 export const shapeAt = ({ shape }: StateType, tokens: number): readonly number[] =>
   shape.map(extent => (extent === 't' ? tokens : extent));
 
-const BYTES = { f32: 4, f16: 2, i8: 1 } as const;
+const BYTES = { f32: 4, f16: 2, i8: 1, 'i8-dynamic': 1 } as const;
+
+/** The bytes of a state after `tokens` tokens: its values, and the steps that are not known before. */
+function bytesOf(type: StateType, tokens: number): number {
+  const shape = shapeAt(type, tokens);
+  const steps = type.dtype === 'i8-dynamic' ? 4 * sizeOf(shape.slice(0, -1)) : 0;
+  return BYTES[type.dtype] * sizeOf(shape) + steps;
+}
 
 /** What all states of a program take after `tokens` tokens. */
 export const statesBytes = (states: ReadonlyMap<string, StateType>, tokens: number): number =>
-  [...states.values()].reduce((sum, type) => sum + BYTES[type.dtype] * sizeOf(shapeAt(type, tokens)), 0);
+  [...states.values()].reduce((sum, type) => sum + bytesOf(type, tokens), 0);
 
 /** A state that lives from call to call. */
 export interface StateStore {

@@ -113,7 +113,7 @@ function tensorType(json: unknown, where: string): TensorType {
 
 function stateType(json: unknown, where: string): StateType {
   const { type, scale } = object(json, where, ['type', 'scale']);
-  const form = /^(f32|f16|i8)\[((?:t|\d{1,15})(?:, \d{1,15})*)\]$/;
+  const form = /^(f32|f16|i8|i8-dynamic)\[((?:t|\d{1,15})(?:, \d{1,15})*)\]$/;
   const [, dtype, extents] = form.exec(string(type, `${where}.type`)) ?? [];
   if (!extents) return unexpected(`${where}.type`, 'a type such as f32[1536, 16]', type);
   return {

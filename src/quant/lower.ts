@@ -209,6 +209,7 @@ export function quantize(
     const scheme = stateScheme(recipe, ref);
     if (!scheme) return type;
     if (scheme.bits === 16) return { dtype: 'f16', shape: type.shape };
+    if (scheme.when === 'dynamic') return { dtype: 'i8-dynamic', shape: type.shape };
     const scale = nameOf.scale(ref);
     scales.set(scale, scalesOf(seen('channel statistics', channels, ref)));
     return { dtype: 'i8', shape: type.shape, scale };

@@ -110,7 +110,10 @@ const hessians: Statistic = {
 
 const states: Statistic = {
   pass: 'states',
-  needs: ({ ref }, recipe) => stateScheme(recipe, ref)?.bits === 8,
+  needs: ({ ref }, recipe) => {
+    const { bits, when } = stateScheme(recipe, ref) ?? {};
+    return bits === 8 && when !== 'dynamic';
+  },
   at: ({ ref }, _, watch) => {
     const max = watch('rows', rowMaxima);
     const looks = watch('looks', callsSeen);

@@ -41,9 +41,14 @@ export interface WeightScheme {
   readonly rounding?: 'nearest' | 'gptq';
 }
 
-/** How a state is kept between two tokens: 16 bits are IEEE binary16; 8 are int8, with a static step for each channel. */
+/**
+ * How a state is kept between two tokens: 16 bits are IEEE binary16; 8 are int8, with a step for each row, a run of the last axis.
+ * The steps are those of calibration, or of a dynamic scheme measured at every token.
+ */
 export interface StateScheme {
   readonly bits: 16 | 8;
+  /** Of 8 bits. Absent: static. Only a state whose rows are written whole can be dynamic: that of a scan. */
+  readonly when?: 'static' | 'dynamic';
 }
 
 export interface Recipe {
@@ -71,6 +76,7 @@ export const a8: SiteScheme = { basis: 'none', range: 'absmax', when: 'static', 
 /** A state in binary16. */
 export const f16: StateScheme = { bits: 16 };
 export const i8: StateScheme = { bits: 8 };
+export const i8dynamic: StateScheme = { bits: 8, when: 'dynamic' };
 export const a8dynamic: SiteScheme = { ...a8, when: 'dynamic' };
 
 /** Clips to the p-quantile of |x|, averaged over samples: the range that Quamba gives the scan's input. */
@@ -201,8 +207,14 @@ function checkFields(
   for (const [state, scheme] of Object.entries(
     object(recipe.states ?? {}, `${where}.states`, words?.states),
   )) {
-    const { bits } = object(scheme, `${where}.states.${state}`, ['bits']);
+    const { bits, when } = object(scheme, `${where}.states.${state}`, ['bits', 'when']);
     oneOf(bits, `${where}.states.${state}.bits`, [16, 8]);
+    if (when !== undefined)
+      oneOf(
+        when,
+        `${where}.states.${state}.when`,
+        bits === 8 && state !== 'convState' ? ['static', 'dynamic'] : ['static'],
+      );
   }
   const all: readonly unknown[] | undefined = words && [...words.sites, ...words.roles, ...words.states];
   for (const [i, word] of array(recipe.optional ?? [], `${where}.optional`).entries())

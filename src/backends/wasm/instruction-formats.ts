@@ -22,6 +22,8 @@ export const BY_ROWS = 64;
 export const STATE_F32 = 0;
 export const STATE_F16 = 1;
 export const STATE_I8 = 2;
+/** Its steps lie behind its values, in every place. */
+export const STATE_I8_DYNAMIC = 3;
 
 /** What every instruction begins with. */
 export class Format {

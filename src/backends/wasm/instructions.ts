@@ -213,7 +213,7 @@ export function ssdScan(
         n,
         groups: g,
       },
-      { own: rows => n * 16 + isInteger(B, C) * rows * rowBytes(g * n) },
+      { own: rows => n * Math.max(64, rowBytes(p)) + isInteger(B, C) * rows * rowBytes(g * n) },
     ),
   ];
 }

@@ -3,9 +3,9 @@
  * [h][p/4][n/4][4 of p][4 of n]. d and p are padded to a multiple of four. Values are f32, binary16, or int8 in steps of their row.
  */
 import { half, halfBits, halfOf } from '../../ops/half.ts';
-import { type StateType, shapeAt, stepsOf } from '../../state.ts';
+import { measuredStep, type StateType, shapeAt, stepsOf } from '../../state.ts';
 import { type Data, sizeOf, type Tensor, tensor } from '../../tensor.ts';
-import { STATE_F16, STATE_F32, STATE_I8 } from './instruction-formats.ts';
+import { STATE_F16, STATE_F32, STATE_I8, STATE_I8_DYNAMIC } from './instruction-formats.ts';
 import { padded } from './memory.ts';
 
 const f = Math.fround;
@@ -20,6 +20,8 @@ export interface StateLayout {
 
 /** A dtype: what is stored for a value of a row whose step is `scale`, and its way back. */
 interface Stored {
+  /** Whether the steps of the rows are part of the state. */
+  readonly isDynamic?: boolean;
   readonly type: number;
   readonly array: new (memory: ArrayBufferLike, at: number, size: number) => Data | Uint16Array;
   readonly bytes: number;
@@ -30,6 +32,14 @@ const STORED: Readonly<Record<StateType['dtype'], Stored>> = {
   f32: { type: STATE_F32, array: Float32Array, bytes: 4, store: x => x, load: x => x },
   f16: { type: STATE_F16, array: Uint16Array, bytes: 2, store: x => halfBits(half(x)), load: halfOf },
   i8: { type: STATE_I8, array: Int8Array, bytes: 1, store: stepsOf, load: (q, step) => f(step * q) },
+  'i8-dynamic': {
+    type: STATE_I8_DYNAMIC,
+    array: Int8Array,
+    bytes: 1,
+    store: stepsOf,
+    load: (q, step) => f(step * q),
+    isDynamic: true,
+  },
 };
 
 /** `scale`: of i8, the steps of the rows, read when they are needed. */
@@ -39,18 +49,24 @@ export function stateLayout(type: StateType, scale: () => ArrayLike<number> = ()
   const rows = sizeOf(shape.slice(0, -1));
   const columns = shape.at(-1)!;
   const { size, placeOf } = shape.length === 3 ? squares(shape) : fourRows(rows, columns);
+  const ownSteps = (memory: ArrayBufferLike, at: number) =>
+    new Float32Array(memory, at + size * stored.bytes, rows);
   return {
     type: stored.type,
-    bytes: size * stored.bytes,
+    bytes: size * stored.bytes + (stored.isDynamic ? padded(rows) * 4 : 0),
     write(memory, at, { data }) {
       const to = new stored.array(memory, at, size);
-      const steps = scale();
+      const steps = stored.isDynamic ? ownSteps(memory, at) : scale();
+      if (stored.isDynamic)
+        ownSteps(memory, at).forEach((_, r, own) => {
+          own[r] = measuredStep(data.subarray(r * columns, (r + 1) * columns));
+        });
       for (let r = 0; r < rows; r++)
         for (let c = 0; c < columns; c++) to[placeOf(r, c)] = stored.store(data[r * columns + c], steps[r]);
     },
     read(memory, at) {
       const from = new stored.array(memory, at, size);
-      const steps = scale();
+      const steps = stored.isDynamic ? ownSteps(memory, at) : scale();
       const values = new Float32Array(rows * columns);
       for (let r = 0; r < rows; r++)
         for (let c = 0; c < columns; c++)
