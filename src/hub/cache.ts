@@ -11,6 +11,7 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { decodeUtf8 } from '../formats/bytes.ts';
 import { readFile } from '../formats/disk.ts';
 
@@ -77,8 +78,12 @@ export function snapshotOf(cache: string, repo: string, revision = 'main'): stri
   return existsSync(join(snapshot, 'config.json')) ? snapshot : undefined;
 }
 
+/** The models that come with the project. The package has only the one that runs by default. */
+export const MODELS = join(fileURLToPath(import.meta.url), '../../../models');
+
 /**
- * The folder that a user means: the path itself, or, for `owner/name` where no such path is, what was pulled under it.
+ * The folder that a user means: the path itself, or, where no such path is, for `name` the model that comes with the project, and
+ * for `owner/name` what was pulled under it.
  *
  * @throws Error when neither is there, or where an address is given.
  */
@@ -87,7 +92,10 @@ export function modelFolder(path: string, settings: HubSettings = hubSettings())
     throw new Error('the model: expected a folder, or the name of a pulled one; got an empty text');
   if (/^https?:/i.test(path) && URL.canParse(path))
     throw new Error(`${withoutSecrets(path)}: expected a folder, or owner/name, which quamba pull fetches`);
-  if (existsSync(path) || !isRepoName(path)) return path;
+  if (existsSync(path)) return path;
+  const own = join(MODELS, path);
+  if (/^[\w-]+$/.test(path) && existsSync(join(own, 'config.json'))) return own;
+  if (!isRepoName(path)) return path;
   const found = snapshotOf(settings.cache, path);
   if (found) return found;
   throw new Error(

@@ -6,15 +6,15 @@ import { openBackend } from '../backends/node.ts';
 import { decodeUtf8 } from '../formats/bytes.ts';
 import { MOST_BYTES_AT_ONCE, openFolder, readFile } from '../formats/disk.ts';
 import { show } from '../formats/json.ts';
-import { modelFolder, withoutSecrets } from '../hub/cache.ts';
+import { MODELS, modelFolder, withoutSecrets } from '../hub/cache.ts';
 import { checkOptions, type Model, type ModelOptions, openModel } from './model.ts';
 import type { CalibrationText } from './plan.ts';
 
 /**
- * The folder of the model that comes with the package: 14.7 M parameters, trained on public-domain books. It is not written as
- * `new URL(…, import.meta.url)`, for which bundlers look for a module.
+ * The folder of the model that comes with the package: 14.7 M parameters, trained on public-domain books. Its path is not
+ * written as `new URL(…, import.meta.url)`, for which bundlers look for a module.
  */
-export const EMBEDDED_MODEL = join(fileURLToPath(import.meta.url), '../../../models/mamba-books-15m');
+export const EMBEDDED_MODEL = join(MODELS, 'mamba-books-15m');
 
 /** A text file, plain or .gz, or a pipe. It is read when it is needed, and once. */
 export function textFile(path: string): CalibrationText {
