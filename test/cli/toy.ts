@@ -61,7 +61,8 @@ export function toyTensors({
   return Object.fromEntries(tensors);
 }
 
-const ROUND: Readonly<Record<'F32' | 'F16' | 'BF16', (x: number) => number>> = {
+/** To the values that a dtype has. */
+export const ROUND: Readonly<Record<'F32' | 'F16' | 'BF16', (x: number) => number>> = {
   F32: x => x,
   F16: f16round,
   BF16(x) {
