@@ -153,8 +153,8 @@ function parse(json: JsonObject, file: string): Mamba2Config {
   const dState = size(['state_size', 'ssm_cfg.d_state'], 128);
   if (dState % 4) throw new RangeError(`${file}: state_size expected a multiple of 4; got ${dState}`);
   return {
-    ...common,
     architecture: 'mamba2',
+    ...common,
     tieEmbeddings: flag(['tie_word_embeddings', 'tie_embeddings'], !isHf),
     heads,
     headDim,
