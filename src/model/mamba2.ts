@@ -118,6 +118,9 @@ function block(g: Builder, config: Mamba2Config, layer: number, residual: Ref): 
   return g.op('h', ops.add, { x: residual, y: out });
 }
 
+/** What some files say for infinity, which is not JSON. */
+const NO_LIMIT = 1e20;
+
 function parse(json: JsonObject, file: string): Mamba2Config {
   const { at, may, size, times, flag } = fields(json, file);
   const isLimit = (v: unknown): boolean =>
@@ -162,7 +165,7 @@ function parse(json: JsonObject, file: string): Mamba2Config {
     groups,
     dConv: size(['conv_kernel', 'ssm_cfg.d_conv'], 4),
     ...(lo > 0 && { dtLo: lo }),
-    ...(hi < Infinity && { dtHi: hi }),
+    ...(hi < NO_LIMIT && { dtHi: hi }),
     useBias: flag(['use_bias', 'ssm_cfg.bias'], false),
     useConvBias: flag(['use_conv_bias', 'ssm_cfg.conv_bias'], true),
   };
