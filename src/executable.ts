@@ -86,6 +86,6 @@ export interface ExecutableInfo {
   readonly threads: number;
   /** Of its own memory: weights, states, values. */
   readonly memoryBytes: number;
-  /** What one token reads of the weights. */
+  /** What one token moves: it reads the weights, and reads and writes the states. */
   readonly bytesPerToken: number;
 }

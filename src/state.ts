@@ -33,12 +33,15 @@ export interface Kept {
 }
 export const AS_F32: Kept = { dtype: 'f32' };
 
+/** How many rows a state of this shape has. */
+export const stateRows = (shape: readonly number[]): number => sizeOf(shape.slice(0, -1));
+
 /** @throws TypeError for a dtype in which nothing is kept, RangeError where i8 does not have a step for each row. */
 export function checkKept(where: string, { dtype, scale }: Kept, shape: readonly number[]): void {
   if (!Object.hasOwn(BYTES, dtype))
     throw new TypeError(`${where} can be kept as ${Object.keys(BYTES).join(', ')}; got ${dtype}`);
   const steps = scale?.length ?? 0;
-  const rows = sizeOf(shape.slice(0, -1));
+  const rows = stateRows(shape);
   if (dtype === 'i8' && steps !== rows)
     throw new RangeError(`${where} as i8 needs a scale of ${rows} values, one for each row; got ${steps}`);
 }

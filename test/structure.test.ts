@@ -80,7 +80,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   hub: 'formats model',
   open: 'once graph formats plan executable model quant backends session text hub',
   gguf: 'tensor arithmetic ops graph formats model',
-  random: 'tensor graph formats plan model quant',
+  random: 'tensor state graph formats plan model quant',
   eval: 'group-by tensor state ops graph formats plan executable model quant session text open',
   conformance:
     'once group-by tensor signature arithmetic state op ops graph formats plan executable sequences run model quant backends session text open',

@@ -29,8 +29,8 @@ const MICROSOFT =
 
 /** @param model what `openFloatModel` gives */
 export function writeOnnx(file, { config, program }, { dq8 }) {
-  if (config.mixerNormEps !== undefined || config.useBias)
-    throw new Error('onnx: only plain Mamba without biases in in_proj and out_proj is written');
+  if (config.architecture !== 'mamba' || config.useBias)
+    throw new Error('onnx: only plain Mamba-1 without biases in in_proj and out_proj is written');
   const { dInner: d, dState: n, dConv: k, dtRank: r, normEps: epsilon, layers, vocabSize } = config;
   const g = graph();
   const weight = name => program.weights.read(name).data;

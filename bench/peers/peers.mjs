@@ -12,6 +12,7 @@ export const PEERS = {
   'ort-node-int8-all': { ...ort('onnxruntime-node', 'dq8'), all: true },
   'ort-web-int8-all': { ...ort('onnxruntime-web', 'dq8'), all: true },
   'quamba-all': { ...quamba('quamba-int8-head'), all: true },
+  'quamba-ssd': quamba('quamba-ssd-int8-head'),
   'quamba-fp32': quamba('fp32'),
   'llama-f32': { engine: 'llama', package: 'node-llama-cpp', weights: 'F32', file: 'f32.gguf' },
   'llama-f16': { engine: 'llama', package: 'node-llama-cpp', weights: 'F16', file: 'f16.gguf' },

@@ -29,12 +29,11 @@ const NAMES = Object.keys(PEERS);
 const options = program('peers/run.mjs', 'The same weights in quamba and in other engines, in turn.', [
   '',
   '--only quamba,llama-q8 --threads 2 --rounds 3',
+  '--shape mamba2-130m --only quamba,llama-q8',
   '--out bench/results/peers-my-machine.md',
 ])
-  .option(
-    '--model <dir>',
-    "checkpoint in Hugging Face's form (default: mamba-130m's shape with random weights, made for the run)",
-  )
+  .option('--model <dir>', "checkpoint in Hugging Face's form, in the place of random weights")
+  .option('--shape <name>', 'of random weights, made for the run', oneOf(Object.keys(configs)), 'mamba-130m')
   .option(
     '--only <a,b>',
     `peers: ${NAMES.join(', ')} (default: the first ${DEFAULT.length})`,
@@ -80,13 +79,13 @@ async function bench() {
   }
   const whole = rows.filter(({ skipped }) => !skipped);
   for (const row of whole) await row.process.call('close').catch(() => {});
-  const { layers, dModel, vocabSize } = /** @type {MambaConfig} */ (model.config);
+  const { layers, dModel, vocabSize } = /** @type {LanguageModelConfig} */ (model.config);
   const { cpu, node, date } = machine();
   const { threads, rounds } = options;
   return {
     ...{ machine: `${cpu}, ${cpus().length} CPUs`, node, date, threads, rounds },
     ...{ prompt: PROMPT, continuation: CONTINUATION, warmUps: WARM_UPS },
-    model: `${options.model === undefined ? 'random weights, ' : ''}${layers} layers, d_model ${dModel}, ${vocabSize} tokens`,
+    model: `${options.model === undefined ? `${options.shape}'s shape, random weights, ` : ''}${layers} layers, d_model ${dModel}, ${vocabSize} tokens`,
     peers: whole.map(reported),
     skipped: rows.flatMap(({ name: peer, skipped: reason }) => (reason ? [{ peer, reason }] : [])),
   };
@@ -104,7 +103,7 @@ async function attempt(row, step) {
   }
 }
 
-/** @import { MambaConfig } from '../../dist/model/mamba.js' */
+/** @import { LanguageModelConfig } from '../../dist/model/language-model.js' */
 
 const reported = row => ({
   ...{ peer: row.name, package: row.package, version: row.version, about: row.about, weights: row.weights },
@@ -124,9 +123,10 @@ const statistics = values => ({
 });
 
 async function randomCheckpoint() {
-  const checkpoint = join(work, 'mamba-130m');
-  say('writes random weights in the shape of mamba-130m');
-  await writeCheckpoint(checkpoint, configs['mamba-130m'], { seed: 1, type: 'f32' });
+  const { shape } = options;
+  const checkpoint = join(work, shape);
+  say(`writes random weights in the shape of ${shape}`);
+  await writeCheckpoint(checkpoint, configs[shape], { seed: 1, type: 'f32' });
   return checkpoint;
 }
 

@@ -17,7 +17,7 @@ import { printAs, progressLine, UsageError } from './terminal.ts';
 
 export const benchCommand = command(
   'bench',
-  'Measures tokens per second, prefill and decode, beside what reading the weights alone would take.',
+  'Measures tokens per second, prefill and decode, beside what a plain read of the same bytes would take.',
   BENCH_OPTIONS,
   `
 Random weights are the same on every machine (src/random/model.ts). Their static scales are constants for each kind of
@@ -29,6 +29,7 @@ the reading of the files. Prefill asks for the logits of the last token only, as
 
 Examples:
   quamba bench --shape mamba-130m
+  quamba bench --shape mamba2-130m
   quamba bench --shape mamba-130m --batch 8
   quamba bench --shape mamba-2.8b --threads 2 --generate 8 --rounds 3 --json
   quamba bench --shape mamba-130m --write-checkpoint mamba-130m-random --type f16
@@ -148,9 +149,9 @@ function table(report: ReturnType<typeof reportOf>): string {
     ]);
   if (bytesPerToken && readBandwidth && readShare)
     rows.push(
-      ['read for each token', sizeWords(bytesPerToken)],
-      ['a plain read of them', `${sizeWords(readBandwidth)}/s`],
-      ['decode reads at', `${(100 * readShare).toFixed(0)} % of it`],
+      ['moved for each token', sizeWords(bytesPerToken)],
+      ['a plain read of as much', `${sizeWords(readBandwidth)}/s`],
+      ['decode reaches', `${(100 * readShare).toFixed(0)} % of it`],
     );
   rows.push(
     ['load to first token', `${report.loadSeconds.toFixed(2)} s`],

@@ -127,6 +127,7 @@ const parametersOf = (config: Config): number =>
 
 function factsOf({ plan, info }: Model, tensors: ReturnType<typeof tensorsOf>) {
   return {
+    architecture: info.config.architecture,
     config: info.config,
     scheme: info.recipe.scheme,
     calibration: info.calibration,
@@ -140,10 +141,12 @@ function factsOf({ plan, info }: Model, tensors: ReturnType<typeof tensorsOf>) {
 
 function summary(path: string, recipe: string, facts: ReturnType<typeof factsOf>): string {
   const { config, scheme, calibration } = facts;
+  const { architecture, ...sizes } = config;
   const from = calibration && `${calibration.samples} × ${calibration.window} tokens of ${calibration.text}`;
   return align([
     ['model', path],
-    ...Object.entries(config).map(([key, value]) => [`  ${key}`, String(value)]),
+    ['architecture', architecture],
+    ...Object.entries(sizes).map(([key, value]) => [`  ${key}`, String(value)]),
     ['recipe', `${recipe}  ${JSON.stringify(scheme)}`],
     ['calibrated on', from ?? 'nothing'],
     ['parameters', facts.parameters.toLocaleString('en')],

@@ -120,6 +120,13 @@ function shapeAsRead(name: string, shape: readonly number[]): readonly number[] 
   return name.endsWith('.A_log') && shape.length === 1 ? [shape[0], 1] : shape;
 }
 
+/** The way back: as others store it. */
+export function shapeAsStored(name: string, shape: readonly number[]): readonly number[] {
+  const [first, last] = shape;
+  if (name.endsWith('.conv1d.weight')) return [first, 1, last];
+  return name.endsWith('.A_log') && last === 1 ? [first] : shape;
+}
+
 /** What torch.compile, DataParallel and trainers put before a model's names, and some of them between their parts. */
 const WRAPPERS = /^(?:(?:_orig_mod|module|model)\.)+|(?<=\.)(?:_orig_mod|_fsdp_wrapped_module)\./g;
 /** The parts of a model that was saved without its head, and so without the name that it has beside it. */

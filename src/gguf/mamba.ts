@@ -1,13 +1,14 @@
 /**
- * Mamba as llama.cpp's architecture `mamba`: its keys, and its names for our tensors.
+ * Mamba as llama.cpp's architectures `mamba` and `mamba2`: their keys, and their names for our tensors.
  *
- * Three things are said in another way there:
+ * Four things are said in another way there:
  *   A   is stored as −exp(A_log)
+ *   h   the heads of Mamba-2, is the key of Mamba's r; D and the weight of the gated norm have two axes, [h, 1] and [g, d/g]
  *   b   of the convolution must be there; where the model has none it is 0
  *   ε   is one for all norms. Falcon-Mamba's norm on dt, B and C has its own, ε′; but
  *         norm(c·x; ε) = x / √(mean x² + ε / c²), which with c = √(ε / ε′) is norm(x; ε′), so x_proj is scaled by c
  *
- * Source  llama.cpp, src/models/mamba.cpp, src/models/mamba-base.cpp, conversion/mamba.py
+ * Source  llama.cpp, src/models/mamba.cpp, mamba2.cpp, mamba-base.cpp, conversion/mamba.py
  */
 
 import { plain } from '../formats/json.ts';
@@ -15,6 +16,7 @@ import type { Program, Ref } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { falconMamba } from '../model/falcon-mamba.ts';
 import { type MambaConfig, mamba } from '../model/mamba.ts';
+import { type Mamba2Config, mamba2 } from '../model/mamba2.ts';
 import { negExp } from '../ops/neg-exp.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Gguf, GgufTensor, GgufValue } from './file.ts';
@@ -48,21 +50,29 @@ export function ggufOf(
   name: string,
   where = 'config',
 ): Gguf {
-  if (!isMamba(config))
+  if (!isKnown(config))
     throw new RangeError(
-      `${where}: architecture expected mamba or falcon-mamba; got ${plain(config.architecture)}`,
+      `${where}: architecture expected ${KNOWN.join(' or ')}; got ${plain(config.architecture)}`,
     );
   checkExpressible(config, where);
   return { metadata: metadataOf(config, stored, name), tensors: tensorsOf(config, program, stored) };
 }
 
-const isMamba = (config: Config): config is MambaConfig =>
-  [mamba.name, falconMamba.name].some(name => name === config.architecture);
+type Known = MambaConfig | Mamba2Config;
+const KNOWN: readonly string[] = [mamba2.name, mamba.name, falconMamba.name];
+const isKnown = (config: Config): config is Known => KNOWN.includes(config.architecture);
+const isMamba2 = (config: Config): config is Mamba2Config => config.architecture === mamba2.name;
+const innerOf = (config: Known): number => (isMamba2(config) ? config.heads * config.headDim : config.dInner);
 
-function checkExpressible({ dInner, dModel, useBias }: MambaConfig, where: string): void {
-  if (dInner !== 2 * dModel)
+function checkExpressible(config: Known, where: string): void {
+  const { dModel, useBias } = config;
+  if (!isMamba2(config) && config.dInner !== 2 * dModel)
     throw new RangeError(
-      `${where}: d_inner expected 2 · d_model = ${2 * dModel}, all that llama.cpp runs; got ${dInner}`,
+      `${where}: d_inner expected 2 · d_model = ${2 * dModel}, all that llama.cpp runs; got ${config.dInner}`,
+    );
+  if (isMamba2(config) && (config.dtLo ?? config.dtHi) !== undefined)
+    throw new RangeError(
+      `${where}: time_step_limit expected none (llama.cpp's Mamba-2 does not limit dt); got [${config.dtLo ?? 0}, ${config.dtHi ?? Infinity}]`,
     );
   if (useBias)
     throw new RangeError(
@@ -70,24 +80,30 @@ function checkExpressible({ dInner, dModel, useBias }: MambaConfig, where: strin
     );
 }
 
-function metadataOf(config: MambaConfig, stored: Storage, name: string): Record<string, GgufValue> {
+function metadataOf(config: Known, stored: Storage, name: string): Record<string, GgufValue> {
+  const arch = isMamba2(config) ? 'mamba2' : 'mamba';
+  const own: Record<string, GgufValue> = isMamba2(config)
+    ? { time_step_rank: ['u32', config.heads], group_count: ['u32', config.groups] }
+    : { time_step_rank: ['u32', config.dtRank], dt_b_c_rms: ['bool', config.mixerNormEps !== undefined] };
+  const ssm: Record<string, GgufValue> = {
+    conv_kernel: ['u32', config.dConv],
+    inner_size: ['u32', innerOf(config)],
+    state_size: ['u32', config.dState],
+    ...own,
+  };
   return {
-    'general.architecture': ['string', 'mamba'],
+    'general.architecture': ['string', arch],
     'general.name': ['string', name],
     'general.file_type': ['u32', storage[stored].fileType],
     'general.quantization_version': ['u32', 2],
-    'mamba.vocab_size': ['u32', config.vocabSize],
-    'mamba.context_length': ['u32', CONTEXT],
-    'mamba.embedding_length': ['u32', config.dModel],
-    'mamba.block_count': ['u32', config.layers],
-    'mamba.feed_forward_length': ['u32', 0],
-    'mamba.attention.head_count': ['u32', 0],
-    'mamba.attention.layer_norm_rms_epsilon': ['f32', config.normEps],
-    'mamba.ssm.conv_kernel': ['u32', config.dConv],
-    'mamba.ssm.inner_size': ['u32', config.dInner],
-    'mamba.ssm.state_size': ['u32', config.dState],
-    'mamba.ssm.time_step_rank': ['u32', config.dtRank],
-    'mamba.ssm.dt_b_c_rms': ['bool', config.mixerNormEps !== undefined],
+    [`${arch}.vocab_size`]: ['u32', config.vocabSize],
+    [`${arch}.context_length`]: ['u32', CONTEXT],
+    [`${arch}.embedding_length`]: ['u32', config.dModel],
+    [`${arch}.block_count`]: ['u32', config.layers],
+    [`${arch}.feed_forward_length`]: ['u32', 0],
+    [`${arch}.attention.head_count`]: ['u32', 0],
+    [`${arch}.attention.layer_norm_rms_epsilon`]: ['f32', config.normEps],
+    ...Object.fromEntries(Object.entries(ssm).map(([key, value]) => [`${arch}.ssm.${key}`, value])),
   };
 }
 
@@ -96,10 +112,16 @@ interface Named {
   readonly name: string;
   /** `matrix`: stored as asked, where its rows are whole blocks. */
   readonly as: 'matrix' | 'vector';
-  readonly change?: (x: Tensor, config: MambaConfig) => Tensor;
+  readonly change?: (x: Tensor, config: Known) => Tensor;
+  /** Its axes in Mamba-2, where they are not ours. */
+  readonly axes?: (config: Mamba2Config) => readonly number[];
 }
 const matrix = (name: string, change?: Named['change']): Named => ({ name, as: 'matrix', change });
-const vector = (name: string, change?: Named['change']): Named => ({ name, as: 'vector', change });
+const vector = (name: string, how?: Pick<Named, 'change' | 'axes'>): Named => ({
+  name,
+  as: 'vector',
+  ...how,
+});
 
 /** Our names of the weights outside of the blocks, and what llama.cpp makes of each. */
 const OUTER: ReadonlyMap<string, Named> = new Map([
@@ -116,8 +138,13 @@ const IN_BLOCK: ReadonlyMap<string, Named> = new Map([
   ['mixer.x_proj.weight', matrix('ssm_x.weight', (x, config) => scaled(x, mixerScale(config)))],
   ['mixer.dt_proj.weight', matrix('ssm_dt.weight')],
   ['mixer.dt_proj.bias', vector('ssm_dt.bias')],
-  ['mixer.A_log', vector('ssm_a', x => negExp({ x: x as Tensor<'f32'> }).y)],
-  ['mixer.D', vector('ssm_d')],
+  ['mixer.dt_bias', vector('ssm_dt.bias')],
+  ['mixer.A_log', vector('ssm_a', { change: x => negExp({ x: x as Tensor<'f32'> }).y })],
+  ['mixer.D', vector('ssm_d', { axes: ({ heads }) => [heads, 1] })],
+  [
+    'mixer.norm.weight',
+    vector('ssm_norm.weight', { axes: ({ heads, headDim, groups }) => [groups, (heads * headDim) / groups] }),
+  ],
   ['mixer.out_proj.weight', matrix('ssm_out.weight')],
 ]);
 
@@ -128,28 +155,36 @@ function namedOf(ref: Ref): Named {
   return inBlock === undefined ? found : { ...found, name: `blk.${layer}.${found.name}` };
 }
 
-function tensorsOf(config: MambaConfig, { graph, weights }: Program, stored: Storage): Gguf['tensors'] {
+function tensorsOf(config: Known, { graph, weights }: Program, stored: Storage): Gguf['tensors'] {
   const type = storage[stored].matrix;
   const tensors: Record<string, GgufTensor> = {};
   for (const [ref, { shape }] of graph.weights) {
-    const { name, as, change = x => x } = namedOf(ref);
+    const { name, as, change = x => x, axes } = namedOf(ref);
     tensors[name] = {
       type: as === 'matrix' && shape.at(-1)! % GGML[type].block === 0 ? type : 'F32',
-      shape,
+      shape: axes && isMamba2(config) ? axes(config) : shape,
       get data() {
         return change(weights.read(ref), config).data as Float32Array;
       },
     };
   }
-  const { layers, dInner, useConvBias } = config;
-  for (let layer = 0; layer < layers && !useConvBias; layer++)
-    tensors[`blk.${layer}.${CONV_BIAS}`] = { type: 'F32', shape: [dInner], data: new Float32Array(dInner) };
+  const { layers, useConvBias } = config;
+  for (let layer = 0; layer < layers && !useConvBias; layer++) {
+    const [channels] = graph.weights.get(`backbone.layers.${layer}.mixer.conv1d.weight`)!.shape;
+    tensors[`blk.${layer}.${CONV_BIAS}`] = {
+      type: 'F32',
+      shape: [channels],
+      data: new Float32Array(channels),
+    };
+  }
   return tensors;
 }
 
 /** c of the page's head; 1 where no norm stands behind x_proj. */
-const mixerScale = ({ normEps, mixerNormEps = normEps }: MambaConfig): number =>
-  Math.sqrt(normEps / mixerNormEps);
+const mixerScale = ({
+  normEps,
+  mixerNormEps = normEps,
+}: Pick<MambaConfig, 'normEps' | 'mixerNormEps'>): number => Math.sqrt(normEps / mixerNormEps);
 
 const scaled = (x: Tensor, c: number): Tensor =>
   c === 1 ? x : { ...x, dtype: 'f32', data: Float32Array.from(x.data, value => c * value) };

@@ -124,19 +124,24 @@ export function block(g: Builder, config: BlockConfig, layer: number, h: Ref): R
 function parse(json: JsonObject, file: string): MambaConfig {
   const { at, may, size, times, flag } = fields(json, file);
   may('ssm_cfg.layer', '"Mamba1" or "Mamba2"', v => v === 'Mamba1');
-  const common = parseLanguageModel(json, file);
-  const { dModel } = common;
+  const { layers, dModel, vocabSize, normEps, tieEmbeddings, ...rest } = parseLanguageModel(json, file);
   const ranks = ['time_step_rank', 'ssm_cfg.dt_rank', 'dt_rank'].filter(path => at(path) !== 'auto');
+  // The order of the fields belongs to the identity of a model, by which plans and statistics on disks know it.
   return {
-    ...common,
     architecture: 'mamba',
+    layers,
+    dModel,
     // falcon-mamba-7b says expand 16 and intermediate_size 8192 = 2 · 4096: the size is right.
     dInner: size(['intermediate_size', 'd_inner'], () => times(['expand', 'ssm_cfg.expand'], dModel, 2)),
     dState: size(['state_size', 'ssm_cfg.d_state', 'd_state'], 16),
     dConv: size(['conv_kernel', 'ssm_cfg.d_conv', 'd_conv'], 4),
     dtRank: size(ranks, Math.ceil(dModel / 16)),
+    vocabSize,
+    normEps,
+    tieEmbeddings,
     useBias: flag(['use_bias', 'ssm_cfg.bias'], false),
     useConvBias: flag(['use_conv_bias', 'ssm_cfg.conv_bias'], true),
+    ...rest,
   };
 }
 

@@ -38,7 +38,8 @@ export interface Mamba2Config extends LanguageModelConfig {
   /** k, the width of the convolution. */
   readonly dConv: number;
   /** The least and the greatest dt. Absent: 0, no limit. */
-  readonly dtLimit: { readonly lo?: number; readonly hi?: number };
+  readonly dtLo?: number;
+  readonly dtHi?: number;
   /** Of in_proj and out_proj. */
   readonly useBias: boolean;
   readonly useConvBias: boolean;
@@ -65,6 +66,7 @@ const roles = ['inProj', 'conv', 'outProj'] as const;
 /** One Mamba-2 layer, its residual included: h f32[l, m] → f32[l, m]. Its weights are `backbone.layers.<layer>.…`. */
 function block(g: Builder, config: Mamba2Config, layer: number, residual: Ref): Ref {
   const { dModel: m, heads: h, headDim: p, dState: n, groups, dConv: k, normEps: eps } = config;
+  const { dtLo: lo, dtHi: hi } = config;
   const d = h * p;
   const bc = groups * n;
   const e = d + 2 * bc;
@@ -98,8 +100,9 @@ function block(g: Builder, config: Mamba2Config, layer: number, residual: Ref): 
   const A = g.op('A', ops.negExp, { x: weight('mixer.A_log', [h, 1]) });
   const D = weight('mixer.D', [h]);
   const bias = weight('mixer.dt_bias', [h]);
+  const limits = { ...(lo !== undefined && { lo }), ...(hi !== undefined && { hi }) };
   const S = g.state('ssmState', [h, n, p]);
-  const y = g.op('y', ops.ssdScan, { dt, x, A, B, C, D, bias, S }, { g: groups, ...config.dtLimit });
+  const y = g.op('y', ops.ssdScan, { dt, x, A, B, C, D, bias, S }, { g: groups, ...limits });
   const gated = g.op(
     'gated',
     ops.gatedRmsNorm,
@@ -115,19 +118,20 @@ function block(g: Builder, config: Mamba2Config, layer: number, residual: Ref): 
   return g.op('h', ops.add, { x: residual, y: out });
 }
 
-/** [lo, hi] without what limits nothing. */
-function limitOf(limit: unknown): Mamba2Config['dtLimit'] {
-  const [lo, hi] = (limit ?? [0, Infinity]) as readonly number[];
-  return { ...(lo > 0 && { lo }), ...(hi < Infinity && { hi }) };
-}
+/** What some files say for infinity, which is not JSON. */
+const NO_LIMIT = 1e20;
 
 function parse(json: JsonObject, file: string): Mamba2Config {
   const { at, may, size, times, flag } = fields(json, file);
   const isLimit = (v: unknown): boolean =>
-    v === undefined ||
-    (Array.isArray(v) && v.length === 2 && v.every(x => typeof x === 'number') && 0 <= v[0] && v[0] <= v[1]);
+    Array.isArray(v) &&
+    v.length === 2 &&
+    Number.isFinite(v[0]) &&
+    typeof v[1] === 'number' &&
+    0 <= v[0] &&
+    v[0] <= v[1];
   for (const path of ['time_step_limit', 'ssm_cfg.dt_limit'])
-    may(path, '[lo, hi] with 0 <= lo <= hi', isLimit);
+    may(path, '[lo, hi] with 0 <= lo <= hi, lo finite', isLimit);
   may('ssm_cfg.D_has_hdim', 'false (a D of each channel is not supported)', v => v === false);
   may('ssm_cfg.rmsnorm', 'true (a block without a gated norm is not supported)', v => v === true);
   may('ssm_cfg.norm_before_gate', 'false', v => v === false); // transformers' field of this name is read by nobody
@@ -135,26 +139,33 @@ function parse(json: JsonObject, file: string): Mamba2Config {
   const common = parseLanguageModel(json, file);
   const isHf = common.naming === 'hf';
   const headDim = size(['head_dim', 'ssm_cfg.headdim'], 64);
-  const heads = size(['num_heads'], () => {
-    const d = times(['expand', 'ssm_cfg.expand'], common.dModel, 2);
-    if (d % headDim)
-      throw new RangeError(`${file}: heads of ${headDim} channels do not divide ${d} channels`);
-    return d / headDim;
-  });
+  const d = times(['expand', 'ssm_cfg.expand'], common.dModel, 2);
+  const channels = `${d} channels (expand · hidden_size)`;
+  if (d % headDim)
+    throw new RangeError(`${file}: head_dim expected a divisor of ${channels}; got ${headDim}`);
+  const heads = size(['num_heads'], d / headDim);
+  if (heads * headDim !== d)
+    throw new RangeError(
+      `${file}: num_heads expected ${d / headDim}, ${channels} in heads of ${headDim}; got ${heads}`,
+    );
   const groups = size(['n_groups', 'ssm_cfg.ngroups'], isHf ? 8 : 1);
-  if (heads % groups) throw new RangeError(`${file}: ${groups} groups do not divide ${heads} heads`);
+  if (heads % groups)
+    throw new RangeError(`${file}: n_groups expected a divisor of ${heads} heads; got ${groups}`);
+  const limit = at('time_step_limit') ?? at('ssm_cfg.dt_limit') ?? [0, Infinity];
+  const [lo, hi] = limit as readonly [number, number];
   const dState = size(['state_size', 'ssm_cfg.d_state'], 128);
   if (dState % 4) throw new RangeError(`${file}: state_size expected a multiple of 4; got ${dState}`);
   return {
-    ...common,
     architecture: 'mamba2',
+    ...common,
     tieEmbeddings: flag(['tie_word_embeddings', 'tie_embeddings'], !isHf),
     heads,
     headDim,
     dState,
     groups,
     dConv: size(['conv_kernel', 'ssm_cfg.d_conv'], 4),
-    dtLimit: limitOf(at('time_step_limit') ?? at('ssm_cfg.dt_limit')),
+    ...(lo > 0 && { dtLo: lo }),
+    ...(hi < NO_LIMIT && { dtHi: hi }),
     useBias: flag(['use_bias', 'ssm_cfg.bias'], false),
     useConvBias: flag(['use_conv_bias', 'ssm_cfg.conv_bias'], true),
   };

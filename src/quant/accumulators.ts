@@ -3,7 +3,8 @@
  * ranges of static sites are in ranges.ts, the Hessians of GPTQ in gptq.ts.
  */
 import { absmax } from '../ops/absmax-scale.ts';
-import { sizeOf, type Tensor } from '../tensor.ts';
+import { stateRows } from '../state.ts';
+import type { Tensor } from '../tensor.ts';
 
 export interface Accumulator<T> {
   /** Takes the values of one sample: x f32[l, n] of a site, h f32[d, n] or of more axes of a state. */
@@ -34,13 +35,10 @@ export const channelMaxima = () => accumulate<Float32Array>(new Float32Array(0),
 
 /** The largest |h| of each row, a run of the last axis. */
 export const rowMaxima = () =>
-  accumulate(
-    new Float32Array(0),
-    ({ data, shape }, before = new Float32Array(sizeOf(shape.slice(0, -1)))) => {
-      const size = shape.at(-1)!;
-      return before.map((most, row) => Math.max(most, absmax(data.subarray(row * size, (row + 1) * size))));
-    },
-  );
+  accumulate(new Float32Array(0), ({ data, shape }, before = new Float32Array(stateRows(shape))) => {
+    const size = shape.at(-1)!;
+    return before.map((most, row) => Math.max(most, absmax(data.subarray(row * size, (row + 1) * size))));
+  });
 
 /** The largest |x| of each column of x, or of `before`, into which the result is written. */
 export function channelAbsmax(

@@ -72,7 +72,10 @@ function stepOf(spread: number): number {
   );
 }
 
-/** log 1 … log 16, the rows of A_log at initialization, to F16's 11 digits: literals, because Math.log differs between engines. */
+/**
+ * log 1 … log 16, the rows of A_log at initialization, and the range of its heads', to F16's 11 digits: literals, because Math.log
+ * differs between engines.
+ */
 const LOGS = [
   0, 0.693359375, 1.0986328125, 1.38671875, 1.609375, 1.7919921875, 1.9462890625, 2.080078125, 2.197265625,
   2.302734375, 2.3984375, 2.484375, 2.564453125, 2.638671875, 2.708984375, 2.7734375,
@@ -87,14 +90,20 @@ const constant = (value: number): Maker => {
 };
 const fanIn = ([, columns]: Shape) => 1 / Math.sqrt(columns);
 const quarter = (shape: Shape) => fanIn(shape) / 4;
-const logs: Maker = shape => new Float32Array(sizeOf(shape)).map((_, i) => LOGS[i % shape[1]]);
+/** Along a channel's states; where a head has one value, along the heads. */
+const logs: Maker = shape => {
+  const period = shape[1] === 1 ? LOGS.length : shape[1];
+  return new Float32Array(sizeOf(shape)).map((_, i) => LOGS[i % period]);
+};
+const steps = normal(() => 0.6, -4.5);
 
 /** How weights are made whose values are not those of their kind, by the end of the name. */
 const makers: readonly (readonly [end: string, maker: Maker])[] = [
   ['norm.weight', constant(1)],
   ['norm_f.weight', constant(1)],
   ['.dt_proj.weight', normal(quarter)], // dt is mostly its bias
-  ['.dt_proj.bias', normal(() => 0.6, -4.5)],
+  ['.dt_proj.bias', steps],
+  ['.dt_bias', steps],
   ['.A_log', logs],
   ['.D', constant(1)],
 ];

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { writeFiles } from '../formats/disk.ts';
 import type { JsonObject } from '../formats/json.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
+import { shapeAsStored } from '../formats/weights.ts';
 import { parseConfig } from '../model/index.ts';
 import type { Progress } from '../quant/calibrate.ts';
 import { randomModel } from './model.ts';
@@ -31,10 +32,9 @@ export async function writeCheckpoint(
   const { graph, weights } = randomModel(parseConfig(config, 'config.json'), seed);
   let written = 0;
   const tensors = [...graph.weights].map(([ref, { shape }]) => {
-    const stored = ref.endsWith('conv1d.weight') ? [shape[0], 1, shape[1]] : shape;
     const lazy = {
       dtype,
-      shape: stored,
+      shape: shapeAsStored(ref, shape),
       get data() {
         onProgress?.(++written, graph.weights.size);
         return weights.read(ref).data;

@@ -3,10 +3,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openFolder } from '../../src/formats/disk.ts';
+import { parseConfig } from '../../src/model/index.ts';
 import { openFloatModel } from '../../src/open/float.ts';
 import { load } from '../../src/open/node.ts';
 import { randomModel } from '../../src/random/model.ts';
-import { shapes } from '../../src/random/shapes.ts';
+import { configs, shapes } from '../../src/random/shapes.ts';
 import { writeCheckpoint } from '../../src/random/write-checkpoint.ts';
 import { run } from '../../src/run.ts';
 import { sameBits, toy } from '../toy.ts';
@@ -40,19 +41,24 @@ describe('--json', () => {
     for (const field of [...OF_WASM, 'kernels']) expect(report[field], field).toBeNull();
   });
 
-  it('of a shape', async () => {
-    const args = ['--shape', 'mamba-130m', '--rounds', '1', '--generate', '1', '--prompt-length', '1'];
+  it.each([
+    ['mamba-130m', 129_135_360, 24 * 1536 * (16 + 3)],
+    ['mamba2-130m', 128_989_632, 24 * (1536 * 128 + 1792 * 3)],
+  ])('of the shape %s', async (shape, parameters, states) => {
+    const args = ['--shape', shape, '--rounds', '1', '--generate', '1', '--prompt-length', '1'];
     const report = await answer<Record<string, number>>(here, 'bench', ...args, '--seed', '3');
     expect(report).toMatchObject({
-      shape: 'mamba-130m',
+      shape,
       seed: 3,
       recipe: 'quamba-int8-head',
       backend: 'wasm',
       threads: 1,
     });
-    // int8 weights of all matrices, and a few percent of scales and vectors; the embedding is counted once, as the head
-    expect(report.bytesPerToken).toBeGreaterThan(129_135_360);
-    expect(report.bytesPerToken).toBeLessThan(1.05 * 129_135_360);
+    // int8 weights of all matrices, and a few percent of scales and vectors; the embedding is counted once, as the head.
+    // The states are f32, read and written
+    const weights = report.bytesPerToken - 2 * 4 * states;
+    expect(weights).toBeGreaterThan(parameters);
+    expect(weights).toBeLessThan(1.05 * parameters);
   });
 });
 
@@ -64,9 +70,9 @@ it('prints a table', async () => {
     'runs on',
     'prefill, 5 tokens',
     'decode, 3 tokens',
-    'read for each token',
-    'a plain read of them',
-    'decode reads at',
+    'moved for each token',
+    'a plain read of as much',
+    'decode reaches',
     'load to first token',
     'peak memory',
   ]);
@@ -100,13 +106,21 @@ describe('wrong usage', () => {
 
 describe('a checkpoint of random weights', () => {
   const { config } = toy;
-  const tokens = Int32Array.from({ length: 24 }, (_, i) => (i * 7 + 3) % config.vocabSize);
-  const expected = run(randomModel(config, 5), tokens);
+  const small = { num_hidden_layers: 2, hidden_size: 32, vocab_size: 32, num_heads: 4, head_dim: 16 };
+  const mamba2 = { ...configs['mamba2-130m'], ...small, state_size: 16 };
 
-  it.each(['f32', 'f16'] as const)('as %s loads as the model itself', async type => {
-    const path = inHere(`as-${type}`);
+  it.each([
+    ['as-f32', 'f32', hfConfig(config)],
+    ['as-f16', 'f16', hfConfig(config)],
+    ['mamba2-f32', 'f32', mamba2],
+    ['mamba2-f16', 'f16', mamba2],
+  ] as const)('%s loads as the model itself', async (folder, type, json) => {
+    const own = parseConfig(json, folder);
+    const tokens = Int32Array.from({ length: 24 }, (_, i) => (i * 7 + 3) % own.vocabSize);
+    const expected = run(randomModel(own, 5), tokens);
+    const path = inHere(folder);
     const seen: number[] = [];
-    await writeCheckpoint(path, hfConfig(config), { seed: 5, type, onProgress: done => seen.push(done) });
+    await writeCheckpoint(path, json, { seed: 5, type, onProgress: done => seen.push(done) });
     expect(readdirSync(path).sort()).toEqual(['config.json', 'model.safetensors']);
     const model = openFloatModel(openFolder(path));
     expect(model.unused).toEqual([]);

@@ -24,6 +24,7 @@ describe('inspect', () => {
     const said = await inspect('--model', 'quantized');
     for (const line of [
       /^model +quantized$/m,
+      /^architecture +mamba$/m,
       /^ +layers +2$/m,
       /^ +vocabSize +257$/m,
       /^recipe +quamba /m,
@@ -38,7 +39,13 @@ describe('inspect', () => {
     const { plan } = await load(join(here, 'text'), { recipe: 'fp32' });
     const values = [...plan.graph.weights.keys()].map(ref => plan.weights.read(ref).data.length);
     const parameters = values.reduce((sum, n) => sum + n);
-    expect(said).toMatchObject({ model: 'text', recipe: 'fp32', parameters, bytes: 4 * parameters });
+    expect(said).toMatchObject({
+      model: 'text',
+      architecture: 'mamba',
+      recipe: 'fp32',
+      parameters,
+      bytes: 4 * parameters,
+    });
     // two layers, each f32[48, 3] for the convolution and f32[48, 4] for the scan
     expect(said.stateBytes).toBe(2 * 4 * 48 * (3 + 4));
   });

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { f16round } from '@petamoriken/float16';
 import { type Writable, writeSafetensors } from '../../src/formats/safetensors.ts';
+import { shapeAsStored } from '../../src/formats/weights.ts';
 import type { MambaConfig } from '../../src/model/mamba.ts';
 import { concat, utf8 } from '../formats/file.ts';
 import { noise, random, type Toy, toy } from '../toy.ts';
@@ -52,13 +53,16 @@ export function toyTensors({
     const { shape, data } = wide
       ? { shape: [BYTES_AND_END, dModel], data: noise(BYTES_AND_END * dModel, random(name.length)) }
       : weights.read(name);
-    const stored = name.endsWith('conv1d.weight') ? [shape[0], 1, shape[1]] : shape;
-    return [name, { dtype, shape: stored, data: Float32Array.from(data, ROUND[precision]) }];
+    return [
+      name,
+      { dtype, shape: shapeAsStored(name, shape), data: Float32Array.from(data, ROUND[precision]) },
+    ];
   });
   return Object.fromEntries(tensors);
 }
 
-const ROUND: Readonly<Record<'F32' | 'F16' | 'BF16', (x: number) => number>> = {
+/** To the values that a dtype has. */
+export const ROUND: Readonly<Record<'F32' | 'F16' | 'BF16', (x: number) => number>> = {
   F32: x => x,
   F16: f16round,
   BF16(x) {

@@ -94,7 +94,10 @@ const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0);
 const figures = (head: readonly string[], rows: readonly (readonly (string | number)[])[]) =>
   table(head, rows, ['---', ...head.slice(1).map(() => '---:')]);
 
-const rows = Object.entries(shapes).map(([name, shape]) => ({ name, ...costs(shape) }));
+/** The paper's models are Mamba-1. */
+const rows = Object.entries(shapes).flatMap(([name, shape]) =>
+  'dtRank' in shape ? { name, ...costs(shape) } : [],
+);
 const largest = rows.at(-1)!;
 const measured = PAPER.map(point => ({ ...point, ...largest[point.cost] }));
 const efficiency = fitted(measured, LAUNCH);

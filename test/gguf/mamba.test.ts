@@ -3,8 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { type Gguf, writeGguf } from '../../src/gguf/file.ts';
 import { ggufOf, type Storage } from '../../src/gguf/mamba.ts';
 import { placeholderVocabulary, vocabularyOf } from '../../src/gguf/vocabulary.ts';
+import type { Config } from '../../src/model/architecture.ts';
 import { graphOf } from '../../src/model/index.ts';
 import type { MambaConfig } from '../../src/model/mamba.ts';
+import type { Mamba2Config } from '../../src/model/mamba2.ts';
+import { randomModel } from '../../src/random/model.ts';
+import { shapes } from '../../src/random/shapes.ts';
 import { zeros } from '../../src/tensor.ts';
 import { byteTokenizer } from '../cli/toy.ts';
 import { concat, thrown } from '../formats/file.ts';
@@ -12,9 +16,17 @@ import { type Toy, toy, toys } from '../toy.ts';
 import { readGguf, valuesOf } from './reader.ts';
 
 const [, falcon, twenty] = toys;
-const exported = ({ config, program }: Toy, stored: Storage = 'f32') =>
+type Model = Pick<Toy, 'program'> & { readonly config: Config };
+const exported = ({ config, program }: Model, stored: Storage = 'f32') =>
   readGguf(concat(writeGguf(ggufOf(config, program, stored, 'toy'))));
-const weight = (of: Toy, name: string) => [...of.program.weights.read(`backbone.${name}`).data];
+const weight = (of: Model, name: string) => [...of.program.weights.read(`backbone.${name}`).data];
+
+/** m = 8, h = 4 heads of 4, g = 2, n = 8, v = 32 */
+const config2: Mamba2Config = {
+  ...{ ...shapes['mamba2-130m'], layers: 1, dModel: 8, vocabSize: 32 },
+  ...{ heads: 4, headDim: 4, groups: 2, dState: 8 },
+};
+const mamba2: Model = { config: config2, program: randomModel(config2, 1) };
 
 describe('the tensors', () => {
   it('have the names and shapes of a Mamba of two layers', () => {
@@ -63,9 +75,40 @@ describe('the tensors', () => {
       expect(Math.abs(A[i] + Math.exp(log))).toBeLessThanOrEqual(Math.exp(log) * 2 ** -22);
   });
 
-  it('have a bias of zeros for a convolution without one', () => {
-    const { tensors } = exported(ofZeros({ ...twenty.config, useBias: false }));
-    expect(valuesOf(tensors.get('blk.0.ssm_conv1d.bias')!)).toEqual(Array(40).fill(0));
+  it('are those of a Mamba-2: heads in the place of ranks, D and the gated norm with two axes', () => {
+    const { tensors } = exported(mamba2);
+    const found = [...tensors].map(([name, { extents }]) => [name, extents]);
+    expect(Object.fromEntries(found)).toEqual({
+      'token_embd.weight': [8, 32],
+      'blk.0.attn_norm.weight': [8],
+      'blk.0.ssm_in.weight': [8, 68],
+      'blk.0.ssm_conv1d.weight': [4, 48],
+      'blk.0.ssm_conv1d.bias': [48],
+      'blk.0.ssm_dt.bias': [4],
+      'blk.0.ssm_a': [1, 4],
+      'blk.0.ssm_d': [1, 4],
+      'blk.0.ssm_norm.weight': [8, 2],
+      'blk.0.ssm_out.weight': [16, 8],
+      'output_norm.weight': [8],
+    });
+    for (const [theirs, ours] of Object.entries({
+      'ssm_in.weight': 'in_proj.weight',
+      'ssm_dt.bias': 'dt_bias',
+      ssm_d: 'D',
+      'ssm_norm.weight': 'norm.weight',
+    }))
+      expect(valuesOf(tensors.get(`blk.0.${theirs}`)!)).toEqual(weight(mamba2, `layers.0.mixer.${ours}`));
+    const A = valuesOf(tensors.get('blk.0.ssm_a')!);
+    for (const [i, log] of weight(mamba2, 'layers.0.mixer.A_log').entries())
+      expect(A[i]).toBeCloseTo(-Math.exp(log), 5);
+  });
+
+  it.each<[number, Config]>([
+    [40, { ...twenty.config, useBias: false } as MambaConfig],
+    [48, { ...config2, useConvBias: false } as Mamba2Config],
+  ])('have a bias of %i zeros for a convolution without one', (channels, config) => {
+    const { tensors } = exported(ofZeros(config));
+    expect(valuesOf(tensors.get('blk.0.ssm_conv1d.bias')!)).toEqual(Array(channels).fill(0));
   });
 
   it('have the head where it is not the embedding', () => {
@@ -126,10 +169,10 @@ describe('the tensors', () => {
 });
 
 /** A model of a shape, with zeros for weights. */
-function ofZeros(config: MambaConfig): Toy {
+function ofZeros(config: Config): Model {
   const graph = graphOf(config);
   const read = (ref: string) => zeros('f32', graph.weights.get(ref)!.shape);
-  return { ...toy, config, program: { graph, weights: { has: () => true, read } } };
+  return { config, program: { graph, weights: { has: () => true, read } } };
 }
 
 describe('the keys', () => {
@@ -156,20 +199,48 @@ describe('the keys', () => {
       'mamba.ssm.dt_b_c_rms': false,
     }));
 
+  it("say Mamba-2's", () =>
+    expect(plain(exported(mamba2))).toEqual({
+      'general.architecture': 'mamba2',
+      'general.name': 'toy',
+      'general.file_type': 0,
+      'general.quantization_version': 2,
+      'mamba2.vocab_size': 32,
+      'mamba2.context_length': 1048576,
+      'mamba2.embedding_length': 8,
+      'mamba2.block_count': 1,
+      'mamba2.feed_forward_length': 0,
+      'mamba2.attention.head_count': 0,
+      'mamba2.attention.layer_norm_rms_epsilon': Math.fround(1e-5),
+      'mamba2.ssm.conv_kernel': 4,
+      'mamba2.ssm.inner_size': 16,
+      'mamba2.ssm.state_size': 8,
+      'mamba2.ssm.time_step_rank': 4,
+      'mamba2.ssm.group_count': 2,
+    }));
+
   it('say that Falcon-Mamba has norms on dt, B and C', () =>
     expect(plain(exported(falcon))['mamba.ssm.dt_b_c_rms']).toBe(true));
 });
 
 describe('what llama.cpp cannot run is refused', () => {
-  it.each<[string, Partial<MambaConfig>]>([
+  it.each<[string, Partial<MambaConfig & Mamba2Config>, Config?]>([
     ['toy/config.json: d_inner expected 2 · d_model = 48, all that llama.cpp runs; got 72', { dInner: 72 }],
+    [
+      "toy/config.json: time_step_limit expected none (llama.cpp's Mamba-2 does not limit dt); got [0, 0.5]",
+      { dtHi: 0.5 },
+      config2,
+    ],
+    [
+      'toy/config.json: architecture expected mamba2 or mamba or falcon-mamba; got other',
+      { architecture: 'other' },
+    ],
     [
       "toy/config.json: use_bias expected false (llama.cpp's Mamba has no biases in in_proj and out_proj); got true",
       { useBias: true },
     ],
-  ])('%s', (sentence, changes) => {
-    const { config, program } = toy;
-    const refused = () => ggufOf({ ...config, ...changes }, program, 'f32', 'toy', 'toy/config.json');
+  ])('%s', (sentence, changes, config = toy.config) => {
+    const refused = () => ggufOf({ ...config, ...changes }, toy.program, 'f32', 'toy', 'toy/config.json');
     expect(thrown(refused).message).toBe(sentence);
   });
 });

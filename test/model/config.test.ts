@@ -3,11 +3,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { folderOf } from '../../src/formats/bytes.ts';
 import { openFolder } from '../../src/formats/disk.ts';
-import { readJson } from '../../src/formats/json.ts';
+import { parseJsonText, readJson, show } from '../../src/formats/json.ts';
 import { openWeights } from '../../src/formats/weights.ts';
 import { checkWeights } from '../../src/model/check-weights.ts';
 import { graphOf, parseConfig } from '../../src/model/index.ts';
 import type { MambaConfig } from '../../src/model/mamba.ts';
+import type { Mamba2Config } from '../../src/model/mamba2.ts';
 import { thrown, zerosFile } from '../formats/file.ts';
 
 const hf = {
@@ -51,7 +52,31 @@ const falcon = {
   },
   eos_token_id: [11, 12],
 };
+/** The keys of Mamba-2's conversions, of 130m's sizes. */
+const hf2 = {
+  ...{ model_type: 'mamba2', hidden_size: 768, num_hidden_layers: 24, num_heads: 24, head_dim: 64 },
+  ...{ state_size: 128, n_groups: 1, expand: 2, conv_kernel: 4, chunk_size: 256, time_step_rank: 48 },
+  ...{ use_bias: false, use_conv_bias: true, hidden_act: 'silu', layer_norm_epsilon: 1e-5, rms_norm: true },
+  ...{ residual_in_fp32: true, rescale_prenorm_residual: false, use_cache: true, initializer_range: 0.1 },
+  ...{ time_step_min: 0.001, time_step_max: 0.1, time_step_floor: 0.0001, time_step_limit: [0, Infinity] },
+  ...{ tie_word_embeddings: true, vocab_size: 50288, pad_token_id: 0, bos_token_id: 0, eos_token_id: 0 },
+};
+/** Those of state-spaces/mamba2-2.7b. */
+const stateSpaces2 = {
+  ...{ d_model: 2560, d_intermediate: 0, n_layer: 64, vocab_size: 50277, ssm_cfg: { layer: 'Mamba2' } },
+  ...{ attn_layer_idx: [], attn_cfg: {}, rms_norm: true, residual_in_fp32: true, fused_add_norm: true },
+  ...{ pad_vocab_size_multiple: 16, tie_embeddings: true },
+};
 const parse = (json: unknown) => parseConfig(json, 'config.json') as MambaConfig;
+const parse2 = (json: unknown) => parseConfig(json, 'config.json') as Mamba2Config;
+const parseText2 = (text: string) => parse2(parseJsonText(text, 'config.json'));
+
+const SIZES = [
+  ...(['layers', 'dModel', 'dState', 'dConv', 'vocabSize'] as const),
+  ...(['dInner', 'dtRank', 'heads', 'headDim', 'groups'] as const),
+];
+/** Sizes that do not fit each other. */
+const OF_CHANNELS = /^config\.json: (?:head_dim|num_heads) expected .*\(expand · hidden_size\)/;
 
 describe('parseConfig', () => {
   const common = { dState: 16, dConv: 4, normEps: 1e-5, useBias: false, useConvBias: true };
@@ -92,6 +117,64 @@ describe('parseConfig', () => {
     ],
   ])('%s', (_, json, config) => expect(parse(json)).toEqual(config));
 
+  const common2 = { ...common, architecture: 'mamba2', headDim: 64, dState: 128, groups: 1 };
+  it.each<[string, unknown, Mamba2Config]>([
+    [
+      'mamba2-130m as transformers has it',
+      hf2,
+      {
+        ...common2,
+        ...{ layers: 24, dModel: 768, heads: 24, vocabSize: 50288 },
+        ...{ tieEmbeddings: true, naming: 'hf', eosTokenId: 0 },
+      },
+    ],
+    [
+      'mamba2-2.7b of state-spaces',
+      stateSpaces2,
+      {
+        ...common2,
+        ...{ layers: 64, dModel: 2560, heads: 80, vocabSize: 50288 },
+        ...{ tieEmbeddings: true, naming: 'state-spaces' },
+      },
+    ],
+    [
+      "Mamba-Codestral-7B, whose sizes are the class's, and whose norm_before_gate nobody reads",
+      {
+        ...{ model_type: 'mamba2', hidden_size: 4096, num_hidden_layers: 64, vocab_size: 32768 },
+        ...{ norm_before_gate: true, intermediate_size: 8192, eos_token_id: 2, time_step_rank: 'auto' },
+      },
+      {
+        ...common2,
+        ...{ groups: 8, layers: 64, dModel: 4096, heads: 128, vocabSize: 32768 },
+        ...{ tieEmbeddings: false, naming: 'hf', eosTokenId: 2 },
+      },
+    ],
+  ])('%s', (_, json, config) => expect(parse(json)).toEqual(config));
+
+  it("reads Mamba-2's sizes inside ssm_cfg", () => {
+    const ssm_cfg = {
+      ...{ layer: 'Mamba2', d_state: 64, d_conv: 3, expand: 1, headdim: 32, ngroups: 2 },
+      ...{ bias: true, conv_bias: false, dt_limit: [0.01, 0.5], rmsnorm: true, norm_before_gate: false },
+    };
+    expect(parse2({ ...stateSpaces2, ssm_cfg })).toMatchObject({
+      ...{ dState: 64, dConv: 3, heads: 80, headDim: 32, groups: 2, useBias: true, useConvBias: false },
+      ...{ dtLo: 0.01, dtHi: 0.5 },
+    });
+  });
+
+  it.each([
+    ['[0.0, Infinity]', {}],
+    ['[0.0, {"__float__": "Infinity"}]', {}],
+    ['[0.0, 1e999]', {}],
+    ['null', {}],
+    ['[0.0, 1e20]', {}],
+    ['[0.001, 100]', { dtLo: 0.001, dtHi: 100 }],
+  ])('time_step_limit %s', (limit, limits) => {
+    const { time_step_limit: _, ...rest } = hf2;
+    const text = JSON.stringify(rest).replace(/}$/, `, "time_step_limit": ${limit}}`);
+    expect(parseText2(text)).toEqual({ ...parse2(rest), ...limits });
+  });
+
   it('takes the class defaults for what is absent or null', () => {
     const { model_type, hidden_size, num_hidden_layers, vocab_size } = hf;
     const least = { model_type, hidden_size, num_hidden_layers, vocab_size };
@@ -101,6 +184,12 @@ describe('parseConfig', () => {
       all,
     );
     expect(parse({ ...falcon, mixer_rms_eps: undefined }).mixerNormEps).toBe(1e-6);
+  });
+
+  it('gives the fields in the order that the identities on disks have', () => {
+    expect(Object.keys(parse({ ...hf, eos_token_id: 0 })).join(' ')).toBe(
+      'architecture layers dModel dInner dState dConv dtRank vocabSize normEps tieEmbeddings useBias useConvBias naming eosTokenId',
+    );
   });
 
   it('takes int(expand · width), and only where no size is given', () => {
@@ -148,14 +237,10 @@ describe('parseConfig', () => {
   it.each<[unknown, string]>([
     [null, 'config.json: expected a JSON object; got null'],
     [[hf], 'config.json: expected a JSON object; got [an object]'],
-    [{}, 'config.json: model_type expected "mamba" or "falcon_mamba"; got nothing'],
-    [
-      { ...hf, model_type: 'mamba2' },
-      'config.json: model_type expected "mamba" or "falcon_mamba"; got "mamba2"',
-    ],
+    [{}, 'config.json: model_type expected "mamba2" or "mamba" or "falcon_mamba"; got nothing'],
     [
       { ...hf, model_type: 'llama' },
-      'config.json: model_type expected "mamba" or "falcon_mamba"; got "llama"',
+      'config.json: model_type expected "mamba2" or "mamba" or "falcon_mamba"; got "llama"',
     ],
     [{ ...hf, hidden_size: 'x' }, 'config.json: hidden_size expected a positive integer; got "x"'],
     [{ ...hf, hidden_size: 768.5 }, 'config.json: hidden_size expected a positive integer; got 768.5'],
@@ -196,8 +281,8 @@ describe('parseConfig', () => {
     ],
     [{ ...stateSpaces, ssm_cfg: 'x' }, 'config.json: ssm_cfg expected an object; got "x"'],
     [
-      { ...stateSpaces, ssm_cfg: { layer: 'Mamba2' } },
-      'config.json: ssm_cfg.layer expected "Mamba1" (Mamba-2 is not supported); got "Mamba2"',
+      { ...stateSpaces, ssm_cfg: { layer: 'Mamba3' } },
+      'config.json: ssm_cfg.layer expected "Mamba1" or "Mamba2"; got "Mamba3"',
     ],
     [
       { ...stateSpaces, ssm_cfg: { d_state: 0 } },
@@ -211,31 +296,68 @@ describe('parseConfig', () => {
       { ...stateSpaces, d_intermediate: 64 },
       'config.json: d_intermediate expected 0 (MLP layers are not supported); got 64',
     ],
+    [
+      { ...stateSpaces2, attn_layer_idx: [9, 18] },
+      'config.json: attn_layer_idx expected [] (attention is not supported); got [9, 18]',
+    ],
+    [
+      { ...hf2, num_heads: 12 },
+      'config.json: num_heads expected 24, 1536 channels (expand · hidden_size) in heads of 64; got 12',
+    ],
+    [
+      { ...hf2, head_dim: 100 },
+      'config.json: head_dim expected a divisor of 1536 channels (expand · hidden_size); got 100',
+    ],
+    [{ ...hf2, n_groups: 5 }, 'config.json: n_groups expected a divisor of 24 heads; got 5'],
+    [{ ...hf2, n_groups: 0 }, 'config.json: n_groups expected a positive integer; got 0'],
+    [{ ...hf2, state_size: 6 }, 'config.json: state_size expected a multiple of 4; got 6'],
+    [
+      { ...hf2, rms_norm: false },
+      'config.json: rms_norm expected true (layer norm is not supported); got false',
+    ],
+    ...[[0.1], [0.5, 0.1], [-1, 1], ['0', 1], [0, Number.NaN], [Infinity, Infinity], 5].map(
+      (limit): [unknown, string] => [
+        { ...hf2, time_step_limit: limit },
+        `config.json: time_step_limit expected [lo, hi] with 0 <= lo <= hi, lo finite; got ${show(limit)}`,
+      ],
+    ),
+    ...(
+      [
+        [
+          { D_has_hdim: true },
+          'ssm_cfg.D_has_hdim expected false (a D of each channel is not supported); got true',
+        ],
+        [
+          { rmsnorm: false },
+          'ssm_cfg.rmsnorm expected true (a block without a gated norm is not supported); got false',
+        ],
+        [{ norm_before_gate: true }, 'ssm_cfg.norm_before_gate expected false; got true'],
+        [{ d_ssm: 8 }, 'ssm_cfg.d_ssm expected nothing (an MLP beside the scan is not supported); got 8'],
+      ] as const
+    ).map(([own, says]): [unknown, string] => [
+      { ...stateSpaces2, ssm_cfg: { layer: 'Mamba2', ...own } },
+      `config.json: ${says}`,
+    ]),
   ])('%j', (json, message) => expect(() => parse(json)).toThrow(new RangeError(message)));
 
   it('any value in any field: a whole config, or a sentence that names the field', () => {
-    const fields = [...new Set([hf, stateSpaces, falcon].flatMap(config => Object.keys(config)))];
+    const configs = [hf, stateSpaces, falcon, hf2, stateSpaces2];
+    const fields = [...new Set(configs.flatMap(config => Object.keys(config)))];
     fc.assert(
       fc.property(
-        fc.constantFrom(hf, stateSpaces, falcon),
+        fc.constantFrom(...configs),
         fc.constantFrom(...fields),
         fc.oneof(fc.jsonValue(), fc.integer(), fc.double(), fc.boolean()),
         (config, field, value) => {
           try {
-            const parsed = parse({ ...config, [field]: value });
-            for (const size of [
-              'layers',
-              'dModel',
-              'dInner',
-              'dState',
-              'dConv',
-              'dtRank',
-              'vocabSize',
-            ] as const)
+            const parsed = parse({ ...config, [field]: value }) as MambaConfig & Mamba2Config;
+            for (const size of SIZES.filter(size => size in parsed))
               expect(Number.isSafeInteger(parsed[size]) && parsed[size] > 0, size).toBe(true);
           } catch (error) {
             const named = value === null ? '' : field; // what is missing goes by its first name
-            expect((error as Error).message.startsWith(`config.json: ${named}`), String(error)).toBe(true);
+            const { message } = error as Error;
+            const isNamed = message.startsWith(`config.json: ${named}`) || OF_CHANNELS.test(message);
+            expect(isNamed, message).toBe(true);
           }
         },
       ),
@@ -296,8 +418,30 @@ describe('checkWeights', () => {
     }
   });
 
-  it('the model that comes with the project passes', () => {
-    const folder = openFolder(fileURLToPath(new URL('../../models/mamba-books-15m', import.meta.url)));
+  it('asks for those of Mamba-2, whatever was put before their names', () => {
+    const json = { ...hf2, hidden_size: 4, num_heads: 2, head_dim: 4, n_groups: 2, state_size: 8 };
+    const own = { 'in_proj.weight': [50, 4], 'conv1d.weight': [40, 1, 4], 'conv1d.bias': [40] };
+    const heads = { dt_bias: [2], A_log: [2], D: [2] };
+    const mixer = { ...own, ...heads, 'norm.weight': [8], 'out_proj.weight': [4, 8] };
+    const tensors = {
+      'backbone.embeddings.weight': [9, 4],
+      'backbone.layers.0.norm.weight': [4],
+      ...Object.fromEntries(
+        Object.entries(mixer).map(([name, shape]) => [`backbone.layers.0.mixer.${name}`, shape]),
+      ),
+      'backbone.norm_f.weight': [4],
+    };
+    for (const before of ['', 'model.', 'module.']) {
+      const named = Object.entries(tensors).map(([name, shape]) => [`${before}${name}`, shape]);
+      const given = { ...json, num_hidden_layers: 1, vocab_size: 9 };
+      const { graph, unused } = check(given, Object.fromEntries(named));
+      expect(unused).toEqual([]);
+      expect([...graph.weights.keys()].sort()).toEqual(Object.keys(tensors).sort());
+    }
+  });
+
+  it.each(['mamba-books-15m', 'mamba2-books-15m'])('%s, which comes with the project, passes', name => {
+    const folder = openFolder(fileURLToPath(new URL(`../../models/${name}`, import.meta.url)));
     const weights = openWeights(folder);
     const config = parse(readJson(folder, 'config.json'));
     expect(checkWeights(config, weights)).toEqual({ config, graph: graphOf(config), unused: [] });

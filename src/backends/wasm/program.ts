@@ -159,8 +159,8 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
       begin: tailBegin,
       values: [...lifetimes].flatMap(([ref, lifetime]) => (crosses(lifetime) ? ref : [])),
     },
-    /** Of the weights that one token reads: all but tables, of which it reads a row. */
-    bytesPerToken: [...streamed.values()].reduce((a, b) => a + b, 0),
+    /** All weights but tables, of which a token reads a row; and the states, which it reads and writes. */
+    bytesPerToken: [...streamed.values()].reduce((a, b) => a + b, 2 * placeBytes),
     layout,
   };
 }

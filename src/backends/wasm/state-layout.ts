@@ -3,8 +3,8 @@
  * [h][p/4][n/4][4 of p][4 of n]. d and p are padded to a multiple of four. Values are f32, binary16, or int8 in steps of their row.
  */
 import { half, halfBits, halfOf } from '../../ops/half.ts';
-import { measuredStep, type StateType, shapeAt, stepsOf } from '../../state.ts';
-import { type Data, sizeOf, type Tensor, tensor } from '../../tensor.ts';
+import { measuredStep, type StateType, shapeAt, stateRows, stepsOf } from '../../state.ts';
+import { type Data, type Tensor, tensor } from '../../tensor.ts';
 import { STATE_F16, STATE_F32, STATE_I8, STATE_I8_DYNAMIC } from './instruction-formats.ts';
 import { padded } from './memory.ts';
 
@@ -46,7 +46,7 @@ const STORED: Readonly<Record<StateType['dtype'], Stored>> = {
 export function stateLayout(type: StateType, scale: () => ArrayLike<number> = () => NO_STEPS): StateLayout {
   const stored = STORED[type.dtype];
   const shape = shapeAt(type, 0);
-  const rows = sizeOf(shape.slice(0, -1));
+  const rows = stateRows(shape);
   const columns = shape.at(-1)!;
   const { size, placeOf } = shape.length === 3 ? squares(shape) : fourRows(rows, columns);
   const ownSteps = (memory: ArrayBufferLike, at: number) =>

@@ -25,6 +25,7 @@ import { recipes } from '../../../src/quant/recipes.ts';
 import { type Recipe, w8 } from '../../../src/quant/scheme.ts';
 import { interpret } from '../../../src/run.ts';
 import { createSession } from '../../../src/session.ts';
+import { statesBytes } from '../../../src/state.ts';
 import { type Data, sizeOf, type Tensor, tensor, zeros } from '../../../src/tensor.ts';
 import { noise, planOfToy, random, runnableOf, statsOfToy, toy, toys } from '../../toy.ts';
 import { cut, difference, long, run, variants } from '../feeds.ts';
@@ -298,12 +299,12 @@ it('measuring the ceilings changes nothing of a text in progress', () => {
   expect(difference(sequence.feed(toy.text).data, expected)).toBe('');
 });
 
-it('tells what a token reads: every weight once, but of a table one row', () => {
+it('tells what a token moves: every weight once, but of a table one row, and the states twice', () => {
   const plan = planOfToy(toy, recipes['quamba-int8-head']);
   const { bytesPerToken, memoryBytes } = prepare(wasm, plan).about!;
   const integers = [...plan.graph.weights].filter(([ref]) => /\.i8(-rows)?$/.test(ref));
   const read = integers.reduce((sum, [, { shape }]) => sum + sizeOf(shape), 0);
-  expect(bytesPerToken).toBeGreaterThan(read);
+  expect(bytesPerToken).toBeGreaterThan(read + 2 * statesBytes(plan.graph.states, 0));
   expect(bytesPerToken).toBeLessThan(memoryBytes);
 });
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "golden"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "golden"))
 import tensorfile  # noqa: E402
 
 SEED = 20241022
@@ -31,6 +31,32 @@ def mamba_state():
         put(mixer + "x_proj.weight", r + 2 * n, d)
         put(mixer + "dt_proj.weight", d, r)
         put(mixer + "dt_proj.bias", d)
+        put(mixer + "out_proj.weight", m, d)
+        put(f"backbone.layers.{i}.norm.weight", m)
+    put("backbone.norm_f.weight", m)
+    state["lm_head.weight"] = state["backbone.embedding.weight"]
+    return state
+
+
+def mamba2_state():
+    """The same of Mamba-2: two heads of four channels, eight states, one group."""
+    m, h, p, n, k, v, layers = 4, 2, 4, 8, 4, 32, 2
+    d, e = h * p, h * p + 2 * n
+    state = collections.OrderedDict()
+
+    def put(name, *shape):
+        state[name] = torch.randn(*shape)
+
+    put("backbone.embedding.weight", v, m)
+    for i in range(layers):
+        mixer = f"backbone.layers.{i}.mixer."
+        put(mixer + "dt_bias", h)
+        put(mixer + "A_log", h)
+        put(mixer + "D", h)
+        put(mixer + "in_proj.weight", d + e + h, m)
+        put(mixer + "conv1d.weight", e, 1, k)
+        put(mixer + "conv1d.bias", e)
+        put(mixer + "norm.weight", d)
         put(mixer + "out_proj.weight", m, d)
         put(f"backbone.layers.{i}.norm.weight", m)
     put("backbone.norm_f.weight", m)
@@ -67,6 +93,7 @@ def checkpoints():
     }
     yield "parameters", {"w": torch.nn.Parameter(torch.randn(2, 2)), "b": torch.nn.Parameter(torch.randn(2), False)}
     yield "many", {f"t{i}": torch.randn(i % 5) for i in range(300)}  # more than 256 things are kept in the memo
+    yield "mamba2", mamba2_state()
 
 
 def write(folder):
