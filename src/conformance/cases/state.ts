@@ -20,6 +20,7 @@ import type { PlanUnderTest } from '../plan.ts';
 import { cut, joined, judgeOutcomes, opNamesOf, statesOf, withExecutable } from '../plan.ts';
 import { planOfToy, toys } from '../toy.ts';
 import { feedCase, textFor } from './plan.ts';
+import { ownSizes } from './small-calls.ts';
 
 const scheme = recipe(DEFAULT_RECIPE);
 /** The program in which the last row of the table that tokens index is NaN. */
@@ -216,7 +217,7 @@ function opCuts({ backend, profile }: Subject, form: Form): Case {
     ops: [name],
   };
   return caseOf(backend, about, () => {
-    const whole = ordinaryCall(form, { l: 23, d: 9, n: 5, k: 4 });
+    const whole = ordinaryCall(form, { l: 23, d: 9, n: 5, k: 4, ...ownSizes[op.name]?.[0] });
     const rows: Tensor<'f32'>[] = [];
     let states: Readonly<Record<string, StateView>> = freshCall(whole).states;
     let at = 0;
