@@ -7,7 +7,7 @@ import { array } from '../formats/json.ts';
 import { type Graph, type Input, type Program, type Ref, statesOf, withNodes, writes } from '../graph.ts';
 import { inferTypes } from '../plan/types.ts';
 import { interpret } from '../run.ts';
-import type { Tensor } from '../tensor.ts';
+import { sizeOf, type Tensor } from '../tensor.ts';
 import type { Accumulator } from './accumulators.ts';
 import { checkTraced, type Traced, transform, withResidual } from './lower.ts';
 import { LOOK_EVERY, type Pass, placesOf, statistics, type Watch, withoutSteps } from './observers.ts';
@@ -30,7 +30,10 @@ export const needsCalibration = ({ graph }: Program, recipe: Recipe): boolean =>
 /** How large the statistics are that a recipe needs of a program. A range is one value; the rest follows from the width of the site. */
 export function statsSizes({ graph }: Program, recipe: Recipe): StatsSizes {
   const types = inferTypes(graph);
-  const width = (ref: Ref) => (graph.states.get(ref)?.shape[0] ?? types.get(ref)!.shape.at(-1)) as number;
+  const width = (ref: Ref) => {
+    const state = graph.states.get(ref); // whose channels are runs of its last axis
+    return state ? sizeOf(state.shape.slice(0, -1) as number[]) : (types.get(ref)!.shape.at(-1) as number);
+  };
   const needed = gather(collect(graph, [recipe]).parts[0]); // of no samples
   const sizes = (found: object, size: (ref: Ref) => number) =>
     Object.fromEntries(Object.keys(found).map(ref => [ref, size(ref)]));
