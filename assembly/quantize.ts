@@ -20,7 +20,7 @@ export function quantizeSegments(at: usize, rows: i32): void {
       const segment = at + offsetof<QuantizeSegments>() + 20 * s, n = load<i32>(segment) - begin;
       const x = op.x + xStride * t + (<usize>begin << 2), q = load<usize>(segment, 12) + (rowBytes(n) >> 2) * t;
       const channels = load<usize>(segment, 16);
-      if (channels) divide(x, channels, <usize>n << 2);
+      if (channels) divide(x, channels, n);
       quantizeMeasured(at, x, load<usize>(segment, 4), load<i32>(segment, 8), q, n, t, (s * rows + t) * width);
       begin += n;
     }
@@ -65,9 +65,13 @@ function reportNaN(at: usize, x: usize, scale: f32, index: i32): void {
   fail(at, index);
 }
 
-/** Each of the values by its own of `by`, in place. The quotients of the padding may be NaN: nothing reads them. */
-export function divide(y: usize, by: usize, bytes: usize): void {
-  for (let i: usize = 0; i < bytes; i += 16) v128.store(y + i, f32x4.div(v128.load(y + i), v128.load(by + i)));
+/** Each of n values by its own of `by`, in place. What follows them may be columns of another segment, and stays. */
+function divide(y: usize, by: usize, n: i32): void {
+  const end = y + (<usize>n << 2);
+  for (; y < end; y += 16, by += 16) {
+    const x = v128.load(y), quotient = f32x4.div(x, v128.load(by));
+    v128.store(y, y + 16 > end ? v128.bitselect(quotient, x, lastLanes(n)) : quotient);
+  }
 }
 
 /**
@@ -82,7 +86,7 @@ export function quantizeColumns(
     const segmentEnd = load<i32>(segment), width = (segmentEnd - begin + 3) & ~3;
     if (column < segmentEnd) {
       const n = min(segmentEnd, end) - column, c = column - begin, channels = load<usize>(segment, 12);
-      if (channels) divide(values, channels + (<usize>c << 2), <usize>n << 2);
+      if (channels) divide(values, channels + (<usize>c << 2), n);
       quantizeRow(at, values, load<usize>(segment, 4), load<usize>(segment, 8) + width * t + c, n, index + c);
       values += <usize>n << 2;
       column += n;

@@ -2,7 +2,7 @@
 import { type AnyOp, type Attrs, type BoundCall, bind } from '../op.ts';
 import { packedColumns } from '../ops/nibbles.ts';
 import { extent, parse } from '../signature.ts';
-import { type Tensor, zeros } from '../tensor.ts';
+import { sizeOf, type Tensor, zeros } from '../tensor.ts';
 import { random } from '../text/random.ts';
 import { type Form, keptAll } from './forms.ts';
 
@@ -32,7 +32,7 @@ const quantizable: Maker = next => {
 };
 const scale: Maker = next => [1 / 64, 0.013, 0.0371][Math.floor(3 * next())];
 
-/** How inputs are made that cannot be any float: scales are positive, and the scan must decay. */
+/** How inputs are made that cannot be any float: scales are positive, and a scan must decay. */
 const MAKERS: Readonly<Record<string, Maker>> = {
   'quantize x': quantizable,
   'quantize scale': scale,
@@ -45,6 +45,8 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   'linear-i4 wscale': scale,
   'selective-scan dt': next => Math.abs(gauss(next)) / 4,
   'selective-scan A': next => -16 * next(),
+  'ssd-scan dt': next => (next() < 0.1 ? 3 : -4) + 1.5 * gauss(next), // softplus makes it 0.001 to 0.1, and sometimes much
+  'ssd-scan A': next => -1 - 15 * next(),
   'scale-channels c': next => 0.25 + 4 * next(),
 };
 
@@ -92,8 +94,8 @@ export const optionalOf = (op: AnyOp): readonly string[] => [
 /** Steps of a state in int8, in which some values saturate. */
 function stepsFor(op: AnyOp, choice: Choice, seed: number): Float32Array {
   const next = random(500 * seed);
-  const [rows] = inputOf(op, Object.keys(op.states)[0], choice, next, gauss).shape;
-  return Float32Array.from({ length: rows }, () => 0.002 + 0.02 * next());
+  const { shape } = inputOf(op, Object.keys(op.states)[0], choice, next, gauss);
+  return Float32Array.from({ length: sizeOf(shape.slice(0, -1)) }, () => 0.002 + 0.02 * next());
 }
 
 /** A call of these sizes, without the inputs in `absent`. `makerOf` says how the values of an input are made, `code` its i8. */

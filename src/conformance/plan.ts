@@ -4,6 +4,7 @@ import type { Executable, Sequence } from '../executable.ts';
 import { flatten, type Program } from '../graph.ts';
 import { quantize } from '../ops/quantize.ts';
 import { selectiveScan } from '../ops/selective-scan.ts';
+import { ssdScan } from '../ops/ssd-scan.ts';
 import { inferTypes } from '../plan/types.ts';
 import { planOf } from '../quant/pipeline.ts';
 import type { Recipe } from '../quant/scheme.ts';
@@ -176,13 +177,14 @@ export function judgeNear(
   };
 }
 
+const scans = [selectiveScan.name, ssdScan.name];
 /** How many roundings a result depends on: for each node the length of its sum, and 8 more for the rest of its work. */
 function roundingsOf({ graph }: Program, length: number): number {
   const types = inferTypes(graph);
   const sizes = flatten(graph.nodes).map(({ op, in: inputs }) => {
     const [first] = Object.values(inputs);
     const width = types.get(inputs.x ?? first)!.shape.at(-1);
-    return 8 + (op.name === selectiveScan.name ? length : typeof width === 'number' ? width : 0);
+    return 8 + (scans.includes(op.name) ? length : typeof width === 'number' ? width : 0);
   });
   return sizes.reduce((sum, size) => sum + size, 0);
 }

@@ -1,12 +1,14 @@
 /**
- * Small Mamba models with weights from a seed. They have everything that large models have, and take a second to run. They have the two
+ * Small Mamba and Mamba-2 models with weights from a seed. They have everything that large models have, and take a second to run. They have the two
  * kinds of outliers that Quamba is made for: a few channels of the scan's output are 40 times as large as the others, and so are a few
  * channels of its input.
  */
 
 import { type Program, weightsOf } from '../graph.ts';
 import { graphOf } from '../model/index.ts';
+import type { LanguageModelConfig } from '../model/language-model.ts';
 import type { MambaConfig } from '../model/mamba.ts';
+import type { Mamba2Config } from '../model/mamba2.ts';
 import { once } from '../once.ts';
 import { calibrate, needsCalibration } from '../quant/calibrate.ts';
 import { planOf } from '../quant/pipeline.ts';
@@ -20,9 +22,10 @@ export function noise(size: number, next: () => number, spread = 1): Float32Arra
   return Float32Array.from({ length: size }, () => spread * (next() + next() + next() - 1.5) * 2);
 }
 
-export interface Toy {
+export type AnyToy = Toy<LanguageModelConfig>;
+export interface Toy<C extends LanguageModelConfig = MambaConfig> {
   readonly name: string;
-  readonly config: MambaConfig;
+  readonly config: C;
   readonly program: Program;
   /** Calibration samples. */
   readonly samples: readonly Int32Array[];
@@ -54,11 +57,34 @@ const falcon: MambaConfig = {
 /** M_20 and M_40, which are not symmetric, as in the 2.8 B model; and the biases that the others lack. */
 const twenty: MambaConfig = { ...plain, dModel: 20, dInner: 40, useBias: true, useConvBias: false };
 
+/** Two groups of heads of 8 channels, 12 states, a limit on both sides of dt. */
+const mamba2: Mamba2Config = {
+  architecture: 'mamba2',
+  layers: 2,
+  dModel: 24,
+  heads: 6,
+  headDim: 8,
+  dState: 12,
+  groups: 2,
+  dConv: 4,
+  dtLimit: { lo: 0.01, hi: 0.5 },
+  vocabSize: 32,
+  normEps: 1e-5,
+  tieEmbeddings: true,
+  useBias: false,
+  useConvBias: true,
+  naming: 'hf',
+};
+
+/** Of Mamba and Falcon-Mamba, which have the same words for recipes. */
 export const toys = once((): readonly Toy[] => [
   makeToy('toy', plain, 1),
   makeToy('toy-falcon', falcon, 2),
   makeToy('toy-20', twenty, 3),
 ]);
+
+/** Of Mamba-2. */
+export const toy2 = once((): Toy<Mamba2Config> => makeToy('toy-mamba2', mamba2, 4));
 
 /** One value after the other of a weight. */
 type Maker = (shape: readonly number[], normal: (spread: number) => number) => (i: number) => number;
@@ -83,14 +109,15 @@ const makers: readonly (readonly [end: string, maker: Maker])[] = [
   ['x_proj.weight', spread(([, d]) => 1 / Math.sqrt(d))],
   ['dt_proj.weight', spread(() => 0.25)],
   ['dt_proj.bias', spread(() => 1, -2)],
-  ['A_log', ([, n], normal) => i => [0, 0.69, 1.1, 1.39][(i % n) % 4] + normal(0.05)],
+  ['dt_bias', spread(() => 1, -2)],
+  ['A_log', ([, n], normal) => i => [0, 0.69, 1.1, 1.39][(n === 1 ? i : i % n) % 4] + normal(0.05)],
   ['.D', (_, normal) => i => (isLarge(i + 5) ? 40 : 1) * (1 + normal(0.2))],
   ['out_proj.weight', ([, d], normal) => i => (isLarge((i % d) + 5) ? 0.025 : 1) * normal(1 / Math.sqrt(d))],
   ['.bias', spread(() => 0.1)],
 ];
 
 /** A model of this config with weights from the seed. */
-export function makeToy(name: string, config: MambaConfig, seed: number): Toy {
+export function makeToy<C extends LanguageModelConfig>(name: string, config: C, seed: number): Toy<C> {
   const next = random(seed);
   const normal = (of: number) => noise(1, next, of)[0];
   const graph = graphOf(config);
@@ -119,9 +146,9 @@ function shared<T>(key: string, make: () => T): T {
   if (!memory.has(key)) memory.set(key, make());
   return memory.get(key) as T;
 }
-const key = ({ name }: Toy, recipe: Recipe) => `${name} ${JSON.stringify(recipe)}`;
+const key = ({ name }: AnyToy, recipe: Recipe) => `${name} ${JSON.stringify(recipe)}`;
 
-export const statsOfToy = (of: Toy, recipe: Recipe): Stats =>
+export const statsOfToy = (of: AnyToy, recipe: Recipe): Stats =>
   shared(`stats ${key(of, recipe)}`, () =>
     needsCalibration(of.program, recipe)
       ? calibrate(of.program, recipe, of.samples)
@@ -129,5 +156,5 @@ export const statsOfToy = (of: Toy, recipe: Recipe): Stats =>
   );
 
 /** The fused plan of a recipe. */
-export const planOfToy = (of: Toy, recipe: Recipe): Program =>
+export const planOfToy = (of: AnyToy, recipe: Recipe): Program =>
   shared(`plan ${key(of, recipe)}`, () => planOf(of.program, recipe, statsOfToy(of, recipe)));

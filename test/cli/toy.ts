@@ -5,14 +5,16 @@ import { f16round } from '@petamoriken/float16';
 import { type Writable, writeSafetensors } from '../../src/formats/safetensors.ts';
 import { shapeAsStored } from '../../src/formats/weights.ts';
 import type { MambaConfig } from '../../src/model/mamba.ts';
+import type { Mamba2Config } from '../../src/model/mamba2.ts';
 import { concat, utf8 } from '../formats/file.ts';
 import { noise, random, type Toy, toy } from '../toy.ts';
 
 export type Files = Record<string, Uint8Array>;
 export type Tensors = Record<string, Writable>;
 
+type AnyConfig = MambaConfig | Mamba2Config;
 export interface ToyOptions {
-  readonly of?: Toy;
+  readonly of?: Toy<AnyConfig>;
   /** Every value is rounded to what this dtype has. */
   readonly precision?: 'F32' | 'F16' | 'BF16';
   /** How they are stored; they must fit. Default: the precision. */
@@ -72,23 +74,35 @@ export const ROUND: Readonly<Record<'F32' | 'F16' | 'BF16', (x: number) => numbe
   },
 };
 
-const configOf = (of: Toy, text: boolean): MambaConfig =>
+const configOf = (of: Toy<AnyConfig>, text: boolean): AnyConfig =>
   text ? { ...of.config, vocabSize: BYTES_AND_END } : of.config;
 
-export const hfConfig = (config: MambaConfig): Record<string, unknown> => ({
-  model_type: config.architecture === 'falcon-mamba' ? 'falcon_mamba' : 'mamba',
+export const hfConfig = (config: AnyConfig): Record<string, unknown> => ({
+  ...('heads' in config ? headsOf(config) : channelsOf(config)),
   num_hidden_layers: config.layers,
   hidden_size: config.dModel,
-  intermediate_size: config.dInner,
   state_size: config.dState,
   conv_kernel: config.dConv,
-  time_step_rank: config.dtRank,
   vocab_size: config.vocabSize,
   layer_norm_epsilon: config.normEps,
   tie_word_embeddings: config.tieEmbeddings,
   use_bias: config.useBias,
   use_conv_bias: config.useConvBias,
+});
+
+const channelsOf = (config: MambaConfig) => ({
+  model_type: config.architecture === 'falcon-mamba' ? 'falcon_mamba' : 'mamba',
+  intermediate_size: config.dInner,
+  time_step_rank: config.dtRank,
   ...(config.mixerNormEps && { mixer_rms_eps: config.mixerNormEps }),
+});
+
+const headsOf = ({ heads, headDim, groups, dtLimit: { lo = 0, hi } }: Mamba2Config) => ({
+  model_type: 'mamba2',
+  num_heads: heads,
+  head_dim: headDim,
+  n_groups: groups,
+  ...(hi !== undefined && { time_step_limit: [lo, hi] }),
 });
 
 /** The keys of mamba-130m's config.json. */

@@ -38,6 +38,12 @@ const range = (size: number): number[] => Array.from({ length: size }, (_, i) =>
 export function honest({ name, round: r, sum }: Arithmetic): Backend {
   const exp = (x: number) => r(Math.exp(x));
   const silu = (x: number) => (x === Number.NEGATIVE_INFINITY ? -0 : r(x / r(1 + exp(-x))));
+  const softplus = (x: number) => (x > 20 ? x : r(Math.log1p(exp(x))));
+  const normed = (row: readonly number[], eps: number, w?: Float32Array) => {
+    const mean = r(sum(row.map(v => r(v * v))) / row.length);
+    const root = r(Math.sqrt(r(mean + f(eps))));
+    return row.map((v, j) => r(r(v / root) * (w ? w[j] : 1)));
+  };
   const kernels: Kernels = {
     absmaxScale: ({ x }, _, { scale }, { n }) => {
       for (const t of scale.data.keys())
@@ -74,12 +80,34 @@ export function honest({ name, round: r, sum }: Arithmetic): Backend {
       }
     },
     rmsNorm: ({ x, w }, { eps }, { y }, { l, m }) => {
-      for (let t = 0; t < l; t++) {
-        const row = x.data.subarray(t * m, (t + 1) * m);
-        const mean = r(sum(Array.from(row, v => r(v * v))) / m);
-        const root = r(Math.sqrt(r(mean + f(eps))));
-        for (let j = 0; j < m; j++) y.data[t * m + j] = r(r(row[j] / root) * (w ? w.data[j] : 1));
+      for (let t = 0; t < l; t++)
+        y.data.set(normed([...x.data.subarray(t * m, (t + 1) * m)], eps, w?.data), t * m);
+    },
+    gatedRmsNorm: ({ x, z, w }, { eps, g }, { y }, { l, d }) => {
+      const size = d / g;
+      for (let at = 0; at < l * d; at += size) {
+        const row = range(size).map(j => r(x.data[at + j] * silu(z.data[at + j])));
+        y.data.set(normed(row, eps, w?.data.subarray(at % d)), at);
       }
+    },
+    ssdScan: ({ dt, x, A, B, C, D, bias }, { g, lo, hi }, { y }, { l, h, p, n }, { S: state }) => {
+      for (let t = 0; t < l; t++)
+        for (let head = 0; head < h; head++) {
+          const raw = r(dt.data[t * h + head] + (bias?.data[head] ?? 0));
+          const step = Math.min(Math.max(softplus(raw), f(lo)), f(hi));
+          const decay = exp(r(step * A.data[head]));
+          const first = (t * g + Math.floor(head / (h / g))) * n;
+          for (let c = 0; c < p; c++) {
+            const i = (t * h + head) * p + c;
+            const products = range(n).map(s => {
+              const at = (head * n + s) * p + c;
+              const after = r(r(decay * state.data[at]) + r(r(step * B.data[first + s]) * x.data[i]));
+              state.put(at, [after]);
+              return r(after * C.data[first + s]);
+            });
+            y.data[i] = sum(D ? [...products, r(D.data[head] * x.data[i])] : products);
+          }
+        }
     },
     fwht: ({ x }, { inverse }, { y }, { l, n }) => {
       const { outer, base, run } = factor(n)!;
@@ -114,8 +142,7 @@ export function honest({ name, round: r, sum }: Arithmetic): Backend {
       for (const i of y.data.keys()) y.data[i] = silu(x.data[i]);
     },
     softplus: ({ x }, _, { y }) => {
-      const of = (v: number) => (v > 20 ? v : r(Math.log1p(exp(v))));
-      for (const i of y.data.keys()) y.data[i] = of(x.data[i]);
+      for (const i of y.data.keys()) y.data[i] = softplus(x.data[i]);
     },
     causalConv1d: ({ x, w, b }, { activation }, { y }, { l, d, k }, { past }) => {
       const before = past.data.slice();

@@ -99,8 +99,9 @@ function hashOf(seen: Outcome): string {
   return hash.digest('hex').slice(0, 16);
 }
 
+type Model = Toy<Drawn['config']>;
 /** The model of a case, with its odd weights. */
-function modelOf({ config, seed, odd }: Drawn): Toy {
+function modelOf({ config, seed, odd }: Drawn): Model {
   const toy = makeToy('fuzz', config, seed);
   const refs = [...toy.program.graph.weights.keys()];
   const tensors = new Map(refs.map(ref => [ref, toy.program.weights.read(ref)]));
@@ -242,7 +243,7 @@ const mapped = (ranges: Stats['ranges']) =>
   );
 
 /** A folder with the float weights and the statistics of the recipe, opened as a user opens it. */
-function opened(toy: Toy, options: ModelOptions & { readonly recipe: PlanInfo['recipe'] }, stats?: Stats) {
+function opened(toy: Model, options: ModelOptions & { readonly recipe: PlanInfo['recipe'] }, stats?: Stats) {
   return attempt(() => {
     const files = toyFiles({ of: toy });
     const { name, scheme } = options.recipe;

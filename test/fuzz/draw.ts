@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check';
 import type { MambaConfig } from '../../src/model/mamba.ts';
+import type { Mamba2Config } from '../../src/model/mamba2.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 
 /** Mostly what is right; now and then what has to be refused. */
@@ -18,6 +19,8 @@ const few = (words: readonly string[], value: fc.Arbitrary<unknown>, unknown: st
 
 const BLOCK_SITES = ['blockIn', 'convIn', 'gate', 'scanIn', 'dtLow', 'B', 'C', 'dt', 'scanOut'];
 const ROLES = ['inProj', 'conv', 'xProj', 'dtProj', 'outProj', 'embedding', 'head'];
+/** Of these, the words that Mamba-2 does not have. */
+const ONLY_MAMBA = ['dtLow', 'xProj', 'dtProj'] as const;
 const STATES = ['convState', 'ssmState'];
 
 const p = mostly(fc.constantFrom(1, 0.99999, 0.99, 0.9, 0.5, 1e-9), 0, 1.5, '1', null);
@@ -75,7 +78,7 @@ const words = {
   weightsAt: few(ROLES, weight, 'router'),
   residual: mostly(fc.constantFrom('hadamard', undefined, undefined), 'none'),
   states: few(STATES, fc.record({ bits: mostly(fc.constantFrom(16, 8), 4) }), 'kvState'),
-  optional: mostly(fc.constantFrom([], ['gate', 'conv']), ['kvState']),
+  optional: mostly(fc.constantFrom([], ['gate', 'conv'], [...ONLY_MAMBA]), ['kvState']),
 };
 /** Words at random, or a row of the table with some of its words replaced. */
 const recipe: fc.Arbitrary<unknown> = mostly(
@@ -103,7 +106,7 @@ const width = fc.oneof(
   { weight: 1, arbitrary: fc.integer({ min: 41, max: 140 }) },
 );
 const eps = fc.constantFrom(1e-5, 1e-6, 2 ** -126, 0.5);
-const config: fc.Arbitrary<MambaConfig> = fc
+const mamba: fc.Arbitrary<MambaConfig> = fc
   .record({
     falcon: fc.boolean(),
     layers: fc.constantFrom(1, 1, 2, 3),
@@ -125,6 +128,30 @@ const config: fc.Arbitrary<MambaConfig> = fc
     ...sizes,
     ...(falcon && { mixerNormEps }),
   }));
+/** Heads whose channels are no whole vectors and more than a tile, groups that begin inside a vector, limits that act. */
+const mamba2: fc.Arbitrary<Mamba2Config> = fc
+  .record({
+    layers: fc.constantFrom(1, 1, 2, 3),
+    dModel: width,
+    groups: fc.constantFrom(1, 1, 2, 3, 4),
+    headsOfGroup: fc.integer({ min: 1, max: 4 }),
+    headDim: fc.oneof(fc.constantFrom(8, 4, 16), fc.integer({ min: 1, max: 35 })),
+    dState: fc.constantFrom(4, 8, 12, 16, 20, 36, 128),
+    dConv: fc.oneof(fc.constant(4), fc.integer({ min: 1, max: 6 })),
+    dtLimit: fc.constantFrom({}, {}, { hi: 0.1 }, { lo: 0.01, hi: 0.5 }, { lo: 0.2, hi: 0.2 }),
+    vocabSize: fc.integer({ min: 1, max: 80 }),
+    normEps: eps,
+    tieEmbeddings: fc.boolean(),
+    useBias: fc.boolean(),
+    useConvBias: fc.boolean(),
+  })
+  .map(({ headsOfGroup, ...sizes }) => ({
+    architecture: 'mamba2',
+    naming: 'hf',
+    heads: headsOfGroup * sizes.groups,
+    ...sizes,
+  }));
+const config: fc.Arbitrary<MambaConfig | Mamba2Config> = fc.oneof(mamba, mamba2);
 
 /** A weight of which a value, or all, are something that no training gives. By their numbers, modulo how many there are. */
 const odd = fc.record({

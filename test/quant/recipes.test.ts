@@ -37,7 +37,7 @@ import { transformOf } from '../../src/quant/transforms.ts';
 import { run } from '../../src/run.ts';
 import { tensor } from '../../src/tensor.ts';
 import { concat } from '../formats/file.ts';
-import { noise, planOfToy, random, sameBits, statsOfToy, type Toy, toy, toys } from '../toy.ts';
+import { noise, planOfToy, random, sameBits, statsOfToy, type Toy, toy, toy2, toys } from '../toy.ts';
 
 const names = Object.keys(recipes) as RecipeName[];
 const table: Readonly<Record<RecipeName, Recipe>> = recipes;
@@ -188,6 +188,20 @@ describe.each(names)('%s', name => {
     const plan = planOf(toy.program, recipe, loaded.stats);
     expect(sameBits(logitsOf(plan, toy.text), logitsOf(planOfToy(toy, recipe), toy.text))).toBe(true);
   });
+});
+
+it('statistics are as large as is said beforehand, those of a state of three axes too', () => {
+  for (const of of [toy, toy2()])
+    for (const name of ['quamba-ssd', 'quamba-int8-state'] as const) {
+      const stats = statsOfToy(of, recipes[name]);
+      const { channels, hessians } = statsSizes(of.program, recipes[name]);
+      const sizesIn = (found: Readonly<Record<string, Float32Array>> = {}) =>
+        Object.fromEntries(Object.entries(found).map(([ref, { length }]) => [ref, length]));
+      expect([sizesIn(stats.channels), sizesIn(stats.hessians)], `${of.name} ${name}`).toEqual([
+        channels,
+        hessians,
+      ]);
+    }
 });
 
 it('two who need a site plain share what undoes it', () => {

@@ -12,6 +12,7 @@ import { roundingBugs } from './rounding.ts';
 import type { Broken } from './row.ts';
 import { scanBugs } from './scan.ts';
 import { sizeBugs } from './sizes.ts';
+import { ssdBugs } from './ssd.ts';
 import { stateBugs } from './state.ts';
 
 export type { Broken } from './row.ts';
@@ -29,6 +30,9 @@ const TOLERATED: Readonly<Record<string, string>> = {
   'scale-channels-by-reciprocal': 'two roundings in place of one, less than a division may cost',
   'scan-one-lane': 'the order of a sum, and an exp as good as the reference’s',
   'scan-fma': 'fewer roundings than the reference has',
+  'ssd-one-lane': 'the order of a sum',
+  'ssd-fma': 'fewer roundings than the reference has',
+  'gated-norm-lanes-begin-again': 'the order of a sum',
   'rms-norm-long-in-one-lane': 'the order of a sum, and one division in place of two roundings',
   'fwht-long-runs': 'the order of the sums',
   'conv-from-zero': SIGN_OF_ZERO,
@@ -45,6 +49,7 @@ export const brokenBackends: readonly Broken[] = [
   ...accumulationBugs,
   ...layoutBugs,
   ...scanBugs,
+  ...ssdBugs,
   ...stateBugs,
   ...memoryBugs,
   ...sizeBugs,

@@ -3,15 +3,15 @@
 import type { Executable } from '../../executable.ts';
 import type { Program } from '../../graph.ts';
 import { resultsOf } from '../../op.ts';
-import { DEFAULT_RECIPE, recipes } from '../../quant/recipes.ts';
+import { DEFAULT_RECIPE, type RecipeName, recipes } from '../../quant/recipes.ts';
 import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
 import { compare } from '../judge/compare.ts';
 import { called, caseOf, type Finding, Skipped, skippedCase, worstOf } from '../judge/judge.ts';
 import type { Tensors } from '../named.ts';
 import { cut, fed, opNamesOf, withExecutable } from '../plan.ts';
-import { planOfToy, toys } from '../toy.ts';
-import { textFor } from './plan.ts';
+import { type AnyToy, planOfToy, toy2, toys } from '../toy.ts';
+import { OF_MAMBA2, textFor } from './plan.ts';
 import { callsOf } from './small-calls.ts';
 
 const TIMES = 3;
@@ -57,15 +57,16 @@ const everyTime =
   };
 
 export function determinismCases(subject: Subject): Case[] {
-  const [toy] = toys();
-  const ofToy = Object.entries(recipes).map(([name, recipe]) =>
-    everyTime(
-      `${name}/toy`,
-      opNamesOf(toy.program, recipe),
-      () => planOfToy(toy, recipe),
-      () => textFor(toy, 150),
-    ),
-  );
+  const under = (toy: AnyToy, names: readonly RecipeName[]) =>
+    names.map(name =>
+      everyTime(
+        `${name}/${toy.name}`,
+        opNamesOf(toy.program, recipes[name]),
+        () => planOfToy(toy, recipes[name]),
+        () => textFor(toy, 150),
+      ),
+    );
+  const ofToy = [...under(toys()[0], Object.keys(recipes) as RecipeName[]), ...under(toy2(), OF_MAMBA2)];
   const ofModels = subject.models
     .filter(({ recipe }) => recipe === DEFAULT_RECIPE)
     .map(({ name, recipe, ops: needed, plan, text }) =>

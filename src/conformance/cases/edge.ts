@@ -10,22 +10,22 @@ import { integerEdges } from '../edges/integer.ts';
 import { type Form, formNamed, forms } from '../forms.ts';
 import { type Choice, optionalOf } from '../inputs.ts';
 import { opCase } from '../judge/judge.ts';
+import { ownSizes } from './small-calls.ts';
 
 const SIZES = { l: 5, n: 21, m: 21, d: 9, k: 4, i: 21, o: 7, v: 7 };
-/** The sizes of ops that do not allow every size. */
-const OWN: Readonly<Record<string, Readonly<Record<string, number>>>> = {
-  [ops.fwht.name]: { n: 40 },
-  [ops.slice.name]: { start: 3, size: 11 },
-};
 
 /** The lengths of sums of zeros: with, in turns, and without what may be left out. The M_K of fwht has edges of its own. */
 const SUMS = [1, 2, 3, 4, 5, 8];
 const zerosOf = (form: Form, size: number): BoundCall => {
   const letters = { l: 24, n: size, m: size, d: 17, k: Math.min(size, 5), i: size, o: 17, v: 9 };
-  const own: Choice = form.op === ops.slice ? { n: 9, start: size - 1, size: 1 } : {};
+  const own: Record<string, Choice> = {
+    [ops.slice.name]: { n: 9, start: size - 1, size: 1 },
+    [ops.ssdScan.name]: { h: 4, p: 5, g: 2, n: 4 * size },
+    [ops.gatedRmsNorm.name]: { d: 3 * size, g: 3 },
+  };
   const states = Object.keys(form.op.states);
   const absent = size % 2 ? [] : optionalOf(form.op).filter(key => !states.includes(key));
-  return zerosCall(form, { ...letters, ...own }, absent, size);
+  return zerosCall(form, { ...letters, ...own[form.op.name] }, absent, size);
 };
 
 /** A call on an edge: its form, its name, what it shows, and how it is made. */
@@ -65,7 +65,7 @@ export function edgeCases(subject: Subject): Case[] {
   return [
     ...forms.flatMap(form => {
       const extremes = (more: { readonly l?: number } = {}) =>
-        extremeCall(form, { ...SIZES, ...OWN[form.op.name], ...more });
+        extremeCall(form, { ...SIZES, ...ownSizes[form.op.name]?.[0], ...more });
       return [
         {
           form,

@@ -77,7 +77,7 @@ function partsOf(g: Builder, tokens: Ref, constants: Map<Ref, () => Tensor>) {
     },
   };
 }
-type Parts = ReturnType<typeof partsOf>;
+export type Parts = ReturnType<typeof partsOf>;
 
 /** One program for each value that is compared, with that value as its result. Its constants are made when one is read. */
 export function programsOf({ write }: FusedProgram): readonly {

@@ -3,7 +3,7 @@ import type { Ref } from '../../graph.ts';
 import { ops } from '../../ops/index.ts';
 import type { StateType } from '../../state.ts';
 import { everyExponent } from '../edges/edge.ts';
-import { type FusedProgram, type Scheme, VOCABULARY } from './fused-parts.ts';
+import { type FusedProgram, type Parts, type Scheme, VOCABULARY } from './fused-parts.ts';
 import { INNER, LONG, MODELS } from './width.ts';
 
 const schemes: readonly Scheme[] = ['static', 'dynamic'];
@@ -20,8 +20,32 @@ const norm = (width: number, scheme: Scheme, sum: boolean, weighted: boolean): F
   },
 });
 
-/** The segments of a matrix product: the size of each, and how it is quantized (`float`: it is not). */
-type Segments = readonly (readonly [size: number, scheme: Scheme | 'float'])[];
+/** The columns of a result: how many, how they are quantized (`float`: they are not; `unread`), and whether by channel. */
+type Segments = readonly (readonly [
+  size: number,
+  scheme: Scheme | 'float' | 'unread',
+  channels?: 'channels',
+])[];
+const inWords = (segments: Segments): string => segments.map(segment => segment.join('-')).join(',');
+const widthOf = (segments: Segments): number => segments.reduce((sum, [size]) => sum + size, 0);
+
+/** The slices of y. */
+function split({ g, constant, quantized }: Parts, y: Ref, segments: Segments) {
+  const [codes, floats]: [Ref[], Ref[]] = [[], []];
+  let start = 0;
+  for (const [at, [size, scheme, channels]] of segments.entries()) {
+    const cut = () => g.op(`part${at}`, ops.slice, { x: y }, { start, size });
+    if (scheme === 'float') floats.push(cut());
+    else if (scheme !== 'unread') {
+      const c = channels && constant(`c${at}`, [size], factor);
+      const x = c ? g.op(`part${at}.steps`, ops.scaleChannels, { x: cut(), c }, { inverse: true }) : cut();
+      codes.push(quantized(x, scheme));
+    }
+    start += size;
+  }
+  return { codes, floats };
+}
+
 const gemm = (
   i: number,
   segments: Segments,
@@ -30,9 +54,10 @@ const gemm = (
   given: Scheme = 'static',
 ): FusedProgram => ({
   name: `gemm-i${bits}-quantize`,
-  what: `i=${i},${segments.map(([size, scheme]) => `${size}-${scheme}`).join(',')}${bias ? ',b' : ''}${given === 'static' ? '' : ',x-dynamic'}`,
-  write({ g, codes, rows, integers, constant, weight, quantized }) {
-    const o = segments.reduce((sum, [size]) => sum + size, 0);
+  what: `i=${i},${inWords(segments)}${bias ? ',b' : ''}${given === 'static' ? '' : ',x-dynamic'}`,
+  write(parts) {
+    const { g, codes, rows, integers, constant, weight, quantized } = parts;
+    const o = widthOf(segments);
     const of = given === 'static' ? codes('x', i) : { q: quantized(rows('x', i), given), scale: 'x.scale' };
     const { q: x, scale: xscale } = of;
     const b = bias ? weight('b', o) : undefined;
@@ -44,16 +69,7 @@ const gemm = (
     );
     const y = g.op('y', bits === 8 ? ops.linearI8 : ops.linearI4, { x, xscale, w, wscale, b });
     if (segments.length === 1) return { codes: [quantized(y, segments[0][1] as Scheme)] };
-    let start = 0;
-    const parts = segments.map(([size, scheme], at) => {
-      const part = g.op(`part${at}`, ops.slice, { x: y }, { start, size });
-      start += size;
-      return scheme === 'float' ? { float: part } : { code: quantized(part, scheme) };
-    });
-    return {
-      codes: parts.flatMap(({ code }) => code ?? []),
-      floats: parts.flatMap(({ float }) => float ?? []),
-    };
+    return split(parts, y, segments);
   },
 });
 
@@ -69,6 +85,102 @@ const conv = (d: number, k: number, scheme: Scheme, bias: boolean, scaled = fals
     return { codes: [quantized(x, scheme)] };
   },
 });
+
+/** A convolution whose result is read in slices, from codes with or without channels. */
+const convOf = (segments: Segments, given: Scheme | 'channels' = 'static', k = 4): FusedProgram => ({
+  name: 'causal-conv1d-i8',
+  what: `k=${k},${inWords(segments)}${given === 'static' ? '' : `,x-${given}`}`,
+  write(parts) {
+    const { g, weight } = parts;
+    const e = widthOf(segments);
+    const x = given === 'channels' ? byChannel(parts, 'x', e) : coded(parts, given, 'x', e);
+    const inputs = { x, w: weight('w', e, k), b: weight('b', e), past: g.state('past', [e, k - 1]) };
+    return split(parts, g.op('y', ops.causalConv1d, inputs), segments);
+  },
+});
+
+/** f32[l, width] from int8 by one scale, or by one of each token. */
+function coded({ g, real, rows, quantized }: Parts, scheme: Scheme, name: string, width: number): Ref {
+  if (scheme === 'static') return real(name, width);
+  const x = rows(name, width);
+  return g.op(`${name}.real`, ops.dequantize, { q: quantized(x, scheme), scale: `${x}.scale` });
+}
+/** The same by one scale of each channel. */
+const byChannel = (parts: Parts, name: string, width: number): Ref => {
+  const c = parts.constant(`${name}.c`, [width], factor);
+  return parts.g.op(`${name}.plain`, ops.scaleChannels, { x: parts.real(name, width), c });
+};
+
+interface Heads {
+  readonly h: number;
+  readonly p: number;
+  readonly n: number;
+  readonly g?: number;
+  /** How x, B and C are quantized, and dt. */
+  readonly given?: Scheme | 'channels' | 'float';
+  readonly dt?: Scheme | 'channels' | 'float';
+  /** Without D and bias, with a limit on both sides. */
+  readonly bare?: boolean;
+  readonly kept?: StateType['dtype'];
+}
+/** In int8 are x, B, C, or with `given` as float dt alone. */
+const ssd = ({
+  h,
+  p,
+  n,
+  g = 1,
+  given = 'static',
+  dt = 'float',
+  bare = false,
+  kept = 'f32',
+}: Heads): FusedProgram => ({
+  name: 'ssd-scan-i8',
+  what: `h=${h},p=${p},n=${n},g=${g},${given},dt-${dt}${bare ? ',limits' : ''}${kept === 'f32' ? '' : `,s-${kept}`}`,
+  write(parts) {
+    const { g: builder, rows, constant, weight } = parts;
+    const read = (scheme: typeof given, name: string, width: number) => {
+      if (scheme === 'float') return rows(name, width);
+      return scheme === 'channels' ? byChannel(parts, name, width) : coded(parts, scheme, name, width);
+    };
+    const inputs = {
+      dt: read(dt, 'dt', h),
+      x: read(given, 'x', h * p),
+      A: constant('A', [h, 1], i => -0.5 - (i % 16)),
+      B: read(given, 'B', g * n),
+      C: read(given, 'C', g * n),
+      D: bare ? undefined : weight('D', h),
+      bias: bare ? undefined : constant('bias', [h], i => -2 - factor(i)),
+      S: builder.state('S', [h, n, p]),
+    };
+    if (kept === 'i8') constant('steps', [h * n], i => 0.005 * factor(i));
+    const limits = bare && { lo: 0.3, hi: 1.5 };
+    return { floats: [builder.op('y', ops.ssdScan, inputs, { g, ...limits })], kept };
+  },
+});
+
+/** A gate in int8 (or float), and a result that is quantized or not. */
+const gated = (
+  d: number,
+  g: number,
+  z: Scheme | 'channels' | 'float',
+  result: Scheme | 'float',
+  weighted = true,
+): FusedProgram => ({
+  name: 'gated-norm-i8',
+  what: `d=${d},g=${g},z-${z},y-${result}${weighted ? ',w' : ''}`,
+  write(parts) {
+    const { g: builder, rows, weight, quantized } = parts;
+    const gates = () => (z === 'channels' ? byChannel(parts, 'z', d) : coded(parts, z as Scheme, 'z', d));
+    const inputs = {
+      x: rows('x', d),
+      z: z === 'float' ? rows('z', d) : gates(),
+      w: weighted ? weight('w', d) : undefined,
+    };
+    const y = builder.op('y', ops.gatedRmsNorm, inputs, { g });
+    return result === 'float' ? { floats: [y] } : { codes: [quantized(y, result)] };
+  },
+});
+
 /** The factor of channel i. No two neighbours are equal, and none is a power of two. */
 const factor = (i: number) => 0.3 + 0.17 * (i % 11);
 
@@ -84,13 +196,9 @@ const scan = (
 ): FusedProgram => ({
   name: 'selective-scan-i8',
   what: `d=${d},n=${n}${gated ? ',z' : ''},${integers}-i8${scheme === 'dynamic' ? ',dynamic' : ''}${scaled ? ',channels' : ''}${kept === 'f32' ? '' : `,h-${kept}`}`,
-  write({ g, real: ofOneScale, rows, constant, weight, quantized }) {
-    const real = (of: string, width: number): Ref => {
-      if (scheme === 'static') return ofOneScale(of, width);
-      const x = rows(of, width);
-      const q = quantized(x, scheme);
-      return g.op(`${of}.real`, ops.dequantize, { q, scale: `${x}.scale` });
-    };
+  write(parts) {
+    const { g, rows, constant, weight } = parts;
+    const real = (of: string, width: number): Ref => coded(parts, scheme, of, width);
     const given = integers === 'all' ? real : rows;
     const u = real('u', d);
     const inputs = {
@@ -199,6 +307,38 @@ export const fusedPrograms: readonly FusedProgram[] = [
   conv(17, 3, 'dynamic', true, true),
   scan(17, 5, true, 'some', 'static', 'f32', true),
   scan(17, 3, true, 'all', 'dynamic', 'f16', true),
+  ...([
+    [[7, 'static']], // one slice, which is all
+    [[8, 'static'], [5, 'unread']], // one slice, and what nobody reads
+    [[4, 'unread'], [9, 'dynamic', 'channels']],
+    [[16, 'static', 'channels'], [12, 'static', 'channels'], [12, 'static', 'channels']],
+    [[16, 'static', 'channels'], [8, 'static'], [8, 'static', 'channels']],
+    [[17, 'static', 'channels'], [3, 'static'], [5, 'static', 'channels']],
+    [[16, 'dynamic'], [12, 'static', 'channels'], [12, 'dynamic', 'channels']],
+    [[5, 'dynamic'], [1, 'static', 'channels'], [2, 'dynamic', 'channels']],
+    [[16, 'static'], [12, 'float'], [12, 'static', 'channels']],
+    [4, 8, 4, 8, 4, 8].map(size => [size, 'static', 'channels']), // more than fit into one instruction
+  ] as readonly Segments[]).flatMap((segments, i) => [convOf(segments), convOf(segments, i % 2 ? 'channels' : 'dynamic', i % 3 + 2)]),
+  ...schemes.flatMap(s => [
+    gemm(24, [[16, s, 'channels'], [32, s, 'channels'], [2, 'float']], true), // in_proj: z, xBC, dt
+    gemm(17, [[5, s, 'channels'], [8, 'dynamic'], [3, 'static', 'channels'], [1, 'static']]),
+    gemm(16, [[6, s, 'channels'], [9, 'unread']], false, 4),
+  ]),
+  ...[[1, 1], [1, 16], [2, 3], [3, 4], [3, 17], [4, 5], [2, 33], [6, 8]].flatMap(([h, p], i) => [
+    ssd({ h, p, n: 12, dt: schemes[i % 2] }),
+    ssd({ h, p, n: 4 * (i + 1), g: h % 2 ? 1 : 2, given: 'channels', kept: KEPT[i % 3] }),
+    ssd({ h, p, n: 8, given: 'dynamic', bare: i % 2 === 0, kept: KEPT[(i + 1) % 3] }),
+  ]),
+  ssd({ h: 4, p: 5, n: 12, g: 4, given: 'channels', dt: 'channels' }),
+  ssd({ h: 4, p: 5, n: 12, g: 2, given: 'float', dt: 'static' }),
+  ssd({ h: 6, p: 7, n: 16, g: 3, given: 'dynamic', dt: 'dynamic', bare: true, kept: 'i8' }),
+  ...[[1, 1], [3, 1], [6, 2], [15, 3], [16, 1], [17, 1], [35, 5], [64, 2], [66, 2], [130, 2]].flatMap(([d, g], i) => [
+    gated(d, g, schemes[i % 2], 'float'),
+    gated(d, g, 'channels', schemes[i % 2], i % 3 > 0),
+    gated(d, g, schemes[i % 2], schemes[(i >> 1) % 2], i % 3 === 0),
+  ]),
+  ...schemes.map(scheme => gated(30, 2, 'float', scheme)),
+  gated(30, 2, 'channels', 'float'),
   ...[1, 2, 12, 16, 20, 28, 40, 64, 80, 96, 112, 160, 768].flatMap(n => [
     ...schemes.map(scheme => rotation(n, scheme, false)),
     rotation(n, 'static', true),
@@ -218,6 +358,11 @@ export const fusedPrograms: readonly FusedProgram[] = [
     ...[...INNER, 129].map((d, i) => conv(d, 4, schemes[i % 2], true, i % 3 === 0)),
     ...[...INNER, 1537].map((d, i) => scan(d, 16, true, 'all', schemes[i % 2], KEPT[i % 3])),
     ...[33, 48, 64].map((n, i) => scan(17, n, true, 'some', 'static', KEPT[i])),
+    gemm(768, [[1536, 'static', 'channels'], [1792, 'static', 'channels'], [24, 'float']]),
+    convOf([[1536, 'static', 'channels'], [128, 'static', 'channels'], [128, 'static', 'channels']], 'channels'),
+    convOf([[5120, 'dynamic'], [128, 'dynamic'], [128, 'dynamic']], 'dynamic'),
+    ...[24, 48, 80].map((h, i) => ssd({ h, p: 64, n: 128, given: (['channels', 'dynamic', 'static'] as const)[i], kept: KEPT[i] })),
+    ...INNER.map((d, i) => gated(d, 8 ** (i % 2), (['channels', 'static'] as const)[i % 2], (['float', ...schemes] as const)[i % 3])),
     ...INNER.map((n, i) => rotation(n, schemes[i % 2], i % 2 === 0)),
     ...[2048, 4096].map(n => rotation(n, 'static', true)),
   ]),
@@ -227,6 +372,8 @@ export const fusedPrograms: readonly FusedProgram[] = [
     gemm(5, [[6, scheme]], true, 4, scheme),
     conv(5, 4, scheme, true),
     scan(5, 4, true, 'all', scheme, KEPT[i]),
+    ssd({ h: 2, p: 3, n: 4, given: scheme, kept: KEPT[i] }),
+    gated(6, 2, scheme, scheme),
     rotation(12, scheme, false),
   ])),
 ];

@@ -1,37 +1,43 @@
 /** Whole blocks and whole models are run under every recipe. */
-import { trace } from '../../graph.ts';
+import { withNodes, writes } from '../../graph.ts';
 import { outerRoles, outerSites } from '../../model/architecture.ts';
-import { block } from '../../model/mamba.ts';
 import { once } from '../../once.ts';
-import { embedding } from '../../ops/embedding.ts';
-import { DEFAULT_RECIPE, FLOAT_RECIPE, recipes } from '../../quant/recipes.ts';
+import { DEFAULT_RECIPE, FLOAT_RECIPE, type RecipeName, recipes } from '../../quant/recipes.ts';
 import type { Recipe } from '../../quant/scheme.ts';
 import { random } from '../../text/random.ts';
 import type { Case, Subject } from '../case.ts';
 import { caseOf } from '../judge/judge.ts';
 import { cut, fed, judgeOutcomes, opNamesOf, type PlanUnderTest, withExecutable } from '../plan.ts';
-import { planOfToy, type Toy, toys } from '../toy.ts';
+import { type AnyToy, planOfToy, toy2, toys } from '../toy.ts';
 
 /** A text for a toy model. */
-export function textFor({ config }: Toy, length: number, seed = 9): Int32Array {
+export function textFor({ config }: AnyToy, length: number, seed = 9): Int32Array {
   const next = random(seed);
   return Int32Array.from({ length }, () => Math.floor(next() * config.vocabSize));
 }
 
 /** The toy as far as its first layer: its result is the residual stream f32[l, m]. */
-const blockOf = (toy: Toy): Toy => ({
-  ...toy,
-  name: `${toy.name}, one block`,
-  program: {
-    weights: toy.program.weights,
-    graph: trace((g, tokens) => {
-      const { shape } = toy.program.graph.weights.get('backbone.embeddings.weight')!;
-      const w = g.weight('backbone.embeddings.weight', shape);
-      return block(g.scope('layers.0'), toy.config, 0, g.op('embedded', embedding, { tokens, w }));
-    }),
-  },
-});
-const blocks = once(() => toys().map(toy => [toy, blockOf(toy)] as const));
+function blockOf(toy: AnyToy): AnyToy {
+  const { nodes } = toy.program.graph;
+  const result = 'layers.0.h';
+  const end = nodes.findIndex(node => writes(node).includes(result)) + 1;
+  const { graph, weights } = withNodes(toy.program, nodes.slice(0, end));
+  return { ...toy, name: `${toy.name}, one block`, program: { graph: { ...graph, result }, weights } };
+}
+
+/** What differs for Mamba-2: the norm's weight that is folded, channels everywhere, scales of each token, a state in int8. */
+export const OF_MAMBA2: readonly RecipeName[] = [
+  'fp32',
+  'quamba',
+  'quamba-ssd',
+  'dynamic',
+  'quamba-int8-state',
+];
+
+const blocks = once(() => [
+  ...toys().map(toy => ({ toy, one: blockOf(toy), names: Object.keys(recipes) as RecipeName[] })),
+  { toy: toy2(), one: blockOf(toy2()), names: OF_MAMBA2 },
+]);
 
 /** A text is fed from its start, in one feed after the other. */
 export const feedCase = (
@@ -50,15 +56,17 @@ export const feedCase = (
   });
 
 const toyCases = (subject: Subject): Case[] =>
-  Object.entries(recipes).flatMap(([recipe, scheme]: [string, Recipe]) =>
-    blocks().flatMap(([toy, one]) => {
+  (Object.keys(recipes) as RecipeName[]).flatMap(recipe =>
+    blocks().flatMap(({ toy, one, names }) => {
+      if (!names.includes(recipe)) return [];
+      const scheme: Recipe = recipes[recipe];
       const feed = (kind: 'block' | 'plan', what: string, sizes: readonly number[]) => {
         const of = kind === 'block' ? one : toy;
         const inPart: Recipe = { ...scheme, optional: [...outerSites, ...outerRoles] }; // which a block alone lacks
         const row = kind === 'block' ? inPart : scheme;
         const about = {
           address: `${kind}/${recipe}/${toy.name}/${what}`,
-          says: `a ${kind === 'block' ? 'block' : 'model'} of ${toy.config.dInner} channels and the states after the text`,
+          says: `a ${kind === 'block' ? 'block' : 'model'} of width ${toy.config.dModel} and the states after the text`,
           quick: recipe === DEFAULT_RECIPE || recipe === FLOAT_RECIPE,
           ops: opNamesOf(of.program, row),
         };

@@ -10,19 +10,29 @@ const SIZES: readonly Choice[] = [
   { l: 18, n: 34, m: 34, d: 17, k: 3, i: 34, o: 18, v: 9 },
 ];
 /** The sizes of ops that do not allow every size. */
-const OWN: Readonly<Record<string, readonly Choice[]>> = {
+export const ownSizes: Readonly<Record<string, readonly Choice[]>> = {
   [ops.fwht.name]: [40, 4, 24].map(n => ({ n })),
   [ops.slice.name]: [
     { start: 3, size: 11 },
     { start: 1, size: 2 },
     { start: 0, size: 34 },
   ],
-  [ops.selectiveScan.name]: [5, 1, 16].map(n => ({ n })),
+  [ops.selectiveScan.name]: [21, 1, 16].map(n => ({ n })),
+  [ops.ssdScan.name]: [
+    { h: 6, p: 5, g: 2, n: 12 },
+    { h: 1, p: 1, g: 1, n: 4 },
+    { h: 4, p: 17, g: 4, n: 8 },
+  ],
+  [ops.gatedRmsNorm.name]: [
+    { d: 15, g: 3 },
+    { d: 2, g: 1 },
+    { d: 70, g: 2 },
+  ],
 };
 
 /** Calls of three sizes. The second call leaves out all that may be left out. */
 export const callsOf = (form: Pick<Form, 'op' | 'dtype'>): readonly BoundCall[] =>
   SIZES.map((sizes, i) => {
     const absent = i === 1 ? optionalOf(form.op) : [];
-    return ordinaryCall(form, { ...sizes, ...OWN[form.op.name]?.[i] }, absent, i + 1);
+    return ordinaryCall(form, { ...sizes, ...ownSizes[form.op.name]?.[i] }, absent, i + 1);
   });

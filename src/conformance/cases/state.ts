@@ -5,7 +5,7 @@ import type { Executable } from '../../executable.ts';
 import { type LazyTensor, type Program, type Ref, withNodes } from '../../graph.ts';
 import { once } from '../../once.ts';
 import { bind, resultsOf } from '../../op.ts';
-import { DEFAULT_RECIPE, recipe } from '../../quant/recipes.ts';
+import { DEFAULT_RECIPE, type RecipeName, recipe } from '../../quant/recipes.ts';
 import { createSession, type Session } from '../../session.ts';
 import type { StateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
@@ -18,10 +18,10 @@ import { called, caseOf, freshCall, judgeResults, Skipped, worstOf } from '../ju
 import { copied, tokensOf } from '../named.ts';
 import type { PlanUnderTest } from '../plan.ts';
 import { cut, joined, judgeOutcomes, opNamesOf, statesOf, withExecutable } from '../plan.ts';
-import { planOfToy, toys } from '../toy.ts';
+import { type AnyToy, planOfToy, toy2, toys } from '../toy.ts';
 import { feedCase, textFor } from './plan.ts';
+import { ownSizes } from './small-calls.ts';
 
-const scheme = recipe(DEFAULT_RECIPE);
 /** The program in which the last row of the table that tokens index is NaN. */
 function withNaN(program: Program): Program {
   const made = new Map<Ref, LazyTensor>();
@@ -35,36 +35,52 @@ function withNaN(program: Program): Program {
   });
   return withNodes(program, nodes, made);
 }
-const under = once(
-  (): PlanUnderTest => ({ plan: withNaN(planOfToy(toys()[0], scheme)), float: toys()[0].program }),
-);
-const needed = () => opNamesOf(toys()[0].program, scheme);
-const text = (length: number, seed?: number) =>
-  textFor(toys()[0], length, seed).map(token => (token === NAN_TOKEN ? 0 : token));
-
 const CUTS = [[20, 20], Array(24).fill(1), [1, 5, 17, 3, 14], [2, 1, 2, 1, 2], [127, 1, 1, 128, 43]];
 const inWords = (sizes: readonly number[]) =>
   sizes.every(size => size === 1) ? `1x${sizes.length}` : sizes.join('+');
 
-const sessionOn = (executable: Executable): Session =>
-  createSession({
-    program: under().plan,
-    executable,
-    vocabSize: toys()[0].config.vocabSize,
-    name: 'toy',
-    identity: () => 'toy',
-  });
+/** A model whose sequences are cut, saved, forked and fed together. */
+interface Carried {
+  /** The first part of the addresses of its cases. */
+  readonly family: string;
+  readonly toy: () => AnyToy;
+  readonly recipe: RecipeName;
+  readonly under: () => PlanUnderTest;
+}
+const carrying = (family: string, toy: () => AnyToy, name: RecipeName): Carried => ({
+  ...{ family, toy, recipe: name },
+  under: once(() => ({ plan: withNaN(planOfToy(toy(), recipe(name))), float: toy().program })),
+});
+const models = [
+  carrying('state', () => toys()[0], DEFAULT_RECIPE),
+  carrying('state/toy-mamba2', toy2, 'quamba-ssd'),
+];
 
 type Feeding = (executable: Executable, others: Executable) => Iterable<Finding>;
 
-export function stateCases(subject: Subject): Case[] {
+export const stateCases = (subject: Subject): Case[] => [
+  ...models.flatMap(model => casesOfModel(subject, model)),
+  ...forms.filter(({ op }) => Object.keys(op.states).length > 0).map(form => opCuts(subject, form)),
+];
+
+function casesOfModel(subject: Subject, { family, toy, recipe: name, under }: Carried): Case[] {
   const { backend, profile } = subject;
+  const text = (length: number, seed?: number) =>
+    textFor(toy(), length, seed).map(token => (token === NAN_TOKEN ? 0 : token));
   const about = (what: string, says: string) => ({
-    address: `state/${what}`,
+    address: `${family}/${what}`,
     says,
     quick: true,
-    ops: needed(),
+    ops: opNamesOf(toy().program, recipe(name)),
   });
+  const sessionOn = (executable: Executable): Session =>
+    createSession({
+      program: under().plan,
+      executable,
+      vocabSize: toy().config.vocabSize,
+      name: 'toy',
+      identity: () => 'toy',
+    });
 
   /** A case in which the backend and the reference each have the plan. */
   const together = (what: string, says: string, feeding: Feeding): Case =>
@@ -170,7 +186,6 @@ export function stateCases(subject: Subject): Case[] {
         logits(Int32Array.of(...other, ...second), rowsOfB, b.feed(second)),
       ];
     }),
-    ...forms.filter(({ op }) => Object.keys(op.states).length > 0).map(form => opCuts(subject, form)),
   ];
 }
 
@@ -216,7 +231,7 @@ function opCuts({ backend, profile }: Subject, form: Form): Case {
     ops: [name],
   };
   return caseOf(backend, about, () => {
-    const whole = ordinaryCall(form, { l: 23, d: 9, n: 5, k: 4 });
+    const whole = ordinaryCall(form, { l: 23, d: 9, n: 5, k: 4, ...ownSizes[op.name]?.[0] });
     const rows: Tensor<'f32'>[] = [];
     let states: Readonly<Record<string, StateView>> = freshCall(whole).states;
     let at = 0;

@@ -1,6 +1,6 @@
 /**
- * Every op at the sizes of real models, mamba-130m … 2.8b, with few rows; and narrow, with more than 1,024 rows. What a kernel
- * does otherwise from some size on shows here, since nothing else in the suite is as large.
+ * Every op at the sizes of real models, mamba-130m … 2.8b and mamba2-130m … 2.7b, with few rows; and narrow, with more than 1,024
+ * rows. What a kernel does otherwise from some size on shows here, since nothing else in the suite is as large.
  */
 import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
@@ -8,7 +8,7 @@ import { ordinaryCall } from '../inputs.ts';
 import { opCase } from '../judge/judge.ts';
 import { choices, type Point, pointsOf, type Sizes } from './sweep.ts';
 
-/** d_model of 130m, 370m, 790m, 1.4b and 2.8b; an inner width is twice that, a rank a sixteenth, and d_state is 16. */
+/** d_model of 130m, 370m, 790m, 1.4b and 2.8b; an inner width is twice that, a rank a sixteenth, and d_state is 16. Heads have 64. */
 export const MODELS = [768, 1024, 1536, 2048, 2560];
 export const INNER = MODELS.map(m => 2 * m);
 /** With an odd one next to a power of two, since few things that end well end well there. */
@@ -82,6 +82,18 @@ const SIZES: Readonly<Record<string, readonly Sizes[]>> = {
     { l: [5], d: [129, 257, 1537, ...INNER], k: [4] },
     { l: [2], d: [1537], k: [2, 3], activation: ['none'] },
     { l: [LONG, 2060], d: [3], k: [4] },
+  ],
+  'ssd-scan': [
+    { l: [2], h: INNER.map(d => d / 64), p: [64], n: [128] },
+    { l: [3], h: [48], p: [64], g: [2, 8], n: [128] },
+    { l: [3], h: [2], p: [3], n: [252, 256] },
+    { l: [LONG, 2060], h: [2], p: [3], g: [2], n: [4] },
+  ],
+  'gated-rms-norm': [
+    { l: [3], d: INNER, g: [1, 8] },
+    { l: [3], d: [1025, 2562], g: [1] },
+    { l: [3], d: [2562], g: [2] },
+    { l: [LONG], d: [6], g: [2] },
   ],
   'selective-scan': [
     { l: [2], d: [1537, ...INNER], n: [16] },

@@ -7,7 +7,7 @@ import { around, both, type Edge, edge, everyExponent, f32, f32By, i8By, times }
 import { ENDS, noise, ones, uniform } from './float.ts';
 
 const { absmaxScale, add, causalConv1d, dequantize, fwht, linear, linearI8, quantize, rmsNorm } = ops;
-const { scaleChannels, selectiveScan } = ops;
+const { gatedRmsNorm, scaleChannels, selectiveScan, ssdScan } = ops;
 
 /** `count` values of every exponent up to `most`. */
 const upTo = (most: number, count: number): number[] =>
@@ -60,7 +60,54 @@ const HALVES = times(42, i => 2 ** (i - 25)).flatMap(power =>
   [0, 0.5, 1, 1.5, 340.5, 1023, 1023.5].flatMap(step => around(power * (1 + step / 1024))),
 );
 const STEPS = [1, 1 / 64, 0.013, 0.37];
-const STEPPED = STEPS.flatMap(step => times(262, i => [step, Math.fround((i - 130.5) * step)] as const));
+const ties = (step: number) => times(262, i => Math.fround((i - 130.5) * step));
+const STEPPED = STEPS.flatMap(step => ties(step).map(x => [step, x] as const));
+
+/** Limits between which there is one step. */
+const STEP_OF_ONE = { attrs: { lo: 1, hi: 1 } } as const;
+const HEADS = 1 << 10;
+const STATES = 4;
+/** The first token makes S = 1, the second shows the decay alone. */
+const everyDecayOfHeads = (): Tensors => ({
+  dt: f32By([2, HEADS], () => 0),
+  x: f32By([2, HEADS], i => (i < HEADS ? 1 : 0)),
+  A: f32(
+    upTo(1e38, HEADS).map(x => (x > 80 ? -x : x)),
+    HEADS,
+    1,
+  ),
+  B: ones(2, STATES),
+  C: ones(2, STATES),
+});
+/** One token, after which the first state of each head is its step, and so is y. */
+function everyStep(bias?: number): Tensors {
+  const { data } = argumentsOfExp().rows;
+  const first = f32By([1, STATES], i => (i === 0 ? 1 : 0));
+  return {
+    dt: f32(data),
+    x: ones(1, data.length),
+    A: f32By([data.length, 1], () => -1),
+    B: first,
+    C: first,
+    ...(bias !== undefined && { bias: f32By([data.length], () => bias) }),
+  };
+}
+/** A token after which the first state of each head is `values`. */
+function storedInHeads(heads: readonly (readonly number[])[]): Tensors {
+  const [h, p] = [heads.length, heads[0].length];
+  const first = f32By([1, STATES], i => (i === 0 ? 1 : 0));
+  return {
+    ...{ dt: f32By([1, h], () => 0), x: f32(heads.flat(), 1, h * p) },
+    ...{ A: f32By([h, 1], () => -1), B: first, C: ones(1, STATES) },
+  };
+}
+
+/** Gates next to which eps is so large that r = 1 / √eps, a power of two: y is v but for its exponent. */
+function gates(from: number, to: number): Tensors {
+  const all = [...argumentsOfExp().rows.data].filter(x => from <= x && x <= to);
+  const d = Math.floor(all.length / TOKENS);
+  return { x: ones(TOKENS, d), z: f32(all.slice(0, TOKENS * d), TOKENS, d) };
+}
 
 /** Zeros whose signs are those of a row of M_K, against it: every term of that row's sum is −0, and so is the sum. */
 function againstRows(n: number, inverse: boolean): Tensors {
@@ -72,10 +119,14 @@ function againstRows(n: number, inverse: boolean): Tensors {
   };
 }
 
-const keptAs = (kept: StateType['dtype'], d: number) =>
+const keptAs = (kept: StateType['dtype'], rows: number, state = 'h') =>
   kept === 'f32'
     ? {}
-    : { kept: { h: { dtype: kept, ...(kept === 'i8' && { scale: new Float32Array(d).fill(1 / 64) }) } } };
+    : {
+        kept: {
+          [state]: { dtype: kept, ...(kept === 'i8' && { scale: new Float32Array(rows).fill(1 / 64) }) },
+        },
+      };
 const KEPT = ['f32', 'f16', 'i8'] as const;
 const ROWS = 512;
 
@@ -96,6 +147,25 @@ export const binadeEdges: readonly Edge[] = [
   edge(selectiveScan, 'every-step', 'all ties between two steps, and saturation on both sides',
     () => stored(STEPPED.map(([, x]) => x)),
     { kept: { h: { dtype: 'i8', scale: Float32Array.from(STEPPED, ([step]) => step) } } }),
+  ...KEPT.map(kept =>
+    edge(ssdScan, 'every-decay-of-a-text', 'exp2 over the whole range of f32, from the start of a text', everyDecayOfHeads,
+      { ...STEP_OF_ONE, ...keptAs(kept, HEADS * STATES, 'S') })),
+  edge(ssdScan, 'every-step', 'softplus over the whole range of f32', everyStep),
+  edge(ssdScan, 'every-step,bias', 'softplus of a sum over the whole range of f32', () => everyStep(-2.5)),
+  edge(ssdScan, 'every-step,limits', 'steps below and above both limits, and between them', () => everyStep(0.5),
+    { attrs: { lo: 0.001, hi: 0.1 } }),
+  edge(ssdScan, 'every-half', 'values of binary16 and the ties between them, over its whole range',
+    () => storedInHeads([both(HALVES)]), { ...STEP_OF_ONE, ...keptAs('f16', 0, 'S') }),
+  edge(ssdScan, 'every-tie', 'all ties between two steps, and saturation on both sides',
+    () => storedInHeads(STEPS.map(ties)),
+    { ...STEP_OF_ONE, kept: { S: { dtype: 'i8', scale: Float32Array.from(STEPS.flatMap(step => times(STATES, () => step))) } } }),
+  edge(gatedRmsNorm, 'every-gate', 'silu of gates up to a million', () => gates(-25, 1e6), { attrs: { eps: 2 ** 80 } }),
+  edge(gatedRmsNorm, 'every-gate,small', 'silu of gates of which hardly anything is left', () => gates(-1e30, -20),
+    { attrs: { eps: 1 } }),
+  edge(gatedRmsNorm, 'every-exponent', 'roots of means of every exponent, in groups of three', () => {
+    const x = upTo(1e36, ROWS).flatMap(value => [value, value / -2, 0]);
+    return { x: f32(x, ROWS / 2, 6), z: f32By([ROWS / 2, 6], () => 32) };
+  }, { attrs: { g: 2 } }),
   edge(rmsNorm, 'every-exponent', 'roots of means of every exponent', () => ({
     x: f32(upTo(1e38, ROWS).flatMap(x => [x, x / -2, 0]), ROWS, 3),
   })),

@@ -2,17 +2,29 @@
 import { type Kept, stateView } from '../../state.ts';
 import { copy } from './bounds-values.ts';
 import type { Bounds, Doubt } from './doubt.ts';
-import { alike, flushed, NONE, roundings, siluDoubt, siluSlope, sum, times, tolerance } from './doubt.ts';
+import {
+  alike,
+  allOf,
+  flushed,
+  magnitude,
+  NONE,
+  roundings,
+  sigmoid,
+  siluDoubt,
+  siluSlope,
+  sum,
+  times,
+  tolerance,
+} from './doubt.ts';
 
-/** What it adds to the error of a state that it is kept as it is, in words and for a value of a channel. */
-function keeping({ dtype, scale }: Kept): [words: string, doubt: (h: number, channel: number) => Doubt] {
-  if (dtype === 'f16') return [' + 2⁻¹⁰ |h| + 2⁻²⁴', h => roundings(2 ** 14, Math.abs(h) + HALF_TINY)];
+/** What it adds to the error of a state that it is kept as it is, in words and for a value of a row. */
+function keeping({ dtype, scale }: Kept): [words: string, doubt: (h: number, row: number) => Doubt] {
+  if (dtype === 'f16') return [' + 2⁻¹⁰ |h| + 2⁻²⁴', h => oneStep(2 ** -10 * Math.abs(h) + 2 ** -24)];
   if (!scale) return ['', () => NONE];
-  return [' + scale', (_, channel) => roundings(2 ** 24, scale[channel])];
+  return [' + scale', (_, row) => oneStep(scale[row])];
 }
-
-/** 2¹⁴ roundings of 2⁻²⁴ make 2⁻¹⁰. This term makes them 2⁻²⁴ where h is subnormal. */
-const HALF_TINY = 2 ** -14;
+/** A value next to a tie, which falls to its other side. */
+const oneStep = (size: number): Doubt => ({ most: size, variance: size ** 2, shared: 0 });
 
 /**
  * Per state and step, with a = |dt·A|. exp(dt·A) is off by an exp of 2 ulp on either side, and by its argument's
@@ -54,7 +66,7 @@ const scanBounds: Bounds = ({ u, dt, A, B, C, D, z, h: before }, { dims, states 
           roundings(9, Math.abs(kept)),
           roundings(4, Math.abs(input)),
           roundings(2, Math.abs(kept + input)),
-          flushed(3 + Math.abs(state.data[i]) + Math.abs(B[t * n + s])),
+          flushed(3 + Math.abs(state.data[i]) + Math.abs(B[t * n + s]) + Math.abs(u[at])),
         );
         const h = Math.fround(kept + input); // it overflows here too, where f32 overflows
         const product = h * C[t * n + s];
@@ -72,6 +84,79 @@ const scanBounds: Bounds = ({ u, dt, A, B, C, D, z, h: before }, { dims, states 
   return {
     y: tolerance(formula, expected.y, at => ofOutput[at]),
     h: tolerance(ofState, expected.h, i => doubts[i]),
+  };
+};
+
+/**
+ * The step of a head is a softplus, whose bound is that of the op softplus, of a sum that is off by u |dt + bias| where there is a
+ * bias. A limit lets no more of it through than it lets through of the step itself.
+ *
+ *   e_step = u (8 step + (4 + |dt + bias|) σ(dt + bias)) + τ, between the limits
+ *
+ * It is one for all states of a head. Then, per state and channel, with a = |step·A|, as in selective-scan:
+ *
+ *   e_S ← decay e_S + |decay S| (u (6 a + 10) + |A| e_step) + |x B| e_step + u (4 |step x B| + 2 |S'|)
+ *   e_y = Σ|C| e_S + 2 (n + 2) u ( Σ|C S| + |D x| )
+ *
+ * and a step more where S is kept in f16 or int8, after each token.
+ */
+const ssdBounds: Bounds = ({ dt, x, A, B, C, D, bias, S: before }, { dims, states, attrs }, expected) => {
+  const { l, h, p, n, g } = dims;
+  const [words, doubtOf] = keeping(states.S);
+  const state = stateView(states.S, [h, n, p]);
+  state.put(0, before);
+  const doubts = new Array<Doubt>(h * n * p).fill(flushed(1));
+  const [lo, hi] = [Math.fround(attrs.lo as number), Math.fround(attrs.hi as number)];
+  const limited = (step: number) => Math.min(Math.max(step, lo), hi);
+  const ofOutput: Doubt[] = [];
+  for (let t = 0; t < l; t++)
+    for (let head = 0; head < h; head++) {
+      const raw = dt[t * h + head] + (bias?.[head] ?? 0);
+      const free = raw > 20 ? raw : Math.log1p(Math.exp(raw));
+      const { most } = sum(
+        roundings(8, magnitude(free)),
+        roundings(4 + (bias ? magnitude(raw) : 0), sigmoid(raw)),
+        flushed(1),
+      );
+      const step = limited(free);
+      const ofStep = Math.max(limited(free + most) - step, step - limited(free - most));
+      const exponent = step * A[head];
+      const decay = Math.exp(exponent);
+      const ofDecay = Math.max(
+        ...[ofStep, -ofStep].map(off => Math.abs(Math.exp((step + off) * A[head]) - decay)),
+      );
+      const first = (t * g + Math.floor((head * g) / h)) * n;
+      for (let c = 0; c < p; c++) {
+        const at = (t * h + head) * p + c;
+        let size = Math.abs((D?.[head] ?? 0) * x[at]);
+        let carried = NONE;
+        for (let s = 0; s < n; s++) {
+          const i = (head * n + s) * p + c;
+          const kept = decay * state.data[i];
+          const input = step * x[at] * B[first + s];
+          doubts[i] = sum(
+            times(doubts[i], decay),
+            alike(6 * Math.abs(exponent) + 1, Math.abs(kept)),
+            roundings(9, Math.abs(kept)),
+            allOf(Math.abs(state.data[i]) * ofDecay + Math.abs(x[at] * B[first + s]) * ofStep),
+            roundings(4, Math.abs(input)),
+            roundings(2, Math.abs(kept + input)),
+            flushed(3 + Math.abs(state.data[i]) + Math.abs(B[first + s]) + Math.abs(x[at])),
+          );
+          const after = Math.fround(kept + input); // it overflows here too, where f32 overflows
+          carried = sum(carried, times(doubts[i], Math.abs(C[first + s])));
+          size += Math.abs(after * C[first + s]);
+          doubts[i] = sum(doubts[i], doubtOf(after, head * n + s));
+          state.put(i, [after]);
+        }
+        ofOutput[at] = sum(carried, roundings(2 * (n + 2), size), flushed(n + 2));
+      }
+    }
+  const ofStep = 'e_step = u (8 step + (4 + |dt + bias|) σ(dt + bias))';
+  const ofState = `e_S ← decay e_S + |decay S| (u (6 |step A| + 10) + |A| e_step) + |x B| e_step + u (4 |step x B| + 2 |S|)${words}, ${ofStep}`;
+  return {
+    y: tolerance(`${ofState}, e_y = Σ|C| e_S + 2 (n + 2) u (Σ|C S| + |D x|)`, expected.y, at => ofOutput[at]),
+    S: tolerance(ofState, expected.S, i => doubts[i]),
   };
 };
 
@@ -114,4 +199,5 @@ export const stateBounds: Readonly<Record<string, Bounds>> = {
   },
 
   'selective-scan': scanBounds,
+  'ssd-scan': ssdBounds,
 };

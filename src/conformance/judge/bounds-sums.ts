@@ -1,7 +1,18 @@
 /** Bounds of the ops that add along an axis of the input: in any order a sum of i products costs at most (i + …) u Σ|x w|. */
 import { factor } from '../../ops/hadamard.ts';
 import { unpacked } from '../../ops/nibbles.ts';
-import { alike, allOf, type Bounds, flushed, roundings, sum, tolerance, U } from './doubt.ts';
+import {
+  alike,
+  allOf,
+  type Bounds,
+  flushed,
+  roundings,
+  siluDoubt,
+  sum,
+  times,
+  tolerance,
+  U,
+} from './doubt.ts';
 
 export const sumBounds: Readonly<Record<string, Bounds>> = {
   linear: ({ x, w, b }, { dims: { i, o } }, { y }) => ({
@@ -43,7 +54,8 @@ export const sumBounds: Readonly<Record<string, Bounds>> = {
       for (let j = 0; j < m; j++) sum += x[t * m + j] ** 2;
       return sum;
     });
-    const formula = '(m + 12) u |y| + τ: half of the sum of m squares, √, ÷, two products, on either side';
+    const formula =
+      '(m + 12) u |y| + (1 + |w|) τ: half of the sum of m squares, √, ÷, two products, on either side';
     return {
       y: tolerance(formula, y, i => {
         const square = squares[Math.floor(i / m)];
@@ -51,7 +63,50 @@ export const sumBounds: Readonly<Record<string, Bounds>> = {
         const size = Math.abs((x[i] * (w?.[i % m] ?? 1)) / Math.sqrt(mean));
         // In f32 the sum may overflow, so that y is 0. With more precision it does not.
         if (square >= 2 ** 127) return allOf((1 + U * m) * size);
-        return sum(alike(m + 8, size), roundings(4, size), flushed(1 + size / mean));
+        return sum(
+          alike(m + 8, size),
+          roundings(4, size),
+          flushed(1 + Math.abs(w?.[i % m] ?? 1) + size / mean),
+        );
+      }),
+    };
+  },
+
+  'gated-rms-norm': ({ x, z, w }, { dims: { d, g }, attrs: { eps } }, { y }) => {
+    const width = d / g;
+    const floor = width * Math.fround(eps as number);
+    const silu = (v: number) => v / (1 + Math.exp(-v));
+    const gated = Float64Array.from(
+      x,
+      (value, i) => value * (z[i] === Number.NEGATIVE_INFINITY ? -0 : silu(z[i])),
+    );
+    const doubts = Array.from(x, (value, i) =>
+      sum(times(siluDoubt(z[i]), Math.abs(value)), roundings(2, Math.abs(gated[i])), flushed(1)),
+    );
+    const groups = Array.from({ length: x.length / width }, (_, group) => {
+      let [square, off] = [0, 0];
+      for (let i = group * width; i < (group + 1) * width; i++) {
+        square += gated[i] ** 2;
+        off += Math.abs(gated[i]) * doubts[i].most;
+      }
+      return { square, ofRoot: off / (square + floor) };
+    });
+    const formula =
+      '|r w| e_v + |y| (Σ|v| e_v / Σ(v² + eps) + (d/g + 12) u) + (1 + |w|) τ, e_v = |x| (12 u |silu| + (1 + |z|) τ) + 2 u |v|';
+    return {
+      y: tolerance(formula, y, i => {
+        const { square, ofRoot } = groups[Math.floor(i / width)];
+        const factor = Math.abs(w?.[i % d] ?? 1) / Math.sqrt((square + floor) / width);
+        const size = Math.abs(gated[i]) * factor;
+        // In f32 the sum may overflow, so that y is 0. With more precision it does not.
+        if (square >= 2 ** 127) return allOf((1 + U * width) * size);
+        return sum(
+          times(doubts[i], factor),
+          allOf(ofRoot * size),
+          alike(width + 8, size),
+          roundings(4, size),
+          flushed(1 + Math.abs(w?.[i % d] ?? 1) + (size * width) / (square + floor)),
+        );
       }),
     };
   },
