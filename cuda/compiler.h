@@ -69,6 +69,7 @@ class Compiler {
   void check(const OpNode& op) const;
   void conv(const OpNode& op);
   void scan(const OpNode& op);
+  void ssdScan(const OpNode& op);
   bool product(const OpNode& op);
   bool floatProduct(const OpNode& op);
   bool table(const OpNode& op);

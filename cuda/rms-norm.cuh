@@ -24,32 +24,39 @@ __device__ inline float normed(float x, float r, const float* w, int j) {
 
 constexpr int NORM_THREADS = 256;
 
-/** A block a row, which all read into shared memory (if it fits), one warp sums, and all write. w may be null: none. */
-static __global__ void rmsNormKernel(const float* x, const float* w, float* y, int l, int m, float eps, bool fits) {
+/**
+ * A block for each of the groups of m channels of a row. Their values, which z gates where it is not null, go into shared memory,
+ * or into y where they do not fit; one warp sums, and all write. w may be null: none.
+ */
+static __global__ void normKernel(
+    const float* x, const float* z, const float* w, float* y, int l, int groups, int m, float eps, bool fits) {
   extern __shared__ float staged[];
   __shared__ float shared;
-  for (int t = blockIdx.x; t < l; t += gridDim.x) {
-    const float* row = x + static_cast<size_t>(t) * m;
-    if (fits) {
+  for (int item = blockIdx.x; item < l * groups; item += gridDim.x) {
+    const size_t first = static_cast<size_t>(item) * m;
+    float* v = fits ? staged : y + first;
 #pragma unroll 4
-      for (int j = threadIdx.x; j < m; j += NORM_THREADS) staged[j] = row[j];
-      row = staged;
-      __syncthreads();
-    }
+    for (int j = threadIdx.x; j < m; j += NORM_THREADS) v[j] = z ? mul(x[first + j], silu(z[first + j])) : x[first + j];
+    __syncthreads();
     if (threadIdx.x < 32) {
-      const float r = inverseRms(row, m, eps);
+      const float r = inverseRms(v, m, eps);
       if (threadIdx.x == 0) shared = r;
     }
     __syncthreads();
-    for (int j = threadIdx.x; j < m; j += NORM_THREADS) y[static_cast<size_t>(t) * m + j] = normed(row[j], shared, w, j);
+    for (int j = threadIdx.x; j < m; j += NORM_THREADS) y[first + j] = normed(v[j], shared, w, item % groups * m + j);
     __syncthreads();  // before the next row comes in
   }
 }
 
-inline void rmsNorm(cudaStream_t stream, const float* x, const float* w, float* y, int l, int m, float eps) {
+inline void normGroups(cudaStream_t stream, const float* x, const float* z, const float* w, float* y, int l, int groups, int m,
+                       float eps) {
   const size_t bytes = sizeof(float) * static_cast<size_t>(m);
   const bool fits = bytes <= SHARED_BYTES;
-  rmsNormKernel<<<blocksFor(l, 1), NORM_THREADS, fits ? bytes : 0, stream>>>(x, w, y, l, m, eps, fits);
+  normKernel<<<blocksFor(l * groups, 1), NORM_THREADS, fits ? bytes : 0, stream>>>(x, z, w, y, l, groups, m, eps, fits);
+}
+
+inline void rmsNorm(cudaStream_t stream, const float* x, const float* w, float* y, int l, int m, float eps) {
+  normGroups(stream, x, nullptr, w, y, l, 1, m, eps);
 }
 
 }  // namespace quamba
