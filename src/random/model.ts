@@ -87,7 +87,9 @@ const constant = (value: number): Maker => {
 };
 const fanIn = ([, columns]: Shape) => 1 / Math.sqrt(columns);
 const quarter = (shape: Shape) => fanIn(shape) / 4;
-const logs: Maker = shape => new Float32Array(sizeOf(shape)).map((_, i) => LOGS[i % shape[1]]);
+/** Of the states of each channel, or of the heads. */
+const logs: Maker = ([rows, states]) =>
+  new Float32Array(rows * states).map((_, i) => LOGS[i % (states === 1 ? LOGS.length : states)]);
 
 /** How weights are made whose values are not those of their kind, by the end of the name. */
 const makers: readonly (readonly [end: string, maker: Maker])[] = [
@@ -95,6 +97,7 @@ const makers: readonly (readonly [end: string, maker: Maker])[] = [
   ['norm_f.weight', constant(1)],
   ['.dt_proj.weight', normal(quarter)], // dt is mostly its bias
   ['.dt_proj.bias', normal(() => 0.6, -4.5)],
+  ['.dt_bias', normal(() => 0.6, -4.5)],
   ['.A_log', logs],
   ['.D', constant(1)],
 ];

@@ -12,6 +12,7 @@ import type { Basis, Recipe, WeightScheme } from '../quant/scheme.ts';
 import { siteAction, stateScheme, wordOf } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';
 import { transformOf } from '../quant/transforms.ts';
+import { sizeOf } from '../tensor.ts';
 
 /** The |x|, of a state the |h|, that is to map to 127: plain, and rotated, where large values are spread over all channels. */
 /* biome-ignore format: a table */
@@ -69,7 +70,7 @@ export function nominalStats({ graph }: Program, recipe: Recipe): Stats {
   }
   for (const [ref, { shape }] of graph.states)
     if (stateScheme(recipe, ref)?.bits === 8)
-      channels[ref] = alike(shape[0], RANGES[wordOf(ref) as StateWord]?.none);
+      channels[ref] = alike(sizeOf(shape.slice(0, -1) as number[]), RANGES[wordOf(ref) as StateWord]?.none);
   return { channels, ranges };
 }
 
