@@ -98,8 +98,11 @@ const Op OPS[] = {
        call.require(divides, "C2", "the groups g must divide the channels d", {"g", "d"});
      },
      [](const Call& call, const Resident& on) {
-       gatedRmsNorm(on.stream, on.in<float>("x"), on.in<float>("z"), on.in<float>("w"), on.out<float>("y"), call.dim("l"),
-                    call.dim("d"), static_cast<int>(call.number("g", 1)), static_cast<float>(call.number("eps", 1e-5)));
+       GatedNorm<float, float> norm{};
+       norm.x = on.in<float>("x"), norm.z.data = on.in<float>("z"), norm.w = on.in<float>("w"), norm.out.data = on.out<float>("y");
+       norm.rows = call.dim("l"), norm.d = call.dim("d"), norm.groups = static_cast<int>(call.number("g", 1));
+       norm.eps = static_cast<float>(call.number("eps", 1e-5));
+       launchGatedNorm(on.stream, norm);
      }},
     {"linear(x f32[l, i], w f32[o, i], b f32[o]?) -> y f32[l, o]", none,
      [](const Call& call, const Resident& on) {
@@ -193,14 +196,15 @@ const Op OPS[] = {
        call.require(0 <= lo && lo <= hi, "C3", "lo must be at least 0 and at most hi", {"lo", "hi"});
      },
      [](const Call& call, const Resident& on) {
-       SsdScan scan{};
-       scan.dt = on.in<float>("dt"), scan.x = on.in<float>("x"), scan.A = on.in<float>("A"), scan.B = on.in<float>("B");
-       scan.C = on.in<float>("C"), scan.D = on.in<float>("D"), scan.bias = on.in<float>("bias");
+       SsdScan<float> scan{};
+       scan.dt.data = on.in<float>("dt"), scan.x.data = on.in<float>("x");
+       scan.B.data = on.in<float>("B"), scan.C.data = on.in<float>("C");
+       scan.A = on.in<float>("A"), scan.D = on.in<float>("D"), scan.bias = on.in<float>("bias");
        scan.before = on.in<float>("S"), scan.y = on.out<float>("y"), scan.after = on.out<float>("S");
        scan.turns = {nullptr, 1, call.dim("l")};
        scan.h = call.dim("h"), scan.p = call.dim("p"), scan.groups = call.dim("g"), scan.n = call.dim("n");
        scan.lo = static_cast<float>(call.number("lo", 0)), scan.hi = static_cast<float>(call.number("hi", NO_LIMIT));
-       ssdScan(on.stream, scan);
+       launchSsdScan(on.stream, scan);
      }},
 };
 

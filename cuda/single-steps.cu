@@ -52,7 +52,7 @@ void Compiler::single(const OpNode& op) {
   } else if (op.name == "selective-scan") {
     scan(op);
   } else {
-    ssdScan(op);
+    ssdSingle(op);
   }
 }
 
@@ -102,24 +102,35 @@ void Compiler::scan(const OpNode& op) {
   });
 }
 
-void Compiler::ssdScan(const OpNode& op) {
+template <class T>
+SsdScan<T> Compiler::ssdScan(const OpNode& op) const {
   const Type& S = plan.states.at(op.state("S"));
-  SsdScan a{};
+  SsdScan<T> a{};
   a.A = constant(op.input("A"));
   a.D = constant(op.input("D"));
   a.bias = constant(op.input("bias"));
   a.before = a.after = state(op.state("S"));
-  a.h = static_cast<int>(S.shape[0]), a.n = static_cast<int>(S.shape[1]), a.p = static_cast<int>(S.shape[2]);
+  a.h = static_cast<int>(S.shape[0]);
+  a.n = static_cast<int>(S.shape[1]);
+  a.p = static_cast<int>(S.shape[2]);
   a.groups = static_cast<int>(op.number("g", 1));
-  a.lo = static_cast<float>(op.number("lo", 0)), a.hi = static_cast<float>(op.number("hi", NO_LIMIT));
+  a.lo = static_cast<float>(op.number("lo", 0));
+  a.hi = static_cast<float>(op.number("hi", NO_LIMIT));
+  return a;
+}
+template SsdScan<int8_t> Compiler::ssdScan<int8_t>(const OpNode&) const;
+
+void Compiler::ssdSingle(const OpNode& op) {
+  const SsdScan<float> a = ssdScan<float>(op);
   const int dt = rowsOf(op.input("dt")), x = rowsOf(op.input("x")), B = rowsOf(op.input("B")), C = rowsOf(op.input("C"));
   const int y = value(op.output("y"));
   add({dt, x, B, C}, {y}, true, [=](const Rows& rows) {
-    SsdScan g = a;
-    g.dt = rows.at<float>(dt), g.x = rows.at<float>(x), g.B = rows.at<float>(B), g.C = rows.at<float>(C);
+    SsdScan<float> g = a;
+    g.dt.data = rows.at<float>(dt), g.x.data = rows.at<float>(x);
+    g.B.data = rows.at<float>(B), g.C.data = rows.at<float>(C);
     g.y = rows.at<float>(y);
     g.turns = rows.turns;
-    quamba::ssdScan(rows.stream, g);
+    launchSsdScan(rows.stream, g);
   });
 }
 

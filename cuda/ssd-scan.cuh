@@ -5,23 +5,14 @@
 
 #include <cfloat>
 
+#include "fused.h"
 #include "launch.cuh"
-#include "numerics.cuh"
+#include "stored.cuh"
 
 namespace quamba {
 
 /** Of a step. */
 constexpr double NO_LIMIT = FLT_MAX;
-
-struct SsdScan {
-  const float *dt, *x, *A, *B, *C;
-  const float *D, *bias, *before;  // each may be null: none, none, zeros
-  float *y, *after;                // `after` may be the state before
-  Turns turns;
-  int h, p, groups, n;
-  float lo, hi;
-  int tile;  // tokens that are read together
-};
 
 /** Channels of a block, each with four threads. */
 constexpr int SSD_CHANNELS = 16, SSD_THREADS = 4 * SSD_CHANNELS, SSD_TOKENS = 16;
@@ -33,16 +24,17 @@ constexpr int SSD_LANE = HELD + 4;
 template <int HELD>
 constexpr int SSD_TOKEN = (HELD > 0 ? 8 * SSD_LANE<HELD> : 0) + SSD_CHANNELS + 2;
 
-/** HELD: a thread keeps its n/4 states in registers; 0: any n, the states lie in `after`. */
-template <int HELD>
-__global__ void __launch_bounds__(SSD_THREADS, 8) ssdScanKernel(SsdScan a) {
+/** HELD: a thread keeps its n/4 states in registers; 0: any n, the states lie in `after`. `tile`: tokens that are read together. */
+template <int HELD, class T>
+__global__ void __launch_bounds__(SSD_THREADS, 8) ssdScanKernel(SsdScan<T> a, int tile) {
   extern __shared__ float4 ssdBlock[];
   constexpr int LANE = SSD_LANE<HELD>;
   float* const Bs = reinterpret_cast<float*>(ssdBlock);
-  float* const Cs = Bs + (HELD > 0 ? a.tile * 4 * LANE : 0);
-  float* const xs = Cs + (HELD > 0 ? a.tile * 4 * LANE : 0);
-  float* const steps = xs + a.tile * SSD_CHANNELS;
-  float* const decays = steps + a.tile;
+  float* const Cs = Bs + (HELD > 0 ? tile * 4 * LANE : 0);
+  float* const xs = Cs + (HELD > 0 ? tile * 4 * LANE : 0);
+  float* const steps = xs + tile * SSD_CHANNELS;
+  float* const decays = steps + tile;
+  const Restored<T> dt = restoredOf(a.dt), x = restoredOf(a.x), B = restoredOf(a.B), C = restoredOf(a.C);
   const int lane = threadIdx.x % 4, own = threadIdx.x / 4, n = HELD > 0 ? 4 * HELD : a.n;
   const int parts = (a.p + SSD_CHANNELS - 1) / SSD_CHANNELS;
   for (int item = blockIdx.x; item < a.turns.count * a.h * parts; item += gridDim.x) {
@@ -64,13 +56,15 @@ __global__ void __launch_bounds__(SSD_THREADS, 8) ssdScanKernel(SsdScan a) {
     }
     const float rate = mul(a.A[head], LOG2E), D = a.D ? a.D[head] : 0.0f;
 
-    for (int from = 0; from < turn.count; from += a.tile) {
-      const int tokens = min(a.tile, turn.count - from);
+    for (int from = 0; from < turn.count; from += tile) {
+      const int tokens = min(tile, turn.count - from);
       const size_t row = static_cast<size_t>(turn.row) + from;
-      const auto shared = [&](size_t t) { return ((row + t) * a.groups + group) * n; };  // of B and C
+      const auto valueOf = [&](const Restored<T>& of, int t, int s) {
+        return of.at(((row + t) * a.groups + group) * n + s, group * n + s);
+      };
       __syncthreads();  // the tile before has been read
       for (int t = threadIdx.x; t < tokens; t += SSD_THREADS) {
-        const float raw = a.dt[(row + t) * a.h + head];
+        const float raw = dt.at((row + t) * a.h + head, head);
         const float step = atLeast(softplus(a.bias ? add(raw, a.bias[head]) : raw), a.lo);
         steps[t] = step >= a.hi ? a.hi : step;
         decays[t] = exp2(mul(steps[t], rate));
@@ -78,40 +72,41 @@ __global__ void __launch_bounds__(SSD_THREADS, 8) ssdScanKernel(SsdScan a) {
 #pragma unroll 4
       for (int e = threadIdx.x; e < tokens * SSD_CHANNELS; e += SSD_THREADS) {
         const int channel = first + e % SSD_CHANNELS;
-        xs[e] = channel < a.p ? a.x[((row + e / SSD_CHANNELS) * a.h + head) * a.p + channel] : 0.0f;
+        const size_t at = ((row + e / SSD_CHANNELS) * a.h + head) * a.p + channel;
+        xs[e] = channel < a.p ? x.at(at, head * a.p + channel) : 0.0f;
       }
       if constexpr (HELD > 0) {
 #pragma unroll 4
         for (int e = threadIdx.x; e < tokens * n; e += SSD_THREADS) {
           const int t = e / n, s = e % n, at = (4 * t + s % 4) * LANE + s / 4;
-          Bs[at] = a.B[shared(t) + s];
-          Cs[at] = a.C[shared(t) + s];
+          Bs[at] = valueOf(B, t, s);
+          Cs[at] = valueOf(C, t, s);
         }
       }
       __syncthreads();
       for (int t = 0; t < tokens; t++) {
-        const float x = xs[t * SSD_CHANNELS + own], decay = decays[t], input = mul(steps[t], x);
-        const auto advance = [&](float& state, float B, float C, float sum) {
-          state = add(mul(decay, state), mul(input, B));
-          return add(sum, mul(state, C));
+        const float u = xs[t * SSD_CHANNELS + own], decay = decays[t], input = mul(steps[t], u);
+        const auto advance = [&](float& state, float b, float c, float sum) {
+          state = add(mul(decay, state), mul(input, b));
+          return add(sum, mul(state, c));
         };
         float sum = 0.0f;
         if constexpr (HELD > 0) {
-          const float4* B = reinterpret_cast<const float4*>(Bs + (4 * t + lane) * LANE);
-          const float4* C = reinterpret_cast<const float4*>(Cs + (4 * t + lane) * LANE);
+          const float4* b4 = reinterpret_cast<const float4*>(Bs + (4 * t + lane) * LANE);
+          const float4* c4 = reinterpret_cast<const float4*>(Cs + (4 * t + lane) * LANE);
 #pragma unroll
           for (int i = 0; i < HELD; i += 4) {
-            const float4 b = B[i / 4], c = C[i / 4];
+            const float4 b = b4[i / 4], c = c4[i / 4];
             sum = advance(S[i], b.x, c.x, sum);
             sum = advance(S[i + 1], b.y, c.y, sum);
             sum = advance(S[i + 2], b.z, c.z, sum);
             sum = advance(S[i + 3], b.w, c.w, sum);
           }
         } else if (real) {
-          for (int s = lane; s < n; s += 4) sum = advance(a.after[stateAt(s)], a.B[shared(t) + s], a.C[shared(t) + s], sum);
+          for (int s = lane; s < n; s += 4) sum = advance(a.after[stateAt(s)], valueOf(B, t, s), valueOf(C, t, s), sum);
         }
         sum = sumLanes(sum);
-        if (a.D) sum = add(sum, mul(D, x));
+        if (a.D) sum = add(sum, mul(D, u));
         if (real && lane == 0) a.y[((row + t) * a.h + head) * a.p + c] = sum;
       }
     }
@@ -122,17 +117,18 @@ __global__ void __launch_bounds__(SSD_THREADS, 8) ssdScanKernel(SsdScan a) {
   }
 }
 
-template <int HELD>
-void ssdScanHeld(cudaStream_t stream, SsdScan a) {
-  a.tile = std::min(SSD_TOKENS, std::max(a.turns.longest, 1));
+template <int HELD, class T>
+void launchSsdScanHeld(cudaStream_t stream, const SsdScan<T>& a) {
+  const int tile = std::min(SSD_TOKENS, std::max(a.turns.longest, 1));
   const unsigned blocks = blocksFor(a.turns.count * a.h * ((a.p + SSD_CHANNELS - 1) / SSD_CHANNELS), 1);
-  ssdScanKernel<HELD><<<blocks, SSD_THREADS, sizeof(float) * a.tile * SSD_TOKEN<HELD>, stream>>>(a);
+  ssdScanKernel<HELD, T><<<blocks, SSD_THREADS, sizeof(float) * tile * SSD_TOKEN<HELD>, stream>>>(a, tile);
 }
 
-inline void ssdScan(cudaStream_t stream, const SsdScan& a) {
-  if (a.n == 128) ssdScanHeld<32>(stream, a);
-  else if (a.n == 64) ssdScanHeld<16>(stream, a);
-  else ssdScanHeld<0>(stream, a);
+template <class T>
+void launchSsdScan(cudaStream_t stream, const SsdScan<T>& a) {
+  if (a.n == 128) launchSsdScanHeld<32>(stream, a);
+  else if (a.n == 64) launchSsdScanHeld<16>(stream, a);
+  else launchSsdScanHeld<0>(stream, a);
 }
 
 }  // namespace quamba
