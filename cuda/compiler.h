@@ -66,15 +66,16 @@ class Compiler {
   /** The op of a body that makes a value, of this name, where nobody else needs that value; else null. */
   const OpNode* maker(const std::vector<OpNode>& body, const std::string& ref, const char* name) const;
   /**
-   * A real value that the body makes of int8 steps, by channel or not, and of nothing else: where the steps are. −1 where it is none.
+   * Where the int8 steps are of which a body makes a real value, by channel or not, that nobody else needs; −1 where it is none.
    * `used` grows by the ops that make it.
    */
   int restored(const std::vector<OpNode>& body, std::string ref, Stored<const int8_t>& stored, size_t& used);
   /**
-   * The steps that a body makes of a value: of columns or the whole, by channel or not. Where they go; none where it makes something
-   * else of the value too, or one column twice.
+   * Where the steps go that a body makes of a value: of the whole or of columns, by channel or not. None where others need the
+   * value, or a column twice. `used` grows by the ops that make them.
    */
-  std::vector<int> segments(const std::vector<OpNode>& body, const std::string& ref, Segment<int8_t> (&segment)[4], size_t& used);
+  std::vector<int> segments(
+      const std::vector<OpNode>& body, const std::string& ref, Segment<int8_t> (&segment)[4], size_t& used);
 
   // single-steps.cu
 

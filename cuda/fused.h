@@ -15,7 +15,7 @@
 
 namespace quamba {
 
-/** A value in memory: f32, f16, or int8 steps of one static scale (f32[1]; null for the others), times a factor of each channel. */
+/** A value in memory: f32, f16, or int8 steps of one static scale (f32[1]; null for the others), times factors of its channels. */
 template <class T>
 struct Stored {
   T* data;
@@ -103,8 +103,8 @@ template <class T, class Y>
 void scanStored(cudaStream_t stream, const ScanStored<T, Y>& a);
 
 /**
- * The SSD scan over each turn; T = float is the op itself. A f32[h], D and bias f32[h] or null. before, after f32[places, h, n, p], which
- * may be one; before null: zeros. y f32[rows, h · p].
+ * The SSD scan over each turn; T = float is the op itself. A f32[h]; D, bias f32[h] or null. The state before (null: zeros) and after
+ * f32[places, h, n, p], which may be one. y f32[rows, h · p].
  */
 template <class T>
 struct SsdScan {

@@ -26,7 +26,7 @@ constexpr int SSD_TOKEN = (HELD > 0 ? 8 * SSD_LANE<HELD> : 0) + SSD_CHANNELS + 2
 
 /** HELD: a thread keeps its n/4 states in registers; 0: any n, the states lie in `after`. `tile`: tokens that are read together. */
 template <int HELD, class T>
-__global__ void __launch_bounds__(SSD_THREADS, 8) ssdScanKernel(SsdScan<T> a, int tile) {
+__global__ void __launch_bounds__(SSD_THREADS, 6) ssdScanKernel(SsdScan<T> a, int tile) {
   extern __shared__ float4 ssdBlock[];
   constexpr int LANE = SSD_LANE<HELD>;
   float* const Bs = reinterpret_cast<float*>(ssdBlock);
