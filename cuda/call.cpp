@@ -26,7 +26,8 @@ std::vector<Parameter> parameters(const std::string& text) {
     p.optional = text[close + 1] == '?';
     for (const auto& axis : split(text.substr(open + 1, close - open - 1), ", ")) {
       const size_t minus = axis.find('-');
-      p.axes.push_back({axis.substr(0, minus), minus == std::string::npos ? 0 : std::stoi(axis.substr(minus + 1))});
+      p.axes.push_back({axis == "1" ? std::vector<std::string>{} : split(axis.substr(0, minus), "*"),
+                        minus == std::string::npos ? 0 : std::stoi(axis.substr(minus + 1))});
     }
     at = close + 1 + p.optional + 2;
     found.push_back(p);
@@ -85,6 +86,28 @@ std::string describe(const quamba_tensor& t) {
   return describe(t.dtype, {t.shape, t.shape + std::clamp(t.rank, 0, QUAMBA_MAX_RANK)});
 }
 
+std::optional<int64_t> Axis::size(const Dims& dims) const {
+  int64_t product = 1;
+  for (const auto& letter : letters) {
+    const auto known = dims.find(letter);
+    if (known == dims.end()) return std::nullopt;
+    product *= known->second;
+  }
+  return product - minus;
+}
+
+bool Axis::fits(int64_t size, Dims& dims) const {
+  int64_t known = 1;
+  for (const auto& letter : letters)
+    if (dims.count(letter)) known *= dims[letter];
+  for (const auto& letter : letters)
+    if (!dims.count(letter)) {
+      if (known != 0 && (size + minus) % known == 0) dims[letter] = (size + minus) / known;
+      break;
+    }
+  return this->size(dims) == size;
+}
+
 Signature::Signature(const std::string& text) {
   const size_t open = text.find('('), close = text.find(')');
   name = text.substr(0, open);
@@ -94,6 +117,25 @@ Signature::Signature(const std::string& text) {
     if (parts[i].find('[') != std::string::npos) states = parameters(parts[i]);
     else attributes = split(parts[i], ", ");
   outputs = parameters(text.substr(close + 5));
+}
+
+Dims Signature::dims(const quamba_attribute* given, int32_t count) const {
+  Dims dims;
+  for (const auto* list : {&inputs, &states, &outputs})
+    for (const auto& p : *list)
+      for (const auto& axis : p.axes)
+        for (const auto& letter : axis.letters)
+          if (std::find(attributes.begin(), attributes.end(), letter) != attributes.end()) dims[letter] = 1;
+  for (int32_t i = 0; i < count; i++) {
+    const quamba_attribute& a = given[i];
+    const auto letter = dims.find(a.name);
+    if (letter == dims.end()) continue;
+    if (a.text || std::floor(a.number) != a.number || std::fabs(a.number) > MOST)
+      throw Failure(QUAMBA_WRONG_CALL, name + ": attribute " + a.name + " expected a whole number; got " +
+                                           (a.text ? a.text : shortest(a.number)));
+    letter->second = static_cast<int64_t>(a.number);
+  }
+  return dims;
 }
 
 Call::Call(const Signature& signature, const quamba_tensor* ins, int32_t inputCount, const quamba_attribute* attrs,
@@ -108,9 +150,8 @@ Call::Call(const Signature& signature, const quamba_tensor* ins, int32_t inputCo
       throw wrong("no attribute '" + key + "'; expected " +
                   (signature.attributes.empty() ? "none" : joined(signature.attributes)));
     attributes[key] = &attrs[i];
-    if (!attrs[i].text && std::floor(attrs[i].number) == attrs[i].number && std::fabs(attrs[i].number) <= MOST)
-      dims[key] = static_cast<int64_t>(attrs[i].number);
   }
+  dims = signature.dims(attrs, attributeCount);
 
   const auto take = [&](const std::vector<Parameter>& expected, const quamba_tensor* given, int32_t count, const char* kind,
                         std::map<std::string, const quamba_tensor*>& into) {
@@ -139,10 +180,11 @@ Call::Call(const Signature& signature, const quamba_tensor* ins, int32_t inputCo
         const Axis& axis = p.axes[i];
         if (t.shape[i] < 0 || t.shape[i] > MOST)
           throw wrong(p.name + " expected sizes from 0 to " + std::to_string(MOST) + "; got " + describe(t));
-        const auto known = dims.emplace(axis.letter, t.shape[i] + axis.minus).first;
-        if (known->second - axis.minus != t.shape[i])
-          throw wrong(p.name + " expected " + p.text + " with " + axis.letter + "=" + std::to_string(known->second) +
-                      "; got " + describe(t));
+        if (axis.fits(t.shape[i], dims)) continue;
+        std::vector<std::string> known;
+        for (const auto& letter : axis.letters)
+          if (dims.count(letter)) known.push_back(letter + "=" + std::to_string(dims.at(letter)));
+        throw wrong(p.name + " expected " + p.text + (known.empty() ? "" : " with " + joined(known)) + "; got " + describe(t));
       }
       if (!t.data && sizeOf(t) > 0) throw wrong(p.name + " has no data");
     }

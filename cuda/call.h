@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -20,9 +21,18 @@ struct Failure : std::runtime_error {
   int64_t index;
 };
 
+/** The letters of a signature, as far as they are known. */
+using Dims = std::map<std::string, int64_t>;
+
+/** `n`, `k-1`, `h*p`: letters that are multiplied, and what is subtracted from that. `1` has no letter. */
 struct Axis {
-  std::string letter;
+  std::vector<std::string> letters;
   int minus;
+
+  /** Nothing where a letter is not known. */
+  std::optional<int64_t> size(const Dims& dims) const;
+  /** Whether it may have this size. Its first letter that is not known becomes what makes it so. */
+  bool fits(int64_t size, Dims& dims) const;
 };
 /** `w f32[o, i]?` of a signature. */
 struct Parameter {
@@ -40,6 +50,9 @@ struct Signature {
   std::string name;
   std::vector<Parameter> inputs, states, outputs;
   std::vector<std::string> attributes;
+
+  /** The letters that are attributes: 1 where one is left out, as in the reference. */
+  Dims dims(const quamba_attribute* attributes, int32_t count) const;
 };
 
 /** States stand among the inputs (as they are before) and among the outputs (as they are after), under the same name. */
@@ -62,7 +75,7 @@ class Call {
   std::map<std::string, const quamba_tensor*> inputs, outputs;
 
  private:
-  std::map<std::string, int64_t> dims;
+  Dims dims;
   std::map<std::string, const quamba_attribute*> attributes;
 };
 

@@ -6,15 +6,21 @@
 
 namespace quamba {
 
+/** f32 values where they lie. */
+struct Plain {
+  const float* data;
+  __device__ float at(size_t i, int) const { return data[i]; }
+};
+
 /** The inputs of a convolution behind its state: x[t, c] for t ≥ 0, the state for −(k−1) ≤ t < 0. */
 template <class X>
 struct Window {
-  X x;                 // x[i] is a float
+  X x;                 // x.at(i, c) is a float of channel c
   const float* state;  // may be null: zeros
   int d, past;
 
   __device__ float at(int t, int c) const {
-    if (t >= 0) return x[static_cast<size_t>(t) * d + c];
+    if (t >= 0) return x.at(static_cast<size_t>(t) * d + c, c);
     return state ? state[static_cast<size_t>(c) * past + past + t] : 0.0f;
   }
 };
@@ -42,8 +48,8 @@ struct Conv {
   bool activated;
 
   __device__ size_t state(const Turn& turn) const { return static_cast<size_t>(turn.place) * d * (k - 1); }
-  __device__ Window<const float*> window(const Turn& turn) const {
-    return {x + static_cast<size_t>(turn.row) * d, before ? before + state(turn) : nullptr, d, k - 1};
+  __device__ Window<Plain> window(const Turn& turn) const {
+    return {{x + static_cast<size_t>(turn.row) * d}, before ? before + state(turn) : nullptr, d, k - 1};
   }
 };
 

@@ -54,6 +54,8 @@ class Compiler {
   bool gemmQuantize(const std::vector<OpNode>& body);
   bool conv(const std::vector<OpNode>& body);
   bool scan(const std::vector<OpNode>& body);
+  bool ssd(const std::vector<OpNode>& body);
+  bool gatedNorm(const std::vector<OpNode>& body);
   bool fwhtQuantized(const std::vector<OpNode>& body);
   /** A product with static scales, without what its results go to. */
   bool product(const OpNode& op, GemmI8& a) const;
@@ -61,6 +63,19 @@ class Compiler {
   bool leaves(const std::vector<OpNode>& body, const std::string& ref) const;
   bool isStatic(const std::string& scale) const { return isConstant(scale) && constants.at(scale).type.size() == 1; }
   Stored<int8_t> steps(int8_t* data, const OpNode& op) const { return {data, constant(op.input("scale"))}; }
+  /** The op of a body that makes a value, of this name, where nobody else needs that value; else null. */
+  const OpNode* maker(const std::vector<OpNode>& body, const std::string& ref, const char* name) const;
+  /**
+   * Where the int8 steps are of which a body makes a real value, by channel or not, that nobody else needs; −1 where it is none.
+   * `used` grows by the ops that make it.
+   */
+  int restored(const std::vector<OpNode>& body, std::string ref, Stored<const int8_t>& stored, size_t& used);
+  /**
+   * Where the steps go that a body makes of a value: of the whole or of columns, by channel or not. None where others need the
+   * value, or a column twice. `used` grows by the ops that make them.
+   */
+  std::vector<int> segments(
+      const std::vector<OpNode>& body, const std::string& ref, Segment<int8_t> (&segment)[4], size_t& used);
 
   // single-steps.cu
 
@@ -69,6 +84,10 @@ class Compiler {
   void check(const OpNode& op) const;
   void conv(const OpNode& op);
   void scan(const OpNode& op);
+  void ssdSingle(const OpNode& op);
+  /** Without its inputs of the tokens, and where its results go. */
+  template <class T>
+  SsdScan<T> ssdScan(const OpNode& op) const;
   bool product(const OpNode& op);
   bool floatProduct(const OpNode& op);
   bool table(const OpNode& op);

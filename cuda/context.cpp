@@ -82,7 +82,7 @@ void Context::choose(quamba_decode wanted, bool f16) {
   bool done = !captures;
   if (f16) {
     const auto matched = match<__half>(plan, constants, states);
-    if (!matched) throw wrong("options: precision F16 needs the float plan of a Mamba (recipe fp32)");
+    if (!matched) throw wrong("options: precision F16 needs the float plan of a Mamba-1 (recipe fp32)");
     engine = makeF16Engine(*matched, chunk, stream);
     done = done || decodeBy(*matched, wanted);
   } else {
@@ -92,7 +92,7 @@ void Context::choose(quamba_decode wanted, bool f16) {
   }
   if (done) return;
   if (wanted == QUAMBA_DECODE_PERSISTENT)
-    throw wrong("options: decode PERSISTENT needs a plan of static scales and sizes that the kernel reads at once");
+    throw wrong("options: decode PERSISTENT needs a plan of Mamba-1 with static scales and sizes that the kernel reads at once");
   launches = graphOf(1).launches;
   mode = QUAMBA_DECODE_GRAPH;
 }

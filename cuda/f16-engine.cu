@@ -33,8 +33,8 @@ class F16Engine : public Engine {
       first = false;
       gemm(stream, {in.get<__half>(), layer.inProj, nullptr, rows, model.m, 2 * model.d, nullptr, 2,
                     {{0, model.d, stored(x)}, {model.d, model.d, stored(z)}}});
-      convStored<__half>(stream, {read(x), layer.convW, layer.convB, layer.convState, stored(u), true, batch.turns, model.d,
-                                  model.k, nullptr});
+      convStored<__half>(stream, {read(x), layer.convW, layer.convB, layer.convState, 1, {{0, model.d, stored(u)}}, true,
+                                  batch.turns, model.d, model.k, nullptr});
       gemm(stream, {u.get<__half>(), layer.xProj, nullptr, rows, model.d, r + 2 * n, nullptr, 3,
                     {{0, r, {low, nullptr}}, {r, n, {B, nullptr}}, {r + n, n, {C, nullptr}}}});
       gemm(stream, {low, layer.dtProj, layer.dtBias, rows, r, model.d, nullptr, 1, {{0, model.d, stored(dt)}}});

@@ -34,7 +34,8 @@ bool Compiler::leaves(const std::vector<OpNode>& body, const std::string& ref) c
 bool Compiler::fused(const std::vector<OpNode>& body) {
   for (const auto& op : body)
     if ((op.name == "quantize" || op.name == "dequantize") && !isStatic(op.input("scale"))) return false;
-  return addNormQuantize(body) || gemmQuantize(body) || conv(body) || scan(body) || fwhtQuantized(body);
+  return addNormQuantize(body) || gemmQuantize(body) || conv(body) || scan(body) || ssd(body) || gatedNorm(body) ||
+         fwhtQuantized(body);
 }
 
 bool Compiler::addNormQuantize(const std::vector<OpNode>& body) {
@@ -76,27 +77,65 @@ bool Compiler::product(const OpNode& op, GemmI8& a) const {
   return true;
 }
 
+const OpNode* Compiler::maker(const std::vector<OpNode>& body, const std::string& ref, const char* name) const {
+  if (leaves(body, ref)) return nullptr;
+  for (const auto& op : body)
+    if (op.name == name && op.out.begin()->second == ref) return &op;
+  return nullptr;
+}
+
+int Compiler::restored(const std::vector<OpNode>& body, std::string ref, Stored<const int8_t>& stored, size_t& used) {
+  const OpNode* scaled = maker(body, ref, "scale-channels");
+  if (scaled) {
+    if (scaled->number("inverse", 0) != 0 || !isConstant(scaled->input("c"))) return -1;
+    stored.channels = constant(scaled->input("c"));
+    ref = scaled->input("x");
+  }
+  const OpNode* steps = maker(body, ref, "dequantize");
+  if (!steps || isConstant(steps->input("q"))) return -1;
+  stored.scale = constant(steps->input("scale"));
+  used += scaled ? 2 : 1;
+  return value(steps->input("q"));
+}
+
+std::vector<int> Compiler::segments(
+    const std::vector<OpNode>& body, const std::string& ref, Segment<int8_t> (&segment)[4], size_t& used) {
+  if (leaves(body, ref)) return {};
+  std::vector<int> outs;
+  for (const auto& op : body) {
+    if (op.name != "quantize") continue;
+    if (outs.size() == 4) return {};
+    std::string x = op.input("x");
+    Segment<int8_t> made{0, static_cast<int>(plan.type(x).width()), steps(nullptr, op)};
+    if (const OpNode* scaled = maker(body, x, "scale-channels")) {
+      if (scaled->number("inverse", 0) == 0 || !isConstant(scaled->input("c"))) return {};
+      made.out.channels = constant(scaled->input("c"));
+      x = scaled->input("x");
+      used++;
+    }
+    if (const OpNode* part = maker(body, x, "slice")) {
+      made.start = static_cast<int>(part->number("start", 0));
+      x = part->input("x");
+      used++;
+    }
+    if (x != ref) return {};
+    for (size_t s = 0; s < outs.size(); s++)
+      if (made.start < segment[s].start + segment[s].size && segment[s].start < made.start + made.size) return {};
+    segment[outs.size()] = made;
+    outs.push_back(value(op.output("q")));
+    used++;
+  }
+  return outs;
+}
+
 bool Compiler::gemmQuantize(const std::vector<OpNode>& body) {
   const OpNode* linear = find(body, "linear-i8");
   GemmI8 a;
-  if (!linear || !product(*linear, a) || leaves(body, linear->output("y"))) return false;
-  std::vector<int> outs;
-  for (const auto& op : body) {
-    if (op.name == "slice") {
-      if (op.input("x") != linear->output("y") || leaves(body, op.output("y"))) return false;
-    } else if (op.name == "quantize") {
-      if (a.segments == 4) return false;
-      int start = op.input("x") == linear->output("y") ? 0 : -1;
-      for (const auto& slice : body)
-        if (slice.name == "slice" && slice.output("y") == op.input("x")) start = static_cast<int>(slice.number("start", 0));
-      if (start < 0) return false;
-      a.segment[a.segments++] = {start, static_cast<int>(plan.type(op.input("x")).width()), steps(nullptr, op)};
-      outs.push_back(value(op.output("q")));
-    } else if (&op != linear) {
-      return false;
-    }
-  }
-  if (a.segments == 0) return false;
+  if (!linear || !product(*linear, a)) return false;
+  size_t used = 1;
+  const std::vector<int> outs = segments(body, linear->output("y"), a.segment, used);
+  if (outs.empty() || used != body.size()) return false;
+  a.segments = static_cast<int>(outs.size());
   const int x = value(linear->input("x"));
   add({x}, outs, true, [=](const Rows& rows) {
     GemmI8 g = a;
@@ -109,27 +148,27 @@ bool Compiler::gemmQuantize(const std::vector<OpNode>& body) {
 }
 
 bool Compiler::conv(const std::vector<OpNode>& body) {
-  const OpNode *in = find(body, "dequantize"), *conv = find(body, "causal-conv1d"), *out = find(body, "quantize");
-  if (!consistsOf(body, {"dequantize", "causal-conv1d", "quantize"})) return false;
-  if (conv->input("x") != in->output("x") || out->input("x") != conv->output("y")) return false;
-  if (leaves(body, in->output("x")) || leaves(body, conv->output("y"))) return false;
-  if (!isConstant(conv->input("w")) || (!conv->input("b").empty() && !isConstant(conv->input("b")))) return false;
+  const OpNode* conv = find(body, "causal-conv1d");
+  if (!conv || !isConstant(conv->input("w")) || (!conv->input("b").empty() && !isConstant(conv->input("b")))) return false;
   ConvStored<int8_t> a{};
+  size_t used = 1;
+  const int x = restored(body, conv->input("x"), a.x, used);
+  if (x < 0) return false;
+  const std::vector<int> outs = segments(body, conv->output("y"), a.segment, used);
+  if (outs.empty() || used != body.size()) return false;
   const Type& w = plan.type(conv->input("w"));
-  a.x.scale = constant(in->input("scale"));
   a.w = constant(conv->input("w"));
   a.b = constant(conv->input("b"));
   a.state = state(conv->state("past"));
-  a.out.scale = constant(out->input("scale"));
+  a.segments = static_cast<int>(outs.size());
   a.activated = isActivated(*conv);
   a.d = static_cast<int>(w.shape[0]);
   a.k = static_cast<int>(w.shape[1]);
   a.nan = nan;
-  const int x = value(in->input("q")), q = value(out->output("q"));
-  add({x}, {q}, true, [=](const Rows& rows) {
+  add({x}, outs, true, [=](const Rows& rows) {
     ConvStored<int8_t> g = a;
     g.x.data = rows.at<int8_t>(x);
-    g.out.data = rows.at<int8_t>(q);
+    for (int s = 0; s < g.segments; s++) g.segment[s].out.data = rows.at<int8_t>(outs[s]);
     g.turns = rows.turns;
     convStored(rows.stream, g);
   });
@@ -142,17 +181,6 @@ bool Compiler::scan(const std::vector<OpNode>& body) {
   if (!isConstant(scan->input("A")) || (!scan->input("D").empty() && !isConstant(scan->input("D")))) return false;
   ScanStored<int8_t, float> a{};
   size_t used = 1;
-  /** Where the int8 steps of an input are; −1 where it is left out, −2 where they are none. */
-  const auto source = [&](std::string ref, Stored<const int8_t>& stored) {
-    if (ref.empty()) return -1;
-    for (const auto& op : body)
-      if (op.name == "dequantize" && op.output("x") == ref && !leaves(body, ref)) {
-        stored.scale = constant(op.input("scale"));
-        used++;
-        return value(op.input("q"));
-      }
-    return -2;
-  };
   std::string step = scan->input("dt");
   if (softplus) {
     if (softplus->output("y") != step || leaves(body, step)) return false;
@@ -160,9 +188,12 @@ bool Compiler::scan(const std::vector<OpNode>& body) {
     used++;
     step = softplus->input("x");
   }
-  const int u = source(scan->input("u"), a.u), dt = source(step, a.dt), B = source(scan->input("B"), a.B);
-  const int C = source(scan->input("C"), a.C), z = source(scan->input("z"), a.z);
-  if (u < 0 || dt < 0 || B < 0 || C < 0 || z == -2 || used != body.size()) return false;
+  const int u = restored(body, scan->input("u"), a.u, used), dt = restored(body, step, a.dt, used);
+  const int B = restored(body, scan->input("B"), a.B, used), C = restored(body, scan->input("C"), a.C, used);
+  const int z = scan->input("z").empty() ? -1 : restored(body, scan->input("z"), a.z, used);
+  if (u < 0 || dt < 0 || B < 0 || C < 0 || (z < 0 && !scan->input("z").empty()) || used != body.size()) return false;
+  for (const auto* stored : {&a.u, &a.dt, &a.B, &a.C, &a.z})
+    if (stored->channels) return false;
   const Type& A = plan.type(scan->input("A"));
   a.A = constant(scan->input("A"));
   a.D = constant(scan->input("D"));
@@ -180,6 +211,54 @@ bool Compiler::scan(const std::vector<OpNode>& body) {
     g.y = rows.at<float>(y);
     g.turns = rows.turns;
     scanStored(rows.stream, g);
+  });
+  return true;
+}
+
+bool Compiler::ssd(const std::vector<OpNode>& body) {
+  const OpNode* scan = find(body, "ssd-scan");
+  if (!scan) return false;
+  for (const char* key : {"A", "D", "bias"})
+    if (!scan->input(key).empty() && !isConstant(scan->input(key))) return false;
+  SsdScan<int8_t> a = ssdScan<int8_t>(*scan);
+  size_t used = 1;
+  const int dt = restored(body, scan->input("dt"), a.dt, used), x = restored(body, scan->input("x"), a.x, used);
+  const int B = restored(body, scan->input("B"), a.B, used), C = restored(body, scan->input("C"), a.C, used);
+  if (dt < 0 || x < 0 || B < 0 || C < 0 || used != body.size()) return false;
+  const int y = value(scan->output("y"));
+  add({dt, x, B, C}, {y}, true, [=](const Rows& rows) {
+    SsdScan<int8_t> g = a;
+    g.dt.data = rows.at<int8_t>(dt), g.x.data = rows.at<int8_t>(x);
+    g.B.data = rows.at<int8_t>(B), g.C.data = rows.at<int8_t>(C);
+    g.y = rows.at<float>(y);
+    g.turns = rows.turns;
+    ssdScanStored(rows.stream, g);
+  });
+  return true;
+}
+
+bool Compiler::gatedNorm(const std::vector<OpNode>& body) {
+  const OpNode *norm = find(body, "gated-rms-norm"), *quantize = find(body, "quantize");
+  if (!norm || (!norm->input("w").empty() && !isConstant(norm->input("w")))) return false;
+  if (quantize && (quantize->input("x") != norm->output("y") || leaves(body, norm->output("y")))) return false;
+  if (isConstant(norm->input("x"))) return false;
+  Stored<const int8_t> gate{};
+  size_t used = quantize ? 2 : 1;
+  const int x = value(norm->input("x")), z = restored(body, norm->input("z"), gate, used);
+  if (z < 0 || used != body.size()) return false;
+  const int d = static_cast<int>(plan.type(norm->input("x")).width()), groups = static_cast<int>(norm->number("g", 1));
+  const float eps = static_cast<float>(norm->number("eps", 1e-5));
+  const float *w = constant(norm->input("w")), *scale = quantize ? constant(quantize->input("scale")) : nullptr;
+  const int out = value(quantize ? quantize->output("q") : norm->output("y"));
+  add({x, z}, {out}, quantize != nullptr, [=, nan = nan](const Rows& rows) {
+    const Stored<const int8_t> gates{rows.at<int8_t>(z), gate.scale, gate.channels};
+    const float* from = rows.at<float>(x);
+    if (scale)
+      gatedNormStored<int8_t>(
+          rows.stream, {from, gates, w, eps, {rows.at<int8_t>(out), scale, nullptr}, rows.count, d, groups, nan});
+    else
+      gatedNormStored<float>(
+          rows.stream, {from, gates, w, eps, {rows.at<float>(out), nullptr, nullptr}, rows.count, d, groups, nan});
   });
   return true;
 }

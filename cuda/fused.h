@@ -15,11 +15,12 @@
 
 namespace quamba {
 
-/** A value in memory: f32, f16, or int8 steps of one static scale (f32[1]; null for the others). */
+/** A value in memory: f32, f16, or int8 steps of one static scale (f32[1]; null for the others), times factors of its channels. */
 template <class T>
 struct Stored {
   T* data;
   const float* scale;
+  const float* channels;  // null: none
 };
 
 /** sum = x + y, or x itself where y is null (sum is then not written); out = sum / rms(sum) · w, stored. w may be null. */
@@ -35,7 +36,7 @@ struct AddNorm {
 template <class T>  // int8_t, __half, float
 void addNorm(cudaStream_t stream, const AddNorm<T>& a);
 
-/** Columns start … start + size − 1 of a product, as a tensor [rows, size] of their own. */
+/** Columns start … start + size − 1 of a result, as a tensor [rows, size] of their own. No two segments share a column. */
 template <class T>
 struct Segment {
   int start, size;
@@ -68,13 +69,14 @@ struct GemmF16 {
 };
 void gemm(cudaStream_t stream, const GemmF16& a);
 
-/** The causal convolution over each turn, then silu where activated, stored. state f32[places, d, k−1], in place. */
+/** The causal convolution over each turn, then silu where activated, in segments. state f32[places, d, k−1], in place. */
 template <class T>
 struct ConvStored {
   Stored<const T> x;
   const float *w, *b;  // f32[d, k]; f32[d] or null
   float* state;
-  Stored<T> out;
+  int segments;
+  Segment<T> segment[4];
   bool activated;
   Turns turns;
   int d, k;
@@ -99,6 +101,36 @@ struct ScanStored {
 };
 template <class T, class Y>
 void scanStored(cudaStream_t stream, const ScanStored<T, Y>& a);
+
+/**
+ * The SSD scan over each turn; T = float is the op itself. A f32[h]; D, bias f32[h] or null. The state before (null: zeros) and after
+ * f32[places, h, n, p], which may be one. y f32[rows, h · p].
+ */
+template <class T>
+struct SsdScan {
+  Stored<const T> dt, x, B, C;
+  const float *A, *D, *bias;
+  const float* before;
+  float *after, *y;
+  float lo, hi;
+  Turns turns;
+  int h, p, groups, n;
+};
+void ssdScanStored(cudaStream_t stream, const SsdScan<int8_t>& a);
+
+/** out = v / rms(v) · w in each of the groups of channels, v = x · silu(z), stored. w may be null. */
+template <class Z, class Y>
+struct GatedNorm {
+  const float* x;
+  Stored<const Z> z;
+  const float* w;
+  float eps;
+  Stored<Y> out;
+  int rows, d, groups;
+  NanPlace* nan;
+};
+template <class Y>  // int8_t, float
+void gatedNormStored(cudaStream_t stream, const GatedNorm<int8_t, Y>& a);
 
 /** out = the steps of the transform of x f32[rows, n]. */
 void fwhtQuantize(cudaStream_t stream, const float* x, Stored<int8_t> out, int rows, int n, bool inverse, NanPlace* nan);

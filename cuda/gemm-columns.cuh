@@ -60,15 +60,16 @@ class Columns {
   }
 
  private:
-  float factor[N], bias[N], scale[N], inverse[N];
+  float factor[N], bias[N], scale[N], inverse[N], by[N];  // by: what a value is divided by before it becomes steps
   int part[N], local[N], size[N];  // the segment, the column in it, its columns
   Out* to[N];
   bool together;  // one store writes all of them
+  bool divided = false;
 
   __device__ void place(const G& a, int column, int e) {
     part[e] = -1;
     factor[e] = bias[e] = 0.0f;
-    scale[e] = inverse[e] = 1.0f;
+    scale[e] = inverse[e] = by[e] = 1.0f;
     local[e] = size[e] = 0;
     to[e] = nullptr;
     if (column >= a.o) return;
@@ -87,6 +88,7 @@ class Columns {
           if constexpr (std::is_same_v<Out, int8_t>) {
             scale[e] = *a.segment[s].out.scale;
             inverse[e] = inverseOf(scale[e]);
+            if (a.segment[s].out.channels) by[e] = a.segment[s].out.channels[local[e]], divided = true;
           }
         }
       if (part[e] < 0) return;
@@ -95,8 +97,11 @@ class Columns {
     bias[e] = a.b ? a.b[column] : -0.0f;  // x + −0 is x
   }
 
-  __device__ void convert(const GemmI8& a, int row, const float (&values)[N], int8_t (&out)[N]) const {
+  __device__ void convert(const GemmI8& a, int row, float (&values)[N], int8_t (&out)[N]) const {
     bool sure = true;
+    if (divided)
+#pragma unroll
+      for (int e = 0; e < N; e++) values[e] = divide(values[e], by[e]);
 #pragma unroll
     for (int e = 0; e < N; e++) sure &= quantizeByProduct(values[e], inverse[e], out[e]);
     if (!sure) {

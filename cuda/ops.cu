@@ -1,16 +1,20 @@
 // Every op in one list, as in src/ops/list.ts.
 #include "ops.h"
 
+#include <cmath>
+
 #include "absmax-scale.cuh"
 #include "causal-conv1d.cuh"
 #include "elementwise.cuh"
 #include "fwht.cuh"
+#include "gated-rms-norm.cuh"
 #include "linear-i4.cuh"
 #include "linear-i8.cuh"
 #include "linear.cuh"
 #include "quantize.cuh"
 #include "rms-norm.cuh"
 #include "selective-scan.cuh"
+#include "ssd-scan.cuh"
 
 namespace quamba {
 
@@ -85,6 +89,20 @@ const Op OPS[] = {
      },
      [](const Call& call, const Resident& on) {
        fwht(on.stream, on.in<float>("x"), on.out<float>("y"), call.dim("l"), call.dim("n"), call.number("inverse", 0) != 0);
+     }},
+    {"gated-rms-norm(x f32[l, d], z f32[l, d], w f32[d]?; eps, g) -> y f32[l, d]",
+     [](const Call& call) {
+       const double g = call.number("g", 1);
+       call.require(call.number("eps", 1e-5) > 0, "C1", "eps must be positive", {"eps"});
+       const bool divides = g >= 1 && std::floor(g) == g && std::fmod(call.dim("d"), g) == 0;
+       call.require(divides, "C2", "the groups g must divide the channels d", {"g", "d"});
+     },
+     [](const Call& call, const Resident& on) {
+       GatedNorm<float, float> norm{};
+       norm.x = on.in<float>("x"), norm.z.data = on.in<float>("z"), norm.w = on.in<float>("w"), norm.out.data = on.out<float>("y");
+       norm.rows = call.dim("l"), norm.d = call.dim("d"), norm.groups = static_cast<int>(call.number("g", 1));
+       norm.eps = static_cast<float>(call.number("eps", 1e-5));
+       launchGatedNorm(on.stream, norm);
      }},
     {"linear(x f32[l, i], w f32[o, i], b f32[o]?) -> y f32[l, o]", none,
      [](const Call& call, const Resident& on) {
@@ -167,6 +185,26 @@ const Op OPS[] = {
     {"softplus(x f32[l, n]) -> y f32[l, n]", none,
      [](const Call& call, const Resident& on) {
        softplus(on.stream, on.in<float>("x"), on.out<float>("y"), call.dim("l"), call.dim("n"));
+     }},
+    {"ssd-scan(dt f32[l, h], x f32[l, h*p], A f32[h, 1], B f32[l, g*n], C f32[l, g*n], D f32[h]?, bias f32[h]?; S f32[h, n, p]; "
+     "g, lo, hi) -> y f32[l, h*p]",
+     [](const Call& call) {
+       const int g = call.dim("g"), h = call.dim("h");
+       const double lo = call.number("lo", 0), hi = call.number("hi", NO_LIMIT);
+       call.require(g >= 1 && h % g == 0, "C1", "the groups g must divide the heads h", {"g", "h"});
+       call.require(call.dim("n") % 4 == 0, "C2", "n must be a multiple of 4", {"n"});
+       call.require(0 <= lo && lo <= hi, "C3", "lo must be at least 0 and at most hi", {"lo", "hi"});
+     },
+     [](const Call& call, const Resident& on) {
+       SsdScan<float> scan{};
+       scan.dt.data = on.in<float>("dt"), scan.x.data = on.in<float>("x");
+       scan.B.data = on.in<float>("B"), scan.C.data = on.in<float>("C");
+       scan.A = on.in<float>("A"), scan.D = on.in<float>("D"), scan.bias = on.in<float>("bias");
+       scan.before = on.in<float>("S"), scan.y = on.out<float>("y"), scan.after = on.out<float>("S");
+       scan.turns = {nullptr, 1, call.dim("l")};
+       scan.h = call.dim("h"), scan.p = call.dim("p"), scan.groups = call.dim("g"), scan.n = call.dim("n");
+       scan.lo = static_cast<float>(call.number("lo", 0)), scan.hi = static_cast<float>(call.number("hi", NO_LIMIT));
+       launchSsdScan(on.stream, scan);
      }},
 };
 

@@ -61,15 +61,14 @@ Node nodeOf(const Json& json, const std::string& where) {
 /** Solves the letters of a signature from the inputs and states of a node, and gives its outputs their types. */
 void infer(const OpNode& node, Plan& plan, std::set<std::string>& carried, const std::string& where) {
   const Signature& signature = signatureOf(node.op);
-  std::map<std::string, int64_t> dims;
-  for (const auto& attribute : node.attributes)
-    if (!attribute.isText) dims[attribute.name] = static_cast<int64_t>(attribute.number);
+  const auto attributes = attributesOf(node);
+  Dims dims = signature.dims(attributes.data(), static_cast<int32_t>(attributes.size()));
   const auto solve = [&](const Parameter& p, const std::string& ref, const Type& type) {
     bool fits = type.dtype == p.dtype && type.shape.size() == p.axes.size();
     for (size_t i = 0; fits && i < p.axes.size(); i++) {
       const Axis& axis = p.axes[i];
-      const int64_t size = type.shape[i] == ROWS ? ROWS : type.shape[i] + axis.minus;
-      fits = dims.emplace(axis.letter, size).first->second == size;
+      if (type.shape[i] != ROWS) fits = axis.fits(type.shape[i], dims);
+      else fits = axis.letters.size() == 1 && dims.emplace(axis.letters[0], ROWS).first->second == ROWS;
     }
     if (!fits) throw wrong(where + ": " + node.name + ": " + ref + " is no " + p.text + " here");
   };
@@ -89,10 +88,10 @@ void infer(const OpNode& node, Plan& plan, std::set<std::string>& carried, const
   for (const auto& p : signature.outputs) {
     Type type{p.dtype, {}};
     for (const auto& axis : p.axes) {
-      const auto size = dims.find(axis.letter);
-      if (size == dims.end() || (size->second != ROWS && size->second < axis.minus))
+      const auto size = axis.size(dims);
+      if (!size || (*size < 0 && *size != ROWS))
         throw wrong(where + ": " + node.name + ": the size of " + p.name + " is not known");
-      type.shape.push_back(size->second == ROWS ? ROWS : size->second - axis.minus);
+      type.shape.push_back(*size);
     }
     const std::string& ref = node.out.at(p.name);
     if (!plan.types.emplace(ref, type).second) throw wrong(where + ": '" + ref + "' is defined twice");

@@ -7,13 +7,21 @@
 
 namespace quamba {
 
-/** 1 / √(mean(x²) + eps) of m values, by one warp; every thread of it gets it. */
-__device__ inline float inverseRms(const float* x, int m, float eps) {
+/** 1 / √(mean(x²) + eps) of m values x(k), by one warp; every thread of it gets it. */
+template <class X>
+__device__ inline float inverseRmsOf(const X& x, int m, float eps) {
   float sum = 0.0f;
 #pragma unroll 8
-  for (int k = threadIdx.x % 32; k < m; k += 32) sum = add(sum, mul(x[k], x[k]));
+  for (int k = threadIdx.x % 32; k < m; k += 32) {
+    const float value = x(k);
+    sum = add(sum, mul(value, value));
+  }
   for (int half = 16; half >= 1; half /= 2) sum = add(sum, __shfl_xor_sync(~0u, sum, half));
   return divide(1.0f, root(add(divide(sum, static_cast<float>(m)), eps)));
+}
+
+__device__ inline float inverseRms(const float* x, int m, float eps) {
+  return inverseRmsOf([=](int k) { return x[k]; }, m, eps);
 }
 
 /** x · r, then · w where there is one. */

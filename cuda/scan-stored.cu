@@ -14,8 +14,7 @@ constexpr int QUAD_THREADS = 128;
 /** HELD: a thread keeps its n/4 states in registers; 0: any n, the states stay in memory. */
 template <int HELD, class T, class Y>
 __global__ void __launch_bounds__(QUAD_THREADS) scanQuads(ScanStored<T, Y> a) {
-  const Restored<const T> u{a.u.data, scaleOf(a.u)}, dt{a.dt.data, scaleOf(a.dt)}, z{a.z.data, scaleOf(a.z)};
-  const Restored<const T> B{a.B.data, scaleOf(a.B)}, C{a.C.data, scaleOf(a.C)};
+  const Restored<T> u = restoredOf(a.u), dt = restoredOf(a.dt), z = restoredOf(a.z), B = restoredOf(a.B), C = restoredOf(a.C);
   const int lane = threadIdx.x % 4;
   for (int i = blockIdx.y; i < a.turns.count; i += gridDim.y) {
     const Turn turn = turnOf(a.turns, i);

@@ -5,6 +5,7 @@
 #include "linear.cuh"
 #include "ops.h"
 #include "selective-scan.cuh"
+#include "ssd-scan.cuh"
 
 namespace quamba {
 
@@ -48,8 +49,10 @@ void Compiler::single(const OpNode& op) {
     if (!product(op) && !floatProduct(op) && !table(op)) general(op);
   } else if (op.name == "causal-conv1d") {
     conv(op);
-  } else {
+  } else if (op.name == "selective-scan") {
     scan(op);
+  } else {
+    ssdSingle(op);
   }
 }
 
@@ -96,6 +99,38 @@ void Compiler::scan(const OpNode& op) {
     g.y = rows.at<float>(y);
     g.turns = rows.turns;
     selectiveScan(rows.stream, g);
+  });
+}
+
+template <class T>
+SsdScan<T> Compiler::ssdScan(const OpNode& op) const {
+  const Type& S = plan.states.at(op.state("S"));
+  SsdScan<T> a{};
+  a.A = constant(op.input("A"));
+  a.D = constant(op.input("D"));
+  a.bias = constant(op.input("bias"));
+  a.before = a.after = state(op.state("S"));
+  a.h = static_cast<int>(S.shape[0]);
+  a.n = static_cast<int>(S.shape[1]);
+  a.p = static_cast<int>(S.shape[2]);
+  a.groups = static_cast<int>(op.number("g", 1));
+  a.lo = static_cast<float>(op.number("lo", 0));
+  a.hi = static_cast<float>(op.number("hi", NO_LIMIT));
+  return a;
+}
+template SsdScan<int8_t> Compiler::ssdScan<int8_t>(const OpNode&) const;
+
+void Compiler::ssdSingle(const OpNode& op) {
+  const SsdScan<float> a = ssdScan<float>(op);
+  const int dt = rowsOf(op.input("dt")), x = rowsOf(op.input("x")), B = rowsOf(op.input("B")), C = rowsOf(op.input("C"));
+  const int y = value(op.output("y"));
+  add({dt, x, B, C}, {y}, true, [=](const Rows& rows) {
+    SsdScan<float> g = a;
+    g.dt.data = rows.at<float>(dt), g.x.data = rows.at<float>(x);
+    g.B.data = rows.at<float>(B), g.C.data = rows.at<float>(C);
+    g.y = rows.at<float>(y);
+    g.turns = rows.turns;
+    launchSsdScan(rows.stream, g);
   });
 }
 

@@ -30,6 +30,7 @@ bool packed(const T* from) {
 
 __device__ inline float restored(int8_t q, float scale) { return mul(scale, static_cast<float>(q)); }
 __device__ inline float restored(__half x, float) { return widen(x); }
+__device__ inline float restored(float x, float) { return x; }
 
 /** Any number where there is no scale. */
 template <class T>
@@ -42,11 +43,22 @@ template <class T>
 struct Restored {
   const T* data;
   float scale;
+  const float* channels;
 
+  /** Where there are no channels. */
   __device__ float operator[](size_t i) const { return restored(data[i], scale); }
+  __device__ float at(size_t i, int channel) const {
+    const float x = restored(data[i], scale);
+    return channels ? mul(x, channels[channel]) : x;
+  }
 };
 
-/** Makes a real value what is stored of it. `place`: where in the output. */
+template <class T>
+__device__ inline Restored<T> restoredOf(const Stored<const T>& stored) {
+  return {stored.data, scaleOf(stored), stored.channels};
+}
+
+/** Makes a real value, divided by its channel's factor, what is stored of it. `place`: where in the output. */
 template <class T>
 struct Storer {
   __device__ Storer(const Stored<T>&, NanPlace*) {}

@@ -22,18 +22,24 @@ const BEYOND = {
   'linear-i4': { l: [15, 16, 17, 63, 64, 65], i: [24, 192, 208, 384], o: [8, 33, 64, 65] },
   'causal-conv1d': { l: [31, 300], d: [255, 256, 257], k: [1, 4, 5], activation: ['silu', 'none'] },
   'selective-scan': { l: [31, 32, 33, 65], d: [15, 16, 17], n: [16, 40, 300] },
+  'ssd-scan': [
+    { l: [15, 16, 17, 33], h: [4], p: [15, 16, 17], g: [1, 2], n: [64, 128, 300] },
+    { l: [3], h: [3], p: [5], n: [128], lo: [0, 0.5], hi: [0.7, 3] },
+  ],
   fwht: { l: [2, 130], n: [64, 640, 896, 2560], inverse: [false, true] },
   'rms-norm': { l: [2, 130], m: [255, 256, 257, 2560], eps: [1e-5] },
+  'gated-rms-norm': { l: [2, 130], d: [256, 257, 2560], g: [1, 2, 8], eps: [1e-5] },
 };
 const FLOATS = [gauss, wild];
 const ROWS = { l: [2, 130], n: [255, 257], m: [255, 257] };
 
-/** The rows of mamba-130m: m 768, d 1536, n 16, k 4, r 48; and rows too long for shared memory. */
+/** The rows of mamba-130m and mamba2-130m: m 768, d 1536, n 16, k 4, r 48, h 24, p 64; and rows too long for shared memory. */
 const LARGE = {
   embedding: { l: [64], v: [1000], m: [768] },
   'embedding-i8': { l: [64], v: [1000], m: [768] },
   add: { l: [1, 64], m: [768] },
-  'rms-norm': { l: [1, 64], m: [768] },
+  'rms-norm': { l: [1, 64], m: [768, 16384] },
+  'gated-rms-norm': { l: [1, 64], d: [1536, 16384], g: [1, 8] },
   linear: [
     { l: [1, 64], i: [768], o: [3072] },
     { l: [1, 64], i: [1536], o: [80, 768] },
@@ -58,6 +64,7 @@ const LARGE = {
   silu: { l: [64], n: [1536] },
   'neg-exp': { l: [1536], n: [16] },
   'selective-scan': { l: [1, 64], d: [1536], n: [16] },
+  'ssd-scan': { l: [1, 64], h: [24], p: [64], n: [128] },
   fwht: { l: [1, 64], n: [1536, 16384, 20480], inverse: [false, true] },
   'scale-channels': { l: [64], n: [1536], inverse: [false, true] },
   'absmax-scale': { l: [64], n: [1536] },

@@ -97,12 +97,12 @@ const channelsOf = (config: MambaConfig) => ({
   ...(config.mixerNormEps && { mixer_rms_eps: config.mixerNormEps }),
 });
 
-const headsOf = ({ heads, headDim, groups, dtLimit: { lo = 0, hi } }: Mamba2Config) => ({
+const headsOf = ({ heads, headDim, groups, dtLo = 0, dtHi }: Mamba2Config) => ({
   model_type: 'mamba2',
   num_heads: heads,
   head_dim: headDim,
   n_groups: groups,
-  ...(hi !== undefined && { time_step_limit: [lo, hi] }),
+  ...(dtHi !== undefined && { time_step_limit: [dtLo, dtHi] }),
 });
 
 /** The keys of mamba-130m's config.json. */

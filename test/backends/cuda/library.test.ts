@@ -95,6 +95,10 @@ describe.skipIf(!compiler)(`the library${compiler ? '' : ': skipped, nvcc is not
       '5: causal-conv1d: output past (f32[d, k-1]) is missing',
       '5: causal-conv1d: past expected f32[d, k-1] with k=3; got f32[2, 3]',
       '5: fwht C1: on CUDA n must be m·2^k with m in {1, 12, 20, 28, 40}; got n=3',
+      '5: ssd-scan: x expected f32[l, h*p] with h=4; got f32[1, 6]',
+      '5: ssd-scan: A expected f32[h, 1] with h=4; got f32[2, 2]',
+      '5: slice: attribute size expected a whole number; got 1.5',
+      '5: slice: y expected f32[l, size] with size=1; got f32[1, 3]',
       '6: embedding C1: every token must lie in 0 … 1; got 7 at position 1 (index 1)',
     ]);
   });
@@ -125,6 +129,9 @@ int main(void) {
   const quamba_attribute eps = {"eps", 1, NULL};
   const quamba_tensor taps = {"w", QUAMBA_F32, 2, {2, 3}, data}, h = {"h", QUAMBA_F32, 2, {2, 2}, data};
   const quamba_tensor past = {"past", QUAMBA_F32, 2, {2, 3}, data}, y2 = {"y", QUAMBA_F32, 2, {1, 2}, data};
+  const quamba_tensor dt = {"dt", QUAMBA_F32, 2, {1, 4}, data}, heads = {"x", QUAMBA_F32, 2, {1, 6}, data};
+  const quamba_tensor channels = {"x", QUAMBA_F32, 2, {1, 8}, data}, rates = {"A", QUAMBA_F32, 2, {2, 2}, data};
+  const quamba_attribute size = {"size", 1.5, NULL};
   quamba_tensor in[3];
   while (quamba_op_signature(count)) count++;
   printf("abi %d, built for %s, %d ops\\n", (int)quamba_abi(), quamba_built_for(), (int)count);
@@ -141,6 +148,12 @@ int main(void) {
   in[2] = past;
   say(quamba_op("causal-conv1d", in, 3, NULL, 0, &y2, 1));
   say(quamba_op("fwht", &row, 1, NULL, 0, &y, 1));
+  in[0] = dt, in[1] = heads;
+  say(quamba_op("ssd-scan", in, 2, NULL, 0, &y, 1));
+  in[1] = channels, in[2] = rates;
+  say(quamba_op("ssd-scan", in, 3, NULL, 0, &y, 1));
+  say(quamba_op("slice", &row, 1, &size, 1, &y, 1));
+  say(quamba_op("slice", &row, 1, NULL, 0, &y, 1));
   in[0] = t, in[1] = table;
   say(quamba_op("embedding", in, 2, NULL, 0, &rows, 1));
   return 0;
