@@ -72,7 +72,7 @@ export function measuredSteps(x: usize, n: i32): v128 {
 /** The larger of `most` and |x|, which NaN is not. */
 @inline function larger(most: v128, x: v128): v128 { return f32x4.pmax(most, f32x4.abs(x)); }
 @inline function stepOf(most: v128): v128 {
-  const step = f32x4.div(f32x4.pmin(most, f32x4.splat(f32.MAX_VALUE)), f32x4.splat(127));
+  const step = f32x4.div(f32x4.pmin(most, f32x4.splat(3.4e38)), f32x4.splat(127));
   return v128.and(i32x4.add(step, i32x4.splat(0xff)), i32x4.splat(~0xff)); // 16 digits, upwards
 }
 

@@ -70,7 +70,8 @@ export function measuredStep(row: ArrayLike<number>): number {
   bits[0] = (bits[0] + 0xff) & ~0xff;
   return new Float32Array(bits.buffer)[0];
 }
-const GREATEST = 3.4028234663852886e38;
+/** What is larger stays here: 127 steps must not overflow. */
+const GREATEST = f(3.4e38);
 
 /** What is left of a run of values that are kept as `kept`, from the flat index `at` on, in rows of so many values. */
 function rounded({ dtype, scale }: Kept, row: number, values: ArrayLike<number>, at: number): Float32Array {
