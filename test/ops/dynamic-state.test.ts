@@ -36,8 +36,8 @@ describe('a measured step', () => {
           maxLength: 9,
           noNaN: true,
           noDefaultInfinity: true,
-          min: -3e38,
-          max: 3e38,
+          min: f(-3e38),
+          max: f(3e38),
         }),
         values => {
           const step = measuredStep(values);
