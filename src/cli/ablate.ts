@@ -6,7 +6,13 @@ import { defaultBackend } from '../backends/index.ts';
 import { openBackend } from '../backends/node.ts';
 import { ABLATION_DEFAULTS, type Ablation, ablate, PARTS, type Part } from '../eval/ablation.ts';
 import type { NamedPlan } from '../eval/layer-error.ts';
-import { layersTable, outliersTable, sitesTable, techniquesTable } from '../eval/report/tables.ts';
+import {
+  ladderTable,
+  layersTable,
+  outliersTable,
+  sitesTable,
+  techniquesTable,
+} from '../eval/report/tables.ts';
 import { sentenceOf } from '../eval/report/words.ts';
 import { openFolder } from '../formats/disk.ts';
 import { openFloatModel } from '../open/float.ts';
@@ -35,7 +41,12 @@ const OPTIONS = [
   option('--samples <n>', 'how many calibration samples', wholeFrom(1), ABLATION_DEFAULTS.samples),
   option('--sample <n>', 'tokens in each sample', wholeFrom(1), ABLATION_DEFAULTS.sample),
   option('--seeds <n>', 'how many draws of calibration samples', wholeFrom(1), ABLATION_DEFAULTS.seeds),
-  option('--percentile <p>', 'p where one is needed (outliers, sites)', fraction, ABLATION_DEFAULTS.p),
+  option(
+    '--percentile <p>',
+    'p where one is needed (ladder, outliers, sites)',
+    fraction,
+    ABLATION_DEFAULTS.p,
+  ),
   option(
     '--recipe <names>',
     "recipes whose layers are compared, separated by commas, or 'all'",
@@ -50,7 +61,7 @@ const OPTIONS = [
 
 export const ablateCommand = command(
   'ablate',
-  "Measures what each of the paper's two techniques brings (clipping u, rotating y, both, over p and calibration seeds), what they do to outliers, which activation costs what, and how the error grows from layer to layer.",
+  "Measures what each of the paper's two techniques brings (clipping u, rotating y, both, over p and calibration seeds), what finer scales bring beyond them, what they do to outliers, which activation costs what, and how the error grows from layer to layer.",
   OPTIONS,
   `
 The float model's logits are kept: limit × vocabulary × 4 bytes.
@@ -65,10 +76,10 @@ Examples:
 const READ_BY: readonly (readonly [options: readonly string[], parts: readonly Part[]])[] = [
   [
     ['--calibration', '--samples', '--sample'],
-    ['techniques', 'outliers', 'sites'],
+    ['techniques', 'ladder', 'outliers', 'sites'],
   ],
   [['--seeds'], ['techniques']],
-  [['--percentile'], ['outliers', 'sites']],
+  [['--percentile'], ['ladder', 'outliers', 'sites']],
   [['--recipe'], ['layers']],
 ];
 
@@ -131,10 +142,11 @@ async function run(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<v
   }
 }
 
-const inWords = ({ techniques, outliers, sites, layers }: Ablation): string =>
+const inWords = ({ techniques, ladder, outliers, sites, layers }: Ablation): string =>
   [
     techniques && align(techniquesTable(techniques)),
     techniques?.verdicts.map(sentenceOf).join('\n'),
+    ladder && align(ladderTable(ladder)),
     outliers && align(outliersTable(outliers)),
     sites && align(sitesTable(sites)),
     layers && align(layersTable(layers)),

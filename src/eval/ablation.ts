@@ -8,13 +8,14 @@ import { a8, clip, type Recipe } from '../quant/scheme.ts';
 import { PERCENTILES } from '../quant/search.ts';
 import { samplesBySeed } from './calibrations.ts';
 import { floatReference } from './fidelity.ts';
+import { type Ladder, measureLadder, rungs } from './ladder.ts';
 import { type LayerErrors, measureLayers, type NamedPlan } from './layer-error.ts';
 import { measureOutliers, type Outliers } from './outliers.ts';
 import { measureSensitivity, type Sensitivity, siteArms } from './sensitivity.ts';
 import { arms, measureTechniques, type Techniques } from './techniques.ts';
 import { type Prepare, type Reading, windowsOf } from './windows.ts';
 
-export const PARTS = ['techniques', 'outliers', 'sites', 'layers'] as const;
+export const PARTS = ['techniques', 'ladder', 'outliers', 'sites', 'layers'] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface AblationSettings {
@@ -27,7 +28,7 @@ export interface AblationSettings {
   /** How many times calibration samples are drawn, with the seeds 0 … seeds − 1. */
   readonly seeds: number;
   readonly percentiles: readonly number[];
-  /** The one p of the parts outliers and sites. */
+  /** The one p of the parts ladder, outliers and sites. */
   readonly p: number;
   readonly parts: readonly Part[];
 }
@@ -47,6 +48,7 @@ const SHOWN_SHARE = 4;
 
 export interface Ablation {
   readonly techniques?: Techniques;
+  readonly ladder?: Ladder;
   readonly outliers?: Outliers;
   readonly sites?: Sensitivity;
   readonly layers?: LayerErrors;
@@ -84,6 +86,10 @@ export async function ablate(
     const reference = floatReference(program, reading('techniques', windows, total));
     return measureTechniques(reference, [...Array(seeds).keys()], samplesOfSeed, percentiles);
   };
+  const ladder = (): Ladder => {
+    const total = windows.length * (1 + rungs(p).length) + 3 * samples;
+    return measureLadder(floatReference(program, reading('ladder', windows, total)), samplesOfSeed(0), p);
+  };
   const outliers = (): Outliers => {
     const shown = reading('outliers', few(SHOWN_SHARE), few(SHOWN_SHARE).length + samples);
     const clipped: Recipe = { at: { scanIn: { ...a8, ...clip(p) } } };
@@ -102,6 +108,7 @@ export async function ablate(
   };
   return {
     ...(wanted('techniques') && { techniques: techniques() }),
+    ...(wanted('ladder') && { ladder: ladder() }),
     ...(wanted('outliers') && { outliers: outliers() }),
     ...(wanted('sites') && { sites: sites() }),
     ...(wanted('layers') && { layers: await layers() }),

@@ -4,8 +4,9 @@ import { groupBy } from '../group-by.ts';
 import { type CalibrateOptions, calibrateAll } from '../quant/calibrate.ts';
 import { placesOf } from '../quant/observers.ts';
 import { samplesOf } from '../quant/pipeline.ts';
-import { type Recipe, siteAction } from '../quant/scheme.ts';
+import { type Basis, type Recipe, siteAction } from '../quant/scheme.ts';
 import type { Stats } from '../quant/stats.ts';
+import { transformOf } from '../quant/transforms.ts';
 import { random } from '../text/random.ts';
 
 /**
@@ -60,5 +61,6 @@ export function calibrateEach(
 /** What recipes must have in common to share a pass (see `calibrateAll`): every basis but `channels`. */
 function basesOf({ graph }: Program, recipe: Recipe): unknown {
   const bases = placesOf(graph).map(({ word }) => siteAction(recipe, word).basis);
-  return [recipe.residual, bases.map(basis => (basis === 'channels' ? 'none' : basis))];
+  const isInSteps = (basis: Basis) => transformOf(basis)?.range !== undefined;
+  return [recipe.residual, bases.map(basis => (isInSteps(basis) ? 'none' : basis))];
 }

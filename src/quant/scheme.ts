@@ -14,7 +14,13 @@ import { type Architecture, outerRoles, outerSites } from '../model/architecture
 import type { Role, Site, StateWord } from '../model/index.ts';
 import { blockRoles, blockSites, roles, sites, states } from '../model/index.ts';
 
-export type Basis = 'none' | 'hadamard' | 'channels' | { readonly smooth: number };
+/** `channels` gives each channel a step of its own; with a number, each run of so many channels. */
+export type Basis =
+  | 'none'
+  | 'hadamard'
+  | 'channels'
+  | { readonly channels: number }
+  | { readonly smooth: number };
 /**
  * `percentile` is p, or a list with a p for each layer. `ema` is σ of m ← m + σ (p_i − m), the moving average over calibration
  * samples.
@@ -230,10 +236,15 @@ function parseSite(json: unknown, where: string, whole: boolean): void {
   const { basis, range, when, bits } = scheme;
   if (when !== undefined) oneOf(when, `${where}.when`, ['static', 'dynamic']);
   if (bits !== undefined) oneOf(bits, `${where}.bits`, [8]);
-  if (typeof basis === 'object')
-    unit(object(basis, `${where}.basis`, ['smooth']).smooth, `${where}.basis.smooth`);
-  else if (basis !== undefined)
-    oneOf(basis, `${where}.basis`, ['none', 'hadamard', 'channels', '{ "smooth": α }']);
+  if (typeof basis === 'object') {
+    const { smooth, channels } = object(basis, `${where}.basis`, ['smooth', 'channels']);
+    if (channels === undefined) unit(smooth, `${where}.basis.smooth`);
+    else
+      number(channels, `${where}.basis.channels`, 'a positive integer', n => Number.isInteger(n) && n >= 1);
+    if (channels !== undefined && smooth !== undefined)
+      unexpected(`${where}.basis.smooth`, 'nothing beside channels', smooth);
+  } else if (basis !== undefined)
+    oneOf(basis, `${where}.basis`, ['none', 'hadamard', 'channels', '{ "channels": n }', '{ "smooth": α }']);
   if (typeof range === 'object') {
     const { percentile, ema } = object(range, `${where}.range`, ['percentile', 'ema']);
     if (!Array.isArray(percentile)) unit(percentile, `${where}.range.percentile`);

@@ -6,7 +6,7 @@
  *   undo    T x → x                for any other reader
  */
 import { type OpNode, opNode, type Ref } from '../graph.ts';
-import { scaleOf } from '../ops/absmax-scale.ts';
+import { absmax, scaleOf } from '../ops/absmax-scale.ts';
 import { ops } from '../ops/index.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { channelAbsmax } from './accumulators.ts';
@@ -49,18 +49,28 @@ const smoothen = (alpha: number): Transform => ({
   factors: (channels, weights) => smoothingFactors(channels, weights, alpha),
 });
 
-/** The factors are the steps of the channels. The scale that is left is 1, and products with it are exact. */
-const inSteps: Transform = {
+/** The factors are the steps of the channels, or of runs of them. The scale that is left is 1, and products with it are exact. */
+const inSteps = (run: number): Transform => ({
   ...scaling,
   word: 'steps',
   range: 127,
-  factors: channels => tensor(channels.map(scaleOf)),
-};
+  factors: channels =>
+    tensor(
+      channels.map((_, i) => {
+        const first = i - (i % run);
+        return scaleOf(absmax(channels.subarray(first, first + run)));
+      }),
+    ),
+});
 
 /** The transform of a basis; undefined for `none`. */
 export const transformOf = (basis: Basis): Transform | undefined =>
-  typeof basis === 'object' ? smoothen(basis.smooth) : BASES[basis];
-const BASES = { none: undefined, hadamard: rotation, channels: inSteps } as const;
+  typeof basis !== 'object'
+    ? BASES[basis]
+    : 'channels' in basis
+      ? inSteps(basis.channels)
+      : smoothen(basis.smooth);
+const BASES = { none: undefined, hadamard: rotation, channels: inSteps(1) } as const;
 
 /**
  * SmoothQuant's factors s_j = max|x_j|ᵅ / max|W_j|¹⁻ᵅ, at least 1e-5. They are made from the largest |x| of each channel, and

@@ -409,7 +409,7 @@ describe('an ablation', () => {
       { ...input, onProgress: (part, done, total) => ends.set(part, [done, total]) },
       settings,
     );
-    expect(Object.keys(first)).toEqual(['techniques', 'outliers', 'sites', 'layers']);
+    expect(Object.keys(first)).toEqual(['techniques', 'ladder', 'outliers', 'sites', 'layers']);
     expect(await ablate(input, settings)).toEqual(first);
     for (const [part, [done, total]] of ends) expect({ part, done }).toEqual({ part, done: total });
     const { rows, verdicts } = first.techniques!;

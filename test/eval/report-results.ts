@@ -1,5 +1,6 @@
 /** Results as a run prints them, made up: every section of a report, with the shapes that real ones have. */
 
+import { rungs } from '../../src/eval/ladder.ts';
 import { histogramObserver, type Shape, shapeObserver, sortedChannels } from '../../src/eval/moments.ts';
 import type { OutlierLayer, Side } from '../../src/eval/outliers.ts';
 import type { ResultRow, Results } from '../../src/eval/report/results.ts';
@@ -86,6 +87,11 @@ export function madeUpResults(layerCount = 12, seeds = 3): Results {
         predictions: 2560,
         rows,
         verdicts: judge(rows, blocks, claims([1, 0.99999])),
+      },
+      ladder: {
+        p: 0.99999,
+        predictions: 4088,
+        rows: rungs(0.99999).map(({ name }, i) => ({ name, ...fidelity(0.145 / (i + 1)) })),
       },
       outliers: {
         tokens: 1024,

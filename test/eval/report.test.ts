@@ -66,6 +66,7 @@ describe('the page', () => {
       'pareto-latency',
       'techniques',
       'percentiles',
+      'ladder',
       'histograms',
       'outlier-reduction',
       'outlier-channels',
@@ -131,11 +132,11 @@ describe('the page', () => {
   it('holds the results as they were', () => expect(jsonOf(page)).toEqual(JSON.parse(JSON.stringify(whole))));
 
   it('leaves out what is not there', () => {
-    for (const part of ['techniques', 'outliers', 'sites', 'layers'] as const) {
+    for (const part of ['techniques', 'ladder', 'outliers', 'sites', 'layers'] as const) {
       const { [part]: _, ...rest } = whole.ablation!;
       const without = reportPage({ ...whole, ablation: rest });
       checkMarkup(without);
-      expect(without.match(/<h2>/g)!.length).toBe(4);
+      expect(without.match(/<h2>/g)!.length).toBe(5);
     }
     const bare = reportPage({ results: [{ recipe: 'a', perplexity: 20 }, { recipe: 'b' }] });
     checkMarkup(bare);
@@ -200,7 +201,7 @@ describe('the page', () => {
 
 it('a plot alone is an SVG document with its own colours', () => {
   const files = svgFiles(whole);
-  expect(files.length).toBe(9);
+  expect(files.length).toBe(10);
   for (const [name, svg] of files) {
     expect(name).toMatch(/^[a-z-]+\.svg$/);
     checkMarkup(svg);
@@ -360,9 +361,9 @@ describe('commands', () => {
       '--svg',
       'plots',
     );
-    expect(said.files.length).toBe(10);
+    expect(said.files.length).toBe(11);
     expect(readFileSync(join(here, 'r.html'), 'utf8')).toBe(reportPage(JSON.parse(JSON.stringify(whole))));
-    expect(readdirSync(join(here, 'plots')).length).toBe(9);
+    expect(readdirSync(join(here, 'plots')).length).toBe(10);
   });
 
   it('report says what is wrong', async () => {
@@ -393,7 +394,7 @@ describe('commands', () => {
       '--html',
       'a.html',
     );
-    expect(Object.keys(found.ablation!)).toEqual(['techniques', 'outliers', 'sites', 'layers']);
+    expect(Object.keys(found.ablation!)).toEqual(['techniques', 'ladder', 'outliers', 'sites', 'layers']);
     expect(found.model).toBe('toy');
     expect(found.ablation!.layers!.recipes.map(({ recipe }) => recipe)).toEqual(['dynamic']);
     expect(readFileSync(join(here, 'a.html'), 'utf8') === reportPage(found)).toBe(true);
@@ -409,7 +410,7 @@ describe('commands', () => {
       /^recipe 'nope' is not known/,
     );
     expect(await complaint(2, here, 'ablate', '--only', 'frob')).toMatch(
-      /techniques, outliers, sites, layers/,
+      /techniques, ladder, outliers, sites, layers/,
     );
   });
 });

@@ -10,6 +10,7 @@ import { PAGE, PLOT, VARIABLES } from './style.ts';
 import { inline, type Plot } from './svg.ts';
 import {
   htmlTable,
+  ladderTable,
   layersTable,
   outliersTable,
   resultsTable,
@@ -21,7 +22,7 @@ import { sentenceOf } from './words.ts';
 
 export function reportPage(results: Results): string {
   const { model, ablation = {}, results: rows = [] } = results;
-  const { techniques, outliers, sites, layers } = ablation;
+  const { techniques, ladder, outliers, sites, layers } = ablation;
   const plots = plotsOf(results);
   const name = (model ?? '').split(/[\\/]/).filter(Boolean).at(-1);
   const title = `Quantization of ${name || 'a Mamba model'}`;
@@ -35,6 +36,13 @@ ${section(
   order(techniques?.verdicts.map(sentenceOf) ?? []),
   plots.techniques,
   techniques && details('All arms and seeds', htmlTable(techniquesTable(techniques))),
+)}
+${section(
+  'Finer scales',
+  ladder !== undefined,
+  '<p>Each row is the one before with one thing changed, but that clipping and rotation come alone before they come together.</p>',
+  plots.ladder,
+  ladder && details('Every rung', htmlTable(ladderTable(ladder))),
 )}
 ${section(
   'Outliers',

@@ -1,12 +1,8 @@
 /** Which activation costs what: bars of KL divergence. */
 import type { Sensitivity, SiteRow } from '../sensitivity.ts';
-import { type Box, xAxis } from './axes.ts';
-import { linear } from './scale.ts';
-import { element, line, type Plot, rect, text, tip, WIDTH } from './svg.ts';
+import { bars, ROW } from './bars.ts';
+import { type Plot, WIDTH } from './svg.ts';
 import { number } from './words.ts';
-
-const BAR = 15;
-const ROW = 23;
 
 /** What the model file calls a site, in the letters of the paper. */
 // biome-ignore format: a table
@@ -37,35 +33,21 @@ export function sitesPlot({ rows, predictions, p }: Sensitivity): Plot | undefin
     description: `Most costs ${siteWords(most)}: KL ${number(most.kl)} nats. ${all ? `All together: ${number(all.kl)} nats.` : ''}`,
     height: 92 + ROW * Math.max(only.length, but.length) + 48,
     body: [
-      bars('one site in int8, weights float', one, undefined, 0, width),
-      bars('all in int8 but one, as the paper has it', but, all, width + 30, width),
+      half('one site in int8, weights float', one, 0, width),
+      half('all in int8 but one, as the paper has it', but, width + 30, width, all),
     ],
   };
 }
 
-type Rows = readonly SiteRow[];
-function bars(title: string, rows: Rows, reference: SiteRow | undefined, left: number, width: number) {
-  const box: Box = { left: left + 138, top: 78, right: left + width - 58, bottom: 82 + ROW * rows.length };
-  const costs = rows.map(({ kl }) => kl);
-  const x = linear(costs, [box.left, box.right], { zero: true, count: 3 });
+/** A half of the picture. */
+function half(title: string, rows: readonly SiteRow[], left: number, width: number, all?: SiteRow): string {
   const colourOf = ({ kind, how }: SiteRow): number =>
     kind === 'weights' || kind === 'all' ? 6 : kind === 'all-but' ? 0 : how === 'absmax' ? 1 : 2;
-  return [
-    text(left + 2, 60, title, { class: 'sub' }),
-    xAxis(box, x, 'KL, nats', kl => `${Number(kl.toPrecision(3))}`),
-    ...rows.map((row, i) => {
-      const y = box.top + 4 + i * ROW;
-      const name = siteWords(row).replace('all but ', 'but ');
-      const says = `${siteWords(row)}: KL ${number(row.kl)} nats, perplexity ${(100 * row.change).toFixed(2)} %`;
-      const end = Math.max(x(row.kl), reference ? x(reference.kl) : 0);
-      return [
-        text(box.left - 8, y + 12, name, { anchor: 'end', class: 'small' }),
-        rect(box.left, y, x(row.kl) - box.left, BAR, { class: `f${colourOf(row)}` }),
-        // short bars are hard to meet: an invisible strip as wide as the axis says what the bar is
-        element('g', {}, tip(says), rect(box.left, y, box.right - box.left, BAR, { opacity: 0 })),
-        text(end + 6, y + 12, number(row.kl), { class: 'soft small halo' }),
-      ].join('');
-    }),
-    reference ? line(x(reference.kl), box.top, x(reference.kl), box.bottom, { class: 'ref' }) : '',
-  ].join('');
+  const items = rows.map(row => ({
+    name: siteWords(row).replace('all but ', 'but '),
+    kl: row.kl,
+    says: `${siteWords(row)}: KL ${number(row.kl)} nats, perplexity ${(100 * row.change).toFixed(2)} %`,
+    colour: colourOf(row),
+  }));
+  return bars(title, items, { left, width, names: 138 }, all?.kl);
 }

@@ -9,6 +9,7 @@
  */
 import type { Part } from '../ablation.ts';
 import { histogramsPlot } from './plot-histograms.ts';
+import { ladderPlot } from './plot-ladder.ts';
 import { layersPlot } from './plot-layers.ts';
 import { channelsPlot, reductionPlot } from './plot-outliers.ts';
 import { paretoPlots } from './plot-pareto.ts';
@@ -21,12 +22,13 @@ import { type Plot, standalone } from './svg.ts';
 type Plots = Readonly<Record<'results' | Part, readonly Plot[]>>;
 
 export function plotsOf({ results = [], ablation = {} }: Results): Plots {
-  const { techniques, outliers, sites, layers } = ablation;
+  const { techniques, ladder, outliers, sites, layers } = ablation;
   const ofLayers = [histogramsPlot, reductionPlot, channelsPlot];
   const present = (...plots: readonly (Plot | undefined)[]) => plots.filter(plot => plot !== undefined);
   return {
     results: paretoPlots(results),
     techniques: techniques?.rows.length ? present(techniquesPlot(techniques), sweepPlot(techniques)) : [],
+    ladder: present(ladder && ladderPlot(ladder)),
     outliers: outliers?.layers.length ? ofLayers.map(plot => plot(outliers)) : [],
     sites: present(sites && sitesPlot(sites)),
     layers: present(layers && layersPlot(layers)),

@@ -1,5 +1,6 @@
 /** The tables of reports as cells: a heading, then rows. `align` makes text of them, `htmlTable` makes HTML; both leave out empty columns. */
 import { escapeXml } from '../../formats/xml.ts';
+import type { Ladder } from '../ladder.ts';
 import type { LayerError, LayerErrors } from '../layer-error.ts';
 import type { Outliers } from '../outliers.ts';
 import type { Sensitivity } from '../sensitivity.ts';
@@ -95,6 +96,15 @@ export function techniquesTable({ rows }: Techniques): Cells {
     ['same top token, %', row => average(row.trials.map(({ top1 }) => top1)), percent],
   ]);
 }
+
+export const ladderTable = ({ rows }: Ladder): Cells =>
+  table(rows, [
+    ['in int8', row => row.name],
+    ['perplexity', row => row.perplexity, fixed(3)],
+    ['against float', row => signedPercent(row.change, 3)],
+    ['KL, nats', row => row.kl, fixed(5)],
+    ['same top token, %', row => row.top1, percent],
+  ]);
 
 export const outliersTable = ({ layers }: Outliers): Cells =>
   table(layers, [

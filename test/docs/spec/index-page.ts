@@ -200,7 +200,12 @@ function fragments(plans: readonly Plan[]): string {
 function recipeTable(): string {
   const inWords = ({ basis, quantize }: SiteAction) => {
     const named = { none: '', hadamard: 'Hadamard', channels: 'a scale by channel' };
-    const turned = typeof basis === 'object' ? `smooth(${basis.smooth})` : named[basis];
+    const turned =
+      typeof basis !== 'object'
+        ? named[basis]
+        : 'smooth' in basis
+          ? `smooth(${basis.smooth})`
+          : `a scale by ${basis.channels} channels`;
     const { range, when } = quantize ?? {};
     const of = typeof range === 'object' ? ` p = ${range.percentile}, σ = ${range.ema}` : '';
     return [turned, quantize && `int8 ${when}${of}`].filter(Boolean).join(' · ') || 'float';
