@@ -13,7 +13,7 @@ import {
   sitesTable,
   techniquesTable,
 } from '../eval/report/tables.ts';
-import { sentenceOf } from '../eval/report/words.ts';
+import { lettersOf, sentenceOf } from '../eval/report/words.ts';
 import { openFolder } from '../formats/disk.ts';
 import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
@@ -98,6 +98,7 @@ async function run(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<v
   checkRecipes(openFolder(path), chosen);
   const float = await load(path, { recipe: FLOAT_RECIPE, backend: name, threads });
   const { tokenizer, name: model } = float;
+  const { architecture } = float.info.config;
   const evaluation = tokenizer.encode(await text.read());
   const calibration = tokenizer.encode(await calibrationText.read());
   float.dispose();
@@ -131,24 +132,31 @@ async function run(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<v
       settings,
     );
     const results = {
-      ...{ model: basename(model), backend: name, text: text.name, calibrationText: calibrationText.name },
+      ...{
+        model: basename(model),
+        architecture,
+        backend: name,
+        text: text.name,
+        calibrationText: calibrationText.name,
+      },
       settings,
       ablation,
     };
-    printAs(json, results, () => inWords(ablation));
+    printAs(json, results, () => inWords(ablation, architecture));
     await writeReport(options, results);
   } finally {
     source.close();
   }
 }
 
-const inWords = ({ techniques, ladder, outliers, sites, layers }: Ablation): string =>
+const inWords = ({ techniques, ladder, outliers, sites, layers }: Ablation, architecture: string): string =>
   [
+    lettersOf(architecture),
     techniques && align(techniquesTable(techniques)),
     techniques?.verdicts.map(sentenceOf).join('\n'),
     ladder && align(ladderTable(ladder)),
     outliers && align(outliersTable(outliers)),
-    sites && align(sitesTable(sites)),
+    sites && align(sitesTable(sites, architecture)),
     layers && align(layersTable(layers)),
   ]
     .filter(Boolean)

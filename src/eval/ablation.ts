@@ -11,7 +11,7 @@ import { floatReference } from './fidelity.ts';
 import { type Ladder, measureLadder, rungs } from './ladder.ts';
 import { type LayerErrors, measureLayers, type NamedPlan } from './layer-error.ts';
 import { measureOutliers, type Outliers } from './outliers.ts';
-import { measureSensitivity, type Sensitivity, siteArms } from './sensitivity.ts';
+import { blockSitesOf, measureSensitivity, type Sensitivity, siteArms } from './sensitivity.ts';
 import { arms, measureTechniques, type Techniques } from './techniques.ts';
 import { type Prepare, type Reading, windowsOf } from './windows.ts';
 
@@ -98,9 +98,10 @@ export async function ablate(
   };
   const sites = (): Sensitivity => {
     const some = few(SITES_SHARE);
-    const total = some.length * (1 + siteArms(p).length) + 2 * samples;
+    const own = blockSitesOf(program.graph);
+    const total = some.length * (1 + siteArms(p, own).length) + 2 * samples;
     const reference = floatReference(program, reading('sites', some, total));
-    return measureSensitivity(reference, samplesOfSeed(0), p);
+    return measureSensitivity(reference, samplesOfSeed(0), p, own);
   };
   const layers = (): Promise<LayerErrors> => {
     const shown = few(SHOWN_SHARE);

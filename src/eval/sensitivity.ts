@@ -1,4 +1,5 @@
 /** Which activation costs what: one site quantized and all else float, and all quantized but one. */
+import type { Graph } from '../graph.ts';
 import { blockSites, type Site } from '../model/index.ts';
 import { a8, clip, hadamard, type Recipe, type SiteScheme, w8 } from '../quant/scheme.ts';
 import type { Fidelity, FloatReference } from './fidelity.ts';
@@ -21,13 +22,19 @@ export interface Sensitivity {
   readonly rows: readonly SiteRow[];
 }
 
+/** The sites of a graph's blocks, in the order in which they are computed. */
+export function blockSitesOf({ nodes }: Graph): readonly Site[] {
+  const words: readonly string[] = nodes.flatMap(node => (node.kind === 'site' ? node.site : []));
+  return [...new Set(words)].filter((word): word is Site => (blockSites as readonly string[]).includes(word));
+}
+
 /**
  * The recipes: the weights alone; each site alone with absmax; u alone clipped and y alone rotated; all but each site, and
  * all, as the paper has it.
  */
-export function siteArms(p: number): readonly SiteArm[] {
+export function siteArms(p: number, sites: readonly Site[]): readonly SiteArm[] {
   type Way = { readonly site: Site; readonly how: Measured['how']; readonly scheme: SiteScheme };
-  const plain = blockSites.map((site): Way => ({ site, how: 'absmax', scheme: a8 }));
+  const plain = sites.map((site): Way => ({ site, how: 'absmax', scheme: a8 }));
   const paper = plain.map((way): Way => {
     if (way.site === 'scanIn') return { ...way, how: 'clipped', scheme: { ...a8, ...clip(p) } };
     if (way.site === 'scanOut') return { ...way, how: 'rotated', scheme: { ...a8, ...hadamard } };
@@ -54,8 +61,9 @@ export function measureSensitivity(
   reference: FloatReference,
   samples: readonly Int32Array[],
   p: number,
+  sites: readonly Site[],
 ): Sensitivity {
-  const arms = siteArms(p);
+  const arms = siteArms(p, sites);
   const recipes = arms.map(({ recipe }) => recipe);
   const compared = reference.compareEach(recipes, samples);
   const rows = arms.map(({ recipe: _, ...arm }, i): SiteRow => ({ ...arm, ...compared[i].fidelity }));

@@ -9,15 +9,19 @@ import { floatReference, pairedDifference } from '../../src/eval/fidelity.ts';
 import { errorOf, measureLayers, withHiddenSites } from '../../src/eval/layer-error.ts';
 import { histogramObserver, shapeObserver, sortedChannels } from '../../src/eval/moments.ts';
 import { measureOutliers } from '../../src/eval/outliers.ts';
-import { siteArms } from '../../src/eval/sensitivity.ts';
+import { blockSitesOf, siteArms } from '../../src/eval/sensitivity.ts';
 import { arms, claims, judge, measureTechniques, type TechniqueRow } from '../../src/eval/techniques.ts';
 import { windowsOf } from '../../src/eval/windows.ts';
 import type { Program } from '../../src/graph.ts';
-import { blockSites } from '../../src/model/index.ts';
+import { blockSites, graphOf, type Site } from '../../src/model/index.ts';
+import { mamba } from '../../src/model/mamba.ts';
+import { mamba2 } from '../../src/model/mamba2.ts';
 import { calibrate } from '../../src/quant/calibrate.ts';
 import { planOf, samplesOf } from '../../src/quant/pipeline.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { siteAction, weightScheme } from '../../src/quant/scheme.ts';
+import { randomModel } from '../../src/random/model.ts';
+import { shapes } from '../../src/random/shapes.ts';
 import { interpret, run } from '../../src/run.ts';
 import { random, sameBits, statsOfToy, toy } from '../toy.ts';
 
@@ -142,7 +146,7 @@ describe('calibration', () => {
     const all = [
       ...Object.values(recipes),
       ...arms().map(arm => arm.recipe),
-      ...siteArms(0.999).map(arm => arm.recipe),
+      ...siteArms(0.999, mamba.sites).map(arm => arm.recipe),
     ];
     const together = calibrateEach(program, all, samples, { prepare });
     for (const [i, recipe] of all.entries()) expect(together[i]).toEqual(calibrate(program, recipe, samples));
@@ -178,19 +182,49 @@ describe('recipes', () => {
     }
   });
 
-  it('a site alone leaves the others and all weights float; all but one leave one float', () => {
-    const rounded = (recipe: object) => blockSites.filter(site => siteAction(recipe, site).quantize);
-    for (const { kind, site, recipe } of siteArms(0.9999)) {
-      const expected = {
-        weights: [],
-        only: [site],
-        all: blockSites,
-        'all-but': blockSites.filter(s => s !== site),
-      };
-      expect(rounded(recipe), `${kind} ${site}`).toEqual(expected[kind]);
-      expect(weightScheme(recipe, 'inProj') === undefined).toBe(kind === 'only');
-    }
+  it('have the sites that the model has, in its order', () => {
+    expect(blockSitesOf(program.graph)).toEqual(mamba.sites);
+    expect(blockSitesOf(graphOf(shapes['mamba2-130m']))).toEqual(mamba2.sites);
   });
+
+  it('run on Mamba-2, all parts', async () => {
+    const { vocabSize } = toy.config;
+    const small = { layers: 2, dModel: 24, heads: 3, headDim: 16, dState: 8, vocabSize };
+    const model = randomModel({ ...shapes['mamba2-130m'], ...small }, 1);
+    const settings = { ...ABLATION_DEFAULTS, limit: 48, window: 24, samples: 2, sample: 24, seeds: 2 };
+    const scheme = recipes['quamba-ssd'];
+    const samples = samplesBySeed(text(200), 2, 24, 0);
+    const plan = planOf(model, scheme, calibrate(model, scheme, samples));
+    const plans = [{ name: 'quamba-ssd', scheme, plan: async <T>(use: (p: Program) => T) => use(plan) }];
+    const texts = { calibration: text(200), evaluation: text(60, 2) };
+    const { techniques, outliers, sites, layers } = await ablate(
+      { program: model, ...texts, plans, prepare },
+      { ...settings, percentiles: [1] },
+    );
+    expect(techniques!.rows.map(({ name }) => name)).toEqual(['baseline', 'clip', 'rotate', 'both']);
+    expect(outliers!.layers).toHaveLength(2);
+    expect([...new Set(sites!.rows.flatMap(({ site }) => site ?? []))]).toEqual(mamba2.sites);
+    for (const { kl, kind, site } of sites!.rows) expect(kl, `${kind} ${site}`).toBeGreaterThan(0);
+    for (const { relative } of layers!.recipes[0].layers) expect(relative).toBeGreaterThan(0);
+  });
+
+  it.each([mamba, mamba2])(
+    'a site alone leaves the others and all weights float; all but one leave one float: $name',
+    architecture => {
+      const sites: readonly Site[] = architecture.sites;
+      const rounded = (recipe: object) => sites.filter(site => siteAction(recipe, site).quantize);
+      for (const { kind, site, recipe } of siteArms(0.9999, sites)) {
+        const expected = {
+          weights: [],
+          only: [site],
+          all: sites,
+          'all-but': sites.filter(s => s !== site),
+        };
+        expect(rounded(recipe), `${kind} ${site}`).toEqual(expected[kind]);
+        expect(weightScheme(recipe, 'inProj') === undefined).toBe(kind === 'only');
+      }
+    },
+  );
 
   it('their row with both is the table’s', () => {
     const both = arms().find(({ name, p }) => name === 'both' && p === 0.99999)!;

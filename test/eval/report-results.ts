@@ -6,6 +6,7 @@ import type { OutlierLayer, Side } from '../../src/eval/outliers.ts';
 import type { ResultRow, Results } from '../../src/eval/report/results.ts';
 import { siteArms } from '../../src/eval/sensitivity.ts';
 import { arms, claims, judge, type TechniqueRow } from '../../src/eval/techniques.ts';
+import { mamba } from '../../src/model/mamba.ts';
 import { random } from '../../src/text/random.ts';
 
 /* biome-ignore format: a table */
@@ -101,7 +102,7 @@ export function madeUpResults(layerCount = 12, seeds = 3): Results {
       sites: {
         p: 0.99999,
         predictions: 2044,
-        rows: siteArms(0.99999).map(({ kind, site, how }, i) => ({
+        rows: siteArms(0.99999, mamba.sites).map(({ kind, site, how }, i) => ({
           kind,
           ...(site && { site }),
           how,

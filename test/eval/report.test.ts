@@ -116,6 +116,19 @@ describe('the page', () => {
       expect(plain).toContain(`<td>${number(y.before.shape.kurtosis)}</td>`);
   });
 
+  it("has Mamba-2's letters for a Mamba-2, and says what u and y are there", () => {
+    const rows = (['convIn', 'scanIn'] as const).map(site => ({
+      ...whole.ablation!.sites!.rows[1],
+      site,
+    }));
+    const ablation = { sites: { ...whole.ablation!.sites!, rows } };
+    const [one, two] = [{ ablation }, { architecture: 'mamba2', ablation }].map(reportPage).map(unescaped);
+    expect(two).toContain('In Mamba-2, u is x');
+    for (const words of ['convIn (xBC)', 'scanIn (x)']) expect(two).toContain(words);
+    expect(one).not.toContain('Mamba-2');
+    for (const words of ['convIn (x)', 'scanIn (u)']) expect(one).toContain(words);
+  });
+
   it('has ± only where there is an error', () => {
     const scores = {
       one: { acc: 1, stderr: null },

@@ -18,17 +18,18 @@ import {
   tasksTable,
   techniquesTable,
 } from './tables.ts';
-import { sentenceOf } from './words.ts';
+import { lettersOf, sentenceOf } from './words.ts';
 
 export function reportPage(results: Results): string {
-  const { model, ablation = {}, results: rows = [] } = results;
+  const { model, architecture, ablation = {}, results: rows = [] } = results;
   const { techniques, ladder, outliers, sites, layers } = ablation;
+  const letters = lettersOf(architecture);
   const plots = plotsOf(results);
   const name = (model ?? '').split(/[\\/]/).filter(Boolean).at(-1);
   const title = `Quantization of ${name || 'a Mamba model'}`;
   const body = `<main>
 <h1>${text(title)}</h1>
-${about(results)}
+${about(results)}${results.ablation && letters ? `\n<p>${letters}</p>` : ''}
 ${section('Recipes', rows.length > 0, htmlTable(resultsTable(rows)) + htmlTable(tasksTable(rows)), plots.results)}
 ${section(
   'Clipping and rotation',
@@ -56,7 +57,7 @@ ${section(
   sites !== undefined,
   '<p>Left, one activation alone is rounded, and the weights are float. Right, everything is int8 but one activation: what is gained against the dashed line, which is everything.</p>',
   plots.sites,
-  sites && details('Every site', htmlTable(sitesTable(sites))),
+  sites && details('Every site', htmlTable(sitesTable(sites, architecture))),
 )}
 ${section('Layers', layers !== undefined && layers.recipes.length > 0, '', plots.layers, layers && details('Every layer', htmlTable(layersTable(layers))))}
 ${details('All numbers, as JSON', `<pre>${text(JSON.stringify(results, undefined, 1))}</pre>`)}

@@ -9,16 +9,22 @@ import { number } from './words.ts';
 const LETTERS: Readonly<Record<string, string>> = {
   blockIn: 'norm(h)', convIn: 'x', gate: 'z', scanIn: 'u', dtLow: 'dt, low', B: 'B', C: 'C', dt: 'dt', scanOut: 'y',
 };
+/** Where a family's letters are others: Mamba-2's convolution mixes x, B and C, and out_proj reads a norm. */
+const OF_FAMILY: Readonly<Record<string, typeof LETTERS>> = {
+  mamba2: { ...LETTERS, convIn: 'xBC', scanIn: 'x', scanOut: 'norm(y · z)' },
+};
 const HOW = { absmax: '', clipped: ', clipped', rotated: ', rotated', paper: '' } as const;
-export const siteWords = ({ kind, site: word, how }: SiteRow): string => {
+/** @param architecture of the model; Mamba-1's letters where it is not known. */
+export const siteWords = ({ kind, site: word, how }: SiteRow, architecture = ''): string => {
   const site: string = word ?? '';
-  const letter = LETTERS[site] ?? site;
+  const letter = (OF_FAMILY[architecture] ?? LETTERS)[site] ?? site;
   const said = `${letter}${kind === 'only' ? HOW[how] : ''}`;
   const name = said === site ? site : `${site} (${said})`;
   return { weights: 'weights only', only: name, 'all-but': `all but ${name}`, all: 'all' }[kind];
 };
 
-export function sitesPlot({ rows, predictions, p }: Sensitivity): Plot | undefined {
+export function sitesPlot({ rows, predictions, p }: Sensitivity, architecture?: string): Plot | undefined {
+  const words = (row: SiteRow) => siteWords(row, architecture);
   const only = rows.filter(({ kind }) => kind === 'only' || kind === 'weights');
   const but = rows.filter(({ kind }) => kind === 'all-but' || kind === 'all');
   if (only.length === 0 || but.length === 0) return undefined;
@@ -30,23 +36,30 @@ export function sitesPlot({ rows, predictions, p }: Sensitivity): Plot | undefin
     id: 'sites',
     title: 'Which activation costs what',
     subtitle: `KL divergence from the float model, nats, over ${predictions.toLocaleString('en-US')} predictions; u clipped at p = ${p}.`,
-    description: `Most costs ${siteWords(most)}: KL ${number(most.kl)} nats. ${all ? `All together: ${number(all.kl)} nats.` : ''}`,
+    description: `Most costs ${words(most)}: KL ${number(most.kl)} nats. ${all ? `All together: ${number(all.kl)} nats.` : ''}`,
     height: 92 + ROW * Math.max(only.length, but.length) + 48,
     body: [
-      half('one site in int8, weights float', one, 0, width),
-      half('all in int8 but one, as the paper has it', but, width + 30, width, all),
+      half('one site in int8, weights float', one, words, 0, width),
+      half('all in int8 but one, as the paper has it', but, words, width + 30, width, all),
     ],
   };
 }
 
 /** A half of the picture. */
-function half(title: string, rows: readonly SiteRow[], left: number, width: number, all?: SiteRow): string {
+function half(
+  title: string,
+  rows: readonly SiteRow[],
+  words: (row: SiteRow) => string,
+  left: number,
+  width: number,
+  all?: SiteRow,
+): string {
   const colourOf = ({ kind, how }: SiteRow): number =>
     kind === 'weights' || kind === 'all' ? 6 : kind === 'all-but' ? 0 : how === 'absmax' ? 1 : 2;
   const items = rows.map(row => ({
-    name: siteWords(row).replace('all but ', 'but '),
+    name: words(row).replace('all but ', 'but '),
     kl: row.kl,
-    says: `${siteWords(row)}: KL ${number(row.kl)} nats, perplexity ${(100 * row.change).toFixed(2)} %`,
+    says: `${words(row)}: KL ${number(row.kl)} nats, perplexity ${(100 * row.change).toFixed(2)} %`,
     colour: colourOf(row),
   }));
   return bars(title, items, { left, width, names: 138 }, all?.kl);

@@ -21,7 +21,7 @@ import { type Plot, standalone } from './svg.ts';
 
 type Plots = Readonly<Record<'results' | Part, readonly Plot[]>>;
 
-export function plotsOf({ results = [], ablation = {} }: Results): Plots {
+export function plotsOf({ architecture, results = [], ablation = {} }: Results): Plots {
   const { techniques, ladder, outliers, sites, layers } = ablation;
   const ofLayers = [histogramsPlot, reductionPlot, channelsPlot];
   const present = (...plots: readonly (Plot | undefined)[]) => plots.filter(plot => plot !== undefined);
@@ -30,7 +30,7 @@ export function plotsOf({ results = [], ablation = {} }: Results): Plots {
     techniques: techniques?.rows.length ? present(techniquesPlot(techniques), sweepPlot(techniques)) : [],
     ladder: present(ladder && ladderPlot(ladder)),
     outliers: outliers?.layers.length ? ofLayers.map(plot => plot(outliers)) : [],
-    sites: present(sites && sitesPlot(sites)),
+    sites: present(sites && sitesPlot(sites, architecture)),
     layers: present(layers && layersPlot(layers)),
   };
 }

@@ -16,6 +16,7 @@ export interface ResultRow extends Partial<Omit<RecipeFigures, 'recipe' | 'tasks
 
 export interface Results {
   readonly model?: string;
+  readonly architecture?: string;
   readonly backend?: string;
   readonly text?: string;
   readonly calibrationText?: string;

@@ -122,9 +122,9 @@ export const outliersTable = ({ layers }: Outliers): Cells =>
     ['clipped', ({ u }) => u.after.step, number],
   ]);
 
-export const sitesTable = ({ rows }: Sensitivity): Cells =>
+export const sitesTable = ({ rows }: Sensitivity, architecture?: string): Cells =>
   table(rows, [
-    ['in int8', row => siteWords(row)],
+    ['in int8', row => siteWords(row, architecture)],
     ['KL, nats', row => row.kl, number],
     ['perplexity', row => row.perplexity, fixed(3)],
     ['against float', row => signedPercent(row.change, 3)],

@@ -7,6 +7,12 @@ const NAMES = { baseline: 'neither', clip: 'u clipped', rotate: 'y rotated', bot
 export const nameOf = ({ name, p }: Technique): string =>
   p === undefined ? NAMES[name] : `${NAMES[name]}, p = ${probability(p)}`;
 
+/** What the letters above are where they are not the paper's: a sentence, or none. */
+export const lettersOf = (architecture?: string): string =>
+  architecture === 'mamba2'
+    ? 'The paper’s models are Mamba-1. In Mamba-2, u is x, which the scan reads, and y is what out_proj reads: the scan’s output behind gate and norm.'
+    : '';
+
 /** 1 as `1.0`, so that it reads as a share. */
 export const probability = (p: number): string => (p === 1 ? '1.0' : `${p}`);
 
