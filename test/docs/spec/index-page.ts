@@ -1,7 +1,7 @@
 /** The first page of the specification: the tables of ops, recipes, fused ops, backends and cases. */
 import { backends } from '../../../src/backends/index.ts';
 import { forms, keptAll } from '../../../src/conformance/forms.ts';
-import { planOfToy, toys } from '../../../src/conformance/toy.ts';
+import { planOfToy, toy2, toys } from '../../../src/conformance/toy.ts';
 import type { Node } from '../../../src/graph.ts';
 import { blockRoles, blockSites, roles, sites } from '../../../src/model/index.ts';
 import type { AnyOp } from '../../../src/op.ts';
@@ -34,7 +34,7 @@ function among(some: readonly string[], all: readonly string[]): string {
   return some.length > others.length ? `all but ${list(others)}` : list(some) || '—';
 }
 
-/** The plan that a recipe makes of a small model. */
+/** The plans that a recipe makes of a small Mamba and of a small Mamba-2, in one. */
 interface Plan {
   readonly name: string;
   readonly nodes: readonly Node[];
@@ -44,8 +44,12 @@ interface Plan {
 
 export function indexPage(read: Read): string {
   const plans = Object.entries(recipes).map(([name, recipe]): Plan => {
-    const program = planOfToy(toys()[0], recipe);
-    return { name, nodes: program.graph.nodes, forms: new Set(formsOf(program).keys()) };
+    const programs = [toys()[0], toy2()].map(toy => planOfToy(toy, recipe));
+    return {
+      name,
+      nodes: programs.flatMap(({ graph }) => graph.nodes),
+      forms: new Set(programs.flatMap(program => [...formsOf(program).keys()])),
+    };
   });
   const glossary = docComment(`${read('src/model/mamba.ts').split('\n * Weights keep')[0]}\n * Source -\n */`)
     .rest[0];
@@ -65,7 +69,7 @@ the last axis contiguous. A letter has one value throughout a call; \`k-1\` is o
 expected f32[o, i] with i=65; got f32[256, 64]\`. Constraints on values are found when these are read.`,
       `A kernel reads its inputs, writes every element of every output, and leaves each of its states as it is after the last token of
 the call. It keeps nothing else. At the start of a text a state is zeros. Between two tokens a state is kept in f32, in f16, or in
-int8 with a step for each row of its first axis, as the plan says: it is rounded after every token. Feeding tokens in any cut gives
+int8 with a step for each run of its last axis, as the plan says: it is rounded after every token. Feeding tokens in any cut gives
 the same bits as feeding them at once.`,
     ),
     section(
@@ -111,7 +115,10 @@ plan, and has their bits; it must hold at least one quantize or dequantize ([fus
         [
           ['op/OP/golden/CASE', 'the calls for which there are results of PyTorch'],
           ['op/OP/sweep/SIZES', 'sizes and attributes, with seeded values'],
-          ['op/OP/width/SIZES', 'the widths of mamba-130m … 2.8b with few rows, and more than 1,024 rows'],
+          [
+            'op/OP/width/SIZES',
+            'the widths of mamba-130m … 2.8b and mamba2-130m … 2.7b with few rows, and more than 1,024 rows',
+          ],
           [
             'op/OP/edge/CASE',
             'ties, saturation, zeros of both signs, every exponent, infinities, empty texts',
@@ -120,7 +127,7 @@ plan, and has their bits; it must hold at least one quantize or dequantize ([fus
           ['fused/NAME/CASE', 'a fused op gives what its base ops give one by one'],
           ['block/RECIPE/CASE', 'one layer'],
           ['plan/RECIPE/MODEL/CASE', 'whole models: small ones, and the one that comes with the package'],
-          ['state/CASE', 'texts in any cut, states that move between backends, forks'],
+          ['state/CASE, state/MODEL/CASE', 'texts in any cut, states that move between backends, forks'],
           ['determinism/CASE', 'the same bits again, and over thread counts'],
           ['hygiene/OP/CASE', 'inputs untouched, outputs written, nothing kept, nothing read past an end'],
           ['gate/perplexity/MODEL', 'a real text'],
@@ -167,7 +174,7 @@ function matrix(plans: readonly Plan[], read: Read): string {
   );
 }
 
-/** What fused nodes are made of in the plans of a small model, in the order of the plan. */
+/** What fused nodes are made of in the plans of the small models, in the order of the plan. */
 function fragments(plans: readonly Plan[]): string {
   const recipesOf = new Map<string, Set<string>>();
   for (const { name, nodes } of plans)
