@@ -110,7 +110,7 @@ Type stateType(const Json& json, const std::string& where) {
   const std::string& text = json.at("type", where).string(where + ".type");
   const size_t open = text.find('[');
   const std::string dtype = text.substr(0, open);
-  if (open == std::string::npos || text.back() != ']' || (dtype != "f32" && dtype != "f16" && dtype != "i8"))
+  if (open == std::string::npos || open == 0 || text.back() != ']')
     throw wrong(where + ".type expected a type such as f32[1536, 16]; got '" + text + "'");
   if (dtype != "f32") throw wrong(where + " is kept as " + dtype + "; the library keeps states as f32");
   const auto sizes = split(text.substr(open + 1, text.size() - open - 2), ", ");
