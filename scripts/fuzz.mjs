@@ -18,14 +18,7 @@ import { rolldown } from 'rolldown';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
-const { values } = parseArgs({
-  options: {
-    minutes: { type: 'string', default: '1' },
-    runs: { type: 'string', default: 'Infinity' },
-    seed: { type: 'string', default: String(Date.now() % 1_000_000_000) },
-    node: { type: 'string', multiple: true, default: [] },
-  },
-});
+const values = given();
 const [minutes, runs, first] = [values.minutes, values.runs, values.seed].map(Number);
 if (!(minutes > 0 && runs > 0 && Number.isSafeInteger(first))) {
   console.error('fuzz: expected --minutes and --runs above 0, and a whole number as --seed');
@@ -54,6 +47,22 @@ const nodes = [process.execPath, ...values.node].map(path => ({
 process.on('exit', () => {
   for (const { child } of nodes) child.kill();
 });
+
+function given() {
+  try {
+    return parseArgs({
+      options: {
+        minutes: { type: 'string', default: '1' },
+        runs: { type: 'string', default: 'Infinity' },
+        seed: { type: 'string', default: String(Date.now() % 1_000_000_000) },
+        node: { type: 'string', multiple: true, default: [] },
+      },
+    }).values;
+  } catch (error) {
+    console.error(`fuzz: ${error.message}`);
+    process.exit(2);
+  }
+}
 
 /** What a Node says of some seeds: one verdict each. A Node that ends instead says so of the first of them. */
 async function ask({ path, child }, seeds) {

@@ -5,13 +5,19 @@ import type { Executable, FeedOptions } from './executable.ts';
 import { flatten, type Input, type Program, type Ref, reads, takeApart } from './graph.ts';
 import { type AnyOp, bind, formOf, type KeptStates, type Kernel } from './op.ts';
 import { foldConstants } from './plan/fold.ts';
+import { nameOf } from './plan/types.ts';
+import { verify } from './plan/verify.ts';
 import { inputOf, type Places, type PlaceTurn, sequences } from './sequences.ts';
 import { type Kept, type StateStore, type StateType, shapeAt, stateStore } from './state.ts';
 import { type Tensor, tensor } from './tensor.ts';
 
 export type AnyKernel = Kernel<AnyOp['inputs'], AnyOp['outputs'], AnyOp['attrs'], AnyOp['states']>;
 
-/** Runs a program once on the reference: a whole text, from its start. Returns the logits f32[l, v]. */
+/**
+ * Runs a program once on the reference: a whole text, from its start. Returns the logits f32[l, v].
+ *
+ * @throws TypeError for a program that the verifier refuses
+ */
 export const run = (program: Program, tokens: Input, options?: FeedOptions): Tensor<'f32'> =>
   interpret(program).open().feed(tokens, options);
 
@@ -21,9 +27,19 @@ export const keptAs = ({ weights }: Program, { dtype, scale }: StateType): Kept 
 
 export type KernelOf = (op: AnyOp, kept: KeptStates) => AnyKernel;
 
-/** An executable that calls one kernel for each op, by `kernelOf`: by default the reference. */
-export const interpret = (program: Program, kernelOf?: KernelOf): Executable =>
-  sequences(program, interpretedPlaces(program, kernelOf));
+/** A program that was made in memory. @throws TypeError naming the node that the verifier refuses */
+export const verified = (program: Program): Program =>
+  verify(program, 'program', undefined, node => `program: ${nameOf(node)}`);
+
+/**
+ * An executable that calls one kernel for each op, by `kernelOf`: by default the reference.
+ *
+ * @throws TypeError for a program that the verifier refuses
+ */
+export function interpret(given: Program, kernelOf?: KernelOf): Executable {
+  const program = verified(given);
+  return sequences(program, interpretedPlaces(program, kernelOf));
+}
 
 /** What an observer gets is its own to change. */
 const copyOf = ({ dtype, shape, data }: Tensor<'f32'>): Tensor<'f32'> => ({

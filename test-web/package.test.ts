@@ -134,6 +134,23 @@ describe.skipIf(missing)(`the package in a page of Chromium${missing}`, () => {
     ),
   );
 
+  it('no worker stays, however often a model with threads is loaded, or cannot be', () =>
+    inPage(async page => {
+      const sentences = await page.evaluate(async () => {
+        const failed = new Set<string>();
+        for (let i = 0; i < 6; i++) {
+          await quamba
+            .load('books', { threads: 2, files: ['config.json'] })
+            .catch(({ message }) => failed.add(message));
+          const ready = await quamba.load('books', { threads: 2 });
+          await ready.dispose();
+        }
+        return [...failed];
+      });
+      expect(sentences).toEqual([expect.stringContaining('model.safetensors')]);
+      await expect.poll(() => page.workers().length).toBe(0);
+    }));
+
   it('a reader that stops goes on later where it stopped', () =>
     inPage(async page => {
       await open(page);

@@ -4,9 +4,8 @@
 import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
 import type { AnyOp, KeptStates } from '../op.ts';
-import { nameOf } from '../plan/types.ts';
-import { verify } from '../plan/verify.ts';
-import { type AnyKernel, formsOf, interpret } from '../run.ts';
+import { type AnyKernel, formsOf, interpretedPlaces, verified } from '../run.ts';
+import { sequences } from '../sequences.ts';
 
 export interface Backend {
   readonly name: string;
@@ -23,12 +22,15 @@ export interface PrepareOptions {
 
 /** @throws TypeError for a program that the verifier refuses, Error listing the ops that it needs and the backend lacks. */
 export function prepare(backend: Backend, given: Program, options?: PrepareOptions): Executable {
-  const program = verify(given, 'program', undefined, node => `program: ${nameOf(node)}`);
+  const program = verified(given);
   if (backend.prepare) return backend.prepare(program, options);
   const missing = [...formsOf(program)].filter(([, { op, kept }]) => !backend.kernelOf(op, kept));
   if (missing.length)
     throw new Error(`backend ${backend.name}: no kernel for ${missing.map(([form]) => form).join(', ')}`);
-  return interpret(program, (op, kept) => backend.kernelOf(op, kept)!);
+  return sequences(
+    program,
+    interpretedPlaces(program, (op, kept) => backend.kernelOf(op, kept)!),
+  );
 }
 
 /**

@@ -21,12 +21,14 @@ import { identity } from '../plan/identity.ts';
 import type { PlanInfo } from '../quant/checkpoint.ts';
 import { createSession, type Session } from '../session.ts';
 import { type GenerateOptions, generate } from '../text/generate.ts';
-import { openPlan, type PlanOptions } from './plan.ts';
+import { openPlan, type PlanOptions, type Preparing } from './plan.ts';
 import { openTokenizer } from './tokenizer.ts';
 
 export interface ModelOptions extends PlanOptions {
   /** Default: wasm, where the engine can run it. The reference gives the same bits, slowly. */
   readonly backend?: string | Backend;
+  /** How many threads share the work, 1 by default. The bits do not depend on it. */
+  readonly threads?: number;
 }
 
 export interface Model {
@@ -86,13 +88,18 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
   checkOptions(options);
   const backend =
     typeof options.backend === 'object' ? options.backend : backendOf(options.backend ?? defaultBackend());
-  const { threads, why } = await threadsFor(options, backend);
-  const { plan, info, close } = await openPlan(folder, { ...options, threads }, backend);
-  const executable = prepare(backend, plan, { threads });
+  const possible = once(() => threadsFor(options, backend));
+  const preparing: Preparing = async () => {
+    const { threads } = await possible();
+    return program => prepare(backend, program, { threads });
+  };
+  const { plan, info, close } = await openPlan(folder, options, preparing);
+  let executable: Executable | undefined;
   try {
+    executable = (await preparing())(plan);
     await executable.ready;
   } catch (error) {
-    executable.dispose?.();
+    executable?.dispose?.();
     close();
     throw error;
   }
@@ -101,7 +108,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     notes.push(`runs on the reference, which is slow: ${probes().at(-1)!.why}`);
   const { threads: asked = 1 } = options;
   const got = executable.about?.threads ?? 1;
-  if (got < asked) notes.push(`has ${got} of ${asked} threads: ${why}`);
+  if (got < asked) notes.push(`has ${got} of ${asked} threads: ${(await possible()).why}`);
   for (const note of notes) options.onWarning?.(`the model ${note}`);
   const runnable = {
     program: plan,

@@ -2,7 +2,7 @@
  * The plan of a folder under a recipe: the one that lies there ready, or one made of the float weights, with the statistics
  * that lie there or else of a calibration text.
  */
-import { type Backend, prepare } from '../backends/backend.ts';
+import type { Executable } from '../executable.ts';
 import { type ByteSource, bytesOf, type Folder, using } from '../formats/bytes.ts';
 import { object, plain, string } from '../formats/json.ts';
 import { hasWeights } from '../formats/weights.ts';
@@ -41,8 +41,6 @@ export interface PlanOptions {
    * folder holds its plan or statistics; else fp32, since calibrating takes long.
    */
   readonly recipe?: string | { readonly name: string; readonly scheme: Recipe };
-  /** How many threads share the work, 1 by default. The bits do not depend on it. */
-  readonly threads?: number;
   /** The text that static scales are taken from, where the folder holds no statistics. */
   readonly text?: CalibrationText;
   /** How many samples of how many tokens. Given, they calibrate anew. Default: 128 × 512. */
@@ -63,14 +61,21 @@ interface OpenPlan {
   close(): void;
 }
 
+/** How a program is prepared here. It is asked when one is to run: for a folder that cannot be opened no thread is started. */
+export type Preparing = () => Promise<(program: Program) => Executable>;
+
 /** Every file is opened, and config.json read, at most once. */
-export async function openPlan(folder: Folder, options: PlanOptions, backend: Backend): Promise<OpenPlan> {
+export async function openPlan(
+  folder: Folder,
+  options: PlanOptions,
+  preparing: Preparing,
+): Promise<OpenPlan> {
   const config = once(() => readConfig(folder));
   let opened: FloatModel | undefined;
   const float = () => (opened ??= openFloatModel(folder, config));
   try {
     const ready = readyPlan(folder, options, config, float);
-    if (!ready) return await makePlan(folder, options, float(), backend);
+    if (!ready) return await makePlan(folder, options, float(), preparing);
     opened?.close();
     return ready;
   } catch (error) {
@@ -153,13 +158,13 @@ async function makePlan(
   folder: Folder,
   options: PlanOptions,
   model: FloatModel,
-  backend: Backend,
+  preparing: Preparing,
 ): Promise<OpenPlan> {
   const recipe = options.recipe === undefined ? defaultRecipe(folder) : named(options.recipe);
   const { config, program, close } = model;
   checkRecipe(recipe, config, program.graph);
   const needed = needsCalibration(program, recipe.scheme);
-  const found = needed ? await statsOf(folder, model, recipe, options, backend) : undefined;
+  const found = needed ? await statsOf(folder, model, recipe, options, preparing) : undefined;
   const plan = planOf(program, recipe.scheme, found?.stats);
   const calibration = found?.calibration ?? null;
   return { plan, info: { config, recipe, source: model.identity(), calibration }, close };
@@ -183,7 +188,7 @@ async function statsOf(
   model: FloatModel,
   recipe: { readonly name: string; readonly scheme: Recipe },
   options: PlanOptions,
-  backend: Backend,
+  preparing: Preparing,
 ): Promise<{ readonly stats: Stats; readonly calibration: CalibrationInfo }> {
   const kept = anew(options) ? undefined : keptStats(folder, recipe, model);
   if (kept) return kept;
@@ -222,8 +227,7 @@ async function statsOf(
     } catch {
       // a damaged file is written anew
     }
-    const run = { prepare: (part: Program) => prepare(backend, part, options), onProgress };
-    const stats = calibrate(program, recipe.scheme, windows, run);
+    const stats = calibrate(program, recipe.scheme, windows, { prepare: await preparing(), onProgress });
     try {
       if (hessianBytes(stats) <= MOST_HESSIANS) await cache?.write(file, saveStats(stats, info));
     } catch {

@@ -207,12 +207,9 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, ending: Ab
         own.close();
       }
     },
-    async dispose() {
-      // The threads are the worker's own workers: they go home before it does.
-      const timeout = new Promise(resolve => setTimeout(resolve, 1000));
-      await Promise.race([answer(remote.dispose()), timeout]).catch(() => {});
-      ending.abort(new Error('model: it was disposed of'));
-    },
+    // The threads are the worker's own workers, which end with it. Ended before it, they often stayed in Chromium for ever, and
+    // it too: what the last of them told it was lost when it was terminated just then.
+    dispose: async () => ending.abort(new Error('model: it was disposed of')),
   };
 }
 

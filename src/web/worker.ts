@@ -146,12 +146,6 @@ const api = {
       port.close();
     }
   },
-  /** Sends the threads home. */
-  dispose() {
-    model?.dispose();
-    model = undefined;
-    sessions.clear();
-  },
 };
 
 export type ModelWorker = typeof api;

@@ -1,10 +1,11 @@
 /** The plan of a folder: what is opened how often, which plan is taken, and which words a recipe may use. */
 import { expect, it } from 'vitest';
+import { prepare } from '../../src/backends/backend.ts';
 import { reference } from '../../src/backends/reference.ts';
 import { type Folder, folderOf } from '../../src/formats/bytes.ts';
 import { fileOf } from '../../src/open/files.ts';
 import { openFloatModel } from '../../src/open/float.ts';
-import { openPlan, type PlanOptions } from '../../src/open/plan.ts';
+import { openPlan, type PlanOptions, type Preparing } from '../../src/open/plan.ts';
 import { savePlan } from '../../src/quant/checkpoint.ts';
 import { recipe } from '../../src/quant/recipes.ts';
 import type { Recipe } from '../../src/quant/scheme.ts';
@@ -37,7 +38,8 @@ function watched(files: Files) {
   const times = (name: string) => opened.filter(other => other === name).length;
   return { folder, times, open: () => open };
 }
-const planned = (files: Files, options: PlanOptions) => openPlan(folderOf('m', files), options, reference);
+const preparing: Preparing = async () => program => prepare(reference, program);
+const planned = (files: Files, options: PlanOptions) => openPlan(folderOf('m', files), options, preparing);
 
 const dynamic: Recipe = recipe('dynamic');
 const { plan, info, close } = await planned(toyFiles(), { recipe: 'dynamic' });
@@ -51,7 +53,7 @@ it('opens config.json once, whether a plan is made, taken, or left for another r
     [withPlan, { name: 'dynamic', scheme: {} }],
   ] as const) {
     const { folder, times, open } = watched(files);
-    const found = await openPlan(folder, { recipe: asked }, reference);
+    const found = await openPlan(folder, { recipe: asked }, preparing);
     expect(times('config.json')).toBe(1);
     expect(open()).toBe(1); // what its constants are read from
     found.close();
@@ -63,7 +65,7 @@ it('takes a plan whose recipe says the same, in whatever order', async () => {
   const { folder, times } = watched(withPlan);
   const turned = Object.fromEntries(Object.entries(dynamic).toReversed()) as Recipe;
   expect(JSON.stringify(turned)).not.toBe(JSON.stringify(dynamic));
-  const found = await openPlan(folder, { recipe: { name: 'dynamic', scheme: turned } }, reference);
+  const found = await openPlan(folder, { recipe: { name: 'dynamic', scheme: turned } }, preparing);
   expect(times(fileOf('plan', 'dynamic'))).toBe(1);
   expect(found.info.recipe.scheme).toEqual(dynamic);
   expect(found.plan.graph).toEqual(plan.graph);
@@ -97,7 +99,7 @@ it.each<[string, RegExp, Files, PlanOptions]>([
   ],
 ])('refuses %s, and closes what it opened', async (_, sentence, files, options) => {
   const { folder, open } = watched(files);
-  await expect(openPlan(folder, options, reference)).rejects.toThrow(sentence);
+  await expect(openPlan(folder, options, preparing)).rejects.toThrow(sentence);
   expect(open()).toBe(0);
 });
 

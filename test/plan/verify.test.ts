@@ -287,7 +287,10 @@ describe('a program that was made by hand', () => {
     const nodes = graph.nodes.map((node, i) =>
       i === 0 ? { ...node, ...change } : node,
     ) as typeof graph.nodes;
-    return thrown(() => prepare(reference, { graph: { ...graph, nodes }, weights })).message;
+    const program = { graph: { ...graph, nodes }, weights };
+    const [prepared, ran] = [() => prepare(reference, program), () => run(program, text)].map(thrown);
+    expect(ran.message).toBe(prepared.message);
+    return prepared.message;
   };
   it.each([
     [
