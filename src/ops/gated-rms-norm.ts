@@ -27,7 +27,10 @@ export const gatedRmsNorm = defineOp({
   attrs: { eps: 1e-5, g: 1 } as { readonly eps: number; readonly g: number },
   constraints: {
     C1: ['eps must be positive', ({ eps }) => eps > 0],
-    C2: ['the groups g must divide the channels d', ({ g, d }) => g >= 1 && d % g === 0],
+    C2: [
+      'the groups g must divide the channels d',
+      ({ g, d }) => g >= 1 && Number.isInteger(g) && d % g === 0,
+    ],
   },
   reference: ({ x, z, w }, { eps, g }, { y }, { l, d }) => {
     for (let i = 0; i < l * d; i++) y.data[i] = f(x.data[i] * silu(z.data[i]));

@@ -57,7 +57,7 @@ export const ssdScan = defineOp({
   states: { S: 'f32[h, n, p]' },
   attrs: { g: 1, lo: 0, hi: NO_LIMIT } as { readonly g: number; readonly lo: number; readonly hi: number },
   constraints: {
-    C1: ['the groups g must divide the heads h', ({ g, h }) => g >= 1 && h % g === 0],
+    C1: ['the groups g must divide the heads h', ({ g, h }) => g >= 1 && Number.isInteger(g) && h % g === 0],
     C2: ['n must be a multiple of 4', ({ n }) => n % 4 === 0],
     C3: ['lo must be at least 0 and at most hi', ({ lo, hi }) => 0 <= lo && lo <= hi],
   },
