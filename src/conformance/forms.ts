@@ -13,8 +13,8 @@ export interface Form {
 
 /** How the states of an op may be kept beside f32: what recipes say. */
 const OTHERS: Readonly<Record<string, readonly StateType['dtype'][]>> = {
-  [ops.selectiveScan.name]: ['f16', 'i8'],
-  [ops.ssdScan.name]: ['f16', 'i8'],
+  [ops.selectiveScan.name]: ['f16', 'i8', 'i8-dynamic'],
+  [ops.ssdScan.name]: ['f16', 'i8', 'i8-dynamic'],
 };
 
 /** The states of an op, all kept alike. */

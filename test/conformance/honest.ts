@@ -97,16 +97,18 @@ export function honest({ name, round: r, sum }: Arithmetic): Backend {
           const step = Math.min(Math.max(softplus(raw), f(lo)), f(hi));
           const decay = exp(r(step * A.data[head]));
           const first = (t * g + Math.floor(head / (h / g))) * n;
+          const rows = new Float64Array(n * p);
           for (let c = 0; c < p; c++) {
             const i = (t * h + head) * p + c;
             const products = range(n).map(s => {
               const at = (head * n + s) * p + c;
               const after = r(r(decay * state.data[at]) + r(r(step * B.data[first + s]) * x.data[i]));
-              state.put(at, [after]);
+              rows[s * p + c] = after;
               return r(after * C.data[first + s]);
             });
             y.data[i] = sum(D ? [...products, r(D.data[head] * x.data[i])] : products);
           }
+          state.put(head * n * p, rows);
         }
     },
     fwht: ({ x }, { inverse }, { y }, { l, n }) => {
@@ -169,10 +171,10 @@ export function honest({ name, round: r, sum }: Arithmetic): Backend {
             const input = r(r(dt.data[i] * B.data[t * n + s]) * u.data[i]);
             h[c * n + s] = r(r(decay * h[c * n + s]) + input);
             const product = r(h[c * n + s] * C.data[t * n + s]);
-            state.put(c * n + s, [h[c * n + s]]);
-            h[c * n + s] = state.data[c * n + s];
             return product;
           });
+          state.put(c * n, h.slice(c * n, (c + 1) * n));
+          h.splice(c * n, n, ...state.data.subarray(c * n, (c + 1) * n));
           const value = sum(D ? [...products, r(D.data[c] * u.data[i])] : products);
           y.data[i] = z ? r(value * silu(z.data[i])) : value;
         }

@@ -1,5 +1,5 @@
 /** Bounds of the ops that carry a state from token to token: the error of h is carried along beside h. */
-import { type Kept, stateView } from '../../state.ts';
+import { type Kept, measuredStep, stateView } from '../../state.ts';
 import { copy } from './bounds-values.ts';
 import type { Bounds, Doubt } from './doubt.ts';
 import {
@@ -17,11 +17,16 @@ import {
   tolerance,
 } from './doubt.ts';
 
-/** What it adds to the error of a state that it is kept as it is, in words and for a value of a row. */
-function keeping({ dtype, scale }: Kept): [words: string, doubt: (h: number, row: number) => Doubt] {
-  if (dtype === 'f16') return [' + 2⁻¹⁰ |h| + 2⁻²⁴', h => oneStep(2 ** -10 * Math.abs(h) + 2 ** -24)];
-  if (!scale) return ['', () => NONE];
-  return [' + scale', (_, row) => oneStep(scale[row])];
+/** What it adds to the error of a state that it is kept as it is, in words and for the values of a row before they are kept. */
+function keeping({
+  dtype,
+  scale,
+}: Kept): [words: string, doubtOf: (values: Float32Array, row: number) => (h: number) => Doubt] {
+  if (dtype === 'f16') return [' + 2⁻¹⁰ |h| + 2⁻²⁴', () => h => oneStep(2 ** -10 * Math.abs(h) + 2 ** -24)];
+  if (dtype === 'i8') return [' + scale', (_, row) => () => oneStep(scale![row])];
+  if (dtype === 'f32') return ['', () => () => NONE];
+  // a step that is measured may be its next one, too, which is 2⁻¹⁵ larger and moves 127 of them by as much
+  return [' + 1.01 max|h| / 127', values => () => oneStep(1.01 * measuredStep(values))];
 }
 /** A value next to a tie, which falls to its other side. */
 const oneStep = (size: number): Doubt => ({ most: size, variance: size ** 2, shared: 0 });
@@ -48,6 +53,7 @@ const scanBounds: Bounds = ({ u, dt, A, B, C, D, z, h: before }, { dims, states 
   state.put(0, before);
   const doubts = new Array<Doubt>(d * n).fill(flushed(1));
   const ofOutput = new Array<Doubt>(l * d).fill(NONE);
+  const row = new Float32Array(n);
   for (let t = 0; t < l; t++)
     for (let c = 0; c < d; c++) {
       const at = t * d + c;
@@ -73,9 +79,11 @@ const scanBounds: Bounds = ({ u, dt, A, B, C, D, z, h: before }, { dims, states 
         carried = sum(carried, times(doubts[i], Math.abs(C[t * n + s])));
         value += product;
         size += Math.abs(product);
-        doubts[i] = sum(doubts[i], doubtOf(h, c));
-        state.put(i, [h]);
+        row[s] = h;
       }
+      state.put(c * n, row);
+      const ofKept = doubtOf(row, c);
+      for (let s = 0; s < n; s++) doubts[c * n + s] = sum(doubts[c * n + s], ofKept(row[s]));
       const doubt = sum(carried, roundings(2 * (n + 2), size), flushed(n + 2));
       ofOutput[at] = z ? gated(doubt, value, z[at]) : doubt;
     }
@@ -109,6 +117,7 @@ const ssdBounds: Bounds = ({ dt, x, A, B, C, D, bias, S: before }, { dims, state
   const [lo, hi] = [Math.fround(attrs.lo as number), Math.fround(attrs.hi as number)];
   const limited = (step: number) => Math.min(Math.max(step, lo), hi);
   const ofOutput: Doubt[] = [];
+  const rows = new Float32Array(n * p);
   for (let t = 0; t < l; t++)
     for (let head = 0; head < h; head++) {
       const raw = dt[t * h + head] + (bias?.[head] ?? 0);
@@ -146,10 +155,15 @@ const ssdBounds: Bounds = ({ dt, x, A, B, C, D, bias, S: before }, { dims, state
           const after = Math.fround(kept + input); // it overflows here too, where f32 overflows
           carried = sum(carried, times(doubts[i], Math.abs(C[first + s])));
           size += Math.abs(after * C[first + s]);
-          doubts[i] = sum(doubts[i], doubtOf(after, head * n + s));
-          state.put(i, [after]);
+          rows[s * p + c] = after;
         }
         ofOutput[at] = sum(carried, roundings(2 * (n + 2), size), flushed(n + 2));
+      }
+      state.put(head * n * p, rows);
+      for (let s = 0; s < n; s++) {
+        const row = rows.subarray(s * p, (s + 1) * p);
+        const ofKept = doubtOf(row, head * n + s);
+        for (let c = 0, i = (head * n + s) * p; c < p; c++, i++) doubts[i] = sum(doubts[i], ofKept(row[c]));
       }
     }
   const ofStep = 'e_step = u (8 step + (4 + |dt + bias|) σ(dt + bias))';
