@@ -32,6 +32,7 @@ export const OF_MAMBA2: readonly RecipeName[] = [
   'quamba-ssd',
   'dynamic',
   'quamba-int8-state',
+  'quamba-int8-state-dynamic',
 ];
 
 const blocks = once(() => [
