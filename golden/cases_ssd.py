@@ -121,8 +121,8 @@ def steps_and_decays(case, rng):
     values["dt"] = rng.uniform(-120, -60, (5, 2))
     case("vanishing-dt", "steps that underflow: the state stays as it is", values)
     case("threshold", "both sides of softplus's 20", drawn(rng, 6, 3, 4, 8, step=(19, 21), A=(1e-3, 0.1)))
-    case("small-A", "heads that forget almost nothing in 48 tokens", drawn(rng, 48, 2, 4, 8, S=True, A=(1e-6, 1e-3)))
-    case("large-A", "heads that forget all but the last tokens", drawn(rng, 6, 3, 4, 8, S=True, A=(60, 4000)))
+    case("small-a", "heads that forget almost nothing in 48 tokens", drawn(rng, 48, 2, 4, 8, S=True, A=(1e-6, 1e-3)))
+    case("large-a", "heads that forget all but the last tokens", drawn(rng, 6, 3, 4, 8, S=True, A=(60, 4000)))
     outlier = drawn(rng, 8, 3, 4, 8)
     outlier["x"][3, 5] = 400
     case("outlier", "one large input, then its echo in one channel of one head", outlier)
