@@ -19,7 +19,8 @@ const HTML = [
   'inside.html',
   ...readdirSync(join(root, 'web/lessons')).map(name => `lessons/${name}`),
 ];
-const PAGES = HTML.filter(name => name.endsWith('.html'));
+const OTHER_MODEL = '?model=mamba2-books-15m';
+const PAGES = [...HTML.filter(name => name.endsWith('.html')), `inside.html${OTHER_MODEL}`];
 const AXE = join(root, 'node_modules/axe-core/axe.min.js');
 const DESKTOP = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
@@ -82,7 +83,7 @@ describe.skipIf(missing)(`the playground in Chromium${missing}`, () => {
         const text = async () => (await written.textContent()) ?? '';
         await expect.poll(text).not.toBe('');
         const bytes = site.asked.reduce((sum, asked) => sum + asked.bytes, 0);
-        expect(bytes).toBeLessThan(20e6);
+        expect(bytes).toBeLessThan(20e6); // nothing of the other model
 
         await page.locator('input[name=maxTokens]').evaluate((input: HTMLInputElement) => {
           input.value = '2000';
@@ -112,6 +113,33 @@ describe.skipIf(missing)(`the playground in Chromium${missing}`, () => {
       site.close();
     }
   });
+
+  it('writes with the model that its address names', () =>
+    visit(browser, `${sites[0].address}${BASE}${OTHER_MODEL}`, async page => {
+      const current = page.getByRole('navigation', { name: 'Models' }).locator('[aria-current]');
+      expect(await current.textContent()).toBe('mamba2-books-15m');
+      const written = page.locator('[aria-live]').first();
+      await expect.poll(async () => ((await written.textContent()) ?? '').length).toBeGreaterThan(60);
+      expect(await page.locator('#main').innerText()).toContain('4,870 kB');
+    }));
+
+  it('the lesson about Mamba-2 answers to the keyboard', () =>
+    visit(browser, `${sites[0].address}${BASE}lessons/mamba-2.html`, async page => {
+      await settled(expect, page, 9);
+      const said = page.locator('#said');
+      const stays = async () => Number((await said.textContent())!.match(/exp\(ΔA\) = ([\d.]+)/)![1]);
+      const before = await stays();
+      await page.locator('#all').focus();
+      for (let i = 0; i < 4; i++) await page.keyboard.press('ArrowRight');
+      const more = await stays();
+      expect(more).toBeLessThan(before);
+      await page.keyboard.press('Shift+Tab');
+      await page.keyboard.press('ArrowRight');
+      await expect.poll(() => said.textContent()).toMatch(/^Token 8,/);
+      await page.locator('#head').selectOption('3');
+      await expect.poll(stays).toBeGreaterThan(more);
+      expect(await page.locator('#spread').innerText()).toMatch(/kurtosis\s+1,\d{3}\s+\d{3}\s+2\.\d+/);
+    }));
 });
 
 /** Waits until all figures are drawn, at least so many, and nothing has changed for that long. `expect`: of the test that asks. */
@@ -164,6 +192,9 @@ const tooWide = (page: Page): Promise<string[]> =>
 
 async function picture(page: Page, name: string, colours: string, device: string): Promise<void> {
   if (!SCREENSHOTS) return;
-  const file = `${name.replace(/^lessons\//, '').replace('.html', '')}-${colours}-${device}.png`;
+  const file = `${name
+    .replace(/^lessons\//, '')
+    .replace('.html', '')
+    .replace(/\W+/g, '-')}-${colours}-${device}.png`;
   await page.screenshot({ path: join(SCREENSHOTS, file), fullPage: true });
 }

@@ -1,27 +1,34 @@
 /** The picture of a block, against the model's own sites, and the words for what recipes do there. */
 import { describe, expect, it } from 'vitest';
-import { blockSites, roles, sites } from '../../src/model/index.ts';
+import { architectures, roles, sites } from '../../src/model/index.ts';
 import { recipes } from '../../src/quant/recipes.ts';
 import { blockGraph } from '../../web/src/inside/block-graph.ts';
-import { HEIGHT, PLACES, STATES, WIDTH } from '../../web/src/inside/block-places.ts';
-import { actionAt, inWords, MARKS, marksOf, SITES, weightsAt } from '../../web/src/inside/words.ts';
+import { LAYOUTS, WIDTH } from '../../web/src/inside/block-places.ts';
+import { actionAt, inWords, MARKS, marksOf, sitesOf, weightsAt } from '../../web/src/inside/words.ts';
+import { MODELS } from '../../web/src/model.ts';
 
-describe('the picture of a block', () => {
-  const { arrows, roles: drawn } = blockGraph();
-  const has = (from: string, to: string) => arrows.some(arrow => arrow.from === from && arrow.to === to);
+it('has a picture and words for the family of every model that the site has', () => {
+  const families = Object.values(MODELS).map(({ modelType }) => modelType);
+  expect(Object.keys(LAYOUTS).sort()).toEqual([...new Set(families)].sort());
+});
 
-  it('has a place for every site, without words, and no other part without words', () => {
-    const wordless = Object.keys(PLACES).filter(name => PLACES[name].label.length === 0);
-    expect(wordless.sort()).toEqual([...sites].sort());
-    for (const { of } of Object.values(STATES)) expect(PLACES).toHaveProperty(of);
+describe.each(Object.keys(LAYOUTS))('the picture of a block of %s', modelType => {
+  const { places, states, height } = LAYOUTS[modelType];
+  const { arrows, roles: drawn } = blockGraph(modelType);
+  const family = architectures.find(architecture => architecture.modelType === modelType)!;
+  const read = (name: string) => arrows.filter(({ to }) => to === name).map(({ from }) => from);
+
+  it('has a place and words for every site, and no other part without words', () => {
+    const wordless = Object.keys(places).filter(name => places[name].label.length === 0);
+    expect(wordless.sort()).toEqual([...family.sites, 'headIn'].sort());
+    expect(Object.keys(sitesOf(modelType)).sort()).toEqual(wordless);
+    expect(states).toHaveLength(family.states.length);
+    for (const { of } of states) expect(places).toHaveProperty(of);
   });
 
   it('joins every site of a block to what it reads and what reads it', () => {
-    for (const site of blockSites) {
-      expect(
-        arrows.filter(({ to }) => to === site),
-        site,
-      ).toHaveLength(1);
+    for (const site of family.sites) {
+      expect(read(site), site).toHaveLength(1);
       expect(
         arrows.some(({ from }) => from === site),
         site,
@@ -29,29 +36,24 @@ describe('the picture of a block', () => {
     }
   });
 
-  it('shows what the model computes', () => {
-    const read = (name: string) => arrows.filter(({ to }) => to === name).map(({ from }) => from);
-    expect(read('y').sort()).toEqual(['B', 'C', 'dtPositive', 'gate', 'scanIn']);
-    expect(read('dtBC')).toEqual(['scanIn']);
-    expect(read('h').sort()).toEqual(['input', 'out']);
-    expect(has('xz', 'convIn') && has('xz', 'gate')).toBe(true);
-    expect(Object.fromEntries(drawn)).toEqual({
-      ...{ xz: 'inProj', conv: 'conv', dtBC: 'xProj', dtRaw: 'dtProj', out: 'outProj' },
-    });
+  it('has every weight that a recipe may quantize', () => {
+    expect([...drawn.values()].sort()).toEqual([...family.roles].sort());
     for (const role of drawn.values()) expect(roles).toContain(role);
+    expect(read('h').sort()).toEqual(['input', 'out']);
   });
 
   it('runs from top to bottom, inside the picture', () => {
-    for (const { from, to } of arrows) expect(PLACES[from].y, `${from} → ${to}`).toBeLessThan(PLACES[to].y);
-    for (const [name, { x, y, width, height }] of Object.entries(PLACES)) {
+    for (const { from, to } of arrows) expect(places[from].y, `${from} → ${to}`).toBeLessThan(places[to].y);
+    for (const [name, { x, y, width, height: tall }] of Object.entries(places)) {
       expect(x - width / 2, name).toBeGreaterThanOrEqual(0);
       expect(x + width / 2, name).toBeLessThanOrEqual(WIDTH);
-      expect(y + height / 2, name).toBeLessThanOrEqual(HEIGHT);
+      expect(y + tall / 2, name).toBeLessThanOrEqual(height);
     }
   });
 
   it('lays no part over another', () => {
-    const parts = Object.entries(PLACES);
+    const pills = states.map(({ of, x, y }) => [`state of ${of}`, { x, y, width: 84, height: 24 }] as const);
+    const parts = [...Object.entries(places), ...pills];
     for (const [i, [name, a]] of parts.entries())
       for (const [other, b] of parts.slice(i + 1)) {
         const apart = Math.max(
@@ -61,6 +63,27 @@ describe('the picture of a block', () => {
         expect(apart, `${name} and ${other}`).toBeGreaterThanOrEqual(0);
       }
   });
+});
+
+it.each([
+  [
+    'mamba',
+    { y: ['B', 'C', 'dtPositive', 'gate', 'scanIn'], dtBC: ['scanIn'], convIn: ['xz'], gate: ['xz'] },
+  ],
+  [
+    'mamba2',
+    { y: ['B', 'C', 'dt', 'scanIn'], gated: ['gate', 'y'], scanOut: ['gated'], B: ['conv'], dt: ['zxBCdt'] },
+  ],
+])('the picture of %s shows what the model computes', (modelType, reads) => {
+  const { arrows } = blockGraph(modelType);
+  for (const [name, from] of Object.entries(reads))
+    expect(
+      arrows
+        .filter(({ to }) => to === name)
+        .map(({ from }) => from)
+        .sort(),
+      name,
+    ).toEqual(from);
 });
 
 describe('what a recipe does, in words', () => {
@@ -77,9 +100,8 @@ describe('what a recipe does, in words', () => {
     expect(weightsAt('w4a8-rtn', 'inProj')).toBe('int4');
   });
 
-  it('uses every mark for some recipe, and has a name for every site', () => {
+  it('uses every mark for some recipe', () => {
     const used = Object.keys(recipes).flatMap(name => sites.flatMap(site => marksOf(actionAt(name, site))));
     expect(new Set(used)).toEqual(new Set(Object.keys(MARKS)));
-    expect(Object.keys(SITES).sort()).toEqual([...sites].sort());
   });
 });

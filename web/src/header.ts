@@ -10,6 +10,7 @@ const PAGES = [
   ['lessons/clipping.html', '3 Clipping'],
   ['lessons/hadamard.html', '4 Hadamard'],
   ['lessons/integer-plan.html', '5 The integer plan'],
+  ['lessons/mamba-2.html', '6 Mamba-2'],
 ] as const;
 
 const header = document.createElement('header');

@@ -1,23 +1,16 @@
 /** What reads what in a block, from the model's own graph, so that the picture cannot show another model. */
-import { type MambaConfig, mamba } from 'lib/model/mamba.ts';
+import { graphOf, parseConfig } from 'lib/model/index.ts';
 import type { Node } from 'quamba';
-import { PLACES } from './block-places.ts';
+import { LAYOUTS } from './block-places.ts';
 
 /** Two layers, so that the second is an ordinary one; no size matters to what reads what. */
-const CONFIG: MambaConfig = {
-  architecture: 'mamba',
-  layers: 2,
-  dModel: 2,
-  dInner: 4,
-  dState: 1,
-  dConv: 4,
-  dtRank: 1,
-  vocabSize: 1,
-  normEps: 1e-5,
-  tieEmbeddings: true,
-  useBias: false,
-  useConvBias: true,
-  naming: 'hf',
+const SIZES = {
+  num_hidden_layers: 2,
+  hidden_size: 4,
+  vocab_size: 1,
+  head_dim: 8,
+  state_size: 4,
+  n_groups: 1,
 };
 const SCOPE = 'layers.1.';
 /** Ops that have no box: a part of what they read, and a constant. */
@@ -34,12 +27,13 @@ export interface BlockGraph {
   readonly roles: ReadonlyMap<string, string>;
 }
 
-/** What reads what in one block, by the names in PLACES. */
-export function blockGraph(): BlockGraph {
+/** What reads what in one block of a family, by the names of its places. */
+export function blockGraph(modelType: string): BlockGraph {
+  const { places } = LAYOUTS[modelType];
   const roles = new Map<string, string>();
   const shown = new Map([['layers.0.h', 'input']]); // a value in the graph → where it comes from in the picture
   const arrows: Arrow[] = [];
-  for (const node of mamba.graph(CONFIG).nodes) {
+  for (const node of graphOf(parseConfig({ model_type: modelType, ...SIZES }, modelType)).nodes) {
     const [out] = node.kind === 'site' ? [node.out] : node.kind === 'op' ? Object.values(node.out) : [''];
     if (!out.startsWith(SCOPE)) continue;
     const read = node.kind === 'site' ? [node.in] : node.kind === 'op' ? Object.values(node.in) : [];
@@ -49,7 +43,7 @@ export function blockGraph(): BlockGraph {
       if (from.length) shown.set(out, from[0]);
       continue;
     }
-    if (!PLACES[name]) throw new Error(`The picture of a block has no place for ${name}.`);
+    if (!places[name]) throw new Error(`The picture of a block has no place for ${name}.`);
     shown.set(out, name);
     if (node.kind === 'op' && node.role) roles.set(name, node.role);
     arrows.push(...from.map(each => ({ from: each, to: name })));

@@ -1,27 +1,36 @@
 /** The picture of a block: boxes at their places, arrows from the model's graph, a real button for each site. */
-import { type Site, sites } from 'quamba';
+import type { Site } from 'quamba';
 import { element } from '../dom.ts';
 import { type BlockGraph, blockGraph } from './block-graph.ts';
-import { HEIGHT, PLACES, type Place, STATES, WIDTH } from './block-places.ts';
-import { actionAt, inWords, MARKS, type Mark, marksOf, SITES, weightsAt } from './words.ts';
+import { LAYOUTS, type Layout, type Place, WIDTH } from './block-places.ts';
+import { actionAt, inWords, MARKS, type Mark, marksOf, sitesOf, weightsAt } from './words.ts';
 
 export interface BlockPicture {
   /** Marks what a recipe does at each site, and which site is looked at. */
   show(recipe: string, site: Site): void;
 }
 
-export function drawBlock(figure: HTMLElement, onChoose: (site: Site) => void): BlockPicture {
-  const buttons = new Map(sites.map(site => [site, siteButton(site, onChoose)] as const));
-  const graph = blockGraph();
+/** Of a block of a family. */
+export function drawBlock(
+  figure: HTMLElement,
+  modelType: string,
+  onChoose: (site: Site) => void,
+): BlockPicture {
+  const layout = LAYOUTS[modelType];
+  const words = sitesOf(modelType);
+  const buttons = new Map(
+    (Object.keys(words) as Site[]).map(site => [site, siteButton(layout, site, onChoose)] as const),
+  );
+  const graph = blockGraph(modelType);
   const legend = element('figcaption');
   const picture = element('div', { className: 'block-picture' });
-  let drawn = drawing(graph, 'fp32');
+  let drawn = drawing(layout, graph, 'fp32');
   picture.append(drawn, ...buttons.values());
   figure.classList.add('figure');
   figure.replaceChildren(picture, legend);
   return {
     show(recipe, chosen) {
-      const anew = drawing(graph, recipe);
+      const anew = drawing(layout, graph, recipe);
       drawn.replaceWith(anew); // the buttons stay, and keep the focus
       drawn = anew;
       const used = new Set<Mark>();
@@ -29,7 +38,7 @@ export function drawBlock(figure: HTMLElement, onChoose: (site: Site) => void): 
         const action = actionAt(recipe, site);
         const marks = marksOf(action);
         for (const mark of marks) used.add(mark);
-        const { symbol, about } = SITES[site];
+        const { symbol, about } = words[site]!;
         button.textContent = symbol;
         button.dataset.marks = marks.join('');
         button.className = `site ${action.quantize ? 'int8' : 'float'}`;
@@ -43,16 +52,21 @@ export function drawBlock(figure: HTMLElement, onChoose: (site: Site) => void): 
   };
 }
 
-function siteButton(site: Site, onChoose: (site: Site) => void): HTMLButtonElement {
-  const { x, y } = PLACES[site];
+function siteButton(
+  { places, height }: Layout,
+  site: Site,
+  onChoose: (site: Site) => void,
+): HTMLButtonElement {
+  const { x, y } = places[site];
   const button = element('button', { type: 'button' });
   button.style.left = `${(100 * x) / WIDTH}%`;
-  button.style.top = `${(100 * y) / HEIGHT}%`;
+  button.style.top = `${(100 * y) / height}%`;
   button.addEventListener('click', () => onChoose(site));
   return button;
 }
 
-function drawing({ arrows, roles }: BlockGraph, recipe: string): SVGSVGElement {
+function drawing(layout: Layout, { arrows, roles }: BlockGraph, recipe: string): SVGSVGElement {
+  const { places, states, height, about } = layout;
   const rotates = actionAt(recipe, 'scanOut').basis === 'hadamard';
   const drawn = rotates
     ? arrows.flatMap(arrow =>
@@ -64,14 +78,13 @@ function drawing({ arrows, roles }: BlockGraph, recipe: string): SVGSVGElement {
           : arrow,
       )
     : arrows;
-  const boxes = Object.entries(PLACES).filter(
+  const boxes = Object.entries(places).filter(
     ([name, { label }]) => label.length > 0 && (rotates || name !== 'rotation'),
   );
-  const svg = node('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img' });
+  const svg = node('svg', { viewBox: `0 0 ${WIDTH} ${height}`, role: 'img' });
   svg.setAttribute(
     'aria-label',
-    'A Mamba block from top to bottom: RMS norm, in_proj, which splits into x and z; conv1d and SiLU; x_proj, which makes dt, B and C; dt_proj and softplus; the selective scan, gated by z; ' +
-      `${rotates ? 'a Hadamard rotation; ' : ''}out_proj; and the sum with the residual stream`,
+    `${about}; ${rotates ? 'a Hadamard rotation; ' : ''}out_proj; and the sum with the residual stream`,
   );
   const tip = node('marker', {
     id: 'tip',
@@ -86,21 +99,21 @@ function drawing({ arrows, roles }: BlockGraph, recipe: string): SVGSVGElement {
   svg.append(
     tip,
     ...drawn.map(({ from, to }) =>
-      node('path', { class: 'arrow', d: pathOf(from, to), 'marker-end': 'url(#tip)' }),
+      node('path', { class: 'arrow', d: pathOf(places, from, to), 'marker-end': 'url(#tip)' }),
     ),
     ...boxes.flatMap(([name, place]) =>
       boxOf(place, name === 'rotation' ? 'box added' : 'box', weightsAt(recipe, roles.get(name))),
     ),
-    ...Object.values(STATES).flatMap(stateOf),
-    textAt(16, 905, 'after the last layer: norm_f →', 'note', 'start'),
-    textAt(318, 905, '→ head', 'note', 'start'),
+    ...states.flatMap(state => stateOf(places[state.of], state)),
+    textAt(16, places.headIn.y + 5, 'after the last layer: norm_f →', 'note', 'start'),
+    textAt(318, places.headIn.y + 5, '→ head', 'note', 'start'),
   );
   return svg;
 }
 
 /** The narrower of two parts says where the arrow between them runs. The residual stream has a lane of its own. */
-function pathOf(from: string, to: string): string {
-  const [a, b] = [PLACES[from], PLACES[to]];
+function pathOf(places: Layout['places'], from: string, to: string): string {
+  const [a, b] = [places[from], places[to]];
   if (from === 'input' && to === 'h')
     return `M${a.x - a.width / 2} ${a.y} H12 V${b.y} H${b.x - b.width / 2 - 1}`;
   const within = (x: number, { x: middle, width }: Place) =>
@@ -121,8 +134,7 @@ const boxOf = (
   ...rest.map((line, i) => textAt(x, y + 4.5 + 9 * (2 * i + 1), line, 'formula')),
 ];
 
-function stateOf({ of, x, y, label }: (typeof STATES)[keyof typeof STATES]): SVGElement[] {
-  const owner = PLACES[of];
+function stateOf(owner: Place, { x, y, label }: Layout['states'][number]): SVGElement[] {
   const d =
     owner.y === y
       ? `M${owner.x + owner.width / 2 + 1} ${y} H${x - 43}`

@@ -1,17 +1,15 @@
 /** The error of the residual stream from layer to layer, a line for each chosen recipe. */
 import type { LayerError } from 'lib/eval/layer-error.ts';
+import { MODEL } from '../chosen-model.ts';
 import { byId, element } from '../dom.ts';
 import type { RemoteLab } from '../lab/open.ts';
 import { RECIPES } from '../model.ts';
 import { latest } from '../pace.ts';
 import { draw, Plot, SERIES } from '../plots.ts';
 
-const CHOSEN = ['naive-static', 'percentile-only', 'hadamard-only', 'quamba'];
+const CHOSEN = ['naive-static', 'percentile-only', 'hadamard-only', MODEL.recipes[0]];
 /** fp32 is what the others are measured against. */
-const OFFERED = [
-  ...CHOSEN,
-  ...Object.keys(RECIPES).filter(name => name !== 'fp32' && !CHOSEN.includes(name)),
-];
+const OFFERED = [...CHOSEN, ...MODEL.recipes.filter(name => name !== 'fp32' && !CHOSEN.includes(name))];
 const strokeOf = (recipe: string): string => SERIES[OFFERED.indexOf(recipe) % SERIES.length];
 const DASHES = ['', '6 3', '2 3'];
 const dashOf = (recipe: string): string => DASHES[Math.floor(OFFERED.indexOf(recipe) / SERIES.length)];

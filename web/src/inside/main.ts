@@ -2,13 +2,13 @@
 import '../header.ts';
 import './inside.css';
 import type { FetchProgress, Site } from 'quamba';
+import { MODEL, MODEL_URL, offerModels } from '../chosen-model.ts';
 import { byId, element, sentenceOf } from '../dom.ts';
 import { openLab, type RemoteLab } from '../lab/open.ts';
 import { MOST_TOKENS, type Text } from '../lab/protocol.ts';
 import { RECIPES, weightBytes } from '../model.ts';
 import { megabytes } from '../numbers.ts';
 import { latest, settled } from '../pace.ts';
-import { MODEL } from '../site.ts';
 import { drawBlock } from './block.ts';
 import { showClipping } from './clipping.ts';
 import { layersSection } from './layers.ts';
@@ -29,9 +29,10 @@ const fail = (error: unknown): void => {
   problem.textContent = sentenceOf(error);
 };
 
-for (const [name, about] of Object.entries(RECIPES))
-  recipe.append(element('option', { value: name, textContent: `${name}: ${about}` }));
-const picture = drawBlock(byId('block'), chosen => {
+offerModels();
+for (const name of MODEL.recipes)
+  recipe.append(element('option', { value: name, textContent: `${name}: ${RECIPES[name]}` }));
+const picture = drawBlock(byId('block'), MODEL.modelType, chosen => {
   site = chosen;
   picture.show(recipe.value, site);
   changed.site();
@@ -93,9 +94,9 @@ function connect(lab: RemoteLab): typeof changed {
   return { text: () => onText(text.value), layer: onLayer, site: onSite };
 }
 
-status.textContent = `Fetching the float model, ${megabytes(weightBytes('fp32'))} MB …`;
+status.textContent = `Fetching the float model, ${megabytes(weightBytes(MODEL, 'fp32'))} MB …`;
 try {
-  const { lab, layers } = await openLab(MODEL, progressOf());
+  const { lab, layers } = await openLab(MODEL_URL, progressOf());
   layer.max = `${layers - 1}`;
   changed = connect(lab);
   changed.text();

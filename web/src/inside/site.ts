@@ -1,5 +1,6 @@
 /** One site: its values in this layer and text, and the integers that a recipe has for them. */
 import type { Site } from 'quamba';
+import { MODEL } from '../chosen-model.ts';
 import { byId } from '../dom.ts';
 import { bars, countAxis } from '../histograms.ts';
 import type { RemoteLab } from '../lab/open.ts';
@@ -8,7 +9,7 @@ import type { Rounding } from '../measures.ts';
 import { decibels, number, percent, signed } from '../numbers.ts';
 import { colour, draw, Plot } from '../plots.ts';
 import { newTable } from '../table.ts';
-import { actionAt, inWords, SITES } from './words.ts';
+import { actionAt, inWords, sitesOf } from './words.ts';
 
 export interface SiteQuestion {
   readonly recipe: string;
@@ -23,7 +24,7 @@ export async function showSite(lab: RemoteLab, { recipe, layer, site }: SiteQues
   const panel = byId('site');
   panel.setAttribute('aria-busy', 'true');
   const view = await lab.site(recipe, layer, site).finally(() => panel.removeAttribute('aria-busy'));
-  const { symbol, about } = SITES[site];
+  const { symbol, about } = sitesOf(MODEL.modelType)[site]!;
   const where = site === 'headIn' ? 'after the last layer' : `layer ${layer}`;
   byId('site-title').textContent = `${symbol}, ${where}`;
   const basis = view.basis ? ' The numbers and figures are those of the values in that basis.' : '';

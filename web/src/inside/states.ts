@@ -9,6 +9,8 @@ import { number, quoted } from '../numbers.ts';
 
 const PACE = 700;
 const CALM_PACE = 1600;
+/** Pixels of all rows of the SSM state together, and the most of one. */
+const HEIGHT = 256;
 const ROW = 9;
 
 export interface StatesSection {
@@ -82,7 +84,7 @@ const slice = (all: Float32Array, size: number, at: number): Float32Array =>
 
 /** State [channel, place] as a picture with channels from left to right. */
 const acrossChannels = (state: Float32Array, channels: number, width: number, most: number): Cells => ({
-  rowHeight: ROW,
+  rowHeight: Math.min(ROW, Math.ceil(HEIGHT / width)),
   rows: width,
   columns: channels,
   values: state,
@@ -113,22 +115,26 @@ function drawStates(
   at: number,
   change: Float32Array,
 ): void {
-  const { conv, ssm, channels, width, size, mostConv, mostSsm } = view;
-  const x = `channel, 0 … ${channels - 1}`;
+  const { conv, ssm, convChannels, channels, width, size, mostConv, mostSsm } = view;
+  const axis = (count: number) => `channel, 0 … ${count - 1}`;
+  const x = axis(channels);
   const after = `layer ${layer}, after ${quoted(pieces[at])}`;
   heatmap(
     byId('conv-state'),
-    { ...acrossChannels(slice(conv, channels * width, at), channels, width, mostConv), rowHeight: 2 * ROW },
     {
-      alt: `Convolution state, ${after}: ${channels} channels by ${width} places`,
-      caption: `The convolution's state: x of the last ${width} tokens, the newest in the lowest row. A token moves everything up by one.`,
-      x,
+      ...acrossChannels(slice(conv, convChannels * width, at), convChannels, width, mostConv),
+      rowHeight: 2 * ROW,
+    },
+    {
+      alt: `Convolution state, ${after}: ${convChannels} channels by ${width} places`,
+      caption: `The convolution's state: its input of the last ${width} tokens, the newest in the lowest row. A token moves everything up by one.`,
+      x: axis(convChannels),
       y: 'conv state: places, the oldest on top',
     },
   );
   heatmap(byId('ssm-state'), acrossChannels(slice(ssm, channels * size, at), channels, size, mostSsm), {
     alt: `SSM state, ${after}: ${channels} channels by ${size}`,
-    caption: `The SSM state h, ${size} numbers for each channel. The colours are those of the largest value in the whole text.`,
+    caption: `The SSM state, ${size} numbers for each channel. The colours are those of the largest value in the whole text.`,
     x,
     y: `SSM state: n, 0 … ${size - 1} from top to bottom`,
   });

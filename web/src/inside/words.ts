@@ -2,21 +2,49 @@
 import { type SiteAction, siteAction, weightScheme } from 'lib/quant/scheme.ts';
 import { type Recipe, recipe as recipeOf, type Site } from 'quamba';
 
-export const SITES: Readonly<Record<Site, { readonly symbol: string; readonly about: string }>> = {
+interface SiteWords {
+  readonly symbol: string;
+  readonly about: string;
+}
+type WordsOfSites = { readonly [S in Site]?: SiteWords };
+
+/** What the families have in common. */
+const COMMON = {
   blockIn: { symbol: 'norm(h)', about: 'the normed residual stream, which in_proj reads' },
-  convIn: { symbol: 'x', about: "in_proj's first half, which the convolution reads" },
-  gate: { symbol: 'z', about: "in_proj's second half, which gates what the scan writes" },
-  scanIn: { symbol: 'u', about: 'SiLU of the convolution, which x_proj and the scan read' },
-  dtLow: { symbol: 'dt', about: 'the low-rank part of dt, which dt_proj reads' },
   B: { symbol: 'B', about: 'how each token is written into the state' },
   C: { symbol: 'C', about: 'how each token reads the state' },
-  dt: { symbol: 'Δ', about: 'the step of each channel, before softplus' },
-  scanOut: { symbol: 'y', about: 'what the scan writes, gated by SiLU(z), which out_proj reads' },
   headIn: {
     symbol: 'norm_f(h)',
     about: 'the normed residual stream after the last layer, which the head reads',
   },
+} as const;
+
+/** By family, as config.json calls it. */
+const SITES: Readonly<Record<string, WordsOfSites>> = {
+  mamba: {
+    ...COMMON,
+    convIn: { symbol: 'x', about: "in_proj's first half, which the convolution reads" },
+    gate: { symbol: 'z', about: "in_proj's second half, which gates what the scan writes" },
+    scanIn: { symbol: 'u', about: 'SiLU of the convolution, which x_proj and the scan read' },
+    dtLow: { symbol: 'dt', about: 'the low-rank part of dt, which dt_proj reads' },
+    dt: { symbol: 'Δ', about: 'the step of each channel, before softplus' },
+    scanOut: { symbol: 'y', about: 'what the scan writes, gated by SiLU(z), which out_proj reads' },
+  },
+  mamba2: {
+    ...COMMON,
+    gate: { symbol: 'z', about: 'the part of in_proj that gates what the scan writes, before the norm' },
+    convIn: { symbol: 'xBC', about: "in_proj's x, B and C side by side, which one convolution reads" },
+    dt: { symbol: 'dt', about: 'the step of each head, before its bias and softplus' },
+    scanIn: { symbol: 'x', about: 'SiLU of the convolution, which the scan reads' },
+    scanOut: {
+      symbol: 'g',
+      about: 'what the scan writes, gated by SiLU(z) and normed, which out_proj reads',
+    },
+  },
 };
+
+/** The sites of a family, with their words. */
+export const sitesOf = (modelType: string): WordsOfSites => SITES[modelType];
 
 /** Marks beside a site's symbol. */
 export const MARKS = {

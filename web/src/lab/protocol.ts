@@ -60,13 +60,14 @@ export interface RotationView {
 
 /** The states of a layer after each token, one after the other. */
 export interface StatesView {
-  /** f32[tokens, d, k − 1] */
+  /** f32[tokens, e, k − 1], e channels of the convolution */
   readonly conv: Float32Array;
-  /** f32[tokens, d, n] */
+  /** f32[tokens, d, n], also where the model has it by heads */
   readonly ssm: Float32Array;
   /** The largest |value| of each in the whole text. */
   readonly mostConv: number;
   readonly mostSsm: number;
+  readonly convChannels: number;
   readonly channels: number;
   readonly width: number;
   readonly size: number;

@@ -4,7 +4,7 @@ import { backend, defaultBackend } from 'lib/backends/index.ts';
 import { type FloatModel, openFloatModel } from 'lib/open/float.ts';
 import { openTokenizer } from 'lib/open/tokenizer.ts';
 import { needsCalibration, statsSizes } from 'lib/quant/calibrate.ts';
-import { siteAction } from 'lib/quant/scheme.ts';
+import { hadamard, siteAction, wordOf } from 'lib/quant/scheme.ts';
 import { loadStats } from 'lib/quant/stats.ts';
 import { transformOf } from 'lib/quant/transforms.ts';
 import {
@@ -26,6 +26,8 @@ import { FLOAT_FILES, statsOf } from '../model.ts';
 import { MOST_TOKENS, type Text } from './protocol.ts';
 
 const NO_STATS: Stats = { channels: {}, ranges: {} };
+/** Nothing but the rotation of what out_proj reads. */
+const ROTATED = { at: { scanOut: hadamard } } as const;
 
 export const prepare = (program: Program): Executable => prepareOn(backend(defaultBackend()), program);
 
@@ -41,11 +43,19 @@ export interface Turned {
   readonly seen: Seen;
 }
 
+interface Observing {
+  /** The program, prepared; it stays open. */
+  readonly ready?: Executable;
+  readonly isKept?: (ref: string) => boolean;
+}
+
 export class Specimen {
   readonly program: Program;
   readonly executable: Executable;
   tokens: Int32Array = new Int32Array(0);
   #seen: Seen = new Map();
+  /** Of what out_proj reads. */
+  #rotated: Seen | undefined;
   readonly #stats = new Map<string, Promise<Stats>>();
   /** Only the last one: a text's values in another basis take as much room again. */
   #turned: { readonly recipe: string; readonly made: Turned } | undefined;
@@ -75,8 +85,8 @@ export class Specimen {
     const tokens = this.#tokenizer.encode(text);
     if (tokens.length === 0) throw new RangeError('The text is empty: write at least one word.');
     this.tokens = tokens.slice(0, MOST_TOKENS);
-    this.#seen = this.#observe(this.program, this.executable);
-    this.#turned = undefined;
+    this.#seen = this.#observe(this.program, { ready: this.executable });
+    this.#turned = this.#rotated = undefined;
     return {
       pieces: Array.from(this.tokens, token => this.#tokenizer.decode([token])),
       cut: tokens.length > MOST_TOKENS,
@@ -86,6 +96,13 @@ export class Specimen {
   /** A site's values as the float model has them. */
   plain(site: string): Tensor<'f32'> {
     return this.#seen.get(site)!;
+  }
+
+  /** What out_proj reads as a recipe that rotates it has it: without the weight of the norm before it, if there is one. */
+  rotated(ref: string): Tensor<'f32'> {
+    const isRotated = (each: string) => wordOf(each) === 'scanOut';
+    this.#rotated ??= this.#observe(transform(this.program, ROTATED, {}), { isKept: isRotated });
+    return this.#rotated.get(ref)!;
   }
 
   async turned(recipe: string): Promise<Turned> {
@@ -121,13 +138,15 @@ export class Specimen {
     return loadStats(fromBytes(file, bytes), expected).stats;
   }
 
-  #observe(program: Program, ready?: Executable): Seen {
+  #observe(program: Program, { ready, isKept = () => true }: Observing = {}): Seen {
     const seen = new Map<string, Tensor<'f32'>>();
     const executable = ready ?? prepare(program);
     const sequence = executable.open();
     sequence.feed(this.tokens, {
       logits: 'last',
-      observe: (_, ref, { dtype, shape, data }) => seen.set(ref, { dtype, shape, data: data.slice() }),
+      observe: (_, ref, { dtype, shape, data }) => {
+        if (isKept(ref)) seen.set(ref, { dtype, shape, data: data.slice() });
+      },
     });
     sequence.close();
     if (!ready) executable.dispose?.();

@@ -84,8 +84,9 @@ export async function clippingView(
 }
 
 export function rotationView(specimen: Specimen, layer: number): RotationView {
-  const y = specimen.plain(`layers.${layer}.scanOut`);
-  const rotated = ops.fwht({ x: y }, { inverse: false }).y.data;
+  const ref = `layers.${layer}.scanOut`;
+  const y = specimen.plain(ref);
+  const { data: rotated } = specimen.rotated(ref);
   const [tokens, channels] = y.shape;
   return {
     tokens,
@@ -105,19 +106,30 @@ export async function layerErrors(specimen: Specimen, recipe: string): Promise<r
 
 /** Feeds the text token by token and keeps the states of one layer. */
 export function statesView({ program, executable, tokens }: Specimen, layer: number): StatesView {
-  const stateShape = (word: string) =>
-    program.graph.states.get(`layers.${layer}.${word}`)!.shape as readonly number[]; // neither grows
-  const [d, width] = stateShape('convState');
-  const [, n] = stateShape('ssmState');
-  const conv = new Float32Array(tokens.length * d * width);
-  const ssm = new Float32Array(tokens.length * d * n);
+  const [convRef, ssmRef] = ['convState', 'ssmState'].map(word => `layers.${layer}.${word}`);
+  const shapeOfState = (ref: string) => program.graph.states.get(ref)!.shape as readonly number[]; // neither grows
+  const [e, width] = shapeOfState(convRef);
+  const [h, n, p = 1] = shapeOfState(ssmRef); // by channel, [d, n], or by head, [h, n, p]
+  const conv = new Float32Array(tokens.length * e * width);
+  const ssm = new Float32Array(tokens.length * h * p * n);
   const sequence = executable.open();
   for (let t = 0; t < tokens.length; t++) {
     sequence.feed(tokens.subarray(t, t + 1), { logits: 'last' });
     const { values } = sequence.save();
-    conv.set(values.get(`layers.${layer}.convState`)!.data, t * d * width);
-    ssm.set(values.get(`layers.${layer}.ssmState`)!.data, t * d * n);
+    conv.set(values.get(convRef)!.data, t * e * width);
+    ssm.set(byChannel(values.get(ssmRef)!.data as Float32Array, h, n, p), t * h * p * n);
   }
   sequence.close();
-  return { conv, ssm, mostConv: absmax(conv), mostSsm: absmax(ssm), channels: d, width, size: n };
+  const [mostConv, mostSsm] = [absmax(conv), absmax(ssm)];
+  return { conv, ssm, mostConv, mostSsm, convChannels: e, channels: h * p, width, size: n };
+}
+
+/** [h, n, p] → [h·p, n] */
+function byChannel(state: Float32Array, h: number, n: number, p: number): Float32Array {
+  if (p === 1) return state;
+  const turned = new Float32Array(state.length);
+  for (let head = 0; head < h; head++)
+    for (let s = 0; s < n; s++)
+      for (let c = 0; c < p; c++) turned[(head * p + c) * n + s] = state[(head * n + s) * p + c];
+  return turned;
 }

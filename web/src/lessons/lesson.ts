@@ -46,6 +46,12 @@ export function choice(id: string, options: Readonly<Record<string, string>>, ch
   return () => select.value;
 }
 
+/** The text of a sample, with one of its tokens marked. */
+export function showWords(tokens: readonly string[], marked: number): void {
+  const words = tokens.map((textContent, i) => element(i === marked ? 'mark' : 'span', { textContent }));
+  byId('words').replaceChildren(...words);
+}
+
 /** The source of an op, as it is in the library. */
 export async function showSources(sources: Readonly<Record<string, string>>): Promise<void> {
   const into = byId('sources');

@@ -28,14 +28,39 @@ export interface Sample {
 }
 
 /** @throws Error naming the file that could not be fetched. */
-export async function fetchSample(): Promise<Sample> {
-  const files = await fetchFiles(SAMPLES, ['layer.safetensors', 'layer.json'], { cache: false });
-  const { layer, tokens } = JSON.parse(new TextDecoder().decode(files['layer.json']));
-  const tensors = readSafetensors(fromBytes('layer.safetensors', files['layer.safetensors']));
-  const read = (name: string) => tensors.read(name) as F32;
-  const names = ['u', 'z', 'y', 'B', 'C', 'D', 'dtLow', 'dtWeight', 'dtBias', 'ALog', 'outWeight'] as const;
-  const values = Object.fromEntries(names.map(name => [name, read(name)]));
-  return { layer, tokens, ...(values as Record<(typeof names)[number], F32>) };
+export const fetchSample = (): Promise<Sample> => fetchLayer('layer');
+
+/** @throws Error naming the file that could not be fetched. */
+export const fetchSsdSample = (): Promise<SsdSample> => fetchLayer('ssd');
+
+async function fetchLayer<S extends Sample | SsdSample>(name: string): Promise<S> {
+  const [json, values] = [`${name}.json`, `${name}.safetensors`];
+  const files = await fetchFiles(SAMPLES, [json, values], { cache: false });
+  const tensors = readSafetensors(fromBytes(values, files[values]));
+  const read = Object.fromEntries([...tensors.tensors.keys()].map(key => [key, tensors.read(key)]));
+  return { ...JSON.parse(new TextDecoder().decode(files[json])), ...read };
+}
+
+/** The same of a block of the embedded model's sibling of Mamba-2, by the names of src/model/mamba2.ts. */
+export interface SsdSample {
+  readonly layer: number;
+  readonly tokens: readonly string[];
+  /** The scan's input f32[l, h·p], and the gate of the norm. */
+  readonly x: F32;
+  readonly z: F32;
+  /** Of one group. */
+  readonly B: F32;
+  readonly C: F32;
+  /** f32[l, h], before its bias and softplus. */
+  readonly dt: F32;
+  readonly bias: F32;
+  /** f32[h]. */
+  readonly ALog: F32;
+  readonly D: F32;
+  /** The weight of the gated norm f32[d]. */
+  readonly norm: F32;
+  /** The first rows of out_proj's weight, f32[64, d]. */
+  readonly outWeight: F32;
 }
 
 /** Δ of the first `rows` tokens, after softplus, of the channels from `begin` to `end`. */

@@ -6,7 +6,7 @@ import { number, percent } from '../numbers.ts';
 import { colour, draw, Plot, SERIES } from '../plots.ts';
 import { fillTable } from '../table.ts';
 import { type Channel, type Course, channelOf, courseOf, shareOf } from './channel.ts';
-import { choice, part, showSources, slider } from './lesson.ts';
+import { choice, part, showSources, showWords, slider } from './lesson.ts';
 import { fetchSample, type Sample } from './sample.ts';
 
 const LENGTH = 48;
@@ -153,14 +153,7 @@ function tell(
   byId('said').textContent =
     `Token ${t}, “${tokens[t].trim()}”: u = ${number(u[t])}, Δ = ${number(dt[t])}. Of the old state ${percent(mean)} stays on average over the 16 numbers, ` +
     `from ${percent(Math.min(...kept))} to ${percent(Math.max(...kept))}. y = ${number(y[t])}.`;
-  const words = byId('words');
-  words.replaceChildren(
-    ...tokens.slice(0, LENGTH).map((text, i) => {
-      const word = document.createElement(i === t ? 'mark' : 'span');
-      word.textContent = text;
-      return word;
-    }),
-  );
+  showWords(tokens.slice(0, LENGTH), t);
   fillTable(byId('numbers'), [
     ['state', 'A', 'decay exp(ΔA)', 'h before', 'input ΔBu', 'h after', 'C', 'C·h'],
     ...SHOWN_STATES.map(s => [

@@ -1,7 +1,8 @@
 /** A recipe's column: its model while it loads, and what it writes. */
 import type { WebModel } from 'quamba';
+import { MODEL } from '../chosen-model.ts';
 import { element, sentenceOf } from '../dom.ts';
-import { JSON_BYTES, RECIPES, weightBytes } from '../model.ts';
+import { RECIPES, weightBytes } from '../model.ts';
 import { megabytes, quoted } from '../numbers.ts';
 import { onceAFrame } from '../pace.ts';
 import { append, type Branch, newBranch, type Token } from './branch.ts';
@@ -78,7 +79,7 @@ export function newColumn(
       loadingText.textContent = 'Waiting for its turn to load …';
       bar.removeAttribute('value');
       let loaded = 0;
-      const total = JSON_BYTES + weightBytes(recipe);
+      const total = MODEL.bytes.json + weightBytes(MODEL, recipe);
       const showProgress = onceAFrame(() => {
         bar.value = loaded / total;
         loadingText.textContent =

@@ -1,6 +1,7 @@
 /** The page: a prompt, a column a recipe, and a story that forks. */
 import '../header.ts';
 import './playground.css';
+import { MODEL, offerModels } from '../chosen-model.ts';
 import { byId, element, sentenceOf } from '../dom.ts';
 import { RECIPES, weightBytes } from '../model.ts';
 import { megabytes } from '../numbers.ts';
@@ -73,18 +74,23 @@ function choose(recipe: string, chosen: boolean): void {
   byId('columns').append(...columns.map(({ box }) => box));
   void load(column);
 }
-const order = ({ recipe }: Column): number => Object.keys(RECIPES).indexOf(recipe);
+const order = ({ recipe }: Column): number => MODEL.recipes.indexOf(recipe);
 
-for (const [recipe, what] of Object.entries(RECIPES)) {
-  const box = element('input', { type: 'checkbox', checked: recipe === 'quamba' });
+offerModels();
+const [begun] = MODEL.recipes;
+for (const recipe of MODEL.recipes) {
+  const box = element('input', { type: 'checkbox', checked: recipe === begun });
   box.addEventListener('change', () => choose(recipe, box.checked));
   byId('recipes').append(
     element(
       'label',
       { className: 'check' },
       box,
-      element('span', {}, element('code', { textContent: recipe }), ` ${what} `),
-      element('span', { className: 'quiet size', textContent: `${megabytes(weightBytes(recipe))} MB` }),
+      element('span', {}, element('code', { textContent: recipe }), ` ${RECIPES[recipe]} `),
+      element('span', {
+        className: 'quiet size',
+        textContent: `${megabytes(weightBytes(MODEL, recipe))} MB`,
+      }),
     ),
   );
 }
@@ -96,4 +102,4 @@ listenToForm({
     for (const column of columns) void load(column);
   },
 });
-choose('quamba', true);
+choose(begun, true);

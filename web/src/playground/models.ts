@@ -1,7 +1,7 @@
 /** Models on demand: one worker a recipe. */
 import { type FetchProgress, load, type WebModel } from 'quamba';
+import { MODEL, MODEL_URL } from '../chosen-model.ts';
 import { filesOf } from '../model.ts';
-import { MODEL } from '../site.ts';
 
 export interface Loading {
   readonly model: Promise<WebModel>;
@@ -15,10 +15,10 @@ let queue: Promise<unknown> = Promise.resolve();
 export function loadRecipe(recipe: string, threads: number, onProgress: (bytes: number) => void): Loading {
   const controller = new AbortController();
   const model = queue.then(() =>
-    load(MODEL, {
+    load(MODEL_URL, {
       recipe,
       threads,
-      files: filesOf(recipe),
+      files: filesOf(MODEL, recipe),
       onProgress: inAll(onProgress),
       signal: controller.signal,
     }),

@@ -3,7 +3,7 @@ import type { GenerateOptions, WebModel, WebSession } from 'quamba';
 import { type Branch, idsBetween, keptUpTo, lengthOf } from './branch.ts';
 import { aboutState } from './state-file.ts';
 
-/** A state is 700 kB, and up to this many tokens are fed again before a fork goes on: nobody notices either. */
+/** A state is 700 kB, of Mamba-2 4.9 MB, and up to this many tokens are fed again before a fork goes on: nobody notices either. */
 const KEEP_EVERY = 32;
 
 export interface Measured {
