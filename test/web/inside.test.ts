@@ -2,10 +2,13 @@
 import { describe, expect, it } from 'vitest';
 import { architectures, roles, sites } from '../../src/model/index.ts';
 import { recipes } from '../../src/quant/recipes.ts';
+import { interpret } from '../../src/run.ts';
 import { blockGraph } from '../../web/src/inside/block-graph.ts';
 import { LAYOUTS, WIDTH } from '../../web/src/inside/block-places.ts';
 import { actionAt, inWords, MARKS, marksOf, sitesOf, weightsAt } from '../../web/src/inside/words.ts';
+import { statesView } from '../../web/src/lab/views.ts';
 import { MODELS } from '../../web/src/model.ts';
+import { toy, toy2 } from '../toy.ts';
 
 it('has a picture and words for the family of every model that the site has', () => {
   const families = Object.values(MODELS).map(({ modelType }) => modelType);
@@ -84,6 +87,25 @@ it.each([
         .sort(),
       name,
     ).toEqual(from);
+});
+
+it.each([toy, toy2()])('a state is shown by channel, also where $name has it by heads', ({ program }) => {
+  const executable = interpret(program);
+  const tokens = Int32Array.of(3, 1, 4);
+  const view = statesView({ program, executable, tokens }, 1);
+  const sequence = executable.open();
+  sequence.feed(tokens);
+  const { values } = sequence.save();
+  const { shape, data } = values.get('layers.1.ssmState')!;
+  const [h, n, p = 1] = shape;
+  expect([view.channels, view.size, view.convChannels * view.width]).toEqual([
+    ...[h * p, n, values.get('layers.1.convState')!.data.length],
+  ]);
+  const at = (t: number, channel: number, s: number) => view.ssm[(t * h * p + channel) * n + s];
+  for (let head = 0; head < h; head++)
+    for (let s = 0; s < n; s++)
+      for (let c = 0; c < p; c++) expect(at(2, head * p + c, s)).toBe(data[(head * n + s) * p + c]);
+  expect(view.mostSsm).toBe(Math.max(...view.ssm.map(Math.abs)));
 });
 
 describe('what a recipe does, in words', () => {

@@ -43,7 +43,8 @@ describe.each(Object.entries(MODELS))('%s', (name, model) => {
   });
 
   it('asks for files that are there', () => {
-    for (const each of model.recipes) expect(there).toEqual(expect.arrayContaining([...filesOf(model, each)]));
+    for (const each of model.recipes)
+      expect(there).toEqual(expect.arrayContaining([...filesOf(model, each)]));
     expect(there).toEqual(expect.arrayContaining(model.static.map(statsOf)));
   });
 

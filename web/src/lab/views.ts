@@ -105,7 +105,10 @@ export async function layerErrors(specimen: Specimen, recipe: string): Promise<r
 }
 
 /** Feeds the text token by token and keeps the states of one layer. */
-export function statesView({ program, executable, tokens }: Specimen, layer: number): StatesView {
+export function statesView(
+  { program, executable, tokens }: Pick<Specimen, 'program' | 'executable' | 'tokens'>,
+  layer: number,
+): StatesView {
   const [convRef, ssmRef] = ['convState', 'ssmState'].map(word => `layers.${layer}.${word}`);
   const shapeOfState = (ref: string) => program.graph.states.get(ref)!.shape as readonly number[]; // neither grows
   const [e, width] = shapeOfState(convRef);
