@@ -23,6 +23,8 @@ describe.each(Object.keys(LAYOUTS))('the picture of a block of %s', modelType =>
 
   it('has a place and words for every site, and no other part without words', () => {
     const wordless = Object.keys(places).filter(name => places[name].label.length === 0);
+    const heights = wordless.map(name => places[name].y); // the order of the tab key
+    expect(heights).toEqual(heights.toSorted((a, b) => a - b));
     expect(wordless.sort()).toEqual([...family.sites, 'headIn'].sort());
     expect(Object.keys(sitesOf(modelType)).sort()).toEqual(wordless);
     expect(states).toHaveLength(family.states.length);

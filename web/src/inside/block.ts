@@ -18,9 +18,9 @@ export function drawBlock(
 ): BlockPicture {
   const layout = LAYOUTS[modelType];
   const words = sitesOf(modelType);
-  const buttons = new Map(
-    (Object.keys(words) as Site[]).map(site => [site, siteButton(layout, site, onChoose)] as const),
-  );
+  // in the order of the picture, so that the keyboard goes through it from top to bottom
+  const sites = Object.keys(layout.places).filter(name => layout.places[name].label.length === 0) as Site[];
+  const buttons = new Map(sites.map(site => [site, siteButton(layout, site, onChoose)] as const));
   const graph = blockGraph(modelType);
   const legend = element('figcaption');
   const picture = element('div', { className: 'block-picture' });

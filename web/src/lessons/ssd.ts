@@ -5,15 +5,12 @@ import type { SsdSample } from './sample.ts';
 
 type F32 = Tensor<'f32'>;
 
-/** A is −exp(A_log), f32[h, 1]. */
-export const decayRates = ({ ALog }: Pick<SsdSample, 'ALog'>): F32 =>
-  ops.negExp({ x: { ...ALog, shape: [ALog.data.length, 1] } }).y;
-
 /** A part of a sample's heads and tokens, as the scan takes it. */
 export interface Heads {
   /** f32[l, h], before bias and softplus. */
   readonly dt: F32;
   readonly x: F32;
+  /** −exp(A_log), f32[h, 1]. */
   readonly A: F32;
   readonly B: F32;
   readonly C: F32;
@@ -32,7 +29,7 @@ export function headsOf(
   return {
     dt: { ...dt, data: dt.data.map((value, i) => value + added(Math.floor(i / h))) },
     x: cut(sample.x, { rows }),
-    A: decayRates(sample),
+    A: ops.negExp({ x: { ...sample.ALog, shape: [h, 1] } }).y,
     B: cut(sample.B, { rows }),
     C: cut(sample.C, { rows }),
     D: sample.D.data,
