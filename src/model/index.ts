@@ -6,7 +6,7 @@ import { falconMamba } from './falcon-mamba.ts';
 import { mamba } from './mamba.ts';
 import { mamba2 } from './mamba2.ts';
 
-export const architectures = [mamba2, mamba, falconMamba] as const satisfies readonly Architecture[];
+export const architectures = [mamba, falconMamba, mamba2] as const satisfies readonly Architecture[];
 type Known = (typeof architectures)[number];
 
 const union = <W extends string>(words: (architecture: Known) => readonly W[]): readonly W[] => [

@@ -38,9 +38,13 @@ export const languageModel = <C extends LanguageModelConfig>(
 
 const MOST_LAYERS = 4096;
 
-/** Whether a config.json has the keys of state-spaces: `d_model`, `n_layer`, `ssm_cfg`. */
-export const isStateSpaces = (json: JsonObject): boolean =>
-  (json.model_type ?? null) === null && (json.d_model ?? null) !== null;
+/** Whether a config.json has the keys of state-spaces (`d_model`, `n_layer`, `ssm_cfg`), of a model with this layer. */
+export const isStateSpaces = (json: JsonObject, layer: 'Mamba1' | 'Mamba2'): boolean => {
+  const isMamba2 = fields(json, '').at('ssm_cfg.layer') === 'Mamba2';
+  return (
+    (json.model_type ?? null) === null && (json.d_model ?? null) !== null && isMamba2 === (layer === 'Mamba2')
+  );
+};
 
 /** The fields that all have: Hugging Face's keys, or those of state-spaces. */
 export function parseLanguageModel(

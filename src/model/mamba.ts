@@ -148,7 +148,7 @@ function parse(json: JsonObject, file: string): MambaConfig {
 export const mamba = {
   name: 'mamba',
   modelType: 'mamba',
-  matches: json => json.model_type === 'mamba' || isStateSpaces(json),
+  matches: json => json.model_type === 'mamba' || isStateSpaces(json, 'Mamba1'),
   parse,
   complete: padded,
   graph: config => languageModel(config, block),

@@ -174,9 +174,7 @@ function parse(json: JsonObject, file: string): Mamba2Config {
 export const mamba2 = {
   name: 'mamba2',
   modelType: 'mamba2',
-  matches: json =>
-    json.model_type === 'mamba2' ||
-    (isStateSpaces(json) && fields(json, '').at('ssm_cfg.layer') === 'Mamba2'),
+  matches: json => json.model_type === 'mamba2' || isStateSpaces(json, 'Mamba2'),
   parse,
   complete: padded,
   graph: config => languageModel(config, block),

@@ -76,6 +76,18 @@ export type RecipeName = keyof typeof recipes;
 export const DEFAULT_RECIPE: RecipeName = 'quamba';
 export const FLOAT_RECIPE: RecipeName = 'fp32';
 
+/** The row that was made for Mamba-2. */
+export const MAMBA2_RECIPE: RecipeName = 'quamba-ssd';
+/** Rows that differ in what only Mamba-2 has: a norm's weight that is folded, channels everywhere, an int8 state of three axes. */
+export const recipesOfMamba2: readonly RecipeName[] = [
+  FLOAT_RECIPE,
+  DEFAULT_RECIPE,
+  MAMBA2_RECIPE,
+  'dynamic',
+  'quamba-int8-state',
+  'quamba-int8-state-dynamic',
+];
+
 /** @throws RangeError listing the rows, where there is none of this name. */
 export function recipe(name: string): Recipe {
   if (!Object.hasOwn(recipes, name))

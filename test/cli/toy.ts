@@ -97,8 +97,9 @@ const channelsOf = (config: MambaConfig) => ({
   ...(config.mixerNormEps && { mixer_rms_eps: config.mixerNormEps }),
 });
 
-const headsOf = ({ heads, headDim, groups, dtLo = 0, dtHi }: Mamba2Config) => ({
+const headsOf = ({ heads, headDim, groups, dModel, dtLo = 0, dtHi }: Mamba2Config) => ({
   model_type: 'mamba2',
+  expand: (heads * headDim + 0.5) / dModel, // int(expand · d_model) is what the heads have
   num_heads: heads,
   head_dim: headDim,
   n_groups: groups,

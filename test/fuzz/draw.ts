@@ -138,18 +138,19 @@ const mamba2: fc.Arbitrary<Mamba2Config> = fc
     headDim: fc.oneof(fc.constantFrom(8, 4, 16), fc.integer({ min: 1, max: 35 })),
     dState: fc.constantFrom(4, 8, 12, 16, 20, 36, 128),
     dConv: fc.oneof(fc.constant(4), fc.integer({ min: 1, max: 6 })),
-    dtLimit: fc.constantFrom({}, {}, { hi: 0.1 }, { lo: 0.01, hi: 0.5 }, { lo: 0.2, hi: 0.2 }),
+    limits: fc.constantFrom({}, {}, { dtHi: 0.1 }, { dtLo: 0.01, dtHi: 0.5 }, { dtLo: 0.2, dtHi: 0.2 }),
     vocabSize: fc.integer({ min: 1, max: 80 }),
     normEps: eps,
     tieEmbeddings: fc.boolean(),
     useBias: fc.boolean(),
     useConvBias: fc.boolean(),
   })
-  .map(({ headsOfGroup, ...sizes }) => ({
+  .map(({ headsOfGroup, limits, ...sizes }) => ({
     architecture: 'mamba2',
     naming: 'hf',
     heads: headsOfGroup * sizes.groups,
     ...sizes,
+    ...limits,
   }));
 const config: fc.Arbitrary<MambaConfig | Mamba2Config> = fc.oneof(mamba, mamba2);
 

@@ -19,7 +19,7 @@ describe('the list', () => {
       expect(new Set(architectures.map(architecture => architecture[key])).size).toBe(architectures.length);
     for (const { config } of toys) expect(architectureOf(config).name).toBe(config.architecture);
     expect(() => architectureOf({ architecture: 'toString' })).toThrow(
-      new RangeError('config: architecture expected mamba2 or mamba or falcon-mamba; got "toString"'),
+      new RangeError('config: architecture expected mamba or falcon-mamba or mamba2; got "toString"'),
     );
   });
 

@@ -237,10 +237,10 @@ describe('parseConfig', () => {
   it.each<[unknown, string]>([
     [null, 'config.json: expected a JSON object; got null'],
     [[hf], 'config.json: expected a JSON object; got [an object]'],
-    [{}, 'config.json: model_type expected "mamba2" or "mamba" or "falcon_mamba"; got nothing'],
+    [{}, 'config.json: model_type expected "mamba" or "falcon_mamba" or "mamba2"; got nothing'],
     [
       { ...hf, model_type: 'llama' },
-      'config.json: model_type expected "mamba2" or "mamba" or "falcon_mamba"; got "llama"',
+      'config.json: model_type expected "mamba" or "falcon_mamba" or "mamba2"; got "llama"',
     ],
     [{ ...hf, hidden_size: 'x' }, 'config.json: hidden_size expected a positive integer; got "x"'],
     [{ ...hf, hidden_size: 768.5 }, 'config.json: hidden_size expected a positive integer; got 768.5'],

@@ -296,7 +296,7 @@ describe('a rotated residual stream', () => {
       const x = g.op('x', ops.linear, { x: read, w: g.weight('in', [8, 12]), b: g.weight('bias', [8]) });
       const y = g.op('y', ops.linear, { x: g.op('n', ops.rmsNorm, { x }), w: g.weight('w', [8, 8]) });
       const sum = g.op('sum', ops.add, { x, y });
-      return g.op('out', ops.linear, { x: sum, w: g.weight('out', [5, 8]) });
+      return g.op('y2', ops.linear, { x: sum, w: g.weight('out', [5, 8]) });
     });
     const after = rotateResidual(program);
     const text = Int32Array.of(1, 7, 2);

@@ -383,7 +383,7 @@ describe('parseRecipe', () => {
     [{ acts: { ...a8, zero: 0 } }, 'recipe.acts: no field "zero"; expected basis, range, when, bits'],
     [{ acts: { ...a8, when: 'later' } }, 'recipe.acts.when expected static or dynamic; got "later"'],
     [{ acts: { ...a8, bits: 16 } }, 'recipe.acts.bits expected 8; got 16'],
-    [{ acts: { ...a8, basis: 'fourier' } }, 'recipe.acts.basis expected none or hadamard or channels or { "smooth": α }; got "fourier"'],
+    [{ acts: { ...a8, basis: 'fourier' } }, 'recipe.acts.basis expected none or hadamard or channels or { "channels": n } or { "smooth": α }; got "fourier"'],
     [{ acts: { ...a8, basis: { smooth: 2 } } }, 'recipe.acts.basis.smooth expected a number in (0, 1]; got 2'],
     [{ acts: { ...a8, range: 'minmax' } }, 'recipe.acts.range expected absmax or { "percentile": p, "ema": σ }; got "minmax"'],
     [{ at: { output: hadamard } }, 'recipe.at: no field "output"; expected blockIn, convIn, gate, scanIn, dtLow, B, C, dt, scanOut, headIn'],

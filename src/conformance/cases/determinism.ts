@@ -3,7 +3,7 @@
 import type { Executable } from '../../executable.ts';
 import type { Program } from '../../graph.ts';
 import { resultsOf } from '../../op.ts';
-import { DEFAULT_RECIPE, type RecipeName, recipes } from '../../quant/recipes.ts';
+import { DEFAULT_RECIPE, type RecipeName, recipes, recipesOfMamba2 } from '../../quant/recipes.ts';
 import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
 import { compare } from '../judge/compare.ts';
@@ -11,7 +11,7 @@ import { called, caseOf, type Finding, Skipped, skippedCase, worstOf } from '../
 import type { Tensors } from '../named.ts';
 import { cut, fed, opNamesOf, withExecutable } from '../plan.ts';
 import { type AnyToy, planOfToy, toy2, toys } from '../toy.ts';
-import { OF_MAMBA2, textFor } from './plan.ts';
+import { textFor } from './plan.ts';
 import { callsOf } from './small-calls.ts';
 
 const TIMES = 3;
@@ -66,7 +66,10 @@ export function determinismCases(subject: Subject): Case[] {
         () => textFor(toy, 150),
       ),
     );
-  const ofToy = [...under(toys()[0], Object.keys(recipes) as RecipeName[]), ...under(toy2(), OF_MAMBA2)];
+  const ofToy = [
+    ...under(toys()[0], Object.keys(recipes) as RecipeName[]),
+    ...under(toy2(), recipesOfMamba2),
+  ];
   const ofModels = subject.models
     .filter(({ recipe }) => recipe === DEFAULT_RECIPE)
     .map(({ name, recipe, ops: needed, plan, text }) =>

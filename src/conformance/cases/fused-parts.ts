@@ -113,3 +113,18 @@ export function programsOf({ write }: FusedProgram): readonly {
     isCodes,
   }));
 }
+
+/** f32[l, width] from int8 by one scale, or by one of each token. */
+export function coded({ g, real, rows, quantized }: Parts, scheme: Scheme, name: string, width: number): Ref {
+  if (scheme === 'static') return real(name, width);
+  const x = rows(name, width);
+  return g.op(`${name}.real`, ops.dequantize, { q: quantized(x, scheme), scale: `${x}.scale` });
+}
+/** The same by one scale of each channel. */
+export const byChannel = (parts: Parts, name: string, width: number): Ref => {
+  const c = parts.constant(`${name}.c`, [width], factor);
+  return parts.g.op(`${name}.plain`, ops.scaleChannels, { x: parts.real(name, width), c });
+};
+
+/** The factor of channel i. No two neighbours are equal, and none is a power of two. */
+export const factor = (i: number) => 0.3 + 0.17 * (i % 11);

@@ -3,7 +3,16 @@ import type { Ref } from '../../graph.ts';
 import { ops } from '../../ops/index.ts';
 import type { StateType } from '../../state.ts';
 import { everyExponent } from '../edges/edge.ts';
-import { type FusedProgram, type Parts, type Scheme, VOCABULARY } from './fused-parts.ts';
+import {
+  byChannel,
+  coded,
+  type FusedProgram,
+  factor,
+  type Parts,
+  type Scheme,
+  VOCABULARY,
+} from './fused-parts.ts';
+import { gated, ssd } from './fused-ssd.ts';
 import { INNER, LONG, MODELS } from './width.ts';
 
 const schemes: readonly Scheme[] = ['static', 'dynamic'];
@@ -98,91 +107,6 @@ const convOf = (segments: Segments, given: Scheme | 'channels' = 'static', k = 4
     return split(parts, g.op('y', ops.causalConv1d, inputs), segments);
   },
 });
-
-/** f32[l, width] from int8 by one scale, or by one of each token. */
-function coded({ g, real, rows, quantized }: Parts, scheme: Scheme, name: string, width: number): Ref {
-  if (scheme === 'static') return real(name, width);
-  const x = rows(name, width);
-  return g.op(`${name}.real`, ops.dequantize, { q: quantized(x, scheme), scale: `${x}.scale` });
-}
-/** The same by one scale of each channel. */
-const byChannel = (parts: Parts, name: string, width: number): Ref => {
-  const c = parts.constant(`${name}.c`, [width], factor);
-  return parts.g.op(`${name}.plain`, ops.scaleChannels, { x: parts.real(name, width), c });
-};
-
-interface Heads {
-  readonly h: number;
-  readonly p: number;
-  readonly n: number;
-  readonly g?: number;
-  /** How x, B and C are quantized, and dt. */
-  readonly given?: Scheme | 'channels' | 'float';
-  readonly dt?: Scheme | 'channels' | 'float';
-  /** Without D and bias, with a limit on both sides. */
-  readonly bare?: boolean;
-  readonly kept?: StateType['dtype'];
-}
-/** In int8 are x, B, C, or with `given` as float dt alone. */
-const ssd = ({
-  h,
-  p,
-  n,
-  g = 1,
-  given = 'static',
-  dt = 'float',
-  bare = false,
-  kept = 'f32',
-}: Heads): FusedProgram => ({
-  name: 'ssd-scan-i8',
-  what: `h=${h},p=${p},n=${n},g=${g},${given},dt-${dt}${bare ? ',limits' : ''}${kept === 'f32' ? '' : `,s-${kept}`}`,
-  write(parts) {
-    const { g: builder, rows, constant, weight } = parts;
-    const read = (scheme: typeof given, name: string, width: number) => {
-      if (scheme === 'float') return rows(name, width);
-      return scheme === 'channels' ? byChannel(parts, name, width) : coded(parts, scheme, name, width);
-    };
-    const inputs = {
-      dt: read(dt, 'dt', h),
-      x: read(given, 'x', h * p),
-      A: constant('A', [h, 1], i => -0.5 - (i % 16)),
-      B: read(given, 'B', g * n),
-      C: read(given, 'C', g * n),
-      D: bare ? undefined : weight('D', h),
-      bias: bare ? undefined : constant('bias', [h], i => -2 - factor(i)),
-      S: builder.state('S', [h, n, p]),
-    };
-    if (kept === 'i8') constant('steps', [h * n], i => 0.005 * factor(i));
-    const limits = bare && { lo: 0.3, hi: 1.5 };
-    return { floats: [builder.op('y', ops.ssdScan, inputs, { g, ...limits })], kept };
-  },
-});
-
-/** A gate in int8 (or float), and a result that is quantized or not. */
-const gated = (
-  d: number,
-  g: number,
-  z: Scheme | 'channels' | 'float',
-  result: Scheme | 'float',
-  weighted = true,
-): FusedProgram => ({
-  name: 'gated-norm-i8',
-  what: `d=${d},g=${g},z-${z},y-${result}${weighted ? ',w' : ''}`,
-  write(parts) {
-    const { g: builder, rows, weight, quantized } = parts;
-    const gates = () => (z === 'channels' ? byChannel(parts, 'z', d) : coded(parts, z as Scheme, 'z', d));
-    const inputs = {
-      x: rows('x', d),
-      z: z === 'float' ? rows('z', d) : gates(),
-      w: weighted ? weight('w', d) : undefined,
-    };
-    const y = builder.op('y', ops.gatedRmsNorm, inputs, { g });
-    return result === 'float' ? { floats: [y] } : { codes: [quantized(y, result)] };
-  },
-});
-
-/** The factor of channel i. No two neighbours are equal, and none is a power of two. */
-const factor = (i: number) => 0.3 + 0.17 * (i % 11);
 
 /** `integers` says which of B, C and z are in int8, `scheme` how everything in int8 is quantized, and `kept` how h is kept. */
 const scan = (

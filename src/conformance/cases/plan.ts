@@ -2,7 +2,13 @@
 import { withNodes, writes } from '../../graph.ts';
 import { outerRoles, outerSites } from '../../model/architecture.ts';
 import { once } from '../../once.ts';
-import { DEFAULT_RECIPE, FLOAT_RECIPE, type RecipeName, recipes } from '../../quant/recipes.ts';
+import {
+  DEFAULT_RECIPE,
+  FLOAT_RECIPE,
+  type RecipeName,
+  recipes,
+  recipesOfMamba2,
+} from '../../quant/recipes.ts';
 import type { Recipe } from '../../quant/scheme.ts';
 import { random } from '../../text/random.ts';
 import type { Case, Subject } from '../case.ts';
@@ -25,19 +31,9 @@ function blockOf(toy: AnyToy): AnyToy {
   return { ...toy, name: `${toy.name}, one block`, program: { graph: { ...graph, result }, weights } };
 }
 
-/** What differs for Mamba-2: the norm's weight that is folded, channels everywhere, scales of each token, a state in int8. */
-export const OF_MAMBA2: readonly RecipeName[] = [
-  'fp32',
-  'quamba',
-  'quamba-ssd',
-  'dynamic',
-  'quamba-int8-state',
-  'quamba-int8-state-dynamic',
-];
-
 const blocks = once(() => [
   ...toys().map(toy => ({ toy, one: blockOf(toy), names: Object.keys(recipes) as RecipeName[] })),
-  { toy: toy2(), one: blockOf(toy2()), names: OF_MAMBA2 },
+  { toy: toy2(), one: blockOf(toy2()), names: recipesOfMamba2 },
 ]);
 
 /** A text is fed from its start, in one feed after the other. */

@@ -5,7 +5,7 @@ import type { Executable } from '../../executable.ts';
 import { type LazyTensor, type Program, type Ref, withNodes } from '../../graph.ts';
 import { once } from '../../once.ts';
 import { bind, resultsOf } from '../../op.ts';
-import { DEFAULT_RECIPE, type RecipeName, recipe } from '../../quant/recipes.ts';
+import { DEFAULT_RECIPE, MAMBA2_RECIPE, type RecipeName, recipe } from '../../quant/recipes.ts';
 import { createSession, type Session } from '../../session.ts';
 import type { StateView } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
@@ -53,7 +53,7 @@ const carrying = (family: string, toy: () => AnyToy, name: RecipeName): Carried 
 });
 const models = [
   carrying('state', () => toys()[0], DEFAULT_RECIPE),
-  carrying('state/toy-mamba2', toy2, 'quamba-ssd'),
+  carrying('state/toy-mamba2', toy2, MAMBA2_RECIPE),
 ];
 
 type Feeding = (executable: Executable, others: Executable) => Iterable<Finding>;
