@@ -208,7 +208,7 @@ async function statsOf(
   const short = [
     windows.length < samples && `has room for ${windows.length} of ${samples} samples of ${window} tokens`,
     windows.length * window < tokensWanted(sizes) &&
-      `gives ${windows.length * window} tokens, and recipe ${recipe.name} wants ${tokensWanted(sizes)} or more`,
+      `gives ${windows.length * window} token${windows.length * window === 1 ? '' : 's'}, and recipe ${recipe.name} wants ${tokensWanted(sizes)} or more`,
   ].filter(Boolean);
   const stats = await cached();
   if (short.length > 0) options.onWarning?.(`calibration text ${text.name} ${short.join('; it ')}`);

@@ -79,7 +79,7 @@ export function loadStats(
   const { format, version, recipe, source: made, calibration } = file.metadata;
   if (format !== STATS_FORMAT.format || version !== STATS_FORMAT.version)
     throw new Error(
-      `${file.name}: expected ${STATS_FORMAT.format} version ${STATS_FORMAT.version}; got ${plain(format)} version ${plain(version)}`,
+      `${file.name}: expected ${STATS_FORMAT.format} version ${STATS_FORMAT.version}; got ${plain(format ?? 'no format')} version ${plain(version ?? 'nothing')}`,
     );
   if (made !== expected.source)
     throw new Error(

@@ -73,7 +73,7 @@ async function fetchFile(
     signal?.throwIfAborted();
     onProgress?.({ file, loaded, total, fromCache });
   };
-  const kept = cache === 'reload' ? undefined : await store?.match(url);
+  const kept = cache === 'reload' ? undefined : await store?.match(url).catch(() => undefined);
   if (kept && (await isStillThere(url, kept, signal))) {
     const bytes = await readBody(kept, url, progress(true)).catch(() => undefined);
     if (bytes && (await sumOf(bytes)) === kept.headers.get(SUM)) return bytes;

@@ -232,7 +232,7 @@ describe('what llama.cpp cannot run is refused', () => {
       config2,
     ],
     [
-      'toy/config.json: architecture expected mamba or falcon-mamba or mamba2; got other',
+      'toy/config.json: architecture expected mamba2 or mamba or falcon-mamba; got other',
       { architecture: 'other' },
     ],
     [

@@ -14,7 +14,7 @@ import {
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { hubSettings, isRepoName, modelFolder, modelName, snapshotOf } from '../../src/hub/cache.ts';
+import { hubSettings, isRepoName, MODELS, modelFolder, modelName, snapshotOf } from '../../src/hub/cache.ts';
 import { pull } from '../../src/hub/pull.ts';
 import { hubRequest, LIMITS } from '../../src/hub/request.ts';
 import { load } from '../../src/open/node.ts';
@@ -366,6 +366,8 @@ describe('names', () => {
   it('lead to what was pulled; a folder of that name comes first', async () => {
     const { folder } = await fetchModel(TOY);
     expect(modelFolder(TOY, settings())).toBe(folder);
+    expect(modelFolder('mamba2-books-15m', settings())).toBe(join(MODELS, 'mamba2-books-15m'));
+    expect(modelFolder('mamba9', settings())).toBe('mamba9');
     expect(() => modelFolder('some/shards', settings())).toThrow(
       'some/shards: no such folder, and no model of this name was pulled; quamba pull some/shards fetches it',
     );
