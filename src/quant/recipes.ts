@@ -65,10 +65,10 @@ export const recipes = {
   'quamba-ssd':       { weights: w8rows, acts: a8, at: ssd, residual },
   'quamba-ssd-int8-head': { weights: w8rows, acts: a8, at: { ...ssd, headIn: a8 }, weightsAt: int8Head, residual },
   'w4a8-rtn':         { weights: w4nearest, acts: a4, at: at4, weightsAt: beside4, residual, optional: small },
-  'w4a8-ssd':         { weights: w4, acts: a8, at: { ...ssd, headIn: a8 }, weightsAt: beside4, residual, optional: small },
   'w4a8':             { weights: w4, acts: a4, at: at4, weightsAt: beside4, residual, optional: small },
   'w4a16-rtn':        { weights: w4nearest, weightsAt: beside4, optional: small },
   'w4a16':            { weights: w4, weightsAt: beside4, optional: small },
+  'w4a8-ssd':         { weights: w4, acts: a8, at: { ...ssd, headIn: a8 }, weightsAt: beside4, residual, optional: small },
 } as const satisfies Record<string, Recipe>;
 
 export type RecipeName = keyof typeof recipes;
