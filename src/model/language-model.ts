@@ -36,6 +36,19 @@ export const languageModel = <C extends LanguageModelConfig>(
     return g.op('logits', ops.linear, { x: g.site('headIn', normed), w: head });
   });
 
+/** What a block is written with: the weights of its layer, of which some may be absent, and columns of a value. */
+export function layerOf<Role extends string>(g: Builder, layer: number) {
+  const weight = (name: string, shape: readonly number[], role?: Role) =>
+    g.weight(`backbone.layers.${layer}.${name}`, shape, role);
+  return {
+    weight,
+    optional: (name: string, shape: readonly number[], present: boolean) =>
+      present ? weight(name, shape) : undefined,
+    part: (name: string, x: Ref, start: number, size: number) =>
+      g.op(name, ops.slice, { x }, { start, size }),
+  };
+}
+
 const MOST_LAYERS = 4096;
 
 /** Whether a config.json has the keys of state-spaces (`d_model`, `n_layer`, `ssm_cfg`), of a model with this layer. */

@@ -23,6 +23,7 @@ import {
   isStateSpaces,
   type LanguageModelConfig,
   languageModel,
+  layerOf,
   padded,
   parseLanguageModel,
 } from './language-model.ts';
@@ -71,12 +72,7 @@ export type BlockConfig = Omit<MambaConfig, keyof Config | 'tieEmbeddings' | 'na
  */
 export function block(g: Builder, config: BlockConfig, layer: number, h: Ref): Ref {
   const { dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, normEps: eps, mixerNormEps } = config;
-  const weight = (name: string, shape: readonly number[], role?: (typeof roles)[number]) =>
-    g.weight(`backbone.layers.${layer}.${name}`, shape, role);
-  const optional = (name: string, shape: readonly number[], present: boolean) =>
-    present ? weight(name, shape) : undefined;
-  const part = (name: string, x: Ref, start: number, size: number) =>
-    g.op(name, ops.slice, { x }, { start, size });
+  const { weight, optional, part } = layerOf<(typeof roles)[number]>(g, layer);
   /** Falcon-Mamba's extra norm on dt, B and C; plain Mamba has none. */
   const mixerNorm = (name: string, x: Ref) =>
     mixerNormEps === undefined ? x : g.op(name, ops.rmsNorm, { x }, { eps: mixerNormEps });

@@ -23,6 +23,7 @@ import {
   isStateSpaces,
   type LanguageModelConfig,
   languageModel,
+  layerOf,
   padded,
   parseLanguageModel,
 } from './language-model.ts';
@@ -70,12 +71,7 @@ function block(g: Builder, config: Mamba2Config, layer: number, residual: Ref): 
   const d = h * p;
   const bc = groups * n;
   const e = d + 2 * bc;
-  const weight = (name: string, shape: readonly number[], role?: (typeof roles)[number]) =>
-    g.weight(`backbone.layers.${layer}.${name}`, shape, role);
-  const optional = (name: string, shape: readonly number[], present: boolean) =>
-    present ? weight(name, shape) : undefined;
-  const part = (name: string, x: Ref, start: number, size: number) =>
-    g.op(name, ops.slice, { x }, { start, size });
+  const { weight, optional, part } = layerOf<(typeof roles)[number]>(g, layer);
 
   const normed = g.op('normed', ops.rmsNorm, { x: residual, w: weight('norm.weight', [m]) }, { eps });
   const projected = g.op('zxBCdt', ops.linear, {

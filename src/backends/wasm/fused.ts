@@ -163,26 +163,23 @@ export const fused: Readonly<Record<string, Rule>> = {
 function scanI8(body: Body): ReturnType<Rule> {
   const scan = the('selective-scan', body)!;
   const softplus = the('softplus', body);
-  if (!softplus || softplus.out.y !== scan.in.dt) return undefined;
-  const producers = new Map(body.nodes.map(node => [Object.values(node.out)[0], node]));
-  const channels = the('scale-channels', body);
-  if (channels && (channels.out.y !== scan.in.u || channels.attrs.inverse || body.isOutput(channels.out.y)))
-    return undefined;
-  const inputs = {
-    u: channels?.in.x ?? scan.in.u,
-    dt: softplus.in.x,
-    B: scan.in.B,
-    C: scan.in.C,
-    z: scan.in.z,
+  if (!softplus || softplus.out.y !== scan.in.dt || body.isOutput(softplus.out.y)) return undefined;
+  const sources = {
+    u: sourceOf(scan, 'u', body),
+    dt: sourceOf(softplus, 'x', body),
+    B: sourceOf(scan, 'B', body),
+    C: sourceOf(scan, 'C', body),
+    ...(scan.in.z !== undefined && { z: sourceOf(scan, 'z', body) }),
   };
-  const given = Object.entries(inputs).filter(([, ref]) => ref !== undefined);
-  const sources = given.map(([key, ref]) => [key, producers.get(ref)] as const);
-  const isDequantized = (node: OpNode | undefined): node is OpNode =>
-    node?.op.name === 'dequantize' && !body.isOutput(node.out.x);
-  if (!sources.every(([, node]) => isDequantized(node)) || body.isOutput(softplus.out.y)) return undefined;
-  const others = channels ? 3 : 2;
-  if (new Set(sources.map(([, node]) => node)).size + others !== body.nodes.length) return undefined;
-  const calls = Object.fromEntries(sources.map(([key, node]) => [key, body.callOf(node!)]));
+  /** All are dequantized in the body, and only u may have channels. */
+  const fits = ([key, source]: readonly [string, ReturnType<typeof sourceOf>]) =>
+    source?.nodes.length === 1 || (key === 'u' && source?.nodes.length === 2);
+  if (!Object.entries(sources).every(fits)) return undefined;
+  const made = new Set(Object.values(sources).flatMap(source => source!.nodes));
+  if (made.size + 2 !== body.nodes.length) return undefined;
+  const calls = Object.fromEntries(
+    Object.entries(sources).map(([key, source]) => [key, body.callOf(source!.nodes[0])]),
+  );
   /** Where all rows share a scale, the values of a function of it are a table in the scale's place. */
   const lookup = ({ scale, weight }: Call, table: PackingOf): Scale => {
     const found = scale('scale');
@@ -208,7 +205,7 @@ function scanI8(body: Body): ReturnType<Rule> {
         z: calls.z ? calls.z.value('q') : 0,
         ...scaleOperands('z', zScale),
         ...scanOperands(call),
-        channels: channels ? body.callOf(channels).weight('c', vector) : 0,
+        channels: sources.u!.input.channels,
       },
       { own: rows => 2 * n * 16 + 2 * rows * padded(n) * 4 + tables * rows * 1024 },
     ),
