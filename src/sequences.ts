@@ -249,7 +249,7 @@ function inputCheck({ graph }: Program): (tokens: Input) => void {
   const types = inferTypes(graph);
   const { width } = graph;
   const tables = flatten(graph.nodes).flatMap(node =>
-    node.in.tokens === graph.input
+    node.in.tokens === graph.input && node.in.w !== undefined
       ? [{ op: node.op.name, size: types.get(node.in.w)!.shape[0] as number }]
       : [],
   );

@@ -1,6 +1,7 @@
 /** Every op, under its name in camelCase: a line for each file. */
 export { absmaxScale } from './absmax-scale.ts';
 export { add } from './add.ts';
+export { attention } from './attention.ts';
 export { causalConv1d } from './causal-conv1d.ts';
 export { dequantize } from './dequantize.ts';
 export { dequantizeI4 } from './dequantize-i4.ts';
@@ -14,9 +15,13 @@ export { linearI8 } from './linear-i8.ts';
 export { negExp } from './neg-exp.ts';
 export { quantize } from './quantize.ts';
 export { rmsNorm } from './rms-norm.ts';
+export { rope } from './rope.ts';
+export { ropeTable } from './rope-table.ts';
 export { scaleChannels } from './scale-channels.ts';
 export { selectiveScan } from './selective-scan.ts';
 export { silu } from './silu.ts';
 export { slice } from './slice.ts';
 export { softplus } from './softplus.ts';
+export { squaredRelu } from './squared-relu.ts';
 export { ssdScan } from './ssd-scan.ts';
+export { swiglu } from './swiglu.ts';

@@ -1,5 +1,5 @@
 /**
- * The elementary functions of the f32 path: exp, exp2, log1p, and by them silu and softplus.
+ * The elementary functions of the f32 path: exp, exp2, log1p, and by them silu and softplus; sin and cos.
  *
  * `Math.exp` differs between engines, so it is not used. These are f32 polynomials after a range reduction, built from
  * + − × ÷ (each rounded once, in the order written) and exact moves of the exponent; WebAssembly, CUDA or any other
@@ -8,6 +8,7 @@
  *   exp   n = round(x · log2 e), r = x − n · ln 2 in two parts,   eˣ = 2ⁿ · (1 + t),  t = r + r² · p(r)
  *   exp2  n = round(x),          r = x − n (exact),               2ˣ = 2ⁿ · (1 + r · p(r))
  *   log1p u = 1 + x = 2ᵏ · (1 + f), s = f / (2 + f),              log u = k · ln 2 + 2 atanh s
+ *   sin   n = round(x · 2/π), r = x − n · π/2 in two parts,       sin or cos of r, by n mod 4; in f64, rounded to f32 once
  *
  * Source: Cody & Waite, Software Manual for the Elementary Functions (reductions); the polynomials are minimax fits
  * checked over every float of the reduced interval.
@@ -148,3 +149,42 @@ export function silu(x: number): number {
   const denominator = f(sum + f(lost + f(lo * pow2(n - 64))));
   return f(f(c / denominator) * ONE);
 }
+
+/** The first 33 bits of π/2: n · PIO2_HI is exact in f64 for |n| < 2²⁰. */
+const PIO2_HI = 1.5707963267341256;
+const PIO2_LO = 6.077100506506192e-11; // π/2 − PIO2_HI
+/** 1.5 · 2⁵²: `MAGIC` of f64. */
+const MAGIC64 = 6755399441055744;
+const SIN = [-1 / 1307674368000, 1 / 6227020800, -1 / 39916800, 1 / 362880, -1 / 5040, 1 / 120, -1 / 6, 1];
+const COS = [
+  1 / 20922789888000,
+  -1 / 87178291200,
+  1 / 479001600,
+  -1 / 3628800,
+  1 / 40320,
+  -1 / 720,
+  1 / 24,
+  -1 / 2,
+  1,
+];
+/** Beyond it the reduction would not be exact. A text is far shorter. */
+const MOST_ANGLE = 1 << 20;
+
+/** Of x + quarter · π/2, in f64 until the last rounding: it is asked for a few times a token, not for each of its values. */
+function sine(x: number, quarter: number): number {
+  if (!(Math.abs(x) <= MOST_ANGLE)) return Number.NaN;
+  const n = x * (2 / Math.PI) + MAGIC64 - MAGIC64;
+  const r = x - n * PIO2_HI - n * PIO2_LO;
+  const z = r * r;
+  const turn = (n + quarter) & 3;
+  let p = 0;
+  for (const c of turn & 1 ? COS : SIN) p = p * z + c;
+  if (!(turn & 1)) p *= r;
+  return f(turn & 2 ? -p : p);
+}
+
+/** sin x; NaN beyond |x| = 2²⁰. */
+export const sin = (x: number): number => sine(x, 0);
+
+/** cos x; NaN beyond |x| = 2²⁰. */
+export const cos = (x: number): number => sine(x, 1);

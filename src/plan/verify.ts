@@ -4,7 +4,7 @@
  *
  *   names    a name is one thing (the input, a weight, a state or a value), written once and before it is read
  *   types    every input, state and attribute is of its op's signature, and that for every number of tokens (types.ts)
- *   tokens   only tables read them, with a row for each word of the vocabulary; frames anyone; the result is f32[l, v]
+ *   tokens   only ops of tokens read them; a table has a row for each word of the vocabulary; frames anyone; the result is f32[l, v]
  *   states   each belongs to one node; the steps of one in int8 are positive
  *   fused    a fused node is what fuse.ts makes of its nodes: backends rely on that
  *   sizes    the memory that all of it takes is limited before any is allocated; so are counts, and the lengths of names
@@ -118,7 +118,11 @@ export function verify(
       if (parse(node.op.inputs[key]).dtype !== 'i32') continue;
       if (ref !== input) unexpected(`${at}.in.${key}`, `the input ${show(input)}`, ref);
       const rows = letters.get('v');
-      if (vocabSize !== undefined && !(typeof rows === 'number' && rows >= vocabSize))
+      if (
+        vocabSize !== undefined &&
+        node.in.w !== undefined &&
+        !(typeof rows === 'number' && rows >= vocabSize)
+      )
         unexpected(`${at}.in.w`, `a row for each of ${vocabSize} tokens`, rows);
     }
     for (const [key, type] of outputs) define(node.out[key], 'a value', `${at}.out.${key}`, type);
