@@ -10,6 +10,7 @@
 import {
   extent,
   type Inputs,
+  isGrowing,
   type Parsed,
   parse,
   type Signatures,
@@ -230,10 +231,10 @@ function checkNames(op: AnyOp, what: string, given: object, names: object): void
 
 /** A state with the values that were given, and with room for the tokens of this call where it grows. */
 function startOf(op: AnyOp, key: string, dims: Dims, kept: Kept, given?: Float32Array): StateView {
-  const { axes } = parse(op.states[key]);
-  const more = axes[0].letters[0] === 't' ? dims.l : 0;
-  const shape = axes.map((axis, i) => extent(axis, dims)! + (i === 0 ? more : 0));
-  checkKept(`${op.name}: state ${key}`, kept, shape);
+  const signature = parse(op.states[key]);
+  const more = isGrowing(signature) ? dims.l : 0;
+  const shape = signature.axes.map((axis, i) => extent(axis, dims)! + (i === 0 ? more : 0));
+  checkKept(`${op.name}: state ${key}`, kept, shape, isGrowing(signature));
   const view = stateView(kept, shape);
   if (given) view.put(0, given);
   return view;
@@ -242,7 +243,7 @@ function startOf(op: AnyOp, key: string, dims: Dims, kept: Kept, given?: Float32
 /** The letters of a state that is there already. A growing one has room for the tokens of this call. */
 function unifyView(op: AnyOp, key: string, signature: Parsed, view: StateView, dims: Solved): void {
   const { shape, data } = view;
-  const past = signature.axes[0].letters[0] === 't' ? [shape[0] - dims.l, ...shape.slice(1)] : shape;
+  const past = isGrowing(signature) ? [shape[0] - dims.l, ...shape.slice(1)] : shape;
   unify(op, key, signature, { dtype: 'f32', shape: past, data: data.subarray(0, sizeOf(past)) }, dims);
 }
 

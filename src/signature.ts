@@ -54,6 +54,9 @@ export function parse(signature: string): Parsed {
   return result;
 }
 
+/** Whether its first axis is the tokens fed so far, as that of a state that grows. */
+export const isGrowing = ({ axes }: Parsed): boolean => axes[0].letters[0] === 't';
+
 type Known = Readonly<Record<string, number>>;
 
 /** The letters of an axis that are not known yet. */

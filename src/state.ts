@@ -36,10 +36,22 @@ export const AS_F32: Kept = { dtype: 'f32' };
 /** How many rows a state of this shape has. */
 export const stateRows = (shape: readonly number[]): number => sizeOf(shape.slice(0, -1));
 
-/** @throws TypeError for a dtype in which nothing is kept, RangeError where i8 does not have a step for each row. */
-export function checkKept(where: string, { dtype, scale }: Kept, shape: readonly number[]): void {
+/** What a state that grows can be kept as: of rows that are still to come no step is known before. */
+export const OF_GROWING = 'f32, f16 or i8-dynamic for a state that grows';
+
+/**
+ * @throws TypeError for a dtype in which nothing is kept, or a state that grows is not; RangeError where i8 does not have a step for
+ * each row.
+ */
+export function checkKept(
+  where: string,
+  { dtype, scale }: Kept,
+  shape: readonly number[],
+  grows: boolean,
+): void {
   if (!Object.hasOwn(BYTES, dtype))
     throw new TypeError(`${where} can be kept as ${Object.keys(BYTES).join(', ')}; got ${dtype}`);
+  if (dtype === 'i8' && grows) throw new TypeError(`${where} expected ${OF_GROWING}; got i8`);
   const steps = scale?.length ?? 0;
   const rows = stateRows(shape);
   if (dtype === 'i8' && steps !== rows)

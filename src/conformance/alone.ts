@@ -5,7 +5,7 @@
 import { type Program, trace, weightsOf } from '../graph.ts';
 import { type AnyOp, type BoundCall, bind } from '../op.ts';
 import { ops } from '../ops/index.ts';
-import { parse } from '../signature.ts';
+import { isGrowing, parse } from '../signature.ts';
 import { type Data, type Tensor, tensor } from '../tensor.ts';
 import { keptAll } from './forms.ts';
 import type { Tensors } from './named.ts';
@@ -70,7 +70,10 @@ export function alone(op: AnyOp, { inputs, attrs, states, dims: { l } }: BoundCa
       if (key === 'tokens') return [key, tokens];
       return [key, isOfTokens(op.inputs[key]) ? rows(key, value) : put(key, value)];
     });
-    const carried = Object.entries(call.states).map(([key, { shape }]) => [key, g.state(key, shape)]);
+    const carried = Object.entries(call.states).map(([key, { shape }]) => [
+      key,
+      g.state(key, isGrowing(parse(op.states[key])) ? ['t', ...shape.slice(1)] : shape),
+    ]);
     const result = g.op('result', op, Object.fromEntries([...given, ...carried]), attrs);
     if (output.dtype === 'i8') return g.op('shown', ops.dequantize, { q: result, scale: one() });
     if (output.shape.length === 2) return result;

@@ -15,6 +15,7 @@ export interface Form {
 const OTHERS: Readonly<Record<string, readonly StateType['dtype'][]>> = {
   [ops.selectiveScan.name]: ['f16', 'i8', 'i8-dynamic'],
   [ops.ssdScan.name]: ['f16', 'i8', 'i8-dynamic'],
+  [ops.attention.name]: ['f16', 'i8-dynamic'], // of what grows no step is known before
 };
 
 /** The states of an op, all kept alike. */

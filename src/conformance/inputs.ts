@@ -1,7 +1,7 @@
 /** Inputs of an op from a seed, for any sizes. Their values are like those in a model. */
 import { type AnyOp, type Attrs, type BoundCall, bind } from '../op.ts';
 import { packedColumns } from '../ops/nibbles.ts';
-import { extent, parse } from '../signature.ts';
+import { extent, isGrowing, parse } from '../signature.ts';
 import { sizeOf, type Tensor, zeros } from '../tensor.ts';
 import { random } from '../text/random.ts';
 import { type Form, keptAll } from './forms.ts';
@@ -48,13 +48,17 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   'ssd-scan dt': next => (next() < 0.1 ? 3 : -4) + 1.5 * gauss(next), // softplus makes it 0.001 to 0.1, and sometimes much
   'ssd-scan A': next => -1 - 15 * next(),
   'scale-channels c': next => 0.25 + 4 * next(),
+  'rope cos': next => 2 * next() - 1,
+  'rope sin': next => 2 * next() - 1,
+  'rope-table freq': next => next() ** 4,
+  'rope-table fed': next => Math.floor(4000 * next()),
 };
 
 export const integer: Maker = next => (next() < 0.1 ? -128 : Math.floor(next() * 256) - 128);
 
-/** What the letters stand for: of those that are not given, h is the bytes of i (or n) halves, and s, p, g and v are 1. */
+/** What the letters stand for: of those that are not given, h is the bytes of i (or n) halves, s, p, g and v are 1, and t is 0. */
 export const sizesOf = (choice: Choice): Choice => ({
-  ...{ s: 1, p: 1, g: 1, v: 1, h: packedColumns((choice.i ?? choice.n) as number) },
+  ...{ s: 1, p: 1, g: 1, v: 1, t: 0, h: packedColumns((choice.i ?? choice.n) as number) },
   ...choice,
 });
 
@@ -75,7 +79,7 @@ export function inputOf(
   const shape = axes.map(axis => extent(axis, sizes as Record<string, number>)!);
   const made = zeros(dtype, shape);
   const make: Maker =
-    dtype === 'i32' ? () => Math.floor(next() * (choice.v as number)) : dtype === 'i8' ? code : float;
+    dtype === 'i32' ? () => Math.floor(next() * (sizes.v as number)) : dtype === 'i8' ? code : float;
   const { data } = made;
   for (let i = 0; i < Math.min(data.length, PERIOD); i++) data[i] = make(next);
   for (let at = PERIOD; at < data.length; at += PERIOD) data.copyWithin(at, 0, PERIOD);
@@ -85,10 +89,13 @@ export function inputOf(
 export const attrsOf = (op: AnyOp, choice: Choice): Attrs =>
   Object.fromEntries(Object.keys(op.attrs).flatMap(key => (key in choice ? [[key, choice[key]]] : [])));
 
-/** What may be left out of a call: optional inputs, and states, which then are those of the start of a text. */
+/**
+ * What may be left out of a call: optional inputs, and states, which then are those of the start of a text. One that grows is empty
+ * there: it is left out by t = 0.
+ */
 export const optionalOf = (op: AnyOp): readonly string[] => [
   ...Object.keys(op.inputs).filter(key => (op.inputs[key] as string).endsWith('?')),
-  ...Object.keys(op.states),
+  ...Object.keys(op.states).filter(key => !isGrowing(parse(op.states[key]))),
 ];
 
 /** Steps of a state in int8, in which some values saturate. */

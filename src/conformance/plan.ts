@@ -2,6 +2,7 @@
 import { type Backend, prepare } from '../backends/backend.ts';
 import type { Executable, Sequence } from '../executable.ts';
 import { flatten, type Program } from '../graph.ts';
+import { attention } from '../ops/attention.ts';
 import { quantize } from '../ops/quantize.ts';
 import { selectiveScan } from '../ops/selective-scan.ts';
 import { ssdScan } from '../ops/ssd-scan.ts';
@@ -177,7 +178,7 @@ export function judgeNear(
   };
 }
 
-const scans = [selectiveScan.name, ssdScan.name];
+const scans = [selectiveScan.name, ssdScan.name, attention.name];
 /** How many roundings a result depends on: for each node the length of its sum, and 8 more for the rest of its work. */
 function roundingsOf({ graph }: Program, length: number): number {
   const types = inferTypes(graph);

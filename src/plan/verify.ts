@@ -28,7 +28,7 @@ import {
 import type { AnyOp } from '../op.ts';
 import { ops } from '../ops/index.ts';
 import { parse } from '../signature.ts';
-import { type StateType, shapeAt } from '../state.ts';
+import { OF_GROWING, type StateType, shapeAt } from '../state.ts';
 import { ARRAYS, BYTES, describe, isArray, sizeOf, type Tensor } from '../tensor.ts';
 import { fuse, MOST_IN_GROUP } from './fuse.ts';
 import { typeNode } from './types.ts';
@@ -96,7 +96,7 @@ export function verify(
   for (const [ref, type] of states) {
     const at = `${where}.states[${show(ref)}]`;
     define(ref, 'a state', at);
-    checkScale(type, types, `${at}.scale`);
+    checkScale(type, types, at);
   }
   const bytesOfStates = sum([...states.values()], type => 4 * sizeOf(shapeAt(type, 1)));
   atMost(MOST.bytesOfStates, bytesOfStates, `${where}.states`, 'bytes');
@@ -201,14 +201,13 @@ function checkScale(
   types: ReadonlyMap<Ref, ValueType>,
   at: string,
 ): void {
-  if (dtype !== 'i8' && scale !== undefined) unexpected(at, `nothing beside ${dtype}`, scale);
+  if (dtype !== 'i8' && scale !== undefined) unexpected(`${at}.scale`, `nothing beside ${dtype}`, scale);
   if (dtype !== 'i8') return;
-  const leading = shape.slice(0, -1);
-  const size = leading.includes('t') ? 't' : sizeOf(leading as readonly number[]);
-  const rows = describe({ dtype: 'f32', shape: [size] });
+  if (shape.includes('t')) unexpected(`${at}.type`, OF_GROWING, dtype);
+  const rows = describe({ dtype: 'f32', shape: [sizeOf(shape.slice(0, -1) as readonly number[])] });
   const expected = `a weight ${rows}`;
-  const type = types.get(scale ?? '') ?? unexpected(at, expected, scale);
-  if (describe(type) !== rows) wrongType(at, expected, type);
+  const type = types.get(scale ?? '') ?? unexpected(`${at}.scale`, expected, scale);
+  if (describe(type) !== rows) wrongType(`${at}.scale`, expected, type);
 }
 
 function checkResult(type: ValueType, at: string, vocabSize?: number): void {

@@ -137,6 +137,49 @@ export function honest({ name, round: r, sum }: Arithmetic): Backend {
         y.data.set(row, t * n);
       }
     },
+    attention: ({ q, k, v }, { h, g, scale }, { y }, { l, p, t: past }, { K, V }) => {
+      K.put(past * g * p, k.data);
+      V.put(past * g * p, v.data);
+      for (let t = 0; t < l; t++)
+        for (let i = 0; i < h; i++) {
+          const group = Math.floor(i / (h / g));
+          const seen = range(past + t + 1);
+          const scores = seen.map(s => {
+            const products = range(p).map(c =>
+              r(q.data[(t * h + i) * p + c] * K.data[(s * g + group) * p + c]),
+            );
+            return r(f(scale) * sum(products));
+          });
+          const most = Math.max(...scores);
+          const weights = scores.map(c => exp(r(c - most)));
+          const total = sum(weights);
+          for (let c = 0; c < p; c++) {
+            const values = seen.map(s => r(weights[s] * V.data[(s * g + group) * p + c]));
+            y.data[(t * h + i) * p + c] = r(sum(values) / total);
+          }
+        }
+    },
+    rope: ({ x, cos, sin }, _, { y }, { p, r: half }) => {
+      for (const [i, value] of x.data.entries()) {
+        const c = i % p;
+        const at = Math.floor(i / x.shape[1]) * half + (c % half);
+        const other = c < half ? -x.data[i + half] : x.data[i - half];
+        y.data[i] = c < 2 * half ? r(r(value * cos.data[at]) + r(other * sin.data[at])) : value;
+      }
+    },
+    ropeTable: ({ freq }, { sine }, { y }, { l, r: half }, { fed }) => {
+      for (const i of y.data.keys()) {
+        const position = fed.data[0] + Math.floor(i / half);
+        y.data[i] = r((sine ? Math.sin : Math.cos)(f(position * freq.data[i % half])));
+      }
+      fed.put(0, [fed.data[0] + l]);
+    },
+    swiglu: ({ gate, up }, _, { y }) => {
+      for (const i of y.data.keys()) y.data[i] = r(silu(gate.data[i]) * up.data[i]);
+    },
+    squaredRelu: ({ x }, _, { y }) => {
+      for (const i of y.data.keys()) y.data[i] = r(Math.max(x.data[i], 0) ** 2);
+    },
     negExp: ({ x }, _, { y }) => {
       for (const i of y.data.keys()) y.data[i] = -exp(x.data[i]);
     },

@@ -22,6 +22,9 @@ const zerosOf = (form: Form, size: number): BoundCall => {
     [ops.slice.name]: { n: 9, start: size - 1, size: 1 },
     [ops.ssdScan.name]: { h: 4, p: 5, g: 2, n: 4 * size },
     [ops.gatedRmsNorm.name]: { d: 3 * size, g: 3 },
+    [ops.attention.name]: { h: 4, g: 2, p: 4 * size, t: size },
+    [ops.rope.name]: { h: 3, p: 2 * size + 1, r: size },
+    [ops.ropeTable.name]: { r: size, sine: size % 2 === 0 },
   };
   const states = Object.keys(form.op.states);
   const absent = size % 2 ? [] : optionalOf(form.op).filter(key => !states.includes(key));

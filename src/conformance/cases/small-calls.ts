@@ -28,6 +28,18 @@ export const ownSizes: Readonly<Record<string, readonly Choice[]>> = {
     { d: 2, g: 1 },
     { d: 70, g: 2 },
   ],
+  // the first grows over the end of a block, whether it is called with 5 tokens or with 23
+  [ops.attention.name]: [
+    { h: 6, g: 2, p: 8, t: 126, scale: 0.3 },
+    { h: 1, g: 1, p: 4, t: 0, scale: 1 },
+    { h: 4, g: 4, p: 12, t: 3, scale: 0.3 },
+  ],
+  [ops.rope.name]: [
+    { h: 3, p: 14, r: 5 },
+    { h: 1, p: 2, r: 1 },
+    { h: 2, p: 8, r: 4 },
+  ],
+  [ops.ropeTable.name]: [{ r: 19 }, { r: 1 }, { r: 34, sine: true }],
 };
 
 /** Calls of three sizes. The second call leaves out all that may be left out. */

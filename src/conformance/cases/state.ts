@@ -4,18 +4,18 @@ import { reference } from '../../backends/reference.ts';
 import type { Executable } from '../../executable.ts';
 import { type LazyTensor, type Program, type Ref, withNodes } from '../../graph.ts';
 import { once } from '../../once.ts';
-import { bind, resultsOf } from '../../op.ts';
+import { type AnyOp, type BoundCall, bind, resultsOf } from '../../op.ts';
 import { DEFAULT_RECIPE, MAMBA2_RECIPE, type RecipeName, recipe } from '../../quant/recipes.ts';
 import { createSession, type Session } from '../../session.ts';
-import type { StateView } from '../../state.ts';
-import { type Tensor, tensor } from '../../tensor.ts';
+import { isGrowing, parse } from '../../signature.ts';
+import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
 import { ordinaryCall } from '../inputs.ts';
 import { compare } from '../judge/compare.ts';
 import type { Finding } from '../judge/judge.ts';
-import { called, caseOf, freshCall, judgeResults, Skipped, worstOf } from '../judge/judge.ts';
-import { copied, tokensOf } from '../named.ts';
+import { called, caseOf, judgeResults, Skipped, worstOf } from '../judge/judge.ts';
+import { copied, type Tensors, tokensOf } from '../named.ts';
 import type { PlanUnderTest } from '../plan.ts';
 import { cut, joined, judgeOutcomes, opNamesOf, statesOf, withExecutable } from '../plan.ts';
 import { type AnyToy, planOfToy, toy2, toys } from '../toy.ts';
@@ -221,6 +221,15 @@ function inBatches(
   return running.map(({ tokens, rows }) => logits(tokens, ...rows));
 }
 
+/** The states before a call, without the room that one which grows has for the tokens of the call. */
+const pastOf = (op: AnyOp, { states, dims: { t } }: BoundCall): Tensors =>
+  Object.fromEntries(
+    Object.entries(states).map(([key, { shape, data }]) => {
+      const past = isGrowing(parse(op.states[key])) ? [t, ...shape.slice(1)] : shape;
+      return [key, tensor(data.slice(0, sizeOf(past)), past)];
+    }),
+  );
+
 /** A call of an op with states, cut after each of a few tokens. */
 function opCuts({ backend, profile }: Subject, form: Form): Case {
   const { op, name } = form;
@@ -233,15 +242,16 @@ function opCuts({ backend, profile }: Subject, form: Form): Case {
   return caseOf(backend, about, () => {
     const whole = ordinaryCall(form, { l: 23, d: 9, n: 5, k: 4, ...ownSizes[op.name]?.[0] });
     const rows: Tensor<'f32'>[] = [];
-    let states: Readonly<Record<string, StateView>> = freshCall(whole).states;
+    let states = pastOf(op, whole);
     let at = 0;
     for (const size of [1, 2, 9, 1, 10]) {
       const part = tokensOf(op.inputs, whole.inputs, at, size);
-      const call = called(backend, op, bind(op, { ...part, ...states }, whole.attrs));
-      rows.push(call.outputs.y as Tensor<'f32'>);
-      ({ states } = call);
+      const call = called(backend, op, bind(op, { ...part, ...states }, whole.attrs, whole.states));
+      const { y, ...after } = resultsOf(call);
+      rows.push(y as Tensor<'f32'>);
+      states = after;
       at += size;
     }
-    return judgeResults(profile, op, whole, resultsOf({ outputs: { y: joined(rows) }, states }));
+    return judgeResults(profile, op, whole, { y: joined(rows), ...states });
   });
 }

@@ -89,6 +89,27 @@ const SIZES: Readonly<Record<string, readonly Sizes[]>> = {
     { l: [3], h: [2], p: [3], n: [252, 256] },
     { l: [LONG, 2060], h: [2], p: [3], g: [2], n: [4] },
   ],
+  // granite-4.0-h-350m and 1b, falcon-h1-tiny, nemotron-3-nano-4b; and one call over more than two blocks of keys
+  attention: [
+    { l: [3], h: [12], g: [4], p: [64], t: [127], scale: [1 / 64] },
+    { l: [2], h: [12], g: [4], p: [128], t: [130], scale: [1 / 128] },
+    { l: [3], h: [8], g: [2], p: [64], t: [0, 254], scale: [1 / 8] },
+    { l: [1], h: [40], g: [8], p: [128], t: [60], scale: [Math.fround(1 / Math.sqrt(128))] },
+    { l: [300], h: [2], g: [1], p: [4], t: [0, 100], scale: [0.3] },
+    { l: [2], h: [2], g: [2], p: [4], t: [2060], scale: [0.3] },
+    { l: [LONG], h: [1], g: [1], p: [4], t: [0] },
+  ],
+  rope: [
+    { l: [3], h: [2, 8], p: [64], r: [32] },
+    { l: [3], h: [8, 40], p: [128], r: [32, 64] },
+    { l: [LONG], h: [1], p: [5], r: [1, 2] },
+  ],
+  'rope-table': [
+    { l: [3], r: [32, 64], sine: [false, true] },
+    { l: [LONG], r: [3], sine: [false, true] },
+  ],
+  swiglu: wide('n'),
+  'squared-relu': wide('n'),
   'gated-rms-norm': [
     { l: [3], d: INNER, g: [1, 8] },
     { l: [3], d: [1025, 2562], g: [1] },

@@ -79,6 +79,8 @@ const SIGNS: Readonly<Record<string, Maker>> = {
   c: positive,
   dt: next => Math.abs(extreme(next)),
   A: next => -Math.abs(extreme(next)),
+  freq: next => next() * [1e-41, 1e-9, 1e-3, 1, 1][Math.floor(5 * next())],
+  fed: next => Math.floor(2 ** 18 * next()),
 };
 
 /** Inputs of all magnitudes of f32, without infinities. */
@@ -95,6 +97,7 @@ const ZEROS: Readonly<Record<string, Maker>> = {
   c: () => 1,
   dt: next => Math.abs(zero(next)),
   A: next => -Math.abs(zero(next)),
+  fed: next => Math.abs(zero(next)),
 };
 const ofAnySign = (op: AnyOp, key: string): boolean =>
   (op === ops.linearI4 && key === 'wscale') || (op === ops.dequantizeI4 && key === 'scale');

@@ -10,6 +10,7 @@ import {
   sigmoid,
   siluDoubt,
   sum,
+  times,
   tolerance,
 } from './doubt.ts';
 
@@ -68,6 +69,36 @@ export const valueBounds: Readonly<Record<string, Bounds>> = {
       const size = magnitude(y.data[i]);
       return sum(roundings(7, size), alike(1, size), flushed(1));
     }),
+  }),
+
+  'squared-relu': roundsOnce('y', () => 0),
+
+  swiglu: ({ gate, up }, _, { y }) => ({
+    y: tolerance('|up| (12 u |silu| + (1 + |gate|) τ) + 2 u |y| + τ: that of silu, and a product', y, i =>
+      sum(times(siluDoubt(gate[i]), Math.abs(up[i])), roundings(2, magnitude(y.data[i])), flushed(1)),
+    ),
+  }),
+
+  rope: ({ x, cos, sin }, { dims: { p, r } }, { y }) => ({
+    y: tolerance(
+      '4 u (|x cos| + |x sin|) + (|x| + |cos| + |sin| + 3) τ: two products and a sum on either side',
+      y,
+      i => {
+        const c = i % p;
+        if (c >= 2 * r) return flushed(1);
+        const angle = Math.floor(i / y.shape[1]) * r + (c % r);
+        const [mine, other] = [x[i], x[c < r ? i + r : i - r]].map(Math.abs);
+        const [ofCos, ofSin] = [Math.abs(cos[angle]), Math.abs(sin[angle])];
+        return sum(roundings(4, mine * ofCos + other * ofSin), flushed(3 + mine + other + ofCos + ofSin));
+      },
+    ),
+  }),
+
+  'rope-table': (_, __, { y, fed }) => ({
+    y: tolerance('8 u: a cos or sin of 2 ulp of 1 on either side; the angle rounds correctly', y, () =>
+      sum(roundings(6, 1), alike(2, 1)),
+    ),
+    fed: copy(fed),
   }),
 
   silu: ({ x }, _, { y }) => ({

@@ -9,11 +9,18 @@ import { type AnyOp, type BoundCall, givenOf } from '../../op.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Tolerance, Vectors } from '../case.ts';
 import { each, type Tensors } from '../named.ts';
+import { attentionBounds } from './bounds-attention.ts';
 import { stateBounds } from './bounds-states.ts';
 import { sumBounds } from './bounds-sums.ts';
 import { valueBounds } from './bounds-values.ts';
+import type { Bounds } from './doubt.ts';
 
-const BOUNDS = { ...valueBounds, ...sumBounds, ...stateBounds };
+const BOUNDS: Readonly<Record<string, Bounds>> = {
+  ...valueBounds,
+  ...sumBounds,
+  ...stateBounds,
+  attention: attentionBounds,
+};
 
 /** How far each output of a call may be off. `expected` is the reference's output. */
 export function tolerances(op: AnyOp, call: BoundCall, expected: Tensors): Vectors['tolerances'] {
