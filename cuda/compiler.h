@@ -30,7 +30,9 @@ class Compiler {
   /** Null for "". */
   template <class T = float>
   const T* constant(const std::string& ref) const {
-    return ref.empty() ? nullptr : constants.at(ref).memory.get<T>();
+    if (ref.empty()) return nullptr;
+    if (!isConstant(ref)) throw Failure(QUAMBA_WRONG_CALL, "plan: '" + ref + "' expected a constant");
+    return constants.at(ref).memory.get<T>();
   }
   float* state(const std::string& ref) const { return states.at(ref).get<float>(); }
 
@@ -85,6 +87,7 @@ class Compiler {
   void conv(const OpNode& op);
   void scan(const OpNode& op);
   void ssdSingle(const OpNode& op);
+  void ropeTable(const OpNode& op);
   /** Without its inputs of the tokens, and where its results go. */
   template <class T>
   SsdScan<T> ssdScan(const OpNode& op) const;

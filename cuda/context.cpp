@@ -55,7 +55,7 @@ Context::Context(const std::string& graphText, const quamba_tensor* weights, int
   vocabulary = static_cast<int>(plan.type(plan.result).width());
   for (const auto& node : plan.nodes)
     for (const auto& op : node.body)
-      if (op.input("tokens") == plan.input) tables.push_back({op.name, plan.type(op.input("w")).shape[0]});
+      if (op.input("tokens") == plan.input && !op.input("w").empty()) tables.push_back({op.name, plan.type(op.input("w")).shape[0]});
   constants = uploadConstants(plan, given, f16, stream);
   for (const auto& [name, type] : plan.states) {
     stateNames.push_back(name);
@@ -163,7 +163,7 @@ size_t Context::constantsRead() const {
       for (const auto& [key, ref] : op.in) {
         const auto constant = constants.find(ref);
         if (constant == constants.end()) continue;
-        const bool lookedUp = op.input("tokens") == plan.input;
+        const bool lookedUp = op.input("tokens") == plan.input && !op.input("w").empty();
         const size_t rows = lookedUp ? static_cast<size_t>(constant->second.type.shape[0]) : 1;
         read[ref] = std::max(read[ref], constant->second.bytes() / rows);
       }

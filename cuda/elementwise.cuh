@@ -1,5 +1,5 @@
 // The ops in which every output has one thread and no sum: add, dequantize, dequantize-i4, embedding, embedding-i8, neg-exp,
-// scale-channels, silu, slice, softplus.
+// rope, scale-channels, silu, slice, softplus, squared-relu, swiglu.
 #pragma once
 
 #include "launch.cuh"
@@ -55,6 +55,20 @@ inline void negExp(cudaStream_t stream, const float* x, float* y, int l, int n) 
   });
 }
 
+/** Of each head of p channels, those from i and i + r on are turned together, for i < r. */
+inline void rope(cudaStream_t stream, const float* x, const float* cos, const float* sin, float* y, int l, int h, int p, int r) {
+  each(stream, l, h * p, [=] __device__(int t, int j) {
+    const size_t at = static_cast<size_t>(t) * h * p + j;
+    const int i = j % p, pair = i < r ? i : i - r;
+    if (pair >= r) {
+      y[at] = x[at];
+      return;
+    }
+    const float c = cos[static_cast<size_t>(t) * r + pair], s = sin[static_cast<size_t>(t) * r + pair];
+    y[at] = i < r ? sub(mul(x[at], c), mul(x[at + r], s)) : add(mul(x[at], c), mul(x[at - r], s));
+  });
+}
+
 inline void scaleChannels(
     cudaStream_t stream, const float* x, const float* c, bool inverse, float* y, int l, int n) {
   each(stream, l, n, [=] __device__(int t, int j) {
@@ -80,6 +94,20 @@ inline void softplus(cudaStream_t stream, const float* x, float* y, int l, int n
   each(stream, l, n, [=] __device__(int t, int j) {
     const size_t at = static_cast<size_t>(t) * n + j;
     y[at] = softplus(x[at]);
+  });
+}
+
+inline void squaredRelu(cudaStream_t stream, const float* x, float* y, int l, int n) {
+  each(stream, l, n, [=] __device__(int t, int j) {
+    const size_t at = static_cast<size_t>(t) * n + j;
+    y[at] = x[at] <= 0.0f ? 0.0f : mul(x[at], x[at]);
+  });
+}
+
+inline void swiglu(cudaStream_t stream, const float* gate, const float* up, float* y, int l, int n) {
+  each(stream, l, n, [=] __device__(int t, int j) {
+    const size_t at = static_cast<size_t>(t) * n + j;
+    y[at] = mul(silu(gate[at]), up[at]);
   });
 }
 

@@ -1,5 +1,5 @@
-// The elementary functions of src/ops/numerics.ts: the same f32 operations in the same order, each rounded once. NaN passes
-// through. The intrinsics keep the compiler from contracting a product and a sum whatever its flags are.
+// The elementary functions of src/ops/numerics.ts: the same operations, of f32 and in sin and cos of f64, in the same order, each
+// rounded once. NaN passes through. The intrinsics keep the compiler from contracting a product and a sum whatever its flags are.
 //
 // Where the reference multiplies by 2ⁿ in one rounding, two multiplications by powers of two do: the first is exact.
 #pragma once
@@ -15,6 +15,9 @@ __device__ inline float sub(float a, float b) { return __fsub_rn(a, b); }
 __device__ inline float mul(float a, float b) { return __fmul_rn(a, b); }
 __device__ inline float divide(float a, float b) { return __fdiv_rn(a, b); }
 __device__ inline float root(float a) { return __fsqrt_rn(a); }
+__device__ inline double add(double a, double b) { return __dadd_rn(a, b); }
+__device__ inline double sub(double a, double b) { return __dsub_rn(a, b); }
+__device__ inline double mul(double a, double b) { return __dmul_rn(a, b); }
 
 __device__ inline float widen(float x) { return x; }
 __device__ inline float widen(__half x) { return __half2float(x); }
@@ -116,6 +119,28 @@ __device__ inline float silu(float x) {
   const float lost = add(sub(e, sub(sum, one)), sub(unit, one));
   const float denominator = add(sum, add(lost, mul(lo, power)));
   return mul(divide(c, denominator), unit);
+}
+
+/** sin(x + quarter · π/2) */
+__device__ inline float sine(float angle, int quarter) {
+  if (!(fabsf(angle) <= 1048576.0f)) return __int_as_float(0x7fffffff);
+  constexpr double MAGIC64 = 6755399441055744.0, TWO_OVER_PI = 0.6366197723675814;
+  const double x = angle, n = sub(add(mul(x, TWO_OVER_PI), MAGIC64), MAGIC64);
+  const double r = sub(sub(x, mul(n, 1.5707963267341256)), mul(n, 6.077100506506192e-11)), z = mul(r, r);
+  const int turn = static_cast<int>(n) + quarter;
+  const bool cosine = turn & 1;
+  double p = cosine ? 1.0 / 20922789888000.0 : 0.0;
+  const auto next = [&](double even, double odd) { p = add(mul(p, z), cosine ? even : odd); };
+  next(-1.0 / 87178291200.0, -1.0 / 1307674368000.0);
+  next(1.0 / 479001600.0, 1.0 / 6227020800.0);
+  next(-1.0 / 3628800.0, -1.0 / 39916800.0);
+  next(1.0 / 40320.0, 1.0 / 362880.0);
+  next(-1.0 / 720.0, -1.0 / 5040.0);
+  next(1.0 / 24.0, 1.0 / 120.0);
+  next(-1.0 / 2.0, -1.0 / 6.0);
+  next(1.0, 1.0);
+  if (!cosine) p = mul(p, r);
+  return __double2float_rn(turn & 2 ? -p : p);
 }
 
 /** (lane 0 + lane 2) + (lane 1 + lane 3) of four neighbouring threads; each of them gets it. */

@@ -13,6 +13,7 @@
 #include "linear.cuh"
 #include "quantize.cuh"
 #include "rms-norm.cuh"
+#include "rope-table.cuh"
 #include "selective-scan.cuh"
 #include "ssd-scan.cuh"
 
@@ -152,6 +153,17 @@ const Op OPS[] = {
        rmsNorm(on.stream, on.in<float>("x"), on.in<float>("w"), on.out<float>("y"), call.dim("l"), call.dim("m"),
                static_cast<float>(call.number("eps", 1e-5)));
      }},
+    {"rope(x f32[l, h*p], cos f32[l, r], sin f32[l, r]; h) -> y f32[l, h*p]",
+     [](const Call& call) { call.require(2 * call.dim("r") <= call.dim("p"), "C1", "2r must be at most p", {"r", "p"}); },
+     [](const Call& call, const Resident& on) {
+       rope(on.stream, on.in<float>("x"), on.in<float>("cos"), on.in<float>("sin"), on.out<float>("y"), call.dim("l"),
+            call.dim("h"), call.dim("p"), call.dim("r"));
+     }},
+    {"rope-table(tokens i32[l], freq f32[r]; fed f32[1]; sine) -> y f32[l, r]", none,
+     [](const Call& call, const Resident& on) {
+       launchRopeTable(on.stream, {on.in<float>("freq"), on.in<float>("fed"), on.out<float>("y"), on.out<float>("fed"),
+                             call.number("sine", 0) != 0, {nullptr, 1, call.dim("l")}, call.dim("r")});
+     }},
     {"scale-channels(x f32[l, n], c f32[n]; inverse) -> y f32[l, n]", none,
      [](const Call& call, const Resident& on) {
        scaleChannels(on.stream, on.in<float>("x"), on.in<float>("c"), call.number("inverse", 0) != 0, on.out<float>("y"),
@@ -186,6 +198,10 @@ const Op OPS[] = {
      [](const Call& call, const Resident& on) {
        softplus(on.stream, on.in<float>("x"), on.out<float>("y"), call.dim("l"), call.dim("n"));
      }},
+    {"squared-relu(x f32[l, n]) -> y f32[l, n]", none,
+     [](const Call& call, const Resident& on) {
+       squaredRelu(on.stream, on.in<float>("x"), on.out<float>("y"), call.dim("l"), call.dim("n"));
+     }},
     {"ssd-scan(dt f32[l, h], x f32[l, h*p], A f32[h, 1], B f32[l, g*n], C f32[l, g*n], D f32[h]?, bias f32[h]?; S f32[h, n, p]; "
      "g, lo, hi) -> y f32[l, h*p]",
      [](const Call& call) {
@@ -205,6 +221,10 @@ const Op OPS[] = {
        scan.h = call.dim("h"), scan.p = call.dim("p"), scan.groups = call.dim("g"), scan.n = call.dim("n");
        scan.lo = static_cast<float>(call.number("lo", 0)), scan.hi = static_cast<float>(call.number("hi", NO_LIMIT));
        launchSsdScan(on.stream, scan);
+     }},
+    {"swiglu(gate f32[l, n], up f32[l, n]) -> y f32[l, n]", none,
+     [](const Call& call, const Resident& on) {
+       swiglu(on.stream, on.in<float>("gate"), on.in<float>("up"), on.out<float>("y"), call.dim("l"), call.dim("n"));
      }},
 };
 

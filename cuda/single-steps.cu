@@ -4,6 +4,7 @@
 #include "elementwise.cuh"
 #include "linear.cuh"
 #include "ops.h"
+#include "rope-table.cuh"
 #include "selective-scan.cuh"
 #include "ssd-scan.cuh"
 
@@ -51,8 +52,10 @@ void Compiler::single(const OpNode& op) {
     conv(op);
   } else if (op.name == "selective-scan") {
     scan(op);
-  } else {
+  } else if (op.name == "ssd-scan") {
     ssdSingle(op);
+  } else {
+    ropeTable(op);
   }
 }
 
@@ -131,6 +134,22 @@ void Compiler::ssdSingle(const OpNode& op) {
     g.y = rows.at<float>(y);
     g.turns = rows.turns;
     launchSsdScan(rows.stream, g);
+  });
+}
+
+void Compiler::ropeTable(const OpNode& op) {
+  const Type& freq = plan.type(op.input("freq"));
+  RopeTable a{};
+  a.freq = constant(op.input("freq"));
+  a.before = a.after = state(op.state("fed"));
+  a.sine = op.number("sine", 0) != 0;
+  a.r = static_cast<int>(freq.shape[0]);
+  const int y = value(op.output("y"));
+  add({}, {y}, true, [=](const Rows& rows) {
+    RopeTable g = a;
+    g.y = rows.at<float>(y);
+    g.turns = rows.turns;
+    launchRopeTable(rows.stream, g);
   });
 }
 

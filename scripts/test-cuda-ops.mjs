@@ -29,6 +29,8 @@ const BEYOND = {
   fwht: { l: [2, 130], n: [64, 640, 896, 2560], inverse: [false, true] },
   'rms-norm': { l: [2, 130], m: [255, 256, 257, 2560], eps: [1e-5] },
   'gated-rms-norm': { l: [2, 130], d: [256, 257, 2560], g: [1, 2, 8], eps: [1e-5] },
+  rope: { l: [2, 130], h: [1, 3], p: [10, 68, 130], r: [1, 5, 34] },
+  'rope-table': { l: [2, 130], r: [5, 33], sine: [false, true] },
 };
 const FLOATS = [gauss, wild];
 const ROWS = { l: [2, 130], n: [255, 257], m: [255, 257] };
@@ -71,6 +73,10 @@ const LARGE = {
   quantize: { l: [64], n: [1536] },
   dequantize: { l: [64], n: [1536] },
   'dequantize-i4': { l: [64], n: [1536], g: [12, 24] },
+  rope: { l: [1, 64], h: [8, 32], p: [128], r: [32, 64] },
+  'rope-table': { l: [1, 64], r: [32, 64], sine: [false, true] },
+  swiglu: { l: [64], n: [1536] },
+  'squared-relu': { l: [64], n: [1536] },
 };
 
 /**
@@ -118,6 +124,11 @@ export function opSections(backend, { brief, only }) {
     'silu over float32': allOf(ops.silu),
     'softplus over float32': allOf(ops.softplus),
     'neg-exp over float32': allOf(ops.negExp),
+    'sin and cos over float32': check => {
+      const inputs = { tokens: Int32Array.of(0), freq: allFloats(1 << 22, 1021), fed: Float32Array.of(1) };
+      for (const sine of [false, true])
+        judge(`sine ${sine}`, ops.ropeTable, bind(ops.ropeTable, inputs, { sine }), check);
+    },
     'exp2 over float32, by way of the scan': check =>
       judge('exp2', ops.selectiveScan, exp2OverAllFloats(), check),
     ...refused,

@@ -28,7 +28,7 @@ export function costOf(program: Program): Cost {
       const { shape } = constant;
       const isMatrix = key === 'w' && (op.name === 'linear' || op.name === 'embedding');
       const width = parse(op.inputs[key]).dtype === 'i8' ? 1 : isMatrix ? 2 : 4;
-      const rows = inputs.tokens === graph.input ? shape[0] : 1;
+      const rows = inputs.tokens === graph.input && inputs.w !== undefined ? shape[0] : 1;
       read.set(ref, Math.max(read.get(ref) ?? 0, (sizeOf(shape) * width) / rows));
     }
   const states = 2 * statesBytes(graph.states, 0);
