@@ -1,4 +1,5 @@
-// What is fed at once: rows (tokens) of one or more sequences.
+// What is fed at once: rows (tokens) of one or more sequences. It lies in memory of the GPU, so that a graph of launches reads what is
+// new each time.
 #pragma once
 
 namespace quamba {
@@ -7,6 +8,8 @@ namespace quamba {
 struct Turn {
   int place;  // of its states
   int row, count;
+  int position = 0;               // tokens of its text before
+  float* const* pages = nullptr;  // of its states that grow: see pages.h
 };
 
 /** The turns of a batch. Each has a place of its own. Their rows lie one turn after another. */

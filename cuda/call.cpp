@@ -190,6 +190,7 @@ Call::Call(const Signature& signature, const quamba_tensor* ins, int32_t inputCo
     }
   };
   take(givenOf(signature), ins, inputCount, "input", inputs);
+  dims["t"] += dims["l"];  // after the call
   take(resultsOf(signature), outs, outputCount, "output", outputs);
 }
 

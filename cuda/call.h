@@ -55,7 +55,10 @@ struct Signature {
   Dims dims(const quamba_attribute* attributes, int32_t count) const;
 };
 
-/** States stand among the inputs (as they are before) and among the outputs (as they are after), under the same name. */
+/**
+ * States stand among the inputs (as they are before) and among the outputs (as they are after), under the same name. The letter t of
+ * one that grows is the tokens fed so far: before the call for the inputs, after it from then on.
+ */
 class Call {
  public:
   Call(const Signature& signature, const quamba_tensor* inputs, int32_t inputCount, const quamba_attribute* attributes,

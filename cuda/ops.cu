@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absmax-scale.cuh"
+#include "attention.cuh"
 #include "causal-conv1d.cuh"
 #include "elementwise.cuh"
 #include "fwht.cuh"
@@ -49,6 +50,32 @@ const Op OPS[] = {
     {"add(x f32[l, m], y f32[l, m]) -> sum f32[l, m]", none,
      [](const Call& call, const Resident& on) {
        add(on.stream, on.in<float>("x"), on.in<float>("y"), on.out<float>("sum"), call.dim("l"), call.dim("m"));
+     }},
+    {"attention(q f32[l, h*p], k f32[l, g*p], v f32[l, g*p]; K f32[t, g, p], V f32[t, g, p]; h, g, scale) -> y f32[l, h*p]",
+     [](const Call& call) {
+       const int g = call.dim("g"), h = call.dim("h");
+       call.require(g >= 1 && h % g == 0, "C1", "the key heads g must divide the query heads h", {"g", "h"});
+       call.require(call.dim("p") % 4 == 0, "C2", "p must be a multiple of 4", {"p"});
+     },
+     [](const Call& call, const Resident& on) {
+       const int l = call.dim("l"), past = call.dim("t") - l, row = call.dim("g") * call.dim("p");
+       Attention a{on.in<float>("q"), on.in<float>("k"), on.in<float>("v"), on.out<float>("y")};
+       a.scale = static_cast<float>(call.number("scale", 1));
+       a.h = call.dim("h"), a.groups = call.dim("g"), a.p = call.dim("p"), a.values = static_cast<size_t>(PAGE) * row;
+       Pages pages(2 * static_cast<size_t>(row));
+       pages.grow(past, on.stream);
+       const Buffer zeros(sizeof(float) * past * row), turn(sizeof(Turn));
+       check(cudaMemsetAsync(zeros.get(), 0, zeros.size(), on.stream));
+       pages.write(a.keys, row, on.inputs.count("K") ? on.in<float>("K") : zeros.get<float>(), on.stream);
+       pages.write(a.values, row, on.inputs.count("V") ? on.in<float>("V") : zeros.get<float>(), on.stream);
+       pages.grow(l, on.stream);
+       const Turn given{0, 0, l, past, pages.table()};
+       check(cudaMemcpyAsync(turn.get(), &given, sizeof given, cudaMemcpyHostToDevice, on.stream));
+       a.turns = {turn.get<Turn>(), 1, l};
+       launchAttention(on.stream, a);
+       pages.read(a.keys, row, on.out<float>("K"), on.stream);
+       pages.read(a.values, row, on.out<float>("V"), on.stream);
+       check(cudaStreamSynchronize(on.stream));
      }},
     {"causal-conv1d(x f32[l, d], w f32[d, k], b f32[d]?; past f32[d, k-1]; activation) -> y f32[l, d]",
      [](const Call& call) {

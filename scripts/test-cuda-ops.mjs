@@ -29,6 +29,7 @@ const BEYOND = {
   fwht: { l: [2, 130], n: [64, 640, 896, 2560], inverse: [false, true] },
   'rms-norm': { l: [2, 130], m: [255, 256, 257, 2560], eps: [1e-5] },
   'gated-rms-norm': { l: [2, 130], d: [256, 257, 2560], g: [1, 2, 8], eps: [1e-5] },
+  attention: { l: [1, 7, 8, 9, 17], h: [4], g: [2, 4], p: [12, 20, 132], t: [0, 1, 120, 127, 505, 511, 513] },
   rope: { l: [2, 130], h: [1, 3], p: [10, 68, 130], r: [1, 5, 34] },
   'rope-table': { l: [2, 130], r: [5, 33], sine: [false, true] },
 };
@@ -73,6 +74,7 @@ const LARGE = {
   quantize: { l: [64], n: [1536] },
   dequantize: { l: [64], n: [1536] },
   'dequantize-i4': { l: [64], n: [1536], g: [12, 24] },
+  attention: { l: [1, 64], h: [8], g: [2], p: [64, 256], t: [0, 1000] },
   rope: { l: [1, 64], h: [8, 32], p: [128], r: [32, 64] },
   'rope-table': { l: [1, 64], r: [32, 64], sine: [false, true] },
   swiglu: { l: [64], n: [1536] },

@@ -10,8 +10,9 @@ import type { Program } from '../../graph.ts';
 import { type AnyOp, formOf, type KeptStates } from '../../op.ts';
 import { verify } from '../../plan/verify.ts';
 import type { AnyKernel } from '../../run.ts';
+import { extent, parse } from '../../signature.ts';
 import type { StateView } from '../../state.ts';
-import type { Tensor } from '../../tensor.ts';
+import { sizeOf, type Tensor } from '../../tensor.ts';
 import { type Backend, prepare } from '../backend.ts';
 import { signatureOf } from './abi.ts';
 import type { Device, PlanOptions } from './functions.ts';
@@ -75,9 +76,9 @@ export function backendOf(library: Library, options: PlanOptions = {}): Backend 
 
 const kernel =
   (library: Library, op: AnyOp): AnyKernel =>
-  (inputs, attrs, outputs, _, states = {}) => {
-    const before = tensorsOf(states);
-    const after = tensorsOf(states);
+  (inputs, attrs, outputs, dims, states = {}) => {
+    const before = statesOf(op, key => parse(op.states[key]).axes.map(axis => extent(axis, dims)!), states);
+    const after = statesOf(op, key => states[key].shape, states);
     library.op(
       op.name,
       nativeTensors({ ...inputs, ...before }),
@@ -87,11 +88,15 @@ const kernel =
     for (const key in states) states[key].put(0, after[key].data);
   };
 
-/** The values of states, copied. */
-const tensorsOf = (states: Readonly<Record<string, StateView>>): Readonly<Record<string, Tensor<'f32'>>> =>
+/** The values of states, copied, of these shapes: one that grows has fewer rows before the call than after it. */
+const statesOf = (
+  op: AnyOp,
+  shapeOf: (key: string) => readonly number[],
+  states: Readonly<Record<string, StateView>>,
+): Readonly<Record<string, Tensor<'f32'>>> =>
   Object.fromEntries(
-    Object.entries(states).map(([key, { shape, data }]) => [
-      key,
-      { dtype: 'f32', shape, data: data.slice() },
-    ]),
+    Object.keys(op.states).map(key => {
+      const shape = shapeOf(key);
+      return [key, { dtype: 'f32', shape, data: states[key].data.slice(0, sizeOf(shape)) }];
+    }),
   );
