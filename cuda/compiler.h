@@ -88,6 +88,7 @@ class Compiler {
   void scan(const OpNode& op);
   void ssdSingle(const OpNode& op);
   void ropeTable(const OpNode& op);
+  void attention(const OpNode& op);
   /** Without its inputs of the tokens, and where its results go. */
   template <class T>
   SsdScan<T> ssdScan(const OpNode& op) const;

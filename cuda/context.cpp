@@ -12,6 +12,8 @@ namespace {
 constexpr int CHUNK = 1024;
 /** Rows times turns fit an int. */
 constexpr int MOST_CHUNK = 32768;
+/** Of a text whose states grow. */
+constexpr int64_t MOST_TOKENS = 1 << 30;
 
 Failure wrong(const std::string& text) { return Failure(QUAMBA_WRONG_CALL, text); }
 
@@ -59,9 +61,11 @@ Context::Context(const std::string& graphText, const quamba_tensor* weights, int
   constants = uploadConstants(plan, given, f16, stream);
   for (const auto& [name, type] : plan.states) {
     stateNames.push_back(name);
+    if (type.perRow()) continue;
     Buffer& memory = states[name] = Buffer(type.bytes() * sequences);
     check(cudaMemsetAsync(memory.get(), 0, memory.size(), stream));
   }
+  for (int i = 0; i < sequences; i++) pages.emplace_back(plan.pagedValues);
   fed = Buffer(sizeof(Turn) * mostTurns() + sizeof(int32_t) * chunk);
   nan = Buffer(sizeof(NanPlace));
   check(cudaMemsetAsync(nan.get(), 0xff, nan.size(), stream));
@@ -138,7 +142,8 @@ const Context::Graph& Context::graphOf(int count) {
 }
 
 quamba_context_info Context::info() const {
-  const size_t held = fed.size() + nan.size() + decoded.size() + engine->memory();
+  size_t held = fed.size() + nan.size() + decoded.size() + engine->memory();
+  for (const Pages& text : pages) held += text.bytes();
   return {sequences,
           chunk,
           vocabulary,
@@ -174,7 +179,7 @@ size_t Context::constantsRead() const {
 
 size_t Context::stateBytes() const {
   size_t sum = 0;
-  for (const auto& [name, type] : plan.states) sum += type.bytes();
+  for (const auto& [name, type] : plan.states) sum += type.perRow() ? 0 : type.bytes();
   return sum;
 }
 
@@ -206,7 +211,10 @@ void Context::feed(const quamba_turn* turns, int32_t count, bool lastOnly) {
     waits |= turn.logits != nullptr;
     for (int begin = 0; begin < turn.length;) {
       const int row = static_cast<int>(part.tokens.size()), rows = std::min(chunk - row, turn.length - begin);
-      part.turns.push_back({turn.sequence, row, rows});
+      Pages& text = pages[turn.sequence];
+      const int position = text.tokens();
+      text.grow(rows, stream);
+      part.turns.push_back({turn.sequence, row, rows, position, text.table()});
       part.tokens.insert(part.tokens.end(), turn.tokens + begin, turn.tokens + begin + rows);
       for (int t = begin; t < begin + rows; t++) {
         const size_t at = lastOnly ? 0 : static_cast<size_t>(t) * vocabulary;
@@ -294,15 +302,16 @@ void Context::demandSequence(int32_t sequence, const char* where) const {
     throw wrong(std::string(where) + ": there are " + std::to_string(sequences) + " sequences; got " + std::to_string(sequence));
 }
 
-/** A tensor of the size of a state; null where none has its name. */
-const quamba_tensor* Context::find(const std::string& name, const quamba_tensor* tensors, int32_t count) const {
+/** A tensor of the size of a state after so many tokens; null where none has its name. */
+const quamba_tensor* Context::find(const std::string& name, const quamba_tensor* tensors, int32_t count, int64_t tokens) const {
   const quamba_tensor* found = nullptr;
   for (int32_t i = 0; i < count; i++) {
     if (!tensors[i].name || !plan.states.count(tensors[i].name))
       throw wrong(std::string("state: there is no '") + (tensors[i].name ? tensors[i].name : "") + "'");
     if (name == tensors[i].name) found = &tensors[i];
   }
-  const int64_t size = plan.states.at(name).size();
+  const Type& type = plan.states.at(name);
+  const int64_t size = type.size() * (type.perRow() ? tokens : 1);
   if (found && (found->dtype != QUAMBA_F32 || (!found->data && size > 0) || sizeOf(*found) != size))
     throw wrong("state: " + name + " expected f32 with " + std::to_string(size) + " values");
   return found;
@@ -311,19 +320,34 @@ const quamba_tensor* Context::find(const std::string& name, const quamba_tensor*
 void Context::getState(int32_t sequence, const quamba_tensor* tensors, int32_t count) {
   demandSequence(sequence, "state");
   for (const auto& name : stateNames) {
-    const quamba_tensor* t = find(name, tensors, count);
+    const quamba_tensor* t = find(name, tensors, count, pages[sequence].tokens());
     if (!t) throw wrong("state: " + name + " is missing");
-    const size_t bytes = plan.states.at(name).bytes();
-    check(cudaMemcpyAsync(t->data, states.at(name).get() + sequence * bytes, bytes, cudaMemcpyDeviceToHost, stream));
+    const Type& type = plan.states.at(name);
+    const size_t bytes = type.bytes();
+    if (type.perRow()) pages[sequence].read(plan.paged.at(name), type.size(), t->data, stream);
+    else check(cudaMemcpyAsync(t->data, states.at(name).get() + sequence * bytes, bytes, cudaMemcpyDeviceToHost, stream));
   }
   check(cudaStreamSynchronize(stream));
 }
 
 void Context::setState(int32_t sequence, const quamba_tensor* tensors, int32_t count) {
   demandSequence(sequence, "state");
+  int64_t tokens = 0;  // of the text: rows of the states that grow
+  for (int32_t i = 0; i < count; i++)
+    if (tensors[i].name && plan.paged.count(tensors[i].name) && tensors[i].rank > 0) tokens = tensors[i].shape[0];
+  if (tokens < 0 || tokens > MOST_TOKENS)
+    throw wrong("state: expected 0 to " + std::to_string(MOST_TOKENS) + " tokens; got " + std::to_string(tokens));
+  pages[sequence].clear();
+  pages[sequence].grow(static_cast<int>(tokens), stream);
   for (const auto& name : stateNames) {
-    const quamba_tensor* t = find(name, tensors, count);
-    const size_t bytes = plan.states.at(name).bytes();
+    const quamba_tensor* t = find(name, tensors, count, tokens);
+    const Type& type = plan.states.at(name);
+    if (type.perRow()) {
+      if (!t && tokens > 0) throw wrong("state: " + name + " is missing");
+      if (t) pages[sequence].write(plan.paged.at(name), type.size(), t->data, stream);
+      continue;
+    }
+    const size_t bytes = type.bytes();
     char* to = states.at(name).get() + sequence * bytes;
     if (t) check(cudaMemcpyAsync(to, t->data, bytes, cudaMemcpyHostToDevice, stream));
     else check(cudaMemsetAsync(to, 0, bytes, stream));
@@ -335,9 +359,10 @@ void Context::copyState(int32_t from, int32_t to) {
   demandSequence(from, "state");
   demandSequence(to, "state");
   if (from == to) return;
-  for (const auto& name : stateNames) {
+  pages[to].copy(pages[from], stream);
+  for (auto& [name, buffer] : states) {
     const size_t bytes = plan.states.at(name).bytes();
-    char* memory = states.at(name).get();
+    char* memory = buffer.get();
     check(cudaMemcpyAsync(memory + to * bytes, memory + from * bytes, bytes, cudaMemcpyDeviceToDevice, stream));
   }
 }

@@ -9,6 +9,7 @@
 
 #include "decode.h"
 #include "engine.h"
+#include "pages.h"
 #include "steps.h"
 
 namespace quamba {
@@ -85,7 +86,8 @@ class Context {
   int sequences, chunk;
   Plan plan;
   Constants constants;
-  States states;
+  States states;             // those that do not grow
+  std::vector<Pages> pages;  // the others, of each sequence
   std::vector<std::string> stateNames;
   std::vector<Table> tables;
   int vocabulary = 0;
@@ -114,7 +116,7 @@ class Context {
   size_t constantBytes() const;
   size_t constantsRead() const;
   size_t stateBytes() const;
-  const quamba_tensor* find(const std::string& name, const quamba_tensor* tensors, int32_t count) const;
+  const quamba_tensor* find(const std::string& name, const quamba_tensor* tensors, int32_t count, int64_t tokens) const;
   void demandSequence(int32_t sequence, const char* where) const;
 };
 

@@ -4,6 +4,7 @@
 
 #include "json.h"
 #include "ops.h"
+#include "pages.h"
 
 namespace quamba {
 
@@ -83,7 +84,10 @@ void infer(const OpNode& node, Plan& plan, std::set<std::string>& carried, const
     const std::string& ref = node.states.at(p.name);
     if (!plan.states.count(ref)) throw wrong(where + ": there is no state '" + ref + "'");
     if (!carried.insert(ref).second) throw wrong(where + ": the state '" + ref + "' is carried by two nodes");
-    solve(p, ref, plan.states.at(ref));
+    const Type& type = plan.states.at(ref);
+    const bool grows = p.axes[0].letters == std::vector<std::string>{"t"};
+    if (type.perRow() != grows) throw wrong(where + ": " + node.name + ": " + ref + " is no " + p.text + " here");
+    solve(p, ref, type);
   }
   for (const auto& p : signature.outputs) {
     Type type{p.dtype, {}};
@@ -105,7 +109,7 @@ int64_t extentOf(const std::string& text) {
   return size <= MOST_STATE ? size : -1;
 }
 
-/** The type of a state: `f32[1536, 16]`. Other ways to keep one are known to src/state.ts, but not here. */
+/** The type of a state: `f32[1536, 16]`, or of one that grows `f32[t, 8, 64]`. Other ways to keep one are known to src/state.ts, but not here. */
 Type stateType(const Json& json, const std::string& where) {
   const std::string& text = json.at("type", where).string(where + ".type");
   const size_t open = text.find('[');
@@ -114,12 +118,14 @@ Type stateType(const Json& json, const std::string& where) {
     throw wrong(where + ".type expected a type such as f32[1536, 16]; got '" + text + "'");
   if (dtype != "f32") throw wrong(where + " is kept as " + dtype + "; the library keeps states as f32");
   const auto sizes = split(text.substr(open + 1, text.size() - open - 2), ", ");
-  if (!sizes.empty() && sizes[0] == "t")
-    throw wrong(where + " grows with the text (" + text + "); the library has no states that grow");
   if (json.find("scale")) throw wrong(where + ".scale expected nothing beside f32");
   Type type{QUAMBA_F32, {}};
   int64_t total = 1;
   for (const auto& size : sizes) {
+    if (size == "t" && type.shape.empty()) {
+      type.shape.push_back(ROWS);
+      continue;
+    }
     const int64_t extent = extentOf(size);
     type.shape.push_back(extent);
     total = extent < 0 || total < 0 || total * extent > MOST_STATE ? -1 : total * extent;
@@ -157,8 +163,12 @@ Plan parsePlan(const std::string& text, const std::map<std::string, Type>& given
   Plan plan;
   plan.input = json.at("input", where).string("plan.input");
   plan.result = json.at("result", where).string("plan.result");
-  for (const auto& [ref, state] : json.at("states", where).object("plan.states"))
-    plan.states[ref] = stateType(state, "plan.states." + ref);
+  for (const auto& [ref, state] : json.at("states", where).object("plan.states")) {
+    const Type& type = plan.states[ref] = stateType(state, "plan.states." + ref);
+    if (!type.perRow()) continue;
+    plan.paged[ref] = plan.pagedValues * PAGE;
+    plan.pagedValues += static_cast<size_t>(type.size());
+  }
   plan.types[plan.input] = {QUAMBA_I32, {ROWS}};
   for (const auto& [ref, type] : json.at("weights", where).object("plan.weights")) {
     const std::string& expected = type.string("plan.weights." + ref);

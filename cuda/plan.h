@@ -9,7 +9,7 @@
 
 namespace quamba {
 
-/** Stands for the number of rows (tokens) in a shape. */
+/** Stands for the number of rows in a shape: the tokens that are fed; of a state that grows, all of its text so far. */
 constexpr int64_t ROWS = -1;
 
 struct Type {
@@ -54,6 +54,8 @@ struct Plan {
   std::string input, result;
   std::vector<std::string> weights;
   std::map<std::string, Type> states;
+  std::map<std::string, size_t> paged;  // where each state that grows begins in a page (pages.h)
+  size_t pagedValues = 0;               // f32, of one token in all of those
   std::vector<Node> nodes;
   std::map<std::string, Type> types;  // of every value and constant
 

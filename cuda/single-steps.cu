@@ -1,4 +1,5 @@
 // The steps of single ops.
+#include "attention.cuh"
 #include "causal-conv1d.cuh"
 #include "compiler.h"
 #include "elementwise.cuh"
@@ -54,8 +55,10 @@ void Compiler::single(const OpNode& op) {
     scan(op);
   } else if (op.name == "ssd-scan") {
     ssdSingle(op);
-  } else {
+  } else if (op.name == "rope-table") {
     ropeTable(op);
+  } else {
+    attention(op);
   }
 }
 
@@ -150,6 +153,25 @@ void Compiler::ropeTable(const OpNode& op) {
     g.y = rows.at<float>(y);
     g.turns = rows.turns;
     launchRopeTable(rows.stream, g);
+  });
+}
+
+void Compiler::attention(const OpNode& op) {
+  const Type& K = plan.states.at(op.state("K"));
+  Attention a{};
+  a.scale = static_cast<float>(op.number("scale", 1));
+  a.h = static_cast<int>(op.number("h", 1));
+  a.groups = static_cast<int>(K.shape[1]);
+  a.p = static_cast<int>(K.shape[2]);
+  a.keys = plan.paged.at(op.state("K"));
+  a.values = plan.paged.at(op.state("V"));
+  const int q = rowsOf(op.input("q")), k = rowsOf(op.input("k")), v = rowsOf(op.input("v")), y = value(op.output("y"));
+  add({q, k, v}, {y}, true, [=](const Rows& rows) {
+    Attention g = a;
+    g.q = rows.at<float>(q), g.k = rows.at<float>(k), g.v = rows.at<float>(v);
+    g.y = rows.at<float>(y);
+    g.turns = rows.turns;
+    launchAttention(rows.stream, g);
   });
 }
 

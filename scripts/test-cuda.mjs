@@ -15,6 +15,7 @@ import { cuda } from '../dist/backends/cuda/index.js';
 import { embeddedModels, goldens } from '../dist/conformance/goldens.js';
 import { conformance } from '../dist/conformance/suite.js';
 import { groupBy } from '../dist/group-by.js';
+import { hybridSections } from './test-cuda-hybrid.mjs';
 import { opSections } from './test-cuda-ops.mjs';
 import { planSections } from './test-cuda-plans.mjs';
 
@@ -42,7 +43,8 @@ console.log(
   `${card}, sm_${sm}, ${multiprocessors} multiprocessors, ${(memory / 2 ** 30).toFixed(0)} GiB · ${about.library} · built for ${about.builtFor}`,
 );
 await suite();
-const beyond = { ...opSections(backend, { brief, only }), ...(!only && planSections(found, { brief })) };
+const plans = { ...planSections(found, { brief }), ...hybridSections(found) };
+const beyond = { ...opSections(backend, { brief, only }), ...(!only && plans) };
 for (const [title, run] of Object.entries(beyond)) await section(title, run);
 for (const reason of lacking) console.log(`not run: ${reason}`);
 console.log(`${total.passed} passed, ${total.failed} failed`);

@@ -88,7 +88,8 @@ QUAMBA_API const char *quamba_op_signature(int32_t index);
 /**
  * Runs one op on host memory: copies the inputs to the GPU, runs it, copies the outputs back, and waits for them. For
  * conformance and for ops on their own, not for speed. An optional input is left out, or given with data NULL. A state stands
- * among the inputs as it is before, where one that is left out is zeros, and among the outputs as it is after.
+ * among the inputs as it is before, where one that is left out is zeros, and among the outputs as it is after; one that grows
+ * has as many rows more there as the call has tokens.
  */
 QUAMBA_API quamba_status quamba_op(
     const char *name,
@@ -171,14 +172,20 @@ QUAMBA_API quamba_status quamba_feed(quamba_context *context, const quamba_turn 
 /** Waits for all that is queued; fails where a NaN was to be quantized since the last wait. */
 QUAMBA_API quamba_status quamba_wait(quamba_context *context);
 
-/** Describes the state `index` of a sequence: name, dtype f32, shape; data is NULL. Names live as long as the context. */
+/**
+ * Describes the state `index` of a sequence: name, dtype f32, shape; data is NULL. Names live as long as the context. The first size of
+ * a state that grows is −1: it has a row for each token fed so far.
+ */
 QUAMBA_API quamba_status quamba_state_tensor(const quamba_context *context, int32_t index, quamba_tensor *tensor);
 
 /** Copies every state of a sequence out of the GPU: tensors by name, f32, all of them. */
 QUAMBA_API quamba_status quamba_get_state(
     quamba_context *context, int32_t sequence, const quamba_tensor *tensors, int32_t count);
 
-/** Copies them in. Those that are not given become zeros, as at the start of a text. */
+/**
+ * Copies them in. Those that are not given become zeros, as at the start of a text. All that grow are given with the same number of
+ * rows, or none of them.
+ */
 QUAMBA_API quamba_status quamba_set_state(
     quamba_context *context, int32_t sequence, const quamba_tensor *tensors, int32_t count);
 
