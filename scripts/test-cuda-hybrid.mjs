@@ -199,9 +199,11 @@ function moved({ open }, check) {
       'saved here, loaded there': executable.open(elsewhere.save()),
       'saved there, loaded here': here.open(saved),
     };
-    for (const [what, sequence] of Object.entries(ends)) {
+    const went = Object.entries(ends).map(([what, sequence]) => {
       const tokens = sequence === fork ? other : rest;
-      const logits = sequence.feed(tokens);
+      return { what, sequence, tokens, logits: sequence.feed(tokens) };
+    });
+    for (const { what, sequence, tokens, logits } of went) {
       const expected = fed(here, [Int32Array.from([...begun, ...tokens])]);
       const got = { ...statesOf(sequence), logits };
       const last = tensor(expected.logits.data.slice(length * VOCAB), logits.shape);
