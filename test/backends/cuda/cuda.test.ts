@@ -166,6 +166,24 @@ describe('the backend', () => {
     expect([...call.states.past.data]).toEqual([2]);
   });
 
+  it('hands over a state that grows with fewer rows before than after', () => {
+    const calls: Call[] = [];
+    const one = (rows: number) => tensor(new Float32Array(4 * rows).fill(rows), [rows, 1, 4]);
+    const row = new Float32Array(4).fill(9);
+    const call = bind(ops.attention as AnyOp, { q: row, k: row, v: row, K: one(2), V: one(2) });
+    const kernel = backendOf(fakeLibrary({}, calls)).kernelOf(ops.attention as AnyOp)!;
+    calls.length = 0;
+    kernel(call.inputs, call.attrs, call.outputs, call.dims, call.states);
+    const [[, , inputs, , , , outputs]] = calls as [[string, string, NativeTensor[], ...unknown[]]];
+    const rowsOf = (list: unknown) =>
+      (list as NativeTensor[]).flatMap(({ name, shape }) => (name === 'K' || name === 'V' ? [shape[0]] : []));
+    expect([rowsOf(inputs), rowsOf(outputs)]).toEqual([
+      [2, 2],
+      [3, 3],
+    ]);
+    expect([...call.states.K.data]).toEqual([...one(2).data, ...row]);
+  });
+
   it('hands over names, dtypes, shapes, attributes and the memory itself', () => {
     const calls: unknown[][] = [];
     const backend = backendOf(

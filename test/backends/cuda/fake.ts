@@ -39,6 +39,13 @@ export const signatures = Object.values(ops).map(op => signatureOf(op as AnyOp))
 /** A file that is there. */
 export const here = fileURLToPath(import.meta.url);
 
+/** What is copied to a tensor, of which it must have the shape. */
+function sameShape({ name, rank, shape }: NativeTensor, from: Tensor): Tensor {
+  const given = shape.slice(0, rank);
+  if (String(given) !== String(from.shape)) throw new Error(`${name}: [${given}] is not [${from.shape}]`);
+  return from;
+}
+
 /** Every call of the library: its function, and what it was given. */
 export type Call = readonly [name: string, ...given: unknown[]];
 
@@ -78,7 +85,7 @@ export function fakeKoffi(answers: Answers = {}, calls: Call[] = []): () => unkn
       const call = bind(op, given, Object.fromEntries(attrs));
       op.reference(call.inputs, call.attrs, call.outputs, call.dims, call.states);
       const results = resultsOf(call);
-      for (const { name, data } of outputs) (data as Float32Array).set(results[name].data);
+      for (const t of outputs) (t.data as Float32Array).set(sameShape(t, results[t.name]).data);
       return STATUS.OK;
     },
     quamba_open(json, given: NativeTensor[], count, { sequences, precision, decode }, out) {
@@ -129,14 +136,15 @@ export function fakeKoffi(answers: Answers = {}, calls: Call[] = []): () => unkn
     },
     quamba_get_state({ places }: Opened, sequence, given: NativeTensor[]) {
       const { values } = places[sequence].save();
-      for (const { name, data } of given) (data as Float32Array).set(values.get(name)!.data);
+      for (const t of given) (t.data as Float32Array).set(sameShape(t, values.get(t.name)!).data);
       return STATUS.OK;
     },
     quamba_set_state({ places }: Opened, sequence, given: NativeTensor[]) {
       places[sequence].load();
-      const { position, values } = places[sequence].save();
+      const { values } = places[sequence].save();
       const put = given.map(t => [t.name, reads(t) as Tensor<'f32'>] as const);
-      places[sequence].load({ position, values: new Map([...values, ...put]) });
+      const grown = put.find(([name]) => values.get(name)!.shape[0] === 0); // at the start of a text it has no rows
+      places[sequence].load({ position: grown?.[1].shape[0] ?? 0, values: new Map([...values, ...put]) });
       return STATUS.OK;
     },
     quamba_copy_state({ places }: Opened, from, to) {

@@ -12,11 +12,14 @@ import { nativeTensors } from '../../../src/backends/cuda/tensors.ts';
 import { reportOf, table } from '../../../src/cli/bench-cuda.ts';
 import { conformance } from '../../../src/conformance/suite.ts';
 import type { Sequence } from '../../../src/executable.ts';
+import { trace, weightsOf } from '../../../src/graph.ts';
+import { ops } from '../../../src/ops/index.ts';
 import { graphToJson } from '../../../src/plan/graph-json.ts';
 import { calibrate } from '../../../src/quant/calibrate.ts';
 import { savePlan } from '../../../src/quant/checkpoint.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { interpret } from '../../../src/run.ts';
+import { tensor } from '../../../src/tensor.ts';
 import { answer, complaint, printed, workFolder } from '../../cli/run.ts';
 import { toyFiles, writeFolder } from '../../cli/toy.ts';
 import { planOfToy, sameBits, statsOfToy, toy } from '../../toy.ts';
@@ -222,6 +225,32 @@ describe('a sequence', () => {
     expect(() => executable.feed(turns)).toThrow(new RangeError('a NaN'));
     same(a, at(other));
     same(b, at(first));
+  });
+});
+
+describe('a plan whose states grow', () => {
+  it('is saved with as many rows as tokens, and goes on from there, also elsewhere', () => {
+    const graph = trace((g, tokens) => {
+      const x = g.op('x', ops.embedding, { tokens, w: g.weight('table', [5, 4]) });
+      const states = { K: g.state('K', ['t', 1, 4]), V: g.state('V', ['t', 1, 4]) };
+      return g.op('y', ops.attention, { q: x, k: x, v: x, ...states });
+    });
+    const table = tensor(
+      Float32Array.from({ length: 20 }, (_, i) => Math.sin(i)),
+      [5, 4],
+    );
+    const program = { graph, weights: weightsOf(new Map([['table', table]])) };
+    const [there, here] = [openPlan(fakeLibrary(), program, {}), interpret(program)];
+    const [begun, rest] = [Int32Array.of(1, 4, 0), Int32Array.of(2, 3)];
+    const expected = here.open();
+    const sequence = there.open();
+    for (const one of [expected, sequence]) one.feed(begun);
+    const saved = sequence.save();
+    expect(saved.values.get('V')!.shape).toEqual([3, 1, 4]);
+    const { data } = expected.feed(rest);
+    for (const one of [sequence.fork(), there.open(saved), here.open(saved), sequence])
+      expect(sameBits(one.feed(rest).data, data)).toBe(true);
+    same(sequence, expected);
   });
 });
 
