@@ -111,6 +111,7 @@ __global__ void __launch_bounds__(BLOCKS* PAGE, 4 / BLOCKS) attentionKernel(Atte
         if (key >= all) continue;
         const float* values = column < channels ? a.at(turn, a.values, key, group) + begin + column : nullptr;
         float part[TOGETHER] = {};
+#pragma unroll 8
         for (int s = 0; s < min(PAGE, all - key); s++) {
           const float value = values ? values[static_cast<size_t>(s) * a.groups * a.p] : 1.0f;
 #pragma unroll
