@@ -18,13 +18,17 @@ import { linearI8, packI8 } from './linear-i8';
 import { negExp } from './neg-exp';
 import { quantize, quantizeSegments } from './quantize';
 import { addNormQuantize, rmsNorm } from './rms-norm';
+import { rope } from './rope';
+import { ropeTable } from './rope-table';
 import { scaleChannels } from './scale-channels';
 import { selectiveScan, selectiveScanI8 } from './selective-scan';
 import { barrier, finish, isAlone, take, takeAll, threadCount } from './share';
 import { silu } from './silu';
 import { slice } from './slice';
 import { softplus } from './softplus';
+import { squaredRelu } from './squared-relu';
 import { ssdScan, ssdSteps } from './ssd-scan';
+import { swiglu } from './swiglu';
 
 @inline function opcode(at: usize): i32 { return changetype<op.Format>(at).opcode; }
 /** Whether threads share an instruction by rows. A single row of it is then the work of one thread. */
@@ -69,6 +73,10 @@ function step(at: usize, rows: i32): void {
     case op.Softplus.code: softplus(at, rows); break;
     case op.Silu.code: silu(at, rows); break;
     case op.NegExp.code: negExp(at, rows); break;
+    case op.SquaredRelu.code: squaredRelu(at, rows); break;
+    case op.Swiglu.code: swiglu(at, rows); break;
+    case op.RopeTable.code: ropeTable(at, rows); break;
+    case op.Rope.code: rope(at, rows); break;
     case op.RmsNorm.code: rmsNorm(at, rows); break;
     case op.AddNormQuantize.code: addNormQuantize(at, rows); break;
     case op.Pack.code: pack(at, rows); break;

@@ -65,6 +65,31 @@ export class NegExp extends Rows {
   static readonly code: i32 = 6;
 }
 
+/** The square of what is positive. */
+export class SquaredRelu extends Rows {
+  static readonly code: i32 = 32;
+}
+/** silu(x) · up. */
+export class Swiglu extends Rows {
+  static readonly code: i32 = 33;
+  up!: usize;
+}
+
+/** Of the tokens behind the `fed` ones, a state that is kept as `fedType` says. `sine`: not the cosines. */
+// biome-ignore format: fields that belong together
+export class RopeTable extends Format {
+  static readonly code: i32 = 34 | BY_ROWS;
+  freq!: usize; y!: usize; r!: i32; sine!: i32; fed!: usize; fedType!: i32; fedScale!: usize;
+}
+/** Rows of n values are turned, head by head of p values, by r angles. */
+export class Rope extends Rows {
+  static readonly code: i32 = 35 | BY_ROWS;
+  cos!: usize;
+  sin!: usize;
+  p!: i32;
+  r!: i32;
+}
+
 /** `w` may be absent. */
 export class RmsNorm extends Rows {
   static readonly code: i32 = 7 | BY_ROWS;

@@ -103,6 +103,23 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
   softplus: elementwise(format.Softplus),
   silu: elementwise(format.Silu),
   'neg-exp': elementwise(format.NegExp),
+  'squared-relu': elementwise(format.SquaredRelu),
+  swiglu: ({ value, dims: { n } }) => [
+    instruction(format.Swiglu, { x: value('gate'), up: value('up'), y: value('y'), n }),
+  ],
+  'rope-table': ({ value, weight, state, dims: { r }, attrs }) => {
+    const { h: fed, hType: fedType, hScale: fedScale } = state('fed');
+    return [
+      instruction(format.RopeTable, {
+        freq: weight('freq', vector), y: value('y'), r, sine: attrs.sine ? 1 : 0, fed, fedType, fedScale,
+      }),
+    ];
+  },
+  rope: ({ value, dims: { h, p, r } }) => [
+    instruction(format.Rope, {
+      x: value('x'), y: value('y'), n: h * p, cos: value('cos'), sin: value('sin'), p, r,
+    }),
+  ],
   'selective-scan': call => [selectiveScan(call)],
   'ssd-scan': call => ssdScan(call, {
     dt: real(call.value('dt')), x: real(call.value('x')),
