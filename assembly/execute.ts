@@ -4,6 +4,7 @@ import * as op from '../src/backends/wasm/instruction-formats';
 import { FAILED, LOST } from '../src/backends/wasm/sync';
 import { absmaxScale } from './absmax-scale';
 import { add } from './add';
+import { attention, keep } from './attention';
 import { causalConv1d, causalConv1dI8 } from './causal-conv1d';
 import { multiply, read } from './ceilings';
 import { dequantize } from './dequantize';
@@ -77,6 +78,8 @@ function step(at: usize, rows: i32): void {
     case op.Swiglu.code: swiglu(at, rows); break;
     case op.RopeTable.code: ropeTable(at, rows); break;
     case op.Rope.code: rope(at, rows); break;
+    case op.Keep.code: keep(at, rows); break;
+    case op.Attention.code: attention(at, rows); break;
     case op.RmsNorm.code: rmsNorm(at, rows); break;
     case op.AddNormQuantize.code: addNormQuantize(at, rows); break;
     case op.Pack.code: pack(at, rows); break;

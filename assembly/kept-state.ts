@@ -68,6 +68,13 @@ export function measuredSteps(x: usize, n: i32): v128 {
   for (const end = x + (<usize>n << 4); x < end; x += 16) most = larger(most, v128.load(x));
   return stepOf(most);
 }
+/** The step of one row of n vectors, in all lanes. */
+export function measuredStep(x: usize, n: i32): v128 {
+  let most = least();
+  for (const end = x + (<usize>n << 4); x < end; x += 16) most = larger(most, v128.load(x));
+  most = larger(most, v128.shuffle<f32>(most, most, 2, 3, 0, 1));
+  return stepOf(larger(most, v128.shuffle<f32>(most, most, 1, 0, 3, 2)));
+}
 @inline function least(): v128 { return f32x4.splat(1e-5); }
 /** The larger of `most` and |x|, which NaN is not. */
 @inline function larger(most: v128, x: v128): v128 { return f32x4.pmax(most, f32x4.abs(x)); }

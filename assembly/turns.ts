@@ -9,3 +9,7 @@ import { TURN_BYTES, TURNS } from '../src/backends/wasm/sync';
 /** The first row of the turn, and the end of its rows. */
 @inline export function firstRow(turn: i32): i32 { return load<i32>(turnAt(turn), 4); }
 @inline export function endRow(turn: i32): i32 { return load<i32>(turnAt(turn), 8); }
+/** How many tokens of the text come before a row. */
+@inline export function positionOf(turn: i32, row: i32): i32 { return load<i32>(turnAt(turn), 12) + row - firstRow(turn); }
+/** The page with so many pages before it. */
+@inline export function pageOf(turn: i32, page: i32): usize { return load<usize>(load<usize>(turnAt(turn), 16) + (<usize>page << 2)); }

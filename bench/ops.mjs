@@ -155,9 +155,9 @@ async function timeMachine(/** @type {Alone} */ { subgraph, values }, rows) {
   const machine = createMachine({ ...subgraph, results: [] }, variantOf(), { rows, threads });
   await machine.ready;
   const place = machine.take();
-  machine.run([{ place, rows, inputs: values }]);
+  machine.run([{ place, position: 0, rows, inputs: values }]);
   // without inputs: what the first call copied in is still there
-  const us = await time(() => machine.run([{ place, rows, inputs: [] }]));
+  const us = await time(() => machine.run([{ place, position: 0, rows, inputs: [] }]));
   machine.dispose();
   return us;
 }

@@ -10,7 +10,7 @@ import type { Executable, FeedOptions, Sequence, State, Turn } from './executabl
 import { flatten, type Graph, type Input, type Program, type Ref } from './graph.ts';
 import { checkTokens } from './ops/embedding.ts';
 import { inferTypes } from './plan/types.ts';
-import { shapeAt } from './state.ts';
+import { isGrowing, shapeAt } from './state.ts';
 import { describe, isArray, sizeOf, type Tensor, tensor } from './tensor.ts';
 
 /** Some tokens for the sequence in a place, which has been fed `position` tokens so far. */
@@ -59,7 +59,28 @@ const AGAIN = 128;
 /** Of more numbers than that, a text keeps the state after them instead. */
 const MOST_SINCE = 1 << 16;
 
-export function sequences(program: Program, places: Places): Pick<Executable, 'open' | 'feed'> {
+/** Tokens of a text whose states grow, where nothing else is said. */
+export const CONTEXT = 8192;
+
+/** The most tokens of a text. Where no state grows it may have any number, whatever was asked for. */
+export function contextOf({ graph }: Program, asked = CONTEXT): number {
+  if (!Number.isSafeInteger(asked) || asked < 1)
+    throw new RangeError(`prepare: context expected a whole number >= 1; got ${asked}`);
+  return [...graph.states.values()].some(isGrowing) ? asked : Number.POSITIVE_INFINITY;
+}
+
+export function sequences(
+  program: Program,
+  places: Places,
+  context = contextOf(program),
+): Pick<Executable, 'open' | 'feed'> {
+  const checkRoom = (position: number, rows: number): void => {
+    const needed = position + rows;
+    if (needed > context)
+      throw new RangeError(
+        `feed: ${rows} more tokens at position ${position} are beyond the context of ${context}; --context ${needed} or { context: ${needed} } makes room for them`,
+      );
+  };
   const check = inputCheck(program);
   const { width = 1 } = program.graph;
   const tokensOf = arrayOf(program.graph);
@@ -128,7 +149,10 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
     if (turns.length === 0) return [];
     if (new Set(fed).size < fed.length)
       throw new RangeError('feed: expected each sequence once; got one of them twice');
-    for (const { tokens } of turns) check(tokens);
+    for (const [i, { tokens }] of turns.entries()) {
+      check(tokens);
+      checkRoom(fed[i].position, tokens.length / width);
+    }
     if (typeof options !== 'object' || options === null)
       throw new TypeError(`feed: options expected an object; got ${String(options)}`);
     const { logits: wanted = 'all', observe } = options;
@@ -175,7 +199,7 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
       save: () => ({ position: text.position, values: places.read(usable(text).place, text.position) }),
       load(state) {
         notClosed(text);
-        if (state) checkState(program, state);
+        if (state) checkState(program, state, context);
         try {
           load(text.place, state);
         } catch (error) {
@@ -202,7 +226,7 @@ export function sequences(program: Program, places: Places): Pick<Executable, 'o
   return {
     open(state) {
       notFeeding();
-      if (state) checkState(program, state);
+      if (state) checkState(program, state, context);
       const place = taken(to => {
         if (state) places.write(to, state.values, state.position);
       });
@@ -227,12 +251,16 @@ const startOf = (state?: State) => ({
 /** What a program is fed in. */
 const arrayOf = ({ width }: Graph) => (width === undefined ? Int32Array : Float32Array);
 
-/** @throws RangeError for a state that is not one of the program. */
-function checkState({ graph }: Program, { position, values }: State): void {
+/** @throws RangeError for a state that is not one of the program, or that has more tokens than the context. */
+function checkState({ graph }: Program, { position, values }: State, context: number): void {
   if (!isArray('Map', values))
     throw new TypeError('state: values expected a Map, from the name of each state');
   if (!Number.isSafeInteger(position) || position < 0)
     throw new RangeError(`state: position expected a whole number; got ${position}`);
+  if (position > context)
+    throw new RangeError(
+      `state: position ${position} is beyond the context of ${context}; --context ${position} or { context: ${position} } makes room for it`,
+    );
   for (const [ref, type] of graph.states) {
     const value = values.get(ref);
     const expected = describe({ dtype: 'f32', shape: shapeAt(type, position) });

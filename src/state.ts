@@ -120,6 +120,8 @@ export function stateView(
   };
 }
 
+export const isGrowing = ({ shape }: StateType): boolean => shape.includes('t');
+
 /** The shape of a state after `tokens` tokens. */
 export const shapeAt = ({ shape }: StateType, tokens: number): readonly number[] =>
   shape.map(extent => (extent === 't' ? tokens : extent));

@@ -147,12 +147,24 @@ const linearI4 = (s: number, h: number, g: number, i = 4) =>
   ops.linearI4({ x: i8(2, i), w: i8(1, h), xscale: f32(s), wscale: f32(1, g) });
 const ssdScan = (attrs: { g?: number; lo?: number; hi?: number }, bc = 8) =>
   ops.ssdScan({ dt: f32(1, 3), x: f32(1, 6), A: f32(3, 1), B: f32(1, bc), C: f32(1, bc) }, attrs);
+const attention = (h: number, g: number, p: number) =>
+  ops.attention({ q: f32(1, h * p), k: f32(1, g * p), v: f32(1, g * p) }, { h, g });
 const oneForEachRow = 'scale must have one value or one for each row';
 
 /** A call that breaks each constraint, and only it, and what it is told. */
 const refused: Readonly<
   Record<string, Readonly<Record<string, readonly [call: () => unknown, message: string]>>>
 > = {
+  attention: {
+    C1: [() => attention(4, 3, 4), 'the key heads g must divide the query heads h; got g=3, h=4'],
+    C2: [() => attention(4, 2, 6), 'p must be a multiple of 4; got p=6'],
+  },
+  rope: {
+    C1: [
+      () => ops.rope({ x: f32(1, 8), cos: f32(1, 3), sin: f32(1, 3) }, { h: 2 }),
+      '2r must be at most p; got r=3, p=4',
+    ],
+  },
   'causal-conv1d': {
     C1: [
       () => ops.causalConv1d({ x: f32(1, 2), w: f32(2, 4) }, { activation: 'gelu' }),

@@ -5,7 +5,7 @@ import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
 import type { AnyOp, KeptStates } from '../op.ts';
 import { type AnyKernel, formsOf, interpretedPlaces, verified } from '../run.ts';
-import { sequences } from '../sequences.ts';
+import { contextOf, sequences } from '../sequences.ts';
 
 export interface Backend {
   readonly name: string;
@@ -18,6 +18,8 @@ export interface Backend {
 export interface PrepareOptions {
   /** How many threads share the work, 1 by default. The bits do not depend on it. */
   readonly threads?: number;
+  /** The most tokens of a text, where states of the program grow with it: 8,192 by default. */
+  readonly context?: number;
 }
 
 /** @throws TypeError for a program that the verifier refuses, Error listing the ops that it needs and the backend lacks. */
@@ -30,6 +32,7 @@ export function prepare(backend: Backend, given: Program, options?: PrepareOptio
   return sequences(
     program,
     interpretedPlaces(program, (op, kept) => backend.kernelOf(op, kept)!),
+    contextOf(program, options?.context),
   );
 }
 

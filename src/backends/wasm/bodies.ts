@@ -1,6 +1,6 @@
 /** What a rule of fused.ts asks of the body of a fused node: where its inputs come from, and where its results go. */
 import type { OpNode, Ref } from '../../graph.ts';
-import { type Call, type Input, real, type Scale } from './instructions.ts';
+import { type Call, type Input, real, type Scale } from './call.ts';
 import type { Address } from './operands.ts';
 import { vector } from './pack.ts';
 

@@ -13,9 +13,9 @@ import {
   targetOf,
   the,
 } from './bodies.ts';
+import { type Call, type Scale, scaleOperands } from './call.ts';
 import * as format from './instruction-formats.ts';
 import {
-  type Call,
   convOperands,
   convWindow,
   gatedRmsNorm,
@@ -26,8 +26,6 @@ import {
   linearI8,
   type Product,
   quantizeFrom,
-  type Scale,
-  scaleOperands,
   scanOperands,
   ssdScan,
 } from './instructions.ts';

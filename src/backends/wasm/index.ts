@@ -7,7 +7,7 @@ import type { Executable } from '../../executable.ts';
 import type { Program } from '../../graph.ts';
 import { foldConstants } from '../../plan/fold.ts';
 import { inferTypes } from '../../plan/types.ts';
-import { inputOf, type Places, sequences } from '../../sequences.ts';
+import { contextOf, inputOf, type Places, sequences } from '../../sequences.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Backend, PrepareOptions } from '../backend.ts';
 import { hasKernel } from './instructions.ts';
@@ -28,10 +28,11 @@ export const wasm: Backend = wasmBackend();
 function prepare(
   program: Program,
   name?: VariantName,
-  { threads = 1, timeout }: WasmOptions = {},
+  { threads = 1, timeout, context: asked }: WasmOptions = {},
 ): Executable {
   if (!(Number.isSafeInteger(threads) && threads > 0))
     throw new RangeError(`backend wasm: threads expected a whole number >= 1; got ${threads}`);
+  const context = contextOf(program, asked);
   const { graph, weights } = foldConstants(program);
   const { input, result, states, nodes } = graph;
   const types = inferTypes(graph);
@@ -39,17 +40,19 @@ function prepare(
   const { run, about, ready, readBandwidth, multiplyRate, dispose, ...places } = createMachine(
     subgraph,
     variantOf(name),
-    { threads: noThreads() ? 1 : threads, timeout },
+    { threads: noThreads() ? 1 : threads, timeout, context },
   );
   const feed: Places['feed'] = (turns, options) => {
-    const machineTurns = turns.map(({ place, tokens, rows }) => ({
+    const machineTurns = turns.map(({ place, position, tokens, rows }) => ({
       place,
+      position,
       rows,
       inputs: [inputOf(graph, tokens, rows)],
     }));
     return run(machineTurns, options).map(([logits]) => logits as Tensor<'f32'>);
   };
-  return { ...sequences(program, { ...places, feed }), about, ready, readBandwidth, multiplyRate, dispose };
+  const lent = sequences(program, { ...places, feed }, context);
+  return { ...lent, about, ready, readBandwidth, multiplyRate, dispose };
 }
 
 /** @internal Seconds until a thread is taken for lost: for tests. */

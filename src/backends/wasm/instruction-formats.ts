@@ -1,3 +1,4 @@
+// biome-ignore-all format: the fields of a format stand together
 /**
  * The instructions of a plan, each declared once: its opcode, and its operands in the order in which they lie in memory, in
  * words of 32 bits. The kernels of assembly/ import this file, and so do the files that write instructions. An address that
@@ -31,10 +32,7 @@ export class Format {
 }
 
 class Lookup extends Format {
-  tokens!: usize;
-  w!: usize;
-  y!: usize;
-  m!: i32;
+  tokens!: usize; w!: usize; y!: usize; m!: i32;
 }
 export class Embedding extends Lookup {
   static readonly code: i32 = 1 | BY_ROWS;
@@ -46,9 +44,7 @@ export class EmbeddingI8 extends Lookup {
 
 /** x and y have rows of n values. */
 class Rows extends Format {
-  x!: usize;
-  y!: usize;
-  n!: i32;
+  x!: usize; y!: usize; n!: i32;
 }
 /** The sum of x and y. */
 export class Add extends Rows {
@@ -76,7 +72,6 @@ export class Swiglu extends Rows {
 }
 
 /** Of the tokens behind the `fed` ones, a state that is kept as `fedType` says. `sine`: not the cosines. */
-// biome-ignore format: fields that belong together
 export class RopeTable extends Format {
   static readonly code: i32 = 34 | BY_ROWS;
   freq!: usize; y!: usize; r!: i32; sine!: i32; fed!: usize; fedType!: i32; fedScale!: usize;
@@ -84,62 +79,57 @@ export class RopeTable extends Format {
 /** Rows of n values are turned, head by head of p values, by r angles. */
 export class Rope extends Rows {
   static readonly code: i32 = 35 | BY_ROWS;
-  cos!: usize;
-  sin!: usize;
-  p!: i32;
-  r!: i32;
+  cos!: usize; sin!: usize; p!: i32; r!: i32;
+}
+
+/**
+ * Adds rows of x, groups of p values, to the pages of a state that grows and is kept as `type` says. `state` is where it begins in each
+ * page: [groups][PAGE_TOKENS][p], and behind that the steps, where it has any.
+ */
+export class Keep extends Format {
+  static readonly code: i32 = 36 | BY_ROWS;
+  x!: usize; state!: usize; type!: i32; groups!: i32; p!: i32;
+}
+/** The most queries of a unit of attention (assembly/attention.ts). */
+export const QUERIES = 16;
+/** K and V, which hold the keys and values of these rows already: where they begin in each page. */
+export class Attention extends Format {
+  static readonly code: i32 = 37;
+  q!: usize; K!: usize; KType!: i32; V!: usize; VType!: i32; y!: usize; heads!: i32; groups!: i32; p!: i32; scale!: f32;
 }
 
 /** `w` may be absent. */
 export class RmsNorm extends Rows {
   static readonly code: i32 = 7 | BY_ROWS;
-  w!: usize;
-  eps!: f32;
+  w!: usize; eps!: f32;
 }
 
 /** Rows of n values, f32 in x, and rows of n integers in q. */
 class Quantized extends Format {
-  x!: usize;
-  scale!: usize;
-  scaleStride!: i32;
-  q!: usize;
-  n!: i32;
+  x!: usize; scale!: usize; scaleStride!: i32; q!: usize; n!: i32;
 }
 /** y is added to x, the sum is kept, and its norm is quantized. Without `y`, x itself is normed. Where `scaleStride` is not 0, the scales are measured. */
 export class AddNormQuantize extends Quantized {
   static readonly code: i32 = 8 | BY_ROWS;
-  y!: usize;
-  sum!: usize;
-  w!: usize;
-  eps!: f32;
+  y!: usize; sum!: usize; w!: usize; eps!: f32;
 }
 
 /** Rows of x in the order in which Linear reads them. */
 export class Pack extends Format {
   static readonly code: i32 = 9 | BY_ROWS;
-  x!: usize;
-  packed!: usize;
-  i!: i32;
+  x!: usize; packed!: usize; i!: i32;
 }
 
 /** `b` may be absent. */
 export class Linear extends Format {
   static readonly code: i32 = 10;
-  packed!: usize;
-  w!: usize;
-  b!: usize;
-  y!: usize;
-  i!: i32;
-  o!: i32;
+  packed!: usize; w!: usize; b!: usize; y!: usize; i!: i32; o!: i32;
 }
 
 /** Rows of x, i8, in the order in which LinearI8 and LinearI4 read them. They read a single row from x itself. */
 export class PackI8 extends Format {
   static readonly code: i32 = 11;
-  x!: usize;
-  packed!: usize;
-  i!: i32;
-  groups!: i32;
+  x!: usize; packed!: usize; i!: i32; groups!: i32;
 }
 
 /**
@@ -147,7 +137,6 @@ export class PackI8 extends Format {
  * tensor of its own. A segment is four words behind the operands: the end of its columns, its scale, q, and the channels by
  * which its columns are divided first, or 0. All ends but the last are multiples of 4.
  */
-// biome-ignore format: fields that belong together
 class Product extends Format {
   x!: usize; packed!: usize; xScale!: usize; xScaleStride!: i32; w!: usize; wScale!: usize; b!: usize;
   i!: i32; groups!: i32; o!: i32; y!: usize;
@@ -162,19 +151,11 @@ export class LinearI4 extends Product {
 
 /** `b` may be absent. `past`: the state, kept as `pastType` says (STATE_F32 …); only i8 has `pastScale`. `activated`: silu follows. */
 class Convolution extends Format {
-  w!: usize;
-  b!: usize;
-  past!: usize;
-  pastType!: i32;
-  pastScale!: usize;
-  d!: i32;
-  k!: i32;
-  activated!: i32;
+  w!: usize; b!: usize; past!: usize; pastType!: i32; pastScale!: usize; d!: i32; k!: i32; activated!: i32;
 }
 export class CausalConv1d extends Convolution {
   static readonly code: i32 = 14;
-  x!: usize;
-  y!: usize;
+  x!: usize; y!: usize;
 }
 /**
  * The same between dequantize and quantize. Each channel of x is multiplied by its own of `xChannels`, which may be absent. Where
@@ -182,15 +163,10 @@ export class CausalConv1d extends Convolution {
  */
 export class CausalConv1dI8 extends Convolution {
   static readonly code: i32 = 15;
-  x!: usize;
-  xScale!: usize;
-  xScaleStride!: i32;
-  xChannels!: usize;
-  y!: usize;
+  x!: usize; xScale!: usize; xScaleStride!: i32; xChannels!: usize; y!: usize;
 }
 
 /** `D` and `z` may be absent. The state h is kept as `hType` says, STATE_F32 …; only i8 has `hScale`. */
-// biome-ignore format: fields that belong together
 class Scan extends Format {
   u!: usize; dt!: usize; A!: usize; B!: usize; C!: usize; D!: usize; z!: usize; h!: usize;
   hType!: i32; hScale!: usize; y!: usize; d!: i32; n!: i32;
@@ -203,23 +179,15 @@ export class SelectiveScan extends Scan {
  * table of softplus(scale · q) for all 256 values of q; likewise `zScale` and silu. Each channel of u is multiplied by its
  * own of `channels`, which may be absent.
  */
-// biome-ignore format: fields that belong together
 export class SelectiveScanI8 extends Scan {
   static readonly code: i32 = 17;
   uScale!: usize; uScaleStride!: i32; dtScale!: usize; dtScaleStride!: i32; BScale!: usize;
-  BScaleStride!: i32; CScale!: usize; CScaleStride!: i32; zScale!: usize; zScaleStride!: i32;
-  channels!: usize;
+  BScaleStride!: i32; CScale!: usize; CScaleStride!: i32; zScale!: usize; zScaleStride!: i32; channels!: usize;
 }
 
 /** n = outer · K · run. `signs`: i32[K, K], the sign bits of M_K or of its transpose. */
 class Rotation extends Format {
-  x!: usize;
-  n!: i32;
-  outer!: i32;
-  K!: i32;
-  run!: i32;
-  signs!: usize;
-  norm!: f32;
+  x!: usize; n!: i32; outer!: i32; K!: i32; run!: i32; signs!: usize; norm!: f32;
 }
 export class Fwht extends Rotation {
   static readonly code: i32 = 18 | BY_ROWS;
@@ -228,29 +196,23 @@ export class Fwht extends Rotation {
 /** The same before quantize. Where `scaleStride` is not 0, the scales are measured. */
 export class FwhtQuantize extends Rotation {
   static readonly code: i32 = 19 | BY_ROWS;
-  scale!: usize;
-  scaleStride!: i32;
-  q!: usize;
+  scale!: usize; scaleStride!: i32; q!: usize;
 }
 
 export class ScaleChannels extends Rows {
   static readonly code: i32 = 20 | BY_ROWS;
-  c!: usize;
-  inverse!: i32;
+  c!: usize; inverse!: i32;
 }
 
 export class AbsmaxScale extends Format {
   static readonly code: i32 = 21 | BY_ROWS;
-  x!: usize;
-  scale!: usize;
-  n!: i32;
+  x!: usize; scale!: usize; n!: i32;
 }
 
 /** n columns of x, from the byte `start` of each row on; a row has `xStride` bytes. */
 export class Quantize extends Quantized {
   static readonly code: i32 = 22 | BY_ROWS;
-  start!: i32;
-  xStride!: i32;
+  start!: i32; xStride!: i32;
 }
 
 /**
@@ -260,9 +222,7 @@ export class Quantize extends Quantized {
  */
 export class QuantizeSegments extends Format {
   static readonly code: i32 = 23 | BY_ROWS;
-  x!: usize;
-  width!: i32;
-  segments!: i32;
+  x!: usize; width!: i32; segments!: i32;
 }
 
 export class Dequantize extends Quantized {
@@ -271,25 +231,19 @@ export class Dequantize extends Quantized {
 
 export class DequantizeI4 extends Format {
   static readonly code: i32 = 25 | BY_ROWS;
-  q!: usize;
-  scale!: usize;
-  x!: usize;
-  n!: i32;
-  groups!: i32;
+  q!: usize; scale!: usize; x!: usize; n!: i32; groups!: i32;
 }
 
 /** A row of y has only `size` of the values, from `start` on. */
 export class Slice extends Rows {
   static readonly code: i32 = 26 | BY_ROWS;
-  start!: i32;
-  size!: i32;
+  start!: i32; size!: i32;
 }
 
 /**
  * The steps of every head, and the decays behind them, [rows][h] each: dt is i8 where it has a scale, and then multiplied by
  * `dtChannels`, which may be absent. `bias` may be absent.
  */
-// biome-ignore format: fields that belong together
 export class SsdSteps extends Format {
   static readonly code: i32 = 29 | BY_ROWS;
   dt!: usize; dtScale!: usize; dtScaleStride!: i32; dtChannels!: usize; bias!: usize; A!: usize;
@@ -299,7 +253,6 @@ export class SsdSteps extends Format {
  * The scan of h heads of p channels and n states, in g groups, by the steps and decays. x, B and C are i8 where they have a scale,
  * and then multiplied by their channels, which may be absent. `D` may be absent.
  */
-// biome-ignore format: fields that belong together
 export class SsdScan extends Format {
   static readonly code: i32 = 30;
   steps!: usize; x!: usize; xScale!: usize; xScaleStride!: i32; xChannels!: usize; B!: usize;
@@ -312,7 +265,6 @@ export class SsdScan extends Format {
  * z is i8 where it has a scale, and then multiplied by `zChannels`, which may be absent. `w` may be absent. Where `q` is absent,
  * y is the result, else its integers are; where `scaleStride` is not 0, the scale of each row is measured.
  */
-// biome-ignore format: fields that belong together
 export class GatedRmsNorm extends Format {
   static readonly code: i32 = 31 | BY_ROWS;
   x!: usize; z!: usize; zScale!: usize; zScaleStride!: i32; zChannels!: usize; w!: usize; y!: usize;
@@ -322,8 +274,7 @@ export class GatedRmsNorm extends Format {
 /** Reads as many cache lines and does nothing else. */
 export class Read extends Format {
   static readonly code: i32 = 27;
-  from!: usize;
-  lines!: i32;
+  from!: usize; lines!: i32;
 }
 
 /** Multiplies in registers and does nothing else. */

@@ -1,13 +1,13 @@
 /** Each op as instructions. The operands of an instruction are those of its format, by name. */
-import type { AnyOp, Attrs, Dims } from '../../op.ts';
+import type { AnyOp, Dims } from '../../op.ts';
 import { factor } from '../../ops/hadamard.ts';
+import { type Call, type Input, real, type Scale, scaleOperands } from './call.ts';
 import * as format from './instruction-formats.ts';
 import { padded } from './memory.ts';
 import { type Address, float, type Instruction, instruction, type Operand, scratch } from './operands.ts';
 import {
   decays,
   headDecays,
-  type Packing,
   type PackingOf,
   scales,
   signs,
@@ -18,33 +18,7 @@ import {
   vector,
   wideI4,
 } from './pack.ts';
-import type { TileFormat } from './variants.ts';
-
-/** What an instruction may ask of its node. An input that is absent is 0. */
-export interface Call {
-  readonly dims: Dims;
-  readonly attrs: Attrs;
-  readonly tiles: TileFormat;
-  /** An input or output of l rows. */
-  value(key: string): Address;
-  /** A constant input. */
-  weight(key: string, packing: PackingOf): Address;
-  /** A constant of the op itself. */
-  table(packing: Packing): Address;
-  scale(key: string): Scale;
-  /** A state, the number of its dtype, and its scale, or 0. */
-  state(key: string): { readonly h: Address; readonly hType: number; readonly hScale: Address };
-}
-
-/** A scale, and the bytes from that of a row to that of the next one: 0 where all rows share it. */
-export interface Scale {
-  readonly scale: Address;
-  readonly scaleStride: number;
-}
-/** The scale as the operands of an instruction that has several. */
-export const scaleOperands = <X extends string>(x: X, { scale, scaleStride }: Scale) =>
-  ({ [`${x}Scale`]: scale, [`${x}ScaleStride`]: scaleStride }) as Record<`${X}Scale`, Address> &
-    Record<`${X}ScaleStride`, number>;
+import { PAGE_TOKENS } from './sync.ts';
 
 /** Whether there are instructions for an op. Its states may be kept in any way. */
 export const hasKernel = (op: AnyOp): boolean => Object.hasOwn(instructions, op.name);
@@ -125,6 +99,7 @@ export const instructions: Readonly<Record<string, (call: Call) => readonly Inst
     dt: real(call.value('dt')), x: real(call.value('x')),
     B: real(call.value('B')), C: real(call.value('C')),
   }),
+  attention: attend,
   'gated-rms-norm': call => [
     gatedRmsNorm(call, real(call.value('z')), { y: call.value('y'), q: 0, scale: 0, scaleStride: 0 }),
   ],
@@ -181,15 +156,6 @@ function selectiveScan(call: Call): Instruction {
   );
 }
 
-/** An input as f32; or as i8, with its scale and the channels that multiply it, or 0. */
-export interface Input {
-  readonly x: Address;
-  readonly scale: Scale;
-  readonly channels: Address;
-}
-const NO_SCALE: Scale = { scale: 0, scaleStride: 0 };
-export const real = (x: Address): Input => ({ x, scale: NO_SCALE, channels: 0 });
-
 /** The scan of Mamba-2: the steps of all heads, and then the recurrence. */
 export function ssdScan(
   { weight, state, value, attrs, dims: { h, p, n, g } }: Call,
@@ -234,6 +200,28 @@ export function ssdScan(
     ),
   ];
 }
+
+/** The keys and values of all rows are kept before any is read. */
+function attend({ value, state, attrs, context, dims: { h, p, g } }: Call): readonly Instruction[] {
+  const [{ h: K, hType: KType }, { h: V, hType: VType }] = [state('K'), state('V')];
+  const keep = (x: Address, state: Address, type: number) =>
+    instruction(format.Keep, { x, state, type, groups: g, p }, { own: () => 16 });
+  const operands = { q: value('q'), K, KType, V, VType, y: value('y'), heads: h, groups: g, p };
+  return [
+    keep(value('k'), K, KType),
+    keep(value('v'), V, VType),
+    instruction(
+      format.Attention,
+      { ...operands, scale: float(attrs.scale as number) },
+      {
+        own: () =>
+          (PAGE_TOKENS + 2 * format.QUERIES) * rowBytes(p) +
+          format.QUERIES * (16 + wholePages(context) * 4 + 64),
+      },
+    ),
+  ];
+}
+const wholePages = (tokens: number) => Math.ceil(tokens / PAGE_TOKENS) * PAGE_TOKENS;
 
 /** Into y, or without y into the integers q. */
 export function gatedRmsNorm(

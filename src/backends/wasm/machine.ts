@@ -5,14 +5,16 @@
 import type { Executable, FeedOptions, Observer } from '../../executable.ts';
 import type { Ref } from '../../graph.ts';
 import type { Places } from '../../sequences.ts';
+import { shapeAt } from '../../state.ts';
 import { describe, type Tensor, zeros } from '../../tensor.ts';
 import { INSTRUCTION_BYTES, Multiply, Read, TAKEN } from './instruction-formats.ts';
 import { rowBytes } from './memory.ts';
+import { createPages } from './pages.ts';
 import { passesOf, rowInTurn, rowsOf, type Span } from './passes.ts';
-import { assemble, type Subgraph } from './program.ts';
-import { FAILED_INDEX, LOST, PASS_ROWS, TURN_BYTES, TURNS } from './sync.ts';
+import { assemble, type PlacedState, type Subgraph } from './program.ts';
+import { FAILED_INDEX, LOST, PAGE_TOKENS, PASS_ROWS, TURN_BYTES, TURNS } from './sync.ts';
 import { startPool } from './threads.ts';
-import { BASE, grow, instantiate, type Kernels, type Variant } from './variants.ts';
+import { BASE, grow, instantiate, type Kernels, MOST_BYTES, type Variant } from './variants.ts';
 
 /** Seconds after which a thread that does not come back is taken for lost: far more than any instruction takes. */
 const TIMEOUT = 30;
@@ -29,6 +31,8 @@ const SPARE = 7;
 /** Rows for the sequence in a place: a tensor for each input of the subgraph, in its order. */
 interface MachineTurn {
   readonly place: number;
+  /** How many rows its text has before these. */
+  readonly position: number;
   readonly rows: number;
   readonly inputs: readonly Tensor[];
 }
@@ -46,17 +50,24 @@ export interface MachineOptions {
   readonly threads?: number;
   /** Seconds until a thread is taken for lost. */
   readonly timeout?: number;
+  /** The most tokens of a text, where a state grows. */
+  readonly context?: number;
 }
 
 /** Packs a subgraph into `kernels`, or into a new instance of just the size that it needs for passes of `rows` rows. */
 export function createMachine(
   plan: Subgraph,
   variant: Variant,
-  { rows = PASS_ROWS, kernels, threads = 1, timeout = TIMEOUT }: MachineOptions = {},
+  { rows = PASS_ROWS, kernels, threads = 1, timeout = TIMEOUT, context = 0 }: MachineOptions = {},
 ): Machine {
-  const assembled = assemble(plan, variant.tiles, threads);
-  const { firstPlace, placeBytes } = assembled;
+  const assembled = assemble(plan, variant.tiles, threads, context);
+  const { firstPlace, placeBytes, pageBytes } = assembled;
   let layout = assembled.layout(rows);
+  const all = layout.end + assembled.pages * pageBytes;
+  if (all > MOST_BYTES)
+    throw new RangeError(
+      `backend wasm: with a context of ${context} tokens, ${pageBytes / PAGE_TOKENS} bytes each, the model takes ${all} bytes; a memory holds at most ${MOST_BYTES}`,
+    );
   const work = layout.end - layout.begin;
   if (work > MOST_WORK)
     throw new RangeError(`backend wasm: the plan works on ${work} bytes; expected at most ${MOST_WORK}`);
@@ -144,16 +155,37 @@ export function createMachine(
       }
     }
   };
+  /** Memory that nobody had. New memory is zero. */
+  const allot = (bytes: number): number => {
+    grow(running(), top + bytes);
+    top += bytes;
+    return top - bytes;
+  };
+  const pages = createPages(
+    pageBytes,
+    () => allot(pageBytes),
+    (from, to) => new Uint8Array(memory()).copyWithin(to, from, from + pageBytes),
+    (place, table) => words().set(table, (place + assembled.pageTable) / 4),
+  );
+  /** The runs of values of a state in memory: the address of each, and where it begins and ends among the values. */
+  const runsOf = (place: number, { offset, layout: of }: PlacedState, values: Float32Array) =>
+    of.isPaged
+      ? pages
+          .of(place)
+          .map((page, i) => [page + offset, values.subarray(i * of.size, (i + 1) * of.size)] as const)
+      : [[place + offset, values] as const];
   /** The rows of a pass, and whose they are. */
   const writePass = (pass: readonly Span[], turns: readonly MachineTurn[]): void => {
     const at = words();
     at[TURNS / 4] = pass.length;
     let word = TURNS / 4 + 1;
     for (const { turn, from, row, count } of pass) {
-      const { place, inputs } = turns[turn];
+      const { place, position, inputs } = turns[turn];
       at[word] = place - firstPlace;
       at[word + 1] = row;
       at[word + 2] = row + count;
+      at[word + 3] = position + from;
+      at[word + 4] = place + assembled.pageTable;
       word += TURN_BYTES / 4;
       for (let i = 0; i < inputs.length; i++)
         rowsOf(memory(), layout.address(plan.inputs[i]), row, inputs[i], from, count).write();
@@ -171,33 +203,44 @@ export function createMachine(
   return {
     take() {
       const given = free.pop();
-      if (given === undefined) {
-        grow(running(), top + placeBytes); // new memory is zero
-        top += placeBytes;
-        return top - placeBytes;
-      }
+      if (given === undefined) return allot(placeBytes);
       new Uint8Array(memory(), given, placeBytes).fill(0);
       return given;
     },
-    release: place => void free.push(place),
-    clear: place => void new Uint8Array(memory(), place, placeBytes).fill(0),
-    copy: (from, to) => void new Uint8Array(memory()).copyWithin(to, from, from + placeBytes),
-    read: place =>
-      new Map(
-        [...assembled.states].map(([ref, { offset, layout: of }]) => [
-          ref,
-          of.read(memory(), place + offset),
-        ]),
-      ),
-    write(place, values) {
-      for (const [ref, { offset, layout: of }] of assembled.states)
-        of.write(memory(), place + offset, values.get(ref)!);
+    release(place) {
+      pages.release(place);
+      free.push(place);
+    },
+    clear(place) {
+      pages.release(place);
+      new Uint8Array(memory(), place, placeBytes).fill(0);
+    },
+    copy(from, to) {
+      new Uint8Array(memory()).copyWithin(to, from, from + placeBytes);
+      pages.share(from, to);
+    },
+    read(place, position) {
+      const values = new Map<Ref, Tensor<'f32'>>();
+      for (const [ref, state] of assembled.states) {
+        const value = zeros('f32', shapeAt(plan.states.get(ref)!, position));
+        for (const [at, run] of runsOf(place, state, value.data)) state.layout.read(memory(), at, run);
+        values.set(ref, value);
+      }
+      return values;
+    },
+    write(place, values, position) {
+      pages.release(place);
+      pages.reserve(place, 0, position);
+      for (const [ref, state] of assembled.states)
+        for (const [at, run] of runsOf(place, state, values.get(ref)!.data))
+          state.layout.write(memory(), at, run);
     },
     run(turns, { observe, logits } = {}) {
       const onlyLast = logits === 'last';
       const sizes = turns.map(turn => turn.rows);
       const results = sizes.map(size => plan.results.map(ref => emptyOf(plan, ref, onlyLast ? 1 : size)));
       if (observe) makeRoom(sizes[0]);
+      for (const { place, position, rows } of turns) pages.reserve(place, position, position + rows);
       for (const pass of passesOf(sizes, observe ? layout.rows : rows)) {
         writePass(pass, turns);
         const { row, count } = pass.at(-1)!;

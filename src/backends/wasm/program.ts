@@ -4,7 +4,8 @@
  *   BASE │ weights │ first place │ table │ values, by lifetime │ scratch │ own scratch of each thread │ further places …
  *        ╰───── do not depend on how many rows ────╯╰──────── laid out anew for more rows ─────────────╯
  *
- * A place is the states of one sequence. Instructions name the states of the first place.
+ * A place is the states of one sequence, and the table of its pages, which hold the states that grow (pages.ts). Instructions name the
+ * states of the first place, and of one that grows where it begins in each page.
  */
 import {
   flatten,
@@ -18,13 +19,15 @@ import {
 import { once } from '../../once.ts';
 import type { Dims } from '../../op.ts';
 import { typeNode } from '../../plan/types.ts';
+import type { Call } from './call.ts';
 import { fused } from './fused.ts';
 import { INSTRUCTION_BYTES } from './instruction-formats.ts';
-import { type Call, hasKernel, instructions } from './instructions.ts';
+import { hasKernel, instructions } from './instructions.ts';
 import { aligned, arrange, rowBytes } from './memory.ts';
 import type { Address, Instruction, Operand } from './operands.ts';
 import { type Packing, type PackingOf, vector } from './pack.ts';
 import { type StateLayout, stateLayout } from './state-layout.ts';
+import { PAGE_TOKENS } from './sync.ts';
 import { BASE, type TileFormat } from './variants.ts';
 
 /** What is to be run, and the types of all values and constants. */
@@ -45,19 +48,19 @@ interface PlacedWeight {
   readonly at: number;
   readonly packing: Packing;
 }
-interface PlacedState {
-  /** Bytes from the begin of a place. */
+export interface PlacedState {
+  /** Bytes from the begin of a place, or of a page. */
   readonly offset: number;
   readonly layout: StateLayout;
 }
 
 /** @throws Error for an op that has no kernel; what `typeNode` throws for one whose inputs do not fit. */
-export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
+export function assemble(plan: Subgraph, tiles: TileFormat, threads: number, context: number) {
   const list: Instruction[] = [];
   const stops: Stop[] = [];
   const origin = new Map<Ref, Ref>(); // a site → the value that it shows
   const root = (ref: Ref): Ref => origin.get(ref) ?? ref;
-  const callOf = (node: OpNode): Call => callOn(node, plan, tiles, root);
+  const callOf = (node: OpNode): Call => callOn(node, plan, tiles, root, context);
   const readByNodes = new Set(plan.nodes.flatMap(reads));
 
   for (const { op } of flatten(plan.nodes))
@@ -77,7 +80,8 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
   const weights = new Map<string, PlacedWeight>();
   const states = new Map<Ref, PlacedState>();
   let top = BASE;
-  let placeBytes = 0;
+  let stateBytes = 0;
+  let pageBytes = 0;
   const take = (bytes: number): number => {
     const at = top;
     top += aligned(bytes);
@@ -88,8 +92,10 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
     for (const operand of operands) {
       if (typeof operand === 'number') continue;
       if (operand.kind === 'state' && !states.has(operand.ref)) {
-        states.set(operand.ref, { offset: placeBytes, layout: operand.layout });
-        placeBytes += aligned(operand.layout.bytes);
+        const { layout } = operand;
+        states.set(operand.ref, { offset: layout.isPaged ? pageBytes : stateBytes, layout });
+        if (layout.isPaged) pageBytes += aligned(layout.bytes);
+        else stateBytes += aligned(layout.bytes);
       }
       if (operand.kind !== 'weight') continue;
       const key = keyOf(operand);
@@ -97,6 +103,8 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
       if (!weights.has(key)) weights.set(key, { ref, at: take(packing.bytes), packing });
       if (!isLookup) streamed.set(key, packing.bytes);
     }
+  const pages = pageBytes > 0 ? Math.ceil(context / PAGE_TOKENS) : 0;
+  const placeBytes = stateBytes + aligned(4 * pages);
   const firstPlace = take(placeBytes);
   const at = take((list.length + 1) * INSTRUCTION_BYTES);
   const lifetimes = lifetimesOf(plan, list, stops, root);
@@ -117,7 +125,8 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
       if (typeof operand === 'number') return operand;
       if (operand.kind === 'value') return addresses.get(operand.ref)!;
       if (operand.kind === 'weight') return weights.get(keyOf(operand))!.at;
-      return operand.kind === 'state' ? firstPlace + states.get(operand.ref)!.offset : scratch;
+      if (operand.kind === 'scratch') return scratch;
+      return states.get(operand.ref)!.offset + (operand.layout.isPaged ? 0 : firstPlace);
     };
     const words = INSTRUCTION_BYTES / 4;
     const table = new Int32Array(list.length * words);
@@ -149,6 +158,10 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
     /** The address of the first place, and the bytes of every place. */
     firstPlace,
     placeBytes,
+    /** The bytes from the begin of a place to the table of its pages, the bytes of every page, and how many a text has at most. */
+    pageTable: stateBytes,
+    pageBytes,
+    pages,
     /** The address of the table. Behind its last instruction there is room for one more. */
     at,
     /**
@@ -159,8 +172,8 @@ export function assemble(plan: Subgraph, tiles: TileFormat, threads: number) {
       begin: tailBegin,
       values: [...lifetimes].flatMap(([ref, lifetime]) => (crosses(lifetime) ? ref : [])),
     },
-    /** All weights but tables, of which a token reads a row; and the states, which it reads and writes. */
-    bytesPerToken: [...streamed.values()].reduce((a, b) => a + b, 2 * placeBytes),
+    /** All weights but tables, of which a token reads a row; and the states that do not grow, which it reads and writes. */
+    bytesPerToken: [...streamed.values()].reduce((a, b) => a + b, 2 * stateBytes),
     layout,
   };
 }
@@ -176,6 +189,7 @@ function callOn(
   { types, weights, states }: Subgraph,
   tiles: TileFormat,
   root: (ref: Ref) => Ref,
+  context: number,
 ): Call {
   const { op } = node;
   const typeOf = (ref: Ref) => types.get(ref)!;
@@ -204,6 +218,7 @@ function callOn(
     dims: Object.fromEntries(letters) as Dims, // those of tokens are no numbers, and nobody asks for them
     attrs: { ...op.attrs, ...node.attrs },
     tiles,
+    context,
     value,
     weight,
     table: packing => ({ kind: 'weight', ref: '', packing }),

@@ -3,9 +3,9 @@ import { opNode, type Ref, type ValueType, weightsOf } from '../../graph.ts';
 import type { AnyOp, BoundCall } from '../../op.ts';
 import { checkTokens } from '../../ops/embedding.ts';
 import type { AnyKernel } from '../../run.ts';
-import { parse } from '../../signature.ts';
-import type { StateType, StateView } from '../../state.ts';
-import { type Tensor, tensor } from '../../tensor.ts';
+import { isGrowing, parse } from '../../signature.ts';
+import { type StateType, type StateView, shapeAt } from '../../state.ts';
+import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import { createMachine } from './machine.ts';
 import type { Subgraph } from './program.ts';
 import { BASE, instantiate, type Kernels, type Variant } from './variants.ts';
@@ -36,9 +36,14 @@ export function alone(op: AnyOp, { inputs: given, outputs, states: carried, attr
   const states = new Map<Ref, StateType>();
   const before = new Map<Ref, Tensor<'f32'>>();
   for (const [key, { dtype, scale, shape, data }] of Object.entries(carried)) {
-    states.set(key, { dtype, shape, ...(scale && { scale: `${key}.scale` }) });
+    const type: StateType = {
+      dtype,
+      shape: isGrowing(parse(op.states[key])) ? ['t', ...shape.slice(1)] : shape,
+    };
+    states.set(key, { ...type, ...(scale && { scale: `${key}.scale` }) });
     if (scale) constants.set(`${key}.scale`, tensor(scale, [scale.length]));
-    before.set(key, { dtype: 'f32', shape, data });
+    const past = shapeAt(type, dims.t); // a view has room for the tokens of the call already
+    before.set(key, { dtype: 'f32', shape: past, data: data.subarray(0, sizeOf(past)) });
   }
 
   const ofRows = ({ dtype, shape }: Tensor): ValueType => ({ dtype, shape: ['l', ...shape.slice(1)] });
@@ -64,11 +69,13 @@ export function kernelOf(op: AnyOp, variant: Variant): AnyKernel {
   return (given, attrs, made, dims, states: Named<StateView> = {}) => {
     const [inputs, outputs] = [given as Named<Tensor>, made as Named<Tensor>];
     const { subgraph, values, before } = alone(op, { inputs, outputs, states, attrs, dims });
-    const machine = createMachine(subgraph, variant, { kernels: instanceOf(variant) });
+    const { t: position = 0, l: rows } = dims;
+    const context = position + rows;
+    const machine = createMachine(subgraph, variant, { kernels: instanceOf(variant), context });
     const place = machine.take();
-    machine.write(place, before, 0);
-    const [results] = machine.run([{ place, rows: dims.l, inputs: values }]);
+    machine.write(place, before, position);
+    const [results] = machine.run([{ place, position, rows, inputs: values }]);
     for (const [i, value] of Object.values(outputs).entries()) value.data.set(results[i].data);
-    for (const [key, value] of machine.read(place, 0)) states[key].put(0, value.data);
+    for (const [key, value] of machine.read(place, context)) states[key].put(0, value.data);
   };
 }

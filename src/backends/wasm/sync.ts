@@ -43,8 +43,13 @@ export const LOST = 1;
  * kernels that carry a state read them: to all others the rows of different sequences are alike.
  */
 export const TURNS = SYNC + SYNC_BYTES;
-/** Of a turn: the bytes from the first place to that of its sequence, its first row, and the end of its rows; i32. */
-export const TURN_BYTES = 12;
+/**
+ * Of a turn: the bytes from the first place to that of its sequence, its first row, the end of its rows, the tokens of its text before
+ * them, and the table of its pages; i32.
+ */
+export const TURN_BYTES = 20;
+/** Tokens of a page of the states that grow: a block of the sums of attention. */
+export const PAGE_TOKENS = 128;
 /** Rows of one pass: enough that a tile of weights serves many, few enough that they stay in the cache. */
 export const PASS_ROWS = 128;
-export const TURNS_BYTES = 2048;
+export const TURNS_BYTES = 4096;

@@ -40,6 +40,7 @@ export interface Kernels {
 const PAGE = 65536;
 /** All that 32-bit addresses reach: 4 GiB. */
 const MOST_PAGES = 65536;
+export const MOST_BYTES = PAGE * MOST_PAGES;
 
 const compiled = new Map<string, WebAssembly.Module>();
 
@@ -97,7 +98,7 @@ export function grow({ memory }: Kernels, bytes: number): void {
 function pages(bytes: number): number {
   const count = Math.ceil(bytes / PAGE);
   if (count > MOST_PAGES)
-    throw new RangeError(`wasm: needs ${bytes} bytes; a memory holds at most ${PAGE * MOST_PAGES}`);
+    throw new RangeError(`wasm: needs ${bytes} bytes; a memory holds at most ${MOST_BYTES}`);
   return count;
 }
 

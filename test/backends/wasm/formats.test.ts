@@ -15,6 +15,13 @@ const sources = readdirSync(assembly).map(file => readFileSync(join(assembly, fi
 const source = sources.join('\n');
 const execute = readFileSync(join(assembly, 'execute.ts'), 'utf8');
 
+/** The functions whose first lines have some text, from there on. */
+const bodiesOf = (text: string): readonly string[] =>
+  source
+    .split(text)
+    .slice(1)
+    .map(rest => text + rest.slice(0, rest.indexOf('\n}\n')));
+
 it('have an opcode each', () => {
   expect(all.length).toBeGreaterThan(25);
   expect(new Set(all.map(([, { code }]) => code & ~formats.BY_ROWS)).size).toBe(all.length);
@@ -32,9 +39,9 @@ it('have room for the segments of every fused product', () => {
 it.each(all)('%s: the kernel that execute.ts calls reads it by its name, every operand', (name, format) => {
   const kernel = execute.match(`case op\\.${name}\\.code: (\\w+)\\(at, rows\\); break;`)?.[1];
   expect(kernel).toBeDefined();
-  const begin = source.indexOf(`export function ${kernel}(at: usize`);
-  const body = source.slice(begin, source.indexOf('\n}\n', begin));
+  const [body, ...parts] = [`export function ${kernel}(at: usize`, `(op: ${name},`].flatMap(bodiesOf);
   expect(body).toContain(`changetype<${name}>(at)`);
-  const unread = namesOf(format).filter(operand => !new RegExp(`\\.${operand}\\b`).test(body));
+  const all = [body, ...parts].join('');
+  const unread = namesOf(format).filter(operand => !new RegExp(`\\.${operand}\\b`).test(all));
   expect(unread).toEqual([]);
 });
