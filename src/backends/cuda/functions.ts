@@ -41,6 +41,8 @@ export interface PlanOptions {
   readonly precision?: Precision;
   /** `best` by default. Another one is an error where it cannot run. */
   readonly decode?: Decode;
+  /** The most tokens of a text, where states of the plan grow with it: 8,192 by default. Memory is taken as a text grows. */
+  readonly context?: number;
 }
 
 /** What the library says of an open plan. */

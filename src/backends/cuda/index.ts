@@ -67,10 +67,10 @@ export function backendOf(library: Library, options: PlanOptions = {}): Backend 
   return {
     ...byOps,
     // a program with sites is there to be observed, which takes its ops one by one
-    prepare: program =>
+    prepare: (program, { context = options.context } = {}) =>
       program.graph.nodes.some(node => node.kind === 'site')
-        ? prepare(byOps, program)
-        : openPlan(library, program, options),
+        ? prepare(byOps, program, { context })
+        : openPlan(library, program, { ...options, context }),
   };
 }
 

@@ -3,7 +3,7 @@ import type { Executable, ExecutableInfo, Turn } from '../../executable.ts';
 import type { Program, Ref } from '../../graph.ts';
 import { graphToJson } from '../../plan/graph-json.ts';
 import { inferTypes } from '../../plan/types.ts';
-import { sequences } from '../../sequences.ts';
+import { contextOf, type Places, sequences } from '../../sequences.ts';
 import { shapeAt } from '../../state.ts';
 import { type Tensor, zeros } from '../../tensor.ts';
 import type { Decode } from './abi.ts';
@@ -43,6 +43,7 @@ export function openPlan(library: Library, program: Program, options: PlanOption
     throw new Error(
       'backend cuda: a plan reads token ids; this one reads frames, which wasm and the reference do',
     );
+  const mostTokens = contextOf(program, options.context);
   const json = JSON.stringify(graphToJson(graph));
   const constants = Object.fromEntries([...graph.weights.keys()].map(ref => [ref, weights.read(ref)]));
   const context = library.open(json, nativeTensors(constants), options);
@@ -67,7 +68,7 @@ export function openPlan(library: Library, program: Program, options: PlanOption
   };
 
   let queues = false;
-  const { open, feed } = sequences(program, {
+  const places: Places = {
     take() {
       running();
       const place = free.at(-1);
@@ -100,7 +101,8 @@ export function openPlan(library: Library, program: Program, options: PlanOption
       );
       return rows;
     },
-  });
+  };
+  const { open, feed } = sequences(program, places, mostTokens);
 
   return {
     about: {

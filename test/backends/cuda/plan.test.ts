@@ -251,6 +251,10 @@ describe('a plan whose states grow', () => {
     for (const one of [sequence.fork(), there.open(saved), here.open(saved), sequence])
       expect(sameBits(one.feed(rest).data, data)).toBe(true);
     same(sequence, expected);
+    const short = cudaOf(fakeLibrary(), { context: 4 }).backend.prepare!(program).open(saved);
+    expect(() => short.feed(rest)).toThrow('2 more tokens at position 3 are beyond the context of 4');
+    const shorter = backendOf(fakeLibrary()).prepare!(program, { context: 3 }).open(saved);
+    expect(() => shorter.feed(rest)).toThrow('are beyond the context of 3');
   });
 });
 
