@@ -9,6 +9,7 @@
  * can be undone (sequences.ts).
  */
 import type { Input, Ref } from './graph.ts';
+import type { Sizes } from './plan/sizes.ts';
 import type { Tensor } from './tensor.ts';
 
 /** What sees an activation at a site: the site's word, the value's name, the value f32[l, n]. */
@@ -86,6 +87,8 @@ export interface ExecutableInfo {
   readonly threads: number;
   /** Of its own memory: weights, states, values. */
   readonly memoryBytes: number;
-  /** What one token moves: it reads the weights, and reads and writes the states. */
+  /** What one token moves: it reads the weights, and reads and writes the states. What it reads of states that grow is not in it. */
   readonly bytesPerToken: number;
+  /** What of its memory is for weights, and what for the states of each text. */
+  readonly sizes?: Sizes;
 }

@@ -9,8 +9,9 @@
 import type { Executable, FeedOptions, Sequence, State, Turn } from './executable.ts';
 import { flatten, type Graph, type Input, type Program, type Ref } from './graph.ts';
 import { checkTokens } from './ops/embedding.ts';
+import { contextOf } from './plan/sizes.ts';
 import { inferTypes } from './plan/types.ts';
-import { isGrowing, shapeAt } from './state.ts';
+import { shapeAt } from './state.ts';
 import { describe, isArray, sizeOf, type Tensor, tensor } from './tensor.ts';
 
 /** Some tokens for the sequence in a place, which has been fed `position` tokens so far. */
@@ -58,16 +59,6 @@ interface Text {
 const AGAIN = 128;
 /** Of more numbers than that, a text keeps the state after them instead. */
 const MOST_SINCE = 1 << 16;
-
-/** Tokens of a text whose states grow, where nothing else is said. */
-export const CONTEXT = 8192;
-
-/** The most tokens of a text. Where no state grows it may have any number, whatever was asked for. */
-export function contextOf({ graph }: Program, asked = CONTEXT): number {
-  if (!Number.isSafeInteger(asked) || asked < 1)
-    throw new RangeError(`prepare: context expected a whole number >= 1; got ${asked}`);
-  return [...graph.states.values()].some(isGrowing) ? asked : Number.POSITIVE_INFINITY;
-}
 
 export function sequences(
   program: Program,

@@ -8,6 +8,7 @@ import { type Backend, prepare } from '../src/backends/backend.ts';
 import { reference } from '../src/backends/reference.ts';
 import { wasm } from '../src/backends/wasm/index.ts';
 import type { Sequence } from '../src/executable.ts';
+import { defaultContext } from '../src/open/model.ts';
 import { interpret } from '../src/run.ts';
 import { createSession } from '../src/session.ts';
 import { statesBytes } from '../src/state.ts';
@@ -141,9 +142,12 @@ describe.each(backends)('%s', (_, backend, threads, kept) => {
     });
 
     it('takes bytes for every token', () => {
+      const { sizes } = prepare(wasm, program, { context: 1000 }).about!;
       const each = EACH * { f32: 4, f16: 2, 'i8-dynamic': 1.5 }[dtype];
       const bytes = (tokens: number) => statesBytes(program.graph.states, tokens);
       expect([1, 8].map(tokens => bytes(tokens) - bytes(0))).toEqual([each, 8 * each]);
+      const known = { states: bytes(0), cachePerToken: each, context: 1000, cache: 1000 * each };
+      expect(sizes).toMatchObject(known);
     });
   });
 });
@@ -153,6 +157,13 @@ it.each([0, -1, 1.5, Number.NaN])('a context of %f is refused', context => {
     expect(() => prepare(backend, hybridOf(), { context })).toThrow(
       `prepare: context expected a whole number >= 1; got ${context}`,
     );
+});
+
+it('the context of a model is what it was made for, at most 8192', () => {
+  const config = { architecture: 'toy', layers: 1, vocabSize: VOCAB };
+  expect([undefined, 100, 131072].map(maxPositions => defaultContext({ ...config, maxPositions }))).toEqual([
+    8192, 100, 8192,
+  ]);
 });
 
 describe('pages', () => {

@@ -68,7 +68,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   graph: 'tensor signature state op',
   formats: 'tensor',
   plan: 'tensor signature state op ops graph formats',
-  executable: 'tensor graph',
+  executable: 'tensor graph plan',
   sequences: 'tensor state ops graph plan executable',
   run: 'tensor state op graph plan executable sequences',
   model: 'ops graph formats',

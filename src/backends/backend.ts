@@ -4,8 +4,9 @@
 import type { Executable } from '../executable.ts';
 import type { Program } from '../graph.ts';
 import type { AnyOp, KeptStates } from '../op.ts';
+import { contextOf } from '../plan/sizes.ts';
 import { type AnyKernel, formsOf, interpretedPlaces, verified } from '../run.ts';
-import { contextOf, sequences } from '../sequences.ts';
+import { sequences } from '../sequences.ts';
 
 export interface Backend {
   readonly name: string;

@@ -12,7 +12,7 @@ import { shapes } from '../random/shapes.ts';
 import { TYPES } from '../random/write-checkpoint.ts';
 import { calibrating } from './calibrating.ts';
 import { namesOf, type OptionsOf, option } from './command.ts';
-import { engineOptions, jsonOption, outFolder, recipeOption } from './options.ts';
+import { contextOption, engineOptions, jsonOption, outFolder, recipeOption } from './options.ts';
 import { usage } from './terminal.ts';
 import { integer, recipeNamed, wholeFrom } from './values.ts';
 
@@ -21,6 +21,7 @@ export const BENCH_OPTIONS = [
   option('--model <dir>', 'or the model of a folder'),
   recipeOption('quamba-int8-head for a shape, what load() takes for a folder'),
   ...engineOptions,
+  contextOption,
   option(
     '--precision <name>',
     'cuda only; f16 is a float plan in f16, what int8 is measured against',
@@ -51,11 +52,11 @@ export interface Opened {
 const SHAPE_RECIPE = 'quamba-int8-head';
 
 export async function open(
-  { shape, model: path, recipe, threads, seed }: BenchOptions,
+  { shape, model: path, recipe, threads, context, seed }: BenchOptions,
   backend: Backend,
 ): Promise<Opened> {
   if (shape === undefined) {
-    const model = await load(path, { recipe, backend, threads, ...calibrating() });
+    const model = await load(path, { recipe, backend, threads, context, ...calibrating() });
     const { executable, info } = model;
     const about = { model: path, recipe: info.recipe.name };
     return { executable, vocabSize: info.config.vocabSize, about, close: () => model.dispose() };
@@ -67,7 +68,7 @@ export async function open(
     checkWords(scheme, wordsOf(architectureOf(shapes[shape])));
     return nominalStats(program, scheme);
   });
-  const executable = prepare(backend, planOf(program, scheme, stats), { threads });
+  const executable = prepare(backend, planOf(program, scheme, stats), { threads, context });
   await executable.ready;
   const { vocabSize } = shapes[shape];
   const about = { shape, seed, recipe: name };

@@ -40,7 +40,9 @@ Examples:
 
 /** What a checkpoint of random weights does not depend on. */
 const OF_RUNS =
-  '--recipe --backend --threads --precision --decode --batch --prompt-length --generate --rounds'.split(' ');
+  '--recipe --backend --threads --context --precision --decode --batch --prompt-length --generate --rounds'.split(
+    ' ',
+  );
 
 async function bench(options: BenchOptions, self: Command): Promise<void> {
   const { shape, model, writeCheckpoint, json } = options;

@@ -1,25 +1,38 @@
 /** `quamba doctor`: what quamba runs on here, what it chose, and why. */
 
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
+import type { Command } from 'commander';
 import type { Backend } from '../backends/backend.ts';
 import { defaultBackend } from '../backends/index.ts';
 import { optional } from '../backends/node.ts';
 import { noThreads } from '../backends/wasm/threads.ts';
 import { probes } from '../backends/wasm/variants.ts';
 import { sizeWords } from '../eval/report/words.ts';
+import { openFolder } from '../formats/disk.ts';
+import { modelFolder } from '../hub/cache.ts';
+import { defaultContext } from '../open/model.ts';
 import { load } from '../open/node.ts';
+import { openPlan } from '../open/plan.ts';
 import { align } from '../plan/render.ts';
-import { command } from './command.ts';
-import { jsonOption } from './options.ts';
+import { contextOf, sizesOf } from '../plan/sizes.ts';
+import { command, type OptionsOf, option, refuse } from './command.ts';
+import { contextOption, jsonOption } from './options.ts';
 import { printAs } from './terminal.ts';
+
+const OPTIONS = [
+  option('--model <dir>', 'tells what this model will take, before it is loaded', path => modelFolder(path)),
+  contextOption,
+  jsonOption,
+] as const;
 
 export const doctorCommand = command(
   'doctor',
   'Tells what quamba runs on here: engine, kernels, threads, memory, and whether the bits are right.',
-  [jsonOption],
+  OPTIONS,
   `
 Examples:
   quamba doctor
+  quamba doctor --model mamba-130m
   quamba doctor --json`,
 ).action(doctor);
 
@@ -38,7 +51,34 @@ async function logits(backend: string | Backend, threads = 1): Promise<Float32Ar
   }
 }
 
-async function doctor({ json }: { json?: boolean }): Promise<void> {
+/** What a model takes, and by which recipe. */
+async function sizesOfModel(path: string, context?: number) {
+  const unprepared = () => Promise.reject(new Error(`doctor: ${path} is not prepared`));
+  const { plan, info, close } = await openPlan(openFolder(path), {}, unprepared);
+  close();
+  const most = contextOf(plan, context ?? defaultContext(info.config));
+  return { path, recipe: info.recipe.name, ...sizesOf(plan, most) };
+}
+
+const inWords = ({ recipe, weights, states, cachePerToken, context, cache }: ModelSizes): string =>
+  [
+    `as ${recipe}: weights ${sizeWords(weights)}`,
+    `states ${sizeWords(states)} for each text`,
+    ...(cache === undefined
+      ? ['of any length']
+      : [
+          `${sizeWords(cachePerToken)} for each token`,
+          `${sizeWords(cache)} at the context of ${context} (--context)`,
+        ]),
+  ].join(', ');
+type ModelSizes = Awaited<ReturnType<typeof sizesOfModel>>;
+
+async function doctor(
+  { model: path, context, json }: OptionsOf<typeof OPTIONS>,
+  self: Command,
+): Promise<void> {
+  if (path === undefined) refuse(self, ['--context'], 'without --model');
+  const model = path === undefined ? undefined : await sizesOfModel(path, context);
   const kernels = probes().map(({ name, variant, why }) => ({ name, usable: variant !== undefined, why }));
   const chosen = kernels.find(({ usable }) => usable)?.name ?? null;
   const backend = defaultBackend();
@@ -69,6 +109,7 @@ async function doctor({ json }: { json?: boolean }): Promise<void> {
     ...Object.fromEntries(
       others.map(({ name, found }) => [name, 'why' in found ? { why: found.why } : found.about]),
     ),
+    ...(model && { model }),
     sameBits,
   };
   const wrong = Object.values(sameBits).includes(false);
@@ -83,6 +124,7 @@ async function doctor({ json }: { json?: boolean }): Promise<void> {
     ]),
     ['threads', `${without ? '1' : `1 to ${most} (--threads)`}: ${report.threads.why}`],
     ['memory', `${memory}; one model holds at most ${sizeWords(report.memory.most)}`],
+    ...(model ? [['model', inWords(model)]] : []),
     ...others.map(({ name, found }) => [
       name,
       'why' in found ? `not used: ${found.why}` : `--backend ${name}: ${found.says}`,

@@ -13,7 +13,7 @@ import { FLOAT_RECIPE, recipes } from '../quant/recipes.ts';
 import { calibrating } from './calibrating.ts';
 import { command, type OptionsOf, option, refuse } from './command.ts';
 import { partialFile, readPartial, taskItems, VALIDATION_TEXT, weightBytes } from './eval-inputs.ts';
-import { engineOptions, jsonOption, modelOption, outFile } from './options.ts';
+import { contextOption, engineOptions, jsonOption, modelOption, outFile } from './options.ts';
 import { reportOptions, writeReport } from './report.ts';
 import { printAs, progressLine, UsageError } from './terminal.ts';
 import { namesIn, recipeNamed, shardNamed, tasksNamed, wholeFrom } from './values.ts';
@@ -54,6 +54,7 @@ const OPTIONS = [
   option('--rounds <n>', 'of measuring tokens per second; 0 for none', wholeFrom(0), 3),
   modelOption,
   ...engineOptions,
+  contextOption,
   ...reportOptions,
   jsonOption,
 ] as const;
@@ -96,7 +97,7 @@ const tables = ({ results }: EvaluationFigures): string =>
     .join('\n\n');
 
 async function run(options: Options, self: Command): Promise<void> {
-  const { model: path, backend = defaultBackend(), threads, rounds, out, json } = options;
+  const { model: path, backend = defaultBackend(), threads, context, rounds, out, json } = options;
   if (options.task && !options.text) refuse(self, ['--window'], 'without a text');
   const evaluation = await asked(options);
   checkRecipes(openFolder(path), evaluation.recipes);
@@ -104,7 +105,8 @@ async function run(options: Options, self: Command): Promise<void> {
   try {
     const { partial, report } = await evaluate(evaluation, {
       load: recipe => {
-        return load(path, { recipe, backend, threads, ...calibrating(`${recipe.name}: calibrating`) });
+        const how = calibrating(`${recipe.name}: calibrating`);
+        return load(path, { recipe, backend, threads, context, ...how });
       },
       together: Math.max(1, Math.floor(TOGETHER_BYTES / weightBytes(path))),
       rounds,

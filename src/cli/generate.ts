@@ -8,7 +8,7 @@ import { load } from '../open/node.ts';
 import { hasher } from '../plan/identity.ts';
 import { calibrating } from './calibrating.ts';
 import { command, type OptionsOf, option, refuse } from './command.ts';
-import { engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
+import { contextOption, engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
 import { printJson, readGiven, tell, UsageError } from './terminal.ts';
 import { fraction, fractionOrZero, integer, nonNegative, positive, tokenList, wholeFrom } from './values.ts';
 
@@ -27,6 +27,7 @@ const OPTIONS = [
   modelOption,
   recipeOption(),
   ...engineOptions,
+  contextOption,
   jsonOption,
 ] as const;
 
@@ -56,7 +57,18 @@ async function promptText({ prompt, promptFile }: OptionsOf<typeof OPTIONS>): Pr
 }
 
 async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<void> {
-  const { prompt, promptFile, tokens, model: path, recipe, backend, threads, json, ...sampling } = options;
+  const {
+    prompt,
+    promptFile,
+    tokens,
+    model: path,
+    recipe,
+    backend,
+    threads,
+    context,
+    json,
+    ...sampling
+  } = options;
   if ([prompt, promptFile, tokens].filter(given => given !== undefined).length !== 1)
     throw new UsageError(
       'generate: give either --prompt TEXT or --tokens IDS; or --prompt-file FILE, or --prompt - for standard input',
@@ -64,7 +76,7 @@ async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Prom
   if (sampling.temperature === 0) refuse(self, ['--top-k', '--top-p', '--min-p'], 'with --temperature 0');
   if (sampling.stop?.includes('')) throw new UsageError('generate: --stop expected a text; got an empty one');
   const text = tokens ? undefined : await promptText(options);
-  const model = await load(path, { recipe, backend, threads, ...calibrating() });
+  const model = await load(path, { recipe, backend, threads, context, ...calibrating() });
   const hash = hasher();
   const abort = new AbortController();
   const interrupt = () => abort.abort();

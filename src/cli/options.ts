@@ -49,6 +49,13 @@ const threadsOption = option(
 );
 /** On what a model runs. */
 export const engineOptions = [backendOption, threadsOption] as const;
+export const contextOption = option(
+  '--context <n>',
+  'the most tokens of a text, where states grow with it (attention); a model without such states reads any text and ignores it',
+  wholeFrom(1),
+  undefined,
+  'what the model was made for, at most 8192',
+);
 export const jsonOption = option('--json', 'print one JSON object');
 
 /** An option that names what a command will write. That it can be written is known before anything is loaded. */

@@ -16,6 +16,8 @@ export interface Config {
   /** Rows of the embedding, padding included. */
   readonly vocabSize: number;
   readonly eosTokenId?: number;
+  /** Of a model that looks back over its text: as many tokens as it was made for. */
+  readonly maxPositions?: number;
 }
 
 export interface Architecture<C extends Config = Config> {

@@ -16,8 +16,10 @@ import type { Folder } from '../formats/bytes.ts';
 import { count, object, unexpected } from '../formats/json.ts';
 import type { Tokenizer } from '../formats/tokenizer.ts';
 import type { Program } from '../graph.ts';
+import type { Config } from '../model/architecture.ts';
 import { once } from '../once.ts';
 import { identity } from '../plan/identity.ts';
+import { CONTEXT } from '../plan/sizes.ts';
 import type { PlanInfo } from '../quant/checkpoint.ts';
 import { createSession, type Session } from '../session.ts';
 import { type GenerateOptions, generate } from '../text/generate.ts';
@@ -29,6 +31,11 @@ export interface ModelOptions extends PlanOptions {
   readonly backend?: string | Backend;
   /** How many threads share the work, 1 by default. The bits do not depend on it. */
   readonly threads?: number;
+  /**
+   * The most tokens of a text, where states of the model grow with it (attention): memory is kept for so many. Default: what the model
+   * was made for, at most 8,192. A model whose states do not grow reads texts of any length, and ignores it.
+   */
+  readonly context?: number;
 }
 
 export interface Model {
@@ -60,7 +67,7 @@ export interface TextSession extends Session {
 
 /** The names of `ModelOptions`, against misspelt ones. */
 const MODEL_OPTIONS: readonly (keyof ModelOptions)[] = [
-  ...(['recipe', 'threads', 'backend'] as const),
+  ...(['recipe', 'threads', 'context', 'backend'] as const),
   ...(['text', 'samples', 'window', 'recalibrate', 'onProgress', 'onWarning', 'cache'] as const),
 ];
 
@@ -78,7 +85,7 @@ export function checkOptions(options: ModelOptions): void {
       }
   }
 }
-const COUNTS: readonly string[] = ['threads', 'samples', 'window'];
+const COUNTS: readonly string[] = ['threads', 'context', 'samples', 'window'];
 const CALLBACKS: readonly string[] = ['onProgress', 'onWarning'];
 /** What an option that is an object must have. */
 const METHODS = { backend: ['kernelOf'], text: ['read'], cache: ['open', 'write'] } as const;
@@ -89,14 +96,14 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
   const backend =
     typeof options.backend === 'object' ? options.backend : backendOf(options.backend ?? defaultBackend());
   const possible = once(() => threadsFor(options, backend));
-  const preparing: Preparing = async () => {
+  const preparing: Preparing = async context => {
     const { threads } = await possible();
-    return program => prepare(backend, program, { threads });
+    return program => prepare(backend, program, { threads, context });
   };
   const { plan, info, close } = await openPlan(folder, options, preparing);
   let executable: Executable | undefined;
   try {
-    executable = (await preparing())(plan);
+    executable = (await preparing(options.context ?? defaultContext(info.config)))(plan);
     await executable.ready;
   } catch (error) {
     executable?.dispose?.();
@@ -157,6 +164,9 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     },
   };
 }
+
+/** As many tokens as the model was made for, up to a size that any machine has memory for. */
+export const defaultContext = ({ maxPositions = CONTEXT }: Config): number => Math.min(maxPositions, CONTEXT);
 
 /** How many of the threads that were asked for can be had, and why not all. More than processors would only wait for each other. */
 async function threadsFor({ threads: asked = 1 }: ModelOptions, backend: Backend) {

@@ -61,8 +61,8 @@ interface OpenPlan {
   close(): void;
 }
 
-/** How a program is prepared here. It is asked when one is to run: for a folder that cannot be opened no thread is started. */
-export type Preparing = () => Promise<(program: Program) => Executable>;
+/** How a program is prepared here, for texts of at most `context` tokens. It is asked when one is to run: for a folder that cannot be opened no thread is started. */
+export type Preparing = (context?: number) => Promise<(program: Program) => Executable>;
 
 /** Every file is opened, and config.json read, at most once. */
 export async function openPlan(
@@ -227,7 +227,10 @@ async function statsOf(
     } catch {
       // a damaged file is written anew
     }
-    const stats = calibrate(program, recipe.scheme, windows, { prepare: await preparing(), onProgress });
+    const stats = calibrate(program, recipe.scheme, windows, {
+      prepare: await preparing(window),
+      onProgress,
+    });
     try {
       if (hessianBytes(stats) <= MOST_HESSIANS) await cache?.write(file, saveStats(stats, info));
     } catch {

@@ -59,7 +59,7 @@ export interface WebModel extends Loaded {
 
 /** The names of `WebLoadOptions`, against misspelt ones. */
 const WEB_OPTIONS: readonly (keyof WebLoadOptions)[] = [
-  ...(['recipe', 'threads', 'files', 'cache', 'worker', 'onProgress', 'signal'] as const),
+  ...(['recipe', 'threads', 'context', 'files', 'cache', 'worker', 'onProgress', 'signal'] as const),
 ];
 
 /**
@@ -96,7 +96,7 @@ export async function load(url?: string | URL, options: WebLoadOptions = {}): Pr
   }
 }
 
-/** @throws TypeError for an option that there is not, and for one that is not what it should be. Of threads the worker knows. */
+/** @throws TypeError for an option that there is not, and for one that is not what it should be. Of threads and the context the worker knows. */
 function checkOptions(options: WebLoadOptions): void {
   const { recipe, files, cache, onProgress, signal } = object(options, 'load', WEB_OPTIONS);
   if (recipe !== undefined) string(recipe, 'load: recipe');

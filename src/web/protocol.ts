@@ -10,6 +10,8 @@ export interface LoadRequest {
   readonly recipe?: string;
   /** How many threads share the work; 1 in a page that is not cross-origin isolated. Default: 1. The bits do not depend on it. */
   readonly threads?: number;
+  /** The most tokens of a text, where states grow with it. Default: what the model was made for, at most 8,192. */
+  readonly context?: number;
   /**
    * The files to fetch, where the page knows them: nothing else is asked for. Default: config.json, generation_config.json, the tokenizer's,
    * plan.<recipe>.safetensors or else model.safetensors with stats.<recipe>.safetensors.

@@ -53,11 +53,11 @@ interface Hooks {
 /** What the worker offers. Sessions go by number. */
 const api = {
   async load(
-    { url, recipe, threads, files, cache }: LoadRequest,
+    { url, recipe, threads, context, files, cache }: LoadRequest,
     onProgress: (progress: FetchProgress) => void,
   ): Promise<Loaded> {
     // what is wrong is told before 30 MB are fetched for it
-    checkOptions({ recipe, threads });
+    checkOptions({ recipe, threads, context });
     if (recipe !== undefined) recipeOf(recipe);
     let isKept = false;
     const fetched = async (how: typeof cache): Promise<Files> => {
@@ -72,7 +72,7 @@ const api = {
       return files ? fetchAll(files) : filesOf(recipe ?? DEFAULT_RECIPE, fetchAll);
     };
     const folder = new URL(url).pathname.split('/').findLast(Boolean) ?? url;
-    const open = (found: Files) => openModel(folderOf(folder, found), { recipe, threads });
+    const open = (found: Files) => openModel(folderOf(folder, found), { recipe, threads, context });
     model = await open(await fetched(cache)).catch(async error => {
       if (!isKept) throw error;
       // what was kept may be what was wrong

@@ -1,6 +1,8 @@
 /** `quamba doctor`: what it says is what the backend does. */
 import { describe, expect, it } from 'vitest';
 import { probes, variantOf } from '../../src/backends/wasm/variants.ts';
+import { EMBEDDED_MODEL, load } from '../../src/open/node.ts';
+import { statesBytes } from '../../src/state.ts';
 import { answer, complaint, printed, workFolder } from './run.ts';
 
 const folder = workFolder();
@@ -37,6 +39,15 @@ describe('quamba doctor', () => {
     const text = await printed(folder, 'doctor');
     expect(text).toMatch(/^simd +chosen: |^relaxed-simd +chosen: /m);
     expect(text).toMatch(/^bits +the reference's on 1 thread: yes$/m);
+  });
+
+  it('tells what a model takes, before it is loaded', async () => {
+    const { model } = await answer<{ readonly model: object }>(folder, 'doctor', '--model', EMBEDDED_MODEL);
+    const { plan, executable, dispose } = await load();
+    expect(model).toEqual({ path: EMBEDDED_MODEL, recipe: 'quamba', ...executable.about!.sizes });
+    expect(model).toMatchObject({ states: statesBytes(plan.graph.states, 0), cachePerToken: 0 });
+    dispose();
+    expect(await complaint(2, folder, 'doctor', '--context', '100')).toContain('--context');
   });
 
   it('takes no other option', async () => {

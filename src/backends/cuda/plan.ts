@@ -2,8 +2,9 @@
 import type { Executable, ExecutableInfo, Turn } from '../../executable.ts';
 import type { Program, Ref } from '../../graph.ts';
 import { graphToJson } from '../../plan/graph-json.ts';
+import { contextOf } from '../../plan/sizes.ts';
 import { inferTypes } from '../../plan/types.ts';
-import { contextOf, type Places, sequences } from '../../sequences.ts';
+import { type Places, sequences } from '../../sequences.ts';
 import { shapeAt } from '../../state.ts';
 import { type Tensor, zeros } from '../../tensor.ts';
 import type { Decode } from './abi.ts';

@@ -6,8 +6,9 @@
 import type { Executable } from '../../executable.ts';
 import type { Program } from '../../graph.ts';
 import { foldConstants } from '../../plan/fold.ts';
+import { contextOf, sizesOf } from '../../plan/sizes.ts';
 import { inferTypes } from '../../plan/types.ts';
-import { contextOf, inputOf, type Places, sequences } from '../../sequences.ts';
+import { inputOf, type Places, sequences } from '../../sequences.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Backend, PrepareOptions } from '../backend.ts';
 import { hasKernel } from './instructions.ts';
@@ -40,7 +41,7 @@ function prepare(
   const { run, about, ready, readBandwidth, multiplyRate, dispose, ...places } = createMachine(
     subgraph,
     variantOf(name),
-    { threads: noThreads() ? 1 : threads, timeout, context },
+    { threads: noThreads() ? 1 : threads, timeout, context, sizes: sizesOf(program, context) },
   );
   const feed: Places['feed'] = (turns, options) => {
     const machineTurns = turns.map(({ place, position, tokens, rows }) => ({

@@ -4,6 +4,7 @@
  */
 import type { Executable, FeedOptions, Observer } from '../../executable.ts';
 import type { Ref } from '../../graph.ts';
+import type { Sizes } from '../../plan/sizes.ts';
 import type { Places } from '../../sequences.ts';
 import { shapeAt } from '../../state.ts';
 import { describe, type Tensor, zeros } from '../../tensor.ts';
@@ -52,13 +53,15 @@ export interface MachineOptions {
   readonly timeout?: number;
   /** The most tokens of a text, where a state grows. */
   readonly context?: number;
+  /** For `about`. */
+  readonly sizes?: Sizes;
 }
 
 /** Packs a subgraph into `kernels`, or into a new instance of just the size that it needs for passes of `rows` rows. */
 export function createMachine(
   plan: Subgraph,
   variant: Variant,
-  { rows = PASS_ROWS, kernels, threads = 1, timeout = TIMEOUT, context = 0 }: MachineOptions = {},
+  { rows = PASS_ROWS, kernels, threads = 1, timeout = TIMEOUT, context = 0, sizes }: MachineOptions = {},
 ): Machine {
   const assembled = assemble(plan, variant.tiles, threads, context);
   const { firstPlace, placeBytes, pageBytes } = assembled;
@@ -267,6 +270,7 @@ export function createMachine(
         return wasm?.memory.buffer.byteLength ?? 0;
       },
       bytesPerToken: assembled.bytesPerToken,
+      sizes,
     },
     ready: pool?.ready,
     readBandwidth(bytes) {

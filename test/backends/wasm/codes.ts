@@ -1,8 +1,8 @@
 /** Which instructions a program becomes on the wasm backend. */
 import { assemble } from '../../../src/backends/wasm/program.ts';
 import type { Program } from '../../../src/graph.ts';
+import { contextOf } from '../../../src/plan/sizes.ts';
 import { inferTypes } from '../../../src/plan/types.ts';
-import { contextOf } from '../../../src/sequences.ts';
 
 /** A program as the backend runs it. */
 export function assembled({ graph, weights }: Program) {
