@@ -12,7 +12,7 @@
 import { array, isObject, number, object, oneOf, show, string, unexpected } from '../formats/json.ts';
 import { type Architecture, outerRoles, outerSites } from '../model/architecture.ts';
 import type { Role, Site, StateWord } from '../model/index.ts';
-import { blockRoles, blockSites, roles, sites, states } from '../model/index.ts';
+import { blockRoles, blockSites, roles, sites, sitesLike, states } from '../model/index.ts';
 
 /** `channels` gives each channel a step of its own; with a number, each run of so many channels. */
 export type Basis =
@@ -53,17 +53,29 @@ export interface WeightScheme {
  */
 export interface StateScheme {
   readonly bits: 16 | 8;
-  /** Of 8 bits. Absent: static. Only a state whose rows are written whole can be dynamic: that of a scan. */
+  /**
+   * Of 8 bits. Absent: static. Only a state whose rows are written whole can be dynamic: that of a scan, or keys and values, which
+   * grow with the text, and cannot be static.
+   */
   readonly when?: 'static' | 'dynamic';
 }
+
+/** The layers that a recipe can tell from the others. A layer that is before one that attends, and attends itself, is the first. */
+const layerWords = ['attention', 'beforeAttention'] as const;
+export type LayerWord = (typeof layerWords)[number];
 
 export interface Recipe {
   /** The scheme of all weights of the blocks that have a role. Absent: float. */
   readonly weights?: WeightScheme;
   /** The scheme of all sites of the blocks (of Mamba: the paper's nine). Absent: float. */
   readonly acts?: SiteScheme;
-  /** Patches of single sites. */
+  /**
+   * Patches of single sites. What is said of `scanOut` holds for `mlpProduct` too, and what is said of `blockIn` for `attnIn` and
+   * `mlpIn`, where nothing is said of these.
+   */
   readonly at?: { readonly [S in Site]?: Partial<SiteScheme> };
+  /** Schemes in the place of `weights` for whole layers: those that attend, and the one before each of them. */
+  readonly weightsIn?: { readonly [L in LayerWord]?: WeightScheme };
   /** Schemes of single weights, by role. */
   readonly weightsAt?: { readonly [R in Role]?: WeightScheme };
   /** The basis of the residual stream, folded into the weights that write and read it. Absent: its own. */
@@ -108,13 +120,15 @@ export function siteAction(recipe: Recipe, site: string): SiteAction {
 
 function schemeAt(recipe: Recipe, site: string): Partial<SiteScheme> {
   const inBlock = (blockSites as readonly string[]).includes(site);
-  return { ...(inBlock ? recipe.acts : {}), ...recipe.at?.[site as Site] };
+  const patch = recipe.at?.[site as Site] ?? recipe.at?.[sitesLike[site as Site] as Site];
+  return { ...(inBlock ? recipe.acts : {}), ...patch };
 }
 
-/** What a recipe does to the weights of a role; undefined where they stay float. */
-export function weightScheme(recipe: Recipe, role: string): WeightScheme | undefined {
+/** What a recipe does to the weights of a role, in layers of this word; undefined where they stay float. */
+export function weightScheme(recipe: Recipe, role: string, layer?: LayerWord): WeightScheme | undefined {
   const inBlock = (blockRoles as readonly string[]).includes(role);
-  return recipe.weightsAt?.[role as Role] ?? (inBlock ? recipe.weights : undefined);
+  const ofLayer = (layer && recipe.weightsIn?.[layer]) ?? recipe.weights;
+  return recipe.weightsAt?.[role as Role] ?? (inBlock ? ofLayer : undefined);
 }
 
 /** What a recipe does to a state, by the last word of its name: `layers.0.ssmState`. Undefined where it stays float32. */
@@ -127,9 +141,9 @@ export const wordOf = (ref: string): string => ref.slice(ref.lastIndexOf('.') + 
 /** What a recipe may speak of: the words of an architecture, or of a program. */
 export type Words = Pick<Architecture, 'name' | 'sites' | 'roles' | 'states'>;
 
-export const wordsOf = ({ name, sites, roles, states }: Architecture): Words => ({
+export const wordsOf = ({ name, sites, floatSites = [], roles, states }: Architecture): Words => ({
   name,
-  sites: [...sites, ...outerSites],
+  sites: [...sites, ...floatSites, ...outerSites],
   roles: [...roles, ...outerRoles],
   states,
 });
@@ -193,7 +207,7 @@ function checkFields(
   where: string,
   words?: Pick<Words, 'sites' | 'roles' | 'states'>,
 ): Recipe {
-  const fields = ['weights', 'acts', 'at', 'weightsAt', 'residual', 'states', 'optional'];
+  const fields = ['weights', 'acts', 'at', 'weightsIn', 'weightsAt', 'residual', 'states', 'optional'];
   const recipe = object(json, where, fields);
   if (recipe.residual !== undefined) oneOf(recipe.residual, `${where}.residual`, ['hadamard']);
   if (recipe.weights !== undefined) parseWeights(recipe.weights, `${where}.weights`);
@@ -206,6 +220,10 @@ function checkFields(
     const missing = scheme.bits && (['range', 'when'] as const).find(key => scheme[key] === undefined);
     if (missing) throw new TypeError(`${where}.at.${site}.${missing} is missing`);
   }
+  for (const [word, scheme] of Object.entries(
+    object(recipe.weightsIn ?? {}, `${where}.weightsIn`, layerWords),
+  ))
+    parseWeights(scheme, `${where}.weightsIn.${word}`);
   for (const [role, scheme] of Object.entries(
     object(recipe.weightsAt ?? {}, `${where}.weightsAt`, words?.roles),
   ))

@@ -237,10 +237,13 @@ describe('parseConfig', () => {
   it.each<[unknown, string]>([
     [null, 'config.json: expected a JSON object; got null'],
     [[hf], 'config.json: expected a JSON object; got [an object]'],
-    [{}, 'config.json: model_type expected "mamba" or "falcon_mamba" or "mamba2"; got nothing'],
+    [
+      {},
+      'config.json: model_type expected "mamba" or "falcon_mamba" or "mamba2" or "granitemoehybrid" or "falcon_h1" or "jamba"; got nothing',
+    ],
     [
       { ...hf, model_type: 'llama' },
-      'config.json: model_type expected "mamba" or "falcon_mamba" or "mamba2"; got "llama"',
+      'config.json: model_type expected "mamba" or "falcon_mamba" or "mamba2" or "granitemoehybrid" or "falcon_h1" or "jamba"; got "llama"',
     ],
     [{ ...hf, hidden_size: 'x' }, 'config.json: hidden_size expected a positive integer; got "x"'],
     [{ ...hf, hidden_size: 768.5 }, 'config.json: hidden_size expected a positive integer; got 768.5'],
@@ -440,13 +443,16 @@ describe('checkWeights', () => {
     }
   });
 
-  it.each(['mamba-books-15m', 'mamba2-books-15m'])('%s, which comes with the project, passes', name => {
-    const folder = openFolder(fileURLToPath(new URL(`../../models/${name}`, import.meta.url)));
-    const weights = openWeights(folder);
-    const config = parse(readJson(folder, 'config.json'));
-    expect(checkWeights(config, weights)).toEqual({ config, graph: graphOf(config), unused: [] });
-    weights.close();
-  });
+  it.each(['mamba-books-15m', 'mamba2-books-15m', 'granite-h-books-20m'])(
+    '%s, which comes with the project, passes',
+    name => {
+      const folder = openFolder(fileURLToPath(new URL(`../../models/${name}`, import.meta.url)));
+      const weights = openWeights(folder);
+      const config = parse(readJson(folder, 'config.json'));
+      expect(checkWeights(config, weights)).toMatchObject({ config, graph: graphOf(config), unused: [] });
+      weights.close();
+    },
+  );
 
   it.each(Object.keys(withBias))('refuses a model without %s, or with another shape or dtype of it', name => {
     const json = { ...small, use_bias: true, tie_word_embeddings: false };
