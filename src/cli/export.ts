@@ -7,7 +7,7 @@ import { isStdout, openFolder, realPath, writeFileAtomic } from '../formats/disk
 import { readJson } from '../formats/json.ts';
 import { withOutput } from '../formats/lock.ts';
 import { writeGguf } from '../gguf/file.ts';
-import { ggufOf, storage } from '../gguf/mamba.ts';
+import { ggufOf, storage } from '../gguf/model.ts';
 import { placeholderVocabulary, vocabularyOf } from '../gguf/vocabulary.ts';
 import { modelName } from '../hub/cache.ts';
 import { type FloatModel, openFloatModel } from '../open/float.ts';
@@ -58,8 +58,8 @@ async function exportModel(options: OptionsOf<typeof OPTIONS>): Promise<void> {
   await withOutput(out, async () => {
     const model = openFloatModel(folder);
     try {
-      const { config, program } = model;
-      const { metadata, tensors } = ggufOf(config, program, type, modelName(path), `${path}/config.json`);
+      const { config, checkpoint } = model;
+      const { metadata, tensors } = ggufOf(config, checkpoint, type, modelName(path), `${path}/config.json`);
       const vocabulary = vocabularyFor(folder, model);
       const gguf = { metadata: { ...metadata, ...vocabulary.keys }, tensors };
       let bytes = 0;

@@ -1,5 +1,5 @@
 /**
- * Mamba as llama.cpp's architectures `mamba` and `mamba2`: their keys, and their names for our tensors.
+ * Mamba and Mamba-2 as llama.cpp's architectures `mamba` and `mamba2`.
  *
  * Four things are said in another way there:
  *   A   is stored as −exp(A_log)
@@ -10,181 +10,127 @@
  *
  * Source  llama.cpp, src/models/mamba.cpp, mamba2.cpp, mamba-base.cpp, conversion/mamba.py
  */
-
-import { plain } from '../formats/json.ts';
-import type { Program, Ref } from '../graph.ts';
-import type { Config } from '../model/architecture.ts';
-import { falconMamba } from '../model/falcon-mamba.ts';
-import { type MambaConfig, mamba } from '../model/mamba.ts';
-import { type Mamba2Config, mamba2 } from '../model/mamba2.ts';
-import { negExp } from '../ops/neg-exp.ts';
-import type { Tensor } from '../tensor.ts';
-import type { Gguf, GgufTensor, GgufValue } from './file.ts';
-import { GGML, type GgmlType } from './ggml.ts';
-
-/** How the large matrices are stored, by the file's own number and the type of a matrix whose rows are whole blocks. */
-export const storage = {
-  f32: { fileType: 0, matrix: 'F32' },
-  f16: { fileType: 1, matrix: 'F16' },
-  q8_0: { fileType: 7, matrix: 'Q8_0' },
-} as const satisfies Record<string, { fileType: number; matrix: GgmlType }>;
-export type Storage = keyof typeof storage;
+import type { MambaMixer } from '../model/blocks/mamba.ts';
+import type { Mamba2Mixer } from '../model/blocks/mamba2.ts';
+import type { MambaConfig } from '../model/mamba.ts';
+import type { Mamba2Config } from '../model/mamba2.ts';
+import { CONV_BIAS, decays, type Family, f32, matrix, type Names, u32, vector } from './family.ts';
 
 /** Mamba has no longest text; llama.cpp's converter says this. */
-const CONTEXT = 2 ** 20;
-/** llama.cpp's name of the convolution's bias, which must be there. */
-const CONV_BIAS = 'ssm_conv1d.bias';
+export const CONTEXT = 2 ** 20;
 
-/**
- * The model without a vocabulary; tensors are read when their turn comes. Vectors, the convolution, A and D are F32 in
- * every storage, and so are matrices whose rows are not whole blocks.
- *
- * @param name of the model, for people.
- * @param where begins the sentence of an error: it names the config.
- * @throws RangeError for a model that llama.cpp cannot run.
- */
-export function ggufOf(
-  config: Config,
-  program: Program,
-  stored: Storage,
-  name: string,
-  where = 'config',
-): Gguf {
-  if (!isKnown(config))
-    throw new RangeError(
-      `${where}: architecture expected ${KNOWN.join(' or ')}; got ${plain(config.architecture)}`,
-    );
-  checkExpressible(config, where);
-  return { metadata: metadataOf(config, stored, name), tensors: tensorsOf(config, program, stored) };
-}
+type MixerConfig = MambaMixer & { readonly normEps: number };
 
-type Known = MambaConfig | Mamba2Config;
-const KNOWN: readonly string[] = [mamba2.name, mamba.name, falconMamba.name];
-const isKnown = (config: Config): config is Known => KNOWN.includes(config.architecture);
-const isMamba2 = (config: Config): config is Mamba2Config => config.architecture === mamba2.name;
-const innerOf = (config: Known): number => (isMamba2(config) ? config.heads * config.headDim : config.dInner);
-
-function checkExpressible(config: Known, where: string): void {
-  const { dModel, useBias } = config;
-  if (!isMamba2(config) && config.dInner !== 2 * dModel)
-    throw new RangeError(
-      `${where}: d_inner expected 2 · d_model = ${2 * dModel}, all that llama.cpp runs; got ${config.dInner}`,
-    );
-  if (isMamba2(config) && (config.dtLo ?? config.dtHi) !== undefined)
-    throw new RangeError(
-      `${where}: time_step_limit expected none (llama.cpp's Mamba-2 does not limit dt); got [${config.dtLo ?? 0}, ${config.dtHi ?? Infinity}]`,
-    );
-  if (useBias)
-    throw new RangeError(
-      `${where}: use_bias expected false (llama.cpp's Mamba has no biases in in_proj and out_proj); got true`,
-    );
-}
-
-function metadataOf(config: Known, stored: Storage, name: string): Record<string, GgufValue> {
-  const arch = isMamba2(config) ? 'mamba2' : 'mamba';
-  const own: Record<string, GgufValue> = isMamba2(config)
-    ? { time_step_rank: ['u32', config.heads], group_count: ['u32', config.groups] }
-    : { time_step_rank: ['u32', config.dtRank], dt_b_c_rms: ['bool', config.mixerNormEps !== undefined] };
-  const ssm: Record<string, GgufValue> = {
-    conv_kernel: ['u32', config.dConv],
-    inner_size: ['u32', innerOf(config)],
-    state_size: ['u32', config.dState],
-    ...own,
-  };
-  return {
-    'general.architecture': ['string', arch],
-    'general.name': ['string', name],
-    'general.file_type': ['u32', storage[stored].fileType],
-    'general.quantization_version': ['u32', 2],
-    [`${arch}.vocab_size`]: ['u32', config.vocabSize],
-    [`${arch}.context_length`]: ['u32', CONTEXT],
-    [`${arch}.embedding_length`]: ['u32', config.dModel],
-    [`${arch}.block_count`]: ['u32', config.layers],
-    [`${arch}.feed_forward_length`]: ['u32', 0],
-    [`${arch}.attention.head_count`]: ['u32', 0],
-    [`${arch}.attention.layer_norm_rms_epsilon`]: ['f32', config.normEps],
-    ...Object.fromEntries(Object.entries(ssm).map(([key, value]) => [`${arch}.ssm.${key}`, value])),
-  };
-}
-
-interface Named {
-  /** llama.cpp's name. */
-  readonly name: string;
-  /** `matrix`: stored as asked, where its rows are whole blocks. */
-  readonly as: 'matrix' | 'vector';
-  readonly change?: (x: Tensor, config: Known) => Tensor;
-  /** Its axes in Mamba-2, where they are not ours. */
-  readonly axes?: (config: Mamba2Config) => readonly number[];
-}
-const matrix = (name: string, change?: Named['change']): Named => ({ name, as: 'matrix', change });
-const vector = (name: string, how?: Pick<Named, 'change' | 'axes'>): Named => ({
-  name,
-  as: 'vector',
-  ...how,
+/** The tensors of Mamba's mixer, whose names begin with `prefix`. */
+export const mambaTensors = <C extends MixerConfig>(prefix: string): Names<C> => ({
+  [`${prefix}in_proj.weight`]: matrix('ssm_in.weight'),
+  [`${prefix}conv1d.weight`]: vector('ssm_conv1d.weight'),
+  [`${prefix}conv1d.bias`]: vector(CONV_BIAS),
+  [`${prefix}x_proj.weight`]: matrix('ssm_x.weight', {
+    change: (data, config) => scaled(data, mixerScale(config)),
+  }),
+  [`${prefix}dt_layernorm.weight`]: vector('ssm_dt_norm.weight'),
+  [`${prefix}b_layernorm.weight`]: vector('ssm_b_norm.weight'),
+  [`${prefix}c_layernorm.weight`]: vector('ssm_c_norm.weight'),
+  [`${prefix}dt_proj.weight`]: matrix('ssm_dt.weight'),
+  [`${prefix}dt_proj.bias`]: vector('ssm_dt.bias'),
+  [`${prefix}A_log`]: decays(),
+  [`${prefix}D`]: vector('ssm_d'),
+  [`${prefix}out_proj.weight`]: matrix('ssm_out.weight'),
 });
 
-/** Our names of the weights outside of the blocks, and what llama.cpp makes of each. */
-const OUTER: ReadonlyMap<string, Named> = new Map([
-  ['backbone.embeddings.weight', matrix('token_embd.weight')],
-  ['backbone.norm_f.weight', vector('output_norm.weight')],
-  ['lm_head.weight', matrix('output.weight')],
-]);
-/** The same of the weights of a block, without its number. */
-const IN_BLOCK: ReadonlyMap<string, Named> = new Map([
-  ['norm.weight', vector('attn_norm.weight')],
-  ['mixer.in_proj.weight', matrix('ssm_in.weight')],
-  ['mixer.conv1d.weight', vector('ssm_conv1d.weight')],
-  ['mixer.conv1d.bias', vector(CONV_BIAS)],
-  ['mixer.x_proj.weight', matrix('ssm_x.weight', (x, config) => scaled(x, mixerScale(config)))],
-  ['mixer.dt_proj.weight', matrix('ssm_dt.weight')],
-  ['mixer.dt_proj.bias', vector('ssm_dt.bias')],
-  ['mixer.dt_bias', vector('ssm_dt.bias')],
-  ['mixer.A_log', vector('ssm_a', { change: x => negExp({ x: x as Tensor<'f32'> }).y })],
-  ['mixer.D', vector('ssm_d', { axes: ({ heads }) => [heads, 1] })],
-  [
-    'mixer.norm.weight',
-    vector('ssm_norm.weight', { axes: ({ heads, headDim, groups }) => [groups, (heads * headDim) / groups] }),
-  ],
-  ['mixer.out_proj.weight', matrix('ssm_out.weight')],
-]);
-
-function namedOf(ref: Ref): Named {
-  const [, layer, inBlock] = /^backbone\.layers\.(\d+)\.(.+)$/.exec(ref) ?? [];
-  const found = inBlock === undefined ? OUTER.get(ref) : IN_BLOCK.get(inBlock);
-  if (!found) throw new Error(`gguf: llama.cpp's Mamba has no tensor for ${ref}`);
-  return inBlock === undefined ? found : { ...found, name: `blk.${layer}.${found.name}` };
-}
-
-function tensorsOf(config: Known, { graph, weights }: Program, stored: Storage): Gguf['tensors'] {
-  const type = storage[stored].matrix;
-  const tensors: Record<string, GgufTensor> = {};
-  for (const [ref, { shape }] of graph.weights) {
-    const { name, as, change = x => x, axes } = namedOf(ref);
-    tensors[name] = {
-      type: as === 'matrix' && shape.at(-1)! % GGML[type].block === 0 ? type : 'F32',
-      shape: axes && isMamba2(config) ? axes(config) : shape,
-      get data() {
-        return change(weights.read(ref), config).data as Float32Array;
-      },
-    };
-  }
-  const { layers, useConvBias } = config;
-  for (let layer = 0; layer < layers && !useConvBias; layer++) {
-    const [channels] = graph.weights.get(`backbone.layers.${layer}.mixer.conv1d.weight`)!.shape;
-    tensors[`blk.${layer}.${CONV_BIAS}`] = {
-      type: 'F32',
-      shape: [channels],
-      data: new Float32Array(channels),
-    };
-  }
-  return tensors;
-}
-
 /** c of the page's head; 1 where no norm stands behind x_proj. */
-const mixerScale = ({
-  normEps,
-  mixerNormEps = normEps,
-}: Pick<MambaConfig, 'normEps' | 'mixerNormEps'>): number => Math.sqrt(normEps / mixerNormEps);
+const mixerScale = ({ normEps, mixerNormEps = normEps }: MixerConfig): number =>
+  Math.sqrt(normEps / mixerNormEps);
 
-const scaled = (x: Tensor, c: number): Tensor =>
-  c === 1 ? x : { ...x, dtype: 'f32', data: Float32Array.from(x.data, value => c * value) };
+const scaled = (data: Float32Array, c: number): Float32Array => (c === 1 ? data : data.map(x => c * x));
+
+/** The same of Mamba-2's mixer. */
+export const mamba2Tensors = <C extends Mamba2Mixer>(prefix: string): Names<C> => ({
+  [`${prefix}in_proj.weight`]: matrix('ssm_in.weight'),
+  [`${prefix}conv1d.weight`]: vector('ssm_conv1d.weight'),
+  [`${prefix}conv1d.bias`]: vector(CONV_BIAS),
+  [`${prefix}dt_bias`]: vector('ssm_dt.bias'),
+  [`${prefix}A_log`]: decays(),
+  [`${prefix}D`]: vector('ssm_d', { axes: ({ heads }) => [heads, 1] }),
+  [`${prefix}norm.weight`]: vector('ssm_norm.weight', {
+    axes: ({ heads, headDim, groups }) => [groups, (heads * headDim) / groups],
+  }),
+  [`${prefix}out_proj.weight`]: matrix('ssm_out.weight'),
+});
+
+/** The keys `ssm.…` of both mixers. */
+export const mambaKeys = ({ dConv, dInner, dState, dtRank }: MambaMixer) => ({
+  'ssm.conv_kernel': u32(dConv),
+  'ssm.inner_size': u32(dInner),
+  'ssm.state_size': u32(dState),
+  'ssm.time_step_rank': u32(dtRank),
+});
+export const mamba2Keys = ({ dConv, heads, headDim, dState, groups }: Mamba2Mixer) => ({
+  'ssm.conv_kernel': u32(dConv),
+  'ssm.inner_size': u32(heads * headDim),
+  'ssm.state_size': u32(dState),
+  'ssm.time_step_rank': u32(heads),
+  'ssm.group_count': u32(groups),
+});
+
+/** What llama.cpp lacks of a mixer. */
+export function checkMamba({ dInner, dModel, useBias }: MambaMixer, where: string, field: string): void {
+  if (dInner !== 2 * dModel)
+    throw new RangeError(
+      `${where}: d_inner expected 2 · d_model = ${2 * dModel}, all that llama.cpp runs; got ${dInner}`,
+    );
+  noBias(useBias, where, field);
+}
+export function checkMamba2(config: Mamba2Mixer, where: string, field: string): void {
+  const { dtLo, dtHi, useBias, useOutBias = useBias } = config;
+  if ((dtLo ?? dtHi) !== undefined)
+    throw new RangeError(
+      `${where}: time_step_limit expected none (llama.cpp's Mamba-2 does not limit dt); got [${dtLo ?? 0}, ${dtHi ?? Infinity}]`,
+    );
+  noBias(useBias || useOutBias, where, field);
+}
+function noBias(useBias: boolean, where: string, field: string): void {
+  if (useBias)
+    throw new RangeError(
+      `${where}: ${field} expected false (llama.cpp's Mamba has no biases in in_proj and out_proj); got true`,
+    );
+}
+
+const around = <C>(): Names<C> => ({
+  'backbone.embeddings.weight': matrix('token_embd.weight'),
+  'backbone.norm_f.weight': vector('output_norm.weight'),
+  'lm_head.weight': matrix('output.weight'),
+});
+const NO_ATTENTION = {
+  context_length: u32(CONTEXT),
+  feed_forward_length: u32(0),
+  'attention.head_count': u32(0),
+};
+
+export const mambaFamily: Family<MambaConfig> = {
+  arch: () => 'mamba',
+  check: (config, where) => checkMamba(config, where, 'use_bias'),
+  keys: config => ({
+    ...NO_ATTENTION,
+    'attention.layer_norm_rms_epsilon': f32(config.normEps),
+    ...mambaKeys(config),
+    'ssm.dt_b_c_rms': ['bool', config.mixerNormEps !== undefined],
+  }),
+  layers: 'backbone.layers',
+  outer: around(),
+  inLayer: { 'norm.weight': vector('attn_norm.weight'), ...mambaTensors('mixer.') },
+};
+
+export const mamba2Family: Family<Mamba2Config> = {
+  arch: () => 'mamba2',
+  check: (config, where) => checkMamba2(config, where, 'use_bias'),
+  keys: config => ({
+    ...NO_ATTENTION,
+    'attention.layer_norm_rms_epsilon': f32(config.normEps),
+    ...mamba2Keys(config),
+  }),
+  layers: 'backbone.layers',
+  outer: around(),
+  inLayer: { 'norm.weight': vector('attn_norm.weight'), ...mamba2Tensors('mixer.') },
+};

@@ -73,10 +73,13 @@ function keys(tokens: readonly Token[], merges: readonly string[], pre: string, 
   };
 }
 
-/** llama.cpp's names for the ways of cutting a text that Mamba checkpoints have. */
+/** llama.cpp's names for the ways of cutting a text that the checkpoints of our families have. */
 const CUTTERS: Readonly<Record<string, string>> = {
   ByteLevel: 'gpt-2',
   'Punctuation, ByteLevel, Digits, Split [0-9][0-9][0-9]': 'falcon',
+  // GPT-4's, which Granite has
+  "Split (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+, ByteLevel use_regex=false":
+    'dbrx',
 };
 
 function cutterName(cutter: unknown, file: string): string {

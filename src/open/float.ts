@@ -2,7 +2,7 @@
 import type { Folder } from '../formats/bytes.ts';
 import { readJson } from '../formats/json.ts';
 import { openWeights } from '../formats/weights.ts';
-import type { Program } from '../graph.ts';
+import type { Program, Weights } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { checkWeights } from '../model/check-weights.ts';
 import { parseConfig, storedOf } from '../model/index.ts';
@@ -13,6 +13,8 @@ import { identity } from '../plan/identity.ts';
 export interface FloatModel {
   readonly config: Config;
   readonly program: Program;
+  /** The weights as the files have them: what the program reads may be made of them. */
+  readonly checkpoint: Weights;
   /** Names of tensors that the model does not use. */
   readonly unused: readonly string[];
   identity(): string;
@@ -35,6 +37,7 @@ export function openFloatModel(folder: Folder, readOwn: () => Config = () => rea
     return {
       config,
       program: { graph, weights },
+      checkpoint: source,
       unused,
       identity: once(() => identity(source, storedOf(config).keys(), config)),
       close: () => source.close(),

@@ -1,7 +1,7 @@
 /** Mamba as llama.cpp has it: names, shapes, values, the vocabulary, and what cannot be said there. */
 import { describe, expect, it } from 'vitest';
 import { type Gguf, writeGguf } from '../../src/gguf/file.ts';
-import { ggufOf, type Storage } from '../../src/gguf/mamba.ts';
+import { ggufOf, type Storage } from '../../src/gguf/model.ts';
 import { placeholderVocabulary, vocabularyOf } from '../../src/gguf/vocabulary.ts';
 import type { Config } from '../../src/model/architecture.ts';
 import { graphOf } from '../../src/model/index.ts';
@@ -18,7 +18,7 @@ import { readGguf, valuesOf } from './reader.ts';
 const [, falcon, twenty] = toys;
 type Model = Pick<Toy, 'program'> & { readonly config: Config };
 const exported = ({ config, program }: Model, stored: Storage = 'f32') =>
-  readGguf(concat(writeGguf(ggufOf(config, program, stored, 'toy'))));
+  readGguf(concat(writeGguf(ggufOf(config, program.weights, stored, 'toy'))));
 const weight = (of: Model, name: string) => [...of.program.weights.read(`backbone.${name}`).data];
 
 /** m = 8, h = 4 heads of 4, g = 2, n = 8, v = 32 */
@@ -232,7 +232,7 @@ describe('what llama.cpp cannot run is refused', () => {
       config2,
     ],
     [
-      'toy/config.json: architecture expected mamba2 or mamba or falcon-mamba; got other',
+      'toy/config.json: architecture expected mamba or falcon-mamba or mamba2 or granite-hybrid or falcon-h1 or jamba; got other',
       { architecture: 'other' },
     ],
     [
@@ -240,7 +240,8 @@ describe('what llama.cpp cannot run is refused', () => {
       { useBias: true },
     ],
   ])('%s', (sentence, changes, config = toy.config) => {
-    const refused = () => ggufOf({ ...config, ...changes }, toy.program, 'f32', 'toy', 'toy/config.json');
+    const refused = () =>
+      ggufOf({ ...config, ...changes }, toy.program.weights, 'f32', 'toy', 'toy/config.json');
     expect(thrown(refused).message).toBe(sentence);
   });
 });
