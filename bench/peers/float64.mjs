@@ -1,128 +1,154 @@
 /**
- * Mamba and Mamba-2 in float64, written plainly: what every engine's logits are compared with. Weights are read as they are, every
- * operation is a double, and sums go from left to right.
+ * A float model in float64, from the start of a text, node by node: what every engine's logits are compared with. Weights are read
+ * as they are, every operation is a double, and sums go from left to right.
  */
 
 const silu = x => x / (1 + Math.exp(-x));
 const softplus = x => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 
-/** W x for W [rows, columns]. */
-function times(W, x, b) {
-  const y = new Float64Array(W.shape[0]);
-  for (let i = 0; i < y.length; i++) {
-    let sum = 0;
-    for (let j = 0, at = i * x.length; j < x.length; j++, at++) sum += W.data[at] * x[j];
-    y[i] = b ? sum + b.data[i] : sum;
-  }
-  return y;
+/** f64[rows, columns] whose value at row t, column i is `of(t, i)`. */
+function table(rows, columns, of) {
+  const data = new Float64Array(rows * columns);
+  for (let at = 0, t = 0; t < rows; t++) for (let i = 0; i < columns; i++) data[at++] = of(t, i);
+  return { shape: [rows, columns], data };
+}
+const map = ({ shape, data }, of) => ({ shape, data: Float64Array.from(data, of) });
+
+/** Σ a[i] b[i] of n values, from `from` and `at` on. */
+function dot(a, from, b, at, n) {
+  let sum = 0;
+  for (let i = 0; i < n; i++) sum += a[from + i] * b[at + i];
+  return sum;
 }
 
-function norm(x, eps, w) {
-  const scale = 1 / Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / x.length + eps);
-  return x.map((value, i) => value * scale * (w ? w.data[i] : 1));
+/** Each of g parts of a row, divided by its root mean square. */
+function normed({ shape: [l, d], data }, w, eps, g = 1) {
+  const size = d / g;
+  const scales = table(l, g, (t, part) => {
+    const at = t * d + part * size;
+    return 1 / Math.sqrt(dot(data, at, data, at, size) / size + eps);
+  }).data;
+  return table(l, d, (t, i) => data[t * d + i] * scales[t * g + Math.floor(i / size)] * (w ? w.data[i] : 1));
 }
 
-/**
- * The convolution and its silu, token by token: x f64[channels] → f64[channels].
- *
- * @type {(weight: any, bias: any) => (x: Float64Array) => Float64Array}
- */
-function convolution({ shape: [channels, k], data }, bias) {
-  const window = Array.from({ length: k }, () => new Float64Array(channels)); // oldest first
-  return input => {
-    window.shift();
-    window.push(input);
-    return Float64Array.from({ length: channels }, (_, i) =>
-      silu(window.reduce((sum, x, j) => sum + data[i * k + j] * x[i], bias ? bias.data[i] : 0)),
-    );
-  };
-}
-
-/**
- * What stands between in_proj and out_proj of a layer, token by token. `weight` reads a tensor of its mixer.
- *
- * @type {Record<string, (config: any, weight: (name: string) => any) => (projected: Float64Array) => Float64Array>}
- */
-const mixers = {
-  mamba({ dInner: d, dState: n, dtRank: r, mixerNormEps, useConvBias }, weight) {
-    const conv = convolution(weight('conv1d.weight'), useConvBias && weight('conv1d.bias'));
-    const xProj = weight('x_proj.weight');
-    const dtProj = weight('dt_proj.weight');
-    const dtBias = weight('dt_proj.bias');
-    const A = Float64Array.from(weight('A_log').data, x => -Math.exp(x));
-    const D = weight('D').data;
-    const state = new Float64Array(d * n);
-    const mixed = x => (mixerNormEps === undefined ? x : norm(x, mixerNormEps));
-    return xz => {
-      const u = conv(xz.subarray(0, d));
-      const dtBC = times(xProj, u);
-      const dt = times(dtProj, mixed(dtBC.subarray(0, r)), dtBias).map(softplus);
-      const B = mixed(dtBC.subarray(r, r + n));
-      const C = mixed(dtBC.subarray(r + n));
-      return u.map((ui, i) => {
-        let sum = 0;
-        for (let j = 0, at = i * n; j < n; j++, at++) {
-          state[at] = Math.exp(dt[i] * A[at]) * state[at] + dt[i] * B[j] * ui;
-          sum += state[at] * C[j];
-        }
-        return (sum + D[i] * ui) * silu(xz[d + i]);
-      });
-    };
+/** Each op of a float model: its inputs and attributes → its output. */
+const compute = {
+  embedding: ({ tokens, w: { shape, data } }) =>
+    table(tokens.data.length, shape[1], (t, i) => data[tokens.data[t] * shape[1] + i]),
+  linear: ({ x, w, b }) => {
+    const [o, i] = w.shape;
+    return table(x.shape[0], o, (t, row) => dot(x.data, t * i, w.data, row * i, i) + (b ? b.data[row] : 0));
   },
-  mamba2({ heads, headDim: p, dState: n, groups, normEps, useConvBias, dtLo = 0, dtHi = Infinity }, weight) {
-    const d = heads * p;
-    const conv = convolution(weight('conv1d.weight'), useConvBias && weight('conv1d.bias'));
-    const A = Float64Array.from(weight('A_log').data, x => -Math.exp(x));
-    const [D, dtBias, w] = ['D', 'dt_bias', 'norm.weight'].map(name => weight(name).data);
-    const state = new Float64Array(d * n);
-    return projected => {
-      const dtRaw = projected.subarray(projected.length - heads);
-      const xBC = conv(projected.subarray(d, projected.length - heads));
-      const gated = Float64Array.from({ length: d }, (_, i) => {
-        const head = Math.floor(i / p);
-        const dt = Math.min(Math.max(softplus(dtRaw[head] + dtBias[head]), dtLo), dtHi);
-        const decay = Math.exp(dt * A[head]);
-        const B = d + Math.floor((head * groups) / heads) * n;
-        const C = B + groups * n;
-        let sum = D[head] * xBC[i];
-        for (let j = 0, at = i * n; j < n; j++, at++) {
-          state[at] = decay * state[at] + dt * xBC[B + j] * xBC[i];
-          sum += state[at] * xBC[C + j];
-        }
-        return sum * silu(projected[i]);
-      });
-      const size = d / groups;
-      for (let from = 0; from < d; from += size)
-        gated.set(norm(gated.subarray(from, from + size), normEps), from);
-      return gated.map((value, i) => value * w[i]);
-    };
+  add: ({ x, y }) => map(x, (value, i) => value + y.data[i]),
+  slice: ({ x: { shape, data } }, { start, size }) =>
+    table(shape[0], size, (t, i) => data[t * shape[1] + start + i]),
+  silu: ({ x }) => map(x, silu),
+  softplus: ({ x }) => map(x, softplus),
+  swiglu: ({ gate, up }) => map(gate, (value, i) => silu(value) * up.data[i]),
+  'squared-relu': ({ x }) => map(x, value => Math.max(value, 0) ** 2),
+  'neg-exp': ({ x }) => map(x, value => -Math.exp(value)),
+  'rms-norm': ({ x, w }, { eps = 1e-5 }) => normed(x, w, eps),
+  'gated-rms-norm': ({ x, z, w }, { eps = 1e-5, g = 1 }) =>
+    normed(
+      map(x, (value, i) => value * silu(z.data[i])),
+      w,
+      eps,
+      g,
+    ),
+  'causal-conv1d': ({ x, w, b }) => {
+    const [l, d] = x.shape;
+    const k = w.shape[1];
+    return table(l, d, (t, c) => {
+      let sum = b ? b.data[c] : 0;
+      for (let j = 0; j < k; j++)
+        if (t - k + 1 + j >= 0) sum += w.data[c * k + j] * x.data[(t - k + 1 + j) * d + c];
+      return silu(sum);
+    });
+  },
+  'selective-scan': ({ u, dt, A, B, C, D, z }) => {
+    const [d, n] = A.shape;
+    const h = new Float64Array(d * n);
+    return table(u.shape[0], d, (t, c) => {
+      const at = t * d + c;
+      let sum = D ? D.data[c] * u.data[at] : 0;
+      for (let s = 0; s < n; s++) {
+        const i = c * n + s;
+        h[i] = Math.exp(dt.data[at] * A.data[i]) * h[i] + dt.data[at] * B.data[t * n + s] * u.data[at];
+        sum += h[i] * C.data[t * n + s];
+      }
+      return z ? sum * silu(z.data[at]) : sum;
+    });
+  },
+  'ssd-scan': ({ dt, x, A, B, C, D, bias }, { g = 1, lo = 0, hi = Infinity }) => {
+    const [l, heads] = dt.shape;
+    const d = x.shape[1];
+    const n = B.shape[1] / g;
+    const S = new Float64Array(d * n);
+    return table(l, d, (t, c) => {
+      const head = Math.floor((c * heads) / d);
+      const raw = dt.data[t * heads + head] + (bias ? bias.data[head] : 0);
+      const step = Math.min(Math.max(softplus(raw), lo), hi);
+      const decay = Math.exp(step * A.data[head]);
+      const input = x.data[t * d + c];
+      const group = (t * g + Math.floor((head * g) / heads)) * n;
+      let sum = D ? D.data[head] * input : 0;
+      for (let s = 0; s < n; s++) {
+        S[c * n + s] = decay * S[c * n + s] + step * B.data[group + s] * input;
+        sum += S[c * n + s] * C.data[group + s];
+      }
+      return sum;
+    });
+  },
+  'rope-table': ({ tokens, freq }, { sine = false }) =>
+    table(tokens.data.length, freq.data.length, (t, i) =>
+      sine ? Math.sin(t * freq.data[i]) : Math.cos(t * freq.data[i]),
+    ),
+  rope: ({ x, cos, sin }, { h = 1 }) => {
+    const [l, width] = x.shape;
+    const [p, r] = [width / h, cos.shape[1]];
+    return table(l, width, (t, c) => {
+      const [i, at] = [c % p, t * width + c];
+      if (i >= 2 * r) return x.data[at];
+      const angle = t * r + (i % r);
+      const other = i < r ? -x.data[at + r] : x.data[at - r];
+      return x.data[at] * cos.data[angle] + other * sin.data[angle];
+    });
+  },
+  attention: ({ q, k, v }, { h = 1, g = 1, scale = 1 }) => {
+    const [l, width] = q.shape;
+    const p = width / h;
+    const weights = Array.from({ length: l * h }, (_, at) => {
+      const [t, head] = [Math.floor(at / h), Math.floor(((at % h) * g) / h)];
+      const scores = Array.from(
+        { length: t + 1 },
+        (_, s) => scale * dot(q.data, at * p, k.data, (s * g + head) * p, p),
+      );
+      const most = Math.max(...scores);
+      const exps = scores.map(score => Math.exp(score - most));
+      const sum = exps.reduce((a, b) => a + b);
+      return exps.map(e => e / sum);
+    });
+    return table(l, width, (t, c) => {
+      const [i, channel] = [Math.floor(c / p), c % p];
+      const head = Math.floor((i * g) / h);
+      return weights[t * h + i].reduce((sum, w, s) => sum + w * v.data[(s * g + head) * p + channel], 0);
+    });
   },
 };
 
 /** Logits of every token, Float64Array[v] each. `model` is what `openFloatModel` gives. */
-export function forward({ config, program }, tokens) {
-  const { dModel: m, normEps, useBias } = config;
-  const read = name => program.weights.read(name);
-  const embedding = read('backbone.embeddings.weight');
-  const hidden = Array.from(tokens, id => Float64Array.from(embedding.data.subarray(id * m, (id + 1) * m)));
-
-  for (let layer = 0; layer < config.layers; layer++) {
-    const weight = name => read(`backbone.layers.${layer}.${name}`);
-    const w = weight('norm.weight');
-    const [inProj, outProj] = ['in_proj', 'out_proj'].map(name => ({
-      w: weight(`mixer.${name}.weight`),
-      b: useBias && weight(`mixer.${name}.bias`),
-    }));
-    const mixer = mixers[config.architecture === 'mamba2' ? 'mamba2' : 'mamba'](config, name =>
-      weight(`mixer.${name}`),
-    );
-    for (const h of hidden) {
-      const y = mixer(times(inProj.w, norm(h, normEps, w), inProj.b));
-      const out = times(outProj.w, y, outProj.b);
-      for (let i = 0; i < m; i++) h[i] += out[i];
+export function forward({ program: { graph, weights } }, tokens) {
+  const values = new Map([[graph.input, { shape: [tokens.length], data: tokens }]]);
+  const read = ref => values.get(ref) ?? weights.read(ref);
+  for (const node of graph.nodes) {
+    if (node.kind === 'site') {
+      values.set(node.out, read(node.in));
+      continue;
     }
+    const inputs = Object.fromEntries(Object.entries(node.in).map(([key, ref]) => [key, read(ref)]));
+    const [out] = Object.values(node.out);
+    values.set(out, compute[node.op.name](inputs, node.attrs));
   }
-  const head = config.tieEmbeddings ? embedding : read('lm_head.weight');
-  const normF = read('backbone.norm_f.weight');
-  return hidden.map(h => times(head, norm(h, normEps, normF)));
+  const { shape, data } = read(graph.result);
+  return Array.from({ length: shape[0] }, (_, t) => data.subarray(t * shape[1], (t + 1) * shape[1]));
 }
