@@ -1,7 +1,7 @@
 /**
  * Every recipe has the bits of golden/hashes.json in Chromium, in an isolated page with threads that quantizes the float weights
  * itself. A page that is not isolated and loads the plan that Node made has them too: in one recipe of each kind, since it runs the
- * same kernels on one thread, which test/golden/hashes.test.ts does in every recipe.
+ * same kernels on one thread, which test/golden/logits.ts does in every recipe.
  */
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
