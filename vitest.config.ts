@@ -4,15 +4,28 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const src = fileURLToPath(new URL('src/', import.meta.url));
 
-/** They begin first, so that none of them runs alone at the end. */
-const LONG = ['golden/hashes', 'backends/cuda/emulated', 'conformance/conformance'];
+/** They begin first and in this order, the longest before the others, so that none of them runs alone at the end. */
+const LONG = [
+  'golden/hashes',
+  'golden/hashes-calibrated',
+  'backends/cuda/emulated',
+  'conformance/conformance',
+  'backends/cuda/library',
+  'conformance/families',
+  'conformance/exec',
+  'conformance/bounds',
+  'conformance/tolerated',
+  'cli/conform',
+  'quant/real-ranges',
+];
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const isLong = ({ moduleId }: TestSpecification) =>
-      LONG.some(name => moduleId.endsWith(`${name}.test.ts`));
-    const sorted = await super.sort(files);
-    return [...sorted.filter(isLong), ...sorted.filter(file => !isLong(file))];
+    const place = ({ moduleId }: TestSpecification) => {
+      const found = LONG.findIndex(name => moduleId.endsWith(`/${name}.test.ts`));
+      return found < 0 ? LONG.length : found;
+    };
+    return (await super.sort(files)).sort((a, b) => place(a) - place(b));
   }
 }
 

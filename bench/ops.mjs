@@ -36,8 +36,7 @@ import { extent, parse } from '../dist/signature.js';
 import { listOf, oneOf, program } from './options.mjs';
 import { filled } from './values.mjs';
 
-/** Mamba-1's: the list of ops below is that of its block. */
-const ALL = Object.keys(shapes).filter(name => 'dInner' in shapes[name]);
+const ALL = Object.keys(shapes);
 const NAMES = [...Object.values(ops).map(op => op.name), ...patterns.map(({ name }) => name)];
 const options = program('ops.mjs', 'Microseconds of every op alone, and of the fused nodes of a plan.', [
   '--shape mamba-130m',
@@ -60,6 +59,7 @@ const LONGEST = 1000;
  * @import { Subgraph } from '../dist/backends/wasm/program.js'
  * @import { ValueType } from '../dist/graph.js'
  * @import { MambaConfig } from '../dist/model/mamba.js'
+ * @import { Mamba2Config } from '../dist/model/mamba2.js'
  * @import { AnyOp } from '../dist/op.js'
  * @import { Tensor } from '../dist/tensor.js'
  * @typedef {Record<string, number>} Dims
@@ -68,30 +68,63 @@ const LONGEST = 1000;
  */
 
 /**
+ * Of a family's block: d channels, e of them in the convolution, the matrices, and the ops that the other family lacks.
+ *
+ * @typedef {{ d: number, e: number, matrices: Record<string, Dims>, own: Single[] }} Block
+ */
+/** @type {(config: MambaConfig) => Block} */
+/* biome-ignore format: a table */
+function ofMamba({ dModel: m, dInner: d, dState: n, dtRank: r }) {
+  return {
+    d, e: d,
+    matrices: { in_proj: { i: m, o: 2 * d }, x_proj: { i: d, o: r + 2 * n }, dt_proj: { i: r, o: d } },
+    own: [
+      { op: ops.slice, what: 'x of xz', dims: { n: 2 * d }, attrs: { start: 0, size: d } },
+      { op: ops.softplus, what: 'dt', dims: { n: d } },
+      { op: ops.silu, what: 'z', dims: { n: d } },
+      { op: ops.negExp, what: 'A', dims: { n: d } },
+      { op: ops.selectiveScan, what: 'scan', dims: { d, n } },
+    ],
+  };
+}
+/** @type {(config: Mamba2Config) => Block} */
+/* biome-ignore format: a table */
+function ofMamba2({ dModel: m, heads: h, headDim: p, dState: n, groups: g }) {
+  const d = h * p;
+  const e = d + 2 * g * n;
+  return {
+    d, e,
+    matrices: { in_proj: { i: m, o: d + e + h } },
+    own: [
+      { op: ops.slice, what: 'z of zxBCdt', dims: { n: d + e + h }, attrs: { start: 0, size: d } },
+      { op: ops.ssdScan, what: 'scan', dims: { h, p, g, n }, attrs: { g } },
+      { op: ops.gatedRmsNorm, what: 'y · z', dims: { d }, attrs: { g } },
+    ],
+  };
+}
+
+/**
  * Every op with the letters of its signatures at the sizes of a model, and what it is there for.
  *
- * @type {(config: MambaConfig) => Single[]}
+ * @type {(config: MambaConfig | Mamba2Config) => Single[]}
  */
 /* biome-ignore format: a table */
-function singles({ dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, vocabSize: v }) {
+function singles(config) {
+  const { dModel: m, dConv: k, vocabSize: v } = config;
+  const { d, e, matrices, own } = 'dInner' in config ? ofMamba(config) : ofMamba2(config);
   /** @type {(op: AnyOp, more: (dims: Dims) => Dims) => Single[]} */
-  const matrices = (op, more) => Object.entries({
-    in_proj: { i: m, o: 2 * d }, x_proj: { i: d, o: r + 2 * n }, dt_proj: { i: r, o: d }, out_proj: { i: d, o: m }, head: { i: m, o: v },
-  }).map(([what, dims]) => ({ op, what, dims: { ...dims, ...more(dims) } }));
+  const products = (op, more) => Object.entries({ ...matrices, out_proj: { i: d, o: m }, head: { i: m, o: v } })
+    .map(([what, dims]) => ({ op, what, dims: { ...dims, ...more(dims) } }));
   return [
     { op: ops.embedding, what: 'embedding', dims: { v, m } },
     { op: ops.embeddingI8, what: 'embedding', dims: { v, m } },
     { op: ops.add, what: 'residual', dims: { m } },
     { op: ops.rmsNorm, what: 'block', dims: { m } },
-    ...matrices(ops.linear, () => ({})),
-    ...matrices(ops.linearI8, ({ o }) => ({ p: o === v ? v : 1, g: 1 })),
-    ...matrices(ops.linearI4, ({ i }) => ({ h: packedColumns(i), g: i / groupSize(128, i) })),
-    { op: ops.slice, what: 'x of xz', dims: { n: 2 * d }, attrs: { start: 0, size: d } },
-    { op: ops.causalConv1d, what: 'conv', dims: { d, k } },
-    { op: ops.softplus, what: 'dt', dims: { n: d } },
-    { op: ops.silu, what: 'z', dims: { n: d } },
-    { op: ops.negExp, what: 'A', dims: { n: d } },
-    { op: ops.selectiveScan, what: 'scan', dims: { d, n } },
+    ...products(ops.linear, () => ({})),
+    ...products(ops.linearI8, ({ o }) => ({ p: o === v ? v : 1, g: 1 })),
+    ...products(ops.linearI4, ({ i }) => ({ h: packedColumns(i), g: i / groupSize(128, i) })),
+    { op: ops.causalConv1d, what: 'conv', dims: { d: e, k } },
+    ...own,
     ...[ops.fwht, ops.scaleChannels, ops.absmaxScale, ops.quantize, ops.dequantize].map(op => ({ op, what: 'y', dims: { n: d } })),
   ];
 }
@@ -114,7 +147,7 @@ function callOf({ op, dims, attrs }, l) {
 /**
  * The fused nodes of the first layer's plan, each alone, and what it is there for.
  *
- * @type {(config: MambaConfig, rows: number) => (Alone & { name: string, what: string })[]}
+ * @type {(config: MambaConfig | Mamba2Config, rows: number) => (Alone & { name: string, what: string })[]}
  */
 function fusedNodes(config, rows) {
   const model = randomModel({ ...config, layers: 1 }, 1);

@@ -1,6 +1,7 @@
 /**
- * The wasm tests, the conformance suite, and the bits of every recipe (golden/hashes.json) under other releases of Node, whose
- * engines compile WebAssembly otherwise. Each comes from npm, as a package of one binary, and goes away again.
+ * The wasm tests, the conformance suite, and the bits of every recipe (golden/hashes.json, and the files of other models beside it)
+ * under other releases of Node, whose engines compile WebAssembly otherwise. Each comes from npm, as a package of one binary, and goes
+ * away again.
  *
  *   node scripts/nodes.mjs [major …]
  *
@@ -12,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { files } from '../golden/hashes.mjs';
 import { counts } from './report.mjs';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
@@ -22,8 +24,14 @@ const TESTS = [...WASM, 'test/cli/doctor.test.ts', '--reporter=dot', '--reporter
 /** Programs whose last line says how many passed and failed. */
 const PROGRAMS = {
   conformance: ['dist/cli/main.js', 'conform', '--backend', 'wasm'],
-  'golden/hashes.json, --threads 1': ['scripts/hashes.mjs', '--threads', '1'],
-  'golden/hashes.json, --threads 2': ['scripts/hashes.mjs', '--threads', '2'],
+  ...Object.fromEntries(
+    Object.keys(files).flatMap(model =>
+      ['1', '2'].map(threads => [
+        `the bits of ${model}, --threads ${threads}`,
+        ['scripts/hashes.mjs', '--model', model, '--threads', threads],
+      ]),
+    ),
+  ),
 };
 
 const windows = process.platform === 'win32';

@@ -1,14 +1,15 @@
 /**
  * Every recipe has the bits of golden/hashes.json in Chromium, in an isolated page with threads that quantizes the float weights
  * itself. A page that is not isolated and loads the plan that Node made has them too: in one recipe of each kind, since it runs the
- * same kernels on one thread, which test/golden/hashes.test.ts does in every recipe.
+ * same kernels on one thread, which test/golden/logits.ts does in every recipe. Of Mamba-2 the recipes are compared whose statistics
+ * come with the model.
  */
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { calibrationOf, known } from '../golden/hashes.mjs';
+import { calibrationOf, known, knownOf } from '../golden/hashes.mjs';
 import { ISOLATED, root, type Site, serve } from '../scripts/serve.mjs';
 import { savePlan } from '../src/index.ts';
 import { EMBEDDED_MODEL, load } from '../src/open/node.ts';
@@ -19,6 +20,8 @@ declare const quamba: typeof import('../src/web/index.ts');
 
 /** Beside those that Node calibrates: in float, with scales known beforehand, with scales by token, with states in 8 bits. */
 const ALONE = ['fp32', 'quamba', 'dynamic-rotated-rows', 'quamba-int8-state'];
+
+const mamba2 = knownOf('mamba2-books-15m');
 
 describe.skipIf(missing)(`the bits of golden/hashes.json in Chromium${missing}`, () => {
   let work: string;
@@ -37,6 +40,7 @@ describe.skipIf(missing)(`the bits of golden/hashes.json in Chromium${missing}`,
         '/': 'test-web/package',
         '/quamba/': 'dist/browser',
         '/books/': 'models/mamba-books-15m',
+        '/mamba2/': 'models/mamba2-books-15m',
         '/plans/': relative(root, work),
       };
       const site = await serve(mounts, headers);
@@ -58,6 +62,7 @@ describe.skipIf(missing)(`the bits of golden/hashes.json in Chromium${missing}`,
     page: Page,
     folder: string,
     options: { recipe: string; files?: string[]; cache?: boolean },
+    { text, positions } = known,
   ) =>
     page.evaluate(
       async ([folder, options, { text, positions }]) => {
@@ -69,7 +74,7 @@ describe.skipIf(missing)(`the bits of golden/hashes.json in Chromium${missing}`,
         const bits = Array.from(new Uint8Array(digest), byte => byte.toString(16).padStart(2, '0')).join('');
         return { bits, threads: model.about?.threads };
       },
-      [folder, options, known] as const,
+      [folder, options, { text, positions }] as const,
     );
 
   async function writePlan(recipe: string, file: string): Promise<void> {
@@ -90,5 +95,16 @@ describe.skipIf(missing)(`the bits of golden/hashes.json in Chromium${missing}`,
     expect(own ?? (await bitsIn(isolated, '/plans', ready))).toEqual({ bits, threads: 2 });
     if (isAlone) expect(await bitsIn(alone, '/plans', ready)).toEqual({ bits, threads: 1 });
     rmSync(join(work, plan), { force: true });
+  });
+
+  it.each(Object.entries(mamba2.logits).filter(([recipe]) => !mamba2.calibrated.includes(recipe)))(
+    '%s of Mamba-2',
+    async (recipe, bits) =>
+      expect(await bitsIn(isolated, '/mamba2', { recipe }, mamba2)).toEqual({ bits, threads: 2 }),
+  );
+
+  it('the plan that comes with Mamba-2, in a page that is not isolated', async () => {
+    const ready = { recipe: 'quamba', files: ['config.json', 'tokenizer.json', 'plan.quamba.safetensors'] };
+    expect(await bitsIn(alone, '/mamba2', ready, mamba2)).toEqual({ bits: mamba2.logits.quamba, threads: 1 });
   });
 });

@@ -95,6 +95,19 @@ describe.skipIf(missing)(`the package in a page of Chromium${missing}`, () => {
       expect([plans('GET'), plans('HEAD')]).toEqual([1, 1]);
     }));
 
+  it('what onProgress throws ends the loading, and the worker', () =>
+    inPage(async page => {
+      const loading = page.evaluate(() =>
+        quamba.load('books', {
+          onProgress() {
+            throw new Error('the page has no bar');
+          },
+        }),
+      );
+      await expect(loading).rejects.toThrow('the page has no bar');
+      await expect.poll(() => page.workers().length).toBe(0);
+    }));
+
   it('comes from another origin, as from a CDN, with the model', async () => {
     const cdn = await serve(MOUNTS, { 'Access-Control-Allow-Origin': '*' });
     try {

@@ -70,9 +70,13 @@ async function exportModel(options: OptionsOf<typeof OPTIONS>): Promise<void> {
         }
       };
       await writeFileAtomic(out, counted());
-      const count = Object.keys(tensors).length;
-      const report = { out, format, type, bytes, tensors: count, vocabulary: vocabulary.source };
-      const words = `${sizeWords(bytes)}, ${count} tensors, ${type}, vocabulary of ${vocabulary.source}`;
+      const stored = Object.values(tensors).map(tensor => tensor.type.toLowerCase());
+      const count = stored.length;
+      const types: Record<string, number> = {};
+      for (const one of stored) types[one] = (types[one] ?? 0) + 1;
+      const report = { out, format, type, bytes, tensors: count, types, vocabulary: vocabulary.source };
+      const inTypes = Object.entries(types).map(([one, many]) => `${many} in ${one}`);
+      const words = `${sizeWords(bytes)}, ${count} tensors, ${inTypes.join(', ')}, vocabulary of ${vocabulary.source}`;
       if (isStdout(out)) tell(json ? JSON.stringify(report) : `${out}: ${words}`);
       else printAs(json, report, () => `${out}: ${words}`);
     } finally {

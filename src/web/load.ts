@@ -85,8 +85,16 @@ export async function load(url?: string | URL, options: WebLoadOptions = {}): Pr
     ending.abort(event.message ? new Error(`quamba: the worker failed: ${event.message}`) : noWorker(script));
   };
   const leave = onAbort(signal, reason => ending.abort(reason));
+  /** What the page throws here would be lost in the worker. */
+  const tell = (progress: FetchProgress) => {
+    try {
+      onProgress(progress);
+    } catch (error) {
+      ending.abort(error);
+    }
+  };
   try {
-    const asked = remote.load({ ...request, url: folder.href }, comlink.proxy(onProgress));
+    const asked = remote.load({ ...request, url: folder.href }, comlink.proxy(tell));
     return modelOf(await answered(asked, ending.signal), remote, ending);
   } catch (error) {
     ending.abort(error);

@@ -40,12 +40,15 @@ it('writes the file and says what is in it', async () => {
     'a.gguf',
   );
   const file = readFileSync(inHere('a.gguf'));
+  const stored = [...readGguf(file).tensors.values()];
+  const inF32 = stored.filter(({ type }) => type === 0).length;
   expect(said).toEqual({
     out: 'a.gguf',
     format: 'gguf',
     type: 'q8_0',
     bytes: file.length,
-    tensors: readGguf(file).tensors.size,
+    tensors: stored.length,
+    types: { f32: inF32 }, // 32 does not divide a width of the toy, so that no row is whole blocks
     vocabulary: 'tokenizer.json',
   });
   expect(readGguf(file).end).toBe(file.length);
@@ -63,7 +66,7 @@ it('takes f32 where no type is given, and gives a model without tokenizer placeh
 
 it('writes the embedded model by default, with its words', async () => {
   const text = await printed(here, 'export', '--type', 'f16', '--out', 'books.gguf');
-  expect(text).toBe('books.gguf: 30.1 MB, 122 tensors, f16, vocabulary of tokenizer.json\n');
+  expect(text).toBe('books.gguf: 30.1 MB, 122 tensors, 49 in f16, 73 in f32, vocabulary of tokenizer.json\n');
   const tokens = value('books.gguf', 'tokenizer.ggml.tokens') as string[];
   expect(tokens).toHaveLength(8192);
   expect(tokens[0]).toBe('<|endoftext|>');

@@ -1,6 +1,6 @@
 /**
  * Bounds are not too tight: what is right in another arithmetic, or in another order, passes. That they are not too loose is
- * shown by the planted bugs (conformance-broken.test.ts).
+ * shown by the planted bugs (broken.test.ts).
  */
 
 import { describe, expect, it } from 'vitest';

@@ -23,7 +23,7 @@ describe.each(hosted)('%s', (_, backend, threads) => {
   });
 });
 
-/** test/golden/hashes.test.ts has every recipe on the embedded model; here is what the command makes of one. */
+/** test/golden/logits.ts has every recipe on the embedded model; here is what the command makes of one. */
 it('wasm with the embedded model', async () => {
   const counts = await answer(
     workFolder(),

@@ -2,13 +2,16 @@
 import { readFileSync } from 'node:fs';
 import { type Backend, prepare } from '../../src/backends/backend.ts';
 import { reference } from '../../src/backends/reference.ts';
-import type { Broken } from '../../src/conformance/broken/index.ts';
+import { type Broken, brokenBackends } from '../../src/conformance/broken/index.ts';
 import type { Case, Profile } from '../../src/conformance/case.ts';
 import { forms } from '../../src/conformance/forms.ts';
 import { goldens } from '../../src/conformance/goldens.ts';
 import { conformance } from '../../src/conformance/suite.ts';
 
 const stored = goldens();
+
+/** The bugs that a kernel may have. */
+export const inKernels = brokenBackends.filter(({ op, backend }) => op || !backend.prepare);
 
 /**
  * `kernel`   its kernels are wrong, and its plans are right: what the cases of one op judge

@@ -1,38 +1,10 @@
-/**
- * The bits that no change may move: the logits of every recipe, on the reference and on wasm with one and with two threads, are
- * those of golden/hashes.json, and of Mamba-2 some, those of its file. Each recipe's plan is made once. The reference takes seconds for each recipe.
- */
-import { describe, expect, it } from 'vitest';
-import { calibrationOf, files, hashOf, known, knownOf } from '../../golden/hashes.mjs';
-import { prepare } from '../../src/backends/backend.ts';
-import { reference } from '../../src/backends/reference.ts';
-import { wasm } from '../../src/backends/wasm/index.ts';
-import { load } from '../../src/open/node.ts';
+/** The bits of the recipes whose statistics come with the model. */
+import { expect, it } from 'vitest';
+import { known } from '../../golden/hashes.mjs';
 import { recipes } from '../../src/quant/recipes.ts';
+import { testLogits } from './logits.ts';
 
 it('golden/hashes.json has every recipe (node scripts/hashes.mjs --write)', () =>
   expect(Object.keys(known.logits)).toEqual(Object.keys(recipes)));
 
-const models = Object.keys(files) as readonly (keyof typeof files)[];
-
-describe.each(models)('the logits of %s on the reference, and on wasm with 1 and 2 threads', name => {
-  const known = knownOf(name);
-  it.each(Object.keys(known.logits))('%s', async recipe => {
-    const { plan, tokenizer, dispose } = await load(name, { recipe, ...calibrationOf(recipe, known) });
-    const tokens = tokenizer.encode(known.text).slice(0, known.positions);
-    const hashes: Record<string, string> = {};
-    for (const [name, backend, threads] of [
-      ['reference', reference, 1],
-      ['wasm, 1 thread', wasm, 1],
-      ['wasm, 2 threads', wasm, 2],
-    ] as const) {
-      const executable = prepare(backend, plan, { threads });
-      await executable.ready;
-      hashes[name] = hashOf(executable.open().feed(tokens));
-      executable.dispose?.();
-    }
-    dispose();
-    const bits = known.logits[recipe];
-    expect(hashes).toEqual({ reference: bits, 'wasm, 1 thread': bits, 'wasm, 2 threads': bits });
-  });
-});
+testLogits({ calibrated: false });

@@ -31,6 +31,14 @@ function blockOf(toy: AnyToy): AnyToy {
   return { ...toy, name: `${toy.name}, one block`, program: { graph: { ...graph, result }, weights } };
 }
 
+/** The recipes for a block alone, which lacks what is outside it. */
+const inPart: Readonly<Record<string, Recipe>> = Object.fromEntries(
+  Object.entries<Recipe>(recipes).map(([name, scheme]) => [
+    name,
+    { ...scheme, optional: [...outerSites, ...outerRoles] },
+  ]),
+);
+
 const blocks = once(() => [
   ...toys().map(toy => ({ toy, one: blockOf(toy), names: Object.keys(recipes) as RecipeName[] })),
   { toy: toy2(), one: blockOf(toy2()), names: recipesOfMamba2 },
@@ -56,11 +64,9 @@ const toyCases = (subject: Subject): Case[] =>
   (Object.keys(recipes) as RecipeName[]).flatMap(recipe =>
     blocks().flatMap(({ toy, one, names }) => {
       if (!names.includes(recipe)) return [];
-      const scheme: Recipe = recipes[recipe];
       const feed = (kind: 'block' | 'plan', what: string, sizes: readonly number[]) => {
         const of = kind === 'block' ? one : toy;
-        const inPart: Recipe = { ...scheme, optional: [...outerSites, ...outerRoles] }; // which a block alone lacks
-        const row = kind === 'block' ? inPart : scheme;
+        const row = (kind === 'block' ? inPart : recipes)[recipe];
         const about = {
           address: `${kind}/${recipe}/${toy.name}/${what}`,
           says: `a ${kind === 'block' ? 'block' : 'model'} of width ${toy.config.dModel} and the states after the text`,

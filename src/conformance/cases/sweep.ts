@@ -1,5 +1,7 @@
 /** Every op at many sizes: those of its own sweep, and sizes next to the usual tile sizes of kernels. */
+import { once } from '../../once.ts';
 import { type AnyOp, violated } from '../../op.ts';
+import { ops } from '../../ops/index.ts';
 import { random } from '../../text/random.ts';
 import type { Case, Subject } from '../case.ts';
 import { forms } from '../forms.ts';
@@ -79,9 +81,17 @@ export function pointsOf(op: AnyOp, all: readonly Choice[]): ReadonlyMap<string,
   return new Map(allowed.map(point => [inWords(point), point]));
 }
 
+const sweeps = once(
+  () =>
+    new Map(
+      Object.values(ops).map((op: AnyOp) => [
+        op,
+        pointsOf(op, [...choices(op.sweep), ...some(choices(TILES[op.name] ?? USUAL))]),
+      ]),
+    ),
+);
 /** The points that the suite visits. */
-export const sweepOf = (op: AnyOp): ReadonlyMap<string, Point> =>
-  pointsOf(op, [...choices(op.sweep), ...some(choices(TILES[op.name] ?? USUAL))]);
+export const sweepOf = (op: AnyOp): ReadonlyMap<string, Point> => sweeps().get(op)!;
 
 export const sweepCases = (subject: Subject): Case[] =>
   forms.flatMap(form =>

@@ -3,8 +3,21 @@ import { factor } from '../../ops/hadamard.ts';
 import { ops } from '../../ops/index.ts';
 import type { StateType } from '../../state.ts';
 import type { Tensors } from '../named.ts';
-import { around, both, type Edge, edge, everyExponent, f32, f32By, i8By, times } from './edge.ts';
-import { ENDS, noise, ones, uniform } from './float.ts';
+import {
+  around,
+  both,
+  type Edge,
+  ENDS,
+  edge,
+  everyExponent,
+  f32,
+  f32By,
+  i8By,
+  noise,
+  ones,
+  times,
+  uniform,
+} from './edge.ts';
 
 const { absmaxScale, add, causalConv1d, dequantize, fwht, linear, linearI8, quantize, rmsNorm } = ops;
 const { gatedRmsNorm, scaleChannels, selectiveScan, ssdScan } = ops;
@@ -43,7 +56,7 @@ function everyGate(): Tensors {
 }
 
 /** The first token makes h = 1, the second shows the decay alone. No decay is infinite, since h begins with 0. */
-function everyDecay(): Tensors {
+function decaysOfText(): Tensors {
   const d = 1 << 10;
   const decays = upTo(1e38, 4 * d).map(x => (x > 80 ? -x : x));
   const u = f32By([2, d], i => (i < d ? 1 : 0));
@@ -68,7 +81,7 @@ const STEP_OF_ONE = { attrs: { lo: 1, hi: 1 } } as const;
 const HEADS = 1 << 10;
 const STATES = 4;
 /** The first token makes S = 1, the second shows the decay alone. */
-const everyDecayOfHeads = (): Tensors => ({
+const decaysOfTextOfHeads = (): Tensors => ({
   dt: f32By([2, HEADS], () => 0),
   x: f32By([2, HEADS], i => (i < HEADS ? 1 : 0)),
   A: f32(
@@ -102,6 +115,15 @@ function storedInHeads(heads: readonly (readonly number[])[]): Tensors {
   };
 }
 
+/** Of a row, in units: the largest value, ties between two steps of one unit, and what is rounded to a zero of either sign. */
+const ROW = [127, ...both([126.5, 63.5, 1.5, 0.5, 0.25, 0])];
+/** Units: steps of every exponent, values that are rounded up to a step, and what is next to the floor and to the greatest. */
+const UNITS = [
+  ...times(261, i => 2 ** (i - 140)),
+  ...positive(2.6e36, 1 << 8),
+  ...[1e-5, 3.4e38, 3.4028234663852886e38].flatMap(most => around(most / 127)),
+];
+
 /** Gates next to which eps is so large that r = 1 / √eps, a power of two: y is v but for its exponent. */
 function gates(from: number, to: number): Tensors {
   const all = [...argumentsOfExp().rows.data].filter(x => from <= x && x <= to);
@@ -128,6 +150,8 @@ const keptAs = (kept: StateType['dtype'], rows: number, state = 'h') =>
         },
       };
 const KEPT = ['f32', 'f16', 'i8'] as const;
+const MEASURED =
+  'rows of every exponent, whose steps are measured: ties, zeros of both signs, next to the floor, and too large';
 const ROWS = 512;
 
 /* biome-ignore format: rows of an op, a name, a sentence, and the inputs */
@@ -140,7 +164,7 @@ export const binadeEdges: readonly Edge[] = [
     edge(selectiveScan, 'every-gate', 'silu of gates of every exponent', everyGate,
       keptAs(kept, argumentsOfExp().d)),
     edge(selectiveScan, 'every-decay-of-a-text', 'exp2 over the whole range of f32, from the start of a text',
-      everyDecay, keptAs(kept, 1 << 10)),
+      decaysOfText, keptAs(kept, 1 << 10)),
   ]),
   edge(selectiveScan, 'every-half', 'values of binary16 and the ties between them, over its whole range',
     () => stored(both(HALVES)), keptAs('f16', 0)),
@@ -148,7 +172,7 @@ export const binadeEdges: readonly Edge[] = [
     () => stored(STEPPED.map(([, x]) => x)),
     { kept: { h: { dtype: 'i8', scale: Float32Array.from(STEPPED, ([step]) => step) } } }),
   ...KEPT.map(kept =>
-    edge(ssdScan, 'every-decay-of-a-text', 'exp2 over the whole range of f32, from the start of a text', everyDecayOfHeads,
+    edge(ssdScan, 'every-decay-of-a-text', 'exp2 over the whole range of f32, from the start of a text', decaysOfTextOfHeads,
       { ...STEP_OF_ONE, ...keptAs(kept, HEADS * STATES, 'S') })),
   edge(ssdScan, 'every-step', 'softplus over the whole range of f32', everyStep),
   edge(ssdScan, 'every-step,bias', 'softplus of a sum over the whole range of f32', () => everyStep(-2.5)),
@@ -159,6 +183,13 @@ export const binadeEdges: readonly Edge[] = [
   edge(ssdScan, 'every-tie', 'all ties between two steps, and saturation on both sides',
     () => storedInHeads(STEPS.map(ties)),
     { ...STEP_OF_ONE, kept: { S: { dtype: 'i8', scale: Float32Array.from(STEPS.flatMap(step => times(STATES, () => step))) } } }),
+  edge(selectiveScan, 'every-measured-step', MEASURED, () => {
+    const first = f32By([1, ROW.length], i => (i === 0 ? 1 : 0)); // in sums of all, infinities would meet
+    return { ...stored(UNITS), B: f32(ROW), C: first, A: f32By([UNITS.length, ROW.length], () => -1) };
+  }, keptAs('i8-dynamic', 0)),
+  edge(ssdScan, 'every-measured-step', MEASURED,
+    () => ({ ...storedInHeads(UNITS.map(unit => ROW.map(x => x * unit / 2))), B: f32([2, 1, 0.5, 0]) }),
+    { ...STEP_OF_ONE, ...keptAs('i8-dynamic', 0, 'S') }),
   edge(gatedRmsNorm, 'every-gate', 'silu of gates up to a million', () => gates(-25, 1e6), { attrs: { eps: 2 ** 80 } }),
   edge(gatedRmsNorm, 'every-gate,small', 'silu of gates of which hardly anything is left', () => gates(-1e30, -20),
     { attrs: { eps: 1 } }),

@@ -2,6 +2,7 @@
 import type { AnyOp, Attrs, BoundCall, KeptStates } from '../../op.ts';
 import { ops } from '../../ops/index.ts';
 import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
+import { random } from '../../text/random.ts';
 import type { Form } from '../forms.ts';
 import { type Choice, callOf, gauss, type Maker } from '../inputs.ts';
 import type { Tensors } from '../named.ts';
@@ -41,6 +42,17 @@ export const times = <T>(count: number, make: (i: number) => T): T[] =>
   Array.from({ length: count }, (_, i) => make(i));
 export const both = (values: readonly number[]): number[] => values.flatMap(x => [x, -x]);
 
+export const ones = (...shape: number[]) => f32By(shape, () => 1);
+
+export const noise = (seed: number, size: number, spread = 1): number[] => {
+  const next = random(seed);
+  return times(size, () => spread * gauss(next));
+};
+export const uniform = (seed: number, size: number, from: number, to: number): number[] => {
+  const next = random(seed);
+  return times(size, () => from + (to - from) * next());
+};
+
 const FLOAT = new Float32Array(1);
 const BITS = new Int32Array(FLOAT.buffer);
 
@@ -53,6 +65,12 @@ export function beside(x: number, steps: number): number {
 /** x rounded to f32, and its neighbours on both sides, as far as zero. */
 export const around = (x: number): number[] =>
   [-2, -1, 0, 1, 2].map(steps => beside(x, steps)).filter(value => !Number.isNaN(value));
+
+/** Where an exp overflows, underflows, or changes the way in which it is computed. */
+export const ENDS = [
+  ...[1e-45, 1e-39, 1e-20, 17.3, 18, 40, 64, 87, 87.3, 88, 88.72, 89, 100],
+  ...[103.9, 104, 128, 1e4, 1e30],
+].flatMap(around);
 
 /** f32 values of every exponent and both signs, with changing mantissas, without NaN. */
 export function everyExponent(count: number): Float32Array {

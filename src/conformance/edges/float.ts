@@ -1,22 +1,25 @@
 /** The edges of the ops on floats. */
 import { ops } from '../../ops/index.ts';
 import type { Tensor } from '../../tensor.ts';
-import { random } from '../../text/random.ts';
-import { gauss } from '../inputs.ts';
 import type { Tensors } from '../named.ts';
 import type { Edge } from './edge.ts';
-import { around, both, edge, everyExponent, f32, f32By, f32Rows, times } from './edge.ts';
+import {
+  around,
+  both,
+  ENDS,
+  edge,
+  everyExponent,
+  f32,
+  f32By,
+  f32Rows,
+  noise,
+  ones,
+  times,
+  uniform,
+} from './edge.ts';
 
 const { softplus, silu, negExp, selectiveScan, ssdScan, causalConv1d, fwht, rmsNorm, gatedRmsNorm } = ops;
 
-export const noise = (seed: number, size: number, spread = 1): number[] => {
-  const next = random(seed);
-  return times(size, () => spread * gauss(next));
-};
-export const uniform = (seed: number, size: number, from: number, to: number): number[] => {
-  const next = random(seed);
-  return times(size, () => from + (to - from) * next());
-};
 const INFINITE = Number.POSITIVE_INFINITY;
 
 interface Scan {
@@ -97,8 +100,6 @@ function everyDecay(): Tensors {
   const [u, A] = [f32By([1, d], () => 0), f32(everyExponent(d * N), d, N)];
   return { u, dt: ones(1, d), A, B: ones(1, N), C: ones(1, N), h: ones(d, N) };
 }
-export const ones = (...shape: number[]) => f32By(shape, () => 1);
-
 const conv = (l: number, k: number): Tensors => ({
   x: f32(noise(1, 3 * l), l, 3),
   w: f32(noise(2, 3 * k), 3, k),
@@ -122,12 +123,6 @@ const gatedNorms = (what: string, says: string, g: number, rows: readonly (reado
     { attrs: { g } },
   );
 };
-
-/** Where an exp overflows, underflows, or changes the way in which it is computed. */
-export const ENDS = [
-  ...[1e-45, 1e-39, 1e-20, 17.3, 18, 40, 64, 87, 87.3, 88, 88.72, 89, 100],
-  ...[103.9, 104, 128, 1e4, 1e30],
-].flatMap(around);
 
 const TINY_ROWS = [1e-2, 3e-3, 1e-5, 1e-20, 1e-41, 0].map(size => noise(5, 35, size));
 const HUGE_ROWS = [1e5, 1e15, 1e18, 1e20].map(size => noise(6, 35, size));
