@@ -5,7 +5,7 @@
 import { type Program, trace, weightsOf } from '../graph.ts';
 import { ops } from '../ops/index.ts';
 import { ropeFrequencies } from '../ops/rope-table.ts';
-import type { StateType } from '../state.ts';
+import { isGrowing, type StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { random } from '../text/random.ts';
 import { noise } from './toy.ts';
@@ -43,6 +43,6 @@ export function rotary(vocabSize: number, dtype?: StateType['dtype']): Program {
     return g.op('y', ops.attention, given, { h: HEADS, g: GROUPS, scale: 0.3 });
   });
   const states = new Map(graph.states);
-  for (const [ref, type] of states) if (dtype && type.shape[0] === 't') states.set(ref, { ...type, dtype });
+  for (const [ref, type] of states) if (dtype && isGrowing(type)) states.set(ref, { ...type, dtype });
   return { graph: { ...graph, states }, weights: weightsOf(weights) };
 }

@@ -10,6 +10,7 @@ import { ropeTable } from '../../ops/rope-table.ts';
 import { softplus } from '../../ops/softplus.ts';
 import { interpret, interpretedPlaces } from '../../run.ts';
 import { type Places, type PlaceTurn, sequences } from '../../sequences.ts';
+import { isGrowing } from '../../state.ts';
 import { type Tensor, tensor } from '../../tensor.ts';
 import { type Broken, inExecutable } from './row.ts';
 
@@ -130,7 +131,7 @@ export const planBugs: readonly Broken[] = [
     altered(program, {
       write(places, place, values, position) {
         const first = (ref: Ref, { data, shape: [t] }: Tensor<'f32'>) =>
-          program.graph.states.get(ref)!.shape[0] === 't' ? data.map((x, i) => (i < (PAGE * data.length) / t ? x : 0)) : data;
+          isGrowing(program.graph.states.get(ref)!) ? data.map((x, i) => (i < (PAGE * data.length) / t ? x : 0)) : data;
         places.write(place, new Map([...values].map(([ref, value]) => [ref, { ...value, data: first(ref, value) }])), position);
       },
     })),
