@@ -28,7 +28,7 @@ import {
 import type { AnyOp } from '../op.ts';
 import { ops } from '../ops/index.ts';
 import { parse } from '../signature.ts';
-import { OF_GROWING, type StateType, shapeAt } from '../state.ts';
+import { isGrowing, OF_GROWING, type StateType, shapeAt } from '../state.ts';
 import { ARRAYS, BYTES, describe, isArray, sizeOf, type Tensor } from '../tensor.ts';
 import { fuse, MOST_IN_GROUP } from './fuse.ts';
 import { typeNode } from './types.ts';
@@ -196,14 +196,11 @@ function bytesOfRow({ nodes, input, result }: Graph, types: ReadonlyMap<Ref, Val
   return most;
 }
 
-function checkScale(
-  { dtype, shape, scale }: StateType,
-  types: ReadonlyMap<Ref, ValueType>,
-  at: string,
-): void {
+function checkScale(state: StateType, types: ReadonlyMap<Ref, ValueType>, at: string): void {
+  const { dtype, shape, scale } = state;
   if (dtype !== 'i8' && scale !== undefined) unexpected(`${at}.scale`, `nothing beside ${dtype}`, scale);
   if (dtype !== 'i8') return;
-  if (shape.includes('t')) unexpected(`${at}.type`, OF_GROWING, dtype);
+  if (isGrowing(state)) unexpected(`${at}.type`, OF_GROWING, dtype);
   const rows = describe({ dtype: 'f32', shape: [sizeOf(shape.slice(0, -1) as readonly number[])] });
   const expected = `a weight ${rows}`;
   const type = types.get(scale ?? '') ?? unexpected(`${at}.scale`, expected, scale);

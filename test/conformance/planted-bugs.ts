@@ -67,10 +67,19 @@ export interface Row {
   readonly plan: string;
 }
 
+const page = (): string => readFileSync(new URL('../../docs/planted-bugs.md', import.meta.url), 'utf8');
+
+/** Its cells on other orders of the sums, by the op. */
+export const ordersOfPage = (): ReadonlyMap<string, readonly string[]> =>
+  new Map(
+    [...page().matchAll(/^\| `([^`]+)` \| (\d.*?) \| (.*?) \| (.*?) \| (\d+) \|$/gm)].map(
+      ([, op, ...cells]) => [op, cells],
+    ),
+  );
+
 /** The rows of docs/planted-bugs.md, by the bug's name. */
 export function rowsOfPage(): ReadonlyMap<string, Row> {
-  const page = readFileSync(new URL('../../docs/planted-bugs.md', import.meta.url), 'utf8');
-  const rows = page.matchAll(/^\| `([^`]+)` \| (.*?) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$/gm);
+  const rows = page().matchAll(/^\| `([^`]+)` \| (.*?) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$/gm);
   return new Map(
     [...rows].map(([, name, says, from, exact, tolerant, plan]) => [
       name,

@@ -19,7 +19,7 @@ export const toF16 = (x: number): number => {
   return Math.abs(half) > 65504 ? Math.sign(half) * Number.POSITIVE_INFINITY : half;
 };
 const toTF32 = (x: number): number => significant(x, 11);
-const toBF16 = (x: number): number => significant(x, 8);
+export const toBF16 = (x: number): number => significant(x, 8);
 
 const FLOAT = new Float32Array(1);
 const BITS = new Int32Array(FLOAT.buffer);

@@ -4,6 +4,7 @@
  */
 import type { Backend } from '../../backends/backend.ts';
 import { accumulationBugs } from './accumulation.ts';
+import { attentionBugs } from './attention.ts';
 import { dynamicBugs } from './dynamic.ts';
 import { endBugs } from './ends.ts';
 import { layoutBugs } from './layout.ts';
@@ -38,6 +39,15 @@ const TOLERATED: Readonly<Record<string, string>> = {
   'ssd-dynamic-rounds-once': 'fewer roundings than the reference has',
   'ssd-dynamic-minus-zero': SIGN_OF_ZERO,
   'gated-norm-lanes-begin-again': 'the order of a sum',
+  'attention-scales-the-query': 'as many roundings as the reference has',
+  'attention-running-maximum': 'a few more roundings, of which each block has one',
+  'attention-blocks-of-the-call': 'the order of a sum',
+  'attention-blocks-of-64': 'the order of a sum',
+  'attention-weights-in-one-sum': 'the order of a sum',
+  'attention-one-lane': 'the order of a sum',
+  'attention-divides-first': 'a division more for each weight',
+  'rope-fma': 'fewer roundings than the reference has',
+  'squared-relu-minus-zero': SIGN_OF_ZERO,
   'rms-norm-long-in-one-lane': 'the order of a sum, and one division in place of two roundings',
   'fwht-long-runs': 'the order of the sums',
   'conv-from-zero': SIGN_OF_ZERO,
@@ -55,6 +65,7 @@ export const brokenBackends: readonly Broken[] = [
   ...layoutBugs,
   ...scanBugs,
   ...ssdBugs,
+  ...attentionBugs,
   ...dynamicBugs,
   ...stateBugs,
   ...memoryBugs,

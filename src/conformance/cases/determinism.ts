@@ -63,7 +63,7 @@ export function determinismCases(subject: Subject): Case[] {
         `${name}/${toy.name}`,
         opNamesOf(toy.program, recipes[name]),
         () => planOfToy(toy, recipes[name]),
-        () => textFor(toy, 150),
+        () => textFor(toy.config.vocabSize, 150),
       ),
     );
   const ofToy = [

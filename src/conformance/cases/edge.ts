@@ -3,6 +3,7 @@ import { once } from '../../once.ts';
 import { type AnyOp, type BoundCall, bind, formOf } from '../../op.ts';
 import { ops } from '../../ops/index.ts';
 import type { Case, Subject } from '../case.ts';
+import { attentionBinades, attentionEdges } from '../edges/attention.ts';
 import { binadeEdges } from '../edges/binades.ts';
 import { type Edge, extremeCall, zerosCall } from '../edges/edge.ts';
 import { floatEdges } from '../edges/float.ts';
@@ -54,7 +55,7 @@ export const signsAndBinades = once((): readonly EdgeCall[] => [
       call: () => zerosOf(form, size),
     })),
   ),
-  ...[...binadeEdges, ...ofFunctions].map(callOfEdge),
+  ...[...binadeEdges, ...attentionBinades, ...ofFunctions].map(callOfEdge),
 ]);
 
 function callOfEdge([op, what, says, inputs, { attrs, kept, scalesOfTokens } = {}]: Edge): EdgeCall {
@@ -84,7 +85,9 @@ export function edgeCases(subject: Subject): Case[] {
         },
       ].map(edgeOf);
     }),
-    ...[...integerEdges, ...floatEdges.filter(one => !ofFunctions.includes(one))].map(callOfEdge).map(edgeOf),
+    ...[...integerEdges, ...floatEdges.filter(one => !ofFunctions.includes(one)), ...attentionEdges]
+      .map(callOfEdge)
+      .map(edgeOf),
     ...signsAndBinades().map(edgeOf),
   ];
 }

@@ -16,10 +16,10 @@ import { caseOf } from '../judge/judge.ts';
 import { cut, fed, judgeOutcomes, opNamesOf, type PlanUnderTest, withExecutable } from '../plan.ts';
 import { type AnyToy, planOfToy, toy2, toys } from '../toy.ts';
 
-/** A text for a toy model. */
-export function textFor({ config }: AnyToy, length: number, seed = 9): Int32Array {
+/** A text for a toy model of so many words. */
+export function textFor(vocabSize: number, length: number, seed = 9): Int32Array {
   const next = random(seed);
-  return Int32Array.from({ length }, () => Math.floor(next() * config.vocabSize));
+  return Int32Array.from({ length }, () => Math.floor(next() * vocabSize));
 }
 
 /** The toy as far as its first layer: its result is the residual stream f32[l, m]. */
@@ -74,7 +74,7 @@ const toyCases = (subject: Subject): Case[] =>
           ops: opNamesOf(of.program, row),
         };
         const under = () => ({ plan: planOfToy(of, row), float: of.program });
-        return feedCase(subject, about, under, length => textFor(toy, length), sizes);
+        return feedCase(subject, about, under, length => textFor(toy.config.vocabSize, length), sizes);
       };
       return [
         feed('block', 'feed-64', [64]),

@@ -6,8 +6,10 @@ import { type LazyTensor, type Program, type Ref, withNodes } from '../../graph.
 import { once } from '../../once.ts';
 import { type AnyOp, type BoundCall, bind, resultsOf } from '../../op.ts';
 import { DEFAULT_RECIPE, MAMBA2_RECIPE, type RecipeName, recipe } from '../../quant/recipes.ts';
+import { formsOf } from '../../run.ts';
 import { createSession, type Session } from '../../session.ts';
 import { isGrowing, parse } from '../../signature.ts';
+import type { StateType } from '../../state.ts';
 import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
@@ -18,20 +20,22 @@ import { called, caseOf, judgeResults, Skipped, worstOf } from '../judge/judge.t
 import { copied, type Tensors, tokensOf } from '../named.ts';
 import type { PlanUnderTest } from '../plan.ts';
 import { cut, joined, judgeOutcomes, opNamesOf, statesOf, withExecutable } from '../plan.ts';
+import { rotary } from '../rotary.ts';
 import { type AnyToy, planOfToy, toy2, toys } from '../toy.ts';
 import { feedCase, textFor } from './plan.ts';
 import { ownSizes } from './small-calls.ts';
 
-/** The program in which the last row of the table that tokens index is NaN. */
+/** The program in which the last row of the tables that tokens index is NaN. */
 function withNaN(program: Program): Program {
   const made = new Map<Ref, LazyTensor>();
   const nodes = program.graph.nodes.map(node => {
-    if (node.kind !== 'op' || !node.in.tokens) return node;
+    if (node.kind !== 'op' || !node.in.tokens || !node.in.w) return node;
     const { data, shape } = program.weights.read(node.in.w);
     const table = tensor(data.slice(), shape);
     table.data.fill(Number.NaN, NAN_TOKEN * shape[1], (NAN_TOKEN + 1) * shape[1]);
-    made.set('table.with-nan', { ...table, read: () => table });
-    return { ...node, in: { ...node.in, w: 'table.with-nan' } };
+    const ref = `${node.in.w}.with-nan`;
+    made.set(ref, { ...table, read: () => table });
+    return { ...node, in: { ...node.in, w: ref } };
   });
   return withNodes(program, nodes, made);
 }
@@ -43,17 +47,32 @@ const inWords = (sizes: readonly number[]) =>
 interface Carried {
   /** The first part of the addresses of its cases. */
   readonly family: string;
-  readonly toy: () => AnyToy;
-  readonly recipe: RecipeName;
+  readonly ops: () => readonly string[];
   readonly under: () => PlanUnderTest;
+  /** How many tokens come before a state is saved or forked; then another 13. */
+  readonly begun: number;
 }
 const carrying = (family: string, toy: () => AnyToy, name: RecipeName): Carried => ({
-  ...{ family, toy, recipe: name },
+  family,
+  ops: () => opNamesOf(toy().program, recipe(name)),
   under: once(() => ({ plan: withNaN(planOfToy(toy(), recipe(name))), float: toy().program })),
+  begun: 19,
 });
+/** States that grow are saved and forked inside their second block of 128 rows. */
+const growing = (dtype: StateType['dtype']): Carried => {
+  const plan = once(() => withNaN(rotary(VOCABULARY, dtype)));
+  return {
+    family: dtype === 'f32' ? 'state/rotary' : `state/rotary/${dtype}`,
+    ops: () => [...formsOf(plan()).keys()],
+    under: once(() => ({ plan: plan(), float: rotary(VOCABULARY) })),
+    begun: 135,
+  };
+};
+const VOCABULARY = 32;
 const models = [
   carrying('state', () => toys()[0], DEFAULT_RECIPE),
   carrying('state/toy-mamba2', toy2, MAMBA2_RECIPE),
+  ...(['f32', 'i8-dynamic'] as const).map(growing),
 ];
 
 type Feeding = (executable: Executable, others: Executable) => Iterable<Finding>;
@@ -63,21 +82,21 @@ export const stateCases = (subject: Subject): Case[] => [
   ...forms.filter(({ op }) => Object.keys(op.states).length > 0).map(form => opCuts(subject, form)),
 ];
 
-function casesOfModel(subject: Subject, { family, toy, recipe: name, under }: Carried): Case[] {
+function casesOfModel(subject: Subject, { family, ops, under, begun: length }: Carried): Case[] {
   const { backend, profile } = subject;
-  const text = (length: number, seed?: number) =>
-    textFor(toy(), length, seed).map(token => (token === NAN_TOKEN ? 0 : token));
+  const text = (size: number, seed?: number) =>
+    textFor(VOCABULARY, size, seed).map(token => (token === NAN_TOKEN ? 0 : token));
   const about = (what: string, says: string) => ({
     address: `${family}/${what}`,
     says,
     quick: true,
-    ops: opNamesOf(toy().program, recipe(name)),
+    ops: ops(),
   });
   const sessionOn = (executable: Executable): Session =>
     createSession({
       program: under().plan,
       executable,
-      vocabSize: toy().config.vocabSize,
+      vocabSize: VOCABULARY,
       name: 'toy',
       identity: () => 'toy',
     });
@@ -92,7 +111,7 @@ function casesOfModel(subject: Subject, { family, toy, recipe: name, under }: Ca
   /** Whether these rows are the logits of this text. */
   const logits = (tokens: Int32Array, ...rows: readonly Tensor<'f32'>[]): Finding =>
     judgeOutcomes(profile, under(), tokens, { logits: joined(rows) });
-  const [first, second, other] = cut(text(45), [19, 13, 13]);
+  const [first, second, other] = cut(text(length + 26), [length, 13, 13]);
   const begun = Int32Array.of(...first, ...second);
 
   const handOver = (from: Executable, to: Executable): Finding => {

@@ -23,14 +23,14 @@ const { absmaxScale, add, causalConv1d, dequantize, fwht, linear, linearI8, quan
 const { gatedRmsNorm, scaleChannels, selectiveScan, ssdScan } = ops;
 
 /** `count` values of every exponent up to `most`. */
-const upTo = (most: number, count: number): number[] =>
+export const upTo = (most: number, count: number): number[] =>
   Array.from(everyExponent(count), x => (Math.abs(x) < most ? x : 0));
 /** The same, positive: what one may divide by. */
 const positive = (most: number, count: number): number[] => upTo(most, count).map(x => Math.abs(x) || 1);
 
 const TOKENS = 4;
 /** In rows of four tokens: every exponent, closely where an exp is neither 0 nor infinite, and its ends. */
-function argumentsOfExp() {
+export function argumentsOfExp() {
   const list = [
     ...upTo(1e38, 1 << 12),
     ...uniform(12, 1 << 12, -110, 22),
