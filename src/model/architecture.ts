@@ -15,7 +15,8 @@ export interface Config {
   readonly layers: number;
   /** Rows of the embedding, padding included. */
   readonly vocabSize: number;
-  readonly eosTokenId?: number;
+  /** The token that ends a text, or all that do where config.json names several. */
+  readonly eosTokenId?: number | readonly number[];
 }
 
 export interface Architecture<C extends Config = Config> {

@@ -75,7 +75,8 @@ export function parseLanguageModel(
   const naming = at('hidden_size') === undefined ? 'state-spaces' : 'hf';
   const vocab = size(['vocab_size']);
   const multiple = naming === 'hf' ? 1 : size(['pad_vocab_size_multiple'], 8);
-  const [eosTokenId] = [at('eos_token_id')].flat() as (number | undefined)[];
+  const ends = [at('eos_token_id')].flat() as (number | undefined)[];
+  const eosTokenId = ends.length > 1 ? (ends as number[]) : ends[0];
   return {
     layers: size(['num_hidden_layers', 'n_layer', 'n_layers'], undefined, MOST_LAYERS),
     dModel: size(['hidden_size', 'd_model']),

@@ -36,7 +36,7 @@ export function openFloatModel(folder: Folder, readOwn: () => Config = () => rea
       config,
       program: { graph, weights: source },
       unused,
-      identity: once(() => identity(source, graph.weights.keys(), config)),
+      identity: once(() => identity(source, graph.weights.keys(), withOneEnd(config))),
       close: () => source.close(),
     };
   } catch (error) {
@@ -44,3 +44,9 @@ export function openFloatModel(folder: Folder, readOwn: () => Config = () => rea
     throw error;
   }
 }
+
+/** The first of several ends of a text has always stood for all in the identities that are on disks. */
+const withOneEnd = ({ eosTokenId, ...config }: Config): Config => {
+  const [first] = [eosTokenId].flat();
+  return first === undefined ? config : { ...config, eosTokenId: first };
+};
