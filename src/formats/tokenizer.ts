@@ -11,6 +11,14 @@ import { readCutting, stepsOf } from './cutting.ts';
 import { BPE } from './huggingface.ts';
 import { array, isObject, type JsonObject, oneOf, show } from './json.ts';
 
+/** The files of a model's folder that say how a text or a chat becomes tokens. */
+export const TOKENIZER_FILES = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'chat_template.jinja',
+] as const;
+
 export interface Tokenizer {
   /** Ids are 0 … vocabSize − 1, with holes where `has` says so. The model may have more rows than that (padding). */
   readonly vocabSize: number;

@@ -28,10 +28,11 @@ const weights = files['model.safetensors'];
 const { 'model.safetensors': _, ...noWeights } = files;
 const bin2 = new Uint8Array(readFileSync(new URL('../formats/pytorch/valid/linear.bin', import.meta.url)));
 const ends = json({ eos_token_id: [0, 1] });
+const more = { 'generation_config.json': ends, 'chat_template.jinja': json('a template') };
 const other = { 'README.md': json('x'), 'flax_model.msgpack': weights, 'pytorch_model.bin': bin2 };
 
 const repos: Readonly<Record<string, Repo>> = {
-  'state-spaces/toy-hf': { ...other, ...files, 'generation_config.json': ends },
+  'state-spaces/toy-hf': { ...other, ...files, ...more },
   'state-spaces/toy': { 'config.json': noWeights['config.json'], 'pytorch_model.bin': bin2 },
   'some/shards': { ...noWeights, ...sharded(toyTensors({ text: true })) },
   'some/llama': {
@@ -76,7 +77,7 @@ describe('pull', () => {
     const pulled = await fetchModel(TOY, {
       onProgress: (file, done, total) => seen.push(`${file} ${done}/${total}`),
     });
-    const written: Files = { ...files, 'generation_config.json': ends };
+    const written: Files = { ...files, ...more };
     const names = Object.keys(written).sort();
     expect(pulled).toMatchObject({ model: TOY, revision: hub.commit });
     expect(pulled.folder).toBe(join(cache, 'models--state-spaces--toy-hf/snapshots', hub.commit));
