@@ -28,11 +28,10 @@ const weights = files['model.safetensors'];
 const { 'model.safetensors': _, ...noWeights } = files;
 const bin2 = new Uint8Array(readFileSync(new URL('../formats/pytorch/valid/linear.bin', import.meta.url)));
 const ends = json({ eos_token_id: [0, 1] });
-const more = { 'generation_config.json': ends, 'chat_template.jinja': json('a template') };
 const other = { 'README.md': json('x'), 'flax_model.msgpack': weights, 'pytorch_model.bin': bin2 };
 
 const repos: Readonly<Record<string, Repo>> = {
-  'state-spaces/toy-hf': { ...other, ...files, ...more },
+  'state-spaces/toy-hf': { ...other, ...files, 'generation_config.json': ends },
   'state-spaces/toy': { 'config.json': noWeights['config.json'], 'pytorch_model.bin': bin2 },
   'some/shards': { ...noWeights, ...sharded(toyTensors({ text: true })) },
   'some/llama': {
@@ -41,6 +40,7 @@ const repos: Readonly<Record<string, Repo>> = {
   },
   'some/no-config': { 'model.safetensors': weights },
   'some/no-weights': noWeights,
+  'some/chat': { ...files, 'chat_template.jinja': json('a template') },
   'some/bad-index': {
     ...noWeights,
     'model.safetensors.index.json': json({ weight_map: { a: '../../x', b: 'y' } }),
@@ -77,7 +77,7 @@ describe('pull', () => {
     const pulled = await fetchModel(TOY, {
       onProgress: (file, done, total) => seen.push(`${file} ${done}/${total}`),
     });
-    const written: Files = { ...files, ...more };
+    const written: Files = { ...files, 'generation_config.json': ends };
     const names = Object.keys(written).sort();
     expect(pulled).toMatchObject({ model: TOY, revision: hub.commit });
     expect(pulled.folder).toBe(join(cache, 'models--state-spaces--toy-hf/snapshots', hub.commit));
@@ -95,6 +95,11 @@ describe('pull', () => {
     }
     expect(readFileSync(join(cache, 'models--state-spaces--toy-hf/refs/main'), 'utf8')).toBe(hub.commit);
     expect(hub.requests.filter(({ cdn }) => cdn)).toHaveLength(1);
+  });
+
+  it('fetches the chat template', async () => {
+    const { folder } = await fetchModel('some/chat');
+    expect(new Uint8Array(readFileSync(join(folder, 'chat_template.jinja')))).toEqual(json('a template'));
   });
 
   it('fetches nothing twice', async () => {
