@@ -148,13 +148,15 @@ export function chats(folder: Folder, runnable: Runnable, tokenizer: () => Token
 
 /** @throws TypeError for what is no list of messages. What is returned is their JSON, copied. */
 export function checkMessages(value: unknown, where: string): readonly ChatMessage[] {
-  const messages = array(jsonOf(value, where), where);
+  const messages = array(value, where);
   if (messages.length === 0) unexpected(where, 'at least one message', value);
-  for (const [i, message] of messages.entries()) {
-    const at = `${where}[${i}]`;
-    string(object(message, `${at}, such as { role: 'user', content: 'Hi' }`).role, `${at}.role`);
-  }
-  return messages as readonly ChatMessage[];
+  return messages.map((message, i) => checkMessage(message, `${where}[${i}]`));
+}
+
+export function checkMessage(value: unknown, where: string): ChatMessage {
+  const message = object(jsonOf(value, where), `${where}, such as { role: 'user', content: 'Hi' }`);
+  string(message.role, `${where}.role`);
+  return message as ChatMessage;
 }
 
 /** Python's None, for which templates ask, stands for what is not given. */

@@ -354,7 +354,7 @@ describe('the prompt', () => {
       {},
       [{ role: 'user', content: 1n }],
       undefined,
-      'chat: messages expected what JSON can say; got ',
+      'chat: messages[0] expected what JSON can say; got ',
     ],
     ['tools that are none', {}, undefined, { tools: 'f' }, 'chat: tools expected an array; got "f"'],
     ['an option that is none', {}, undefined, { temprature: 1 }, "sampler: no setting 'temprature'"],
