@@ -77,7 +77,9 @@ async function chat(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<
     if (json) await answerLines(ask, system, about);
     else {
       // a model without a template is told before anything is typed
-      await ask([{ role: 'user', content: '' }], { signal: AbortSignal.abort() }).next();
+      const first = conversation(system);
+      first.add('user', 'Hi');
+      await ask(first.messages, { signal: AbortSignal.abort() }).next();
       await converse(ask, system);
     }
   } finally {
