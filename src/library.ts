@@ -25,6 +25,7 @@ export type { Architecture, Config } from './model/architecture.ts';
 export { architectures, graphOf, parseConfig, type Site, sites } from './model/index.ts';
 export { type BlockConfig, block } from './model/mamba.ts';
 export type { Op } from './op.ts';
+export type { Answer, ChatMessage, ChatOptions } from './open/chat.ts';
 export { openFloatModel } from './open/float.ts';
 export { type Model, type ModelOptions, openModel } from './open/model.ts';
 export { ops } from './ops/index.ts';

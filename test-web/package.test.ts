@@ -213,6 +213,59 @@ describe.skipIf(missing)(`the package in a page of Chromium${missing}`, () => {
       expect(seen.pieces[0].likeliest).toEqual([expected.tokens[0]]);
     }));
 
+  it('answers a chat as Node does, from the states of earlier turns', () =>
+    inPage(
+      async page => {
+        await open(page);
+        const template = "{% for m in messages %}{{ m.role + ': ' + m.content + '\\n\\n' }}{% endfor %}";
+        const messages = ['How are you?', 'Where is the cat?'].map(content => ({ role: 'user', content }));
+        const how = { template, maxTokens: 6, temperature: 0, hashLogits: true };
+        const inPageAnswers = await page.evaluate(
+          async ([messages, how]) => {
+            const answers = [];
+            for (let n = 1; n <= messages.length; n++) {
+              const pieces = model.chat(messages.slice(0, n), how);
+              let next = await pieces.next();
+              while (!next.done) next = await pieces.next();
+              const { text, tokens, keptTokens, logitsHash, promptTokens } = next.value;
+              answers.push({
+                text,
+                tokens: [...tokens],
+                keptTokens,
+                logitsHash,
+                prompt: promptTokens.length,
+              });
+            }
+            return answers;
+          },
+          [messages, how] as const,
+        );
+        const node = await load();
+        for (const [i, { prompt, ...answer }] of inPageAnswers.entries()) {
+          const pieces = node.chat(messages.slice(0, i + 1), how);
+          let next = await pieces.next();
+          while (!next.done) next = await pieces.next();
+          const { text, tokens, keptTokens, logitsHash } = next.value;
+          expect(answer).toEqual({ text, tokens: [...tokens], keptTokens, logitsHash });
+          expect(answer.keptTokens).toBe(i === 0 ? 0 : inPageAnswers[0].prompt);
+        }
+        node.dispose();
+        const refused = await page.evaluate(() =>
+          model
+            .chat([{ role: 'user', content: 'Hi' }])
+            .next()
+            .then(
+              () => 'answered',
+              ({ message }) => message,
+            ),
+        );
+        expect(refused).toMatch(/^books: has no chat template/);
+        const asked = (name: string) => site!.asked.filter(({ path }) => path.endsWith(name)).length;
+        expect(asked('chat_template.jinja')).toBe(1);
+      },
+      { expected: /404/ },
+    ));
+
   it.each([
     ["model.session().then(s => s.feed('hello'))", 'feed: tokens expected an array of ids'],
     ['model.session().then(s => s.feed([1.7]))', 'feed: token 1.7 is out of range'],

@@ -261,7 +261,7 @@ const rules: Rule[] = [
     breaches: source => {
       const writes = found(source, /\bprocess\.std(?:out|err)\.write\b|\bconsole\.\w+/g);
       const isText = (write: string) =>
-        source.path === 'src/cli/generate.ts' && write === 'process.stdout.write';
+        /^src\/cli\/(?:generate|chat)\.ts$/.test(source.path) && write === 'process.stdout.write';
       return writes.filter(write => !isText(write)).map(write => `${source.path}: ${write}`);
     },
     planted: [

@@ -1,5 +1,4 @@
 /** `quamba generate`: writes on from a prompt. */
-import { fstatSync } from 'node:fs';
 import { buffer } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { bytesOf, decodeUtf8 } from '../formats/bytes.ts';
@@ -7,23 +6,24 @@ import { modelName } from '../hub/cache.ts';
 import { load } from '../open/node.ts';
 import { hasher } from '../plan/identity.ts';
 import { calibrating } from './calibrating.ts';
-import { command, type OptionsOf, option, refuse } from './command.ts';
-import { contextOption, engineOptions, jsonOption, modelOption, recipeOption } from './options.ts';
-import { printJson, readGiven, tell, UsageError } from './terminal.ts';
-import { fraction, fractionOrZero, integer, nonNegative, positive, tokenList, wholeFrom } from './values.ts';
+import { command, type OptionsOf, option } from './command.ts';
+import {
+  checkWriting,
+  contextOption,
+  engineOptions,
+  jsonOption,
+  modelOption,
+  recipeOption,
+  writingOptions,
+} from './options.ts';
+import { checkStdin, printJson, rate, readGiven, tell, UsageError } from './terminal.ts';
+import { tokenList } from './values.ts';
 
 const OPTIONS = [
   option('--prompt <text>', 'text to go on from; - reads it from standard input'),
   option('--prompt-file <file>', 'a file with the text to go on from'),
   option('--tokens <ids>', 'token ids to go on from, such as 1,2,3, instead of a prompt', tokenList),
-  option('--max-tokens <n>', 'how many tokens to write', wholeFrom(0), 128),
-  option('--temperature <t>', '0 takes the likeliest token each time', nonNegative, 0.8),
-  option('--top-k <k>', 'draw from the k likeliest tokens only', wholeFrom(1)),
-  option('--top-p <p>', 'draw from the likeliest tokens that together have probability p', fraction, 0.95),
-  option('--min-p <p>', 'leave out tokens below p times the likeliest', fractionOrZero),
-  option('--repetition-penalty <r>', 'above 1 makes repetition less likely', positive),
-  option('--seed <n>', 'the same seed draws the same text, on every machine', integer, 1),
-  option('--stop <text...>', 'stop before this text'),
+  ...writingOptions(128),
   modelOption,
   recipeOption(),
   ...engineOptions,
@@ -46,9 +46,7 @@ Examples:
 /** The prompt as it is given, from a file or from standard input. The line break that ends a file is not part of it. */
 async function promptText({ prompt, promptFile }: OptionsOf<typeof OPTIONS>): Promise<string> {
   if (prompt !== undefined && prompt !== '-') return prompt;
-  // what Node reads of a folder is nothing, without an error
-  if (promptFile === undefined && fstatSync(0).isDirectory())
-    throw new UsageError('standard input: expected a text; got a folder');
+  if (promptFile === undefined) checkStdin();
   const bytes = promptFile === undefined ? await buffer(process.stdin) : readGiven(promptFile);
   const text = decodeUtf8(bytes);
   if (text === undefined)
@@ -73,8 +71,7 @@ async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Prom
     throw new UsageError(
       'generate: give either --prompt TEXT or --tokens IDS; or --prompt-file FILE, or --prompt - for standard input',
     );
-  if (sampling.temperature === 0) refuse(self, ['--top-k', '--top-p', '--min-p'], 'with --temperature 0');
-  if (sampling.stop?.includes('')) throw new UsageError('generate: --stop expected a text; got an empty one');
+  checkWriting(self, sampling);
   const text = tokens ? undefined : await promptText(options);
   const model = await load(path, { recipe, backend, threads, context, ...calibrating() });
   const hash = hasher();
@@ -98,7 +95,6 @@ async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Prom
   model.dispose();
 
   const { tokens: written, promptTokens, finishReason, promptSeconds, decodeSeconds } = next.value;
-  const rate = (n: number, seconds: number) => (seconds > 0 ? Number((n / seconds).toFixed(2)) : 0);
   const tokensPerSecond = {
     prefill: rate(promptTokens.length, promptSeconds),
     decode: rate(Math.max(written.length - 1, 0), decodeSeconds),

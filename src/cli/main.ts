@@ -8,6 +8,7 @@ import { version } from './version.ts';
 /** In the order of the help. Only the command that is asked for is loaded: all of them take a fifth of a second. */
 const COMMANDS = {
   generate: async () => (await import('./generate.ts')).generateCommand,
+  chat: async () => (await import('./chat.ts')).chatCommand,
   quantize: async () => (await import('./quantize.ts')).quantizeCommand,
   inspect: async () => (await import('./inspect.ts')).inspectCommand,
   eval: async () => (await import('./eval.ts')).evalCommand,

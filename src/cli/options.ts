@@ -1,14 +1,22 @@
 /** The options that several commands share. */
 import { availableParallelism } from 'node:os';
-import { InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { backendNames } from '../backends/node.ts';
 import { checkWritable, checkWritableFolder } from '../formats/disk.ts';
 import { modelFolder } from '../hub/cache.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
 import { recipes } from '../quant/recipes.ts';
-import { option } from './command.ts';
-import { tell } from './terminal.ts';
-import { recipeNamed, wholeFrom } from './values.ts';
+import { option, refuse } from './command.ts';
+import { tell, UsageError } from './terminal.ts';
+import {
+  fraction,
+  fractionOrZero,
+  integer,
+  nonNegative,
+  positive,
+  recipeNamed,
+  wholeFrom,
+} from './values.ts';
 
 export const modelOption = option(
   '--model <dir>',
@@ -56,6 +64,26 @@ export const contextOption = option(
   undefined,
   'what the model was made for, at most 8192',
 );
+/** How a text is written. */
+export const writingOptions = (maxTokens: number) =>
+  [
+    option('--max-tokens <n>', 'how many tokens to write', wholeFrom(0), maxTokens),
+    option('--temperature <t>', '0 takes the likeliest token each time', nonNegative, 0.8),
+    option('--top-k <k>', 'draw from the k likeliest tokens only', wholeFrom(1)),
+    option('--top-p <p>', 'draw from the likeliest tokens that together have probability p', fraction, 0.95),
+    option('--min-p <p>', 'leave out tokens below p times the likeliest', fractionOrZero),
+    option('--repetition-penalty <r>', 'above 1 makes repetition less likely', positive),
+    option('--seed <n>', 'the same seed draws the same text, on every machine', integer, 1),
+    option('--stop <text...>', 'stop before this text'),
+  ] as const;
+/** @throws UsageError for those of them that go together ill. */
+export function checkWriting(
+  of: Command,
+  { temperature, stop }: { temperature?: number; stop?: readonly string[] },
+): void {
+  if (temperature === 0) refuse(of, ['--top-k', '--top-p', '--min-p'], 'with --temperature 0');
+  if (stop?.includes('')) throw new UsageError(`${of.name()}: --stop expected a text; got an empty one`);
+}
 export const jsonOption = option('--json', 'print one JSON object');
 
 /** An option that names what a command will write. That it can be written is known before anything is loaded. */

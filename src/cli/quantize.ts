@@ -10,6 +10,7 @@ import { floatReference } from '../eval/fidelity.ts';
 import { sizeWords } from '../eval/report/words.ts';
 import { openFolder, readFile, realPath, writeFiles } from '../formats/disk.ts';
 import { withOutput } from '../formats/lock.ts';
+import { TOKENIZER_FILES } from '../formats/tokenizer.ts';
 import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
 import { CALIBRATION_DEFAULTS } from '../open/plan.ts';
@@ -124,7 +125,7 @@ const inWords = ({ percentile, score }: Trial): string =>
   `p ${typeof percentile === 'number' ? percentile : percentile.join(' ')}: KL ${score.toFixed(5)}`;
 
 /** Files that are copied along with the weights. */
-const COMPANIONS = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json'];
+const COMPANIONS = ['config.json', 'generation_config.json', ...TOKENIZER_FILES];
 
 async function quantize(options: Options, self: Command): Promise<void> {
   const { out, force, model: path, text, samples, window, percentile, backend, threads, json } = options;

@@ -1,4 +1,5 @@
 /** What the commands share: progress on stderr, results on stdout, and how an error ends the program. */
+import { fstatSync } from 'node:fs';
 import { readFile } from '../formats/disk.ts';
 import { plain } from '../formats/json.ts';
 import { inWords } from '../formats/system-call.ts';
@@ -28,6 +29,11 @@ export function outliveStreams(): void {
 export const readGiven = (path: string, options?: Parameters<typeof readFile>[1]): Uint8Array =>
   usage(() => readFile(path, options));
 
+/** What Node reads of a folder is nothing, without an error. */
+export function checkStdin(): void {
+  if (fstatSync(0).isDirectory()) throw new UsageError('standard input: expected a text; got a folder');
+}
+
 /** Runs a check of what the user asked for; its failure is wrong usage. */
 export function usage<T>(check: () => T): T {
   try {
@@ -36,6 +42,10 @@ export function usage<T>(check: () => T): T {
     throw new UsageError((error as Error).message);
   }
 }
+
+/** Tokens a second. */
+export const rate = (tokens: number, seconds: number): number =>
+  seconds > 0 ? Number((tokens / seconds).toFixed(2)) : 0;
 
 /** A rate over less than this is an accident of compiling and caches. */
 const SECONDS_BEFORE_ESTIMATE = 2;

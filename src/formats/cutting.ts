@@ -19,7 +19,6 @@ export function readCutting(json: JsonObject, file: string): (text: string) => P
   const normalize = readNormalizer(json.normalizer, `${file}: normalizer`);
   const cut = readPreTokenizer(json.pre_tokenizer, `${file}: pre_tokenizer`);
   const added = array(json.added_tokens ?? [], `${file}: added_tokens`).map(token => token as AddedToken);
-  checkPostProcessor(json.post_processor, `${file}: post_processor`);
   const normalized = (token: AddedToken) => token.normalized ?? token.special !== true;
   const asWritten = finder(added.filter(token => !normalized(token)));
   const inNormal = finder(
@@ -99,7 +98,7 @@ interface Step {
 const MOST_STEPS = 32;
 
 /** The steps of a (nested) Sequence, in order. */
-function stepsOf(value: unknown, where: string, key: string): Step[] {
+export function stepsOf(value: unknown, where: string, key: string): Step[] {
   const steps: Step[] = [];
   const add = (value: unknown, where: string): void => {
     const step = object(value, where);
@@ -110,19 +109,6 @@ function stepsOf(value: unknown, where: string, key: string): Step[] {
   };
   if (value !== undefined && value !== null) add(value, where);
   return steps.length <= MOST_STEPS ? steps : unexpected(where, `at most ${MOST_STEPS} steps`, steps.length);
-}
-
-/** It adds special tokens only, which `encode` does not ask for. */
-function checkPostProcessor(value: unknown, where: string): void {
-  const types = ['ByteLevel', 'TemplateProcessing', 'BertProcessing', 'RobertaProcessing'];
-  for (const { step, where: at } of stepsOf(value, where, 'processors')) {
-    oneOf(step.type, `${at}.type`, types);
-    const fields = { ByteLevel: [], TemplateProcessing: ['single', 'pair'] }[step.type as string] ?? [
-      'sep',
-      'cls',
-    ];
-    for (const field of fields) array(step[field], `${at}.${field}`);
-  }
 }
 
 /** The most code units that a normalizer makes of one; published ones of byte-level tokenizers make no more than NFKC does. */

@@ -7,9 +7,17 @@
  *   decode(ids) = utf8(bytes(id₀) · bytes(id₁) · …) = push(id₀) + push(id₁) + … + end()
  */
 import { concat } from './bytes.ts';
-import { readCutting } from './cutting.ts';
+import { readCutting, stepsOf } from './cutting.ts';
 import { BPE } from './huggingface.ts';
-import { isObject, type JsonObject, show } from './json.ts';
+import { array, isObject, type JsonObject, oneOf, show } from './json.ts';
+
+/** The files of a model's folder that say how a text or a chat becomes tokens. */
+export const TOKENIZER_FILES = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'chat_template.jinja',
+] as const;
 
 export interface Tokenizer {
   /** Ids are 0 … vocabSize − 1, with holes where `has` says so. The model may have more rows than that (padding). */
@@ -18,6 +26,8 @@ export interface Tokenizer {
   readonly eosTokenId?: number;
   /** All tokens that end a text. */
   readonly endTokenIds: readonly number[];
+  /** The token that begins every text, where the tokenizer adds one. `encode` adds none; `textTokens` does. */
+  readonly bosTokenId?: number;
   /** Whether a file names the token. */
   has(id: number): boolean;
   /**
@@ -49,7 +59,7 @@ export interface TokenStream {
 
 /**
  * @param json the parsed tokenizer.json
- * @param config the parsed tokenizer_config.json; only its eos_token is read
+ * @param config the parsed tokenizer_config.json; only its eos_token, bos_token and add_bos_token are read
  * @param file how errors call the tokenizer.json
  * @param ends tokens that other files name as ends of a text
  * @throws Error naming the file and the field that is wrong.
@@ -80,6 +90,12 @@ export function createTokenizer(
     vocabSize,
     eosTokenId: endTokenIds[0],
     endTokenIds,
+    bosTokenId: beginOf(
+      tokens,
+      firstAdded((json as JsonObject).post_processor, `${file}: post_processor`),
+      config,
+      file,
+    ),
     has: id => known.has(id),
     encode(text) {
       if (typeof text !== 'string') throw new TypeError(`encode: expected a text; got ${show(text)}`);
@@ -226,17 +242,72 @@ function endsOf(
   others: readonly number[],
 ): readonly number[] {
   const { eos_token: said }: JsonObject = isObject(config) ? config : {};
-  const idOf = (text: unknown): number | undefined =>
-    [...tokens].find(([, token]) => token.text === text)?.[0];
-  if (said === undefined) return unique([...others, idOf('<|endoftext|>')]);
+  if (said === undefined) return unique([...others, idOf(tokens, '<|endoftext|>')]);
   if (said === null) return unique(others);
-  const text = isObject(said) ? said.content : said;
-  const id = idOf(text);
+  return unique([named(tokens, said, 'eos_token', file), ...others]);
+}
+
+/**
+ * As transformers adds it: where tokenizer_config.json has an add_bos_token, that decides. Else the post-processor of tokenizer.json
+ * does, by the special token with which it begins a text.
+ */
+function beginOf(
+  tokens: ReadonlyMap<number, Token>,
+  first: string | undefined,
+  config: unknown,
+  file: string,
+): number | undefined {
+  const { add_bos_token: adds, bos_token: said }: JsonObject = isObject(config) ? config : {};
+  if (adds === true) return named(tokens, said, 'bos_token', file);
+  if (adds === false) return undefined;
+  return idOf(tokens, first);
+}
+
+/**
+ * A post-processor adds special tokens only, which `encode` does not ask for.
+ *
+ * @returns the text of the one with which it begins a text, if it does
+ * @throws Error naming the field that is wrong.
+ */
+function firstAdded(value: unknown, where: string): string | undefined {
+  let first: unknown;
+  for (const { step, where: at } of stepsOf(value, where, 'processors')) {
+    const fields = PROCESSORS.get(oneOf(step.type, `${at}.type`, [...PROCESSORS.keys()]))!;
+    const [start] = fields.map(field => array(step[field], `${at}.${field}`)[0]);
+    first ??= (start as { SpecialToken?: { id?: unknown } } | undefined)?.SpecialToken?.id ?? start;
+  }
+  return typeof first === 'string' ? first : undefined;
+}
+
+const PROCESSORS = new Map<unknown, readonly string[]>([
+  ['ByteLevel', []],
+  ['TemplateProcessing', ['single', 'pair']],
+  ['BertProcessing', ['cls', 'sep']],
+  ['RobertaProcessing', ['cls', 'sep']],
+]);
+
+const idOf = (tokens: ReadonlyMap<number, Token>, text: unknown): number | undefined =>
+  [...tokens].find(([, token]) => token.text === text)?.[0];
+
+/** The id of a token that tokenizer_config.json names, by its text or as an object with its `content`. */
+function named(tokens: ReadonlyMap<number, Token>, said: unknown, field: string, file: string): number {
+  const text = contentOf(said);
+  const id = idOf(tokens, text);
   if (id === undefined)
     throw new Error(
-      `${file}: the vocabulary has no token ${show(text)}, which tokenizer_config.json names as eos_token`,
+      `${file}: the vocabulary has no token ${show(text)}, which tokenizer_config.json names as ${field}`,
     );
-  return unique([id, ...others]);
+  return id;
+}
+
+/** The text of a token as Python's files write it. */
+export const contentOf = (token: unknown): unknown => (isObject(token) ? token.content : token);
+
+/** The tokens with which a text begins: with the tokenizer's first one where it adds one, once, also where the text has it already. */
+export function textTokens(tokenizer: Tokenizer, text: string): Int32Array {
+  const { bosTokenId } = tokenizer;
+  const ids = tokenizer.encode(text);
+  return bosTokenId === undefined || ids[0] === bosTokenId ? ids : Int32Array.from([bosTokenId, ...ids]);
 }
 
 const unique = (ids: readonly (number | undefined)[]): readonly number[] => [

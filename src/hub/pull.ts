@@ -7,6 +7,7 @@ import { copyFileSync, existsSync, renameSync, rmSync, symlinkSync } from 'node:
 import { dirname, join, relative } from 'node:path';
 import { makeFolder, openFolder, writeFileAtomic } from '../formats/disk.ts';
 import { isObject, isSize, mostBytes, plain, readJson } from '../formats/json.ts';
+import { TOKENIZER_FILES } from '../formats/tokenizer.ts';
 import { orUndo } from '../formats/undo.ts';
 import { indexOf, WEIGHT_FILES } from '../formats/weights.ts';
 import { parseConfig } from '../model/index.ts';
@@ -30,7 +31,7 @@ export interface Pulled {
   readonly files: readonly { readonly name: string; readonly bytes: number; readonly fetched: boolean }[];
 }
 
-const COMPANIONS = ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json'];
+const COMPANIONS = [...TOKENIZER_FILES, 'generation_config.json'];
 
 /**
  * Fetches what is not in the cache yet.

@@ -16,7 +16,8 @@ export interface Config {
   readonly layers: number;
   /** Rows of the embedding, padding included. */
   readonly vocabSize: number;
-  readonly eosTokenId?: number;
+  /** The token that ends a text, or all that do where config.json names several. */
+  readonly eosTokenId?: number | readonly number[];
   /** Of a model that looks back over its text: as many tokens as it was made for. */
   readonly maxPositions?: number;
 }

@@ -21,7 +21,7 @@ import { type Mamba2Mixer, stepLimits } from './blocks/mamba2.ts';
 import { type Mlp, type MlpNames, mlp, mlpRoles, mlpSites } from './blocks/mlp.ts';
 import { fields, LEAST } from './fields.ts';
 import { type Fold, type Folds, inEachLayer } from './folds.ts';
-import type { LanguageModelConfig } from './language-model.ts';
+import { type LanguageModelConfig, parseEnds } from './language-model.ts';
 
 export interface HybridConfig extends LanguageModelConfig, Attention, Mlp {
   /** e, what the embedding is multiplied by. */
@@ -105,9 +105,7 @@ export function parseHybrid(
 > {
   const { at, may, size, factor, flag } = fields(json, file);
   may('hidden_act', '"silu"', v => v === 'silu');
-  may('eos_token_id', 'a token id, or an array of them', v => [v].flat().every(isSize));
   may('sliding_window', 'nothing (attention to a part of the text is not supported)', () => false);
-  const [eosTokenId] = [at('eos_token_id')].flat() as (number | undefined)[];
   const dModel = size(['hidden_size']);
   const queryHeads = size(['num_attention_heads'], 32);
   const keyHeads = size(['num_key_value_heads'], queryHeads);
@@ -123,7 +121,8 @@ export function parseHybrid(
     vocabSize: size(['vocab_size']),
     tieEmbeddings: flag(['tie_word_embeddings'], false),
     naming: 'hf',
-    ...(eosTokenId !== undefined && { eosTokenId }),
+    ...parseEnds(json, file),
+    ...(at('max_position_embeddings') !== undefined && { maxPositions: size(['max_position_embeddings']) }),
     queryHeads,
     keyHeads,
     attentionDim,

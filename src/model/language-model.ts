@@ -72,12 +72,10 @@ export function parseLanguageModel(
   may('d_intermediate', '0 (MLP layers are not supported)', v => v === 0);
   may('rms_norm', 'true (layer norm is not supported)', v => v === true);
   may('hidden_act', '"silu"', v => v === 'silu');
-  may('eos_token_id', 'a token id, or an array of them', v => [v].flat().every(isSize));
 
   const naming = at('hidden_size') === undefined ? 'state-spaces' : 'hf';
   const vocab = size(['vocab_size']);
   const multiple = naming === 'hf' ? 1 : size(['pad_vocab_size_multiple'], 8);
-  const [eosTokenId] = [at('eos_token_id')].flat() as (number | undefined)[];
   return {
     layers: size(['num_hidden_layers', 'n_layer', 'n_layers'], undefined, MOST_LAYERS),
     dModel: size(['hidden_size', 'd_model']),
@@ -85,8 +83,17 @@ export function parseLanguageModel(
     normEps: eps(['layer_norm_epsilon', 'norm_epsilon'], 1e-5),
     tieEmbeddings: flag(['tie_word_embeddings', 'tie_embeddings'], true),
     naming,
-    ...(eosTokenId !== undefined && { eosTokenId }),
+    ...parseEnds(json, file),
   };
+}
+
+/** The token that ends a text, or all that do. */
+export function parseEnds(json: JsonObject, file: string): Pick<Config, 'eosTokenId'> {
+  const { at, may } = fields(json, file);
+  may('eos_token_id', 'a token id, or an array of them', v => [v].flat().every(isSize));
+  const ends = [at('eos_token_id')].flat() as (number | undefined)[];
+  const eosTokenId = ends.length > 1 ? (ends as number[]) : ends[0];
+  return eosTokenId === undefined ? {} : { eosTokenId };
 }
 
 /** Checkpoints of state-spaces may pad the embedding further than their config.json says. */

@@ -39,7 +39,7 @@ export function openFloatModel(folder: Folder, readOwn: () => Config = () => rea
       program: { graph, weights },
       checkpoint: source,
       unused,
-      identity: once(() => identity(source, storedOf(config).keys(), config)),
+      identity: once(() => identity(source, storedOf(config).keys(), withOneEnd(config))),
       close: () => source.close(),
     };
   } catch (error) {
@@ -47,3 +47,9 @@ export function openFloatModel(folder: Folder, readOwn: () => Config = () => rea
     throw error;
   }
 }
+
+/** The first of several ends of a text has always stood for all in the identities that are on disks. */
+const withOneEnd = ({ eosTokenId, ...config }: Config): Config => {
+  const [first] = [eosTokenId].flat();
+  return first === undefined ? config : { ...config, eosTokenId: first };
+};

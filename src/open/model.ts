@@ -4,6 +4,7 @@
  *
  * Files it knows, all in one folder:
  *   config.json, model.safetensors (or shards with their index), tokenizer.json, tokenizer_config.json, generation_config.json
+ *   chat_template.jinja, special_tokens_map.json      for `chat`
  *   model.safetensors or plan.<recipe>.safetensors    a quantized checkpoint: loads as it is
  *   stats.<recipe>.safetensors                        what calibration saw: quantizes without calibrating again
  */
@@ -23,6 +24,7 @@ import { CONTEXT } from '../plan/sizes.ts';
 import type { PlanInfo } from '../quant/checkpoint.ts';
 import { createSession, type Session } from '../session.ts';
 import { type GenerateOptions, generate } from '../text/generate.ts';
+import { type Chat, chats } from './chat.ts';
 import { openPlan, type PlanOptions, type Preparing } from './plan.ts';
 import { openTokenizer } from './tokenizer.ts';
 
@@ -55,6 +57,8 @@ export interface Model {
   session(): TextSession;
   /** Writes on from a prompt (text, or token ids) in a new session. */
   generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): ReturnType<typeof generate>;
+  /** Answers the last of the messages, see open/chat.ts; the states of earlier turns are kept. */
+  readonly chat: Chat;
   dispose(): void;
 }
 
@@ -158,6 +162,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
         throw error;
       }
     },
+    chat: chats(folder, runnable, tokenizer),
     dispose() {
       executable.dispose?.();
       close();

@@ -29,8 +29,8 @@ function endsIn(folder: Folder, { eosTokenId, vocabSize }: Config): readonly num
     return (at('eos_token_id') ?? []) as number | number[];
   });
   // a quantized checkpoint may lie there without the config that it was made from
-  const isNamed = eosTokenId !== undefined && eosTokenId < vocabSize;
-  return [...new Set(isNamed ? [...named, eosTokenId] : named)];
+  const made = [eosTokenId ?? []].flat().filter(id => id < vocabSize);
+  return [...new Set([...named, ...made])];
 }
 
 /** What a model without tokenizer.json has: it can be fed ids and gives ids. */

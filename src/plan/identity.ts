@@ -33,7 +33,18 @@ function sampleOf({ dtype, data }: Tensor): Tensor['data'] {
 }
 
 /** sha256 of all bytes, piece by piece: of logits, of a file's tensors. */
-export function hasher(): { update(bytes: Uint8Array): void; hex(): string } {
-  const hash = sha256.create();
-  return { update: bytes => void hash.update(bytes), hex: () => bytesToHex(hash.digest()) };
+export interface Hasher {
+  update(bytes: Uint8Array): void;
+  /** Another that goes on from here, independently. */
+  fork(): Hasher;
+  /** The end: nothing can follow. */
+  hex(): string;
+}
+
+export function hasher(hash = sha256.create()): Hasher {
+  return {
+    update: bytes => void hash.update(bytes),
+    fork: () => hasher(hash.clone()),
+    hex: () => bytesToHex(hash.digest()),
+  };
 }

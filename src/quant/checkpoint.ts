@@ -112,7 +112,7 @@ function configOf(json: unknown, where: string): Config {
   const config = object(json, where);
   string(config.architecture, `${where}.architecture`);
   for (const key of ['layers', 'vocabSize']) count(config[key], `${where}.${key}`);
-  if (config.eosTokenId !== undefined) number(config.eosTokenId, `${where}.eosTokenId`, 'a token', isSize);
+  for (const end of [config.eosTokenId ?? []].flat()) number(end, `${where}.eosTokenId`, 'a token', isSize);
   return config as unknown as Config;
 }
 

@@ -1,6 +1,6 @@
 /** Writes on from a prompt, token by token, and shows the text as it becomes certain. */
 import { object, show } from '../formats/json.ts';
-import type { Tokenizer } from '../formats/tokenizer.ts';
+import { type Tokenizer, textTokens } from '../formats/tokenizer.ts';
 import type { Session } from '../session.ts';
 import type { Tensor } from '../tensor.ts';
 import { logSum } from './logits.ts';
@@ -13,6 +13,8 @@ export interface GenerateOptions extends SamplingOptions {
   /** Texts before which to stop. */
   readonly stop?: readonly string[];
   readonly signal?: AbortSignal;
+  /** The session stands after so many of the prompt's tokens: only the others are fed. Default: 0. */
+  readonly fed?: number;
   /** Gets the logits f32[l, v] of every position fed, in order: the prompt's, then those of each token written but the last. A promise is waited for. */
   readonly onLogits?: (logits: Tensor<'f32'>) => unknown;
   /**
@@ -70,8 +72,9 @@ const PROMPT_PART = 128;
 /**
  * Feeds the prompt to the session where it stands, then writes. Every token that is written is fed as well, the last one when the
  * writing ends or is left. So a session, also one that was restored, goes on with an empty prompt where it stopped. At the start of a
- * text an empty prompt is the eos token: to a language model the end of a text is the start of the next. Only tokens that the
- * tokenizer knows are drawn: no padding rows of a model, no holes.
+ * text an empty prompt is the eos token: to a language model the end of a text is the start of the next. Where the tokenizer adds a
+ * token to the start of every text (`bosTokenId`), a prompt that is a text begins with it there, once; token ids are fed as they are.
+ * Only tokens that the tokenizer knows are drawn: no padding rows of a model, no holes.
  *
  *   for await (const { text } of generate(session, tokenizer, 'The old man')) process.stdout.write(text);
  *
@@ -87,6 +90,7 @@ export function generate(
     maxTokens = 128,
     stop = [],
     signal,
+    fed = 0,
     onLogits,
     logitsProcessor,
     logprobs,
@@ -97,6 +101,9 @@ export function generate(
   if (logprobs !== undefined && (!Number.isSafeInteger(logprobs) || logprobs < 0))
     throw new RangeError(`logprobs expected a whole number >= 0; got ${logprobs}`);
   const promptTokens = tokensOf(prompt, tokenizer, session);
+  const mostFed = Math.min(promptTokens.length, session.position);
+  if (!Number.isSafeInteger(fed) || fed < 0 || fed > mostFed)
+    throw new RangeError(`fed expected a whole number from 0 to ${mostFed}; got ${show(fed)}`);
   const stops = stopFilter(stop);
   const sample = sampler(sampling);
   const drawable = Math.min(tokenizer.vocabSize, session.vocabSize);
@@ -147,7 +154,7 @@ export function generate(
 
   async function* write(): AsyncGenerator<Piece, Generated, void> {
     let logits = named(session.logits?.subarray(0, drawable) ?? new Float32Array(0));
-    for (let at = 0; at < promptTokens.length; at += PROMPT_PART) {
+    for (let at = fed; at < promptTokens.length; at += PROMPT_PART) {
       if (signal?.aborted) return finished('aborted');
       logits = await feed('prompt', promptTokens.subarray(at, at + PROMPT_PART));
       await turn();
@@ -204,7 +211,8 @@ function tokensOf(
   tokenizer: Tokenizer,
   { vocabSize, logits }: Session,
 ): Int32Array {
-  const given = typeof prompt === 'string' ? tokenizer.encode(prompt) : prompt;
+  const encoded = (text: string) => (logits ? tokenizer.encode(text) : textTokens(tokenizer, text));
+  const given = typeof prompt === 'string' ? encoded(prompt) : prompt;
   if (typeof given?.length !== 'number')
     throw new TypeError(`prompt expected a text or token ids; got ${show(given)}`);
   if (given.length === 0 && logits) return new Int32Array(0);
@@ -214,7 +222,7 @@ function tokensOf(
       throw new RangeError('prompt expected at least one token; got none, and no eos token to start from');
     if (typeof token === 'object' || typeof token === 'string')
       throw new TypeError(
-        `prompt expected a text or token ids; got ${show(token)} at position ${i} (messages of a chat have to be made one text first)`,
+        `prompt expected a text or token ids; got ${show(token)} at position ${i} (model.chat answers the messages of a chat)`,
       );
     if (!Number.isInteger(token) || token! < 0 || token! >= vocabSize)
       throw new RangeError(`token ${token} is out of range 0 … ${vocabSize - 1} at position ${i}`);

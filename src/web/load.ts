@@ -4,11 +4,12 @@
  */
 import * as comlink from 'comlink';
 import { array, object, oneOf, show, string, unexpected } from '../formats/json.ts';
+import type { Answer, ChatMessage, ChatOptions } from '../open/chat.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Generated, GenerateOptions, Piece } from '../text/generate.ts';
 import type { FetchProgress } from './fetch-files.ts';
 import type { Loaded, LoadRequest, Message } from './protocol.ts';
-import type { ModelWorker } from './worker.ts';
+import type { ModelWorker, Writing } from './worker.ts';
 
 export interface WebLoadOptions extends Omit<LoadRequest, 'url'> {
   readonly onProgress?: (progress: FetchProgress) => void;
@@ -53,6 +54,8 @@ export interface WebModel extends Loaded {
     prompt: string | ArrayLike<number>,
     options?: GenerateOptions,
   ): AsyncGenerator<Piece, Generated, void>;
+  /** Answers the last of the messages, as in Node; the states of earlier turns are kept in the worker. */
+  chat(messages: readonly ChatMessage[], options?: ChatOptions): AsyncGenerator<Piece, Answer, void>;
   /** Ends the threads and the worker; what still waits for an answer is rejected. */
   dispose(): Promise<void>;
 }
@@ -185,9 +188,14 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, ending: Ab
         return fed.logits;
       },
       generate: (prompt, options) =>
-        written(remote, ending.signal, id, prompt, options, after => {
-          position = after;
-        }),
+        written<Generated>(
+          ending.signal,
+          options,
+          (...how) => remote.generate(id, prompt, ...how),
+          after => {
+            position = after;
+          },
+        ),
       async reset() {
         await answer(remote.reset(id));
         position = 0;
@@ -215,32 +223,34 @@ function modelOf(loaded: Loaded, remote: comlink.Remote<ModelWorker>, ending: Ab
         own.close();
       }
     },
+    chat: (messages, options) =>
+      written<Answer>(ending.signal, options, (...how) => remote.chat(messages, ...how)),
     // The threads are the worker's own workers, which end with it. Ended before it, they often stayed in Chromium for ever, and
     // it too: what the last of them told it was lost when it was terminated just then.
     dispose: async () => ending.abort(new Error('model: it was disposed of')),
   };
 }
 
-/** What the worker writes to a port, as a generator. Where the reader stops early, it waits until the worker has stopped too. */
-async function* written(
-  remote: comlink.Remote<ModelWorker>,
+/**
+ * What the worker writes to a port, as a generator. Where the reader stops early, it waits until the worker has stopped too.
+ *
+ * @param ask hands the worker what it needs to write
+ * @param onPosition is told where a session stands after it
+ */
+async function* written<End extends Generated>(
   ended: AbortSignal,
-  id: number,
-  prompt: string | ArrayLike<number>,
   given: GenerateOptions = {},
-  onPosition: (position: number) => void,
-): AsyncGenerator<Piece, Generated, void> {
-  const { signal, onLogits, logitsProcessor, ...options } = object(
-    given,
-    'generate: options',
-  ) as GenerateOptions;
+  ask: (...how: Writing) => Promise<unknown>,
+  onPosition: (position: number) => void = () => {},
+): AsyncGenerator<Piece, End, void> {
+  const { signal, onLogits, logitsProcessor, ...options } = object(given, 'options') as GenerateOptions;
   const { port1: port, port2 } = new MessageChannel();
   const messages: Message[] = [];
   let over = false;
   let wake = () => {};
   const arrived = (message: Message) => {
     messages.push(message);
-    if ('done' in message) onPosition(message.position);
+    if ('done' in message && message.position !== undefined) onPosition(message.position);
     over ||= !('piece' in message);
     wake();
   };
@@ -258,15 +268,13 @@ async function* written(
   });
   const has = { onLogits: !!onLogits, logitsProcessor: !!logitsProcessor };
   // What cannot be sent, such as a function among the options, would never be answered on the port.
-  remote
-    .generate(id, prompt, options, has, hooks, comlink.transfer(port2, [port2]))
-    .catch(error => arrived({ error }));
+  ask(options, has, hooks, comlink.transfer(port2, [port2])).catch(error => arrived({ error }));
   try {
     for (;;) {
       while (messages.length === 0) await nextArrival();
       const message = messages.shift()!;
       if ('error' in message) throw message.error;
-      if ('done' in message) return message.done;
+      if ('done' in message) return message.done as End;
       yield message.piece;
     }
   } finally {

@@ -31,5 +31,5 @@ export interface Loaded extends Pick<Model, 'name' | 'backend' | 'info' | 'notes
 /** What comes on the port of a text being written, until it is done or failed. The page may say 'abort'. */
 export type Message =
   | { readonly piece: Piece }
-  | { readonly done: Generated; readonly position: number }
+  | { readonly done: Generated; readonly position?: number }
   | { readonly error: unknown };

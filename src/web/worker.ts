@@ -1,6 +1,7 @@
 /** The worker of a page: has the model, does the work. `load` in load.ts starts it. */
 import * as comlink from 'comlink';
 import { folderOf } from '../formats/bytes.ts';
+import type { ChatMessage, ChatOptions } from '../open/chat.ts';
 import { fileOf } from '../open/files.ts';
 import { checkOptions, type Model, openModel } from '../open/model.ts';
 import { DEFAULT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
@@ -44,6 +45,10 @@ async function filesOf(
   return plan in files ? files : { ...files, ...(await fetched([`${fileOf('stats', recipe)}?`])) };
 }
 
+/** Files that only a chat needs are asked for when there is one: where there is none the browser notes it in its console. */
+let fetchForChat: () => Promise<void>;
+const FOR_CHAT = ['chat_template.jinja?', 'special_tokens_map.json?'];
+
 /** The functions of a page that a text in progress asks. */
 interface Hooks {
   onLogits(logits: Tensor<'f32'>): Promise<unknown>;
@@ -72,7 +77,15 @@ const api = {
       return files ? fetchAll(files) : filesOf(recipe ?? DEFAULT_RECIPE, fetchAll);
     };
     const folder = new URL(url).pathname.split('/').findLast(Boolean) ?? url;
-    const open = (found: Files) => openModel(folderOf(folder, found), { recipe, threads, context });
+    const open = (found: Files) => {
+      const all = { ...found };
+      let names = files ? [] : FOR_CHAT;
+      fetchForChat = async () => {
+        Object.assign(all, await fetchFiles(url, names, { cache }));
+        names = [];
+      };
+      return openModel(folderOf(folder, all), { recipe, threads, context });
+    };
     model = await open(await fetched(cache)).catch(async error => {
       if (!isKept) throw error;
       // what was kept may be what was wrong
@@ -115,38 +128,54 @@ const api = {
   },
   fork: (id: number) => keep(sessionOf(id).fork()),
   close: (id: number) => void sessions.delete(id),
-  /** Writes to the port, in `Message`s, until it is done or the port says 'abort'. */
-  async generate(
-    id: number,
-    prompt: string | ArrayLike<number>,
-    options: Omit<GenerateOptions, 'signal' | keyof Hooks>, // no functions and no signal can be sent
-    has: Readonly<Record<keyof Hooks, boolean>>,
-    hooks: Hooks,
-    port: MessagePort,
-  ) {
-    const controller = new AbortController();
-    port.onmessage = () => controller.abort();
-    const say = (message: Message) => port.postMessage(message);
-    try {
-      const session = sessionOf(id);
-      const pieces = generate(session, loaded().tokenizer, prompt, {
-        ...options,
-        signal: controller.signal,
-        onLogits: has.onLogits ? logits => hooks.onLogits(logits) : undefined,
-        logitsProcessor: has.logitsProcessor
-          ? (logits, tokens) => hooks.logitsProcessor(logits, tokens)
-          : undefined,
-      });
-      let next = await pieces.next();
-      for (; !next.done; next = await pieces.next()) say({ piece: next.value });
-      say({ done: next.value, position: session.position });
-    } catch (error) {
-      say({ error });
-    } finally {
-      port.close();
-    }
+  generate(id: number, prompt: string | ArrayLike<number>, ...how: Writing) {
+    return write(
+      how,
+      options => generate(sessionOf(id), loaded().tokenizer, prompt, options),
+      () => sessionOf(id).position,
+    );
+  },
+  async chat(messages: readonly ChatMessage[], ...how: Writing) {
+    await fetchForChat();
+    return write(how, options => loaded().chat(messages, options));
   },
 };
+
+/** How a text is written: its options, but for functions and a signal, which cannot be sent; which functions the page has; a port. */
+export type Writing = readonly [
+  options: Omit<GenerateOptions & ChatOptions, 'signal' | keyof Hooks>,
+  has: Readonly<Record<keyof Hooks, boolean>>,
+  hooks: Hooks,
+  port: MessagePort,
+];
+
+/** Writes to the port, in `Message`s, until it is done or the port says 'abort'. */
+async function write(
+  [options, has, hooks, port]: Writing,
+  begin: (options: GenerateOptions) => ReturnType<typeof generate>,
+  position?: () => number,
+): Promise<void> {
+  const controller = new AbortController();
+  port.onmessage = () => controller.abort();
+  const say = (message: Message) => port.postMessage(message);
+  try {
+    const pieces = begin({
+      ...options,
+      signal: controller.signal,
+      onLogits: has.onLogits ? logits => hooks.onLogits(logits) : undefined,
+      logitsProcessor: has.logitsProcessor
+        ? (logits, tokens) => hooks.logitsProcessor(logits, tokens)
+        : undefined,
+    });
+    let next = await pieces.next();
+    for (; !next.done; next = await pieces.next()) say({ piece: next.value });
+    say({ done: next.value, position: position?.() });
+  } catch (error) {
+    say({ error });
+  } finally {
+    port.close();
+  }
+}
 
 export type ModelWorker = typeof api;
 comlink.expose(api);

@@ -8,7 +8,18 @@ import { safetensors } from '../formats/file.ts';
 import { bin, complaint, printed, quamba, workFolder } from './run.ts';
 import { safetensorsOf, toyFiles, toyTensors, writeFolder } from './toy.ts';
 
-const COMMANDS = ['generate', 'quantize', 'inspect', 'eval', 'ablate', 'report', 'export', 'bench', 'doctor'];
+const COMMANDS = [
+  'generate',
+  'chat',
+  'quantize',
+  'inspect',
+  'eval',
+  'ablate',
+  'report',
+  'export',
+  'bench',
+  'doctor',
+];
 const here = workFolder();
 const toy = ['--model', 'toy', '--recipe', 'fp32'];
 

@@ -46,6 +46,7 @@ beforeAll(async () => {
   writeFolder(inHere('text'), {
     ...toyFiles({ text: true }),
     'generation_config.json': json({ eos_token_id: [1] }),
+    'chat_template.jinja': json('a template'),
   });
   writeFileSync(inHere('prose.txt'), 'The quick brown fox jumps over the lazy dog. '.repeat(8));
   await quantize('text', 'quantized', ...TINY);
@@ -54,13 +55,14 @@ beforeAll(async () => {
 describe('the folder that it writes', () => {
   it('holds the checkpoint and what goes with it, and nothing else', async () => {
     expect(readdirSync(inHere('quantized')).sort()).toEqual([
+      'chat_template.jinja',
       'config.json',
       'generation_config.json',
       'model.safetensors',
       'tokenizer.json',
       'tokenizer_config.json',
     ]);
-    for (const file of ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json'])
+    for (const file of readdirSync(inHere('quantized')).filter(name => name !== 'model.safetensors'))
       expect(readFileSync(inHere('quantized', file))).toEqual(readFileSync(inHere('text', file)));
   });
 

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { Tokenizer as Library } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createTokenizer } from '../../src/formats/tokenizer.ts';
+import { createTokenizer, textTokens } from '../../src/formats/tokenizer.ts';
 
 const folder = new URL('../../models/mamba-books-15m/', import.meta.url);
 const parse = (file: string) => JSON.parse(readFileSync(new URL(file, folder), 'utf8'));
@@ -122,6 +122,38 @@ describe('encode and decode', () => {
       false,
       '',
     ]);
+  });
+
+  it('begin a text with the token that the files say, once', () => {
+    const starts = (about: unknown, processor?: unknown) => {
+      const made = createTokenizer(
+        { ...json, ...(processor !== undefined && { post_processor: processor }) },
+        about,
+      );
+      const [bos] = [made.bosTokenId].filter(id => id !== undefined);
+      expect([...textTokens(made, 'a')]).toEqual(
+        bos === undefined ? [...made.encode('a')] : [bos, ...made.encode('a')],
+      );
+      if (bos === 0) expect([...textTokens(made, '<|endoftext|>a')]).toEqual([...textTokens(made, 'a')]);
+      return made.bosTokenId;
+    };
+    const bos_token = '<|endoftext|>';
+    const templated = (...single: unknown[]) => ({ type: 'TemplateProcessing', single, pair: [] });
+    const adds = (id: string) => templated({ SpecialToken: { id, type_id: 0 } }, { Sequence: { id: 'A' } });
+    const byteLevel = { type: 'ByteLevel' };
+    expect(starts({ bos_token })).toBeUndefined();
+    expect(starts({ bos_token, add_bos_token: false }, adds(bos_token))).toBeUndefined();
+    expect(starts({ bos_token: { content: bos_token }, add_bos_token: true })).toBe(0);
+    expect(starts({ bos_token }, adds(bos_token))).toBe(0);
+    expect(starts(undefined, { type: 'Sequence', processors: [byteLevel, adds('!')] })).toBe(1);
+    expect(starts(undefined, { type: 'RobertaProcessing', sep: ['!', 1], cls: ['!', 1] })).toBe(1);
+    for (const other of [null, byteLevel, templated({ Sequence: { id: 'A' } }), templated(5), templated()])
+      expect(starts({ bos_token }, other)).toBeUndefined();
+    expect(() =>
+      createTokenizer(json, { add_bos_token: true, bos_token: '<s>' }, 'm/tokenizer.json'),
+    ).toThrow(
+      'm/tokenizer.json: the vocabulary has no token "<s>", which tokenizer_config.json names as bos_token',
+    );
   });
 
   it('refuse what has no UTF-8', () => {

@@ -40,6 +40,7 @@ const repos: Readonly<Record<string, Repo>> = {
   },
   'some/no-config': { 'model.safetensors': weights },
   'some/no-weights': noWeights,
+  'some/chat': { ...files, 'chat_template.jinja': json('a template') },
   'some/bad-index': {
     ...noWeights,
     'model.safetensors.index.json': json({ weight_map: { a: '../../x', b: 'y' } }),
@@ -94,6 +95,11 @@ describe('pull', () => {
     }
     expect(readFileSync(join(cache, 'models--state-spaces--toy-hf/refs/main'), 'utf8')).toBe(hub.commit);
     expect(hub.requests.filter(({ cdn }) => cdn)).toHaveLength(1);
+  });
+
+  it('fetches the chat template', async () => {
+    const { folder } = await fetchModel('some/chat');
+    expect(new Uint8Array(readFileSync(join(folder, 'chat_template.jinja')))).toEqual(json('a template'));
   });
 
   it('fetches nothing twice', async () => {

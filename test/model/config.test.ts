@@ -112,7 +112,7 @@ describe('parseConfig', () => {
           dtRank: 256,
           vocabSize: 65024,
         },
-        ...{ tieEmbeddings: false, naming: 'hf', eosTokenId: 11, mixerNormEps: 1e-5 },
+        ...{ tieEmbeddings: false, naming: 'hf', eosTokenId: [11, 12], mixerNormEps: 1e-5 },
       },
     ],
   ])('%s', (_, json, config) => expect(parse(json)).toEqual(config));
@@ -190,6 +190,17 @@ describe('parseConfig', () => {
     expect(Object.keys(parse({ ...hf, eos_token_id: 0 })).join(' ')).toBe(
       'architecture layers dModel dInner dState dConv dtRank vocabSize normEps tieEmbeddings useBias useConvBias naming eosTokenId',
     );
+  });
+
+  it('has the token that ends a text, or all of a list', () => {
+    const ends = (eos_token_id: unknown) => parse({ ...hf, eos_token_id }).eosTokenId;
+    expect([ends(5), ends([5]), ends([5, 7]), ends([]), ends(null)]).toEqual([
+      5,
+      5,
+      [5, 7],
+      undefined,
+      undefined,
+    ]);
   });
 
   it('takes int(expand · width), and only where no size is given', () => {

@@ -198,6 +198,21 @@ describe('a checkpoint', () => {
         expect(said).toMatchObject({ first, reason: 'eos' });
         expect(said.ends).toContain(first);
       }
+    // a plan carries all of them, where the config that it was made from is not beside it
+    const many = { ...files, 'config.json': config([256, first]) };
+    const { plan, info } = await openModel(folderOf('m', many), { recipe: 'dynamic' });
+    expect(info.config.eosTokenId).toEqual([256, first]);
+    // in the identity of its weights the first stands for all, as it did when only that was kept
+    const { info: one } = await openModel(folderOf('m', { ...files, 'config.json': config(256) }), {
+      recipe: 'dynamic',
+    });
+    expect(info.source).toBe(one.source);
+    const { 'config.json': ____, ...quantized }: Files = {
+      ...silent,
+      'model.safetensors': concat(savePlan(plan, info)),
+    };
+    const made = await openModel(folderOf('m', quantized));
+    expect(made.tokenizer.endTokenIds).toEqual([256, first]);
     const wrong = { ...files, 'generation_config.json': json({ eos_token_id: [1, '</s>'] }) };
     await expect(write(wrong)).rejects.toThrow(
       'm/generation_config.json: eos_token_id expected a token id, or an array of them; got [1, "</s>"]',

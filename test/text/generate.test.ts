@@ -111,6 +111,51 @@ describe('generate', () => {
     ]);
   });
 
+  it('feeds only those tokens of the prompt that the session has not been fed, with the same result', async () => {
+    const runnable = runnableOf(toy, recipes.fp32, 'fp32');
+    const bytes: Tokenizer = {
+      ...tokenizer,
+      vocabSize: 32,
+      endTokenIds: [],
+      has: () => true,
+      stream: () => ({ push: String, end: () => '' }),
+    };
+    const prompt = [3, 1, 4, 1, 5, 9];
+    const how = { temperature: 1, maxTokens: 6, repetitionPenalty: 3 };
+    const write = async (fed: number) => {
+      const session = createSession(runnable);
+      if (fed > 0) session.feed(prompt.slice(0, fed));
+      const {
+        pieces: _,
+        promptSeconds: __,
+        decodeSeconds: ___,
+        ...all
+      } = await collect(generate(session, bytes, prompt, { ...how, fed }));
+      return { ...all, position: session.position };
+    };
+    const whole = await write(0);
+    expect(whole.position).toBe(12);
+    for (const fed of [1, 5, 6]) expect(await write(fed)).toEqual(whole);
+    for (const fed of [1, -1, 0.5, '1' as never])
+      expect(() => generate(createSession(runnable), bytes, prompt, { fed })).toThrow(
+        'fed expected a whole number from 0 to 0; got ',
+      );
+  });
+
+  it('begins a text, and nothing else, with the token that the tokenizer adds', async () => {
+    const adding: Tokenizer = { ...tokenizer, bosTokenId: 7 };
+    const promptOf = async (session: Session, prompt: string | number[]) => [
+      ...(await collect(generate(session, adding, prompt, { maxTokens: 0 }))).promptTokens,
+    ];
+    const ids = [...tokenizer.encode('The old man')];
+    expect(await promptOf(scripted([]), 'The old man')).toEqual([7, ...ids]);
+    expect(await promptOf(scripted([]), '')).toEqual([7]);
+    expect(await promptOf(scripted([]), ids)).toEqual(ids);
+    const later = scripted([]);
+    later.feed([1]);
+    expect(await promptOf(later, 'The old man')).toEqual(ids);
+  });
+
   it('goes on with an empty prompt where it stopped: in a restored session, after a break, an abort, a stop text', async () => {
     const runnable = runnableOf(toy, recipes.quamba, 'quamba');
     const bytes: Tokenizer = {
@@ -215,7 +260,7 @@ describe('generate', () => {
     const chat = [{ role: 'user', content: 'Hi' }] as never;
     expect(() => generate(scripted([]), tokenizer, chat)).toThrow(
       new TypeError(
-        'prompt expected a text or token ids; got an object at position 0 (messages of a chat have to be made one text first)',
+        'prompt expected a text or token ids; got an object at position 0 (model.chat answers the messages of a chat)',
       ),
     );
   });

@@ -4,8 +4,7 @@ import { ropeFrequencies } from '../../ops/rope-table.ts';
 import type { StateType } from '../../state.ts';
 import type { Tensors } from '../named.ts';
 import { argumentsOfExp, upTo } from './binades.ts';
-import { both, type Edge, edge, everyExponent, f32, f32By, times } from './edge.ts';
-import { ENDS, noise } from './float.ts';
+import { both, type Edge, ENDS, edge, everyExponent, f32, f32By, noise, times } from './edge.ts';
 
 const { attention, rope, ropeTable, squaredRelu, swiglu } = ops;
 const INFINITE = Number.POSITIVE_INFINITY;
