@@ -4,7 +4,7 @@
  *
  *   h ← h + mixer(norm(h)),   h ← h + mlp(norm(h))      several mixers of a layer read one norm
  */
-import { isSize, type JsonObject, show } from '../formats/json.ts';
+import { type JsonObject, show } from '../formats/json.ts';
 import type { Builder, Ref } from '../graph.ts';
 import { ops } from '../ops/index.ts';
 import { ropeFrequencies } from '../ops/rope-table.ts';
