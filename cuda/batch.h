@@ -10,6 +10,7 @@ struct Turn {
   int row, count;
   int position = 0;               // tokens of its text before
   float* const* pages = nullptr;  // of its states that grow: see pages.h
+  float* scratch = nullptr;
 };
 
 /** The turns of a batch. Each has a place of its own. Their rows lie one turn after another. */

@@ -65,7 +65,7 @@ Context::Context(const std::string& graphText, const quamba_tensor* weights, int
     Buffer& memory = states[name] = Buffer(type.bytes() * sequences);
     check(cudaMemsetAsync(memory.get(), 0, memory.size(), stream));
   }
-  for (int i = 0; i < sequences; i++) pages.emplace_back(plan.pagedValues);
+  for (int i = 0; i < sequences; i++) pages.emplace_back(plan.pagedValues, plan.scratchValues);
   fed = Buffer(sizeof(Turn) * mostTurns() + sizeof(int32_t) * chunk);
   nan = Buffer(sizeof(NanPlace));
   check(cudaMemsetAsync(nan.get(), 0xff, nan.size(), stream));
@@ -214,7 +214,7 @@ void Context::feed(const quamba_turn* turns, int32_t count, bool lastOnly) {
       Pages& text = pages[turn.sequence];
       const int position = text.tokens();
       text.grow(rows, stream);
-      part.turns.push_back({turn.sequence, row, rows, position, text.table()});
+      part.turns.push_back(text.turn(turn.sequence, row, rows, position));
       part.tokens.insert(part.tokens.end(), turn.tokens + begin, turn.tokens + begin + rows);
       for (int t = begin; t < begin + rows; t++) {
         const size_t at = lastOnly ? 0 : static_cast<size_t>(t) * vocabulary;

@@ -62,14 +62,14 @@ const Op OPS[] = {
        Attention a{on.in<float>("q"), on.in<float>("k"), on.in<float>("v"), on.out<float>("y")};
        a.scale = static_cast<float>(call.number("scale", 1));
        a.h = call.dim("h"), a.groups = call.dim("g"), a.p = call.dim("p"), a.values = static_cast<size_t>(PAGE) * row;
-       Pages pages(2 * static_cast<size_t>(row));
+       Pages pages(2 * static_cast<size_t>(row), a.h * (HEAD_SCRATCH + a.p));
        pages.grow(past, on.stream);
        const Buffer zeros(sizeof(float) * past * row), turn(sizeof(Turn));
        check(cudaMemsetAsync(zeros.get(), 0, zeros.size(), on.stream));
        pages.write(a.keys, row, on.inputs.count("K") ? on.in<float>("K") : zeros.get<float>(), on.stream);
        pages.write(a.values, row, on.inputs.count("V") ? on.in<float>("V") : zeros.get<float>(), on.stream);
        pages.grow(l, on.stream);
-       const Turn given{0, 0, l, past, pages.table()};
+       const Turn given = pages.turn(0, 0, l, past);
        check(cudaMemcpyAsync(turn.get(), &given, sizeof given, cudaMemcpyHostToDevice, on.stream));
        a.turns = {turn.get<Turn>(), 1, l};
        launchAttention(on.stream, a);

@@ -16,6 +16,7 @@ void Pages::publish(size_t first, cudaStream_t stream) {
   if (first == list.size()) return;
   if (addresses.size() < list.size() * sizeof(float*)) {
     addresses = Buffer(2 * list.size() * sizeof(float*));
+    scratch = Buffer(2 * list.size() * sizeof(float) * temporary);
     first = 0;
   }
   std::vector<float*> added;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "batch.h"
 #include "buffer.h"
 
 namespace quamba {
@@ -12,16 +13,21 @@ namespace quamba {
 /** Tokens of a page: those whose terms attention sums before their sum is added. */
 constexpr int PAGE = 128;
 
+/** Values of a page that attention needs while it runs, for each head: so many, and one for each of its channels. */
+constexpr size_t HEAD_SCRATCH = PAGE + 1;
+
 class Pages {
  public:
-  /** `values`: f32, of one token in all states. */
-  explicit Pages(size_t values) : values(values) {}
+  /** f32: `values` of one token in all states, `temporary` of a page in scratch memory, which no two texts share. */
+  Pages(size_t values, size_t temporary) : values(values), temporary(temporary) {}
 
   /** 0 where no state grows. */
   int tokens() const { return count; }
-  size_t bytes() const { return list.size() * sizeof(float) * values * PAGE; }
-  /** Where the pages lie, on the GPU. It is another list when they have grown. */
-  float* const* table() const { return addresses.get<float*>(); }
+  size_t bytes() const { return list.size() * sizeof(float) * values * PAGE + scratch.size(); }
+  /** Rows of the text, with where its pages lie: elsewhere once they have grown. */
+  Turn turn(int place, int row, int rows, int position) const {
+    return {place, row, rows, position, addresses.get<float*>(), scratch.get<float>()};
+  }
 
   /** Room for more tokens, whose rows are not written yet. */
   void grow(int more, cudaStream_t stream);
@@ -33,10 +39,10 @@ class Pages {
   void write(size_t begin, int64_t row, const void* from, cudaStream_t stream);
 
  private:
-  size_t values;
+  size_t values, temporary;
   int count = 0;
   std::vector<std::shared_ptr<Buffer>> list;
-  Buffer addresses;
+  Buffer addresses, scratch;
 
   std::shared_ptr<Buffer> page() const { return std::make_shared<Buffer>(sizeof(float) * values * PAGE); }
   /** Uploads the addresses of the pages from `first` on. */

@@ -1,5 +1,6 @@
 #include "plan.h"
 
+#include <algorithm>
 #include <set>
 
 #include "json.h"
@@ -186,6 +187,9 @@ Plan parsePlan(const std::string& text, const std::map<std::string, Type>& given
     plan.nodes.push_back(nodeOf(nodes[i], at));
     for (const auto& node : plan.nodes.back().body) {
       infer(node, plan, carried, at);
+      if (node.name != "attention") continue;
+      const size_t h = static_cast<size_t>(node.number("h", 1)), p = plan.states.at(node.state("K")).shape[2];
+      plan.scratchValues = std::max(plan.scratchValues, h * (HEAD_SCRATCH + p));
     }
   }
   const auto result = plan.types.find(plan.result);

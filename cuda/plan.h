@@ -56,6 +56,7 @@ struct Plan {
   std::map<std::string, Type> states;
   std::map<std::string, size_t> paged;  // where each state that grows begins in a page (pages.h)
   size_t pagedValues = 0;               // f32, of one token in all of those
+  size_t scratchValues = 0;             // f32, of a page in scratch memory
   std::vector<Node> nodes;
   std::map<std::string, Type> types;  // of every value and constant
 

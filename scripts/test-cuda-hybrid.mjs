@@ -6,6 +6,7 @@ import { trace, weightsOf } from '../dist/graph.js';
 import { ops } from '../dist/ops/index.js';
 import { ropeFrequencies } from '../dist/ops/rope-table.js';
 import { interpret } from '../dist/run.js';
+import { shapeAt } from '../dist/state.js';
 import { sizeOf, tensor } from '../dist/tensor.js';
 import { random } from '../dist/text/random.js';
 import { compare, complaintOf } from './test-cuda-ops.mjs';
@@ -24,6 +25,7 @@ export const hybridSections = cuda => ({
   'states that grow': check => whole(cuda, check),
   'states that grow, of several sequences': check => batches(cuda, check),
   'states that grow, saved and forked': check => moved(cuda, check),
+  'states that grow, of a long text': check => long(cuda, check),
 });
 
 /**
@@ -218,4 +220,35 @@ function moved({ open }, check) {
     );
     executable.dispose();
   }
+}
+
+/**
+ * A text of more pages than blocks of threads share one each.
+ *
+ * @type {(cuda: Cuda, check: Check) => void}
+ */
+function long({ open }, check) {
+  const plan = hybrid();
+  const next = random(5);
+  const position = 2170;
+  const values = new Map(
+    [...plan.graph.states].map(([ref, type]) => {
+      const shape = shapeAt(type, position);
+      return [
+        ref,
+        tensor(
+          Float32Array.from({ length: sizeOf(shape) }, () => gauss(next)),
+          shape,
+        ),
+      ];
+    }),
+  );
+  const executable = open(plan);
+  const [got, expected] = [executable, interpret(plan)].map(one => {
+    const sequence = one.open({ position, values });
+    const logits = joined([1, 1, 5, 1].map((length, i) => sequence.feed(text(length, i))));
+    return { logits, ...statesOf(sequence) };
+  });
+  compare(`${position} tokens`, got, expected, check);
+  executable.dispose();
 }

@@ -83,9 +83,9 @@ describe.each(backends)('%s', (_, backend, threads, kept) => {
       loaded.feed(text.subarray(3, 200));
       loaded.load(other.save());
       const away = sequence.fork();
-      away.feed(textOf(140, 8)); // what it writes nobody else sees
       for (const each of [sequence, fork, loaded, other, executable.open(saved)])
         isWhole(each.feed(text.subarray(at, at + 40)).data, at);
+      away.feed(textOf(140, 8)); // what it writes nobody else sees
       isWhole(sequence.feed(text.subarray(at + 40, LENGTH)).data, at + 40, LENGTH);
       away.close();
       isWhole(fork.feed(text.subarray(at + 40, LENGTH)).data, at + 40, LENGTH);
@@ -182,8 +182,10 @@ describe('pages', () => {
     for (let i = 0; i < 100; i++) turn(sequence.fork());
     for (let i = 0; i < 100; i++) {
       const other = executable.open();
-      turn(other);
-      sequence.load(sequence.save());
+      other.feed(text.subarray(0, 100));
+      turn(other.fork());
+      other.close();
+      if (i % 10 === 0) sequence.load(sequence.save());
     }
     expect(memory()).toBe(before);
   });

@@ -129,7 +129,7 @@ typedef struct quamba_context_info {
   int32_t decode;         /* the quamba_decode that a single token runs as */
   int32_t launches;       /* kernels that a single token takes */
   uint64_t memory;        /* bytes of the GPU that it holds */
-  uint64_t bytes_per_token; /* what one token reads of the constants, and reads and writes of the state */
+  uint64_t bytes_per_token; /* what one token reads of the constants, and reads and writes of the states; without those that grow */
 } quamba_context_info;
 
 /**
