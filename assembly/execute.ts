@@ -29,7 +29,7 @@ import { slice } from './slice';
 import { softplus } from './softplus';
 import { squaredRelu } from './squared-relu';
 import { ssdScan, ssdSteps } from './ssd-scan';
-import { swiglu } from './swiglu';
+import { swiglu, swigluQuantize } from './swiglu';
 
 @inline function opcode(at: usize): i32 { return changetype<op.Format>(at).opcode; }
 /** Whether threads share an instruction by rows. A single row of it is then the work of one thread. */
@@ -76,6 +76,7 @@ function step(at: usize, rows: i32): void {
     case op.NegExp.code: negExp(at, rows); break;
     case op.SquaredRelu.code: squaredRelu(at, rows); break;
     case op.Swiglu.code: swiglu(at, rows); break;
+    case op.SwigluQuantize.code: swigluQuantize(at, rows); break;
     case op.RopeTable.code: ropeTable(at, rows); break;
     case op.Rope.code: rope(at, rows); break;
     case op.Keep.code: keep(at, rows); break;

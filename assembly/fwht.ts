@@ -21,7 +21,7 @@ export function fwhtQuantize(at: usize, rows: i32): void {
   }
 }
 
-function transform(
+export function transform(
   x: usize, y: usize, n: i32, outer: i32, K: i32, run: i32, signs: usize, scratch: usize, norm: f32,
 ): void {
   const row = rowBytes(n), size = <usize>n << 2, part = size / outer;

@@ -23,6 +23,7 @@ export const patterns: readonly Pattern[] = [
   { name: 'selective-scan-i8', anchor: 'selective-scan', before: ['dequantize', 'scale-channels', 'softplus'], after: [] },
   { name: 'ssd-scan-i8',       anchor: 'ssd-scan',       before: ['dequantize', 'scale-channels'], after: [] },
   { name: 'gated-norm-i8',     anchor: 'gated-rms-norm', before: ['dequantize', 'scale-channels'], after: ['absmax-scale', 'quantize'] },
+  { name: 'swiglu-quantize',   anchor: 'swiglu',         before: ['slice'],                  after: ['fwht', 'absmax-scale', 'quantize'] },
   { name: 'fwht-quantize',     anchor: 'fwht',           before: [],                         after: ['absmax-scale', 'quantize'] },
 ];
 

@@ -60,6 +60,8 @@ const quantizeSegments = (x: Address, width: number, segments: readonly Segment[
     },
   );
 
+const NO_ROTATION = { outer: 0, K: 0, run: 0, signs: 0, norm: float(0) } as const;
+
 type Rule = (body: Body) => readonly Instruction[] | undefined;
 
 export const fused: Readonly<Record<string, Rule>> = {
@@ -139,6 +141,35 @@ export const fused: Readonly<Record<string, Rule>> = {
   },
 
   'selective-scan-i8': scanI8,
+
+  'swiglu-quantize'(body) {
+    const [swiglu, fwht, quantize] = ['swiglu', 'fwht', 'quantize'].map(name => the(name, body));
+    const target = quantize && targetOf(quantize, body);
+    if (!swiglu || !target || quantize.in.x !== (fwht ?? swiglu).out.y) return undefined;
+    if (fwht && fwht.in.x !== swiglu.out.y) return undefined;
+    const slices = body.nodes.filter(({ op }) => op.name === 'slice');
+    const made = [swiglu, ...(fwht ? [fwht] : []), ...slices];
+    if (made.length + (isMeasured(target) ? 2 : 1) !== body.nodes.length) return undefined;
+    if (made.some(({ out }) => body.isOutput(out.y))) return undefined;
+    const { n } = body.callOf(swiglu).dims;
+    /** Slices are not copied: their columns are read where they are. */
+    const columns = (key: string) => {
+      const slice = slices.find(({ out }) => out.y === swiglu.in[key]);
+      if (!slice) return { x: body.callOf(swiglu).value(key), start: 0, stride: padded(n) * 4 };
+      const { value, attrs, dims } = body.callOf(slice);
+      return { x: value('x'), start: 4 * (attrs.start as number), stride: padded(dims.n) * 4 };
+    };
+    const [gate, up] = [columns('gate'), columns('up')];
+    const rotation = fwht ? hadamardOperands(body.callOf(fwht)) : NO_ROTATION;
+    const places = { x: gate.x, start: gate.start, xStride: gate.stride };
+    return [
+      instruction(
+        format.SwigluQuantize,
+        { ...rotation, n, ...places, up: up.x, upStart: up.start, upStride: up.stride, ...target },
+        { own: () => padded(n) * 4 + (fwht ? hadamardColumns(n) : 0), quantized: n },
+      ),
+    ];
+  },
 
   'fwht-quantize'(body) {
     const [fwht, quantize] = ['fwht', 'quantize'].map(name => the(name, body));

@@ -199,6 +199,15 @@ export class FwhtQuantize extends Rotation {
   scale!: usize; scaleStride!: i32; q!: usize;
 }
 
+/**
+ * silu(x) · up before quantize, and rotated before that where K is not 0. x and up are n columns, from the byte `start` of each row on; a
+ * row has `xStride` bytes. Where `scaleStride` is not 0, the scales are measured.
+ */
+export class SwigluQuantize extends Rotation {
+  static readonly code: i32 = 38 | BY_ROWS;
+  start!: i32; xStride!: i32; up!: usize; upStart!: i32; upStride!: i32; scale!: usize; scaleStride!: i32; q!: usize;
+}
+
 export class ScaleChannels extends Rows {
   static readonly code: i32 = 20 | BY_ROWS;
   c!: usize; inverse!: i32;

@@ -192,6 +192,19 @@ const walk = (of: 'gate' | 'step', given: 'codes' | 'floats'): FusedProgram => (
   },
 });
 
+/** The product inside an MLP, whose inputs are halves of one value or two. */
+const product = (n: number, scheme: Scheme, isRotated: boolean, isSliced: boolean): FusedProgram => ({
+  name: 'swiglu-quantize',
+  what: `n=${n},${scheme}${isRotated ? ',rotated' : ''}${isSliced ? ',halves' : ''}`,
+  write({ g, rows, quantized }) {
+    const both = isSliced ? rows('both', 2 * n) : '';
+    const half = (name: string, start: number) =>
+      isSliced ? g.op(name, ops.slice, { x: both }, { start, size: n }) : rows(name, n);
+    const y = g.op('y', ops.swiglu, { gate: half('gate', 0), up: half('up', n) });
+    return { codes: [quantized(isRotated ? g.op('turned', ops.fwht, { x: y }) : y, scheme)] };
+  },
+});
+
 /** At the sizes of real models: not part of the quick run. */
 const wide = (lengths: readonly number[], programs: readonly FusedProgram[]): readonly FusedProgram[] =>
   programs.map(one => ({ ...one, what: `width/${one.what}`, lengths, quick: false }));
@@ -267,6 +280,8 @@ export const fusedPrograms: readonly FusedProgram[] = [
     ...schemes.map(scheme => rotation(n, scheme, false)),
     rotation(n, 'static', true),
   ]),
+  ...WIDTHS.flatMap((n, i) => [product(n, schemes[i % 2], false, i % 3 > 0), product(n, schemes[(i + 1) % 2], false, true)]),
+  ...[1, 2, 12, 20, 64, 768].flatMap(n => schemes.map((scheme, i) => product(n, scheme, true, (i + n) % 2 === 0))),
   siluEnd,
   ...(['gate', 'step'] as const).flatMap(of => [walk(of, 'codes'), walk(of, 'floats')]),
   ...wide([1, 3], [
@@ -289,6 +304,7 @@ export const fusedPrograms: readonly FusedProgram[] = [
     ...INNER.map((d, i) => gated(d, 8 ** (i % 2), (['channels', 'static'] as const)[i % 2], (['float', ...schemes] as const)[i % 3])),
     ...INNER.map((n, i) => rotation(n, schemes[i % 2], i % 2 === 0)),
     ...[2048, 4096].map(n => rotation(n, 'static', true)),
+    ...schemes.flatMap(scheme => [product(2048, scheme, false, true), product(2048, scheme, true, true)]),
   ]),
   ...wide([LONG], schemes.flatMap((scheme, i) => [
     norm(5, scheme, true, true),
@@ -299,5 +315,6 @@ export const fusedPrograms: readonly FusedProgram[] = [
     ssd({ h: 2, p: 3, n: 4, given: scheme, kept: KEPT[i] }),
     gated(6, 2, scheme, scheme),
     rotation(12, scheme, false),
+    product(5, scheme, false, true),
   ])),
 ];

@@ -4,6 +4,8 @@ import { expect, it } from 'vitest';
 import { prepare } from '../../../src/backends/backend.ts';
 import { wasm } from '../../../src/backends/wasm/index.ts';
 import * as format from '../../../src/backends/wasm/instruction-formats.ts';
+import { programsOf } from '../../../src/conformance/cases/fused-parts.ts';
+import { fusedPrograms } from '../../../src/conformance/cases/fused-programs.ts';
 import type { Program } from '../../../src/graph.ts';
 import { blockSites } from '../../../src/model/index.ts';
 import { foldConstants } from '../../../src/plan/fold.ts';
@@ -30,6 +32,15 @@ it('a plan of them has no instruction for one op but embedding, the last product
   // of in_proj, the convolution, x_proj, dt_proj
   const codes = codesOf(foldConstants(planOfToy(toy, recipes['dynamic-rotated'])));
   expect(codes.filter(each => each === format.QuantizeSegments.code).length).toBe(4 * toy.config.layers);
+});
+
+it('the product inside an MLP is one instruction, whatever quantizes it and whether it is rotated; its halves are not copied', () => {
+  const products = fusedPrograms.filter(({ name }) => name === 'swiglu-quantize');
+  expect(products.length).toBeGreaterThan(20);
+  const { Embedding, SwigluQuantize, Dequantize } = format;
+  const expected = [Embedding, SwigluQuantize, Dequantize].map(({ code }) => code);
+  for (const product of products)
+    for (const { program } of programsOf(product)) expect([...new Set(codesOf(program))]).toEqual(expected);
 });
 
 it('any mixture of scales for all and for each token has the bits of the reference, in any cut', () => {
