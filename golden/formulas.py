@@ -109,9 +109,52 @@ def ssd_scan(x, dt, A, B, C, D=None, bias=None, g=1, lo=0, hi=None, S=None, keep
     return {"y": (y if D is None else y + D[:, None] * x).flatten(1), "S": S}
 
 
+def attention(q, k, v, h=1, g=1, scale=1, K=None, V=None, keep_K=lambda K: K, keep_V=lambda V: V):
+    """softmax(scale q·k) v over the tokens so far. `keep_K` and `keep_V` round what is kept, of this call too."""
+    K, V = (
+        keep(new.unflatten(1, (g, -1)) if past is None else torch.cat([past, new.unflatten(1, (g, -1))]))
+        for past, new, keep in ((K, k, keep_K), (V, v, keep_V))
+    )
+    l, group = len(q), torch.arange(h) * g // h
+    scores = torch.einsum("lhp,shp->hls", q.unflatten(1, (h, -1)), K[:, group]) * scale
+    later = torch.arange(len(K)) > torch.arange(len(K) - l, len(K))[:, None]
+    weights = torch.softmax(scores.masked_fill(later, -math.inf), -1)
+    return {"y": torch.einsum("hls,shp->lhp", weights, V[:, group]).flatten(1), "K": K, "V": V}
+
+
+def rope(x, cos, sin, h=1):
+    r = cos.shape[1]
+    a, b, rest = x.unflatten(1, (h, -1)).split([r, r, x.shape[1] // h - 2 * r], -1)
+    cos, sin = cos[:, None], sin[:, None]
+    return {"y": torch.cat([a * cos - b * sin, b * cos + a * sin, rest], -1).flatten(1)}
+
+
+def rope_table(tokens, freq, sine=False, fed=None):
+    """The angle is float32 by definition, as in transformers; the truth is of that angle."""
+    fed = torch.zeros(1, dtype=freq.dtype) if fed is None else fed
+    position = fed + torch.arange(len(tokens))
+    angle = (position.float()[:, None] * freq.float()).to(freq.dtype)
+    return {"y": torch.sin(angle) if sine else torch.cos(angle), "fed": fed + len(tokens)}
+
+
+def swiglu(gate, up):
+    return {"y": F.silu(gate) * up}
+
+
+def squared_relu(x):
+    return {"y": F.relu(x).pow(2)}
+
+
 def keep(dtype, scale=None):
     """The function that rounds a state which is kept as `dtype` between two tokens."""
-    return {"f16": half, "i8": lambda h: int8_steps(h, scale)}[dtype]
+    return {"f16": half, "i8": lambda h: int8_steps(h, scale), "i8-dynamic": int8_measured}[dtype]
+
+
+def int8_measured(h):
+    """In steps that are measured in float32: absmax / 127 of each row, rounded up to 16 binary digits."""
+    absmax = h.abs().amax(-1).float().clamp(min=1e-5)
+    step = ((absmax / 127).view(torch.int32) + 0xFF & ~0xFF).view(torch.float32)
+    return int8_steps(h, step.to(h.dtype))
 
 
 def half(h):

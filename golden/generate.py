@@ -23,7 +23,8 @@ def make(ops):
     import numpy
     import torch
     import case
-    import cases_float  # noqa: F401: registers its ops
+    import cases_attention  # noqa: F401: registers its ops
+    import cases_float  # noqa: F401
     import cases_int8  # noqa: F401
     import cases_ssd  # noqa: F401
 
