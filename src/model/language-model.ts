@@ -20,34 +20,36 @@ export interface LanguageModelConfig extends Config {
   readonly naming: 'hf' | 'state-spaces';
 }
 
-const EMBEDDING = 'backbone.embeddings.weight';
+/** The names of what is around the blocks, and the eps of the last norm where the stream is not in the config's units. */
+export interface Around {
+  readonly embedding: string;
+  readonly norm: string;
+  readonly eps?: number;
+}
+export const BACKBONE: Around = { embedding: 'backbone.embeddings.weight', norm: 'backbone.norm_f.weight' };
 
-/** tokens i32[l] → logits f32[l, v]. `block` is a layer, its residual included: h f32[l, m] → f32[l, m]. */
-export const languageModel = <C extends LanguageModelConfig>(
+/**
+ * tokens i32[l] → logits f32[l, v].
+ *
+ * @param block a layer, its residual included: h f32[l, m] → f32[l, m].
+ * @param shared what all layers read besides, made of the tokens.
+ */
+export const languageModel = <C extends LanguageModelConfig, Shared>(
   config: C,
-  block: (g: Builder, config: C, layer: number, h: Ref) => Ref,
+  { embedding, norm, eps = config.normEps }: Around,
+  block: (g: Builder, config: C, layer: number, h: Ref, shared: Shared) => Ref,
+  shared: (g: Builder, tokens: Ref) => Shared = () => undefined as Shared,
 ): Graph =>
   trace((g, tokens) => {
-    const { layers, dModel: m, vocabSize: v, normEps: eps } = config;
-    let h = g.op('embedded', ops.embedding, { tokens, w: g.weight(EMBEDDING, [v, m], 'embedding') });
-    for (let layer = 0; layer < layers; layer++) h = block(g.scope(`layers.${layer}`), config, layer, h);
-    const normed = g.op('normed', ops.rmsNorm, { x: h, w: g.weight('backbone.norm_f.weight', [m]) }, { eps });
-    const head = g.weight(config.tieEmbeddings ? EMBEDDING : 'lm_head.weight', [v, m], 'head');
+    const { layers, dModel: m, vocabSize: v } = config;
+    const read = shared(g, tokens);
+    let h = g.op('embedded', ops.embedding, { tokens, w: g.weight(embedding, [v, m], 'embedding') });
+    for (let layer = 0; layer < layers; layer++)
+      h = block(g.scope(`layers.${layer}`), config, layer, h, read);
+    const normed = g.op('normed', ops.rmsNorm, { x: h, w: g.weight(norm, [m]) }, { eps });
+    const head = g.weight(config.tieEmbeddings ? embedding : 'lm_head.weight', [v, m], 'head');
     return g.op('logits', ops.linear, { x: g.site('headIn', normed), w: head });
   });
-
-/** What a block is written with: the weights of its layer, of which some may be absent, and columns of a value. */
-export function layerOf<Role extends string>(g: Builder, layer: number) {
-  const weight = (name: string, shape: readonly number[], role?: Role) =>
-    g.weight(`backbone.layers.${layer}.${name}`, shape, role);
-  return {
-    weight,
-    optional: (name: string, shape: readonly number[], present: boolean) =>
-      present ? weight(name, shape) : undefined,
-    part: (name: string, x: Ref, start: number, size: number) =>
-      g.op(name, ops.slice, { x }, { start, size }),
-  };
-}
 
 const MOST_LAYERS = 4096;
 
@@ -89,7 +91,7 @@ export function parseLanguageModel(
 
 /** Checkpoints of state-spaces may pad the embedding further than their config.json says. */
 export function padded<C extends LanguageModelConfig>(config: C, source: WeightSource): C {
-  const rows = source.tensors.get(EMBEDDING)?.shape[0] ?? 0;
+  const rows = source.tensors.get(BACKBONE.embedding)?.shape[0] ?? 0;
   const isPadded = config.naming === 'state-spaces' && rows > config.vocabSize;
   return isPadded ? { ...config, vocabSize: rows } : config;
 }

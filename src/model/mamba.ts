@@ -9,7 +9,7 @@
  *   r  dt_rank, width of dt before dt_proj       y  what the scan writes, gated
  *
  * Weights keep the checkpoint's names. `g.site(word, value)` names an activation point: where a recipe may quantize.
- * This file knows no recipe.
+ * This file knows no recipe. The mixer, blocks/mamba.ts, is Jamba's too.
  *
  * Source  transformers MambaConfig · state-spaces/mamba MambaConfig: names and defaults of config.json
  */
@@ -18,50 +18,19 @@ import type { JsonObject } from '../formats/json.ts';
 import type { Builder, Ref } from '../graph.ts';
 import { ops } from '../ops/index.ts';
 import type { Architecture, Config } from './architecture.ts';
+import { layerOf } from './blocks/layer.ts';
+import { type MambaMixer, mambaMixer, mambaRoles, mambaSites, mambaStates } from './blocks/mamba.ts';
 import { fields } from './fields.ts';
 import {
+  BACKBONE,
   isStateSpaces,
   type LanguageModelConfig,
   languageModel,
-  layerOf,
   padded,
   parseLanguageModel,
 } from './language-model.ts';
 
-export interface MambaConfig extends LanguageModelConfig {
-  /** d, the channels of the SSM. */
-  readonly dInner: number;
-  /** n, the state size of a channel. */
-  readonly dState: number;
-  /** k, the width of the convolution. */
-  readonly dConv: number;
-  /** r, the width of dt before dt_proj. */
-  readonly dtRank: number;
-  /** Of in_proj and out_proj. */
-  readonly useBias: boolean;
-  readonly useConvBias: boolean;
-  /** Falcon-Mamba's norm on dt, B and C, which has no weights. */
-  readonly mixerNormEps?: number;
-}
-
-/** The activation points inside a block, in the order in which they are computed (the nine that the paper quantizes). */
-const sites = [
-  'blockIn', //  norm(h)     f32[l, m]   input of in_proj
-  'convIn', //   x           f32[l, d]   input of the convolution
-  'gate', //     z           f32[l, d]   gate of the scan's output
-  'scanIn', //   u           f32[l, d]   input of x_proj and of the scan: clipped by a percentile in Quamba
-  'dtLow', //    dt, low     f32[l, r]   input of dt_proj
-  'B', //                    f32[l, n]
-  'C', //                    f32[l, n]
-  'dt', //       dt          f32[l, d]   before softplus
-  'scanOut', //  y           f32[l, d]   input of out_proj: rotated by a Hadamard matrix in Quamba
-] as const;
-
-/** The states of a block: the past of the convolution, and h. */
-const states = ['convState', 'ssmState'] as const;
-
-/** The weights of a block that a recipe may quantize, by role. */
-const roles = ['inProj', 'conv', 'xProj', 'dtProj', 'outProj'] as const;
+export interface MambaConfig extends LanguageModelConfig, MambaMixer {}
 
 /** What a block needs to know of its model. */
 export type BlockConfig = Omit<MambaConfig, keyof Config | 'tieEmbeddings' | 'naming'>;
@@ -71,49 +40,10 @@ export type BlockConfig = Omit<MambaConfig, keyof Config | 'tieEmbeddings' | 'na
  * and states have the scope of `g`.
  */
 export function block(g: Builder, config: BlockConfig, layer: number, h: Ref): Ref {
-  const { dModel: m, dInner: d, dState: n, dConv: k, dtRank: r, normEps: eps, mixerNormEps } = config;
-  const { weight, optional, part } = layerOf<(typeof roles)[number]>(g, layer);
-  /** Falcon-Mamba's extra norm on dt, B and C; plain Mamba has none. */
-  const mixerNorm = (name: string, x: Ref) =>
-    mixerNormEps === undefined ? x : g.op(name, ops.rmsNorm, { x }, { eps: mixerNormEps });
-
+  const { dModel: m, normEps: eps } = config;
+  const { weight } = layerOf(g, `backbone.layers.${layer}`);
   const normed = g.op('normed', ops.rmsNorm, { x: h, w: weight('norm.weight', [m]) }, { eps });
-  const xz = g.op('xz', ops.linear, {
-    x: g.site('blockIn', normed),
-    w: weight('mixer.in_proj.weight', [2 * d, m], 'inProj'),
-    b: optional('mixer.in_proj.bias', [2 * d], config.useBias),
-  });
-  const x = g.site('convIn', part('x', xz, 0, d));
-  const z = g.site('gate', part('z', xz, d, d));
-
-  const conv = g.op('conv', ops.causalConv1d, {
-    x,
-    w: weight('mixer.conv1d.weight', [d, k], 'conv'),
-    b: optional('mixer.conv1d.bias', [d], config.useConvBias),
-    past: g.state('convState', [d, k - 1]),
-  });
-  const u = g.site('scanIn', conv); // ← the percentile clip of Quamba acts here
-
-  const dtBC = g.op('dtBC', ops.linear, { x: u, w: weight('mixer.x_proj.weight', [r + 2 * n, d], 'xProj') });
-  const dtLow = g.site('dtLow', mixerNorm('dtNormed', part('dtPart', dtBC, 0, r)));
-  const B = g.site('B', mixerNorm('BNormed', part('BPart', dtBC, r, n)));
-  const C = g.site('C', mixerNorm('CNormed', part('CPart', dtBC, r + n, n)));
-  const dtRaw = g.op('dtRaw', ops.linear, {
-    x: dtLow,
-    w: weight('mixer.dt_proj.weight', [d, r], 'dtProj'),
-    b: weight('mixer.dt_proj.bias', [d]),
-  });
-  const dt = g.op('dtPositive', ops.softplus, { x: g.site('dt', dtRaw) });
-
-  const A = g.op('A', ops.negExp, { x: weight('mixer.A_log', [d, n]) });
-  const D = weight('mixer.D', [d]);
-  const y = g.op('y', ops.selectiveScan, { u, dt, A, B, C, D, z, h: g.state('ssmState', [d, n]) });
-
-  const out = g.op('out', ops.linear, {
-    x: g.site('scanOut', y), // ← the Hadamard rotation of Quamba acts here and is folded into out_proj
-    w: weight('mixer.out_proj.weight', [m, d], 'outProj'),
-    b: optional('mixer.out_proj.bias', [m], config.useBias),
-  });
+  const out = mambaMixer(g, `backbone.layers.${layer}.mixer`, config, normed);
   return g.op('h', ops.add, { x: h, y: out });
 }
 
@@ -147,8 +77,8 @@ export const mamba = {
   matches: json => json.model_type === 'mamba' || isStateSpaces(json, 'Mamba1'),
   parse,
   complete: padded,
-  graph: config => languageModel(config, block),
-  sites,
-  states,
-  roles,
+  graph: config => languageModel(config, BACKBONE, block),
+  sites: mambaSites,
+  states: mambaStates,
+  roles: mambaRoles,
 } as const satisfies Architecture<MambaConfig>;
