@@ -71,7 +71,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   executable: 'tensor graph plan',
   sequences: 'tensor state ops graph plan executable',
   run: 'tensor state op graph plan executable sequences',
-  model: 'ops graph formats',
+  model: 'tensor ops graph formats',
   quant: 'once tensor arithmetic state ops graph formats plan executable run model',
   backends: 'once tensor signature arithmetic state op ops graph plan executable sequences run',
   exec: 'tensor signature state op formats plan run backends',

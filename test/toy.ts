@@ -8,7 +8,7 @@ import { interpret } from '../src/run.ts';
 import type { Runnable } from '../src/session.ts';
 import type { Data } from '../src/tensor.ts';
 
-export { noise, planOfToy, statsOfToy, type Toy, toy2 } from '../src/conformance/toy.ts';
+export { hybridToys, noise, planOfToy, statsOfToy, type Toy, toy2 } from '../src/conformance/toy.ts';
 export { random } from '../src/text/random.ts';
 
 export const toys = toysOf();

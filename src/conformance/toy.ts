@@ -1,11 +1,11 @@
 /**
- * Small Mamba and Mamba-2 models with weights from a seed. They have everything that large models have, and take a second to run. They have the two
+ * Small models of every family with weights from a seed. They have everything that large models have, and take a second to run. They have the two
  * kinds of outliers that Quamba is made for: a few channels of the scan's output are 40 times as large as the others, and so are a few
  * channels of its input.
  */
 
 import { type Program, weightsOf } from '../graph.ts';
-import { graphOf } from '../model/index.ts';
+import { graphOf, parseConfig, readingOf, storedOf } from '../model/index.ts';
 import type { LanguageModelConfig } from '../model/language-model.ts';
 import type { MambaConfig } from '../model/mamba.ts';
 import type { Mamba2Config } from '../model/mamba2.ts';
@@ -87,6 +87,37 @@ export const toys = once((): readonly Toy[] => [
 /** Of Mamba-2. */
 export const toy2 = once((): Toy<Mamba2Config> => makeToy('toy-mamba2', mamba2, 4));
 
+/** Heads of 8 channels: four that read the keys of two, and six of Mamba-2 in two groups. */
+const hybrid = {
+  ...{ num_hidden_layers: 2, hidden_size: 24, vocab_size: 32, tie_word_embeddings: true },
+  ...{ num_attention_heads: 4, num_key_value_heads: 2, head_dim: 8, intermediate_size: 20 },
+  ...{ mamba_n_heads: 6, mamba_d_state: 12, mamba_n_groups: 2, time_step_limit: [0.01, 0.5] },
+};
+const granite = {
+  ...hybrid,
+  ...{ model_type: 'granitemoehybrid', num_local_experts: 0, layer_types: ['mamba', 'attention'] },
+  ...{ shared_intermediate_size: 20, rms_norm_eps: 1e-5, attention_multiplier: 0.125 },
+  ...{ embedding_multiplier: 12, residual_multiplier: 0.5, logits_scaling: 3 },
+};
+const falconH1 = {
+  ...hybrid,
+  ...{ model_type: 'falcon_h1', mamba_d_ssm: 48, rope_theta: 1e11, key_multiplier: 0.5, mlp_bias: true },
+  ...{ ssm_multipliers: [0.5, 0.7, 1, 1.5, 1.2], embedding_multiplier: 4, lm_head_multiplier: 0.5 },
+};
+const jamba = {
+  ...hybrid,
+  ...{ model_type: 'jamba', num_experts: 1, attn_layer_period: 2, attn_layer_offset: 1 },
+  ...{ mamba_d_state: 4, mamba_dt_rank: 2 },
+};
+
+/** Of the hybrids: Granite 4.0 with a layer of each kind, Falcon-H1 without the norm behind its gate, Jamba. */
+export const hybridToys = once((): readonly AnyToy[] =>
+  [granite, falconH1, jamba].map((json, i) => {
+    const config = parseConfig(json, 'toy') as LanguageModelConfig;
+    return makeToy(`toy-${config.architecture}`, config, 5 + i);
+  }),
+);
+
 /** One value after the other of a weight. */
 type Maker = (shape: readonly number[], normal: (spread: number) => number) => (i: number) => number;
 
@@ -102,6 +133,7 @@ const isLarge = (channel: number) => channel % 17 === 3;
 /* biome-ignore format: a table */
 const makers: readonly (readonly [end: string, maker: Maker])[] = [
   ['embeddings.weight', spread(() => 1)],
+  ['embed_tokens.weight', spread(() => 1)],
   ['lm_head.weight', spread(() => 1)],
   ['norm.weight', (_, normal) => () => 1 + 0.2 * normal(1)],
   ['norm_f.weight', (_, normal) => () => 1 + 0.2 * normal(1)],
@@ -115,15 +147,15 @@ const makers: readonly (readonly [end: string, maker: Maker])[] = [
   ['.D', (_, normal) => i => (isLarge(i + 5) ? 40 : 1) * (1 + normal(0.2))],
   ['out_proj.weight', ([, d], normal) => i => (isLarge((i % d) + 5) ? 0.025 : 1) * normal(1 / Math.sqrt(d))],
   ['.bias', spread(() => 0.1)],
+  ['.weight', spread(([, columns]) => 1 / Math.sqrt(columns))],
 ];
 
 /** A model of this config with weights from the seed. */
 export function makeToy<C extends LanguageModelConfig>(name: string, config: C, seed: number): Toy<C> {
   const next = random(seed);
   const normal = (of: number) => noise(1, next, of)[0];
-  const graph = graphOf(config);
   const tensors = new Map<string, Tensor>();
-  for (const [ref, { shape }] of graph.weights) {
+  for (const [ref, { shape }] of storedOf(config)) {
     const [, make] = makers.find(([end]) => ref.endsWith(end))!;
     const value = make(shape, normal);
     const data = Float32Array.from({ length: sizeOf(shape) }, (_, i) => value(i));
@@ -135,7 +167,7 @@ export function makeToy<C extends LanguageModelConfig>(name: string, config: C, 
   return {
     name,
     config,
-    program: { graph, weights: weightsOf(tensors) },
+    program: { graph: graphOf(config), weights: readingOf(config, weightsOf(tensors)) },
     samples: Array.from({ length: 6 }, () => tokens(32)),
     text: tokens(32),
   };

@@ -130,18 +130,24 @@ export function shapeAsStored(name: string, shape: readonly number[]): readonly 
 /** What torch.compile, DataParallel and trainers put before a model's names, and some of them between their parts. */
 const WRAPPERS = /^(?:(?:_orig_mod|module|model)\.)+|(?<=\.)(?:_orig_mod|_fsdp_wrapped_module)\./g;
 /** The parts of a model that was saved without its head, and so without the name that it has beside it. */
-const BARE = /^(?:embeddings?|layers|norm_f)\./;
+const BARE = /^(?:embeddings?|embed_tokens|layers|norm_f|norm|final_layernorm)\./;
 
-function modelName(name: string): string {
-  const own = name.replace(WRAPPERS, '').replace(BARE, 'backbone.$&');
+/** `model.` is the name of a transformer's parts, as it is a wrapper's of a Mamba. */
+const isTransformer = (names: Iterable<string>): boolean =>
+  [...names].some(name => name.replace(WRAPPERS, '') === 'embed_tokens.weight');
+
+function modelName(name: string, root: string): string {
+  const own = name.replace(WRAPPERS, '').replace(BARE, `${root}.$&`);
   return own === 'backbone.embedding.weight' ? 'backbone.embeddings.weight' : own;
 }
 
 /** A tensor keeps its name where another has its model's already. */
 function underModelNames(found: ReadonlyMap<string, Found>, file: string): Map<string, Found> {
+  const root = isTransformer(found.keys()) ? 'model' : 'backbone';
   const named = new Map<string, Found>();
   for (const [name, tensor] of found) {
-    const own = found.has(modelName(name)) ? name : modelName(name);
+    const its = modelName(name, root);
+    const own = found.has(its) ? name : its;
     const other = named.get(own)?.name;
     if (other !== undefined)
       throw new Error(`${file}: tensors ${show(other)} and ${show(name)} are both the model's ${own}`);

@@ -7,6 +7,7 @@
 import type { JsonObject } from '../formats/json.ts';
 import type { WeightSource } from '../formats/weights.ts';
 import type { Graph } from '../graph.ts';
+import type { Folds } from './folds.ts';
 
 /** What is known of every model. A family adds its own sizes. */
 export interface Config {
@@ -35,8 +36,12 @@ export interface Architecture<C extends Config = Config> {
   complete?(config: C, source: WeightSource): C;
   /** The language model: tokens i32[l] → logits f32[l, v]. */
   graph(config: C): Graph;
-  /** The activation points inside a block, in the order in which they are computed. */
+  /** How the graph reads the constants that the checkpoint has in another form, or does not have. */
+  folds?(config: C): Folds;
+  /** The activation points inside a block, in the order in which they are computed, on which the `acts` of a recipe acts. */
   readonly sites: readonly string[];
+  /** Those that stay as they are where a recipe does not name them. */
+  readonly floatSites?: readonly string[];
   /** The states of a block: what a text in progress takes. */
   readonly states: readonly string[];
   /** The weights of a block that a recipe may quantize. */

@@ -1,9 +1,9 @@
 /** A checkpoint against the model that is to read it. */
 import { show } from '../formats/json.ts';
 import type { WeightSource } from '../formats/weights.ts';
-import type { Graph } from '../graph.ts';
+import type { Graph, Weights } from '../graph.ts';
 import type { Config } from './architecture.ts';
-import { architectureOf } from './index.ts';
+import { architectureOf, readingOf, storedOf } from './index.ts';
 
 const FLOATS: readonly string[] = ['F32', 'F16', 'BF16', 'F64'];
 /** Checkpoints of models whose head is the embedding hold it a second time under this name, or do not. */
@@ -12,17 +12,23 @@ const TIED_HEAD = 'lm_head.weight';
 /**
  * Checks that a checkpoint has every tensor that the model reads, in the shape in which the model reads it.
  *
- * @returns the model, its config with what only the checkpoint says, and the names of the tensors that are not read.
+ * @returns the model, its config with what only the checkpoint says, the weights as its graph reads them, and the names of the
+ * tensors that are not read.
  * @throws Error when a tensor is missing, TypeError when it is not a float, RangeError when its shape is another.
  */
 export function checkWeights(
   given: Config,
   source: WeightSource,
-): { readonly config: Config; readonly graph: Graph; readonly unused: readonly string[] } {
+): {
+  readonly config: Config;
+  readonly graph: Graph;
+  readonly weights: Weights;
+  readonly unused: readonly string[];
+} {
   const architecture = architectureOf(given);
   const config = architecture.complete?.(given, source) ?? given;
-  const graph = architecture.graph(config);
-  for (const [name, { shape }] of graph.weights) {
+  const known = storedOf(config);
+  for (const [name, { shape }] of known) {
     const where = `${source.name}: tensor ${name}`;
     const stored = source.tensors.get(name);
     if (!stored) throw new Error(`${where} is missing; ${nearest(name, [...source.tensors.keys()])}`);
@@ -31,8 +37,8 @@ export function checkWeights(
     if (String(stored.shape) !== String(shape))
       throw new RangeError(`${where} expected shape ${show(shape)} by the config; got ${show(stored.shape)}`);
   }
-  const unused = [...source.tensors.keys()].filter(name => !graph.weights.has(name) && name !== TIED_HEAD);
-  return { config, graph, unused };
+  const unused = [...source.tensors.keys()].filter(name => !known.has(name) && name !== TIED_HEAD);
+  return { config, graph: architecture.graph(config), weights: readingOf(config, source), unused };
 }
 
 /** What is there instead: the name that ends most like it, which shows what is put before the names. */

@@ -5,7 +5,7 @@ import { isObject, isSize, type JsonObject, show } from '../formats/json.ts';
 const MOST = 2 ** 24;
 
 /** The smallest normal float32: a smaller eps would be 0, or less than it says, where it is added. */
-const LEAST = 2 ** -126;
+export const LEAST = 2 ** -126;
 
 /** Ways to read a field. Of several paths the first that is there counts; without a fallback one must be. */
 export function fields(json: JsonObject, file: string) {
@@ -45,6 +45,11 @@ export function fields(json: JsonObject, file: string) {
       const holds = (v: unknown) => typeof v === 'number' && whole(v) >= 1 && whole(v) <= MOST;
       return whole(first(paths, fallback, `a number that, times ${of}, is 1 … ${MOST}`, holds));
     },
+    /** The base of powers. */
+    base: (paths: readonly string[], fallback: number): number =>
+      first(paths, fallback, 'a number of at least 1', v => Number.isFinite(v) && v >= 1),
+    /** A multiplier; 1 where it is not said. */
+    factor: (path: string): number => first([path], 1, 'a positive number', v => Number.isFinite(v) && v > 0),
     eps: (paths: readonly string[], fallback: number) =>
       first(
         paths,

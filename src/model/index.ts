@@ -1,20 +1,33 @@
 /** The architectures, and what follows from having more than one: the family of a config.json, and all words of recipes. */
 import { isObject, show } from '../formats/json.ts';
-import type { Graph } from '../graph.ts';
+import type { Graph, Weights } from '../graph.ts';
+import type { TensorType } from '../tensor.ts';
 import { type Architecture, type Config, outerRoles, outerSites } from './architecture.ts';
+import { falconH1 } from './falcon-h1.ts';
 import { falconMamba } from './falcon-mamba.ts';
+import { type Folds, folded, isStored } from './folds.ts';
+import { graniteHybrid } from './granite-hybrid.ts';
+import { jamba } from './jamba.ts';
 import { mamba } from './mamba.ts';
 import { mamba2 } from './mamba2.ts';
 
-export const architectures = [mamba, falconMamba, mamba2] as const satisfies readonly Architecture[];
+export const architectures = [
+  mamba,
+  falconMamba,
+  mamba2,
+  graniteHybrid,
+  falconH1,
+  jamba,
+] as const satisfies readonly Architecture[];
 type Known = (typeof architectures)[number];
 
 const union = <W extends string>(words: (architecture: Known) => readonly W[]): readonly W[] => [
   ...new Set(architectures.flatMap(words)),
 ];
-/** The activation points that any of the architectures has: of its blocks, and all. */
+/** The activation points that any of the architectures has: of its blocks, on which `acts` acts, and all. */
 export const blockSites = union(({ sites }) => sites);
-export const sites = [...blockSites, ...outerSites];
+const floatSites = union(architecture => ('floatSites' in architecture ? architecture.floatSites : []));
+export const sites = [...blockSites, ...floatSites, ...outerSites];
 export type Site = (typeof sites)[number];
 /** The weights that a recipe may quantize, by role. */
 export const blockRoles = union(({ roles }) => roles);
@@ -48,3 +61,15 @@ export function architectureOf({ architecture: name }: Pick<Config, 'architectur
 
 /** The float model of a config. */
 export const graphOf = (config: Config): Graph => architectureOf(config).graph(config);
+
+const foldsOf = (config: Config): Folds => architectureOf(config).folds?.(config) ?? new Map();
+
+/** What a checkpoint of the model must hold: the constants of its graph, but for those that are made. */
+export function storedOf(config: Config): ReadonlyMap<string, TensorType> {
+  const folds = foldsOf(config);
+  return new Map([...graphOf(config).weights].filter(([name]) => isStored(folds, name)));
+}
+
+/** The weights as the graph reads them, of those of a checkpoint. */
+export const readingOf = (config: Config, checkpoint: Weights): Weights =>
+  folded(graphOf(config), checkpoint, foldsOf(config));

@@ -5,7 +5,7 @@ import { openWeights } from '../formats/weights.ts';
 import type { Program } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { checkWeights } from '../model/check-weights.ts';
-import { parseConfig } from '../model/index.ts';
+import { parseConfig, storedOf } from '../model/index.ts';
 import { once } from '../once.ts';
 import { identity } from '../plan/identity.ts';
 
@@ -31,12 +31,12 @@ export const readConfig = (folder: Folder): Config =>
 export function openFloatModel(folder: Folder, readOwn: () => Config = () => readConfig(folder)): FloatModel {
   const source = openWeights(folder);
   try {
-    const { config, graph, unused } = checkWeights(readOwn(), source);
+    const { config, graph, weights, unused } = checkWeights(readOwn(), source);
     return {
       config,
-      program: { graph, weights: source },
+      program: { graph, weights },
       unused,
-      identity: once(() => identity(source, graph.weights.keys(), config)),
+      identity: once(() => identity(source, storedOf(config).keys(), config)),
       close: () => source.close(),
     };
   } catch (error) {

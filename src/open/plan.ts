@@ -141,7 +141,7 @@ const OF_THE_FILE = ['naming', 'vocabSize', 'eosTokenId'];
 function checkSameConfig(config: Config, beside: Config, where: string): void {
   const [made, says] = [config, beside].map(fields => new Map<string, unknown>(Object.entries(fields)));
   for (const key of new Set([...says.keys(), ...made.keys()]))
-    if (!OF_THE_FILE.includes(key) && made.get(key) !== says.get(key))
+    if (!OF_THE_FILE.includes(key) && JSON.stringify(made.get(key)) !== JSON.stringify(says.get(key)))
       throw new Error(
         `${where}: was made for a model with ${plain(key)} ${plain(made.get(key))}; config.json says ${plain(says.get(key))}`,
       );

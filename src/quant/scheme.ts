@@ -127,9 +127,9 @@ export const wordOf = (ref: string): string => ref.slice(ref.lastIndexOf('.') + 
 /** What a recipe may speak of: the words of an architecture, or of a program. */
 export type Words = Pick<Architecture, 'name' | 'sites' | 'roles' | 'states'>;
 
-export const wordsOf = ({ name, sites, roles, states }: Architecture): Words => ({
+export const wordsOf = ({ name, sites, floatSites = [], roles, states }: Architecture): Words => ({
   name,
-  sites: [...sites, ...outerSites],
+  sites: [...sites, ...floatSites, ...outerSites],
   roles: [...roles, ...outerRoles],
   states,
 });

@@ -19,7 +19,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Program, Weights } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
-import { graphOf } from '../model/index.ts';
+import { graphOf, readingOf, storedOf } from '../model/index.ts';
 import { sizeOf, tensor } from '../tensor.ts';
 
 /** Values of one call of `fill`: a loop that runs once and long is not optimized as well as a function that is called often. */
@@ -122,21 +122,25 @@ function makerOf(name: string, shape: Shape): Maker {
 }
 
 /**
- * The float program of a config, with random weights.
+ * The weights of a checkpoint.
  *
- * @throws RangeError where it has weights that are not drawn.
+ * @throws RangeError where there are some that are not drawn.
  */
-export function randomModel(config: Config, seed: number): Program {
-  const graph = graphOf(config);
+export function randomWeights(config: Config, seed: number): Weights {
   const drawn = new Map(
-    [...graph.weights].map(([ref, { shape }]) => [ref, { shape, make: makerOf(ref, shape) }]),
+    [...storedOf(config)].map(([ref, { shape }]) => [ref, { shape, make: makerOf(ref, shape) }]),
   );
-  const weights: Weights = {
+  return {
     has: ref => drawn.has(ref),
     read(ref) {
       const { shape, make } = drawn.get(ref)!;
       return tensor(make(shape, ref, seed), shape);
     },
   };
-  return { graph, weights };
 }
+
+/** The float program of a config, with random weights. @throws what `randomWeights` throws. */
+export const randomModel = (config: Config, seed: number): Program => ({
+  graph: graphOf(config),
+  weights: readingOf(config, randomWeights(config, seed)),
+});

@@ -5,9 +5,9 @@ import { writeFiles } from '../formats/disk.ts';
 import type { JsonObject } from '../formats/json.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
 import { shapeAsStored } from '../formats/weights.ts';
-import { parseConfig } from '../model/index.ts';
+import { parseConfig, storedOf } from '../model/index.ts';
 import type { Progress } from '../quant/calibrate.ts';
-import { randomModel } from './model.ts';
+import { randomWeights } from './model.ts';
 
 /** How weights are stored, and what config.json calls it. */
 export const TYPES = {
@@ -29,14 +29,16 @@ export async function writeCheckpoint(
   for (const file of ['config.json', 'model.safetensors'].map(name => join(path, name)))
     if (existsSync(file)) throw new Error(`${file}: is there already`);
   const { dtype, torch } = TYPES[type];
-  const { graph, weights } = randomModel(parseConfig(config, 'config.json'), seed);
+  const parsed = parseConfig(config, 'config.json');
+  const stored = storedOf(parsed);
+  const weights = randomWeights(parsed, seed);
   let written = 0;
-  const tensors = [...graph.weights].map(([ref, { shape }]) => {
+  const tensors = [...stored].map(([ref, { shape }]) => {
     const lazy = {
       dtype,
       shape: shapeAsStored(ref, shape),
       get data() {
-        onProgress?.(++written, graph.weights.size);
+        onProgress?.(++written, stored.size);
         return weights.read(ref).data;
       },
     };

@@ -257,7 +257,7 @@ describe('refusals', () => {
       'some/llama',
       {},
       {},
-      'some/llama/config.json: model_type expected "mamba" or "falcon_mamba" or "mamba2"; got "llama"',
+      'some/llama/config.json: model_type expected "mamba" or "falcon_mamba" or "mamba2" or "granitemoehybrid" or "falcon_h1" or "jamba"; got "llama"',
     ],
     ['no hub', TOY, {}, { api: '<html>' }, `${TOY}: HUB does not answer as the hub does (`],
     [

@@ -9,7 +9,7 @@ import { recipes } from '../../src/quant/recipes.ts';
 import { checkWords, parseRecipe, type Recipe, sameRecipe, w8, wordsOf } from '../../src/quant/scheme.ts';
 import { run } from '../../src/run.ts';
 import { tensor } from '../../src/tensor.ts';
-import { sameBits, toys } from '../toy.ts';
+import { hybridToys, sameBits, toy2, toys } from '../toy.ts';
 
 const [, mamba, falcon] = architectures;
 
@@ -19,21 +19,24 @@ describe('the list', () => {
       expect(new Set(architectures.map(architecture => architecture[key])).size).toBe(architectures.length);
     for (const { config } of toys) expect(architectureOf(config).name).toBe(config.architecture);
     expect(() => architectureOf({ architecture: 'toString' })).toThrow(
-      new RangeError('config: architecture expected mamba or falcon-mamba or mamba2; got "toString"'),
+      new RangeError(
+        'config: architecture expected mamba or falcon-mamba or mamba2 or granite-hybrid or falcon-h1 or jamba; got "toString"',
+      ),
     );
   });
 
   it('has words of one meaning each, and these are the words of the graphs', () => {
     const words = [...sites, ...roles, ...states];
     expect(new Set(words).size).toBe(words.length);
-    for (const { config } of toys) {
+    for (const { config } of [...toys, toy2(), ...hybridToys()]) {
       const graph = graphOf(config);
+      const { sites, floatSites = [], roles, states } = architectureOf(config);
       const found = graph.nodes.flatMap(node => (node.kind === 'site' ? node.site : []));
-      expect([...new Set(found)]).toEqual([...architectureOf(config).sites, 'headIn']);
+      expect([...new Set(found)].sort()).toEqual([...sites, ...floatSites, 'headIn'].sort());
       const used = graph.nodes.flatMap(node => (node.kind === 'op' && node.role ? node.role : []));
-      expect([...new Set(used)].sort()).toEqual([...roles].sort());
-      const kept = [...graph.states.keys()].map(ref => ref.split('.').at(-1));
-      expect([...new Set(kept)]).toEqual([...states]);
+      expect([...new Set(used)].sort()).toEqual([...roles, 'embedding', 'head'].sort());
+      const kept = [...graph.states.keys()].filter(ref => ref.startsWith('layers.'));
+      expect([...new Set(kept.map(ref => ref.split('.').at(-1)))].sort()).toEqual([...states].sort());
     }
   });
 });

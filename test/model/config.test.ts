@@ -237,10 +237,13 @@ describe('parseConfig', () => {
   it.each<[unknown, string]>([
     [null, 'config.json: expected a JSON object; got null'],
     [[hf], 'config.json: expected a JSON object; got [an object]'],
-    [{}, 'config.json: model_type expected "mamba" or "falcon_mamba" or "mamba2"; got nothing'],
+    [
+      {},
+      'config.json: model_type expected "mamba" or "falcon_mamba" or "mamba2" or "granitemoehybrid" or "falcon_h1" or "jamba"; got nothing',
+    ],
     [
       { ...hf, model_type: 'llama' },
-      'config.json: model_type expected "mamba" or "falcon_mamba" or "mamba2"; got "llama"',
+      'config.json: model_type expected "mamba" or "falcon_mamba" or "mamba2" or "granitemoehybrid" or "falcon_h1" or "jamba"; got "llama"',
     ],
     [{ ...hf, hidden_size: 'x' }, 'config.json: hidden_size expected a positive integer; got "x"'],
     [{ ...hf, hidden_size: 768.5 }, 'config.json: hidden_size expected a positive integer; got 768.5'],
@@ -444,7 +447,7 @@ describe('checkWeights', () => {
     const folder = openFolder(fileURLToPath(new URL(`../../models/${name}`, import.meta.url)));
     const weights = openWeights(folder);
     const config = parse(readJson(folder, 'config.json'));
-    expect(checkWeights(config, weights)).toEqual({ config, graph: graphOf(config), unused: [] });
+    expect(checkWeights(config, weights)).toEqual({ config, graph: graphOf(config), weights, unused: [] });
     weights.close();
   });
 

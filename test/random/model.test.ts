@@ -4,7 +4,7 @@ import { bytesOf } from '../../src/formats/bytes.ts';
 import { fitsF16 } from '../../src/formats/half.ts';
 import type { Program } from '../../src/graph.ts';
 import type { Config } from '../../src/model/architecture.ts';
-import { architectureOf, graphOf, parseConfig } from '../../src/model/index.ts';
+import { architectureOf, parseConfig, storedOf } from '../../src/model/index.ts';
 import type { MambaConfig } from '../../src/model/mamba.ts';
 import { softplus } from '../../src/ops/softplus.ts';
 import { hasher } from '../../src/plan/identity.ts';
@@ -103,7 +103,7 @@ describe('the generator', () => {
 });
 
 const parametersOf = (config: Config): number =>
-  [...graphOf(config).weights.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  [...storedOf(config).values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
 
 describe('the shapes', () => {
   it.each<[ShapeName, number]>([
@@ -117,6 +117,11 @@ describe('the shapes', () => {
     ['mamba2-780m', 780_161_280],
     ['mamba2-1.3b', 1_343_757_312],
     ['mamba2-2.7b', 2_702_599_680],
+    ['granite-4.0-h-350m', 340_332_224],
+    ['granite-4.0-h-1b', 1_461_538_368],
+    ['granite-4.0-h-micro', 3_191_396_096],
+    ['falcon-h1-tiny-90m', 91_131_072],
+    ['falcon-h1-0.5b', 521_411_104],
   ])('%s has as many parameters as its checkpoint: %i', (name, expected) => {
     expect(parametersOf(shapes[name])).toBe(expected);
   });
