@@ -1,10 +1,10 @@
-"""The model golden: every site of one layer, the head's input and logits, in float32 and float64.
+"""The model golden: every site of one layer, of a hybrid of one of each kind, the head's input and logits, in float32 and float64.
 
     python3 golden/model.py [--model models/mamba-books-15m] [--device cpu|cuda] [--out FILE]
     python3 golden/generate.py --record
 
-Float32 is transformers' class in plain PyTorch (no kernel packages), read by hooks on its layers. Float64 is mamba.py or
-mamba2.py, the formulas restated: transformers casts to float32 on its way (README.md) and is no float64 truth.
+Float32 is transformers' class in plain PyTorch (no kernel packages), read by hooks on its layers. Float64 is mamba.py,
+mamba2.py or hybrid.py, the formulas restated: transformers casts to float32 on its way (README.md) and is no float64 truth.
 Needs torch, numpy and transformers (5.17 and 5.18, README.md). The logits of all positions are in the model's own
 golden.safetensors, and are compared with it here; the file keeps those of the last few.
 """
@@ -20,27 +20,33 @@ sys.dont_write_bytecode = True
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
+import hybrid  # noqa: E402
 import mamba  # noqa: E402
 import mamba2  # noqa: E402
 import tensorfile  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = {"mamba": 5, "mamba2": 6}
+LAYERS = {"mamba": 5, "mamba2": 6, "granitemoehybrid": (2, 3)}
+RESTATED = {**mamba2.HIDDEN, **hybrid.HIDDEN}
 LAST = 8
 WHY = "a transposed weight, a site in the wrong place or a lost bias, found at its site and not in the logits"
 
 
 def restated(weights, config, ids, at):
-    """{site: array} of the layer `at`, the head's input and the logits of every position, in the dtype of the weights."""
+    """{site: array} of the layer `at`, the head's input and the logits of every position, in the dtype of the weights. Where `at` is
+    several, a site's name begins with its layer's."""
     seen = {}
 
     def site(layer, name, x):
         if layer in (at, None):
             seen[name] = x[0]
+        elif isinstance(at, tuple) and layer in at:
+            seen[f"layers.{layer}.{name}"] = x[0]
         return x
 
-    hidden = mamba2.HIDDEN[config["model_type"]]
-    seen["logits"] = mamba.head(weights, hidden(weights, config, ids[None], site))[0]
+    last = RESTATED[config["model_type"]](weights, config, ids[None], site)
+    head = mamba.head if config["model_type"] in mamba2.HIDDEN else hybrid.head
+    seen["logits"] = head(weights, last)[0]
     return seen
 
 
@@ -93,19 +99,55 @@ def hooked(model, ids, layer):
     return {name: x.detach().cpu() for name, x in seen.items()}
 
 
+def hooked_granite(model, ids, layers):
+    """The same of a Granite, a layer of attention and one of Mamba-2. The head's input is divided by logits_scaling."""
+    config, seen = model.config, {}
+    attending, scanning = layers
+
+    def keep(name, x):
+        seen[name] = x[0].detach()
+
+    def taken(layer, name):
+        layer.register_forward_pre_hook(lambda _, inputs: keep(name, inputs[0]))
+
+    def given(layer, name, change=lambda y: y):
+        layer.register_forward_hook(lambda _, __, output: keep(name, change(output)))
+
+    for layer in layers:
+        taken(model.model.layers[layer].shared_mlp.input_linear, f"layers.{layer}.mlpIn")
+        taken(model.model.layers[layer].shared_mlp.output_linear, f"layers.{layer}.mlpProduct")
+    attention, mixer = model.model.layers[attending].self_attn, model.model.layers[scanning].mamba
+    taken(attention.q_proj, f"layers.{attending}.attnIn")
+    taken(attention.o_proj, f"layers.{attending}.attnOut")
+    for name in ("query", "key", "value"):
+        given(getattr(attention, f"{name[0]}_proj"), f"layers.{attending}.{name}")
+    taken(mixer.in_proj, f"layers.{scanning}.blockIn")
+    taken(mixer.out_proj, f"layers.{scanning}.scanOut")
+    given(mixer.in_proj, "projected")
+    given(model.model.norm, "headIn", lambda y: y / config.logits_scaling)
+    seen["logits"] = model(input_ids=ids[None].to(model.device), use_cache=False).logits[0]
+    d, gn, heads = mixer.intermediate_size, mixer.n_groups * mixer.ssm_state_size, mixer.num_heads
+    z, xBC, dt = seen.pop("projected").split([d, d + 2 * gn, heads], -1)
+    conv = F.silu(mixer.conv1d(xBC.t()[None])[0, :, : len(ids)]).t()
+    x, B, C = conv.split([d, gn, gn], -1)
+    own = {"gate": z, "convIn": xBC, "dt": dt, "scanIn": x, "B": B, "C": C}
+    seen.update({f"layers.{scanning}.{name}": x for name, x in own.items()})
+    return {name: x.detach().cpu() for name, x in seen.items()}
+
+
 def compare(f32, f64):
     """Prints the largest differences."""
     if set(f32) != set(f64):
         raise SystemExit(
             f"model.py: no float32 value for {sorted(set(f64) - set(f32))}: transformers has other layers"
         )
-    print(f"{'':10}{'shape':>12}{'max |f64|':>14}{'max |f32 - f64|':>18}")
+    print(f"{'':20}{'shape':>12}{'max |f64|':>14}{'max |f32 - f64|':>18}")
     for name, x in f64.items():
         if f32[name].shape != x.shape or f32[name].dtype != torch.float32:
             raise SystemExit(
                 f"model.py: {name} is {f32[name].dtype} {list(f32[name].shape)}, not {list(x.shape)}"
             )
-        print(f"{name:10}{str(list(x.shape)):>12}{x.abs().max():14.6g}{(f32[name] - x).abs().max():18.3g}")
+        print(f"{name:20}{str(list(x.shape)):>12}{x.abs().max():14.6g}{(f32[name] - x).abs().max():18.3g}")
 
 
 def compare_shipped(f32, f64, shipped):
@@ -137,7 +179,8 @@ def main():
     weights, config = mamba.load(arguments.model, torch.float64)
     layer = LAYERS[config["model_type"]]
     f64 = restated(weights, config, ids, layer)
-    f32 = hooked(float32_model(arguments.model, arguments.device), ids, layer)
+    theirs = float32_model(arguments.model, arguments.device)
+    f32 = (hooked_granite if isinstance(layer, tuple) else hooked)(theirs, ids, layer)
     compare(f32, f64)
     compare_shipped(f32, f64, shipped)
 
@@ -152,7 +195,7 @@ def main():
         "transformers": transformers.__version__,
         "device": arguments.device,
     }
-    attrs = {"layer": layer, "positions": list(range(len(ids) - LAST, len(ids)))}
+    attrs = {("layers" if isinstance(layer, tuple) else "layer"): layer, "positions": list(range(len(ids) - LAST, len(ids)))}
     out = arguments.out or ROOT / f"golden/model/{arguments.model.resolve().name}.safetensors"
     texts = {"attrs": attrs, "flags": ["basic"], "made": made}
     said = {"op": "model", "why": WHY, **{key: json.dumps(value) for key, value in texts.items()}}

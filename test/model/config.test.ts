@@ -443,13 +443,16 @@ describe('checkWeights', () => {
     }
   });
 
-  it.each(['mamba-books-15m', 'mamba2-books-15m'])('%s, which comes with the project, passes', name => {
-    const folder = openFolder(fileURLToPath(new URL(`../../models/${name}`, import.meta.url)));
-    const weights = openWeights(folder);
-    const config = parse(readJson(folder, 'config.json'));
-    expect(checkWeights(config, weights)).toEqual({ config, graph: graphOf(config), weights, unused: [] });
-    weights.close();
-  });
+  it.each(['mamba-books-15m', 'mamba2-books-15m', 'granite-h-books-20m'])(
+    '%s, which comes with the project, passes',
+    name => {
+      const folder = openFolder(fileURLToPath(new URL(`../../models/${name}`, import.meta.url)));
+      const weights = openWeights(folder);
+      const config = parse(readJson(folder, 'config.json'));
+      expect(checkWeights(config, weights)).toMatchObject({ config, graph: graphOf(config), unused: [] });
+      weights.close();
+    },
+  );
 
   it.each(Object.keys(withBias))('refuses a model without %s, or with another shape or dtype of it', name => {
     const json = { ...small, use_bias: true, tie_word_embeddings: false };
