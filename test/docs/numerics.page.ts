@@ -1,5 +1,5 @@
 /**
- * docs/numerics.md: measures exp, exp2, log1p, softplus and silu. It takes some minutes, so that it is written on demand only:
+ * docs/numerics.md: measures exp, exp2, log1p, softplus, silu, sin and cos. It takes some minutes, so that it is written on demand only:
  *
  *   npm run numerics
  *
@@ -7,11 +7,11 @@
  * decimal digits judge these, an even spread, and the borders between the cases of the implementation.
  */
 import { expect, it } from 'vitest';
-import { exp, exp2, log1p, silu, softplus } from '../../src/ops/numerics.ts';
+import { cos, exp, exp2, log1p, silu, sin, softplus } from '../../src/ops/numerics.ts';
 import * as oracle from '../ops/numerics-oracle.ts';
 import { code, table } from './markdown.ts';
 
-const implemented = { exp, exp2, log1p, softplus, silu };
+const implemented = { exp, exp2, log1p, softplus, silu, sin, cos };
 
 const EACH_EXPONENT = 4_000; // × 510 exponents and signs
 const EXACT = 20_000;
@@ -37,7 +37,7 @@ function measure(name: oracle.Name): readonly string[] {
     oracle.aroundBorders(of, 20),
   ])
     for (const x of points) {
-      if (name === 'log1p' && x <= -1) continue;
+      if (!oracle.isDefined(name, x)) continue;
       swept++;
       const error = oracle.nearError(of, x, ours(x));
       if (error <= least) continue;
@@ -76,18 +76,20 @@ const domain: Readonly<Record<oracle.Name, string>> = {
   log1p: 'x > −1',
   softplus: 'all',
   silu: 'all',
+  sin: '−2²⁰ … 2²⁰',
+  cos: '−2²⁰ … 2²⁰',
 };
 
 /** The largest fall between neighbouring arguments, in ulps. */
 function falls(name: oracle.Name): string {
-  if (name === 'silu') return '—'; // has a minimum
+  if (['silu', 'sin', 'cos'].includes(name)) return '—'; // rises and falls
   let largest = 0;
   for (let exponent = 97; exponent < 134; exponent++)
     for (const sign of [0, -2147483648]) {
       let last = sign ? Infinity : -Infinity;
       for (let i = 0; i < NEIGHBOURS; i++) {
         const x = oracle.fromBits(sign | ((exponent << 23) + 3_000_000 + i));
-        if (name === 'log1p' && x <= -1) continue;
+        if (!oracle.isDefined(name, x)) continue;
         const y = implemented[name](x);
         const fall = sign ? y - last : last - y;
         if (fall > 0 && fall < Infinity) largest = Math.max(largest, fall / oracle.ulp(y));
@@ -126,7 +128,7 @@ ${table(
 - **points**: judged by float64, and then by 64 decimal digits. The first are every float32 from 2⁻² to 2⁷ in size,
   of both signs, ${count(EACH_EXPONENT)} mantissas of every exponent, and the neighbours of every border between two cases of the implementation. The second are the ${count(WORST)} of them that float64
   finds worst, ${count(EXACT)} evenly spaced, and the borders. The figure is from the second, rounded up. It is the worst
-  that was found. Below 2⁻² the errors are smaller; above 2⁷ only log1p is neither saturated nor its own argument.
+  that was found. Below 2⁻² the errors are smaller; above 2⁷ only log1p, sin and cos are neither saturated nor their own argument.
 - **ulp**: |result − truth| over the distance between float32 values at the truth; 2⁻¹⁴⁹ below the smallest normal number.
   An overflow to infinity counts as the value 2¹²⁸.
 - **falls**: the largest fall of the result between two neighbouring arguments, x rising, over ${count(NEIGHBOURS)} neighbours in

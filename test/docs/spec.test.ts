@@ -70,10 +70,10 @@ const MAIN = `
 #include <stdio.h>
 #include <string.h>
 int main(int argc, char **argv) {
-  const char *names[] = {"exp", "exp2", "log1p", "softplus", "silu"};
-  double (*functions[])(double) = {q_exp, q_exp2, q_log1p, q_softplus, q_silu};
+  const char *names[] = {"exp", "exp2", "log1p", "softplus", "silu", "sin", "cos"};
+  double (*functions[])(double) = {q_exp, q_exp2, q_log1p, q_softplus, q_silu, q_sin, q_cos};
   float x;
-  for (int i = 0; i < 5; i++)
+  for (int i = 0; i < 7; i++)
     if (argc == 2 && strcmp(names[i], argv[1]) == 0)
       while (fread(&x, 4, 1, stdin) == 1) {
         x = functions[i](x);
@@ -91,7 +91,7 @@ describe.skipIf(!compiler)('the C of numerics.md', () => {
   const flags = ['-std=c99', '-O2', '-Wall', '-Wextra', '-Werror', '-ffp-contract=off'];
   execFileSync(compiler!, [...flags, '-o', program, `${program}.c`, '-lm']);
 
-  it.each(['exp', 'exp2', 'log1p', 'softplus', 'silu'])(
+  it.each(['exp', 'exp2', 'log1p', 'softplus', 'silu', 'sin', 'cos'])(
     '%s has the fingerprint of docs/numerics.md',
     name => {
       const input = Buffer.from(Float32Array.from(everyExponent(200)).buffer);

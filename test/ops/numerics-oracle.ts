@@ -1,5 +1,5 @@
 /**
- * The truth about exp, exp2, log1p, softplus and silu, twice: in 64 decimal digits, and in float64, which is a thousand
+ * The truth about exp, exp2, log1p, softplus, silu, sin and cos, twice: in 64 decimal digits, and in float64, which is a thousand
  * times faster and wrong by less than 1/1000 of a float32 ulp (numerics.test.ts checks that). Nothing here is shared with
  * src/ops/numerics.ts.
  */
@@ -11,6 +11,8 @@ const { bignumber } = create(all, { precision: 64 }) as MathJsInstance;
 const ONE = bignumber(1);
 const TWO = bignumber(2);
 const big = (x: number) => bignumber(x);
+/** `big` takes the shortest decimal of x, which is off by 10⁻¹⁷ of it: next to a multiple of π that is too much. */
+const exactly = (x: number) => bignumber(`${BigInt(x * 2 ** 149)}`).div(TWO.pow(149));
 
 export interface Oracle {
   readonly from: number;
@@ -19,7 +21,12 @@ export interface Oracle {
   readonly near: (x: number) => number;
   readonly borders: readonly number[];
 }
-export type Name = 'exp' | 'exp2' | 'log1p' | 'softplus' | 'silu';
+export type Name = 'exp' | 'exp2' | 'log1p' | 'softplus' | 'silu' | 'sin' | 'cos';
+
+/** Multiples of π/4, where sine and cosine change their polynomial, or their sign. */
+const EIGHTHS = [...halves(-200, 200), 1e3, 1e4, 1e5, 2 ** 18, 667_540.5].map(n => (n * Math.PI) / 2);
+/** Where ours end. */
+const MOST_ANGLE = 2 ** 20;
 
 /**
  * `from` … `to` is where a result is neither saturated nor the argument itself, `exact` is the truth there, and `near` the
@@ -71,7 +78,19 @@ export const functions: Readonly<Record<Name, Oracle>> = {
     near: x => (x < -700 ? -0 : x / (1 + Math.exp(-x))),
     borders: [-128, -108, -104, -88.72284, -87.33655, 18, 20, ...halves(-184, 26).map(k => k * Math.LN2)],
   },
+  sin: angles(x => exactly(x).sin(), Math.sin),
+  cos: angles(x => exactly(x).cos(), Math.cos),
 };
+
+function angles(exact: Oracle['exact'], near: Oracle['near']): Oracle {
+  return {
+    from: -MOST_ANGLE,
+    to: MOST_ANGLE,
+    exact,
+    near: x => (Math.abs(x) > MOST_ANGLE ? Number.NaN : near(x)),
+    borders: [...EIGHTHS, MOST_ANGLE, -MOST_ANGLE],
+  };
+}
 
 /** from, from + ½, …, to. */
 function halves(from: number, to: number): number[] {
@@ -121,6 +140,9 @@ export function exactError({ exact }: Oracle, x: number, y: number): number {
   if (Math.abs(size) >= 2 ** 128) return Math.abs(y) === Infinity ? 0 : Infinity;
   return truth.minus(finite(y)).abs().toNumber() / ulp(size);
 }
+
+/** Whether the function has a value at x. */
+export const isDefined = (name: Name, x: number): boolean => !Number.isNaN(functions[name].near(x));
 
 /** Whether `exactError` is defined at x. */
 export const isActive = ({ from, to }: Oracle, x: number): boolean => x > from && x < to;

@@ -1,10 +1,10 @@
-/** exp, exp2, log1p, softplus and silu against 64 decimal digits; rounding against brute force. */
+/** exp, exp2, log1p, softplus, silu, sin and cos against 64 decimal digits; rounding against brute force. */
 
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { dequantize } from '../../src/ops/dequantize.ts';
-import { exp, exp2, log1p, quantizeValue, silu, softplus } from '../../src/ops/numerics.ts';
+import { cos, exp, exp2, log1p, quantizeValue, silu, sin, softplus } from '../../src/ops/numerics.ts';
 import { quantize } from '../../src/ops/quantize.ts';
 import { random } from '../toy.ts';
 import {
@@ -15,6 +15,7 @@ import {
   fingerprint,
   functions,
   isActive,
+  isDefined,
   type Name,
   nearError,
   nextFloat,
@@ -22,7 +23,7 @@ import {
   ulp,
 } from './numerics-oracle.ts';
 
-const implemented = { exp, exp2, log1p, softplus, silu };
+const implemented = { exp, exp2, log1p, softplus, silu, sin, cos };
 const names = Object.keys(implemented) as Name[];
 
 const DENORMAL = 2 ** -149;
@@ -36,6 +37,8 @@ const ends: Record<Name, readonly (readonly [x: number, y: number])[]> = {
   log1p:    [[0, 0], [-0, -0], [inf, inf], [-1, -inf], [-2, nan], [-inf, nan], [nan, nan], [DENORMAL, DENORMAL], [-DENORMAL, -DENORMAL]],
   softplus: [[0, LN2], [-0, LN2], [inf, inf], [-inf, 0], [nan, nan], [DENORMAL, LN2], [-DENORMAL, LN2], [25, 25], [-20, Math.fround(2.0611536e-9)]],
   silu:     [[0, 0], [-0, -0], [inf, inf], [-inf, -0], [nan, nan], [DENORMAL, 0], [-DENORMAL, -0], [2 ** 127, 2 ** 127], [-(2 ** 127), -0], [25, 25]],
+  sin:      [[0, 0], [-0, -0], [inf, nan], [-inf, nan], [nan, nan], [DENORMAL, DENORMAL], [-DENORMAL, -DENORMAL], [2 ** 21, nan]],
+  cos:      [[0, 1], [-0, 1], [inf, nan], [-inf, nan], [nan, nan], [DENORMAL, 1], [-DENORMAL, 1], [-(2 ** 21), nan]],
 };
 
 /** Runs of neighbouring arguments, rising, in every binade that an exponential can see. */
@@ -75,7 +78,7 @@ describe.each(names)('%s', name => {
   it('is a float32 within 2 ulp on a dense sweep', () => {
     for (const points of [everyExponent(200), evenly(oracle, 100_000), aroundBorders(oracle, 40)])
       for (const x of points) {
-        if (name === 'log1p' && x <= -1) continue;
+        if (!isDefined(name, x)) continue;
         const y = ours(x);
         if (!Object.is(Math.fround(y), y)) expect.fail(`${name}(${x}) = ${y} is no float32`);
         const error = nearError(oracle, x, y);
@@ -91,7 +94,7 @@ describe.each(names)('%s', name => {
     const table = readFileSync(new URL('../../docs/numerics.md', import.meta.url), 'utf8');
     const [measured, print] = table.split('\n').filter(line => line.startsWith(`| ${name} |`));
     const worst = Number(measured.split('|')[4]);
-    expect(worst).toBeGreaterThan(0.5);
+    expect(worst).toBeGreaterThanOrEqual(0.5);
     expect(worst).toBeLessThanOrEqual(2);
     expect(print).toBe(`| ${name} | \`${fingerprint(ours)}\` |`);
   });

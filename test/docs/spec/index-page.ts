@@ -136,7 +136,7 @@ plan, and has their bits; it must hold at least one quantize or dequantize ([fus
     ),
     section(
       'More',
-      `- [Numerics](numerics.md): rounding, lanes, \`exp\`, \`exp2\`, \`log1p\`, \`softplus\`, \`silu\` with all constants, in C
+      `- [Numerics](numerics.md): rounding, lanes, \`exp\`, \`exp2\`, \`log1p\`, \`softplus\`, \`silu\`, \`sin\`, \`cos\` with all constants, in C
 - [Bounds](../bounds.md): how far a tolerant backend may be off, and why
 - [The protocol](../conformance-protocol.md) for backends in other languages
 - [ONNX](../onnx.md): how \`CausalConvWithState\` and \`LinearAttention\` of opset 27 map to these ops
