@@ -40,6 +40,8 @@ export interface Architecture<C extends Config = Config> {
   folds?(config: C): Folds;
   /** The activation points inside a block, in the order in which they are computed, on which the `acts` of a recipe acts. */
   readonly sites: readonly string[];
+  /** Of a site, the one whose patch in a recipe is its own too, where the recipe has none of it. */
+  readonly sitesLike?: Readonly<Record<string, string>>;
   /** Those that stay as they are where a recipe does not name them. */
   readonly floatSites?: readonly string[];
   /** The states of a block: what a text in progress takes. */

@@ -31,6 +31,8 @@ export interface HybridConfig extends LanguageModelConfig, Attention, Mlp {
 /** What a family adds to the words of its state space mixer. */
 export const hybridSites = [...attentionSites, ...mlpSites] as const;
 export const hybridFloatSites = attentionFloatSites;
+/** Sites that are to their mixer what another is to a state space mixer: its input, and the input of its last projection. */
+export const hybridSitesLike = { attnIn: 'blockIn', mlpIn: 'blockIn', mlpProduct: 'scanOut' } as const;
 export const hybridStates = attentionStates;
 export const hybridRoles = [...attentionRoles, ...mlpRoles] as const;
 

@@ -29,6 +29,11 @@ export const blockSites = union(({ sites }) => sites);
 const floatSites = union(architecture => ('floatSites' in architecture ? architecture.floatSites : []));
 export const sites = [...blockSites, ...floatSites, ...outerSites];
 export type Site = (typeof sites)[number];
+/** Of a site, the one whose patch in a recipe is its own too, where the recipe has none of it. */
+export const sitesLike: { readonly [S in Site]?: Site } = Object.assign(
+  {},
+  ...architectures.map(architecture => ('sitesLike' in architecture ? architecture.sitesLike : {})),
+);
 /** The weights that a recipe may quantize, by role. */
 export const blockRoles = union(({ roles }) => roles);
 export const roles = [...blockRoles, ...outerRoles];

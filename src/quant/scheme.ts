@@ -12,7 +12,7 @@
 import { array, isObject, number, object, oneOf, show, string, unexpected } from '../formats/json.ts';
 import { type Architecture, outerRoles, outerSites } from '../model/architecture.ts';
 import type { Role, Site, StateWord } from '../model/index.ts';
-import { blockRoles, blockSites, roles, sites, states } from '../model/index.ts';
+import { blockRoles, blockSites, roles, sites, sitesLike, states } from '../model/index.ts';
 
 /** `channels` gives each channel a step of its own; with a number, each run of so many channels. */
 export type Basis =
@@ -62,7 +62,10 @@ export interface Recipe {
   readonly weights?: WeightScheme;
   /** The scheme of all sites of the blocks (of Mamba: the paper's nine). Absent: float. */
   readonly acts?: SiteScheme;
-  /** Patches of single sites. */
+  /**
+   * Patches of single sites. What is said of `scanOut` holds for `mlpProduct` too, and what is said of `blockIn` for `attnIn` and
+   * `mlpIn`, where nothing is said of these.
+   */
   readonly at?: { readonly [S in Site]?: Partial<SiteScheme> };
   /** Schemes of single weights, by role. */
   readonly weightsAt?: { readonly [R in Role]?: WeightScheme };
@@ -108,7 +111,8 @@ export function siteAction(recipe: Recipe, site: string): SiteAction {
 
 function schemeAt(recipe: Recipe, site: string): Partial<SiteScheme> {
   const inBlock = (blockSites as readonly string[]).includes(site);
-  return { ...(inBlock ? recipe.acts : {}), ...recipe.at?.[site as Site] };
+  const patch = recipe.at?.[site as Site] ?? recipe.at?.[sitesLike[site as Site] as Site];
+  return { ...(inBlock ? recipe.acts : {}), ...patch };
 }
 
 /** What a recipe does to the weights of a role; undefined where they stay float. */
