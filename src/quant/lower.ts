@@ -28,6 +28,7 @@ import { nameOf as nameOfNode } from '../plan/types.ts';
 import type { StateType } from '../state.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { type Curvature, curvatureOf } from './gptq.ts';
+import { weightSchemes } from './layers.ts';
 import { nameOf } from './names.ts';
 import { foldNormWeights } from './norm-weight.ts';
 import { rotateResidual } from './residual.ts';
@@ -39,7 +40,6 @@ import {
   siteAction,
   stateScheme,
   type WeightScheme,
-  weightScheme,
   wordOf,
 } from './scheme.ts';
 import type { Stats } from './stats.ts';
@@ -71,6 +71,13 @@ export function checkTraced(where: string, { graph, recipe: done }: Traced, reci
     throw new RangeError(
       `recipe.acts: the program has no site of a block; it has ${sites.join(', ') || 'none'}`,
     );
+  for (const [ref, { shape }] of graph.states) {
+    const { bits, when } = stateScheme(recipe, ref) ?? {};
+    if (bits === 8 && when !== 'dynamic' && shape.includes('t'))
+      throw new RangeError(
+        `recipe.states.${wordOf(ref)}.when expected dynamic (it grows with the text, and has no steps that are known before); got static`,
+      );
+  }
   const found = unrotatable(graph, recipe);
   if (found)
     throw new RangeError(
@@ -172,6 +179,7 @@ export function quantize(
   if (calibrated && !sameRecipe(calibrated, recipe))
     throw new Error('quantize: the statistics are of another recipe; calibrate with this recipe first');
   const weights = integerWeights(program);
+  const schemeOf = weightSchemes(program.graph, recipe);
   const scales = new Map<Ref, LazyTensor>(); // the scales of static sites and of states
   const nodes: Node[] = [];
   const alias = new Map<Ref, Ref>(); // a site that stays float → its input
@@ -229,7 +237,7 @@ export function quantize(
 
   /** The node on integers where its op has such a form. Any other node gets real inputs. */
   const lowered = (node: OpNode, curvature?: () => Curvature): OpNode => {
-    const scheme = weightScheme(recipe, node.role);
+    const scheme = schemeOf(node);
     const { x, w, b, tokens } = node.in;
     if (scheme?.rounding === 'gptq' && node.op.name !== ops.linear.name)
       throw new RangeError(
@@ -254,7 +262,7 @@ export function quantize(
     if (node.kind === 'fused') throw new Error(`quantize: ${node.name} is fused already`);
     if (node.kind === 'site') site(node);
     else {
-      if (isLinear(node) && weightScheme(recipe, node.role)?.rounding === 'gptq' && !sites.has(node.in.x))
+      if (isLinear(node) && schemeOf(node)?.rounding === 'gptq' && !sites.has(node.in.x))
         throw new Error(
           `quantize: GPTQ cannot round ${node.in.w}, because what ${nameOfNode(node)} reads is no site`,
         );

@@ -13,8 +13,9 @@ import type { Site } from '../model/index.ts';
 import { absmax } from '../ops/absmax-scale.ts';
 import { type Accumulator, callsSeen, channelMaxima, rowMaxima, rowsSeen } from './accumulators.ts';
 import { hessianOver } from './gptq.ts';
+import { weightSchemes } from './layers.ts';
 import { channelRanges, ofLayer, rangeOver, rowRanges } from './ranges.ts';
-import { type Recipe, siteAction, stateScheme, weightScheme, wordOf } from './scheme.ts';
+import { type Recipe, siteAction, stateScheme, wordOf } from './scheme.ts';
 import type { Stats } from './stats.ts';
 import { transformOf } from './transforms.ts';
 
@@ -97,10 +98,12 @@ const steps = {
 
 const hessians: Statistic = {
   pass: 'sites',
-  needs: ({ ref }, recipe, graph) =>
-    graph.nodes.some(
-      node => node.kind === 'op' && node.in.x === ref && weightScheme(recipe, node.role)?.rounding === 'gptq',
-    ),
+  needs: ({ ref }, recipe, graph) => {
+    const schemeOf = weightSchemes(graph, recipe);
+    return graph.nodes.some(
+      node => node.kind === 'op' && node.in.x === ref && schemeOf(node)?.rounding === 'gptq',
+    );
+  },
   at: (place, recipe, watch) => {
     const sum = watch('hessian', hessianOver);
     const inSteps = isInSteps(place, recipe) ? steps.at(place, recipe, watch) : undefined;

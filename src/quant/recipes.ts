@@ -39,6 +39,11 @@ const ssd = {
   C: channels,
   scanOut: hadamard,
 } as const;
+/** Keys and values in int8, with a step for each token and head. */
+const int8Cache = { keyCache: i8dynamic, valueCache: i8dynamic } as const;
+const cache = ['keyCache', 'valueCache'] as const;
+/** Of a hybrid, the layers that attend and those that feed them. */
+const aroundAttention = { attention: w8rows, beforeAttention: w8rows } as const;
 const int8Head = { embedding: w8rows, head: w8rows } as const;
 
 /* biome-ignore format: a table */
@@ -64,11 +69,13 @@ export const recipes = {
   'quamba-int8-head': { weights: w8, acts: a8, at: { scanIn, scanOut: hadamard, headIn: a8 }, weightsAt: int8Head },
   'quamba-ssd':       { weights: w8rows, acts: a8, at: ssd, residual },
   'quamba-ssd-int8-head': { weights: w8rows, acts: a8, at: { ...ssd, headIn: a8 }, weightsAt: int8Head, residual },
+  'quamba-ssd-int8-kv': { weights: w8rows, acts: a8, at: ssd, residual, states: int8Cache, optional: cache },
   'w4a8-rtn':         { weights: w4nearest, acts: a4, at: at4, weightsAt: beside4, residual, optional: small },
   'w4a8':             { weights: w4, acts: a4, at: at4, weightsAt: beside4, residual, optional: small },
   'w4a16-rtn':        { weights: w4nearest, weightsAt: beside4, optional: small },
   'w4a16':            { weights: w4, weightsAt: beside4, optional: small },
   'w4a8-ssd':         { weights: w4, acts: a8, at: { ...ssd, headIn: a8 }, weightsAt: beside4, residual, optional: small },
+  'w4a8-ssd-mixed':   { weights: w4, weightsIn: aroundAttention, acts: a8, at: { ...ssd, headIn: a8 }, weightsAt: beside4, residual, optional: small },
 } as const satisfies Record<string, Recipe>;
 
 export type RecipeName = keyof typeof recipes;

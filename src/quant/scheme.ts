@@ -53,9 +53,16 @@ export interface WeightScheme {
  */
 export interface StateScheme {
   readonly bits: 16 | 8;
-  /** Of 8 bits. Absent: static. Only a state whose rows are written whole can be dynamic: that of a scan. */
+  /**
+   * Of 8 bits. Absent: static. Only a state whose rows are written whole can be dynamic: that of a scan, or keys and values, which
+   * grow with the text, and cannot be static.
+   */
   readonly when?: 'static' | 'dynamic';
 }
+
+/** The layers that a recipe can tell from the others. A layer that is before one that attends, and attends itself, is the first. */
+const layerWords = ['attention', 'beforeAttention'] as const;
+export type LayerWord = (typeof layerWords)[number];
 
 export interface Recipe {
   /** The scheme of all weights of the blocks that have a role. Absent: float. */
@@ -67,6 +74,8 @@ export interface Recipe {
    * `mlpIn`, where nothing is said of these.
    */
   readonly at?: { readonly [S in Site]?: Partial<SiteScheme> };
+  /** Schemes in the place of `weights` for whole layers: those that attend, and the one before each of them. */
+  readonly weightsIn?: { readonly [L in LayerWord]?: WeightScheme };
   /** Schemes of single weights, by role. */
   readonly weightsAt?: { readonly [R in Role]?: WeightScheme };
   /** The basis of the residual stream, folded into the weights that write and read it. Absent: its own. */
@@ -115,10 +124,11 @@ function schemeAt(recipe: Recipe, site: string): Partial<SiteScheme> {
   return { ...(inBlock ? recipe.acts : {}), ...patch };
 }
 
-/** What a recipe does to the weights of a role; undefined where they stay float. */
-export function weightScheme(recipe: Recipe, role: string): WeightScheme | undefined {
+/** What a recipe does to the weights of a role, in layers of this word; undefined where they stay float. */
+export function weightScheme(recipe: Recipe, role: string, layer?: LayerWord): WeightScheme | undefined {
   const inBlock = (blockRoles as readonly string[]).includes(role);
-  return recipe.weightsAt?.[role as Role] ?? (inBlock ? recipe.weights : undefined);
+  const ofLayer = (layer && recipe.weightsIn?.[layer]) ?? recipe.weights;
+  return recipe.weightsAt?.[role as Role] ?? (inBlock ? ofLayer : undefined);
 }
 
 /** What a recipe does to a state, by the last word of its name: `layers.0.ssmState`. Undefined where it stays float32. */
@@ -197,7 +207,7 @@ function checkFields(
   where: string,
   words?: Pick<Words, 'sites' | 'roles' | 'states'>,
 ): Recipe {
-  const fields = ['weights', 'acts', 'at', 'weightsAt', 'residual', 'states', 'optional'];
+  const fields = ['weights', 'acts', 'at', 'weightsIn', 'weightsAt', 'residual', 'states', 'optional'];
   const recipe = object(json, where, fields);
   if (recipe.residual !== undefined) oneOf(recipe.residual, `${where}.residual`, ['hadamard']);
   if (recipe.weights !== undefined) parseWeights(recipe.weights, `${where}.weights`);
@@ -210,6 +220,10 @@ function checkFields(
     const missing = scheme.bits && (['range', 'when'] as const).find(key => scheme[key] === undefined);
     if (missing) throw new TypeError(`${where}.at.${site}.${missing} is missing`);
   }
+  for (const [word, scheme] of Object.entries(
+    object(recipe.weightsIn ?? {}, `${where}.weightsIn`, layerWords),
+  ))
+    parseWeights(scheme, `${where}.weightsIn.${word}`);
   for (const [role, scheme] of Object.entries(
     object(recipe.weightsAt ?? {}, `${where}.weightsAt`, words?.roles),
   ))

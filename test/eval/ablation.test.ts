@@ -13,7 +13,7 @@ import { blockSitesOf, siteArms } from '../../src/eval/sensitivity.ts';
 import { arms, claims, judge, measureTechniques, type TechniqueRow } from '../../src/eval/techniques.ts';
 import { windowsOf } from '../../src/eval/windows.ts';
 import type { Program } from '../../src/graph.ts';
-import { blockSites, graphOf, type Site } from '../../src/model/index.ts';
+import { graphOf, type Site } from '../../src/model/index.ts';
 import { mamba } from '../../src/model/mamba.ts';
 import { mamba2 } from '../../src/model/mamba2.ts';
 import { calibrate } from '../../src/quant/calibrate.ts';
@@ -167,7 +167,7 @@ describe('calibration', () => {
 describe('recipes', () => {
   /** The sites and weights at which two recipes differ. */
   const differences = (a: object, b: object): string[] =>
-    blockSites.filter(site => JSON.stringify(siteAction(a, site)) !== JSON.stringify(siteAction(b, site)));
+    mamba.sites.filter(site => JSON.stringify(siteAction(a, site)) !== JSON.stringify(siteAction(b, site)));
 
   it('each technique is one site from its neighbours', () => {
     const all = arms();

@@ -386,19 +386,19 @@ describe('parseRecipe', () => {
     [{ acts: { ...a8, basis: 'fourier' } }, 'recipe.acts.basis expected none or hadamard or channels or { "channels": n } or { "smooth": α }; got "fourier"'],
     [{ acts: { ...a8, basis: { smooth: 2 } } }, 'recipe.acts.basis.smooth expected a number in (0, 1]; got 2'],
     [{ acts: { ...a8, range: 'minmax' } }, 'recipe.acts.range expected absmax or { "percentile": p, "ema": σ }; got "minmax"'],
-    [{ at: { output: hadamard } }, 'recipe.at: no field "output"; expected blockIn, convIn, gate, scanIn, dtLow, B, C, dt, scanOut, headIn'],
+    [{ at: { output: hadamard } }, 'recipe.at: no field "output"; expected blockIn, convIn, gate, scanIn, dtLow, B, C, dt, scanOut, attnIn, attnOut, mlpIn, mlpProduct, query, key, value, headIn'],
     [{ at: { scanIn: { range: { percentile: 99.9, ema: 0.01 } } } }, 'recipe.at.scanIn.range.percentile expected a number in (0, 1]; got 99.9'],
     [{ at: { scanIn: { range: { percentile: 0.99 } } } }, 'recipe.at.scanIn.range.ema expected a number in (0, 1]; got nothing'],
     [{ at: { scanIn: { range: { percentile: '0.99', ema: 0.01 } } } }, 'recipe.at.scanIn.range.percentile expected a number in (0, 1]; got "0.99"'],
     [{ at: { scanIn: { range: { percentile: [0.5, 0], ema: 0.01 } } } }, 'recipe.at.scanIn.range.percentile[1] expected a number in (0, 1]; got 0'],
     [{ at: { scanIn: 'clip' } }, 'recipe.at.scanIn expected an object; got "clip"'],
-    [{ weightsAt: { lmHead: { bits: 8, per: 'row' } } }, 'recipe.weightsAt: no field "lmHead" (did you mean head?); expected inProj, conv, xProj, dtProj, outProj, embedding, head'],
+    [{ weightsAt: { lmHead: { bits: 8, per: 'row' } } }, 'recipe.weightsAt: no field "lmHead" (did you mean head?); expected inProj, conv, xProj, dtProj, outProj, qkvProj, oProj, gateUpProj, downProj, embedding, head'],
     [{ states: { ssmState: { bits: 4 } } }, 'recipe.states.ssmState.bits expected 16 or 8; got 4'],
-    [{ states: { kvCache: { bits: 16 } } }, 'recipe.states: no field "kvCache"; expected convState, ssmState'],
+    [{ states: { kvCache: { bits: 16 } } }, 'recipe.states: no field "kvCache" (did you mean keyCache?); expected convState, ssmState, keyCache, valueCache'],
     [{ states: { ssmState: 16 } }, 'recipe.states.ssmState expected an object; got 16'],
     [{ weightsAt: { head: 8 } }, 'recipe.weightsAt.head expected an object; got 8'],
     [{ optional: 'gate' }, 'recipe.optional expected an array; got "gate"'],
-    [{ optional: ['gates'] }, 'recipe.optional[0] expected blockIn or convIn or gate or scanIn or dtLow or B or C or dt or scanOut or headIn or inProj or conv or xProj or dtProj or outProj or embedding or head or convState or ssmState; got "gates"'],
+    [{ optional: ['gates'] }, 'recipe.optional[0] expected blockIn or convIn or gate or scanIn or dtLow or B or C or dt or scanOut or attnIn or attnOut or mlpIn or mlpProduct or query or key or value or headIn or inProj or conv or xProj or dtProj or outProj or qkvProj or oProj or gateUpProj or downProj or embedding or head or convState or ssmState or keyCache or valueCache; got "gates"'],
   ];
   it.each(wrong)('%j: %s', (json, message) => {
     expect(() => parseRecipe(json)).toThrow(new TypeError(message));
