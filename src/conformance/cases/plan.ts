@@ -59,7 +59,10 @@ const toyCases = (subject: Subject): Case[] =>
       const scheme: Recipe = recipes[recipe];
       const feed = (kind: 'block' | 'plan', what: string, sizes: readonly number[]) => {
         const of = kind === 'block' ? one : toy;
-        const inPart: Recipe = { ...scheme, optional: [...outerSites, ...outerRoles] }; // which a block alone lacks
+        const inPart: Recipe = {
+          ...scheme,
+          optional: [...(scheme.optional ?? []), ...outerSites, ...outerRoles],
+        }; // which a block alone lacks
         const row = kind === 'block' ? inPart : scheme;
         const about = {
           address: `${kind}/${recipe}/${toy.name}/${what}`,
