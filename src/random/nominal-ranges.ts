@@ -5,7 +5,8 @@
  *
  * The constants are the medians over the layers of mamba-130m's shape of what calibration finds (3 × 96 tokens), rounded. In
  * mamba2-130m's the largest values of B, C and scanOut are twice as large. Its logits are nearer to the float model's with the
- * constants as they are (relative error 0.29 against 0.34 in `quamba`, 12 layers): few values are cut off.
+ * constants as they are (relative error 0.29 against 0.34 in `quamba`, 12 layers): few values are cut off. Those of attention and MLP
+ * are of granite-4.0-h-350m's shape (14 layers).
  */
 import type { Program, Ref } from '../graph.ts';
 import type { Site, StateWord } from '../model/index.ts';
@@ -28,6 +29,10 @@ const RANGES: { readonly [W in Site | StateWord]?: { readonly none: number; read
   C:       { none: 3 },
   dt:      { none: 7 },
   scanOut: { none: 15, hadamard: 3.5 },
+  attnIn:  { none: 4.5, hadamard: 4.5 },
+  attnOut: { none: 3 },
+  mlpIn:   { none: 4.5, hadamard: 4.5 },
+  mlpProduct: { none: 11, hadamard: 3 },
   headIn:  { none: 4.5 },
   ssmState: { none: 8 },
 };
@@ -59,7 +64,8 @@ export function nominalStats({ graph }: Program, recipe: Recipe): Stats {
   const ranges: Record<Ref, number> = {};
   for (const node of graph.nodes) {
     if (node.kind !== 'site') continue;
-    const { basis } = siteAction(recipe, node.site);
+    const { basis, quantize } = siteAction(recipe, node.site);
+    if (basis === 'none' && !quantize) continue;
     const known: { readonly [B in Basis & string]?: number } = RANGES[node.site as Site] ?? {};
     const measured = typeof basis === 'object' ? undefined : known[basis];
     const { factors, range = measured } = transformOf(basis) ?? {};

@@ -83,7 +83,7 @@ describe('wrong usage', () => {
     [/^bench: give either --shape NAME or --model DIR$/, []],
     [/^bench: give either --shape NAME or --model DIR$/, ['--shape', 'mamba-130m', '--model', 'toy']],
     [/^bench: --write-checkpoint takes a --shape$/, ['--model', 'toy', '--write-checkpoint', 'out']],
-    [/'mamba-1b' is invalid\. Allowed choices are mamba-130m, .*mamba2-2\.7b\.$/, ['--shape', 'mamba-1b']],
+    [/'mamba-1b' is invalid\. Allowed choices are mamba-130m, .*falcon-h1-0\.5b\.$/, ['--shape', 'mamba-1b']],
     [/expected a whole number >= 1; got '0'$/, ['--model', 'toy', '--rounds', '0']],
     [/expected a whole number >= 1; got 'x'$/, ['--model', 'toy', '--generate', 'x']],
     [/^recipe 'best' is not known/, ['--model', 'toy', '--recipe', 'best']],

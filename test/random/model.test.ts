@@ -15,7 +15,7 @@ import { nominalStats } from '../../src/random/nominal-ranges.ts';
 import { configs, type ShapeName, shapes } from '../../src/random/shapes.ts';
 import { type AnyKernel, interpret, run } from '../../src/run.ts';
 import { sizeOf, type Tensor } from '../../src/tensor.ts';
-import { toy, toys } from '../toy.ts';
+import { hybridToys, toy, toys } from '../toy.ts';
 
 const small = randomModel(toy.config, 1);
 
@@ -93,6 +93,18 @@ describe('the generator', () => {
       expect(data.every(x => Number.isFinite(x)) && new Set(data).size > 100).toBe(true);
     }
   });
+
+  it.each(hybridToys())(
+    'knows ranges of every site of $name, and gives logits that make sense',
+    ({ config, text }) => {
+      const model = randomModel(config, 1);
+      for (const name of ['naive-static', 'quarot-style', 'quamba-ssd-int8-kv'] as const) {
+        const plan = planOf(model, recipe(name), nominalStats(model, recipe(name)));
+        const { data } = run(plan, text);
+        expect(data.every(x => Number.isFinite(x)) && new Set(data).size > 100, name).toBe(true);
+      }
+    },
+  );
 
   it('refuses what it does not draw', () => {
     const wide: MambaConfig = { ...toy.config, dState: 17 };

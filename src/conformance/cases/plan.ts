@@ -35,7 +35,7 @@ function blockOf(toy: AnyToy): AnyToy {
 const inPart: Readonly<Record<string, Recipe>> = Object.fromEntries(
   Object.entries<Recipe>(recipes).map(([name, scheme]) => [
     name,
-    { ...scheme, optional: [...outerSites, ...outerRoles] },
+    { ...scheme, optional: [...(scheme.optional ?? []), ...outerSites, ...outerRoles] },
   ]),
 );
 
