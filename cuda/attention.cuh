@@ -1,5 +1,5 @@
-// The reference's bits: a thread has a key, whose product with the query it adds in four lanes; the maximum is exact in any order; and
-// then a thread has a channel and a block of 128 keys, whose terms it adds in ascending order. Keys, blocks and channels are
+// The reference's bits: a thread has a key, whose product with the query it adds in four lanes; the maximum is exact in any order;
+// and then a thread has a channel and a block of 128 keys, whose terms it adds in ascending order. Keys, blocks and channels are
 // parallel, and the sums of blocks are added as the text goes.
 //
 //   a token of each turn   three kernels: the scores; for each block of keys the maximum of all of them, the weights and their

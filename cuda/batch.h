@@ -1,5 +1,5 @@
-// What is fed at once: rows (tokens) of one or more sequences. It lies in memory of the GPU, so that a graph of launches reads what is
-// new each time.
+// What is fed at once: rows (tokens) of one or more sequences. It lies in memory of the GPU, so that a graph of launches reads what
+// is new each time.
 #pragma once
 
 namespace quamba {

@@ -56,8 +56,8 @@ struct Signature {
 };
 
 /**
- * States stand among the inputs (as they are before) and among the outputs (as they are after), under the same name. The letter t of
- * one that grows is the tokens fed so far: before the call for the inputs, after it from then on.
+ * States stand among the inputs (as they are before) and among the outputs (as they are after), under the same name. The letter t
+ * of one that grows is the tokens fed so far: before the call for the inputs, after it from then on.
  */
 class Call {
  public:

@@ -21,7 +21,8 @@ void Pages::publish(size_t first, cudaStream_t stream) {
   }
   std::vector<float*> added;
   for (size_t i = first; i < list.size(); i++) added.push_back(list[i]->get<float>());
-  check(cudaMemcpyAsync(addresses.get<float*>() + first, added.data(), added.size() * sizeof(float*), cudaMemcpyHostToDevice, stream));
+  const size_t bytes = added.size() * sizeof(float*);
+  check(cudaMemcpyAsync(addresses.get<float*>() + first, added.data(), bytes, cudaMemcpyHostToDevice, stream));
 }
 
 void Pages::clear() {

@@ -34,7 +34,7 @@ class Pages {
   void clear();
   /** Pages that are full are not written any more: the two have them together. */
   void copy(const Pages& from, cudaStream_t stream);
-  /** Copies the rows of one state, of `row` values, whose place is `begin`, between the pages and memory f32[tokens, row], anywhere. */
+  /** Copies the rows of one state, of `row` values, which begins at `begin`, between the pages and f32[tokens, row], anywhere. */
   void read(size_t begin, int64_t row, void* to, cudaStream_t stream) const;
   void write(size_t begin, int64_t row, const void* from, cudaStream_t stream);
 

@@ -110,7 +110,7 @@ int64_t extentOf(const std::string& text) {
   return size <= MOST_STATE ? size : -1;
 }
 
-/** The type of a state: `f32[1536, 16]`, or of one that grows `f32[t, 8, 64]`. Other ways to keep one are known to src/state.ts, but not here. */
+/** The type of a state: `f32[1536, 16]`, where it grows `f32[t, 8, 64]`. Other ways to keep one are for src/state.ts alone. */
 Type stateType(const Json& json, const std::string& where) {
   const std::string& text = json.at("type", where).string(where + ".type");
   const size_t open = text.find('[');

@@ -173,8 +173,8 @@ QUAMBA_API quamba_status quamba_feed(quamba_context *context, const quamba_turn 
 QUAMBA_API quamba_status quamba_wait(quamba_context *context);
 
 /**
- * Describes the state `index` of a sequence: name, dtype f32, shape; data is NULL. Names live as long as the context. The first size of
- * a state that grows is −1: it has a row for each token fed so far.
+ * Describes the state `index` of a sequence: name, dtype f32, shape; data is NULL. Names live as long as the context. The first
+ * size of a state that grows is −1: it has a row for each token fed so far.
  */
 QUAMBA_API quamba_status quamba_state_tensor(const quamba_context *context, int32_t index, quamba_tensor *tensor);
 
