@@ -7,8 +7,12 @@ import { describe, expect, it } from 'vitest';
 import { type Backend, prepare } from '../src/backends/backend.ts';
 import { reference } from '../src/backends/reference.ts';
 import { wasm } from '../src/backends/wasm/index.ts';
+import { called } from '../src/conformance/judge/judge.ts';
 import type { Sequence } from '../src/executable.ts';
+import { bind, resultsOf } from '../src/op.ts';
 import { defaultContext } from '../src/open/model.ts';
+import { halfOf } from '../src/ops/half.ts';
+import { ops } from '../src/ops/index.ts';
 import { interpret } from '../src/run.ts';
 import { createSession } from '../src/session.ts';
 import { statesBytes } from '../src/state.ts';
@@ -164,6 +168,21 @@ it('the context of a model is what it was made for, at most 8192', () => {
   expect([undefined, 100, 131072].map(maxPositions => defaultContext({ ...config, maxPositions }))).toEqual([
     8192, 100, 8192,
   ]);
+});
+
+it.each(variants)('%s: every value of binary16 reads back', (_, backend) => {
+  const bits = Array.from({ length: 65536 }, (_, i) => i).filter(i => (i & 0x7fff) !== 0x7c00); // infinity is never kept
+  const v = Float32Array.from([...bits.map(halfOf), 0, 0]);
+  const p = v.length;
+  const inputs = { q: new Float32Array(p), k: new Float32Array(p), v };
+  const call = bind(ops.attention, inputs, { h: 1 }, { K: { dtype: 'f16' }, V: { dtype: 'f16' } });
+  const { y } = resultsOf(called(backend, ops.attention, call)); // of one key, its value
+  expect(
+    difference(
+      y.data,
+      v.map(value => value + 0),
+    ),
+  ).toBe('');
 });
 
 describe('pages', () => {
