@@ -134,6 +134,7 @@ function factsOf({ plan, info }: Model, tensors: ReturnType<typeof tensorsOf>) {
     parameters: parametersOf(info.config),
     bytes: tensors.reduce((sum, tensor) => sum + tensor.bytes, 0),
     stateBytes: statesBytes(plan.graph.states, 0),
+    tokenBytes: statesBytes(plan.graph.states, 1) - statesBytes(plan.graph.states, 0),
     nodes: rows(plan).length,
     source: info.source,
   };
@@ -142,6 +143,7 @@ function factsOf({ plan, info }: Model, tensors: ReturnType<typeof tensorsOf>) {
 function summary(path: string, recipe: string, facts: ReturnType<typeof factsOf>): string {
   const { config, scheme, calibration } = facts;
   const { architecture, ...sizes } = config;
+  const each = facts.tokenBytes > 0 ? `, and ${sizeWords(facts.tokenBytes)} for each of its tokens` : '';
   const from = calibration && `${calibration.samples} × ${calibration.window} tokens of ${calibration.text}`;
   return align([
     ['model', path],
@@ -151,7 +153,7 @@ function summary(path: string, recipe: string, facts: ReturnType<typeof factsOf>
     ['calibrated on', from ?? 'nothing'],
     ['parameters', facts.parameters.toLocaleString('en')],
     ['in memory', sizeWords(facts.bytes)],
-    ['state', `${sizeWords(facts.stateBytes)} for a text of any length`],
+    ['state', `${sizeWords(facts.stateBytes)} for a text of any length${each}`],
     ['plan', `${facts.nodes} nodes (--plan shows them)`],
     ['source', `${facts.source.slice(0, 16)}…  (identity of the float weights)`],
   ]);

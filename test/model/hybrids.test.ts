@@ -34,6 +34,11 @@ describe('granitemoehybrid', () => {
     expect(ropeTheta).toBeUndefined();
   });
 
+  it('is made for as many tokens as it says', () => {
+    expect(parse({ ...granite, max_position_embeddings: 32768 }).maxPositions).toBe(32768);
+    expect('maxPositions' in parse(granite)).toBe(false);
+  });
+
   it('has the words of transformers 5 for its layers, and all Mamba-2 where there are none', () => {
     const renamed = (granite.layer_types as string[]).map(word =>
       word === 'mamba' ? 'linear_attention' : 'full_attention',
