@@ -69,7 +69,7 @@ export function sequences(
     const needed = position + rows;
     if (needed > context)
       throw new RangeError(
-        `feed: ${rows} more tokens at position ${position} are beyond the context of ${context}; --context ${needed} or { context: ${needed} } makes room for them`,
+        `feed: ${rows} more ${rows === 1 ? 'token' : 'tokens'} at position ${position} ${rows === 1 ? 'is' : 'are'} beyond the context of ${context}; --context ${needed} or { context: ${needed} } makes room`,
       );
   };
   const check = inputCheck(program);
@@ -250,7 +250,7 @@ function checkState({ graph }: Program, { position, values }: State, context: nu
     throw new RangeError(`state: position expected a whole number; got ${position}`);
   if (position > context)
     throw new RangeError(
-      `state: position ${position} is beyond the context of ${context}; --context ${position} or { context: ${position} } makes room for it`,
+      `state: position ${position} is beyond the context of ${context}; --context ${position} or { context: ${position} } makes room`,
     );
   for (const [ref, type] of graph.states) {
     const value = values.get(ref);

@@ -134,10 +134,15 @@ describe.each(backends)('%s', (_, backend, threads, kept) => {
         ]);
       expect(feed(3)).toThrow(
         new RangeError(
-          'feed: 3 more tokens at position 128 are beyond the context of 130; --context 131 or { context: 131 } makes room for them',
+          'feed: 3 more tokens at position 128 are beyond the context of 130; --context 131 or { context: 131 } makes room',
         ),
       );
       expect([sequence.position, other.position]).toEqual([128, 0]);
+      const one = prepare(backend, program, { context: 1 }).open();
+      one.feed(text.subarray(0, 1));
+      expect(() => one.feed(text.subarray(1, 2))).toThrow(
+        '1 more token at position 1 is beyond the context of 1;',
+      );
       isWhole(feed(2)()[1].data, 128, 130);
       const long = interpret(program).open();
       long.feed(text.subarray(0, 131));
