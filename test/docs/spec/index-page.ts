@@ -1,7 +1,7 @@
 /** The first page of the specification: the tables of ops, recipes, fused ops, backends and cases. */
 import { backends } from '../../../src/backends/index.ts';
 import { forms, keptAll } from '../../../src/conformance/forms.ts';
-import { planOfToy, toy2, toys } from '../../../src/conformance/toy.ts';
+import { type AnyToy, hybridToys, planOfToy, toy2, toys } from '../../../src/conformance/toy.ts';
 import type { Node } from '../../../src/graph.ts';
 import { blockRoles, blockSites, roles, sites } from '../../../src/model/index.ts';
 import type { AnyOp } from '../../../src/op.ts';
@@ -34,7 +34,7 @@ function among(some: readonly string[], all: readonly string[]): string {
   return some.length > others.length ? `all but ${list(others)}` : list(some) || '—';
 }
 
-/** The plans that a recipe makes of a small Mamba and of a small Mamba-2, in one. */
+/** The plans that a recipe makes of a small Mamba, of a small Mamba-2 and of small hybrids, in one. */
 interface Plan {
   readonly name: string;
   readonly nodes: readonly Node[];
@@ -44,7 +44,7 @@ interface Plan {
 
 export function indexPage(read: Read): string {
   const plans = Object.entries(recipes).map(([name, recipe]): Plan => {
-    const programs = [toys()[0], toy2()].map(toy => planOfToy(toy, recipe));
+    const programs = [toys()[0], toy2(), ...hybridToys()].map((toy: AnyToy) => planOfToy(toy, recipe));
     return {
       name,
       nodes: programs.flatMap(({ graph }) => graph.nodes),
@@ -224,8 +224,8 @@ function recipeTable(): string {
     const group = typeof per === 'object' ? `group of ${per.group}` : per;
     return `int${bits} per ${group}${rounding ? by[rounding] : ''}`;
   };
-  const stateInWords = ({ bits }: StateScheme) =>
-    bits === 16 ? 'in f16' : 'int8 static, a step for each row';
+  const stateInWords = ({ bits, when = 'static' }: StateScheme) =>
+    bits === 16 ? 'in f16' : `int8 ${when}, a step for each row`;
   const group = (names: readonly string[], words: (name: string) => string) => {
     const by = new Map<string, string[]>();
     for (const name of names) by.set(words(name), [...(by.get(words(name)) ?? []), name]);
@@ -254,6 +254,9 @@ function recipeTable(): string {
         [
           but,
           ...head.map(word => `${code(word)} ${site(word)}`),
+          ...Object.entries(recipe.weightsIn ?? {}).map(
+            ([word, weights]) => `${weightInWords(weights)} in layers ${code(word)}`,
+          ),
           recipe.residual && 'the residual stream Hadamard',
           ...Object.entries(recipe.states ?? {}).map(
             ([word, state]) => `the state ${code(word)} ${stateInWords(state)}`,
