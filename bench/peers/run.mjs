@@ -21,15 +21,14 @@ import { DEFAULT, PEERS } from './peers.mjs';
 import { startPeer } from './process.mjs';
 import { exactnessOf, table } from './report.mjs';
 
-const PROMPT = 128;
 const CONTINUATION = 64;
 const COMPARED = 32;
-const WARM_UPS = 2;
 const NAMES = Object.keys(PEERS);
 const options = program('peers/run.mjs', 'The same weights in quamba and in other engines, in turn.', [
   '',
   '--only quamba,llama-q8 --threads 2 --rounds 3',
   '--shape mamba2-130m --only quamba,llama-q8',
+  '--shape granite-4.0-h-350m --only quamba-ssd,llama-q8 --prompt 4096 --rounds 1 --warm-ups 0',
   '--out bench/results/peers-my-machine.md',
 ])
   .option('--model <dir>', "checkpoint in Hugging Face's form, in the place of random weights")
@@ -41,6 +40,8 @@ const options = program('peers/run.mjs', 'The same weights in quamba and in othe
   )
   .option('--rounds <n>', 'rounds, interleaved; the table shows medians', wholeFrom(1), 5)
   .option('--threads <n>', 'for every engine', wholeFrom(1), 1)
+  .option('--prompt <n>', 'tokens of the prompt, after which 64 are decoded', wholeFrom(COMPARED), 128)
+  .option('--warm-ups <n>', 'rounds that do not count', wholeFrom(0), 2)
   .option('--out <file>', 'write the table to a file too')
   .parse()
   .opts();
@@ -49,9 +50,10 @@ async function bench() {
   const checkpoint = options.model === undefined ? await randomCheckpoint() : resolve(options.model);
   const model = openFloatModel(openFolder(checkpoint));
   const modulus = Math.min(256, model.config.vocabSize);
-  const ids = Array.from({ length: PROMPT + CONTINUATION }, (_, i) => (i * 7 + 3) % modulus);
-  const prompt = ids.slice(0, PROMPT);
-  const continuation = ids.slice(PROMPT);
+  const { prompt: length, warmUps } = options;
+  const ids = Array.from({ length: length + CONTINUATION }, (_, i) => (i * 7 + 3) % modulus);
+  const prompt = ids.slice(0, length);
+  const continuation = ids.slice(length);
   say('float64');
   const truth = forward(model, ids.slice(0, COMPARED));
 
@@ -62,18 +64,18 @@ async function bench() {
       const file = row.file && modelFile(row.file, checkpoint, model);
       row.process = startPeer();
       const { threads } = options;
-      const given = { ...PEERS[row.name], file, checkpoint, threads, work };
+      const given = { ...PEERS[row.name], file, checkpoint, threads, work, context: ids.length };
       row.about = await row.process.call('open', given);
       row.exactness = exactnessOf(truth, await row.process.call('logits', ids.slice(0, COMPARED)));
     });
   }
-  for (let round = -WARM_UPS; round < options.rounds; round++) {
+  for (let round = -warmUps; round < options.rounds; round++) {
     say(round < 0 ? 'warm-up' : `round ${round + 1} of ${options.rounds}`);
     for (const row of rows)
       await attempt(row, async () => {
         const { prefill, decode } = await row.process.call('measure', prompt, continuation);
         if (round < 0) return;
-        row.prefill.push(PROMPT / prefill);
+        row.prefill.push(length / prefill);
         row.decode.push(CONTINUATION / decode);
       });
   }
@@ -84,7 +86,7 @@ async function bench() {
   const { threads, rounds } = options;
   return {
     ...{ machine: `${cpu}, ${cpus().length} CPUs`, node, date, threads, rounds },
-    ...{ prompt: PROMPT, continuation: CONTINUATION, warmUps: WARM_UPS },
+    ...{ prompt: length, continuation: CONTINUATION, warmUps },
     model: `${options.model === undefined ? `${options.shape}'s shape, random weights, ` : ''}${layers} layers, d_model ${dModel}, ${vocabSize} tokens`,
     peers: whole.map(reported),
     skipped: rows.flatMap(({ name: peer, skipped: reason }) => (reason ? [{ peer, reason }] : [])),

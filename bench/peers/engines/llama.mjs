@@ -1,11 +1,11 @@
 /** llama.cpp as the npm package node-llama-cpp: native code, prebuilt. */
 import { getLlama } from 'node-llama-cpp';
 
-export async function open({ file, model, threads }) {
+export async function open({ file, model, threads, context: tokens }) {
   const llama = await getLlama({ gpu: false, build: 'never', logLevel: 'error', maxThreads: threads });
   const loaded = await llama.loadModel({ modelPath: file });
   const context = await loaded.createContext({
-    contextSize: 512,
+    contextSize: Math.max(512, tokens),
     batchSize: 512,
     threads: { ideal: threads, min: threads },
   });
