@@ -12,6 +12,7 @@ import { launch, missing, visit } from './browser.ts';
 const SERVED = [
   'dist',
   'models/mamba-books-15m',
+  'node_modules/@huggingface/jinja',
   'node_modules/@huggingface/tokenizers',
   'node_modules/@noble/hashes',
   'test-web/wasm',

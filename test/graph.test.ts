@@ -13,7 +13,9 @@ import {
   weightsOf,
   writes,
 } from '../src/graph.ts';
-import { graphOf, sites } from '../src/model/index.ts';
+import { outerSites } from '../src/model/architecture.ts';
+import { graphOf } from '../src/model/index.ts';
+import { mamba } from '../src/model/mamba.ts';
 import { bind } from '../src/op.ts';
 import { ops } from '../src/ops/index.ts';
 import { foldConstants } from '../src/plan/fold.ts';
@@ -179,7 +181,7 @@ describe('a program', () => {
       });
     expect(seen).toEqual(program.graph.nodes.flatMap(node => (node.kind === 'site' ? node.out : [])));
     const named = seen.filter(ref => !ref.startsWith('layers.1.')).map(ref => ref.split('.').at(-1));
-    expect(named.sort()).toEqual([...sites].sort());
+    expect(named.sort()).toEqual([...mamba.sites, ...outerSites].sort());
   });
 
   it('runs on a backend by kernels, and names the ops that the backend lacks', () => {

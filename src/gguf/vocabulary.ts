@@ -87,7 +87,7 @@ function cutterName(cutter: unknown, file: string): string {
   const found = (list as JsonObject[]).map(inWords).join(', ');
   if (Object.hasOwn(CUTTERS, found)) return CUTTERS[found];
   throw new Error(
-    `${file}: pre_tokenizer expected that of ${Object.values(CUTTERS).join(' or ')}, which llama.cpp has; got ${plain(found)}`,
+    `${file}: pre_tokenizer expected one that llama.cpp has (${Object.values(CUTTERS).join(', ')}); got ${plain(found)}`,
   );
 }
 

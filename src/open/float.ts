@@ -49,7 +49,7 @@ export function openFloatModel(folder: Folder, readOwn: () => Config = () => rea
 }
 
 /** The first of several ends of a text has always stood for all in the identities that are on disks. */
-const withOneEnd = ({ eosTokenId, ...config }: Config): Config => {
-  const [first] = [eosTokenId].flat();
+const withOneEnd = (config: Config): Config => {
+  const [first] = [config.eosTokenId].flat(); // in its place: the order of the fields counts
   return first === undefined ? config : { ...config, eosTokenId: first };
 };

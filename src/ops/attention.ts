@@ -20,8 +20,8 @@
  *          and each of the p values likewise, with fround(w[s] · V[s]) in place of w[s]; then y = fround(values / sum).
  *          Exact by this order. A NaN in c gives NaN
  * Errors   C1 g divides h; C2 p is a multiple of 4
- * Example  attention({ q: [0, 0, 0, 0, 0, 0, 0, 0], k: [1, 2, 3, 4, 5, 6, 7, 8], v: [1, 2, 3, 4, 3, 4, 5, 6] }).y =
- *          [1, 2, 3, 4, 2, 3, 4, 5]
+ * Example  attention({ q: [0, 0, 0, 0], k: [1, 2, 3, 4], v: [5, 6, 7, 8] }).y = [5, 6, 7, 8]
+ *          attention({ q: [0, 0, 0, 0], k: [1, 1, 1, 1], v: [1, 2, 3, 4], K: [0, 0, 0, 0], V: [3, 4, 5, 6] }).y = [2, 3, 4, 5]
  * Source   Attention Is All You Need (arXiv 1706.03762) eq. 1 · GQA (arXiv 2305.13245) · transformers › eager_attention_forward.
  *          The scale is given: Granite's is 1/p, most others' 1/√p
  */

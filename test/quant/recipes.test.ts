@@ -368,7 +368,7 @@ describe('parseRecipe', () => {
     [null, 'recipe expected an object; got null'],
     [[], 'recipe expected an object; got []'],
     ['quamba', 'recipe expected an object; got "quamba"'],
-    [{ name: 'x' }, 'recipe: no field "name"; expected weights, acts, at, weightsAt, residual, states, optional'],
+    [{ name: 'x' }, 'recipe: no field "name"; expected weights, acts, at, weightsIn, weightsAt, residual, states, optional'],
     [{ residual: 'none' }, 'recipe.residual expected hadamard; got "none"'],
     [{ weights: { bits: 8 } }, 'recipe.weights.per expected tensor or row or { "group": size }; got nothing'],
     [{ weights: { bits: 6, per: 'tensor' } }, 'recipe.weights.bits expected 8 or 4; got 6'],

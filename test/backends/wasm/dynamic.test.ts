@@ -7,7 +7,7 @@ import * as format from '../../../src/backends/wasm/instruction-formats.ts';
 import { programsOf } from '../../../src/conformance/cases/fused-parts.ts';
 import { fusedPrograms } from '../../../src/conformance/cases/fused-programs.ts';
 import type { Program } from '../../../src/graph.ts';
-import { blockSites } from '../../../src/model/index.ts';
+import { mamba } from '../../../src/model/mamba.ts';
 import { foldConstants } from '../../../src/plan/fold.ts';
 import { recipes } from '../../../src/quant/recipes.ts';
 import { a8, type Recipe, w8 } from '../../../src/quant/scheme.ts';
@@ -46,7 +46,7 @@ it('the product inside an MLP is one instruction, whatever quantizes it and whet
 it('any mixture of scales for all and for each token has the bits of the reference, in any cut', () => {
   fc.assert(
     fc.property(
-      fc.uniqueArray(fc.constantFrom(...blockSites), { maxLength: blockSites.length }),
+      fc.uniqueArray(fc.constantFrom(...mamba.sites), { maxLength: mamba.sites.length }),
       fc.constantFrom(32, 16, 8),
       (dynamic, bits) => {
         const recipe: Recipe = {
