@@ -16,6 +16,7 @@ import { readFileSync } from 'node:fs';
 export const files = {
   'mamba-books-15m': new URL('hashes.json', import.meta.url),
   'mamba2-books-15m': new URL('hashes-mamba2.json', import.meta.url),
+  'granite-h-books-20m': new URL('hashes-granite.json', import.meta.url),
 };
 
 /**

@@ -95,13 +95,13 @@ const HELD_OUT = 16;
  *
  * @throws RangeError for a text that is too short; what opening the model throws.
  */
-async function searched(options: Options, { name, scheme: recipe }: NamedRecipe): Promise<Found> {
+async function searched(options: Options, asked: NamedRecipe): Promise<Found> {
   const { model: path, text = CALIBRATION_TEXT, perLayer, threads, json } = options;
   const { samples = CALIBRATION_DEFAULTS.samples, window = CALIBRATION_DEFAULTS.window } = options;
   const folder = openFolder(path);
   const { config, program, close } = openFloatModel(folder);
   try {
-    checkRecipe({ name, scheme: recipe }, config, program.graph);
+    const recipe = checkRecipe(asked, config, program.graph);
     const tokens = openTokenizer(folder, config).encode(await text.read());
     const { backend } = openBackend(options.backend ?? defaultBackend());
     const run = (part: typeof program) => prepare(backend, part, { threads });

@@ -160,9 +160,9 @@ async function makePlan(
   model: FloatModel,
   preparing: Preparing,
 ): Promise<OpenPlan> {
-  const recipe = options.recipe === undefined ? defaultRecipe(folder) : named(options.recipe);
+  const asked = options.recipe === undefined ? defaultRecipe(folder) : named(options.recipe);
   const { config, program, close } = model;
-  checkRecipe(recipe, config, program.graph);
+  const recipe = { ...asked, scheme: checkRecipe(asked, config, program.graph) };
   const needed = needsCalibration(program, recipe.scheme);
   const found = needed ? await statsOf(folder, model, recipe, options, preparing) : undefined;
   const plan = planOf(program, recipe.scheme, found?.stats);
