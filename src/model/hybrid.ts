@@ -28,13 +28,19 @@ export interface HybridConfig extends LanguageModelConfig, Attention, Mlp {
   readonly embeddingMultiplier: number;
 }
 
-/** What a family adds to the words of its state space mixer. */
-export const hybridSites = [...attentionSites, ...mlpSites] as const;
-export const hybridFloatSites = attentionFloatSites;
-/** Sites that are to their mixer what another is to a state space mixer: its input, and the input of its last projection. */
-export const hybridSitesLike = { attnIn: 'blockIn', mlpIn: 'blockIn', mlpProduct: 'scanOut' } as const;
-export const hybridStates = attentionStates;
-export const hybridRoles = [...attentionRoles, ...mlpRoles] as const;
+/** The words of a family: those of its state space mixer, and what all hybrids add. */
+export const hybridWords = <S extends string, T extends string, R extends string>(
+  sites: readonly S[],
+  states: readonly T[],
+  roles: readonly R[],
+) => ({
+  sites: [...sites, ...attentionSites, ...mlpSites],
+  /** Sites that are to their mixer what another is to a state space mixer: its input, and the input of its last projection. */
+  sitesLike: { attnIn: 'blockIn', mlpIn: 'blockIn', mlpProduct: 'scanOut' } as const,
+  floatSites: attentionFloatSites,
+  states: [...states, ...attentionStates],
+  roles: [...roles, ...attentionRoles, ...mlpRoles],
+});
 
 /** The names of weights: of all layers, and of what they all have. */
 export interface HybridNames {
