@@ -5,7 +5,7 @@ import { using } from '../formats/bytes.ts';
 import { openFolder } from '../formats/disk.ts';
 import type { Program } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
-import { storedOf } from '../model/index.ts';
+import { outlineOf } from '../model/index.ts';
 import type { Model } from '../open/model.ts';
 import { load } from '../open/node.ts';
 import { align, folded, type Row, rows } from '../plan/render.ts';
@@ -123,7 +123,7 @@ function tensorsOf({ graph, weights }: Program) {
 
 /** Of the float model: a plan packs two weights into a byte, and adds scales. */
 const parametersOf = (config: Config): number =>
-  [...storedOf(config).values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  [...outlineOf(config).stored.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
 
 function factsOf({ plan, info }: Model, tensors: ReturnType<typeof tensorsOf>) {
   return {

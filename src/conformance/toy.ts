@@ -5,7 +5,7 @@
  */
 
 import { type Program, weightsOf } from '../graph.ts';
-import { graphOf, parseConfig, readingOf, storedOf } from '../model/index.ts';
+import { outlineOf, parseConfig } from '../model/index.ts';
 import type { LanguageModelConfig } from '../model/language-model.ts';
 import type { MambaConfig } from '../model/mamba.ts';
 import type { Mamba2Config } from '../model/mamba2.ts';
@@ -155,7 +155,8 @@ export function makeToy<C extends LanguageModelConfig>(name: string, config: C, 
   const next = random(seed);
   const normal = (of: number) => noise(1, next, of)[0];
   const tensors = new Map<string, Tensor>();
-  for (const [ref, { shape }] of storedOf(config)) {
+  const { graph, stored, read } = outlineOf(config);
+  for (const [ref, { shape }] of stored) {
     const [, make] = makers.find(([end]) => ref.endsWith(end))!;
     const value = make(shape, normal);
     const data = Float32Array.from({ length: sizeOf(shape) }, (_, i) => value(i));
@@ -167,7 +168,7 @@ export function makeToy<C extends LanguageModelConfig>(name: string, config: C, 
   return {
     name,
     config,
-    program: { graph: graphOf(config), weights: readingOf(config, weightsOf(tensors)) },
+    program: { graph, weights: read(weightsOf(tensors)) },
     samples: Array.from({ length: 6 }, () => tokens(32)),
     text: tokens(32),
   };

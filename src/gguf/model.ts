@@ -5,7 +5,7 @@ import type { Config } from '../model/architecture.ts';
 import { falconH1 } from '../model/falcon-h1.ts';
 import { falconMamba } from '../model/falcon-mamba.ts';
 import { graniteHybrid } from '../model/granite-hybrid.ts';
-import { readingOf, storedOf } from '../model/index.ts';
+import { outlineOf } from '../model/index.ts';
 import { jamba } from '../model/jamba.ts';
 import type { LanguageModelConfig } from '../model/language-model.ts';
 import { mamba } from '../model/mamba.ts';
@@ -64,7 +64,8 @@ export function ggufOf(
     block_count: u32(config.layers),
     ...family.keys(config),
   };
-  const weights = readingOf(family.plain?.(config) ?? config, checkpoint);
+  const outline = outlineOf(config);
+  const plainly = family.plain ? outlineOf(family.plain(config)) : outline;
   return {
     metadata: {
       'general.architecture': ['string', arch],
@@ -73,6 +74,6 @@ export function ggufOf(
       'general.quantization_version': u32(2),
       ...Object.fromEntries(Object.entries(keys).map(([key, value]) => [`${arch}.${key}`, value])),
     },
-    tensors: tensorsOf(family, config, storedOf(config), weights, storage[stored].matrix),
+    tensors: tensorsOf(family, config, outline.stored, plainly.read(checkpoint), storage[stored].matrix),
   };
 }

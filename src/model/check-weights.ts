@@ -1,9 +1,9 @@
 /** A checkpoint against the model that is to read it. */
 import { show } from '../formats/json.ts';
 import type { WeightSource } from '../formats/weights.ts';
-import type { Graph, Weights } from '../graph.ts';
+import type { Weights } from '../graph.ts';
 import type { Config } from './architecture.ts';
-import { architectureOf, readingOf, storedOf } from './index.ts';
+import { architectureOf, type Outline, outlineOf } from './index.ts';
 
 const FLOATS: readonly string[] = ['F32', 'F16', 'BF16', 'F64'];
 /** Checkpoints of models whose head is the embedding hold it a second time under this name, or do not. */
@@ -12,7 +12,7 @@ const TIED_HEAD = 'lm_head.weight';
 /**
  * Checks that a checkpoint has every tensor that the model reads, in the shape in which the model reads it.
  *
- * @returns the model, its config with what only the checkpoint says, the weights as its graph reads them, and the names of the
+ * @returns the config with what only the checkpoint says, the model, the weights as its graph reads them, and the names of the
  * tensors that are not read.
  * @throws Error when a tensor is missing, TypeError when it is not a float, RangeError when its shape is another.
  */
@@ -21,13 +21,13 @@ export function checkWeights(
   source: WeightSource,
 ): {
   readonly config: Config;
-  readonly graph: Graph;
+  readonly outline: Outline;
   readonly weights: Weights;
   readonly unused: readonly string[];
 } {
-  const architecture = architectureOf(given);
-  const config = architecture.complete?.(given, source) ?? given;
-  const known = storedOf(config);
+  const config = architectureOf(given).complete?.(given, source) ?? given;
+  const outline = outlineOf(config);
+  const { stored: known, read } = outline;
   for (const [name, { shape }] of known) {
     const where = `${source.name}: tensor ${name}`;
     const stored = source.tensors.get(name);
@@ -38,7 +38,7 @@ export function checkWeights(
       throw new RangeError(`${where} expected shape ${show(shape)} by the config; got ${show(stored.shape)}`);
   }
   const unused = [...source.tensors.keys()].filter(name => !known.has(name) && name !== TIED_HEAD);
-  return { config, graph: architecture.graph(config), weights: readingOf(config, source), unused };
+  return { config, outline, weights: read(source), unused };
 }
 
 /** What is there instead: the name that ends most like it, which shows what is put before the names. */

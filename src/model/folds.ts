@@ -34,7 +34,6 @@ export const inEachLayer = (
 
 /** The weights as the graph reads them, each made when it is read. A product with a factor is rounded to f32 once. */
 export function folded({ weights: types }: Graph, checkpoint: Weights, folds: Folds): Weights {
-  if (folds.size === 0) return checkpoint;
   return {
     has: ref => (isStored(folds, ref) ? checkpoint.has(ref) : types.has(ref)),
     read(ref) {

@@ -5,7 +5,7 @@ import type { TensorType } from '../tensor.ts';
 import { type Architecture, type Config, outerRoles, outerSites } from './architecture.ts';
 import { falconH1 } from './falcon-h1.ts';
 import { falconMamba } from './falcon-mamba.ts';
-import { type Folds, folded, isStored } from './folds.ts';
+import { folded, isStored } from './folds.ts';
 import { graniteHybrid } from './granite-hybrid.ts';
 import { jamba } from './jamba.ts';
 import { mamba } from './mamba.ts';
@@ -64,17 +64,27 @@ export function architectureOf({ architecture: name }: Pick<Config, 'architectur
   throw new RangeError(`config: architecture expected ${known}; got ${show(name)}`);
 }
 
-/** The float model of a config. */
-export const graphOf = (config: Config): Graph => architectureOf(config).graph(config);
-
-const foldsOf = (config: Config): Folds => architectureOf(config).folds?.(config) ?? new Map();
-
-/** What a checkpoint of the model must hold: the constants of its graph, but for those that are made. */
-export function storedOf(config: Config): ReadonlyMap<string, TensorType> {
-  const folds = foldsOf(config);
-  return new Map([...graphOf(config).weights].filter(([name]) => isStored(folds, name)));
+/** A float model without its weights. */
+export interface Outline {
+  readonly graph: Graph;
+  /** What a checkpoint of the model must hold: the constants of its graph, but for those that are made. */
+  readonly stored: ReadonlyMap<string, TensorType>;
+  /** The weights as the graph reads them, of those of a checkpoint. */
+  read(checkpoint: Weights): Weights;
 }
 
-/** The weights as the graph reads them, of those of a checkpoint. */
-export const readingOf = (config: Config, checkpoint: Weights): Weights =>
-  folded(graphOf(config), checkpoint, foldsOf(config));
+/** What follows from a config alone: its graph is traced once for all of it. */
+export function outlineOf(config: Config): Outline {
+  const architecture = architectureOf(config);
+  const graph = architecture.graph(config);
+  const folds = architecture.folds?.(config);
+  if (!folds) return { graph, stored: graph.weights, read: checkpoint => checkpoint };
+  return {
+    graph,
+    stored: new Map([...graph.weights].filter(([name]) => isStored(folds, name))),
+    read: checkpoint => folded(graph, checkpoint, folds),
+  };
+}
+
+/** The float model of a config. */
+export const graphOf = (config: Config): Graph => architectureOf(config).graph(config);

@@ -5,7 +5,7 @@ import { openWeights } from '../formats/weights.ts';
 import type { Program, Weights } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
 import { checkWeights } from '../model/check-weights.ts';
-import { parseConfig, storedOf } from '../model/index.ts';
+import { parseConfig } from '../model/index.ts';
 import { once } from '../once.ts';
 import { identity } from '../plan/identity.ts';
 
@@ -33,13 +33,13 @@ export const readConfig = (folder: Folder): Config =>
 export function openFloatModel(folder: Folder, readOwn: () => Config = () => readConfig(folder)): FloatModel {
   const source = openWeights(folder);
   try {
-    const { config, graph, weights, unused } = checkWeights(readOwn(), source);
+    const { config, outline, weights, unused } = checkWeights(readOwn(), source);
     return {
       config,
-      program: { graph, weights },
+      program: { graph: outline.graph, weights },
       checkpoint: source,
       unused,
-      identity: once(() => identity(source, storedOf(config).keys(), withOneEnd(config))),
+      identity: once(() => identity(source, outline.stored.keys(), withOneEnd(config))),
       close: () => source.close(),
     };
   } catch (error) {

@@ -19,7 +19,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Program, Weights } from '../graph.ts';
 import type { Config } from '../model/architecture.ts';
-import { graphOf, readingOf, storedOf } from '../model/index.ts';
+import { type Outline, outlineOf } from '../model/index.ts';
 import { sizeOf, tensor } from '../tensor.ts';
 
 /** Values of one call of `fill`: a loop that runs once and long is not optimized as well as a function that is called often. */
@@ -126,10 +126,8 @@ function makerOf(name: string, shape: Shape): Maker {
  *
  * @throws RangeError where there are some that are not drawn.
  */
-export function randomWeights(config: Config, seed: number): Weights {
-  const drawn = new Map(
-    [...storedOf(config)].map(([ref, { shape }]) => [ref, { shape, make: makerOf(ref, shape) }]),
-  );
+export function randomWeights({ stored }: Pick<Outline, 'stored'>, seed: number): Weights {
+  const drawn = new Map([...stored].map(([ref, { shape }]) => [ref, { shape, make: makerOf(ref, shape) }]));
   return {
     has: ref => drawn.has(ref),
     read(ref) {
@@ -140,7 +138,7 @@ export function randomWeights(config: Config, seed: number): Weights {
 }
 
 /** The float program of a config, with random weights. @throws what `randomWeights` throws. */
-export const randomModel = (config: Config, seed: number): Program => ({
-  graph: graphOf(config),
-  weights: readingOf(config, randomWeights(config, seed)),
-});
+export function randomModel(config: Config, seed: number): Program {
+  const outline = outlineOf(config);
+  return { graph: outline.graph, weights: outline.read(randomWeights(outline, seed)) };
+}

@@ -5,7 +5,7 @@ import { writeFiles } from '../formats/disk.ts';
 import type { JsonObject } from '../formats/json.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
 import { shapeAsStored } from '../formats/weights.ts';
-import { parseConfig, storedOf } from '../model/index.ts';
+import { outlineOf, parseConfig } from '../model/index.ts';
 import type { Progress } from '../quant/calibrate.ts';
 import { randomWeights } from './model.ts';
 
@@ -29,16 +29,15 @@ export async function writeCheckpoint(
   for (const file of ['config.json', 'model.safetensors'].map(name => join(path, name)))
     if (existsSync(file)) throw new Error(`${file}: is there already`);
   const { dtype, torch } = TYPES[type];
-  const parsed = parseConfig(config, 'config.json');
-  const stored = storedOf(parsed);
-  const weights = randomWeights(parsed, seed);
+  const outline = outlineOf(parseConfig(config, 'config.json'));
+  const weights = randomWeights(outline, seed);
   let written = 0;
-  const tensors = [...stored].map(([ref, { shape }]) => {
+  const tensors = [...outline.stored].map(([ref, { shape }]) => {
     const lazy = {
       dtype,
       shape: shapeAsStored(ref, shape),
       get data() {
-        onProgress?.(++written, stored.size);
+        onProgress?.(++written, outline.stored.size);
         return weights.read(ref).data;
       },
     };

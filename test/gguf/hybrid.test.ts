@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { writeGguf } from '../../src/gguf/file.ts';
 import { ggufOf } from '../../src/gguf/model.ts';
 import type { Config } from '../../src/model/architecture.ts';
-import { parseConfig } from '../../src/model/index.ts';
+import { outlineOf, parseConfig } from '../../src/model/index.ts';
 import { randomWeights } from '../../src/random/model.ts';
 import { configs } from '../../src/random/shapes.ts';
 import { concat, thrown } from '../formats/file.ts';
@@ -39,7 +39,7 @@ const jamba = {
 };
 
 const exported = (config: Config) => {
-  const weights = randomWeights(config, 1);
+  const weights = randomWeights(outlineOf(config), 1);
   const { metadata, tensors } = readGguf(concat(writeGguf(ggufOf(config, weights, 'f32', 'toy'))));
   return {
     names: [...tensors.keys()],
@@ -160,7 +160,7 @@ describe('what llama.cpp cannot run is refused', () => {
     [{ ...jamba, head_dim: 8 }, 'c: head_dim expected 4'],
   ])('%#', (json, sentence) => {
     const config = parseConfig(json, 'config.json');
-    const refused = thrown(() => ggufOf(config, randomWeights(config, 1), 'f32', 'toy', 'c'));
+    const refused = thrown(() => ggufOf(config, randomWeights(outlineOf(config), 1), 'f32', 'toy', 'c'));
     expect(refused.message).toContain(sentence);
   });
 });

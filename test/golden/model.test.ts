@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openFolder } from '../../src/formats/disk.ts';
 import type { JsonObject } from '../../src/formats/json.ts';
-import { architectureOf, graphOf, parseConfig, readingOf, storedOf } from '../../src/model/index.ts';
+import { architectureOf, outlineOf, parseConfig } from '../../src/model/index.ts';
 import { openFloatModel } from '../../src/open/float.ts';
 import { run } from '../../src/run.ts';
 import { type Tensor, tensor } from '../../src/tensor.ts';
@@ -79,15 +79,16 @@ describe.each(tiny)('%s, in which everything is switched on', (name, count) => {
   const { config: json, layer } = attrs as unknown as { config: JsonObject; layer?: number };
   // transformers' Mamba-2 refuses an inner width that is not expand · hidden_size, and so do we
   const config = parseConfig(name === 'mamba2-tiny' ? { ...json, expand: 2.4 } : json, 'config.json');
+  const { graph, stored, read } = outlineOf(config);
   const checkpoint = {
     has: (ref: string) => ref in inputs,
-    read: (ref: string) => tensor(inputs[ref].data, storedOf(config).get(ref)!.shape),
+    read: (ref: string) => tensor(inputs[ref].data, stored.get(ref)!.shape),
   };
-  const program = { graph: graphOf(config), weights: readingOf(config, checkpoint) };
+  const program = { graph, weights: read(checkpoint) };
   const tokens = inputs.tokens.data as Int32Array;
 
   it('reads every weight of the checkpoint', () =>
-    expect(['tokens', ...storedOf(config).keys()].sort()).toEqual(Object.keys(inputs).sort()));
+    expect(['tokens', ...stored.keys()].sort()).toEqual(Object.keys(inputs).sort()));
 
   it('gives every site, and the logits', () => {
     const ours: Record<string, Tensor<'f32'>> = {};

@@ -1,14 +1,15 @@
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { folderOf } from '../../src/formats/bytes.ts';
 import { openFolder } from '../../src/formats/disk.ts';
 import { parseJsonText, readJson, show } from '../../src/formats/json.ts';
 import { openWeights } from '../../src/formats/weights.ts';
 import { checkWeights } from '../../src/model/check-weights.ts';
 import { graphOf, parseConfig } from '../../src/model/index.ts';
-import type { MambaConfig } from '../../src/model/mamba.ts';
+import { type MambaConfig, mamba } from '../../src/model/mamba.ts';
 import type { Mamba2Config } from '../../src/model/mamba2.ts';
+import { openFloatModel } from '../../src/open/float.ts';
 import { thrown, zerosFile } from '../formats/file.ts';
 
 const hf = {
@@ -425,10 +426,10 @@ describe('checkWeights', () => {
       [small, shapes],
       [{ ...small, use_bias: true, tie_word_embeddings: false }, withBias],
     ] as const) {
-      const { config, unused } = check(json, tensors);
+      const { config, outline, unused } = check(json, tensors);
       expect(config).toEqual(parse(json));
       expect(unused).toEqual([]);
-      expect([...graphOf(config).weights.keys()].sort()).toEqual(Object.keys(tensors).sort());
+      expect([...outline.stored.keys()].sort()).toEqual(Object.keys(tensors).sort());
     }
   });
 
@@ -448,9 +449,9 @@ describe('checkWeights', () => {
     for (const before of ['', 'model.', 'module.']) {
       const named = Object.entries(tensors).map(([name, shape]) => [`${before}${name}`, shape]);
       const given = { ...json, num_hidden_layers: 1, vocab_size: 9 };
-      const { graph, unused } = check(given, Object.fromEntries(named));
+      const { outline, unused } = check(given, Object.fromEntries(named));
       expect(unused).toEqual([]);
-      expect([...graph.weights.keys()].sort()).toEqual(Object.keys(tensors).sort());
+      expect([...outline.graph.weights.keys()].sort()).toEqual(Object.keys(tensors).sort());
     }
   });
 
@@ -460,10 +461,27 @@ describe('checkWeights', () => {
       const folder = openFolder(fileURLToPath(new URL(`../../models/${name}`, import.meta.url)));
       const weights = openWeights(folder);
       const config = parse(readJson(folder, 'config.json'));
-      expect(checkWeights(config, weights)).toMatchObject({ config, graph: graphOf(config), unused: [] });
+      expect(checkWeights(config, weights)).toMatchObject({
+        config,
+        outline: { graph: graphOf(config) },
+        unused: [],
+      });
       weights.close();
     },
   );
+
+  it('traces the model once for all that opening and its identity ask', () => {
+    const traced = vi.spyOn(mamba, 'graph');
+    const model = openFloatModel(
+      folderOf('m', {
+        'model.safetensors': zerosFile(shapes),
+        'config.json': new TextEncoder().encode(JSON.stringify(small)),
+      }),
+    );
+    expect(model.identity()).toMatch(/^[0-9a-f]{64}$/);
+    expect(traced).toHaveBeenCalledOnce();
+    traced.mockRestore();
+  });
 
   it.each(Object.keys(withBias))('refuses a model without %s, or with another shape or dtype of it', name => {
     const json = { ...small, use_bias: true, tie_word_embeddings: false };

@@ -6,7 +6,7 @@ import { openWeights } from '../../src/formats/weights.ts';
 import { checkWeights } from '../../src/model/check-weights.ts';
 import type { FalconH1Config } from '../../src/model/falcon-h1.ts';
 import type { GraniteHybridConfig } from '../../src/model/granite-hybrid.ts';
-import { graphOf, parseConfig, storedOf } from '../../src/model/index.ts';
+import { graphOf, outlineOf, parseConfig } from '../../src/model/index.ts';
 import type { JambaConfig } from '../../src/model/jamba.ts';
 import { configs } from '../../src/random/shapes.ts';
 import { zerosFile } from '../formats/file.ts';
@@ -209,7 +209,9 @@ describe('a checkpoint of a hybrid', () => {
   const small = { ...falcon, hidden_size: 8, num_hidden_layers: 1, vocab_size: 9, intermediate_size: 4 };
   const json = { ...small, mamba_d_ssm: 24, mamba_d_head: 1, mamba_d_state: 4 };
   const config = parse(json);
-  const shapes = Object.fromEntries([...storedOf(config)].map(([name, { shape }]) => [name, [...shape]]));
+  const shapes = Object.fromEntries(
+    [...outlineOf(config).stored].map(([name, { shape }]) => [name, [...shape]]),
+  );
   const open = (tensors: Record<string, number[]>) =>
     openWeights(folderOf('m', { 'model.safetensors': zerosFile(tensors) }));
 

@@ -4,7 +4,7 @@ import { bytesOf } from '../../src/formats/bytes.ts';
 import { fitsF16 } from '../../src/formats/half.ts';
 import type { Program } from '../../src/graph.ts';
 import type { Config } from '../../src/model/architecture.ts';
-import { architectureOf, parseConfig, storedOf } from '../../src/model/index.ts';
+import { architectureOf, outlineOf, parseConfig } from '../../src/model/index.ts';
 import type { MambaConfig } from '../../src/model/mamba.ts';
 import { softplus } from '../../src/ops/softplus.ts';
 import { hasher } from '../../src/plan/identity.ts';
@@ -115,7 +115,7 @@ describe('the generator', () => {
 });
 
 const parametersOf = (config: Config): number =>
-  [...storedOf(config).values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  [...outlineOf(config).stored.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
 
 describe('the shapes', () => {
   it.each<[ShapeName, number]>([
