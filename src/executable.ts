@@ -36,6 +36,8 @@ export interface State {
 export interface Sequence {
   /** Tokens fed since the start of the text. */
   readonly position: number;
+  /** The most tokens of the text: infinite, unless a state grows with it. */
+  readonly context: number;
   /**
    * Feeds tokens and returns the logits f32[l, v] of every one of them, or f32[1, v] of the last. A program of frames is fed
    * frames: what is said of a token is true of a frame.

@@ -55,6 +55,8 @@ interface Text {
   lost?: string;
 }
 
+const roomFor = (tokens: number): string => `--context ${tokens} or { context: ${tokens} } makes room`;
+
 /** As many tokens are fed at once when a text is fed again: a backend may hold the logits of all of them. */
 const AGAIN = 128;
 /** Of more numbers than that, a text keeps the state after them instead. */
@@ -69,7 +71,7 @@ export function sequences(
     const needed = position + rows;
     if (needed > context)
       throw new RangeError(
-        `feed: ${rows} more ${rows === 1 ? 'token' : 'tokens'} at position ${position} ${rows === 1 ? 'is' : 'are'} beyond the context of ${context}; --context ${needed} or { context: ${needed} } makes room`,
+        `feed: ${rows} more ${rows === 1 ? 'token' : 'tokens'} at position ${position} ${rows === 1 ? 'is' : 'are'} beyond the context of ${context}; ${roomFor(needed)}`,
       );
   };
   const check = inputCheck(program);
@@ -186,6 +188,7 @@ export function sequences(
       get position() {
         return text.position;
       },
+      context,
       feed: (tokens, options) => feed([{ sequence, tokens }], options)[0],
       save: () => ({ position: text.position, values: places.read(usable(text).place, text.position) }),
       load(state) {
@@ -250,7 +253,7 @@ function checkState({ graph }: Program, { position, values }: State, context: nu
     throw new RangeError(`state: position expected a whole number; got ${position}`);
   if (position > context)
     throw new RangeError(
-      `state: position ${position} is beyond the context of ${context}; --context ${position} or { context: ${position} } makes room`,
+      `state: position ${position} is beyond the context of ${context}; ${roomFor(position)}`,
     );
   for (const [ref, type] of graph.states) {
     const value = values.get(ref);

@@ -14,6 +14,8 @@ import { describe, isArray, type Tensor, tensor } from './tensor.ts';
 export interface Session {
   /** Tokens fed since the start of the text. */
   readonly position: number;
+  /** The most tokens of the text: infinite, unless a state grows with it. */
+  readonly context: number;
   readonly vocabSize: number;
   /** The logits f32[v] after the last token fed: what a text goes on with. Undefined at the start of a text. */
   readonly logits: Float32Array | undefined;
@@ -66,6 +68,7 @@ export function createSession(
     get position() {
       return sequence.position;
     },
+    context: sequence.context,
     vocabSize,
     get logits() {
       return logits;

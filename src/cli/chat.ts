@@ -20,6 +20,7 @@ import {
   checkWriting,
   contextOption,
   engineOptions,
+  fullContext,
   jsonOption,
   modelOption,
   recipeOption,
@@ -43,11 +44,12 @@ export const chatCommand = command(
   'Chats with a model that has a chat template.',
   OPTIONS,
   `
-/help lists the commands: /system, /save, /load, /fork, /go, /undo, /reset. Ctrl-C stops an answer, and what was written stays.
+/help lists the commands: /system, /save, /load, /fork, /go, /undo, /reset. Ctrl-C stops an answer, and what was written stays; at the
+prompt it drops what is typed, or leaves where nothing is.
 
 With --json standard input holds either one array of messages, which gets one answer, or messages one a line: "a text" of the
 user, or {"role": …, "content": …}. Each line is answered before the next is read, but for those of the system and the assistant.
-An answer is one JSON object on a line: content, tokens, finishReason (eos, stop, length, aborted), logitsHash (of the whole
+An answer is one JSON object on a line: content, tokens, finishReason (eos, stop, length, context, aborted), logitsHash (of the whole
 chat, as of one long prompt of quamba generate), promptTokens and keptTokens (how many there were, and how many not fed again).
 
 Examples:
@@ -96,6 +98,7 @@ async function chat(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<
     }
   } finally {
     model.dispose();
+    process.stdin.destroy(); // a writer that has not closed its end of a pipe would keep the program
   }
 }
 
@@ -132,7 +135,16 @@ async function converse(ask: Ask, system: string | undefined): Promise<void> {
     output: isTerminal ? process.stdout : undefined,
     terminal: isTerminal,
   });
-  const interrupt = () => (running ? running.abort() : lines.close());
+  const interrupt = () => {
+    if (running) running.abort();
+    else if (isTerminal && (reader.isOpen || lines.line !== '')) {
+      reader.end(); // forgets it
+      process.stdout.write('\n');
+      lines.write(null, { ctrl: true, name: 'e' }); // to the end of the line, which is then cut from its start on
+      lines.write(null, { ctrl: true, name: 'u' });
+      prompt();
+    } else lines.close();
+  };
   lines.on('SIGINT', interrupt); // of a terminal, which hands the key to the program
   process.on('SIGINT', interrupt);
   process.stdout.once('error', () => {
@@ -152,6 +164,7 @@ async function converse(ask: Ask, system: string | undefined): Promise<void> {
       tell((error as Error).message);
     }
   };
+  /** A message that is not answered is taken back. */
   const say = async (text: string): Promise<void> => {
     talk.add('user', text);
     let answer: Answer;
@@ -164,6 +177,10 @@ async function converse(ask: Ask, system: string | undefined): Promise<void> {
     process.stdout.write('\n');
     talk.add('assistant', answer.text);
     if (process.stderr.isTTY) tell(inWords(answer));
+    if (answer.finishReason === 'context')
+      tell(
+        `${fullContext(answer)}; /undo and /reset make room, and /save keeps the chat for a start with more`,
+      );
   };
 
   prompt();

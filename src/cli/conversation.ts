@@ -57,6 +57,7 @@ export function conversation(system?: string): Conversation {
       takes: 'FILE',
       says: 'writes the messages as JSON, which /load and --json take',
       async run(file) {
+        if (now().length === 0) throw new Error('/save: there are no messages yet');
         const text = `${JSON.stringify(now(), undefined, 2)}\n`;
         await writeFileAtomic(file, [new TextEncoder().encode(text)]);
         return [`${file}: ${size()}`];
@@ -136,7 +137,7 @@ const help = (commands: Readonly<Record<string, Command>>): readonly string[] =>
     ([word, { takes = '', says }]) => `${`/${word} ${takes}`.padEnd(14)} ${says}`,
   ),
   'A line that ends with \\ goes on in the next. """ begins a message of several lines, and """ ends it.',
-  'Ctrl-C stops an answer, and what was written stays; at the prompt it leaves, as Ctrl-D does.',
+  'Ctrl-C stops an answer, and what was written stays; at the prompt it drops what is typed, or leaves where nothing is, as Ctrl-D does.',
 ];
 
 /** Makes messages of lines: one of each, of several that end with a backslash, or of all between two `"""`. */

@@ -11,6 +11,7 @@ import {
   checkWriting,
   contextOption,
   engineOptions,
+  fullContext,
   jsonOption,
   modelOption,
   recipeOption,
@@ -119,6 +120,7 @@ async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Prom
     tell(
       `${about.recipe} on ${about.backend}: ${written.length} tokens, prefill ${prefill}/s, decode ${decode}/s`,
     );
+    if (finishReason === 'context') tell(fullContext(next.value));
   }
   if (finishReason === 'aborted' && isRead) process.exitCode = 130;
 }

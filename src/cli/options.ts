@@ -6,6 +6,7 @@ import { checkWritable, checkWritableFolder } from '../formats/disk.ts';
 import { modelFolder } from '../hub/cache.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
 import { recipes } from '../quant/recipes.ts';
+import type { Generated } from '../text/generate.ts';
 import { option, refuse } from './command.ts';
 import { tell, UsageError } from './terminal.ts';
 import {
@@ -64,6 +65,10 @@ export const contextOption = option(
   undefined,
   'what the model was made for, at most 8192',
 );
+/** Of a text whose writing ended at it. */
+export const fullContext = ({ promptTokens, tokens }: Generated): string =>
+  `the text has all ${promptTokens.length + tokens.length} tokens of its context; --context gives it more`;
+
 /** How a text is written. */
 export const writingOptions = (maxTokens: number) =>
   [

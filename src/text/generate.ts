@@ -48,7 +48,8 @@ export interface Piece {
   readonly likeliest?: readonly LogProb[];
 }
 
-export type FinishReason = 'length' | 'stop' | 'eos' | 'aborted';
+/** `length`: there are `maxTokens`. `context`: the text is as long as the context. */
+export type FinishReason = 'length' | 'context' | 'stop' | 'eos' | 'aborted';
 
 export interface Generated {
   /**
@@ -78,7 +79,8 @@ const PROMPT_PART = 128;
  *
  *   for await (const { text } of generate(session, tokenizer, 'The old man')) process.stdout.write(text);
  *
- * @throws RangeError for an option or a token out of its range, before anything is fed.
+ * @throws RangeError for an option or a token out of its range, and for a prompt after which the context has no room to write, before
+ *   anything is fed.
  */
 export function generate(
   session: Session,
@@ -104,6 +106,12 @@ export function generate(
   const mostFed = Math.min(promptTokens.length, session.position);
   if (!Number.isSafeInteger(fed) || fed < 0 || fed > mostFed)
     throw new RangeError(`fed expected a whole number from 0 to ${mostFed}; got ${show(fed)}`);
+  const begin = session.position + promptTokens.length - fed;
+  const needed = begin + (maxTokens > 0 ? 1 : 0);
+  if (needed > session.context)
+    throw new RangeError(
+      `prompt: up to its end the text has ${begin} tokens, which leaves no room in the context of ${session.context}; --context ${needed} or { context: ${needed} } makes room`,
+    );
   const stops = stopFilter(stop);
   const sample = sampler(sampling);
   const drawable = Math.min(tokenizer.vocabSize, session.vocabSize);
@@ -169,7 +177,8 @@ export function generate(
         tokens.push(token);
         history.push(token);
         const eos = tokenizer.endTokenIds.includes(token);
-        const last = eos || tokens.length === maxTokens;
+        const isFull = position + 1 >= session.context;
+        const last = eos || isFull || tokens.length === maxTokens;
         const shown = stops.push((eos ? '' : stream.push(token)) + (last ? stream.end() : ''));
         const piece = shown.text + (last && !shown.stopped ? stops.end() : '');
         text += piece;
@@ -179,7 +188,9 @@ export function generate(
           position,
           ...(logprobs !== undefined && likely(logits, token, logprobs)),
         };
-        if (shown.stopped || last) return finished(shown.stopped ? 'stop' : eos ? 'eos' : 'length');
+        if (shown.stopped) return finished('stop');
+        if (eos) return finished('eos');
+        if (last) return finished(tokens.length === maxTokens ? 'length' : 'context');
         await turn();
         if (signal?.aborted) return finished('aborted');
         isFed = true;

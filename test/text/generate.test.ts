@@ -18,7 +18,12 @@ interface Script extends Session {
   readonly sizes: number[];
 }
 /** A session that wants the ids of the script in their order, once the prompt is fed, and then eos. */
-function scripted(ids: ArrayLike<number>, promptLength = 1, vocabSize = tokenizer.vocabSize): Script {
+function scripted(
+  ids: ArrayLike<number>,
+  promptLength = 1,
+  vocabSize = tokenizer.vocabSize,
+  context = Infinity,
+): Script {
   const fed: number[] = [];
   const sizes: number[] = [];
   let last: Float32Array | undefined;
@@ -29,6 +34,7 @@ function scripted(ids: ArrayLike<number>, promptLength = 1, vocabSize = tokenize
     fed,
     sizes,
     vocabSize,
+    context,
     get position() {
       return fed.length;
     },
@@ -99,6 +105,37 @@ describe('generate', () => {
       Array.from({ length: l }, (_, t) => data.subarray(t * v, (t + 1) * v).indexOf(100)),
     );
     expect(wanted.slice(prompt.length - 1)).toEqual([...tokens]);
+  });
+
+  it('ends where the context does, with every token fed, and refuses a prompt that leaves no room', async () => {
+    const room = fc.integer({ min: 1, max: 12 });
+    await fc.assert(
+      fc.asyncProperty(anyIds, room, room, room, async (ids, prompt, context, maxTokens) => {
+        const session = scripted(ids, prompt, tokenizer.vocabSize, context);
+        const how = { temperature: 0, maxTokens };
+        const begin = () => generate(session, tokenizer, Array(prompt).fill(1), how);
+        if (prompt >= context) {
+          expect(begin).toThrow(
+            new RangeError(
+              `prompt: up to its end the text has ${prompt} tokens, which leaves no room in the context of ${context}; --context ${prompt + 1} or { context: ${prompt + 1} } makes room`,
+            ),
+          );
+          expect(session.fed).toEqual([]);
+          return;
+        }
+        const { tokens, finishReason } = await collect(begin());
+        const whole = [...ids, EOS];
+        const most = Math.min(whole.length, maxTokens, context - prompt);
+        expect([...tokens]).toEqual(whole.slice(0, most));
+        expect(session.fed).toHaveLength(prompt + most);
+        const why = most === whole.length ? 'eos' : most === maxTokens ? 'length' : 'context';
+        expect(finishReason).toBe(why);
+      }),
+    );
+    const full = scripted([], 4, tokenizer.vocabSize, 4);
+    const { tokens } = await collect(generate(full, tokenizer, [1, 1, 1, 1], { maxTokens: 0 }));
+    expect([full.fed.length, tokens.length]).toEqual([4, 0]);
+    expect(() => generate(full, tokenizer, [])).toThrow('has 4 tokens, which leaves no room in the context');
   });
 
   it('goes on where the session stands', async () => {
