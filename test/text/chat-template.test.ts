@@ -3,7 +3,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { chatTemplate } from '../../src/text/chat-template.ts';
 import { sentenceFault } from '../sentence.ts';
-import { CHATML, GRANITE, LLAMA } from './templates.ts';
+import rendered from './rendered.json' with { type: 'json' };
+import { CHATML, GRANITE, LLAMA, LLAMA3, MISTRAL, MIXED, QWEN } from './templates.ts';
+
+const published = { CHATML, GRANITE, LLAMA3, MISTRAL, MIXED, QWEN };
 
 const now = new Date(2024, 0, 5, 13, 4, 9);
 const render = (source: string, variables: Record<string, unknown> = {}) =>
@@ -53,6 +56,25 @@ describe('templates', () => {
         says('assistant', ''),
     );
     expect(render(GRANITE, { messages: [user], tools: null })).toBe(turn('user', 'Hi '));
+  });
+
+  const all = Object.entries(rendered.texts).flatMap(([name, texts]) =>
+    Object.entries(texts).map(([of, text]): [string, string, string | { readonly fails: string }] => [
+      name,
+      of,
+      text,
+    ]),
+  );
+  it.each(all)('%s of %s is what Python makes of it', (name, of, text) => {
+    const tokens = { bos_token: '<s>', eos_token: '</s>' };
+    const given = { tools: null, documents: null, add_generation_prompt: false, ...tokens };
+    const made = () =>
+      chatTemplate(published[name as keyof typeof published], 't.jinja')(
+        { ...given, ...rendered.cases[of as keyof typeof rendered.cases] },
+        new Date(2026, 10, 3, 9, 8, 7),
+      );
+    if (typeof text === 'string') expect(made()).toBe(text);
+    else expect(made).toThrow(text.fails);
   });
 
   it('in the form of Llama, which knows the special tokens', () => {
