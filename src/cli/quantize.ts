@@ -13,7 +13,7 @@ import { withOutput } from '../formats/lock.ts';
 import { TOKENIZER_FILES } from '../formats/tokenizer.ts';
 import { openFloatModel } from '../open/float.ts';
 import { CALIBRATION_TEXT, load, textFile } from '../open/node.ts';
-import { CALIBRATION_DEFAULTS } from '../open/plan.ts';
+import { CALIBRATION_DEFAULTS, keepStats } from '../open/plan.ts';
 import { openTokenizer } from '../open/tokenizer.ts';
 import { checkRecipe } from '../quant/check-recipe.ts';
 import { savePlan } from '../quant/checkpoint.ts';
@@ -91,7 +91,8 @@ type Found = Pick<Search, 'percentile' | 'score' | 'trials'>;
 const HELD_OUT = 16;
 
 /**
- * Which p is the best for the model, found on its calibration text.
+ * Which p is the best for the model, found on its calibration text. What calibration saw for it is kept, so that it is not measured
+ * again.
  *
  * @throws RangeError for a text that is too short; what opening the model throws.
  */
@@ -99,7 +100,7 @@ async function searched(options: Options, asked: NamedRecipe): Promise<Found> {
   const { model: path, text = CALIBRATION_TEXT, perLayer, threads, json } = options;
   const { samples = CALIBRATION_DEFAULTS.samples, window = CALIBRATION_DEFAULTS.window } = options;
   const folder = openFolder(path);
-  const { config, program, close } = openFloatModel(folder);
+  const { config, program, identity, close } = openFloatModel(folder);
   try {
     const recipe = checkRecipe(asked, config, program.graph);
     const tokens = openTokenizer(folder, config).encode(await text.read());
@@ -108,13 +109,21 @@ async function searched(options: Options, asked: NamedRecipe): Promise<Found> {
     const windows = heldOutOf(tokens, samples, window, HELD_OUT);
     const float = floatReference(program, { windows, prepare: run });
     const score = (plan: typeof program) => float.compare(plan).fidelity.kl;
-    const found = searchPercentile(program, recipe, samplesOf(tokens, samples, window), score, {
+    const seen = samplesOf(tokens, samples, window);
+    const found = searchPercentile(program, recipe, seen, score, {
       perLayer,
       prepare: run,
       onProgress: progressLine('search: calibrating'),
       onTrial: (trial, done, total) => json || print(`${done}/${total}  ${inWords(trial)}`),
     });
     if (!json) print(`found ${inWords(found)}`);
+    const best = { name: asked.name, scheme: withPercentile(asked.scheme, found.percentile) };
+    const info = {
+      recipe: checkRecipe(best, config, program.graph),
+      source: identity(),
+      calibration: { text: text.name, samples: seen.length, window },
+    };
+    await keepStats(statsCache, found.stats, info, seen);
     return { percentile: found.percentile, score: found.score, trials: found.trials };
   } finally {
     close();

@@ -16,7 +16,7 @@ import { isPlan, loadPlan, type PlanInfo } from '../quant/checkpoint.ts';
 import { planOf, samplesOf } from '../quant/pipeline.ts';
 import { DEFAULT_RECIPE, FLOAT_RECIPE, recipe as recipeOf } from '../quant/recipes.ts';
 import { type Recipe, sameRecipe } from '../quant/scheme.ts';
-import { type CalibrationInfo, loadStats, type Stats, saveStats } from '../quant/stats.ts';
+import { type CalibrationInfo, loadStats, type Stats, type StatsInfo, saveStats } from '../quant/stats.ts';
 import { fileOf } from './files.ts';
 import { type FloatModel, openFloatModel, readConfig } from './float.ts';
 import { openTokenizer } from './tokenizer.ts';
@@ -217,12 +217,8 @@ async function statsOf(
   async function cached(): Promise<Stats> {
     const { cache } = options;
     const info = { recipe: recipe.scheme, source: identity(), calibration };
-    const key = hasher();
-    key.update(new TextEncoder().encode(JSON.stringify([recipe.scheme, identity()])));
-    for (const each of windows) key.update(bytesOf(each));
-    const file = `stats.${key.hex()}.safetensors`;
     try {
-      const found = cache?.open(file);
+      const found = cache?.open(cacheFile(info, windows));
       if (found) return closing(found, () => loadStats(found, { ...info, sizes }).stats);
     } catch {
       // a damaged file is written anew
@@ -231,13 +227,31 @@ async function statsOf(
       prepare: await preparing(window),
       onProgress,
     });
-    try {
-      if (hessianBytes(stats) <= MOST_HESSIANS) await cache?.write(file, saveStats(stats, info));
-    } catch {
-      // no place to keep it is no reason to fail
-    }
+    await keepStats(cache, stats, info, windows);
     return stats;
   }
+}
+
+/** Keeps what calibration saw of these windows for who asks for it next, unless that is too large or there is no place. */
+export async function keepStats(
+  cache: StatsCache | undefined,
+  stats: Stats,
+  info: StatsInfo,
+  windows: readonly Int32Array[],
+): Promise<void> {
+  try {
+    if (hessianBytes(stats) <= MOST_HESSIANS)
+      await cache?.write(cacheFile(info, windows), saveStats(stats, info));
+  } catch {
+    // no place to keep it is no reason to fail
+  }
+}
+
+function cacheFile({ recipe, source }: StatsInfo, windows: readonly Int32Array[]): string {
+  const key = hasher();
+  key.update(new TextEncoder().encode(JSON.stringify([recipe, source])));
+  for (const each of windows) key.update(bytesOf(each));
+  return `stats.${key.hex()}.safetensors`;
 }
 
 /** What GPTQ needs of a large model is gigabytes, which nobody wants kept unasked. */

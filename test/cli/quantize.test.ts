@@ -1,6 +1,6 @@
 /** `quamba quantize` on toy models: what it writes, what that gives, and what it leaves behind when it fails. */
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openFile } from '../../src/formats/disk.ts';
@@ -165,12 +165,22 @@ describe('--percentile search', () => {
     };
   };
 
+  it('calibrates once', async () => {
+    writeFileSync(inHere('long.txt'), prose);
+    const args = ['--text', 'long.txt', '--samples', '4', '--window', '16', '--percentile', 'search'];
+    const { code, stderr } = await quamba(here, 'quantize', '--model', 'text', '--out', 'once', ...args);
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(/^search: calibrating /m);
+    expect(stderr).not.toMatch(/^calibrating /m);
+  });
+
   it('tells what it tried, and writes what that p gives', async () => {
     const { recipe: name, search: found } = await search('searched');
     expect(found.trials.map(({ percentile }) => percentile)).toEqual([1, 0.99999, 0.9999, 0.9995, 0.999]);
     expect(found.score).toBe(Math.min(...found.trials.map(({ score }) => score)));
     expect(name).toBe(`quamba p=${found.percentile}`);
     const args = ['--text', 'long.txt', '--samples', '3', '--window', '16'];
+    rmSync(inHere('.cache'), { recursive: true }); // what the search kept is measured anew
     await quantize('text', 'told', ...args, '--percentile', String(found.percentile));
     expect(readFileSync(inHere('searched', 'model.safetensors'))).toEqual(
       readFileSync(inHere('told', 'model.safetensors')),
