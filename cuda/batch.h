@@ -9,7 +9,7 @@ struct Turn {
   int place;  // of its states
   int row, count;
   int position = 0;               // tokens of its text before
-  float* const* pages = nullptr;  // of its states that grow: see pages.h
+  char* const* pages = nullptr;   // of its states that grow: see pages.h
   float* scratch = nullptr;
 };
 

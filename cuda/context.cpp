@@ -65,7 +65,7 @@ Context::Context(const std::string& graphText, const quamba_tensor* weights, int
     Buffer& memory = states[name] = Buffer(type.bytes() * sequences);
     check(cudaMemsetAsync(memory.get(), 0, memory.size(), stream));
   }
-  for (int i = 0; i < sequences; i++) pages.emplace_back(plan.pagedValues, plan.scratchValues);
+  for (int i = 0; i < sequences; i++) pages.emplace_back(plan.pageBytes, plan.scratchValues);
   fed = Buffer(sizeof(Turn) * mostTurns() + sizeof(int32_t) * chunk);
   nan = Buffer(sizeof(NanPlace));
   check(cudaMemsetAsync(nan.get(), 0xff, nan.size(), stream));
@@ -317,15 +317,27 @@ const quamba_tensor* Context::find(const std::string& name, const quamba_tensor*
   return found;
 }
 
+/** Bytes of so many tokens of any state that grows, in f32. */
+size_t Context::largestGrown(int64_t tokens) const {
+  size_t most = 0;
+  for (const auto& [name, cache] : plan.paged) most = std::max(most, plan.states.at(name).bytes() * tokens);
+  return most;
+}
+
 void Context::getState(int32_t sequence, const quamba_tensor* tensors, int32_t count) {
   demandSequence(sequence, "state");
+  const Buffer grown(largestGrown(pages[sequence].tokens()));
   for (const auto& name : stateNames) {
     const quamba_tensor* t = find(name, tensors, count, pages[sequence].tokens());
     if (!t) throw wrong("state: " + name + " is missing");
     const Type& type = plan.states.at(name);
     const size_t bytes = type.bytes();
-    if (type.perRow()) pages[sequence].read(plan.paged.at(name), type.size(), t->data, stream);
-    else check(cudaMemcpyAsync(t->data, states.at(name).get() + sequence * bytes, bytes, cudaMemcpyDeviceToHost, stream));
+    if (!type.perRow()) {
+      check(cudaMemcpyAsync(t->data, states.at(name).get() + sequence * bytes, bytes, cudaMemcpyDeviceToHost, stream));
+      continue;
+    }
+    pages[sequence].read(plan.paged.at(name), grown.get<float>(), stream);
+    check(cudaMemcpyAsync(t->data, grown.get(), bytes * pages[sequence].tokens(), cudaMemcpyDeviceToHost, stream));
   }
   check(cudaStreamSynchronize(stream));
 }
@@ -339,15 +351,18 @@ void Context::setState(int32_t sequence, const quamba_tensor* tensors, int32_t c
     throw wrong("state: expected 0 to " + std::to_string(MOST_TOKENS) + " tokens; got " + std::to_string(tokens));
   pages[sequence].clear();
   pages[sequence].grow(static_cast<int>(tokens), stream);
+  const Buffer grown(largestGrown(tokens));
   for (const auto& name : stateNames) {
     const quamba_tensor* t = find(name, tensors, count, tokens);
     const Type& type = plan.states.at(name);
+    const size_t bytes = type.bytes();
     if (type.perRow()) {
       if (!t && tokens > 0) throw wrong("state: " + name + " is missing");
-      if (t) pages[sequence].write(plan.paged.at(name), type.size(), t->data, stream);
+      if (!t) continue;
+      check(cudaMemcpyAsync(grown.get(), t->data, bytes * tokens, cudaMemcpyHostToDevice, stream));
+      pages[sequence].write(plan.paged.at(name), grown.get<float>(), stream);
       continue;
     }
-    const size_t bytes = type.bytes();
     char* to = states.at(name).get() + sequence * bytes;
     if (t) check(cudaMemcpyAsync(to, t->data, bytes, cudaMemcpyHostToDevice, stream));
     else check(cudaMemsetAsync(to, 0, bytes, stream));

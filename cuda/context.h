@@ -116,6 +116,7 @@ class Context {
   size_t constantBytes() const;
   size_t constantsRead() const;
   size_t stateBytes() const;
+  size_t largestGrown(int64_t tokens) const;
   const quamba_tensor* find(const std::string& name, const quamba_tensor* tensors, int32_t count, int64_t tokens) const;
   void demandSequence(int32_t sequence, const char* where) const;
 };

@@ -35,7 +35,7 @@ bool Compiler::fused(const std::vector<OpNode>& body) {
   for (const auto& op : body)
     if ((op.name == "quantize" || op.name == "dequantize") && !isStatic(op.input("scale"))) return false;
   return addNormQuantize(body) || gemmQuantize(body) || conv(body) || scan(body) || ssd(body) || gatedNorm(body) ||
-         fwhtQuantized(body);
+         fwhtQuantized(body) || swigluQuantized(body);
 }
 
 bool Compiler::addNormQuantize(const std::vector<OpNode>& body) {
@@ -273,6 +273,31 @@ bool Compiler::fwhtQuantized(const std::vector<OpNode>& body) {
   const float* scale = constant(quantize->input("scale"));
   add({x}, {q}, true, [=, nan = nan](const Rows& rows) {
     fwhtQuantize(rows.stream, rows.at<float>(x), {rows.at<int8_t>(q), scale}, rows.count, n, inverse, nan);
+  });
+  return true;
+}
+
+bool Compiler::swigluQuantized(const std::vector<OpNode>& body) {
+  const OpNode *swiglu = find(body, "swiglu"), *quantize = find(body, "quantize");
+  if (!swiglu || !quantize || quantize->input("x") != swiglu->output("y") || leaves(body, swiglu->output("y"))) return false;
+  size_t used = 2;
+  struct Part {
+    int value, start, width;
+  };
+  const auto part = [&](const std::string& ref) -> Part {
+    const OpNode* slice = maker(body, ref, "slice");
+    const std::string& whole = slice ? slice->input("x") : ref;
+    used += slice ? 1 : 0;
+    if (isConstant(whole)) return {-1, 0, 0};
+    return {value(whole), slice ? static_cast<int>(slice->number("start", 0)) : 0, static_cast<int>(plan.type(whole).width())};
+  };
+  const Part gate = part(swiglu->input("gate")), up = part(swiglu->input("up"));
+  if (gate.value < 0 || up.value < 0 || used != body.size()) return false;
+  const Stored<int8_t> stored = steps(nullptr, *quantize);
+  const int out = value(quantize->output("q")), n = static_cast<int>(plan.type(swiglu->output("y")).width());
+  add({gate.value, up.value}, {out}, true, [=, nan = nan](const Rows& rows) {
+    const auto columns = [&](const Part& of) { return Strided{rows.at<float>(of.value) + of.start, of.width}; };
+    swigluQuantize(rows.stream, {columns(gate), columns(up), {rows.at<int8_t>(out), stored.scale}, rows.count, n, nan});
   });
   return true;
 }

@@ -132,6 +132,20 @@ struct GatedNorm {
 template <class Y>  // int8_t, float
 void gatedNormStored(cudaStream_t stream, const GatedNorm<int8_t, Y>& a);
 
+/** Rows that begin `stride` values apart. */
+struct Strided {
+  const float* data;
+  int stride;
+};
+/** out = the steps of silu(gate) · up, each n columns. */
+struct SwigluQuantize {
+  Strided gate, up;
+  Stored<int8_t> out;
+  int rows, n;
+  NanPlace* nan;
+};
+void swigluQuantize(cudaStream_t stream, const SwigluQuantize& a);
+
 /** out = the steps of the transform of x f32[rows, n]. */
 void fwhtQuantize(cudaStream_t stream, const float* x, Stored<int8_t> out, int rows, int n, bool inverse, NanPlace* nan);
 

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "absmax-scale.cuh"
-#include "attention.cuh"
+#include "attention.h"
 #include "causal-conv1d.cuh"
 #include "elementwise.cuh"
 #include "fwht.cuh"
@@ -12,6 +12,7 @@
 #include "linear-i4.cuh"
 #include "linear-i8.cuh"
 #include "linear.cuh"
+#include "pages.h"
 #include "quantize.cuh"
 #include "rms-norm.cuh"
 #include "rope-table.cuh"
@@ -58,23 +59,25 @@ const Op OPS[] = {
        call.require(call.dim("p") % 4 == 0, "C2", "p must be a multiple of 4", {"p"});
      },
      [](const Call& call, const Resident& on) {
-       const int l = call.dim("l"), past = call.dim("t") - l, row = call.dim("g") * call.dim("p");
+       const int l = call.dim("l"), past = call.dim("t") - l, h = call.dim("h"), g = call.dim("g"), p = call.dim("p");
        Attention a{on.in<float>("q"), on.in<float>("k"), on.in<float>("v"), on.out<float>("y")};
        a.scale = static_cast<float>(call.number("scale", 1));
-       a.h = call.dim("h"), a.groups = call.dim("g"), a.p = call.dim("p"), a.values = static_cast<size_t>(PAGE) * row;
-       Pages pages(2 * static_cast<size_t>(row), a.h * (HEAD_SCRATCH + a.p));
+       a.h = h;
+       a.keys = {Kept::f32, 0, g, p};
+       a.values = {Kept::f32, a.keys.bytes(), g, p};
+       Pages pages(a.keys.bytes() + a.values.bytes(), h * (HEAD_SCRATCH + p));
        pages.grow(past, on.stream);
-       const Buffer zeros(sizeof(float) * past * row), turn(sizeof(Turn));
+       const Buffer zeros(sizeof(float) * past * g * p), turn(sizeof(Turn));
        check(cudaMemsetAsync(zeros.get(), 0, zeros.size(), on.stream));
-       pages.write(a.keys, row, on.inputs.count("K") ? on.in<float>("K") : zeros.get<float>(), on.stream);
-       pages.write(a.values, row, on.inputs.count("V") ? on.in<float>("V") : zeros.get<float>(), on.stream);
+       pages.write(a.keys, on.inputs.count("K") ? on.in<float>("K") : zeros.get<float>(), on.stream);
+       pages.write(a.values, on.inputs.count("V") ? on.in<float>("V") : zeros.get<float>(), on.stream);
        pages.grow(l, on.stream);
        const Turn given = pages.turn(0, 0, l, past);
        check(cudaMemcpyAsync(turn.get(), &given, sizeof given, cudaMemcpyHostToDevice, on.stream));
        a.turns = {turn.get<Turn>(), 1, l};
        launchAttention(on.stream, a);
-       pages.read(a.keys, row, on.out<float>("K"), on.stream);
-       pages.read(a.values, row, on.out<float>("V"), on.stream);
+       pages.read(a.keys, on.out<float>("K"), on.stream);
+       pages.read(a.values, on.out<float>("V"), on.stream);
        check(cudaStreamSynchronize(on.stream));
      }},
     {"causal-conv1d(x f32[l, d], w f32[d, k], b f32[d]?; past f32[d, k-1]; activation) -> y f32[l, d]",

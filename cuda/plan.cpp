@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <set>
 
+#include "attention.h"
 #include "json.h"
 #include "ops.h"
-#include "pages.h"
 
 namespace quamba {
 
@@ -110,16 +110,21 @@ int64_t extentOf(const std::string& text) {
   return size <= MOST_STATE ? size : -1;
 }
 
-/** The type of a state: `f32[1536, 16]`, where it grows `f32[t, 8, 64]`. Other ways to keep one are for src/state.ts alone. */
-Type stateType(const Json& json, const std::string& where) {
+/** The type of a state: `f32[1536, 16]`, where it grows `f32[t, 8, 64]`, and how it is kept: only one that grows otherwise than f32. */
+Type stateType(const Json& json, const std::string& where, Kept& kept) {
   const std::string& text = json.at("type", where).string(where + ".type");
   const size_t open = text.find('[');
   const std::string dtype = text.substr(0, open);
   if (open == std::string::npos || open == 0 || text.back() != ']')
     throw wrong(where + ".type expected a type such as f32[1536, 16]; got '" + text + "'");
-  if (dtype != "f32") throw wrong(where + " is kept as " + dtype + "; the library keeps states as f32");
   const auto sizes = split(text.substr(open + 1, text.size() - open - 2), ", ");
-  if (json.find("scale")) throw wrong(where + ".scale expected nothing beside f32");
+  const bool grows = !sizes.empty() && sizes[0] == "t";
+  if (grows && dtype != "f32" && dtype != "f16" && dtype != "i8-dynamic")
+    throw wrong(where + " is kept as " + dtype + "; the library keeps states that grow as f32, f16 or i8-dynamic");
+  if (!grows && dtype != "f32")
+    throw wrong(where + " is kept as " + dtype + "; the library keeps states that do not grow as f32");
+  kept = dtype == "f32" ? Kept::f32 : dtype == "f16" ? Kept::f16 : Kept::steps;
+  if (json.find("scale")) throw wrong(where + ".scale expected nothing beside " + dtype);
   Type type{QUAMBA_F32, {}};
   int64_t total = 1;
   for (const auto& size : sizes) {
@@ -165,10 +170,12 @@ Plan parsePlan(const std::string& text, const std::map<std::string, Type>& given
   plan.input = json.at("input", where).string("plan.input");
   plan.result = json.at("result", where).string("plan.result");
   for (const auto& [ref, state] : json.at("states", where).object("plan.states")) {
-    const Type& type = plan.states[ref] = stateType(state, "plan.states." + ref);
+    Kept kept;
+    const Type& type = plan.states[ref] = stateType(state, "plan.states." + ref, kept);
     if (!type.perRow()) continue;
-    plan.paged[ref] = plan.pagedValues * PAGE;
-    plan.pagedValues += static_cast<size_t>(type.size());
+    const int64_t p = type.shape.size() > 1 ? type.width() : 1, groups = p > 0 ? type.size() / p : 0;
+    const Cache& cache = plan.paged[ref] = {kept, plan.pageBytes, static_cast<int>(groups), static_cast<int>(p)};
+    plan.pageBytes += cache.bytes();
   }
   plan.types[plan.input] = {QUAMBA_I32, {ROWS}};
   for (const auto& [ref, type] : json.at("weights", where).object("plan.weights")) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cache.h"
 #include "call.h"
 
 namespace quamba {
@@ -54,9 +55,9 @@ struct Plan {
   std::string input, result;
   std::vector<std::string> weights;
   std::map<std::string, Type> states;
-  std::map<std::string, size_t> paged;  // where each state that grows begins in a page (pages.h)
-  size_t pagedValues = 0;               // f32, of one token in all of those
-  size_t scratchValues = 0;             // f32, of a page in scratch memory
+  std::map<std::string, Cache> paged;  // the states that grow
+  size_t pageBytes = 0;                // of a page of all of those (pages.h)
+  size_t scratchValues = 0;            // f32, of a page in scratch memory
   std::vector<Node> nodes;
   std::map<std::string, Type> types;  // of every value and constant
 

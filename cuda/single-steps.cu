@@ -1,5 +1,5 @@
 // The steps of single ops.
-#include "attention.cuh"
+#include "attention.h"
 #include "causal-conv1d.cuh"
 #include "compiler.h"
 #include "elementwise.cuh"
@@ -157,12 +157,9 @@ void Compiler::ropeTable(const OpNode& op) {
 }
 
 void Compiler::attention(const OpNode& op) {
-  const Type& K = plan.states.at(op.state("K"));
   Attention a{};
   a.scale = static_cast<float>(op.number("scale", 1));
   a.h = static_cast<int>(op.number("h", 1));
-  a.groups = static_cast<int>(K.shape[1]);
-  a.p = static_cast<int>(K.shape[2]);
   a.keys = plan.paged.at(op.state("K"));
   a.values = plan.paged.at(op.state("V"));
   const int q = rowsOf(op.input("q")), k = rowsOf(op.input("k")), v = rowsOf(op.input("v")), y = value(op.output("y"));

@@ -1,10 +1,13 @@
 /** What test-cuda.mjs does with a plan whose states grow: attention, with the angles of its tokens, beside a scan. */
 
-import { gauss } from '../dist/conformance/inputs.js';
+import { gauss, wild } from '../dist/conformance/inputs.js';
 import { cut, fed, joined, statesOf } from '../dist/conformance/plan.js';
+import { hybridToys, planOfToy } from '../dist/conformance/toy.js';
 import { trace, weightsOf } from '../dist/graph.js';
 import { ops } from '../dist/ops/index.js';
 import { ropeFrequencies } from '../dist/ops/rope-table.js';
+import { recipes } from '../dist/quant/recipes.js';
+import { f16 } from '../dist/quant/scheme.js';
 import { interpret } from '../dist/run.js';
 import { shapeAt } from '../dist/state.js';
 import { sizeOf, tensor } from '../dist/tensor.js';
@@ -16,24 +19,77 @@ const SIZES = { m: 12, h: 4, g: 2, p: 8, n: 8 };
 
 /**
  * @import { Cuda } from '../dist/backends/cuda/index.js'
+ * @import { State } from '../dist/executable.js'
  * @import { Builder, Program } from '../dist/graph.js'
  * @import { Check, Sections } from './test-cuda-ops.mjs'
+ * @import { Recipe } from '../dist/quant/scheme.js'
+ * @typedef {(cuda: Cuda, plan: Program, check: Check) => void} OfPlan
  */
 
-/** @type {(cuda: Cuda) => Sections} */
-export const hybridSections = cuda => ({
-  'states that grow': check => whole(cuda, check),
-  'states that grow, of several sequences': check => batches(cuda, check),
-  'states that grow, saved and forked': check => moved(cuda, check),
-  'states that grow, of a long text': check => long(cuda, check),
+/**
+ * How keys and values are kept.
+ *
+ * @typedef {readonly [keys: StateType['dtype'], values: StateType['dtype']]} Kept
+ * @import { StateType } from '../dist/state.js'
+ */
+const KEPT = /** @type {readonly Kept[]} */ ([
+  ['f32', 'f32'],
+  ['f16', 'f16'],
+  ['i8-dynamic', 'i8-dynamic'],
+]);
+const MIXED = /** @type {readonly Kept[]} */ ([
+  ['f32', 'i8-dynamic'],
+  ['f16', 'f32'],
+  ['i8-dynamic', 'f16'],
+]);
+
+/** @type {Record<string, Recipe>} of the toys of each family */
+const RECIPES = {
+  fp32: recipes.fp32,
+  'quamba-ssd-int8-kv': recipes['quamba-ssd-int8-kv'],
+  'quamba-ssd with an f16 cache': { ...recipes['quamba-ssd'], states: { keyCache: f16, valueCache: f16 } },
+  'w4a8-ssd-mixed': recipes['w4a8-ssd-mixed'],
+};
+
+/** @type {(cuda: Cuda, options: { brief: boolean }) => Sections} */
+export const hybridSections = (cuda, { brief }) => ({
+  ...Object.fromEntries(
+    KEPT.flatMap(kept => sectionsOf(`states that grow, as ${kept[0]}`, hybrid(kept), cuda)),
+  ),
+  ...Object.fromEntries(
+    KEPT.flatMap(kept => [
+      [`states that grow, as ${kept[0]}, of a long text`, check => long(cuda, hybrid(kept), check)],
+      [`states that grow, as ${kept[0]}, of any value`, check => rounded(cuda, hybrid(kept), check)],
+    ]),
+  ),
+  'states that grow, keys and values unlike': check => {
+    for (const kept of MIXED) whole(cuda, hybrid(kept), check);
+  },
+  ...Object.fromEntries(
+    hybridToys().flatMap(toy =>
+      Object.entries(RECIPES)
+        .slice(0, brief ? 2 : undefined)
+        .flatMap(([name, recipe]) =>
+          sectionsOf(`hybrids, ${toy.name} ${name}`, planOfToy(toy, recipe), cuda),
+        ),
+    ),
+  ),
+  'states that are refused': check => refusals(cuda, check),
 });
+
+/** @type {(title: string, plan: Program, cuda: Cuda) => [string, (check: Check) => void][]} */
+const sectionsOf = (title, plan, cuda) => [
+  [title, check => whole(cuda, plan, check)],
+  [`${title}, of several sequences`, check => batches(cuda, plan, check)],
+  [`${title}, saved and forked`, check => moved(cuda, plan, check)],
+];
 
 /**
  * Attention and its MLP, a scan, and again attention.
  *
- * @type {(kept?: 'f32' | 'f16') => Program}
+ * @type {(kept: Kept) => Program}
  */
-function hybrid(kept = 'f32') {
+function hybrid([keys, values]) {
   const { m, h, g: groups, p, n } = SIZES;
   /** @type {Map<string, import('../dist/tensor.js').Tensor>} */
   const weights = new Map([['freq', tensor(ropeFrequencies(100, 3))]]);
@@ -98,8 +154,15 @@ function hybrid(kept = 'f32') {
     }
     return g.op('logits', ops.linear, { x, w: weight(g, 'head', VOCAB, m) });
   });
-  const states = new Map([...graph.states].map(([ref, type]) => [ref, { ...type, dtype: kept }]));
-  return { graph: { ...graph, states }, weights: weightsOf(weights) };
+  return keptAs({ graph, weights: weightsOf(weights) }, ref =>
+    ref.endsWith('.K') ? keys : ref.endsWith('.V') ? values : 'f32',
+  );
+}
+
+/** @type {(program: Program, dtypeOf: (state: string) => StateType['dtype']) => Program} */
+function keptAs({ graph, weights }, dtypeOf) {
+  const states = new Map([...graph.states].map(([ref, type]) => [ref, { ...type, dtype: dtypeOf(ref) }]));
+  return { graph: { ...graph, states }, weights };
 }
 
 /** @type {(length: number, seed: number) => Int32Array} */
@@ -109,12 +172,11 @@ const text = (length, seed) => {
 };
 
 /**
- * In any cut, by each way to run a token; what the library cannot do is refused in words.
+ * In any cut, by each way to run a token.
  *
- * @type {(cuda: Cuda, check: Check) => void}
+ * @type {OfPlan}
  */
-function whole({ open }, check) {
-  const plan = hybrid();
+function whole({ open }, plan, check) {
   const tokens = text(140, 1);
   const expected = fed(interpret(plan), [tokens]);
   for (const decode of /** @type {const} */ (['nodes', 'best']))
@@ -123,12 +185,26 @@ function whole({ open }, check) {
       compare(`${decode} ${sizes}`, fed(executable, cut(tokens, sizes)), expected, check);
       executable.dispose();
     }
+}
+
+/**
+ * What the library cannot do is refused in words.
+ *
+ * @type {(cuda: Cuda, check: Check) => void}
+ */
+function refusals({ open }, check) {
+  const plan = hybrid(['f32', 'f32']);
   /** @type {(what: string, attempt: () => unknown, sentence: RegExp) => void} */
   const refused = (what, attempt, sentence) => {
     const complaint = complaintOf(attempt);
     check(what, sentence.test(complaint) ? '' : complaint);
   };
-  refused('f16', () => open(hybrid('f16')), / is kept as f16; the library keeps states as f32$/);
+  const scan = keptAs(plan, ref => (ref.endsWith('.S') ? 'f16' : 'f32'));
+  refused(
+    'a state that does not grow',
+    () => open(scan),
+    /plan\.states\.layer\.1\.S is kept as f16; the library keeps states that do not grow as f32$/,
+  );
   refused(
     'persistent',
     () => open(plan, { decode: 'persistent' }),
@@ -139,10 +215,9 @@ function whole({ open }, check) {
 /**
  * Texts at the edge of a block and far from it, side by side, give what each gives alone.
  *
- * @type {(cuda: Cuda, check: Check) => void}
+ * @type {OfPlan}
  */
-function batches({ open }, check) {
-  const plan = hybrid();
+function batches({ open }, plan, check) {
   const reference = interpret(plan);
   const lengths = [1, 126, 254, 128];
   const texts = lengths.map((length, i) => text(length + 8, i + 1));
@@ -178,10 +253,9 @@ function batches({ open }, check) {
 /**
  * A text that is saved, loaded, forked or begun anew goes on as it would have, also between the GPU and the reference.
  *
- * @type {(cuda: Cuda, check: Check) => void}
+ * @type {OfPlan}
  */
-function moved({ open }, check) {
-  const plan = hybrid();
+function moved({ open }, plan, check) {
   const here = interpret(plan);
   const rest = text(9, 3);
   const other = text(9, 4);
@@ -208,7 +282,7 @@ function moved({ open }, check) {
     for (const { what, sequence, tokens, logits } of went) {
       const expected = fed(here, [Int32Array.from([...begun, ...tokens])]);
       const got = { ...statesOf(sequence), logits };
-      const last = tensor(expected.logits.data.slice(length * VOCAB), logits.shape);
+      const last = tensor(expected.logits.data.slice(length * logits.shape[1]), logits.shape);
       compare(`${length}, ${what}`, got, { ...expected, logits: last }, check);
     }
     there.load();
@@ -223,32 +297,48 @@ function moved({ open }, check) {
 }
 
 /**
+ * Values of every kind are kept as the reference keeps them: denormals, infinities and NaN too.
+ *
+ * @type {OfPlan}
+ */
+function rounded({ open }, plan, check) {
+  const executable = open(plan);
+  const state = stateAt(plan, 300, wild);
+  const [got, expected] = [executable, interpret(plan)].map(one => statesOf(one.open(state)));
+  compare('300 tokens', got, expected, check);
+  executable.dispose();
+}
+
+/**
  * A text of more pages than blocks of threads share one each.
  *
- * @type {(cuda: Cuda, check: Check) => void}
+ * @type {OfPlan}
  */
-function long({ open }, check) {
-  const plan = hybrid();
-  const next = random(5);
+function long({ open }, plan, check) {
   const position = 2170;
-  const values = new Map(
-    [...plan.graph.states].map(([ref, type]) => {
-      const shape = shapeAt(type, position);
-      return [
-        ref,
-        tensor(
-          Float32Array.from({ length: sizeOf(shape) }, () => gauss(next)),
-          shape,
-        ),
-      ];
-    }),
-  );
+  const state = stateAt(plan, position, gauss);
   const executable = open(plan);
   const [got, expected] = [executable, interpret(plan)].map(one => {
-    const sequence = one.open({ position, values });
+    const sequence = one.open(state);
     const logits = joined([1, 1, 5, 1].map((length, i) => sequence.feed(text(length, i))));
     return { logits, ...statesOf(sequence) };
   });
   compare(`${position} tokens`, got, expected, check);
   executable.dispose();
+}
+
+/** @type {(plan: Program, position: number, draw: (next: () => number) => number) => State} */
+function stateAt({ graph }, position, draw) {
+  const next = random(5);
+  const values = [...graph.states].map(([ref, type]) => {
+    const shape = shapeAt(type, position);
+    return /** @type {const} */ ([
+      ref,
+      tensor(
+        Float32Array.from({ length: sizeOf(shape) }, () => draw(next)),
+        shape,
+      ),
+    ]);
+  });
+  return { position, values: new Map(values) };
 }

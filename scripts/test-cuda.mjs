@@ -43,7 +43,7 @@ console.log(
   `${card}, sm_${sm}, ${multiprocessors} multiprocessors, ${(memory / 2 ** 30).toFixed(0)} GiB · ${about.library} · built for ${about.builtFor}`,
 );
 await suite();
-const plans = { ...planSections(found, { brief }), ...hybridSections(found) };
+const plans = { ...planSections(found, { brief }), ...hybridSections(found, { brief }) };
 const beyond = { ...opSections(backend, { brief, only }), ...(!only && plans) };
 for (const [title, run] of Object.entries(beyond)) await section(title, run);
 for (const reason of lacking) console.log(`not run: ${reason}`);

@@ -95,6 +95,15 @@ export const recipesOfMamba2: readonly RecipeName[] = [
   'quamba-int8-state-dynamic',
 ];
 
+/** Rows that differ in what only hybrids have: keys and values in int8, layers around attention in 8 bits. */
+export const recipesOfHybrids: readonly RecipeName[] = [
+  FLOAT_RECIPE,
+  MAMBA2_RECIPE,
+  'dynamic',
+  'quamba-ssd-int8-kv',
+  'w4a8-ssd-mixed',
+];
+
 /** @throws RangeError listing the rows, where there is none of this name. */
 export function recipe(name: string): Recipe {
   if (!Object.hasOwn(recipes, name))

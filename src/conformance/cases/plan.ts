@@ -7,6 +7,7 @@ import {
   FLOAT_RECIPE,
   type RecipeName,
   recipes,
+  recipesOfHybrids,
   recipesOfMamba2,
 } from '../../quant/recipes.ts';
 import type { Recipe } from '../../quant/scheme.ts';
@@ -14,7 +15,7 @@ import { random } from '../../text/random.ts';
 import type { Case, Subject } from '../case.ts';
 import { caseOf } from '../judge/judge.ts';
 import { cut, fed, judgeOutcomes, opNamesOf, type PlanUnderTest, withExecutable } from '../plan.ts';
-import { type AnyToy, planOfToy, toy2, toys } from '../toy.ts';
+import { type AnyToy, hybridToys, planOfToy, toy2, toys } from '../toy.ts';
 
 /** A text for a toy model of so many words. */
 export function textFor(vocabSize: number, length: number, seed = 9): Int32Array {
@@ -42,6 +43,7 @@ const inPart: Readonly<Record<string, Recipe>> = Object.fromEntries(
 const blocks = once(() => [
   ...toys().map(toy => ({ toy, one: blockOf(toy), names: Object.keys(recipes) as RecipeName[] })),
   { toy: toy2(), one: blockOf(toy2()), names: recipesOfMamba2 },
+  ...hybridToys().map(toy => ({ toy, one: blockOf(toy), names: recipesOfHybrids })),
 ]);
 
 /** A text is fed from its start, in one feed after the other. */

@@ -21,7 +21,7 @@ import { copied, type Tensors, tokensOf } from '../named.ts';
 import type { PlanUnderTest } from '../plan.ts';
 import { cut, joined, judgeOutcomes, opNamesOf, statesOf, withExecutable } from '../plan.ts';
 import { rotary } from '../rotary.ts';
-import { type AnyToy, planOfToy, toy2, toys } from '../toy.ts';
+import { type AnyToy, hybridToys, planOfToy, toy2, toys } from '../toy.ts';
 import { feedCase, textFor } from './plan.ts';
 import { ownSizes } from './small-calls.ts';
 
@@ -52,27 +52,29 @@ interface Carried {
   /** How many tokens come before a state is saved or forked; then another 13. */
   readonly begun: number;
 }
-const carrying = (family: string, toy: () => AnyToy, name: RecipeName): Carried => ({
+const carrying = (family: string, toy: () => AnyToy, name: RecipeName, begun = 19): Carried => ({
   family,
   ops: () => opNamesOf(toy().program, recipe(name)),
   under: once(() => ({ plan: withNaN(planOfToy(toy(), recipe(name))), float: toy().program })),
-  begun: 19,
+  begun,
 });
 /** States that grow are saved and forked inside their second block of 128 rows. */
+const IN_SECOND_BLOCK = 135;
 const growing = (dtype: StateType['dtype']): Carried => {
   const plan = once(() => withNaN(rotary(VOCABULARY, dtype)));
   return {
     family: dtype === 'f32' ? 'state/rotary' : `state/rotary/${dtype}`,
     ops: () => [...formsOf(plan()).keys()],
     under: once(() => ({ plan: plan(), float: rotary(VOCABULARY) })),
-    begun: 135,
+    begun: IN_SECOND_BLOCK,
   };
 };
 const VOCABULARY = 32;
 const models = [
   carrying('state', () => toys()[0], DEFAULT_RECIPE),
   carrying('state/toy-mamba2', toy2, MAMBA2_RECIPE),
-  ...(['f32', 'i8-dynamic'] as const).map(growing),
+  ...(['f32', 'f16', 'i8-dynamic'] as const).map(growing),
+  ...hybridToys().map(toy => carrying(`state/${toy.name}`, () => toy, 'quamba-ssd-int8-kv', IN_SECOND_BLOCK)),
 ];
 
 type Feeding = (executable: Executable, others: Executable) => Iterable<Finding>;

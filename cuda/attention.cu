@@ -2,58 +2,51 @@
 // and then a thread has a channel and a block of 128 keys, whose terms it adds in ascending order. Keys, blocks and channels are
 // parallel, and the sums of blocks are added as the text goes.
 //
+//   first                  the keys and values of the call are kept in their pages, where they are read back rounded (cache.h)
 //   a token of each turn   three kernels: the scores; for each block of keys the maximum of all of them, the weights and their
 //                          sums; the sums of the blocks. What is between them lies in the text's scratch memory
 //   more                   one kernel for eight tokens of a turn, which keeps no score: it makes each once for the maximum and once
 //                          for its weight
-#pragma once
+#include "attention.h"
 
+#include "cache.cuh"
 #include "launch.cuh"
 #include "numerics.cuh"
-#include "pages.h"
 
 namespace quamba {
 
-struct Attention {
-  const float *q, *k, *v;
-  float* y;
-  float scale;
-  Turns turns;  // with their list, for its pages
-  int h, groups, p;
-  size_t keys, values;  // where those of a page begin
+namespace {
 
-  __device__ int groupOf(int head) const { return static_cast<int>(static_cast<int64_t>(head) * groups / h); }
-  /** Where a token's key, or value, of one head lies. */
-  __device__ float* at(const Turn& turn, size_t begin, int s, int group) const {
-    return turn.pages[s / PAGE] + begin + (static_cast<size_t>(s % PAGE) * groups + group) * p;
-  }
-  /** Of a page and a head: 128 scores, then the sums of the p values and of the weights. */
-  __device__ float* scratch(const Turn& turn, int page, int head) const {
-    return turn.scratch + (static_cast<size_t>(page) * h + head) * (HEAD_SCRATCH + p);
-  }
-};
+__device__ inline int groupOf(const Attention& a, int head) {
+  return static_cast<int>(static_cast<int64_t>(head) * a.keys.groups / a.h);
+}
+/** Of a page and a head: 128 scores, then the sums of the p values and of the weights. */
+__device__ inline float* scratchOf(const Attention& a, const Turn& turn, int page, int head) {
+  return turn.scratch + (static_cast<size_t>(page) * a.h + head) * (HEAD_SCRATCH + a.keys.p);
+}
 
 /** Keys lie in shared memory so many channels at once, with a gap such that the float4 of eight threads have banks of their own. */
 constexpr int STAGED_CHANNELS = 16, STAGED_FLOATS = STAGED_CHANNELS + 4;
 
 /**
  * The score of the key `from` + thread for each of ROWS queries; any number where that is not below `all`. By a block of KEYS
- * threads. `keyAt(s)`, `queryAt(r)`: where their p values lie.
+ * threads. K: how keys are kept. `queryAt(r)`: where the p values of a query lie.
  */
-template <int ROWS, int KEYS, class K, class Q>
-__device__ void scoresOf(const Attention& a, float4* staged, int from, int all, K keyAt, Q queryAt, float (&c)[ROWS]) {
+template <class K, int ROWS, int KEYS, class Q>
+__device__ void scoresOf(
+    const Attention& a, const Turn& turn, int group, float4* staged, int from, int all, Q queryAt, float (&c)[ROWS]) {
   float lanes[ROWS][4] = {};
-  const int own = threadIdx.x;
-  for (int channel = 0; channel < a.p; channel += STAGED_CHANNELS) {
+  const int own = threadIdx.x, p = a.keys.p;
+  for (int channel = 0; channel < p; channel += STAGED_CHANNELS) {
     __syncthreads();  // what was staged has been read
     for (int e = own; e < KEYS * STAGED_CHANNELS / 4; e += KEYS) {
-      const int key = e / (STAGED_CHANNELS / 4), i = channel + 4 * (e % (STAGED_CHANNELS / 4));
-      if (from + key < all && i < a.p)
-        staged[(key * STAGED_FLOATS + i - channel) / 4] = *reinterpret_cast<const float4*>(keyAt(from + key) + i);
+      const int key = e / (STAGED_CHANNELS / 4), i = channel + 4 * (e % (STAGED_CHANNELS / 4)), s = from + key;
+      if (s < all && i < p)
+        staged[(key * STAGED_FLOATS + i - channel) / 4] = PageRows<K>(a.keys, turn.pages[s / PAGE], group).four(s % PAGE, i);
     }
     __syncthreads();
     if (from + own >= all) continue;
-    for (int i = 0; i < min(STAGED_CHANNELS, a.p - channel); i += 4) {
+    for (int i = 0; i < min(STAGED_CHANNELS, p - channel); i += 4) {
       const float4 key = staged[(own * STAGED_FLOATS + i) / 4];
 #pragma unroll
       for (int r = 0; r < ROWS; r++) {
@@ -89,35 +82,29 @@ __device__ void eachPage(const Attention& a, F f) {
   }
 }
 
-/** The scores of one token, whose key and value it writes to their page. */
-static __global__ void __launch_bounds__(PAGE, 4) attentionScoresKernel(Attention a) {
+/** The scores of one token. */
+template <class K>
+__global__ void __launch_bounds__(PAGE, 4) attentionScoresKernel(Attention a) {
   __shared__ float4 staged[PAGE * STAGED_FLOATS / 4];
   eachPage(a, [&](const Turn& turn, int head, int page) {
-    const int group = a.groupOf(head), s = page * PAGE + static_cast<int>(threadIdx.x);
-    const size_t own = (static_cast<size_t>(turn.row) * a.groups + group) * a.p;
-    const auto keyAt = [&](int at) { return at < turn.position ? a.at(turn, a.keys, at, group) : a.k + own; };
-    const auto queryAt = [&](int) { return a.q + (static_cast<size_t>(turn.row) * a.h + head) * a.p; };
+    const auto queryAt = [&](int) { return a.q + (static_cast<size_t>(turn.row) * a.h + head) * a.keys.p; };
     float c[1];
-    scoresOf<1, PAGE>(a, staged, page * PAGE, turn.position + 1, keyAt, queryAt, c);
-    if (s <= turn.position) a.scratch(turn, page, head)[threadIdx.x] = c[0];
-    if (page != turn.position / PAGE || (head > 0 && a.groupOf(head - 1) == group)) return;
-    for (int i = threadIdx.x; i < a.p; i += PAGE) {
-      a.at(turn, a.keys, turn.position, group)[i] = a.k[own + i];
-      a.at(turn, a.values, turn.position, group)[i] = a.v[own + i];
-    }
+    scoresOf<K, 1, PAGE>(a, turn, groupOf(a, head), staged, page * PAGE, turn.position + 1, queryAt, c);
+    if (page * PAGE + static_cast<int>(threadIdx.x) <= turn.position) scratchOf(a, turn, page, head)[threadIdx.x] = c[0];
   });
 }
 
 /** Of each page the sums of the weights and of the values times them. */
-static __global__ void __launch_bounds__(PART_THREADS) attentionPartsKernel(Attention a) {
+template <class V>
+__global__ void __launch_bounds__(PART_THREADS) attentionPartsKernel(Attention a) {
   __shared__ float weights[PAGE];
   __shared__ float tops[PART_THREADS / 32];
   eachPage(a, [&](const Turn& turn, int head, int page) {
-    float* const scratch = a.scratch(turn, page, head);
-    const int own = threadIdx.x, count = min(PAGE, turn.position + 1 - page * PAGE);
+    float* const scratch = scratchOf(a, turn, page, head);
+    const int own = threadIdx.x, p = a.values.p, count = min(PAGE, turn.position + 1 - page * PAGE);
     float top = -INFINITY;
     for (int s = own; s <= turn.position; s += PART_THREADS) {
-      const float c = a.scratch(turn, s / PAGE, head)[s % PAGE];
+      const float c = scratchOf(a, turn, s / PAGE, head)[s % PAGE];
       if (c > top) top = c;
     }
     top = warpTop(top);
@@ -127,31 +114,32 @@ static __global__ void __launch_bounds__(PART_THREADS) attentionPartsKernel(Atte
     for (int warp = 0; warp < PART_THREADS / 32; warp++) top = fmaxf(top, tops[warp]);
     if (own < count) weights[own] = exp(sub(scratch[own], top));
     __syncthreads();
-    const float* values = a.at(turn, a.values, page * PAGE, a.groupOf(head));
+    const PageRows<V> values(a.values, turn.pages[page], groupOf(a, head));
     const bool isValue = own < PAGE;
-    for (int column = isValue ? own : a.p + own - PAGE; column < (isValue ? a.p : a.p + 1); column += PAGE) {
+    for (int column = isValue ? own : p + own - PAGE; column < (isValue ? p : p + 1); column += PAGE) {
       float part = 0.0f;
-#pragma unroll 16
+#pragma unroll sizeof(V) < 4 ? 8 : 16
       for (int s = 0; s < count; s++)
-        part = add(part, mul(weights[s], isValue ? values[static_cast<size_t>(s) * a.groups * a.p + column] : 1.0f));
+        part = add(part, mul(weights[s], isValue ? values.at(s, column) : 1.0f));
       scratch[PAGE + column] = part;
     }
   });
 }
 
-static __global__ void __launch_bounds__(PAGE) attentionSumsKernel(Attention a) {
+__global__ void __launch_bounds__(PAGE) attentionSumsKernel(Attention a) {
+  const int p = a.values.p;
   for (int item = blockIdx.x; item < a.turns.count * a.h; item += gridDim.x) {
     const Turn turn = turnOf(a.turns, item / a.h);
     const int head = item % a.h;
-    for (int i = threadIdx.x; i < a.p; i += PAGE) {
+    for (int i = threadIdx.x; i < p; i += PAGE) {
       float values = 0.0f, sum = 0.0f;
 #pragma unroll 8
       for (int page = 0; page <= turn.position / PAGE; page++) {
-        const float* parts = a.scratch(turn, page, head) + PAGE;
+        const float* parts = scratchOf(a, turn, page, head) + PAGE;
         values = add(values, parts[i]);
-        sum = add(sum, parts[a.p]);
+        sum = add(sum, parts[p]);
       }
-      a.y[(static_cast<size_t>(turn.row) * a.h + head) * a.p + i] = divide(values, sum);
+      a.y[(static_cast<size_t>(turn.row) * a.h + head) * p + i] = divide(values, sum);
     }
   }
 }
@@ -161,28 +149,28 @@ constexpr int TILE_ROWS = 8, TILE_KEYS = 2 * PAGE, TILE_CHANNELS = 128;
 /** Tokens whose sums one thread makes. */
 constexpr int TOGETHER = 4;
 
-static __global__ void __launch_bounds__(TILE_KEYS, 2) attentionKernel(Attention a, int tiles, int segments) {
+template <class K, class V>
+__global__ void __launch_bounds__(TILE_KEYS, 2) attentionKernel(Attention a, int tiles, int segments) {
   __shared__ float4 staged[TILE_KEYS * STAGED_FLOATS / 4];
   __shared__ float weights[TILE_ROWS][TILE_KEYS];
   __shared__ float tops[TILE_ROWS][TILE_KEYS / 32];
   __shared__ float parts[TILE_KEYS / PAGE][TILE_ROWS][TILE_CHANNELS + 1];
   __shared__ float sums[TILE_ROWS][TILE_CHANNELS + 1];
-  const int own = threadIdx.x;
+  const int own = threadIdx.x, p = a.values.p;
   for (int item = blockIdx.x; item < a.turns.count * tiles * a.h * segments; item += gridDim.x) {
     const Turn turn = turnOf(a.turns, item / (tiles * a.h * segments));
-    const int first = item / (a.h * segments) % tiles * TILE_ROWS, head = item / segments % a.h, group = a.groupOf(head);
+    const int first = item / (a.h * segments) % tiles * TILE_ROWS, head = item / segments % a.h, group = groupOf(a, head);
     if (first >= turn.count) continue;
     const int rows = min(TILE_ROWS, turn.count - first);
     const int seen = turn.position + first + 1, all = seen + rows - 1;  // keys of the first row, of the last
-    const auto rowAt = [&](int r) { return (static_cast<size_t>(turn.row + first + min(r, rows - 1)) * a.h + head) * a.p; };
-    const auto keyAt = [&](int s) { return a.at(turn, a.keys, s, group); };
+    const auto rowAt = [&](int r) { return (static_cast<size_t>(turn.row + first + min(r, rows - 1)) * a.h + head) * p; };
     const auto queryAt = [&](int r) { return a.q + rowAt(r); };
 
     float c[TILE_ROWS], top[TILE_ROWS];
 #pragma unroll
     for (int r = 0; r < TILE_ROWS; r++) top[r] = -INFINITY;
     for (int from = 0; from < all; from += TILE_KEYS) {
-      scoresOf<TILE_ROWS, TILE_KEYS>(a, staged, from, all, keyAt, queryAt, c);
+      scoresOf<K, TILE_ROWS, TILE_KEYS>(a, turn, group, staged, from, all, queryAt, c);
 #pragma unroll
       for (int r = 0; r < TILE_ROWS; r++)
         if (from + own < seen + r && c[r] > top[r]) top[r] = c[r];
@@ -197,11 +185,11 @@ static __global__ void __launch_bounds__(TILE_KEYS, 2) attentionKernel(Attention
     for (int r = 0; r < TILE_ROWS; r++)
       for (int warp = 0; warp < TILE_KEYS / 32; warp++) top[r] = fmaxf(top[r], tops[r][warp]);
 
-    const int begin = item % segments * TILE_CHANNELS, channels = min(TILE_CHANNELS, a.p - begin);
+    const int begin = item % segments * TILE_CHANNELS, channels = min(TILE_CHANNELS, p - begin);
     const int columns = channels + 1;  // the last is the sum of the weights
     for (int e = own; e < TILE_ROWS * columns; e += TILE_KEYS) sums[e / columns][e % columns] = 0.0f;
     for (int from = 0; from < all; from += TILE_KEYS) {
-      scoresOf<TILE_ROWS, TILE_KEYS>(a, staged, from, all, keyAt, queryAt, c);
+      scoresOf<K, TILE_ROWS, TILE_KEYS>(a, turn, group, staged, from, all, queryAt, c);
 #pragma unroll
       for (int r = 0; r < TILE_ROWS; r++) weights[r][own] = exp(sub(c[r], top[r]));
       __syncthreads();
@@ -209,11 +197,12 @@ static __global__ void __launch_bounds__(TILE_KEYS, 2) attentionKernel(Attention
         const int column = e % columns, block = e / columns % (TILE_KEYS / PAGE);
         const int row = e / columns / (TILE_KEYS / PAGE) * TOGETHER, key = from + block * PAGE;
         if (key >= all) continue;
-        const float* values = column < channels ? a.at(turn, a.values, key, group) + begin + column : nullptr;
+        const PageRows<V> values(a.values, turn.pages[key / PAGE], group, begin + column);
+        const bool isValue = column < channels;
         float part[TOGETHER] = {};
-#pragma unroll 8
+#pragma unroll sizeof(V) < 4 ? 4 : 8
         for (int s = 0; s < min(PAGE, all - key); s++) {
-          const float value = values ? values[static_cast<size_t>(s) * a.groups * a.p] : 1.0f;
+          const float value = isValue ? values.at(s, 0) : 1.0f;
 #pragma unroll
           for (int r = 0; r < TOGETHER; r++)
             if (key + s < seen + row + r) part[r] = add(part[r], mul(weights[row + r][block * PAGE + s], value));
@@ -236,26 +225,35 @@ static __global__ void __launch_bounds__(TILE_KEYS, 2) attentionKernel(Attention
   }
 }
 
-/** The pages have room for the keys and values of this call, which are written there. */
-inline void launchAttention(cudaStream_t stream, const Attention& a) {
+template <class K, class V>
+void launch(cudaStream_t stream, const Attention& a) {
   const Turns& turns = a.turns;
   if (turns.longest == 1) {
     const unsigned blocks = blocksFor(turns.count * a.h * SPLITS, 1);
-    attentionScoresKernel<<<blocks, PAGE, 0, stream>>>(a);
-    attentionPartsKernel<<<blocks, PART_THREADS, 0, stream>>>(a);
+    attentionScoresKernel<K><<<blocks, PAGE, 0, stream>>>(a);
+    attentionPartsKernel<V><<<blocks, PART_THREADS, 0, stream>>>(a);
     attentionSumsKernel<<<blocksFor(turns.count * a.h, 1), PAGE, 0, stream>>>(a);
     return;
   }
-  each(stream, turns.count * turns.longest, a.groups * a.p, [=] __device__(int item, int c) {
-    const Turn turn = turnOf(a.turns, item / a.turns.longest);
-    const int t = item % a.turns.longest;
-    if (t >= turn.count) return;
-    const size_t from = (static_cast<size_t>(turn.row) + t) * a.groups * a.p + c;
-    a.at(turn, a.keys, turn.position + t, 0)[c] = a.k[from];
-    a.at(turn, a.values, turn.position + t, 0)[c] = a.v[from];
-  });
-  const int tiles = (turns.longest + TILE_ROWS - 1) / TILE_ROWS, segments = (a.p + TILE_CHANNELS - 1) / TILE_CHANNELS;
-  attentionKernel<<<blocksFor(turns.count * tiles * a.h * segments, 1), TILE_KEYS, 0, stream>>>(a, tiles, segments);
+  const int tiles = (turns.longest + TILE_ROWS - 1) / TILE_ROWS, segments = (a.values.p + TILE_CHANNELS - 1) / TILE_CHANNELS;
+  const unsigned blocks = blocksFor(turns.count * tiles * a.h * segments, 1);
+  attentionKernel<K, V><<<blocks, TILE_KEYS, 0, stream>>>(a, tiles, segments);
+}
+
+template <class K>
+void launchFor(cudaStream_t stream, const Attention& a) {
+  if (a.values.kept == Kept::f32) launch<K, float>(stream, a);
+  else if (a.values.kept == Kept::f16) launch<K, __half>(stream, a);
+  else launch<K, int8_t>(stream, a);
+}
+
+}  // namespace
+
+void launchAttention(cudaStream_t stream, const Attention& a) {
+  storeCaches(stream, a.turns, a.keys, a.k, a.values, a.v);
+  if (a.keys.kept == Kept::f32) launchFor<float>(stream, a);
+  else if (a.keys.kept == Kept::f16) launchFor<__half>(stream, a);
+  else launchFor<int8_t>(stream, a);
 }
 
 }  // namespace quamba
