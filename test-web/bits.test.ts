@@ -1,8 +1,8 @@
 /**
  * Every recipe has the bits of golden/hashes.json in Chromium, in an isolated page with threads that quantizes the float weights
  * itself. A page that is not isolated and loads the plan that Node made has them too: in one recipe of each kind, since it runs the
- * same kernels on one thread, which test/golden/logits.ts does in every recipe. Of Mamba-2 the recipes are compared whose statistics
- * come with the model.
+ * same kernels on one thread, which test/golden/logits.ts does in every recipe. Of the other models the recipes are compared whose
+ * statistics come with the model.
  */
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,7 +21,11 @@ declare const quamba: typeof import('../src/web/index.ts');
 /** Beside those that Node calibrates: in float, with scales known beforehand, with scales by token, with states in 8 bits. */
 const ALONE = ['fp32', 'quamba', 'dynamic-rotated-rows', 'quamba-int8-state'];
 
-const mamba2 = knownOf('mamba2-books-15m');
+/** Their folders in the page. */
+const OTHERS = {
+  mamba2: knownOf('mamba2-books-15m'),
+  granite: knownOf('granite-h-books-20m'),
+};
 
 describe.skipIf(missing)(`the bits of golden/hashes.json in Chromium${missing}`, () => {
   let work: string;
@@ -40,7 +44,7 @@ describe.skipIf(missing)(`the bits of golden/hashes.json in Chromium${missing}`,
         '/': 'test-web/package',
         '/quamba/': 'dist/browser',
         '/books/': 'models/mamba-books-15m',
-        '/mamba2/': 'models/mamba2-books-15m',
+        ...Object.fromEntries(Object.entries(OTHERS).map(([folder, { model }]) => [`/${folder}/`, model])),
         '/plans/': relative(root, work),
       };
       const site = await serve(mounts, headers);
@@ -97,14 +101,27 @@ describe.skipIf(missing)(`the bits of golden/hashes.json in Chromium${missing}`,
     rmSync(join(work, plan), { force: true });
   });
 
-  it.each(Object.entries(mamba2.logits).filter(([recipe]) => !mamba2.calibrated.includes(recipe)))(
-    '%s of Mamba-2',
-    async (recipe, bits) =>
-      expect(await bitsIn(isolated, '/mamba2', { recipe }, mamba2)).toEqual({ bits, threads: 2 }),
-  );
+  describe.each(Object.entries(OTHERS))('%s', (folder, model) => {
+    const ofModel = Object.entries(model.logits).filter(([recipe]) => !model.calibrated.includes(recipe));
+    it.each(ofModel)('%s', async (recipe, bits) =>
+      expect(await bitsIn(isolated, `/${folder}`, { recipe }, model)).toEqual({ bits, threads: 2 }),
+    );
+  });
+
+  it('the hybrid with an int8 cache, in a page that is not isolated', async () => {
+    const recipe = 'quamba-ssd-int8-kv';
+    const { logits } = OTHERS.granite;
+    expect(await bitsIn(alone, '/granite', { recipe }, OTHERS.granite)).toEqual({
+      bits: logits[recipe],
+      threads: 1,
+    });
+  });
 
   it('the plan that comes with Mamba-2, in a page that is not isolated', async () => {
     const ready = { recipe: 'quamba', files: ['config.json', 'tokenizer.json', 'plan.quamba.safetensors'] };
-    expect(await bitsIn(alone, '/mamba2', ready, mamba2)).toEqual({ bits: mamba2.logits.quamba, threads: 1 });
+    expect(await bitsIn(alone, '/mamba2', ready, OTHERS.mamba2)).toEqual({
+      bits: OTHERS.mamba2.logits.quamba,
+      threads: 1,
+    });
   });
 });
