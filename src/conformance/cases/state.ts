@@ -74,7 +74,10 @@ const models = [
   carrying('state', () => toys()[0], DEFAULT_RECIPE),
   carrying('state/toy-mamba2', toy2, MAMBA2_RECIPE),
   ...(['f32', 'f16', 'i8-dynamic'] as const).map(growing),
-  ...hybridToys().map(toy => carrying(`state/${toy.name}`, () => toy, 'quamba-ssd-int8-kv', IN_SECOND_BLOCK)),
+  ...hybridToys().flatMap(toy => [
+    carrying(`state/${toy.name}`, () => toy, MAMBA2_RECIPE, IN_SECOND_BLOCK),
+    carrying(`state/${toy.name}/i8-dynamic`, () => toy, 'quamba-ssd-int8-kv', IN_SECOND_BLOCK),
+  ]),
 ];
 
 type Feeding = (executable: Executable, others: Executable) => Iterable<Finding>;
