@@ -95,12 +95,14 @@ export const recipesOfMamba2: readonly RecipeName[] = [
   'quamba-int8-state-dynamic',
 ];
 
+/** The row that was made for hybrids: keys and values in int8 too. */
+export const HYBRID_RECIPE: RecipeName = 'quamba-ssd-int8-kv';
 /** Rows that differ in what only hybrids have: keys and values in int8, layers around attention in 8 bits. */
 export const recipesOfHybrids: readonly RecipeName[] = [
   FLOAT_RECIPE,
   MAMBA2_RECIPE,
+  HYBRID_RECIPE,
   'dynamic',
-  'quamba-ssd-int8-kv',
   'w4a8-ssd-mixed',
 ];
 

@@ -5,7 +5,13 @@ import type { Executable } from '../../executable.ts';
 import { type LazyTensor, type Program, type Ref, withNodes } from '../../graph.ts';
 import { once } from '../../once.ts';
 import { type AnyOp, type BoundCall, bind, resultsOf } from '../../op.ts';
-import { DEFAULT_RECIPE, MAMBA2_RECIPE, type RecipeName, recipe } from '../../quant/recipes.ts';
+import {
+  DEFAULT_RECIPE,
+  HYBRID_RECIPE,
+  MAMBA2_RECIPE,
+  type RecipeName,
+  recipe,
+} from '../../quant/recipes.ts';
 import { formsOf } from '../../run.ts';
 import { createSession, type Session } from '../../session.ts';
 import { isGrowing, parse } from '../../signature.ts';
@@ -76,7 +82,7 @@ const models = [
   ...(['f32', 'f16', 'i8-dynamic'] as const).map(growing),
   ...hybridToys().flatMap(toy => [
     carrying(`state/${toy.name}`, () => toy, MAMBA2_RECIPE, IN_SECOND_BLOCK),
-    carrying(`state/${toy.name}/i8-dynamic`, () => toy, 'quamba-ssd-int8-kv', IN_SECOND_BLOCK),
+    carrying(`state/${toy.name}/i8-dynamic`, () => toy, HYBRID_RECIPE, IN_SECOND_BLOCK),
   ]),
 ];
 
