@@ -59,6 +59,7 @@ class Compiler {
   bool ssd(const std::vector<OpNode>& body);
   bool gatedNorm(const std::vector<OpNode>& body);
   bool fwhtQuantized(const std::vector<OpNode>& body);
+  void transformQuantized(const OpNode& fwht, const OpNode& quantize);
   bool swigluQuantized(const std::vector<OpNode>& body);
   /** A product with static scales, without what its results go to. */
   bool product(const OpNode& op, GemmI8& a) const;

@@ -267,20 +267,26 @@ bool Compiler::fwhtQuantized(const std::vector<OpNode>& body) {
   const OpNode *fwht = find(body, "fwht"), *quantize = find(body, "quantize");
   if (!consistsOf(body, {"fwht", "quantize"})) return false;
   if (quantize->input("x") != fwht->output("y") || leaves(body, fwht->output("y"))) return false;
-  const int x = value(fwht->input("x")), q = value(quantize->output("q"));
-  const int n = static_cast<int>(plan.type(fwht->input("x")).width());
-  const bool inverse = fwht->number("inverse", 0) != 0;
-  const float* scale = constant(quantize->input("scale"));
-  add({x}, {q}, true, [=, nan = nan](const Rows& rows) {
-    fwhtQuantize(rows.stream, rows.at<float>(x), {rows.at<int8_t>(q), scale}, rows.count, n, inverse, nan);
-  });
+  transformQuantized(*fwht, *quantize);
   return true;
 }
 
+void Compiler::transformQuantized(const OpNode& fwht, const OpNode& quantize) {
+  const int x = value(fwht.input("x")), q = value(quantize.output("q"));
+  const int n = static_cast<int>(plan.type(fwht.input("x")).width());
+  const bool inverse = fwht.number("inverse", 0) != 0;
+  const float* scale = constant(quantize.input("scale"));
+  add({x}, {q}, true, [=, nan = nan](const Rows& rows) {
+    fwhtQuantize(rows.stream, rows.at<float>(x), {rows.at<int8_t>(q), scale}, rows.count, n, inverse, nan);
+  });
+}
+
 bool Compiler::swigluQuantized(const std::vector<OpNode>& body) {
-  const OpNode *swiglu = find(body, "swiglu"), *quantize = find(body, "quantize");
-  if (!swiglu || !quantize || quantize->input("x") != swiglu->output("y") || leaves(body, swiglu->output("y"))) return false;
-  size_t used = 2;
+  const OpNode *swiglu = find(body, "swiglu"), *fwht = find(body, "fwht"), *quantize = find(body, "quantize");
+  if (!swiglu || !quantize || leaves(body, swiglu->output("y"))) return false;
+  if (fwht && (fwht->input("x") != swiglu->output("y") || leaves(body, fwht->output("y")))) return false;
+  if (quantize->input("x") != (fwht ? fwht : swiglu)->output("y")) return false;
+  size_t used = fwht ? 3 : 2;
   struct Part {
     int value, start, width;
   };
@@ -293,12 +299,16 @@ bool Compiler::swigluQuantized(const std::vector<OpNode>& body) {
   };
   const Part gate = part(swiglu->input("gate")), up = part(swiglu->input("up"));
   if (gate.value < 0 || up.value < 0 || used != body.size()) return false;
-  const Stored<int8_t> stored = steps(nullptr, *quantize);
-  const int out = value(quantize->output("q")), n = static_cast<int>(plan.type(swiglu->output("y")).width());
-  add({gate.value, up.value}, {out}, true, [=, nan = nan](const Rows& rows) {
+  const float* scale = fwht ? nullptr : constant(quantize->input("scale"));
+  const int out = value(fwht ? swiglu->output("y") : quantize->output("q"));
+  const int n = static_cast<int>(plan.type(swiglu->output("y")).width());
+  add({gate.value, up.value}, {out}, !fwht, [=, nan = nan](const Rows& rows) {
     const auto columns = [&](const Part& of) { return Strided{rows.at<float>(of.value) + of.start, of.width}; };
-    swigluQuantize(rows.stream, {columns(gate), columns(up), {rows.at<int8_t>(out), stored.scale}, rows.count, n, nan});
+    const Strided g = columns(gate), u = columns(up);
+    if (scale) swigluStored<int8_t>(rows.stream, {g, u, {rows.at<int8_t>(out), scale, nullptr}, rows.count, n, nan});
+    else swigluStored<float>(rows.stream, {g, u, {rows.at<float>(out), nullptr, nullptr}, rows.count, n, nan});
   });
+  if (fwht) transformQuantized(*fwht, *quantize);
   return true;
 }
 

@@ -137,14 +137,16 @@ struct Strided {
   const float* data;
   int stride;
 };
-/** out = the steps of silu(gate) · up, each n columns. */
-struct SwigluQuantize {
+/** out = silu(gate) · up, each n columns, stored. */
+template <class Y>
+struct Swiglu {
   Strided gate, up;
-  Stored<int8_t> out;
+  Stored<Y> out;
   int rows, n;
   NanPlace* nan;
 };
-void swigluQuantize(cudaStream_t stream, const SwigluQuantize& a);
+template <class Y>  // int8_t, float
+void swigluStored(cudaStream_t stream, const Swiglu<Y>& a);
 
 /** out = the steps of the transform of x f32[rows, n]. */
 void fwhtQuantize(cudaStream_t stream, const float* x, Stored<int8_t> out, int rows, int n, bool inverse, NanPlace* nan);
