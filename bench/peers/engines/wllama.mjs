@@ -9,7 +9,7 @@ import { openPage } from '../../page.mjs';
 const PACKAGE = new URL('../node_modules/@wllama/wllama/esm/', import.meta.url);
 
 /** @param work folder for the browser's profile, which the caller removes */
-export async function open({ file, model, threads, work }) {
+export async function open({ file, model, threads, work, context }) {
   const paths = {
     '/wllama.js': fileURLToPath(new URL('index.js', PACKAGE)),
     '/wllama.wasm': fileURLToPath(new URL('wasm/wllama.wasm', PACKAGE)),
@@ -17,12 +17,16 @@ export async function open({ file, model, threads, work }) {
   };
   const { page, about, close } = await openPage(paths, work);
   try {
-    await page.evaluate(async n_threads => {
-      const { Wllama } = await import('/wllama.js');
-      globalThis.engine = new Wllama({ default: '/wllama.wasm' }, { suppressNativeLog: true });
-      const blob = await (await fetch('/model.gguf')).blob();
-      await globalThis.engine.loadModel([blob], { n_ctx: 512, n_batch: 512, n_threads, n_gpu_layers: 0 });
-    }, threads);
+    const n_ctx = Math.max(512, context + 64);
+    await page.evaluate(
+      async sizes => {
+        const { Wllama } = await import('/wllama.js');
+        globalThis.engine = new Wllama({ default: '/wllama.wasm' }, { suppressNativeLog: true });
+        const blob = await (await fetch('/model.gguf')).blob();
+        await globalThis.engine.loadModel([blob], { ...sizes, n_batch: 512, n_gpu_layers: 0 });
+      },
+      { n_threads: threads, n_ctx },
+    );
     const complete = async (ids, options) => {
       const answer = await page.evaluate(body => globalThis.engine.createCompletion(body), {
         prompt: ids.map(id => `[${id}]`).join(''),
