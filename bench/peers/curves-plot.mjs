@@ -8,7 +8,7 @@ import { number } from '../../dist/eval/report/words.js';
 const [TOP, BOTTOM, LEGEND] = [104, 340, 58];
 const BOXES = [
   { left: 44, right: WIDTH / 2 - 20, top: TOP, bottom: BOTTOM },
-  { left: WIDTH / 2 + 50, right: WIDTH - 14, top: TOP, bottom: BOTTOM },
+  { left: WIDTH / 2 + 50, right: WIDTH - 26, top: TOP, bottom: BOTTOM },
 ];
 
 /** An SVG file. A colour for each shape; llama.cpp is dashed. */
