@@ -3,7 +3,7 @@
 // As linear-i8.ts, with weights of four bits. One row of x is multiplied by them as they are. For more rows, each group of a tile
 // is made int8 once and used for all of them.
 import { LinearI4 } from '../src/backends/wasm/instruction-formats';
-import { fourGroup, multiply, quantizeTile, store16, tileOf } from './linear-i8';
+import { blockGroup, halfOf, multiply, quantizeTile, store16, tileOf } from './linear-i8';
 import { rowBytes } from './numerics';
 import { endOf, firstOf, own } from './share';
 import { packRow4, rowGroup4, tile4, tileBytes4, unpackTile } from './tiles-i4';
@@ -15,7 +15,7 @@ export function linearI4(at: usize, rows: i32): void {
   const op = changetype<LinearI4>(at), xScale = op.xScale, xScaleStride = op.xScaleStride, groups = op.groups;
   const o = op.o, isQuantized = !op.y;
   const tiles = (o + 15) >> 4, from = firstOf(tiles), to = endOf(tiles), run = op.i / groups;
-  const fours = (rows + 3) >> 2, half = <usize>fours << 7, values = tileOf(fours, rows);
+  const half = halfOf(rows), values = tileOf(rows);
   const widened = values + (<usize>rows << 6), yStride = isQuantized ? <usize>64 : rowBytes(o);
   let w = op.w + tileBytes4(run) * groups * from;
   if (rows == 1 && from < to)
@@ -27,7 +27,7 @@ export function linearI4(at: usize, rows: i32): void {
     else
       for (let g = 0; g < groups; g++) {
         unpackTile(w + tileBytes4(run) * g, widened, run, addedToX());
-        multiply(widened, op.packed + fourGroup(run) * g, fourGroup(run) * groups, fours, run);
+        multiply(widened, op.packed + blockGroup(run) * g, blockGroup(run) * groups, rows, run);
         for (let t = 0; t < rows; t++)
           store16(
             own() + (<usize>t << 5), half - 32, xScale + xScaleStride * t, scales + (<usize>g << 6),

@@ -274,7 +274,10 @@ const productBy =
     ];
   };
 
-/** The sums of all rows, their tiles of y, and 16 rows of w as i16, of as many columns as are widened at once. */
+/**
+ * The sums of all rows, their tiles of y, and 16 rows of w as i16, of as many columns as are widened at once. The relaxed module has
+ * no such i16; its sums, of rows by six, have room there.
+ */
 const sumsOf = (rows: number) => fours(rows) * 256 + rows * 64 + 32 * 1280;
 
 export const linearI8 = productBy(
