@@ -45,4 +45,5 @@ export { type Places, type PlaceTurn, sequences } from './sequences.ts';
 export type { Session } from './session.ts';
 export { type DType, type Tensor, tensor, zeros } from './tensor.ts';
 export { type GenerateOptions, generate } from './text/generate.ts';
+export type { GenerateManyOptions, PieceOf } from './text/generate-many.ts';
 export { type SamplingOptions, sampler } from './text/sampling.ts';

@@ -2,6 +2,7 @@
  * A session: a sequence that knows which model and recipe it belongs to. It feeds tokens and gives logits. It can be saved as a
  * file, restored and forked. Feeding a text in any cut gives the same bits as feeding it at once.
  */
+import type { Batches } from './batches.ts';
 import type { Executable, FeedOptions, Sequence, State } from './executable.ts';
 import { concat, fromBytes } from './formats/bytes.ts';
 import { object, plain, show } from './formats/json.ts';
@@ -25,6 +26,14 @@ export interface Session {
    * @throws RangeError for no tokens, or one that is not in the vocabulary; TypeError for a text; whatever fails, the session is as it was.
    */
   feed(tokens: ArrayLike<number>, options?: Pick<FeedOptions, 'logits'>): Tensor<'f32'>;
+  /**
+   * As `feed`, together with all sessions of the model that ask at about the same time, so that the weights are read once for all. The
+   * logits are the same bits.
+   *
+   * @param options `signal`: gives up what is not fed yet
+   * @throws what `feed` throws; the session then stands after the last of its tokens that were fed.
+   */
+  feedTogether(tokens: ArrayLike<number>, options?: TogetherOptions): Promise<Tensor<'f32'>>;
   /** Back to the start of a text. */
   reset(): void;
   /** The state as bytes: a safetensors file, see `STATE_FORMAT`. */
@@ -37,10 +46,16 @@ export interface Session {
   close(): void;
 }
 
+export interface TogetherOptions extends Pick<FeedOptions, 'logits'> {
+  readonly signal?: AbortSignal;
+}
+
 /** What a session runs. */
 export interface Runnable {
   readonly program: Program;
   readonly executable: Executable;
+  /** What feeds the sessions together that ask for it. */
+  readonly batches: Batches;
   readonly vocabSize: number;
   /** The model and the recipe, in words that a state file may hold: no path of this machine. */
   readonly name: string;
@@ -63,7 +78,11 @@ export function createSession(
   sequence: Sequence = runnable.executable.open(),
   logits?: Float32Array,
 ): Session {
-  const { vocabSize } = runnable;
+  const { vocabSize, batches } = runnable;
+  /** What is returned is the caller's to change. */
+  const seen = ({ data }: Tensor<'f32'>): void => {
+    logits = data.slice(-vocabSize);
+  };
   return {
     get position() {
       return sequence.position;
@@ -75,9 +94,15 @@ export function createSession(
     },
     feed(tokens, options = {}) {
       const { logits: wanted } = object(options, 'feed: options') as Pick<FeedOptions, 'logits'>;
+      if (batches.isWaiting(sequence)) throw new Error('feed: this session still waits for feedTogether');
       const fed = sequence.feed(checkedTokens(tokens, vocabSize), { logits: wanted });
-      logits = fed.data.slice(-vocabSize); // what is returned is the caller's to change
+      seen(fed);
       return fed;
+    },
+    async feedTogether(tokens, options = {}) {
+      const { logits: wanted, signal } = object(options, 'feed: options') as TogetherOptions;
+      const ids = checkedTokens(tokens, vocabSize);
+      return batches.feed(sequence, ids, { logits: wanted, signal, onPart: seen });
     },
     reset() {
       sequence.load();

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { type Backend, prepare } from '../src/backends/backend.ts';
 import { reference } from '../src/backends/reference.ts';
 import { wasm } from '../src/backends/wasm/index.ts';
+import { batches } from '../src/batches.ts';
 import { called } from '../src/conformance/judge/judge.ts';
 import type { Sequence } from '../src/executable.ts';
 import { bind, resultsOf } from '../src/op.ts';
@@ -97,7 +98,14 @@ describe.each(backends)('%s', (_, backend, threads, kept) => {
     });
 
     it('goes into a file and comes back', () => {
-      const runnable = { program, executable, vocabSize: VOCAB, name: 'toy', identity: () => 'toy' };
+      const runnable = {
+        program,
+        executable,
+        batches: batches(executable),
+        vocabSize: VOCAB,
+        name: 'toy',
+        identity: () => 'toy',
+      };
       const session = createSession(runnable);
       session.feed(text.subarray(0, 130));
       const bytes = session.snapshot();

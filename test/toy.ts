@@ -1,5 +1,7 @@
 /** The toy models of the conformance suite, all made, and what else tests of them share. */
-import { planOfToy, type Toy, toys as toysOf } from '../src/conformance/toy.ts';
+
+import { batches } from '../src/batches.ts';
+import { type AnyToy, planOfToy, toys as toysOf } from '../src/conformance/toy.ts';
 import type { Executable } from '../src/executable.ts';
 import type { Program } from '../src/graph.ts';
 import { identity } from '../src/plan/identity.ts';
@@ -25,11 +27,13 @@ function executableOf(program: Program): Executable {
   return executable;
 }
 
-export function runnableOf(of: Toy, recipe: Recipe, words: string): Runnable {
+export function runnableOf(of: AnyToy, recipe: Recipe, words: string): Runnable {
   const program = planOfToy(of, recipe);
+  const executable = executableOf(program);
   return {
     program,
-    executable: executableOf(program),
+    executable,
+    batches: batches(executable),
     vocabSize: of.config.vocabSize,
     name: `${of.name} as ${words}`,
     identity: () => identity(program.weights, program.graph.weights.keys(), recipe),

@@ -8,10 +8,12 @@
  *   model.safetensors or plan.<recipe>.safetensors    a quantized checkpoint: loads as it is
  *   stats.<recipe>.safetensors                        what calibration saw: quantizes without calibrating again
  */
+
 import { type Backend, prepare } from '../backends/backend.ts';
 import { backend as backendOf, defaultBackend } from '../backends/index.ts';
 import { noThreadStarts, processors } from '../backends/wasm/threads.ts';
 import { probes } from '../backends/wasm/variants.ts';
+import { batches } from '../batches.ts';
 import type { Executable } from '../executable.ts';
 import type { Folder } from '../formats/bytes.ts';
 import { count, object, unexpected } from '../formats/json.ts';
@@ -24,6 +26,7 @@ import { CONTEXT } from '../plan/sizes.ts';
 import type { PlanInfo } from '../quant/checkpoint.ts';
 import { createSession, type Session } from '../session.ts';
 import { type GenerateOptions, generate } from '../text/generate.ts';
+import { type GenerateManyOptions, generateMany } from '../text/generate-many.ts';
 import { type Chat, chats } from './chat.ts';
 import { openPlan, type PlanOptions, type Preparing } from './plan.ts';
 import { openTokenizer } from './tokenizer.ts';
@@ -57,6 +60,11 @@ export interface Model {
   session(): TextSession;
   /** Writes on from a prompt (text, or token ids) in a new session. */
   generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): ReturnType<typeof generate>;
+  /** Writes on from several prompts at the same time, see text/generate-many.ts. */
+  generateMany(
+    prompts: readonly (string | ArrayLike<number>)[],
+    options?: GenerateManyOptions,
+  ): ReturnType<typeof generateMany>;
   /** Answers the last of the messages, see open/chat.ts; the states of earlier turns are kept. */
   readonly chat: Chat;
   dispose(): void;
@@ -124,6 +132,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
   const runnable = {
     program: plan,
     executable,
+    batches: batches(executable),
     vocabSize: info.config.vocabSize,
     name: `${folder.name.split(/[/\\]/).findLast(step => step !== '')} as ${info.recipe.name}`,
     identity: once(() =>
@@ -131,6 +140,16 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     ),
   };
   const tokenizer = once(() => openTokenizer(folder, info.config));
+  /** In a session of its own. Wrong arguments are an error at once. */
+  const write: Model['generate'] = (prompt, how) => {
+    const session = createSession(runnable);
+    try {
+      return closing(session, generate(session, tokenizer(), prompt, how));
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+  };
   const withText = (session: Session): TextSession => {
     const { fork } = session;
     return Object.assign(session, {
@@ -152,16 +171,8 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     encode: text => tokenizer().encode(text),
     decode: tokens => tokenizer().decode(tokens),
     session: () => withText(createSession(runnable)),
-    generate(prompt, generateOptions) {
-      const session = withText(createSession(runnable));
-      // Wrong arguments are an error at once.
-      try {
-        return closing(session, session.generate(prompt, generateOptions));
-      } catch (error) {
-        session.close();
-        throw error;
-      }
-    },
+    generate: write,
+    generateMany: (prompts, how) => generateMany(write, prompts, how),
     chat: chats(folder, runnable, tokenizer),
     dispose() {
       executable.dispose?.();

@@ -61,11 +61,14 @@ export interface Generated {
   readonly tokens: Int32Array;
   readonly promptTokens: Int32Array;
   readonly finishReason: FinishReason;
-  /** Up to and with the first token; without the caller's own time, here or in onLogits. */
+  /** Up to and with the first token, also while others were fed; without the caller's own time, here or in onLogits. */
   readonly promptSeconds: number;
   /** All other tokens. */
   readonly decodeSeconds: number;
 }
+
+/** What is written to: a session, or what feeds as one. */
+export type Writable = Pick<Session, 'position' | 'vocabSize' | 'logits' | 'context' | 'feedTogether'>;
 
 /** A prompt is fed in parts (the same bits in any cut), so that its logits need not be in memory together. */
 const PROMPT_PART = 128;
@@ -83,7 +86,7 @@ const PROMPT_PART = 128;
  *   anything is fed.
  */
 export function generate(
-  session: Session,
+  session: Writable,
   tokenizer: Tokenizer,
   prompt: string | ArrayLike<number>,
   options: GenerateOptions = {},
@@ -121,9 +124,9 @@ export function generate(
   const tokens: number[] = [];
   let text = '';
   const seconds = { prompt: 0, decode: 0 };
-  const timed = <T>(phase: keyof typeof seconds, work: () => T): T => {
+  const timed = async <T>(phase: keyof typeof seconds, work: () => T): Promise<Awaited<T>> => {
     const start = performance.now();
-    const result = work();
+    const result = await work();
     seconds[phase] += (performance.now() - start) / 1000;
     return result;
   };
@@ -136,7 +139,13 @@ export function generate(
   };
   /** The logits after the last of these tokens, of those tokens that may be drawn. */
   const feed = async (phase: keyof typeof seconds, part: ArrayLike<number>): Promise<Float32Array> => {
-    const logits = timed(phase, () => session.feed(part, { logits: onLogits ? 'all' : 'last' }));
+    const logits = await timed(phase, () =>
+      // who sees logits sees them of all that is fed
+      session.feedTogether(
+        part,
+        onLogits ? {} : { logits: 'last', signal: phase === 'prompt' ? signal : undefined },
+      ),
+    );
     await onLogits?.(logits);
     const last = (logits.shape[0] - 1) * logits.shape[1];
     return named(logits.data.subarray(last, last + drawable));
@@ -164,8 +173,12 @@ export function generate(
     let logits = named(session.logits?.subarray(0, drawable) ?? new Float32Array(0));
     for (let at = fed; at < promptTokens.length; at += PROMPT_PART) {
       if (signal?.aborted) return finished('aborted');
-      logits = await feed('prompt', promptTokens.subarray(at, at + PROMPT_PART));
-      await turn();
+      try {
+        logits = await feed('prompt', promptTokens.subarray(at, at + PROMPT_PART));
+      } catch (error) {
+        if (signal?.aborted) return finished('aborted');
+        throw error;
+      }
     }
     if (maxTokens === 0) return finished('length');
     if (signal?.aborted) return finished('aborted');
@@ -191,7 +204,6 @@ export function generate(
         if (shown.stopped) return finished('stop');
         if (eos) return finished('eos');
         if (last) return finished(tokens.length === maxTokens ? 'length' : 'context');
-        await turn();
         if (signal?.aborted) return finished('aborted');
         isFed = true;
         logits = await feed('decode', [token]);
@@ -199,7 +211,7 @@ export function generate(
         isFed = false;
       }
     } finally {
-      if (!isFed) session.feed([token], { logits: 'last' });
+      if (!isFed) await session.feedTogether([token], { logits: 'last' });
     }
   }
 }
@@ -220,7 +232,7 @@ function likely(logits: Float32Array, token: number, count: number): Pick<Piece,
 function tokensOf(
   prompt: string | ArrayLike<number>,
   tokenizer: Tokenizer,
-  { vocabSize, logits }: Session,
+  { vocabSize, logits }: Writable,
 ): Int32Array {
   const encoded = (text: string) => (logits ? tokenizer.encode(text) : textTokens(tokenizer, text));
   const given = typeof prompt === 'string' ? encoded(prompt) : prompt;
@@ -238,17 +250,5 @@ function tokensOf(
     if (!Number.isInteger(token) || token! < 0 || token! >= vocabSize)
       throw new RangeError(`token ${token} is out of range 0 … ${vocabSize - 1} at position ${i}`);
     return token!;
-  });
-}
-
-/** Lets timers, input and aborts have their turn. (setTimeout waits 1 ms and more, setImmediate is in Node only.) */
-function turn(): Promise<void> {
-  return new Promise(resolve => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(null);
   });
 }

@@ -5,12 +5,14 @@
  *   plan as made · taken apart · saved and read · opened from a folder     ×    reference, each variant of wasm, threads
  *   the walk in its cuts = every text fed at once
  */
+
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { type Backend, prepare } from '../../src/backends/backend.ts';
 import { reference } from '../../src/backends/reference.ts';
 import { wasm } from '../../src/backends/wasm/index.ts';
 import { PASS_ROWS } from '../../src/backends/wasm/sync.ts';
+import { batches } from '../../src/batches.ts';
 import { makeToy, type Toy } from '../../src/conformance/toy.ts';
 import type { Executable, Sequence, State } from '../../src/executable.ts';
 import { folderOf, fromBytes } from '../../src/formats/bytes.ts';
@@ -305,7 +307,7 @@ function walk(
   whole: boolean,
 ): Outcome {
   const seen: Seen[] = [];
-  const runnable = { ...about, executable, vocabSize };
+  const runnable = { ...about, executable, batches: batches(executable), vocabSize };
   const fresh = (): Text => ({ sequence: executable.open(), history: [] });
   const texts = Array.from({ length: 4 }, fresh);
   const kept: Kept[] = [];

@@ -24,19 +24,14 @@ const files = {
 const open = (more: Files = {}, options: ModelOptions = {}) =>
   openModel(folderOf('m', { ...files, ...more }), { recipe: 'fp32', ...options });
 
-/** Counts every token that any sequence of the model is fed. */
+/** Counts every token that any text of the model is fed. */
 function counted(model: Model): () => number {
   let count = 0;
   const { executable } = model;
-  const { open } = executable;
-  executable.open = state => {
-    const sequence = open(state);
-    const { feed } = sequence;
-    sequence.feed = (tokens, options) => {
-      count += tokens.length;
-      return feed(tokens, options);
-    };
-    return sequence;
+  const { feed } = executable;
+  executable.feed = (turns, options) => {
+    for (const { tokens } of turns) count += tokens.length;
+    return feed(turns, options);
   };
   return () => {
     const before = count;

@@ -7,6 +7,7 @@ import { createSession, type Session } from '../../src/session.ts';
 import { type Tensor, zeros } from '../../src/tensor.ts';
 import { type Generated, type GenerateOptions, generate, type Piece } from '../../src/text/generate.ts';
 import { stopFilter } from '../../src/text/stops.ts';
+import { turn } from '../../src/turn.ts';
 import { runnableOf, toy } from '../toy.ts';
 
 const file = new URL('../../models/mamba-books-15m/tokenizer.json', import.meta.url);
@@ -51,6 +52,10 @@ function scripted(
       sizes.push(tokens.length);
       last = logits.data.slice(-vocabSize);
       return logits;
+    },
+    async feedTogether(tokens) {
+      await turn();
+      return this.feed(tokens);
     },
     reset: unused,
     snapshot: unused,

@@ -1,6 +1,8 @@
 /** What is carried from call to call: a text gives the same however it is cut, and on whichever backend each part is fed. */
+
 import { prepare } from '../../backends/backend.ts';
 import { reference } from '../../backends/reference.ts';
+import { batches } from '../../batches.ts';
 import type { Executable } from '../../executable.ts';
 import { type LazyTensor, type Program, type Ref, withNodes } from '../../graph.ts';
 import { once } from '../../once.ts';
@@ -107,6 +109,7 @@ function casesOfModel(subject: Subject, { family, ops, under, begun: length }: C
     createSession({
       program: under().plan,
       executable,
+      batches: batches(executable),
       vocabSize: VOCABULARY,
       name: 'toy',
       identity: () => 'toy',
