@@ -145,7 +145,7 @@ export async function evaluate(evaluation: Evaluation, options: EvaluateOptions)
         for (const index of ofShard(shard, items.length))
           for (const [i, row] of measured.entries()) {
             if (itemsDone[i].has(index)) continue;
-            row.part.tasks[task]!.push(scored(row, task, index, items[index]));
+            row.part.tasks[task]!.push(await scored(row, task, index, items[index]));
             await step();
           }
       }
@@ -223,12 +223,12 @@ function partFor(
   return part;
 }
 
-function scored({ model, session }: Row, task: TaskName, index: number, item: Item) {
+async function scored({ model, session }: Row, task: TaskName, index: number, item: Item) {
   try {
     const requests = item.choices.map(({ context, continuation }) =>
       request(model.tokenizer, context, continuation),
     );
-    return scoreItem(index, item, likelihoods(session, requests));
+    return scoreItem(index, item, await likelihoods(session, requests));
   } catch (error) {
     const why = error instanceof Error ? error.message : error;
     throw new Error(`${task}: item ${index + 1}: ${why}`, { cause: error });

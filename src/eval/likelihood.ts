@@ -43,18 +43,22 @@ export function request(tokenizer: Tokenizer, context: string, continuation: str
   return { ids: ids.slice(-(MOST_TOKENS + 1)), scored };
 }
 
-/** Scores requests, each from an empty state. Their common beginning is fed once, which gives the same bits by the chunk law. */
-export function likelihoods(session: Session, requests: readonly Request[]): Likelihood[] {
+/**
+ * Scores requests, each from an empty state. Their common beginning is fed once, and the rest of all together: the same bits by the
+ * chunk law and the batch law.
+ */
+export async function likelihoods(session: Session, requests: readonly Request[]): Promise<Likelihood[]> {
   const shared = sharedPrefix(requests);
   session.reset();
   const ahead =
-    shared > 0 ? session.feed(requests[0].ids.subarray(0, shared), { logits: 'last' }).data : undefined;
-  return requests.map(({ ids, scored }, i) => {
-    const own = i === requests.length - 1 ? session : session.fork();
+    shared > 0 ? (await session.feedTogether(requests[0].ids.subarray(0, shared), LAST)).data : undefined;
+  const sessions = requests.map((_, i) => (i === 0 ? session : session.fork()));
+  const score = async ({ ids, scored }: Request, i: number): Promise<Likelihood> => {
+    const own = sessions[i];
     const first = ids.length - scored;
     const rows = [
-      first > shared ? own.feed(ids.subarray(shared, first), { logits: 'last' }).data : ahead!,
-      ...(scored > 1 ? rowsOf(own.feed(ids.subarray(first, -1)).data, scored - 1) : []),
+      first > shared ? (await own.feedTogether(ids.subarray(shared, first), LAST)).data : ahead!,
+      ...(scored > 1 ? rowsOf((await own.feedTogether(ids.subarray(first, -1))).data, scored - 1) : []),
     ];
     let ll = 0;
     let greedy = true;
@@ -62,10 +66,15 @@ export function likelihoods(session: Session, requests: readonly Request[]): Lik
       ll -= surprise(row, ids[first + t]);
       greedy &&= likeliest(row) === ids[first + t];
     }
-    if (own !== session) own.close();
     return { ll, greedy };
-  });
+  };
+  try {
+    return await Promise.all(requests.map(score));
+  } finally {
+    for (const each of sessions) if (each !== session) each.close();
+  }
 }
+const LAST = { logits: 'last' } as const;
 
 /** How many first tokens all requests share, before any scored token. */
 function sharedPrefix(requests: readonly Request[]): number {

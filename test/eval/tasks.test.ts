@@ -187,32 +187,36 @@ describe('log-likelihoods', () => {
     expect(() => request(tokenizer, 'a', 'y'.repeat(2049))).toThrow(/1 … 2048 tokens; got 2049/);
   });
 
-  it('what is read once for all choices gives the bits of each read alone', () => {
+  it('what is read once for all choices gives the bits of each read alone', async () => {
     const word = fc.string({ minLength: 1, maxLength: 5 });
-    fc.assert(
-      fc.property(fc.array(fc.tuple(word, word), { minLength: 1, maxLength: 4 }), word, (choices, begin) => {
-        const requests = choices.map(([context, continuation]) =>
-          request(tokenizer, `${begin}${context}`.trimEnd(), ` ${continuation}`),
-        );
-        const alone = requests.map(({ ids, scored }) => {
-          const { data, shape } = model.session().feed(ids.subarray(0, -1));
-          const rows = Array.from({ length: scored }, (_, t) => {
-            const row = ids.length - 1 - scored + t;
-            return data.subarray(row * shape[1], (row + 1) * shape[1]);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(word, word), { minLength: 1, maxLength: 4 }),
+        word,
+        async (choices, begin) => {
+          const requests = choices.map(([context, continuation]) =>
+            request(tokenizer, `${begin}${context}`.trimEnd(), ` ${continuation}`),
+          );
+          const alone = requests.map(({ ids, scored }) => {
+            const { data, shape } = model.session().feed(ids.subarray(0, -1));
+            const rows = Array.from({ length: scored }, (_, t) => {
+              const row = ids.length - 1 - scored + t;
+              return data.subarray(row * shape[1], (row + 1) * shape[1]);
+            });
+            const targets = ids.subarray(-scored);
+            return {
+              ll: rows.reduce((sum, row, t) => sum - surprise(row, targets[t]), 0),
+              greedy: rows.every((row, t) => row.indexOf(Math.max(...row)) === targets[t]),
+            };
           });
-          const targets = ids.subarray(-scored);
-          return {
-            ll: rows.reduce((sum, row, t) => sum - surprise(row, targets[t]), 0),
-            greedy: rows.every((row, t) => row.indexOf(Math.max(...row)) === targets[t]),
-          };
-        });
-        expect(likelihoods(model.session(), requests)).toEqual(alone);
-      }),
+          expect(await likelihoods(model.session(), requests)).toEqual(alone);
+        },
+      ),
       { numRuns: 25 },
     );
   });
 
-  it('greedy is what greedy decoding would write', () => {
+  it('greedy is what greedy decoding would write', async () => {
     const session = model.session();
     const likely = (ids: number[]) => {
       session.reset();
@@ -221,12 +225,12 @@ describe('log-likelihoods', () => {
     };
     const ids = [104, 105];
     const greedy = [likely(ids), likely([...ids, likely(ids)])];
-    const of = (...next: number[]) =>
-      likelihoods(session, [{ ids: Int32Array.of(...ids, ...next), scored: next.length }])[0].greedy;
-    expect(of(...greedy)).toBe(true);
-    expect(of(greedy[0], (greedy[1] + 1) % 256)).toBe(false);
+    const of = async (...next: number[]) =>
+      (await likelihoods(session, [{ ids: Int32Array.of(...ids, ...next), scored: next.length }]))[0].greedy;
+    expect(await of(...greedy)).toBe(true);
+    expect(await of(greedy[0], (greedy[1] + 1) % 256)).toBe(false);
     const other = (greedy[0] + 1) % 256;
-    expect(of(other, likely([...ids, other]))).toBe(false);
+    expect(await of(other, likely([...ids, other]))).toBe(false);
   });
 });
 
