@@ -26,6 +26,7 @@ export { architectures, graphOf, parseConfig, type Site, sites } from './model/i
 export { type BlockConfig, block } from './model/mamba.ts';
 export type { Op } from './op.ts';
 export type { Answer, ChatMessage, ChatOptions } from './open/chat.ts';
+export type { Completed, CompleteOptions } from './open/completions.ts';
 export { openFloatModel } from './open/float.ts';
 export { type Model, type ModelOptions, openModel } from './open/model.ts';
 export { ops } from './ops/index.ts';

@@ -50,7 +50,8 @@ prompt it drops what is typed, or leaves where nothing is.
 With --json standard input holds either one array of messages, which gets one answer, or messages one a line: "a text" of the
 user, or {"role": …, "content": …}. Each line is answered before the next is read, but for those of the system and the assistant.
 An answer is one JSON object on a line: content, tokens, finishReason (eos, stop, length, context, aborted), logitsHash (of the whole
-chat, as of one long prompt of quamba generate), promptTokens and keptTokens (how many there were, and how many not fed again).
+chat, as of one long prompt of quamba generate), answerHash (of the logits that its tokens were drawn from), promptTokens and
+keptTokens (how many there were, and how many not fed again).
 
 Examples:
   quamba chat --model mamba-chat --system "Be brief."
@@ -216,17 +217,21 @@ async function answerLines(ask: Ask, system: string | undefined, about: object):
     lines.close();
   };
   const answer = async (): Promise<void> => {
-    const { text, tokens, finishReason, logitsHash, promptTokens, keptTokens, ...seconds } = await answerTo(
-      messages,
-      ask,
-      { hashLogits: true },
-      () => {},
-    );
+    const { text, tokens, finishReason, logitsHash, answerHash, promptTokens, keptTokens, ...seconds } =
+      await answerTo(messages, ask, { hashLogits: true }, () => {});
     messages.push({ role: 'assistant', content: text });
     printJson({
-      ...{ content: text, tokens: [...tokens], finishReason, logitsHash },
+      ...{ content: text, tokens: [...tokens], finishReason, logitsHash, answerHash },
       ...{ promptTokens: promptTokens.length, keptTokens, ...about },
-      tokensPerSecond: speeds({ text, tokens, finishReason, promptTokens, keptTokens, ...seconds }),
+      tokensPerSecond: speeds({
+        text,
+        tokens,
+        finishReason,
+        promptTokens,
+        keptTokens,
+        answerHash,
+        ...seconds,
+      }),
     });
     if (finishReason === 'aborted') process.exitCode = 130;
   };

@@ -1,10 +1,9 @@
 /** `quamba generate`: writes on from a prompt. */
 import { buffer } from 'node:stream/consumers';
 import type { Command } from 'commander';
-import { bytesOf, decodeUtf8 } from '../formats/bytes.ts';
+import { decodeUtf8 } from '../formats/bytes.ts';
 import { modelName } from '../hub/cache.ts';
 import { load } from '../open/node.ts';
-import { hasher } from '../plan/identity.ts';
 import { calibrating } from './calibrating.ts';
 import { command, type OptionsOf, option } from './command.ts';
 import {
@@ -75,7 +74,6 @@ async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Prom
   checkWriting(self, sampling);
   const text = tokens ? undefined : await promptText(options);
   const model = await load(path, { recipe, backend, threads, context, ...calibrating() });
-  const hash = hasher();
   const abort = new AbortController();
   const interrupt = () => abort.abort();
   process.once('SIGINT', interrupt);
@@ -84,18 +82,23 @@ async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Prom
     isRead = false;
     interrupt();
   });
-  const writing = model.generate(text ?? tokens!, {
-    ...sampling,
-    signal: abort.signal,
-    onLogits: json ? logits => hash.update(bytesOf(logits.data)) : undefined,
-  });
+  const how = { ...sampling, signal: abort.signal, hashLogits: json };
+  const writing = model.complete(text ?? tokens!, how);
   if (!json) process.stdout.write(text ?? model.decode(tokens!));
   let next = await writing.next();
   for (; !next.done; next = await writing.next()) if (!json) process.stdout.write(next.value.text);
   process.off('SIGINT', interrupt);
   model.dispose();
 
-  const { tokens: written, promptTokens, finishReason, promptSeconds, decodeSeconds } = next.value;
+  const {
+    tokens: written,
+    promptTokens,
+    finishReason,
+    promptSeconds,
+    decodeSeconds,
+    logitsHash,
+    answerHash,
+  } = next.value;
   const tokensPerSecond = {
     prefill: rate(promptTokens.length, promptSeconds),
     decode: rate(Math.max(written.length - 1, 0), decodeSeconds),
@@ -110,7 +113,8 @@ async function generate(options: OptionsOf<typeof OPTIONS>, self: Command): Prom
       finishReason,
       ...about,
       seed: options.seed,
-      logitsHash: hash.hex(),
+      logitsHash,
+      answerHash,
       tokensPerSecond,
     });
   else if (isRead) {

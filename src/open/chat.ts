@@ -1,15 +1,11 @@
-/** Answers the messages of a chat, and keeps the state after each turn, so that a turn costs its own tokens. */
-
-import type { State } from '../executable.ts';
-import { bytesOf, decodeUtf8, type Folder, using } from '../formats/bytes.ts';
+/** Answers the messages of a chat: what the model's chat template makes of them is the prompt of a completion. */
+import { decodeUtf8, type Folder, using } from '../formats/bytes.ts';
 import { array, type JsonObject, mostBytes, object, readJson, string, unexpected } from '../formats/json.ts';
 import { contentOf, type Tokenizer, textTokens } from '../formats/tokenizer.ts';
 import { once } from '../once.ts';
-import { type Hasher, hasher } from '../plan/identity.ts';
-import { createSession, type Runnable } from '../session.ts';
 import { type ChatTemplate, chatTemplate } from '../text/chat-template.ts';
-import { type Generated, type GenerateOptions, generate, type Piece } from '../text/generate.ts';
-import { prefixes } from '../text/prefixes.ts';
+import type { Piece } from '../text/generate.ts';
+import type { Completed, CompleteOptions, Completions } from './completions.ts';
 
 /** What a template reads of it, beside the role, is the template's own matter: `content`, `tool_calls` … all that is JSON. */
 export interface ChatMessage {
@@ -19,7 +15,7 @@ export interface ChatMessage {
   readonly [field: string]: unknown;
 }
 
-export interface ChatOptions extends Omit<GenerateOptions, 'fed'> {
+export interface ChatOptions extends CompleteOptions {
   /** A Jinja template in place of the model's own. */
   readonly template?: string;
   /** Functions that the model may call, as JSON schemas, for the template. */
@@ -30,56 +26,32 @@ export interface ChatOptions extends Omit<GenerateOptions, 'fed'> {
   readonly variables?: Readonly<Record<string, unknown>>;
   /** What `strftime_now` of the template says. Default: the time of the call. */
   readonly now?: Date;
-  /** Gives the answer its `logitsHash`. The logits of the whole prompt are computed for it. */
-  readonly hashLogits?: boolean;
 }
 
-export interface Answer extends Generated {
-  /** How many of `promptTokens` were not fed, since a kept state stood after them. */
-  readonly keptTokens: number;
-  /**
-   * With the option `hashLogits`: sha256 of the logits of all tokens of the prompt and of the answer, but the answer's last. It does
-   * not depend on what was kept.
-   */
-  readonly logitsHash?: string;
-}
+export type Answer = Completed;
 
 export type Chat = (
   messages: readonly ChatMessage[],
   options?: ChatOptions,
 ) => AsyncGenerator<Piece, Answer, void>;
 
-/** Of kept states: fifty turns of a model of 130 M parameters, a few of one of 2.8 B. */
-const KEPT_BYTES = 2 ** 28;
-
-/** Where a text stood. */
-interface Kept {
-  readonly state: State;
-  readonly logits: Float32Array;
-  /** Of the logits of all its tokens, where they were computed. */
-  readonly hash?: Hasher;
-}
-
 /**
  * The prompt is what the chat template makes of the messages, with `add_generation_prompt`. It begins with the tokenizer's first token
  * where `add_bos_token` or the post-processor says that texts do, once, whether the template writes it or not (transformers leaves it
  * to the template, llama.cpp does as here). Tokens are drawn as `generate` draws them, and the answer ends as there: at any end token.
  *
- * The state after each prompt and after each answer is kept, and a prompt is fed from the longest kept text on that it begins with: a
- * turn costs its new tokens, and an edited turn those from the edit on. An answer comes back as text in the next messages. Where its
- * tokens are not those that the tokenizer makes of the text, the kept text before it counts, and the answer is fed once more. So an
- * answer depends on messages and options alone, and equals what `generate` writes after the whole prompt, bit by bit.
- *
- * Kept states take at most 256 MiB, or what the two last take; those not used for longest go first.
+ * What was said before is kept, see completions.ts: a turn costs its new tokens, and an edited turn those from the edit on. An answer
+ * comes back as text in the next messages. Where its tokens are not those that the tokenizer makes of the text, the kept text before it
+ * counts, and the answer is fed once more. So an answer depends on messages and options alone, and equals what `generate` writes after
+ * the whole prompt, bit by bit.
  *
  * @throws Error for a model without a template, and with its line for one that fails; TypeError for messages that are none; what
  *   `generate` throws.
  */
-export function chats(folder: Folder, runnable: Runnable, tokenizer: () => Tokenizer): Chat {
-  const kept = prefixes<Kept>(KEPT_BYTES);
+export function chats(folder: Folder, tokenizer: () => Tokenizer, complete: Completions['complete']): Chat {
   const templateOf = templates(folder);
   return (messages, options = {}) => {
-    const { template, tools, documents, variables, now, hashLogits, onLogits, ...writing } = object(
+    const { template, tools, documents, variables, now, ...writing } = object(
       options,
       'chat: options',
     ) as ChatOptions;
@@ -93,56 +65,7 @@ export function chats(folder: Folder, runnable: Runnable, tokenizer: () => Token
       },
       now,
     );
-    const prompt = textTokens(tokenizer(), text);
-    const begun = kept.longest(prompt, ({ hash }) => !hashLogits || hash !== undefined);
-    const keptTokens = begun?.tokens.length ?? 0;
-    const sequence = runnable.executable.open(begun?.value.state);
-    const session = createSession(runnable, sequence, begun?.value.logits);
-    const hash = hashLogits ? (begun?.value.hash?.fork() ?? hasher()) : undefined;
-    const tokens = [...prompt];
-    let [hashed, keptTo] = [keptTokens, keptTokens];
-    const seen: GenerateOptions['onLogits'] = logits => {
-      hash?.update(bytesOf(logits.data));
-      hashed += logits.shape[0];
-      return onLogits?.(logits);
-    };
-    const keep = (): void => {
-      const { position, logits } = session;
-      if (position === keptTo) return;
-      keptTo = position;
-      const state = sequence.save();
-      const whole = hash?.fork();
-      if (hashed < position) whole?.update(bytesOf(logits!)); // of the last token of an answer, which generate shows nobody
-      const bytes = [...state.values.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
-      kept.keep({
-        tokens: Int32Array.from(tokens.slice(0, position)),
-        value: { state, logits: logits!, hash: whole },
-        bytes: bytes + logits!.byteLength,
-      });
-    };
-    try {
-      const how = { ...writing, fed: keptTokens, onLogits: hash || onLogits ? seen : undefined };
-      return answer(generate(session, tokenizer(), prompt, how));
-    } catch (error) {
-      session.close();
-      throw error;
-    }
-
-    async function* answer(pieces: ReturnType<typeof generate>): AsyncGenerator<Piece, Answer, void> {
-      try {
-        let next = await pieces.next();
-        keep();
-        for (; !next.done; next = await pieces.next()) {
-          tokens.push(next.value.token);
-          yield next.value;
-        }
-        return { ...next.value, keptTokens, ...(hash && { logitsHash: hash.fork().hex() }) };
-      } finally {
-        await pieces.return(undefined as never); // where the reader has left
-        keep();
-        session.close();
-      }
-    }
+    return complete(textTokens(tokenizer(), text), writing);
   };
 }
 

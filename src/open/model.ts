@@ -28,6 +28,7 @@ import { createSession, type Session } from '../session.ts';
 import { type GenerateOptions, generate } from '../text/generate.ts';
 import { type GenerateManyOptions, generateMany } from '../text/generate-many.ts';
 import { type Chat, chats } from './chat.ts';
+import { type Completions, completions } from './completions.ts';
 import { openPlan, type PlanOptions, type Preparing } from './plan.ts';
 import { openTokenizer } from './tokenizer.ts';
 
@@ -41,6 +42,8 @@ export interface ModelOptions extends PlanOptions {
    * was made for, at most 8,192. A model whose states do not grow reads texts of any length, and ignores it.
    */
   readonly context?: number;
+  /** The most bytes for where texts of `complete` and `chat` stood; the two last stay in any case. Default: 256 MiB. */
+  readonly cacheMemory?: number;
 }
 
 export interface Model {
@@ -65,8 +68,15 @@ export interface Model {
     prompts: readonly (string | ArrayLike<number>)[],
     options?: GenerateManyOptions,
   ): ReturnType<typeof generateMany>;
-  /** Answers the last of the messages, see open/chat.ts; the states of earlier turns are kept. */
+  /**
+   * Writes on from a prompt as `generate` does, and keeps where the text stood, so that a later one that begins alike costs its new
+   * tokens only. See open/completions.ts.
+   */
+  readonly complete: Completions['complete'];
+  /** Answers the last of the messages, see open/chat.ts; what was said before is kept as by `complete`. */
   readonly chat: Chat;
+  /** How many texts `complete` and `chat` keep, and the bytes they take. */
+  readonly kept: Completions['kept'];
   dispose(): void;
 }
 
@@ -79,7 +89,7 @@ export interface TextSession extends Session {
 
 /** The names of `ModelOptions`, against misspelt ones. */
 const MODEL_OPTIONS: readonly (keyof ModelOptions)[] = [
-  ...(['recipe', 'threads', 'context', 'backend'] as const),
+  ...(['recipe', 'threads', 'context', 'cacheMemory', 'backend'] as const),
   ...(['text', 'samples', 'window', 'recalibrate', 'onProgress', 'onWarning', 'cache'] as const),
 ];
 
@@ -97,7 +107,7 @@ export function checkOptions(options: ModelOptions): void {
       }
   }
 }
-const COUNTS: readonly string[] = ['threads', 'context', 'samples', 'window'];
+const COUNTS: readonly string[] = ['threads', 'context', 'cacheMemory', 'samples', 'window'];
 const CALLBACKS: readonly string[] = ['onProgress', 'onWarning'];
 /** What an option that is an object must have. */
 const METHODS = { backend: ['kernelOf'], text: ['read'], cache: ['open', 'write'] } as const;
@@ -140,6 +150,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     ),
   };
   const tokenizer = once(() => openTokenizer(folder, info.config));
+  const { complete, kept, clear } = completions(runnable, tokenizer, options.cacheMemory);
   /** In a session of its own. Wrong arguments are an error at once. */
   const write: Model['generate'] = (prompt, how) => {
     const session = createSession(runnable);
@@ -173,8 +184,11 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     session: () => withText(createSession(runnable)),
     generate: write,
     generateMany: (prompts, how) => generateMany(write, prompts, how),
-    chat: chats(folder, runnable, tokenizer),
+    complete,
+    chat: chats(folder, tokenizer, complete),
+    kept,
     dispose() {
+      clear();
       executable.dispose?.();
       close();
     },

@@ -15,6 +15,9 @@ export interface GenerateOptions extends SamplingOptions {
   readonly signal?: AbortSignal;
   /** The session stands after so many of the prompt's tokens: only the others are fed. Default: 0. */
   readonly fed?: number;
+  /** Numbers of the prompt's tokens, ascending. When just so many are fed, `onMark` is called. */
+  readonly marks?: readonly number[];
+  readonly onMark?: (tokens: number) => void;
   /** Gets the logits f32[l, v] of every position fed, in order: the prompt's, then those of each token written but the last. A promise is waited for. */
   readonly onLogits?: (logits: Tensor<'f32'>) => unknown;
   /**
@@ -96,6 +99,8 @@ export function generate(
     stop = [],
     signal,
     fed = 0,
+    marks = [],
+    onMark,
     onLogits,
     logitsProcessor,
     logprobs,
@@ -171,14 +176,18 @@ export function generate(
 
   async function* write(): AsyncGenerator<Piece, Generated, void> {
     let logits = named(session.logits?.subarray(0, drawable) ?? new Float32Array(0));
-    for (let at = fed; at < promptTokens.length; at += PROMPT_PART) {
+    for (let at = fed; at < promptTokens.length; ) {
       if (signal?.aborted) return finished('aborted');
+      const mark = marks.find(each => each > at) ?? promptTokens.length;
+      const end = Math.min(at + PROMPT_PART, mark, promptTokens.length);
       try {
-        logits = await feed('prompt', promptTokens.subarray(at, at + PROMPT_PART));
+        logits = await feed('prompt', promptTokens.subarray(at, end));
       } catch (error) {
         if (signal?.aborted) return finished('aborted');
         throw error;
       }
+      at = end;
+      if (at === mark) onMark?.(at);
     }
     if (maxTokens === 0) return finished('length');
     if (signal?.aborted) return finished('aborted');
@@ -229,7 +238,8 @@ function likely(logits: Float32Array, token: number, count: number): Pick<Piece,
   };
 }
 
-function tokensOf(
+/** The tokens of a prompt, as `generate` feeds them. */
+export function tokensOf(
   prompt: string | ArrayLike<number>,
   tokenizer: Tokenizer,
   { vocabSize, logits }: Writable,

@@ -1,15 +1,15 @@
 /** `model.chat`: a chat costs its new tokens, and its bits are those of one long prompt. */
-import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { folderOf } from '../../src/formats/bytes.ts';
 import type { ChatMessage, ChatOptions } from '../../src/open/chat.ts';
-import { type Model, type ModelOptions, openModel } from '../../src/open/model.ts';
+import { type ModelOptions, openModel } from '../../src/open/model.ts';
 import type { GenerateOptions } from '../../src/text/generate.ts';
 import { byteTokenizer, type Files, json, toyFiles } from '../cli/toy.ts';
 import { sentenceFault } from '../sentence.ts';
 import { CHATML, LLAMA } from '../text/templates.ts';
 import { toy2 } from '../toy.ts';
+import { alone, counted, ended } from './writing.ts';
 
 /** A turn ends with the token that ends a text, as Granite's do. */
 const TEMPLATE = `{% for m in messages %}
@@ -23,44 +23,6 @@ const files = {
 };
 const open = (more: Files = {}, options: ModelOptions = {}) =>
   openModel(folderOf('m', { ...files, ...more }), { recipe: 'fp32', ...options });
-
-/** Counts every token that any text of the model is fed. */
-function counted(model: Model): () => number {
-  let count = 0;
-  const { executable } = model;
-  const { feed } = executable;
-  executable.feed = (turns, options) => {
-    for (const { tokens } of turns) count += tokens.length;
-    return feed(turns, options);
-  };
-  return () => {
-    const before = count;
-    count = 0;
-    return before;
-  };
-}
-
-async function ended<P, R>(pieces: AsyncGenerator<P, R, void>): Promise<R & { pieces: P[] }> {
-  const all: P[] = [];
-  for (;;) {
-    const next = await pieces.next();
-    if (next.done) return { ...next.value, pieces: all };
-    all.push(next.value);
-  }
-}
-
-/** What `generate` writes after the whole prompt in a session of its own, with the hash of all logits as the command line prints it. */
-async function alone(model: Model, prompt: Int32Array, options: GenerateOptions) {
-  const hash = createHash('sha256');
-  const onLogits: GenerateOptions['onLogits'] = ({ data }) =>
-    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  const {
-    promptSeconds: _,
-    decodeSeconds: __,
-    ...all
-  } = await ended(model.generate(prompt, { ...options, onLogits }));
-  return { ...all, logitsHash: hash.digest('hex') };
-}
 
 /** Letters and now and then the end: what the tokenizer makes of such a text is what was drawn. */
 const letters: GenerateOptions['logitsProcessor'] = logits =>
@@ -159,7 +121,8 @@ describe('a chat', () => {
     const second = [...first, says('assistant', one.text), says('user', 'two')];
     const two = await ended(model.chat(second, how));
     const edited = await ended(model.chat([...second.slice(0, 2), says('user', 'three')], how));
-    expect(edited.keptTokens).toBe(one.promptTokens.length + one.tokens.length);
+    // behind the end token that the template writes after the answer
+    expect(edited.keptTokens).toBe(one.promptTokens.length + one.tokens.length + 1);
     expect((await ended(model.chat(second, how))).keptTokens).toBe(two.promptTokens.length);
     const other = await ended(model.chat([says('user', 'on')], how));
     expect(other.keptTokens).toBe(0);
@@ -188,30 +151,6 @@ describe('a chat', () => {
       const next = await ended(model.chat(then, { maxTokens: 1 }));
       expect(next.keptTokens, name).toBe('user:a.assistant:'.length + text.length);
     }
-    model.dispose();
-  });
-
-  it('gives every place back', async () => {
-    const model = await open();
-    let taken = 0;
-    const { executable } = model;
-    const { open: openPlace } = executable;
-    executable.open = state => {
-      const sequence = openPlace(state);
-      const { close } = sequence;
-      taken++;
-      sequence.close = () => {
-        taken--;
-        close();
-      };
-      return sequence;
-    };
-    await ended(model.chat([says('user', 'a')], { maxTokens: 2 }));
-    for await (const _ of model.chat([says('user', 'a')], { maxTokens: 2 })) break;
-    const failing = { logitsProcessor: () => new Float32Array(1) };
-    await expect(ended(model.chat([says('user', 'b')], failing))).rejects.toThrow('logitsProcessor expected');
-    expect(() => model.chat([says('user', 'a')], { maxTokens: -1 })).toThrow('maxTokens expected');
-    expect(taken).toBe(0);
     model.dispose();
   });
 });
