@@ -90,7 +90,8 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
     'tensor arithmetic op ops graph formats plan executable sequences run model quant backends session text open eval',
   web: 'tensor formats executable quant session text open library',
   index: 'formats open library',
-  cli: 'tensor state op graph formats plan executable model quant backends exec text hub open gguf random eval conformance',
+  serve: 'formats plan open text',
+  cli: 'serve tensor state op graph formats plan executable model quant backends exec text hub open gguf random eval conformance',
   // outside of src; scripts and programs of bench take what they need from dist
   assembly: 'backends',
   pages: 'arithmetic ops model quant backends open eval web',
@@ -126,7 +127,7 @@ const opFile = (path: string) =>
   /^src\/ops\/[^/]+\.ts$/.test(path) && !OP_HELPERS.includes(basename(path, '.ts'));
 
 const NODE_FILES =
-  /^src\/(?:formats\/(?:disk|lock|undo)\.ts|open\/node\.ts|hub\/.*|backends\/cuda\/library\.ts|backends\/exec\/.*|conformance\/goldens\.ts|random\/write-checkpoint\.ts|cli\/.*)$/;
+  /^src\/(?:formats\/(?:disk|lock|undo)\.ts|open\/node\.ts|hub\/.*|backends\/cuda\/library\.ts|backends\/exec\/.*|conformance\/goldens\.ts|random\/write-checkpoint\.ts|serve\/.*|cli\/.*)$/;
 const recipeFile = 'src/quant/recipes.ts';
 const allRecipes: string[] = exists(recipeFile)
   ? Object.keys((await load(recipeFile)).recipes as object)

@@ -9,6 +9,7 @@ import { version } from './version.ts';
 const COMMANDS = {
   generate: async () => (await import('./generate.ts')).generateCommand,
   chat: async () => (await import('./chat.ts')).chatCommand,
+  serve: async () => (await import('./serve.ts')).serveCommand,
   quantize: async () => (await import('./quantize.ts')).quantizeCommand,
   inspect: async () => (await import('./inspect.ts')).inspectCommand,
   eval: async () => (await import('./eval.ts')).evalCommand,

@@ -23,6 +23,16 @@ export const positive = numberOption('a number > 0', n => Number.isFinite(n) && 
 export const fraction = numberOption('a number in (0, 1]', n => n > 0 && n <= 1);
 export const fractionOrZero = numberOption('a number in [0, 1]', n => n >= 0 && n <= 1);
 
+/** Such as 512MiB, 2GB or 1000000. */
+export function sizeInBytes(text: string): number {
+  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)\s*(|[kmgt]i?b?|b)$/i.exec(text.trim()) ?? [];
+  const power = 'kmgt'.indexOf(unit[0]?.toLowerCase() ?? '') + 1;
+  const bytes = Number(number) * (/i/i.test(unit) ? 1024 : 1000) ** (unit ? power : 0);
+  if (!Number.isSafeInteger(Math.round(bytes)))
+    throw new InvalidArgumentError(`expected bytes, such as 512MiB or 2GB; got '${text}'`);
+  return Math.round(bytes);
+}
+
 const tokenId = numberOption('token ids separated by commas', n => Number.isSafeInteger(n) && n >= 0);
 export const tokenList = (text: string): number[] => text.split(',').map(tokenId);
 

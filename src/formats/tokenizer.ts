@@ -42,6 +42,8 @@ export interface Tokenizer {
    * @throws RangeError for an id outside 0 … vocabSize − 1.
    */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
+  /** The bytes of a token, which may be a part of a character; none for an id that `has` does not know. */
+  bytesOf(id: number): Uint8Array;
   stream(options?: DecodeOptions): TokenStream;
 }
 
@@ -115,6 +117,7 @@ export function createTokenizer(
         throw new TypeError(`decode: expected an array of token ids; got ${show(list)}`);
       return utf8().decode(concat(Array.from(list, (id, position) => bytesOf(id, position, skipSpecial))));
     },
+    bytesOf: id => bytesOf(id, 0, false),
     stream({ skipSpecial = true } = {}) {
       const decoder = utf8();
       let position = 0;

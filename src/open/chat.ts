@@ -15,7 +15,8 @@ export interface ChatMessage {
   readonly [field: string]: unknown;
 }
 
-export interface ChatOptions extends CompleteOptions {
+/** What a template gets beside the messages. */
+export interface PromptOptions {
   /** A Jinja template in place of the model's own. */
   readonly template?: string;
   /** Functions that the model may call, as JSON schemas, for the template. */
@@ -28,12 +29,20 @@ export interface ChatOptions extends CompleteOptions {
   readonly now?: Date;
 }
 
+export interface ChatOptions extends CompleteOptions, PromptOptions {}
+
 export type Answer = Completed;
 
 export type Chat = (
   messages: readonly ChatMessage[],
   options?: ChatOptions,
 ) => AsyncGenerator<Piece, Answer, void>;
+
+export interface Chats {
+  readonly chat: Chat;
+  /** The tokens that `chat` answers after. */
+  promptOf(messages: readonly ChatMessage[], options?: PromptOptions): Int32Array;
+}
 
 /**
  * The prompt is what the chat template makes of the messages, with `add_generation_prompt`. It begins with the tokenizer's first token
@@ -48,13 +57,10 @@ export type Chat = (
  * @throws Error for a model without a template, and with its line for one that fails; TypeError for messages that are none; what
  *   `generate` throws.
  */
-export function chats(folder: Folder, tokenizer: () => Tokenizer, complete: Completions['complete']): Chat {
+export function chats(folder: Folder, tokenizer: () => Tokenizer, complete: Completions['complete']): Chats {
   const templateOf = templates(folder);
-  return (messages, options = {}) => {
-    const { template, tools, documents, variables, now, ...writing } = object(
-      options,
-      'chat: options',
-    ) as ChatOptions;
+  const promptOf: Chats['promptOf'] = (messages, options = {}) => {
+    const { template, tools, documents, variables, now } = object(options, 'chat: options') as PromptOptions;
     const text = templateOf(template, tools !== undefined)(
       {
         ...object(jsonOf(variables ?? {}, 'chat: variables'), 'chat: variables'),
@@ -65,7 +71,15 @@ export function chats(folder: Folder, tokenizer: () => Tokenizer, complete: Comp
       },
       now,
     );
-    return complete(textTokens(tokenizer(), text), writing);
+    return textTokens(tokenizer(), text);
+  };
+  return {
+    promptOf,
+    chat(messages, options = {}) {
+      const prompt = promptOf(messages, options);
+      const { template: _, tools: __, documents: ___, variables: ____, now: _____, ...writing } = options;
+      return complete(prompt, writing);
+    },
   };
 }
 

@@ -27,7 +27,7 @@ import type { PlanInfo } from '../quant/checkpoint.ts';
 import { createSession, type Session } from '../session.ts';
 import { type GenerateOptions, generate } from '../text/generate.ts';
 import { type GenerateManyOptions, generateMany } from '../text/generate-many.ts';
-import { type Chat, chats } from './chat.ts';
+import { type Chats, chats } from './chat.ts';
 import { type Completions, completions } from './completions.ts';
 import { openPlan, type PlanOptions, type Preparing } from './plan.ts';
 import { openTokenizer } from './tokenizer.ts';
@@ -54,6 +54,8 @@ export interface Model {
   /** Sentences that say what this place does not give: fewer threads than asked for, no WebAssembly. */
   readonly notes: readonly string[];
   readonly info: PlanInfo;
+  /** The hash of the model and its recipe: of all weights' names, types and shapes, and of some of their values. */
+  readonly identity: string;
   /** The fused plan, or the float graph where the recipe quantizes nothing. */
   readonly plan: Program;
   /** Where the folder has no tokenizer.json it knows ids only: every text is empty, and encoding one is an error. */
@@ -74,7 +76,9 @@ export interface Model {
    */
   readonly complete: Completions['complete'];
   /** Answers the last of the messages, see open/chat.ts; what was said before is kept as by `complete`. */
-  readonly chat: Chat;
+  readonly chat: Chats['chat'];
+  /** The tokens of a chat that `chat` answers after: what the chat template makes of the messages. */
+  readonly promptOf: Chats['promptOf'];
   /** How many texts `complete` and `chat` keep, and the bytes they take. */
   readonly kept: Completions['kept'];
   dispose(): void;
@@ -176,6 +180,9 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     notes,
     info,
     plan,
+    get identity() {
+      return runnable.identity();
+    },
     get tokenizer() {
       return tokenizer();
     },
@@ -185,7 +192,7 @@ export async function openModel(folder: Folder, options: ModelOptions = {}): Pro
     generate: write,
     generateMany: (prompts, how) => generateMany(write, prompts, how),
     complete,
-    chat: chats(folder, tokenizer, complete),
+    ...chats(folder, tokenizer, complete),
     kept,
     dispose() {
       clear();

@@ -43,5 +43,6 @@ const idsOnly = (folder: Folder, { vocabSize }: Config, endTokenIds: readonly nu
     throw new Error(`${folder.name}: has no tokenizer.json; give token ids instead of a text`);
   },
   decode: () => '',
+  bytesOf: () => new Uint8Array(0),
   stream: () => ({ push: () => '', end: () => '' }),
 });

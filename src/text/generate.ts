@@ -242,7 +242,7 @@ function likely(logits: Float32Array, token: number, count: number): Pick<Piece,
 export function tokensOf(
   prompt: string | ArrayLike<number>,
   tokenizer: Tokenizer,
-  { vocabSize, logits }: Writable,
+  { vocabSize, logits }: Pick<Writable, 'vocabSize' | 'logits'>,
 ): Int32Array {
   const encoded = (text: string) => (logits ? tokenizer.encode(text) : textTokens(tokenizer, text));
   const given = typeof prompt === 'string' ? encoded(prompt) : prompt;

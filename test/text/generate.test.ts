@@ -160,6 +160,7 @@ describe('generate', () => {
       vocabSize: 32,
       endTokenIds: [],
       has: () => true,
+      bytesOf: () => new Uint8Array(0),
       stream: () => ({ push: String, end: () => '' }),
     };
     const prompt = [3, 1, 4, 1, 5, 9];
@@ -207,6 +208,7 @@ describe('generate', () => {
       has: () => true,
       encode: text => Int32Array.from(text, char => char.charCodeAt(0) % 32),
       decode: ids => Array.from(ids, id => String.fromCharCode(64 + id)).join(''),
+      bytesOf: () => new Uint8Array(0),
       stream: () => ({ push: id => String.fromCharCode(64 + id), end: () => '' }),
     };
     const greedy = { temperature: 0 };
