@@ -1,7 +1,6 @@
 /** `quamba chat`: answers what is typed, or messages that another program writes to standard input. */
 import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
-import { decodeUtf8 } from '../formats/bytes.ts';
 import { parseJsonText } from '../formats/json.ts';
 import { modelName } from '../hub/cache.ts';
 import {
@@ -26,7 +25,7 @@ import {
   recipeOption,
   writingOptions,
 } from './options.ts';
-import { checkStdin, printJson, rate, readGiven, tell, UsageError, usage } from './terminal.ts';
+import { checkStdin, printJson, rate, readText, tell, UsageError, usage } from './terminal.ts';
 
 const OPTIONS = [
   option('--system <text>', 'what the model is told first'),
@@ -78,7 +77,7 @@ async function chat(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<
     ...sampling
   } = options;
   checkWriting(self, sampling);
-  const template = file === undefined ? undefined : textOf(readGiven(file), file);
+  const template = file === undefined ? undefined : readText(file);
   checkStdin();
   const model = await load(path, { recipe, backend, threads, context, ...calibrating() });
   try {
@@ -101,12 +100,6 @@ async function chat(options: OptionsOf<typeof OPTIONS>, self: Command): Promise<
     model.dispose();
     process.stdin.destroy(); // a writer that has not closed its end of a pipe would keep the program
   }
-}
-
-function textOf(bytes: Uint8Array, what: string): string {
-  const text = decodeUtf8(bytes);
-  if (text === undefined) throw new UsageError(`${what}: expected UTF-8 text; got bytes that are not`);
-  return text;
 }
 
 /** Shows the pieces as they come. Ctrl-C ends the answer, which is as long as it is. */

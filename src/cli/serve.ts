@@ -8,7 +8,7 @@ import { type Engine, startEngine } from '../serve/process.ts';
 import { server } from '../serve/server.ts';
 import { command, type OptionsOf, option } from './command.ts';
 import { contextOption, engineOptions, recipeOption } from './options.ts';
-import { tell, UsageError } from './terminal.ts';
+import { print, readText, tell, UsageError } from './terminal.ts';
 import { positive, sizeInBytes, wholeFrom } from './values.ts';
 
 /** A folder or a pulled model, and the name that requests give it. */
@@ -69,6 +69,7 @@ const OPTIONS = [
     '--api-key <key>',
     'what requests must bring; or in the environment as QUAMBA_API_KEY, which no other user sees',
   ),
+  option('--template <file>', "a Jinja chat template in place of the models' own"),
   contextOption,
   ...engineOptions,
 ] as const;
@@ -93,6 +94,7 @@ async function serve(options: OptionsOf<typeof OPTIONS>, _self: Command): Promis
   const named = modelsNamed(model ?? [EMBEDDED_MODEL]);
   const key = apiKey ?? process.env.QUAMBA_API_KEY;
   if (key === '') throw new UsageError('serve: --api-key expected a key; got an empty one');
+  const template = options.template === undefined ? undefined : readText(options.template);
   const script = new URL('serve-engine.js', import.meta.url);
   const engines = new Map<string, Engine>();
   const closeAll = () => {
@@ -100,9 +102,11 @@ async function serve(options: OptionsOf<typeof OPTIONS>, _self: Command): Promis
   };
   try {
     for (const { name, folder } of named) {
-      const of = { model: resolve(folder), recipe, backend, threads, context, cacheMemory };
+      const of = { model: resolve(folder), recipe, backend, threads, context, cacheMemory, template };
       engines.set(name, await startEngine(script, of, why => tell(`${name}: ${why}; it is started again`)));
-      for (const note of engines.get(name)!.about.notes) tell(`${name}: the model ${note}`);
+      const { notes, noChat } = engines.get(name)!.about;
+      for (const note of notes) tell(`${name}: the model ${note}`);
+      if (noChat !== undefined) tell(`${name}: answers no chats: ${noChat}`);
     }
     const app = server({
       ...{ engines, parallel, queue, timeout, apiKey: key },
@@ -123,7 +127,7 @@ async function serve(options: OptionsOf<typeof OPTIONS>, _self: Command): Promis
       process.on('SIGTERM', end);
       process.on('SIGINT', end);
     });
-    process.stdout.write(`${[...engines.keys()].join(', ')} at ${address}\n`);
+    print(`${[...engines.keys()].join(', ')} at ${address}`);
     await ended;
   } finally {
     closeAll();

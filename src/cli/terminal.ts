@@ -1,5 +1,6 @@
 /** What the commands share: progress on stderr, results on stdout, and how an error ends the program. */
 import { fstatSync } from 'node:fs';
+import { decodeUtf8 } from '../formats/bytes.ts';
 import { readFile } from '../formats/disk.ts';
 import { plain } from '../formats/json.ts';
 import { inWords } from '../formats/system-call.ts';
@@ -28,6 +29,13 @@ export function outliveStreams(): void {
 /** Reads a file that the user named. One that cannot be read is wrong usage. */
 export const readGiven = (path: string, options?: Parameters<typeof readFile>[1]): Uint8Array =>
   usage(() => readFile(path, options));
+
+/** Reads a text that the user named. */
+export function readText(path: string): string {
+  const text = decodeUtf8(readGiven(path));
+  if (text === undefined) throw new UsageError(`${path}: expected UTF-8 text; got bytes that are not`);
+  return text;
+}
 
 /** What Node reads of a folder is nothing, without an error. */
 export function checkStdin(): void {

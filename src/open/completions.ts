@@ -80,6 +80,7 @@ export function completions(
 ): Completions {
   const { program, executable, vocabSize } = runnable;
   const { states, cachePerToken } = sizesOf(program, 0);
+  const context = executable.about?.sizes?.context ?? Number.POSITIVE_INFINITY;
   const kept = prefixes<Kept>({
     mostBytes,
     bytesEach: states + 4 * vocabSize,
@@ -187,7 +188,7 @@ export function completions(
   return {
     complete(prompt, options = {}) {
       const { hashLogits: _, ...writing } = object(options, 'complete: options') as CompleteOptions;
-      const nowhere: Writable = { position: 0, vocabSize, logits: undefined, feedTogether: never };
+      const nowhere: Writable = { position: 0, vocabSize, logits: undefined, context, feedTogether: never };
       generate(nowhere, tokenizer(), prompt, writing); // wrong arguments are an error at once
       return write(tokensOf(prompt, tokenizer(), nowhere), options);
     },

@@ -1,4 +1,5 @@
 /** The process of a model: it writes what it is asked for, all at once, and tells each piece as it comes. */
+import { basename } from 'node:path';
 import type { Model, ModelOptions } from '../open/model.ts';
 import { load } from '../open/node.ts';
 import { type LogProb, type Piece, tokensOf } from '../text/generate.ts';
@@ -24,14 +25,14 @@ class WrongRequest extends Error {
 }
 
 /** Does what it is ordered to. `stats` tells what there is now. */
-export function engine(model: Model, report: (report: Report) => void) {
+export function engine(model: Model, report: (report: Report) => void, template?: string) {
   const aborts = new Map<number, AbortController>();
   const pieceOf = pieces(model);
   const write = async (id: number, request: WriteRequest): Promise<void> => {
     const abort = new AbortController();
     aborts.set(id, abort);
     try {
-      const prompt = wrongIfThrown(() => promptOf(model, request));
+      const prompt = wrongIfThrown(() => promptOf(model, request, template));
       const room = roomFor(model, prompt.length);
       report({ of: id, begun: { promptTokens: prompt.length } });
       const { sampling, penalties, maxTokens, stop, logprobs } = request;
@@ -48,7 +49,7 @@ export function engine(model: Model, report: (report: Report) => void) {
       const done: Written = { ...rest, promptTokens: promptTokens.length, tokens: tokens.length };
       report({ of: id, done });
     } catch (error) {
-      report({ of: id, ...failure(error) });
+      report({ of: id, ...failureOf(error, model) });
     } finally {
       aborts.delete(id);
     }
@@ -61,7 +62,7 @@ export function engine(model: Model, report: (report: Report) => void) {
         try {
           report({ of: order.tokenize, tokens: [...wrongIfThrown(() => model.encode(order.text))] });
         } catch (error) {
-          report({ of: order.tokenize, ...failure(error) });
+          report({ of: order.tokenize, ...failureOf(error, model) });
         }
     },
     stats: () => ({
@@ -73,8 +74,9 @@ export function engine(model: Model, report: (report: Report) => void) {
   };
 }
 
-const failure = (error: unknown) => ({
-  failed: error instanceof Error ? error.message : String(error),
+/** Whoever asks need not know where the model lies. */
+const failureOf = (error: unknown, { name }: Model) => ({
+  failed: (error instanceof Error ? error.message : String(error)).replaceAll(name, basename(name)),
   isRequest: error instanceof WrongRequest,
   code: error instanceof WrongRequest ? error.code : undefined,
 });
@@ -87,8 +89,8 @@ function wrongIfThrown<T>(work: () => T): T {
   }
 }
 
-function promptOf(model: Model, { prompt }: WriteRequest): Int32Array {
-  if ('messages' in prompt) return model.promptOf(prompt.messages, { tools: prompt.tools });
+function promptOf(model: Model, { prompt }: WriteRequest, template?: string): Int32Array {
+  if ('messages' in prompt) return model.promptOf(prompt.messages, { tools: prompt.tools, template });
   const { tokenizer, info } = model;
   const given = 'tokens' in prompt ? prompt.tokens : prompt.text;
   return tokensOf(given, tokenizer, { vocabSize: info.config.vocabSize, logits: undefined });
@@ -118,11 +120,11 @@ function pieces({ tokenizer }: Model): (piece: Piece) => WrittenPiece {
   });
 }
 
-export function aboutOf(model: Model): About {
+export function aboutOf(model: Model, template?: string): About {
   const { info, backend, executable, notes } = model;
   let noChat: string | undefined;
   try {
-    model.promptOf([{ role: 'user', content: 'Hi' }]);
+    model.promptOf([{ role: 'user', content: 'Hi' }], { template });
   } catch (error) {
     noChat = (error as Error).message;
   }
@@ -142,7 +144,7 @@ const STATS_EVERY = 500;
 
 /** What the process runs that process.ts starts, until its parent is gone. */
 export async function runEngine(
-  { model: path, ...options }: EngineOptions,
+  { model: path, template, ...options }: EngineOptions,
   tells: Pick<ModelOptions, 'onProgress' | 'onWarning'> = {},
 ): Promise<void> {
   const report = (message: Report) => void process.send?.(message);
@@ -150,7 +152,7 @@ export async function runEngine(
   process.on('disconnect', () => process.exit());
   try {
     const model = await load(path, { ...options, ...tells });
-    const running = engine(model, report);
+    const running = engine(model, report, template);
     process.on('message', (order: Order) => running.do(order));
     let told = '';
     setInterval(() => {
@@ -159,7 +161,7 @@ export async function runEngine(
       if (words !== told) report({ stats });
       told = words;
     }, STATS_EVERY);
-    report({ ready: aboutOf(model) });
+    report({ ready: aboutOf(model, template) });
   } catch (error) {
     report({ unready: (error as Error).message });
   }

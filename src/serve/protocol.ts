@@ -11,6 +11,8 @@ export interface EngineOptions extends Pick<ModelOptions, 'recipe' | 'threads' |
   /** A folder. */
   readonly model: string;
   readonly backend?: string;
+  /** A Jinja chat template in place of the model's own. */
+  readonly template?: string;
 }
 
 /** What there is to know of a model that is ready. */
@@ -23,7 +25,7 @@ export interface About {
   readonly vocabSize: number;
   /** The most tokens of a text; undefined where there is no limit. */
   readonly context?: number;
-  /** Why it cannot chat, where it has no template. */
+  /** Why it cannot chat, where it has no template that works. */
   readonly noChat?: string;
   readonly sizes?: Sizes;
   readonly notes: readonly string[];

@@ -178,7 +178,11 @@ export function server(options: ServerOptions) {
   app.post('/v1/chat/completions', { schema: { body: ChatBody } }, async (request, reply) => {
     const model = modelOf(request.body.model);
     const { noChat } = model.engine.about;
-    if (noChat !== undefined) throw invalid(noChat, 'messages');
+    if (noChat !== undefined)
+      throw invalid(
+        'this model has no chat template that works, so it may be no chat model; the log of the server says more',
+        'messages',
+      );
     return write(request, reply, model, chatForm, chatAsked(request.body, mostTokens));
   });
   app.post('/v1/completions', { schema: { body: TextBody } }, async (request, reply) =>
@@ -188,7 +192,7 @@ export function server(options: ServerOptions) {
     tokens: await modelOf(body.model).engine.tokenize(body.text),
   }));
   const listed = ({ name, engine: { about } }: Served) => ({
-    ...{ id: name, object: 'model', created, owned_by: 'quamba' },
+    ...{ id: name, object: 'model', created, owned_by: 'local' },
     ...{ context_length: about.context ?? null, recipe: about.recipe, sha256: about.identity },
   });
   app.get('/v1/models', async () => ({ object: 'list', data: [...models.values()].map(listed) }));
@@ -231,18 +235,9 @@ function refusalOf(error: unknown): Refused {
 }
 
 /** The first thing that is wrong with a body, in words. */
-function invalidBody({
-  instancePath,
-  message,
-  params,
-  keyword,
-}: NonNullable<FastifyError['validation']>[number]) {
+function invalidBody({ instancePath, message, schemaPath }: NonNullable<FastifyError['validation']>[number]) {
   const path = instancePath.slice(1).replaceAll('/', '.');
-  const more = keyword === 'additionalProperties' ? Object.values(params ?? {}).flat()[0] : undefined;
-  if (more !== undefined) {
-    const name = [path, String(more)].filter(Boolean).join('.');
-    return invalid(`${name}: there is no such field`, name);
-  }
+  if (schemaPath.endsWith('/additionalProperties')) return invalid(`${path}: there is no such field`, path);
   return invalid(`${path || 'the body'}: ${message}`, path || null);
 }
 
