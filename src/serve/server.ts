@@ -70,7 +70,6 @@ export function server(options: ServerOptions) {
   const app = Fastify({
     bodyLimit: mostBytes,
     requestTimeout: RECEIVE * 1000,
-    forceCloseConnections: 'idle',
     return503OnClosing: true,
     genReqId: () => randomUUID(),
     frameworkErrors: (error: unknown, _request: unknown, reply: FastifyReply) =>
@@ -78,6 +77,24 @@ export function server(options: ServerOptions) {
   })
     .setValidatorCompiler(TypeBoxValidatorCompiler)
     .withTypeProvider<TypeBoxTypeProvider>();
+
+  /** Answers that are not whole yet. When a server that takes no more has none, nobody is kept waiting for who stays connected. */
+  const open = new Set<object>();
+  let onEmpty = () => {};
+  app.server.on('request', (_, response) => {
+    open.add(response);
+    response.once('close', () => {
+      open.delete(response);
+      if (open.size === 0) onEmpty();
+    });
+  });
+  app.addHook('preClose', async () => {
+    if (open.size > 0)
+      await new Promise<void>(resolve => {
+        onEmpty = resolve;
+      });
+    app.server.closeAllConnections();
+  });
 
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(

@@ -119,7 +119,10 @@ describe("OpenAI's client", () => {
     });
     expect(await wrong({ temperature: 3 })).toMatchObject({ status: 400, param: 'temperature' });
     expect(await wrong({ messages: [] })).toMatchObject({ status: 400, param: 'messages' });
-    expect(await wrong({ messages: [{ role: 'user', content: 5 }] })).toMatchObject({ status: 400 });
+    expect(await wrong({ messages: [{ role: '' }] })).toMatchObject({
+      status: 400,
+      param: 'messages.0.role',
+    });
     expect((await wrong({ messages: [{ role: 'user', content: '\ud800' }] })).message).toMatch(
       /lone surrogate/,
     );
@@ -145,12 +148,10 @@ it('penalties and a bias change what is drawn as the protocol says', async () =>
   const body = { prompt: 'ab', max_tokens: 8, temperature: 0, logprobs: 1 };
   const { choices } = await (await post('/v1/completions', { ...body, logit_bias: { 97: 100 } })).json();
   expect(choices[0].text).toBe('aaaaaaaa');
-  const answer = await post('/v1/completions', {
-    ...body,
-    logit_bias: { 97: 100, 98: 99.5 },
-    presence_penalty: 2,
-  });
-  expect((await answer.json()).choices[0].text).toMatch(/^ab/);
+  const both = { ...body, logit_bias: { 97: 100, 98: 100 }, frequency_penalty: 2, max_tokens: 40 };
+  expect(new Set((await (await post('/v1/completions', both)).json()).choices[0].text)).toEqual(
+    new Set(['a', 'b']),
+  );
 });
 
 it('every answer has the hash that it has alone, whoever else is there, comes, and leaves', async () => {
