@@ -40,9 +40,9 @@ describe('commands', () => {
     .flatMap(({ text }) => text.split('\n'))
     .filter(line => line.startsWith('npx quamba '))
     .map(line => line.replace(/\s+#.*$/, '').replace('npx quamba ', ''));
-  /** A model that the reader would have to fetch first. */
-  const needsDownload = (line: string) => /^pull |--model (?!models\/)/.test(line);
-  const runnable = lines.filter(line => !needsDownload(line));
+  /** What fetches a model, needs one that the reader would have to fetch first, or does not end by itself. */
+  const isLeft = (line: string) => /^(?:pull|serve)\b|--model (?!models\/)/.test(line);
+  const runnable = lines.filter(line => !isLeft(line));
 
   it('are there', () => {
     expect(runnable.length).toBeGreaterThan(2);
@@ -61,7 +61,7 @@ describe('commands', () => {
     expect(stdout).not.toBe('');
   });
 
-  it.each(lines.filter(needsDownload))('%s: its options exist', async line => {
+  it.each(lines.filter(isLeft))('%s: its options exist', async line => {
     const [command, ...args] = line.split(' ');
     const { stdout } = await quamba(here, command, '--help');
     for (const option of args.filter(arg => arg.startsWith('--'))) expect(stdout).toContain(`${option} `);
