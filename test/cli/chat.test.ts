@@ -52,6 +52,7 @@ interface Said {
   readonly tokens: number[];
   readonly finishReason: string;
   readonly logitsHash: string;
+  readonly answerHash: string;
   readonly promptTokens: number;
   readonly keptTokens: number;
 }
@@ -88,11 +89,15 @@ describe('--json', () => {
       expect(keptTokens > 0).toBe(i > 0);
       const ids = ['--tokens', [...own.promptTokens].join(',')];
       const whole = await answer<Said>(here, 'generate', ...TOY.split(' '), ...ids);
-      expect([whole.tokens, whole.logitsHash]).toEqual([tokens, logitsHash]);
+      expect([whole.tokens, whole.logitsHash, whole.answerHash]).toEqual([
+        tokens,
+        logitsHash,
+        own.answerHash,
+      ]);
       messages.push({ role: 'assistant', content });
     }
     expect(Object.keys(said[0]).sort()).toEqual(
-      'backend content finishReason keptTokens logitsHash model promptTokens recipe seed tokens tokensPerSecond'.split(
+      'answerHash backend content finishReason keptTokens logitsHash model promptTokens recipe seed tokens tokensPerSecond'.split(
         ' ',
       ),
     );

@@ -70,6 +70,7 @@ describe('--json', () => {
       backend: 'wasm',
       seed: 1,
       logitsHash: expect.stringMatching(/^[0-9a-f]{64}$/),
+      answerHash: expect.stringMatching(/^[0-9a-f]{64}$/),
     });
     expect(Object.keys(tokensPerSecond).sort()).toEqual(['decode', 'prefill']);
     for (const rate of Object.values(tokensPerSecond)) expect(rate).toBeGreaterThan(0);

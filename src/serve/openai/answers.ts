@@ -29,7 +29,9 @@ export interface Form {
   usage(head: Head, choices: readonly Required<Choice>[]): object;
 }
 
-const finish = ({ finishReason }: Written): string => (finishReason === 'length' ? 'length' : 'stop');
+/** A text that ends by itself, or before a stop text, or for want of room. */
+const finish = ({ finishReason }: Written): string =>
+  /^(?:eos|stop)$/.test(finishReason) ? 'stop' : 'length';
 
 const usageOf = (choices: readonly Required<Choice>[]) => {
   const sum = (of: (done: Written) => number) => choices.reduce((total, { done }) => total + of(done), 0);
