@@ -1,7 +1,7 @@
 /** What test-cuda.mjs does with a plan whose states grow: attention, with the angles of its tokens, beside a scan. */
 
 import { gauss, wild } from '../dist/conformance/inputs.js';
-import { cut, fed, joined, statesOf } from '../dist/conformance/plan.js';
+import { cut, fed, statesOf } from '../dist/conformance/plan.js';
 import { hybridToys, planOfToy } from '../dist/conformance/toy.js';
 import { trace, weightsOf } from '../dist/graph.js';
 import { ops } from '../dist/ops/index.js';
@@ -10,7 +10,7 @@ import { recipes } from '../dist/quant/recipes.js';
 import { f16 } from '../dist/quant/scheme.js';
 import { interpret } from '../dist/run.js';
 import { shapeAt } from '../dist/state.js';
-import { sizeOf, tensor } from '../dist/tensor.js';
+import { joined, sizeOf, tensor } from '../dist/tensor.js';
 import { random } from '../dist/text/random.js';
 import { compare, complaintOf } from './test-cuda-ops.mjs';
 

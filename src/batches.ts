@@ -6,7 +6,7 @@
  * who comes joins the next step. The bits are those of a feed alone (sequences.ts), so none of this shows in any answer.
  */
 import type { Executable, FeedOptions, Sequence } from './executable.ts';
-import type { Tensor } from './tensor.ts';
+import { joined, lastRow, type Tensor } from './tensor.ts';
 import { turn } from './turn.ts';
 
 export interface Batches {
@@ -75,7 +75,7 @@ export function batches(executable: Executable): Batches {
     for (const [i, { of, tokens }] of parts.entries()) {
       const { sequence, options } = of;
       const isLast = options.logits === 'last';
-      const logits = isLast ? lastRow(fed[i]) : fed[i];
+      const logits = isLast && fed[i].shape[0] > 1 ? lastRow(fed[i]) : fed[i];
       of.logits = isLast ? [logits] : [...of.logits, logits];
       of.fed += tokens.length;
       if (of.tokens.length > 1) had.set(sequence, (had.get(sequence) ?? 0) + tokens.length);
@@ -104,7 +104,7 @@ export function batches(executable: Executable): Batches {
           end(error) {
             waiting.delete(sequence);
             signal?.removeEventListener('abort', leave);
-            if (error === undefined) resolve(joined(who.logits));
+            if (error === undefined) resolve(who.logits.length === 1 ? who.logits[0] : joined(who.logits));
             else reject(error);
           },
         };
@@ -133,23 +133,4 @@ function partsOf(waiting: readonly Waiting[], had: WeakMap<Sequence, number>): r
     room -= count;
   }
   return parts;
-}
-
-const lastRow = ({ data, shape: [rows, width] }: Tensor<'f32'>): Tensor<'f32'> => ({
-  dtype: 'f32',
-  shape: [1, width],
-  data: rows === 1 ? data : data.slice(-width),
-});
-
-function joined(parts: readonly Tensor<'f32'>[]): Tensor<'f32'> {
-  if (parts.length === 1) return parts[0];
-  const [, width] = parts[0].shape;
-  const rows = parts.reduce((sum, { shape }) => sum + shape[0], 0);
-  const data = new Float32Array(rows * width);
-  let at = 0;
-  for (const part of parts) {
-    data.set(part.data, at);
-    at += part.data.length;
-  }
-  return { dtype: 'f32', shape: [rows, width], data };
 }

@@ -9,7 +9,7 @@ import { nameOf } from './plan/types.ts';
 import { verify } from './plan/verify.ts';
 import { inputOf, type Places, type PlaceTurn, sequences } from './sequences.ts';
 import { type Kept, type StateStore, type StateType, shapeAt, stateStore } from './state.ts';
-import { type Tensor, tensor } from './tensor.ts';
+import { lastRow, type Tensor, tensor } from './tensor.ts';
 
 export type AnyKernel = Kernel<AnyOp['inputs'], AnyOp['outputs'], AnyOp['attrs'], AnyOp['states']>;
 
@@ -109,9 +109,6 @@ export function interpretedPlaces(program: Program, kernelOf: KernelOf = op => o
     feed: (turns, options) => turns.map(turn => feedOne(turn, options)),
   };
 }
-
-const lastRow = ({ shape: [l, v], data }: Tensor<'f32'>): Tensor<'f32'> =>
-  tensor(data.slice((l - 1) * v), [1, v]);
 
 /** The ops that a program needs of a backend, with how their states are kept, by the word for both (`formOf`). */
 export const formsOf = ({

@@ -60,6 +60,22 @@ export function tensor<A extends Data>(
   return { dtype, shape, data } as unknown as Tensor<DTypeOf<A>>;
 }
 
+/** The last row of some, copied. */
+export const lastRow = ({ shape: [l, v], data }: Tensor<'f32'>): Tensor<'f32'> =>
+  tensor(data.slice((l - 1) * v), [1, v]);
+
+/** All rows in one tensor, in order. */
+export function joined(rows: readonly Tensor<'f32'>[]): Tensor<'f32'> {
+  const data = new Float32Array(rows.reduce((size, row) => size + row.data.length, 0));
+  let at = 0;
+  for (const row of rows) {
+    data.set(row.data, at);
+    at += row.data.length;
+  }
+  const length = rows.reduce((sum, { shape }) => sum + shape[0], 0);
+  return tensor(data, [length, ...rows[0].shape.slice(1)]);
+}
+
 export type DTypeOf<A> = { [D in DType]: A extends DataOf[D] ? D : never }[DType];
 
 export function dtypeOf(data: Data): DType {

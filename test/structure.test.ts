@@ -78,7 +78,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   backends: 'once tensor signature arithmetic state op ops graph plan executable sequences run',
   exec: 'tensor signature state op formats plan run backends',
   session: 'tensor state graph formats plan executable batches',
-  text: 'tensor arithmetic formats | session',
+  text: 'once tensor arithmetic formats | session',
   hub: 'formats model',
   open: 'once batches graph formats plan executable model quant backends session text hub',
   gguf: 'tensor arithmetic ops graph formats model',

@@ -1,6 +1,5 @@
 /** `quamba serve`: OpenAI's protocol for the models of this machine. */
 import { basename, resolve } from 'node:path';
-import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import { modelFolder } from '../hub/cache.ts';
 import { EMBEDDED_MODEL } from '../open/node.ts';
@@ -9,7 +8,7 @@ import { server } from '../serve/server.ts';
 import { command, type OptionsOf, option } from './command.ts';
 import { contextOption, engineOptions, recipeOption } from './options.ts';
 import { print, readText, tell, UsageError } from './terminal.ts';
-import { positive, sizeInBytes, wholeFrom } from './values.ts';
+import { namedTwice, positive, sizeInBytes, wholeFrom } from './values.ts';
 
 /** A folder or a pulled model, and the name that requests give it. */
 interface Named {
@@ -24,8 +23,7 @@ function modelsNamed(texts: readonly string[]): readonly Named[] {
     const folder = modelFolder(path);
     return { name: given ?? basename(resolve(folder)), folder };
   });
-  const names = models.map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) < i);
+  const twice = namedTwice(models.map(({ name }) => name));
   if (twice !== undefined)
     throw new UsageError(`serve: --model expected another name for each; got '${twice}' twice`);
   return models;
@@ -88,7 +86,7 @@ Examples:
   curl http://127.0.0.1:8080/v1/completions -H 'content-type: application/json' -d '{"prompt": "The old man", "seed": 7}'`,
 ).action(serve);
 
-async function serve(options: OptionsOf<typeof OPTIONS>, _self: Command): Promise<void> {
+async function serve(options: OptionsOf<typeof OPTIONS>): Promise<void> {
   const { model, recipe, port, host, parallel, queue, maxTokens, maxBody, timeout, apiKey } = options;
   const { cacheMemory, context, threads, backend } = options;
   const named = modelsNamed(model ?? [EMBEDDED_MODEL]);

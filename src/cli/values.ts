@@ -48,10 +48,13 @@ export function recipeNamed(name: string): NamedRecipe {
   return { name: basename(name, '.json'), scheme: usage(() => parseRecipe(parseJson(file, name), name)) };
 }
 
+export const namedTwice = (names: readonly string[]): string | undefined =>
+  names.find((name, i) => names.indexOf(name) < i);
+
 /** The names in a list with commas, or all of them for 'all'. To name one twice is wrong usage. */
 export function namesIn(list: string, all: readonly string[], option: string): readonly string[] {
   const names = list === 'all' ? all : list.split(',');
-  const twice = names.find((name, i) => names.indexOf(name) < i);
+  const twice = namedTwice(names);
   if (twice !== undefined) throw new UsageError(`${option} ${twice} is named twice`);
   return names;
 }

@@ -10,7 +10,7 @@ import { inferTypes } from '../plan/types.ts';
 import { planOf } from '../quant/pipeline.ts';
 import type { Recipe } from '../quant/scheme.ts';
 import { formsOf, interpret } from '../run.ts';
-import { type Data, type Tensor, tensor } from '../tensor.ts';
+import { type Data, joined, type Tensor } from '../tensor.ts';
 import type { Profile, Tolerance, Vectors } from './case.ts';
 import { compare } from './judge/compare.ts';
 import { U } from './judge/doubt.ts';
@@ -33,18 +33,6 @@ export function fed(executable: Executable, cuts: readonly Int32Array[]): Tensor
 
 /** Where a sequence is, by name. */
 export const statesOf = (sequence: Sequence): Tensors => Object.fromEntries(sequence.save().values);
-
-/** All rows in one tensor, in order. */
-export function joined(rows: readonly Tensor<'f32'>[]): Tensor<'f32'> {
-  const data = new Float32Array(rows.reduce((size, row) => size + row.data.length, 0));
-  let at = 0;
-  for (const row of rows) {
-    data.set(row.data, at);
-    at += row.data.length;
-  }
-  const length = rows.reduce((sum, { shape }) => sum + shape[0], 0);
-  return tensor(data, [length, ...rows[0].shape.slice(1)]);
-}
 
 const known = new WeakMap<Program, Map<string, Tensors>>();
 

@@ -33,13 +33,13 @@ export function engine(model: Model, report: (report: Report) => void, template?
     aborts.set(id, abort);
     try {
       const prompt = wrongIfThrown(() => promptOf(model, request, template));
-      const room = roomFor(model, prompt.length);
+      checkRoom(model, prompt.length);
       report({ of: id, begun: { promptTokens: prompt.length } });
       const { sampling, penalties, maxTokens, stop, logprobs } = request;
       const writing = wrongIfThrown(() =>
         model.complete(prompt, {
           ...sampling,
-          ...{ stop, logprobs, maxTokens: Math.min(maxTokens, room), signal: abort.signal },
+          ...{ stop, logprobs, maxTokens, signal: abort.signal },
           logitsProcessor: penalized(penalties, prompt.length),
         }),
       );
@@ -96,15 +96,14 @@ function promptOf(model: Model, { prompt }: WriteRequest, template?: string): In
   return tokensOf(given, tokenizer, { vocabSize: info.config.vocabSize, logits: undefined });
 }
 
-/** How many tokens can be written after so many. */
-function roomFor({ executable }: Model, promptTokens: number): number {
+/** A text that has no room to go on ends there; one that has none to begin is wrong. */
+function checkRoom({ executable }: Model, promptTokens: number): void {
   const context = executable.about?.sizes?.context ?? Number.POSITIVE_INFINITY;
   if (promptTokens >= context)
     throw new WrongRequest(
       `the prompt has ${promptTokens} tokens; the context of this server holds ${context}, with the answer`,
       'context_length_exceeded',
     );
-  return context - promptTokens;
 }
 
 /** What is told of a piece. */

@@ -163,12 +163,12 @@ export function server(options: ServerOptions) {
       () => abort.abort(new Refused(504, `the answer took longer than ${timeout} s`, 'timeout_error')),
       timeout * 1000,
     );
+    const stream = isStream ? events(reply.raw) : undefined;
     try {
-      const stream = isStream ? events(reply.raw) : undefined;
       const choices = await writeAll(model, requests, abort.signal, {
         /** No error in words can be sent any more after this. */
         begun() {
-          if (!stream || stream.isOpen) return;
+          if (!stream) return;
           reply.hijack();
           stream.open(reply.getHeaders());
           for (const index of requests.keys()) stream.send(form.first(head, index));
@@ -186,7 +186,7 @@ export function server(options: ServerOptions) {
       stream.end({ 'x-quamba-answer-sha256': hash });
     } catch (error) {
       if (!reply.sent) throw error;
-      if (!reply.raw.destroyed) events(reply.raw, true).fail(refusalOf(error).body);
+      if (!reply.raw.destroyed) stream?.fail(refusalOf(error).body);
     } finally {
       clearTimeout(late);
     }
@@ -234,7 +234,7 @@ const isSame = (given: string, expected: string): boolean => {
 };
 
 /** Of one choice its own; of several that of their hashes, in order. */
-const answersHash = (choices: readonly Required<Choice>[]): string => {
+const answersHash = (choices: readonly Choice[]): string => {
   const hashes = choices.map(({ done }) => done.answerHash);
   return hashes.length === 1 ? hashes[0] : createHash('sha256').update(hashes.join('')).digest('hex');
 };

@@ -4,7 +4,6 @@ import type { ServerResponse } from 'node:http';
 type Headers = Readonly<Record<string, string | number | string[] | undefined>>;
 
 export interface Events {
-  readonly isOpen: boolean;
   open(headers: Headers): void;
   /** Nothing where there is nothing to send. Who reads slowly has it in this process's memory: an answer is small. */
   send(data: object | undefined): void;
@@ -15,25 +14,12 @@ export interface Events {
 /** Seconds that a reader may take for what is still to be sent when the answer is whole. */
 const LAST_WORDS = 60;
 
-export function events(response: ServerResponse, isBegun = false): Events {
-  let isOpen = isBegun;
+export function events(response: ServerResponse): Events {
   const write = (data: string) => {
     if (!response.destroyed) response.write(`data: ${data}\n\n`);
   };
-  const end = (trailers: Readonly<Record<string, string>> = {}) => {
-    write('[DONE]');
-    response.addTrailers(trailers);
-    response.end();
-    const socket = response.socket;
-    const timer = setTimeout(() => socket?.destroy(), LAST_WORDS * 1000).unref();
-    response.once('close', () => clearTimeout(timer));
-  };
   return {
-    get isOpen() {
-      return isOpen;
-    },
     open(headers) {
-      isOpen = true;
       response.writeHead(200, {
         ...headers,
         'content-type': 'text/event-stream; charset=utf-8',
@@ -45,7 +31,14 @@ export function events(response: ServerResponse, isBegun = false): Events {
     send(data) {
       if (data) write(JSON.stringify(data));
     },
-    end,
+    end(trailers) {
+      write('[DONE]');
+      response.addTrailers(trailers);
+      response.end();
+      const socket = response.socket;
+      const timer = setTimeout(() => socket?.destroy(), LAST_WORDS * 1000).unref();
+      response.once('close', () => clearTimeout(timer));
+    },
     fail(error) {
       write(JSON.stringify(error));
       response.end();

@@ -3,10 +3,10 @@ import type { Places } from './places.ts';
 import type { Engine } from './process.ts';
 import type { WriteRequest, Written, WrittenPiece } from './protocol.ts';
 
-/** A choice while it is written. */
+/** A choice that is written. */
 export interface Choice {
-  readonly pieces: WrittenPiece[];
-  done?: Written;
+  readonly pieces: readonly WrittenPiece[];
+  readonly done: Written;
 }
 
 export interface Listener {
@@ -29,12 +29,12 @@ export async function writeAll(
   requests: readonly WriteRequest[],
   signal: AbortSignal,
   listener: Listener,
-): Promise<readonly Required<Choice>[]> {
+): Promise<readonly Choice[]> {
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
   let begun = 0;
   let isFirst = true;
-  const write = async (request: WriteRequest, index: number): Promise<Required<Choice>> => {
+  const write = async (request: WriteRequest, index: number): Promise<Choice> => {
     const release = await places.take(either, index > 0);
     const pieces: WrittenPiece[] = [];
     let offset = 0;

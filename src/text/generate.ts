@@ -1,6 +1,7 @@
 /** Writes on from a prompt, token by token, and shows the text as it becomes certain. */
 import { object, show } from '../formats/json.ts';
 import { type Tokenizer, textTokens } from '../formats/tokenizer.ts';
+import { once } from '../once.ts';
 import type { Session } from '../session.ts';
 import type { Tensor } from '../tensor.ts';
 import { logSum } from './logits.ts';
@@ -123,7 +124,7 @@ export function generate(
   const stops = stopFilter(stop);
   const sample = sampler(sampling);
   const drawable = Math.min(tokenizer.vocabSize, session.vocabSize);
-  const holes = Array.from({ length: drawable }, (_, id) => id).filter(id => !tokenizer.has(id));
+  const holesOf = once(() => [...Array(drawable).keys()].filter(id => !tokenizer.has(id)));
   const stream = tokenizer.stream();
   const history = [...promptTokens];
   const tokens: number[] = [];
@@ -137,6 +138,7 @@ export function generate(
   };
   /** Logits in which no hole is drawn. */
   const named = (row: Float32Array): Float32Array => {
+    const holes = holesOf();
     if (holes.length === 0) return row;
     const masked = row.slice(); // the row itself is the caller's, or the session's
     for (const id of holes) masked[id] = Number.NEGATIVE_INFINITY;

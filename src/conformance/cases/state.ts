@@ -1,5 +1,4 @@
 /** What is carried from call to call: a text gives the same however it is cut, and on whichever backend each part is fed. */
-
 import { prepare } from '../../backends/backend.ts';
 import { reference } from '../../backends/reference.ts';
 import { batches } from '../../batches.ts';
@@ -18,7 +17,7 @@ import { formsOf } from '../../run.ts';
 import { createSession, type Session } from '../../session.ts';
 import { isGrowing, parse } from '../../signature.ts';
 import type { StateType } from '../../state.ts';
-import { sizeOf, type Tensor, tensor } from '../../tensor.ts';
+import { joined, sizeOf, type Tensor, tensor } from '../../tensor.ts';
 import type { Case, Subject } from '../case.ts';
 import { type Form, forms } from '../forms.ts';
 import { ordinaryCall } from '../inputs.ts';
@@ -27,7 +26,7 @@ import type { Finding } from '../judge/judge.ts';
 import { called, caseOf, judgeResults, Skipped, worstOf } from '../judge/judge.ts';
 import { copied, type Tensors, tokensOf } from '../named.ts';
 import type { PlanUnderTest } from '../plan.ts';
-import { cut, joined, judgeOutcomes, opNamesOf, statesOf, withExecutable } from '../plan.ts';
+import { cut, judgeOutcomes, opNamesOf, statesOf, withExecutable } from '../plan.ts';
 import { rotary } from '../rotary.ts';
 import { type AnyToy, hybridToys, planOfToy, toy2, toys } from '../toy.ts';
 import { feedCase, textFor } from './plan.ts';

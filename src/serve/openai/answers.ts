@@ -1,5 +1,6 @@
 /** What is answered, in the forms of OpenAI's protocol. */
 import type { TokenChance, Written, WrittenPiece } from '../protocol.ts';
+import type { Choice } from '../writing.ts';
 
 /** What is the same in all parts of an answer. */
 export interface Head {
@@ -11,12 +12,6 @@ export interface Head {
   readonly seed: number;
 }
 
-/** A choice while it is written. */
-export interface Choice {
-  readonly pieces: WrittenPiece[];
-  done?: Written;
-}
-
 /** The two kinds of answers, a chat's and a text's. */
 export interface Form {
   readonly idPrefix: string;
@@ -24,16 +19,16 @@ export interface Form {
   first(head: Head, index: number): object | undefined;
   part(head: Head, index: number, piece: WrittenPiece, offset: number): object;
   last(head: Head, index: number, done: Written): object;
-  whole(head: Head, choices: readonly Required<Choice>[]): object;
+  whole(head: Head, choices: readonly Choice[]): object;
   /** After the last parts of a stream: the usage alone. */
-  usage(head: Head, choices: readonly Required<Choice>[]): object;
+  usage(head: Head, choices: readonly Choice[]): object;
 }
 
 /** A text that ends by itself, or before a stop text, or for want of room. */
 const finish = ({ finishReason }: Written): string =>
   /^(?:eos|stop)$/.test(finishReason) ? 'stop' : 'length';
 
-const usageOf = (choices: readonly Required<Choice>[]) => {
+const usageOf = (choices: readonly Choice[]) => {
   const sum = (of: (done: Written) => number) => choices.reduce((total, { done }) => total + of(done), 0);
   const [prompt, completion] = [sum(done => done.promptTokens), sum(done => done.tokens)];
   return {
