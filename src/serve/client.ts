@@ -47,6 +47,7 @@ export function client(send: (order: Order) => void): Client {
     new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       const id = ++count;
+      send(order(id)); // where it throws, nobody waits
       const leave = () => {
         waiting.delete(id);
         send({ cancel: id });
@@ -60,7 +61,6 @@ export function client(send: (order: Order) => void): Client {
         };
       signal?.addEventListener('abort', leave, { once: true });
       waiting.set(id, { writer, resolve: end(resolve), reject: end(reject) });
-      send(order(id));
     });
   return {
     write: (request, writer, signal) => ask(id => ({ write: id, request }), writer, signal),
@@ -73,8 +73,15 @@ export function client(send: (order: Order) => void): Client {
       if (!('of' in report)) return;
       const who = waiting.get(report.of);
       if (!who) return; // it has left
-      if ('begun' in report) return who.writer?.begun?.(report.begun.promptTokens);
-      if ('piece' in report) return who.writer?.piece(report.piece);
+      try {
+        if ('begun' in report) return who.writer?.begun?.(report.begun.promptTokens);
+        if ('piece' in report) return who.writer?.piece(report.piece);
+      } catch (error) {
+        // what cannot take its text ends alone
+        waiting.delete(report.of);
+        send({ cancel: report.of });
+        return who.reject(error);
+      }
       waiting.delete(report.of);
       if ('done' in report) who.resolve(report.done as never);
       else if ('tokens' in report) who.resolve(report.tokens as never);

@@ -15,6 +15,7 @@ export interface Events {
 const LAST_WORDS = 60;
 
 export function events(response: ServerResponse): Events {
+  const { useChunkedEncodingByDefault: hasTrailers } = response; // not in HTTP/1.0, by which nginx asks unless it is told otherwise
   const write = (data: string) => {
     if (!response.destroyed) response.write(`data: ${data}\n\n`);
   };
@@ -25,7 +26,7 @@ export function events(response: ServerResponse): Events {
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-cache',
         'x-accel-buffering': 'no', // nginx would hold the events back
-        trailer: 'x-quamba-answer-sha256',
+        ...(hasTrailers && { trailer: 'x-quamba-answer-sha256' }),
       });
     },
     send(data) {
@@ -33,7 +34,7 @@ export function events(response: ServerResponse): Events {
     },
     end(trailers) {
       write('[DONE]');
-      response.addTrailers(trailers);
+      if (hasTrailers) response.addTrailers(trailers);
       response.end();
       const socket = response.socket;
       const timer = setTimeout(() => socket?.destroy(), LAST_WORDS * 1000).unref();

@@ -3,6 +3,8 @@ import { connect } from 'node:net';
 import fc from 'fast-check';
 import OpenAI from 'openai';
 import { afterAll, describe, expect, it } from 'vitest';
+import { client as clientOf, EngineLost } from '../../src/serve/client.ts';
+import type { WriteRequest } from '../../src/serve/protocol.ts';
 import { ended } from '../open/writing.ts';
 import { localServer } from './local.ts';
 
@@ -222,6 +224,20 @@ describe('whoever sends what no client sends', () => {
   });
 });
 
+it('a stream over HTTP/1.0, which has no trailers, is whole', async () => {
+  const body = JSON.stringify({ prompt: 'a', max_tokens: 2, seed: 1, stream: true });
+  const { port } = new URL(address);
+  const socket = connect(Number(port), '127.0.0.1');
+  socket.write(
+    `POST /v1/completions HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
+  let text = '';
+  for await (const part of socket) text += part;
+  expect(text).toContain('200 OK');
+  expect(text).toContain('answer_sha256');
+  expect(text).toMatch(/data: \[DONE\]\n\n$/);
+});
+
 describe('limits', () => {
   it('a request that finds no place is told when to come again', async () => {
     const small = await localServer({ parallel: 1, queue: 1 });
@@ -264,6 +280,27 @@ describe('limits', () => {
     expect(await answer.json()).toMatchObject({ error: { code: 'model_lost' } });
     await other.close();
   });
+});
+
+it('a request that cannot be sent, or that cannot take what comes for it, ends alone', async () => {
+  const sent: object[] = [];
+  let isThere = false;
+  const asked = clientOf(order => {
+    if (!isThere) throw new EngineLost('it is being loaded again');
+    sent.push(order);
+  });
+  const request = {} as WriteRequest;
+  const abort = new AbortController();
+  const piece = () => {
+    throw new Error('no');
+  };
+  await expect(asked.write(request, { piece }, abort.signal)).rejects.toThrow('it is being loaded again');
+  abort.abort(); // nobody is there to be told
+  isThere = true;
+  const failing = asked.write(request, { piece }, new AbortController().signal);
+  asked.take({ of: 2, piece: { text: 'a' } });
+  await expect(failing).rejects.toThrow('no');
+  expect(sent).toEqual([{ write: 2, request }, { cancel: 2 }]);
 });
 
 it('tells its figures', async () => {
